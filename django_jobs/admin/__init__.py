@@ -1,0 +1,33 @@
+"""Jobs, queues, schedules and workers in the Django admin.
+
+Each admin has a mixin, so that a project can put it on another base::
+
+    admin.site.unregister(Job)
+
+    @admin.register(Job)
+    class MyJobAdmin(JobAdminMixin, TheirModelAdmin): ...
+"""
+
+from django.contrib import admin
+
+from ..models import Job, Queue, Schedule, Worker
+from .job import JobAdmin, JobAdminMixin
+from .queue import QueueAdmin, QueueAdminMixin
+from .schedule import ScheduleAdmin, ScheduleAdminMixin
+from .worker import WorkerAdmin, WorkerAdminMixin
+
+__all__ = [
+    "JobAdmin",
+    "JobAdminMixin",
+    "QueueAdmin",
+    "QueueAdminMixin",
+    "ScheduleAdmin",
+    "ScheduleAdminMixin",
+    "WorkerAdmin",
+    "WorkerAdminMixin",
+]
+
+admin.site.register(Job, JobAdmin)
+admin.site.register(Queue, QueueAdmin)
+admin.site.register(Schedule, ScheduleAdmin)
+admin.site.register(Worker, WorkerAdmin)

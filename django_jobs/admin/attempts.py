@@ -1,0 +1,90 @@
+"""The executions of one job, for its page."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from uuid import UUID
+
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from ..durations import duration
+from ..models import Attempt, Job, Worker
+from ..presentation import short_class
+from ..status import Status
+from .badges import moment, status_badge
+
+#: A job that retries without end has thousands; a person reads the newest.
+MOST_ATTEMPTS = 50
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShownAttempt:
+    number: int
+    status: SafeString
+    worker: str
+    started: SafeString
+    ended: SafeString
+    took: str
+    error: str = ""
+    message: str = ""
+    traceback: str = ""
+
+
+def attempts_of(job: Job) -> list[ShownAttempt]:
+    """Return the newest attempts, the newest first; of a success only the job's row tells."""
+    kept = list(
+        Attempt.objects.using(job._state.db)
+        .filter(job_id=job.pk)
+        .defer("error_args")
+        .order_by("-id")[:MOST_ATTEMPTS]
+    )
+    ids = {attempt.worker_id for attempt in kept} | {job.worker_id}
+    names = _worker_names(ids, str(job._state.db))
+    shown = [_shown(attempt, names) for attempt in kept]
+    if job.status in (Status.STARTED, Status.SUCCESS):
+        shown.insert(0, _current(job, names))
+    return shown
+
+
+def worker_name(worker_id: UUID | None, using: str) -> str:
+    return _worker_names({worker_id}, using)[worker_id]
+
+
+def _worker_names(ids: set[UUID | None], using: str) -> dict[UUID | None, str]:
+    rows = Worker.objects.using(using).filter(pk__in=[key for key in ids if key])
+    names: dict[UUID | None, str] = dict(rows.values_list("pk", "name"))
+    # A worker's row is pruned long before a failed job's.
+    return {key: names.get(key, _("%s (gone)") % key if key else "–") for key in ids}
+
+
+def _shown(attempt: Attempt, names: dict[UUID | None, str]) -> ShownAttempt:
+    return ShownAttempt(
+        number=attempt.attempt,
+        status=status_badge(attempt.status),
+        worker=names[attempt.worker_id],
+        started=moment(attempt.started_at, precise=True),
+        ended=moment(attempt.ended_at, precise=True),
+        took=duration(_between(attempt.started_at, attempt.ended_at)),
+        error=short_class(attempt.error_class),
+        message=attempt.error_message,
+        traceback=attempt.traceback,
+    )
+
+
+def _current(job: Job, names: dict[UUID | None, str]) -> ShownAttempt:
+    return ShownAttempt(
+        number=job.attempt,
+        status=status_badge(job.status),
+        worker=names[job.worker_id],
+        started=moment(job.started_at, precise=True),
+        ended=moment(job.ended_at, precise=True),
+        took=duration(_between(job.started_at, job.ended_at)),
+    )
+
+
+def _between(
+    start: datetime.datetime | None, end: datetime.datetime | None
+) -> datetime.timedelta | None:
+    return end - start if start and end else None

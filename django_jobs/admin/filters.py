@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db import connections
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from .. import registry
+from ..conf import get_settings
+from ..counts import of_status, status_counts
+from ..dialects import dialect_for
+from ..models import Queue
+from ..status import Status
+from .badges import status_badge
+
+
+class _ColumnFilter(admin.SimpleListFilter):
+    """Values from code and settings: asking the table which ones it holds would read all of it."""
+
+    @abc.abstractmethod
+    def values(self) -> Iterable[str]:
+        """Return the values to offer."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = {value} if (value := self.value()) else set()
+        return [(value, value) for value in sorted(chosen.union(self.values()))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if value is None:
+            return queryset
+        if "\0" in value:  # PostgreSQL refuses to compare with it
+            return queryset.none()
+        return queryset.filter(**{str(self.parameter_name): value})
+
+
+class NameFilter(_ColumnFilter):
+    title = _("job function")
+    parameter_name = "name"
+
+    def values(self) -> Iterable[str]:
+        return [function.name for function in registry.every()]
+
+
+class QueueFilter(_ColumnFilter):
+    title = _("queue")
+    parameter_name = "queue"
+
+    def values(self) -> Iterable[str]:
+        settings = get_settings()
+        named = {function.options.queue for function in registry.every()} - {None}
+        stored = Queue.objects.using(settings.database).values_list("name", flat=True)
+        connection = connections[settings.database]
+        with connection.cursor() as cursor:
+            ready = dialect_for(connection).ready_queues(cursor)
+        return {settings.default_queue, *settings.queues, *map(str, named), *stored, *ready}
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Shown as tabs above the list, so its template in the sidebar is empty."""
+
+    title = _("status")
+    parameter_name = "status"
+    template = "admin/django_jobs/job/status_filter.html"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if value is None:
+            return queryset
+        return of_status(queryset, value) if value in Status.values else queryset.none()  # type: ignore[arg-type]
+
+    def tabs(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        """Return each status with its link, and its count while nothing else is filtered."""
+        others = set(changelist.params) - {str(self.parameter_name)}
+        counts = {} if others or changelist.query else status_counts(get_settings().database)
+        yield {
+            "label": _("All"),
+            "selected": self.value() is None,
+            "link": changelist.get_query_string(remove=[self.parameter_name]),
+        }
+        for status in Status:
+            yield {
+                "label": status_badge(status),
+                "selected": self.value() == status,
+                "link": changelist.get_query_string({self.parameter_name: status.value}),
+                "count": counts.get(status),
+            }

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ..models import Job
+from ..presentation import with_argument_texts
+from ..status import ENDED
+from .attempts import attempts_of
+from .filters import NameFilter, QueueFilter, StatusFilter
+from .job_fields import JobFields
+from .operations import (
+    MOST_JOBS,
+    OPERATIONS,
+    RETRY,
+    REVOKE,
+    RUN_NOW,
+    Operation,
+    delete_ended,
+    perform,
+    report,
+)
+from .readonly import ModelAdmin, ReadOnlyAdminMixin
+from .search import search
+
+# A job whose arguments are longer shows them on its own page only.
+_LONGEST_ARGUMENTS = 2_000
+
+
+class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
+    """Jobs to look at, and what an operator may do to them, each with a permission of its own."""
+
+    list_display = (
+        "status_column", "function_column", "arguments_column", "queue_column", "attempt_column",
+        "when_column", "wait_column", "run_column", "error_column",
+    )  # fmt: skip
+    list_display_links = ("function_column",)
+    list_filter = (StatusFilter, QueueFilter, NameFilter)
+    search_fields = ("id", "name")
+    search_help_text = gettext_lazy("A job's id, or a part of a job function's name.")
+    actions = ("retry", "revoke", "run_now", "delete_selected")
+    fieldsets = JobFields.detail_fieldsets
+    readonly_fields = JobFields.detail_fields
+
+    # --- rows -----------------------------------------------------------------------------------
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        jobs: Any = super().get_queryset(request)
+        return with_argument_texts(jobs, _LONGEST_ARGUMENTS)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return search(queryset, search_term), False
+
+    # --- pages ----------------------------------------------------------------------------------
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        changelist = (getattr(response, "context_data", None) or {}).get("cl")
+        if isinstance(response, TemplateResponse) and changelist is not None:
+            filters = [f for f in changelist.filter_specs if isinstance(f, StatusFilter)]
+            tabs = [tab for f in filters for tab in f.tabs(changelist)]
+            response.context_data = {**(response.context_data or {}), "status_tabs": tabs}
+        return response
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        job = context.get("original")
+        if isinstance(job, Job):
+            context["attempts"] = attempts_of(job)
+            context["operations"] = [
+                operation
+                for operation in OPERATIONS
+                if job.status in operation.allowed and request.user.has_perm(operation.permission)
+            ]
+        page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return page
+
+    # --- operations -----------------------------------------------------------------------------
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(RETRY.permission)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(REVOKE.permission)
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(RUN_NOW.permission)
+
+    @admin.action(permissions=["retry"], description=gettext_lazy("Retry selected jobs"))
+    def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return self._perform(RETRY, request, queryset)
+
+    @admin.action(permissions=["revoke"], description=gettext_lazy("Revoke selected jobs"))
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return self._perform(REVOKE, request, queryset)
+
+    @admin.action(permissions=["run"], description=gettext_lazy("Run selected jobs now"))
+    def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return self._perform(RUN_NOW, request, queryset)
+
+    def _perform(
+        self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse | None:
+        ids = self._first_ids(request, queryset)
+        done, skipped = perform(operation, ids, request.user.pk, queryset.db)
+        level = messages.SUCCESS if done else messages.WARNING
+        self.message_user(request, f"{operation.label}: {report(done, skipped)}", level)
+        if "from_job" in request.POST and len(ids) == 1:
+            opts = self.opts
+            page = f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_change"
+            return HttpResponseRedirect(reverse(page, args=[ids[0]]))
+        return None
+
+    def _first_ids(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        ids = list(queryset.values_list("pk", flat=True)[: MOST_JOBS + 1])
+        if len(ids) > MOST_JOBS:
+            text = _("More than %d jobs match; only the newest were taken. Repeat for the others.")
+            self.message_user(request, text % MOST_JOBS, messages.WARNING)
+        return ids[:MOST_JOBS]
+
+    # --- deletion: of ended jobs only -----------------------------------------------------------
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        allowed = request.user.has_perm(f"{Job._meta.app_label}.delete_job")
+        return allowed and (not isinstance(obj, Job) or obj.has_ended)
+
+    @admin.action(permissions=["delete"], description=gettext_lazy("Delete selected ended jobs"))
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        ids = self._first_ids(request, queryset)
+        selected = queryset.model._default_manager.using(queryset.db).filter(pk__in=ids)
+        ended = selected.filter(status__in=ENDED)
+        if not ended.exists():
+            text = _("None of the selected jobs has ended: revoke them before you delete them.")
+            self.message_user(request, text, messages.WARNING)
+            return None
+        return delete_selected(self, request, ended)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self.delete_queryset(request, self.get_queryset(request).filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        delete_ended(queryset)  # type: ignore[arg-type]
+
+
+class JobAdmin(JobAdminMixin, ModelAdmin):
+    pass

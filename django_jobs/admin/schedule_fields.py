@@ -1,0 +1,230 @@
+"""The columns of the schedule list, and what a schedule's page tells beside its form."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from .. import registry
+from ..beat.describe import description
+from ..beat.times import Kind, upcoming, utc, zone_of
+from ..durations import duration, ran
+from ..models import Job, Schedule
+from ..presentation import pretty, short_class
+from .badges import badge, moment, status_badge
+from .readonly import _Mixed
+from .schedule_form import shown_arguments
+from .schedule_runs import last_runs, lateness
+from .strip import strip
+
+_PREVIEW = 5
+
+_WHAT = (None, {"fields": ("name", "description", "job_name", "args", "kwargs", "enabled")})
+_JOB = (
+    gettext_lazy("Options of the job"),
+    {"fields": ("queue", "priority", "expires_seconds", "headers"), "classes": ("collapse",)},
+)
+_POLICIES = (
+    gettext_lazy("Policies"),
+    {
+        "fields": (("missed", "missed_limit"), "deadline_seconds", "overlap", "jitter_seconds"),
+        "classes": ("collapse",),
+    },
+)
+_BOUNDS = (
+    gettext_lazy("Between"),
+    {"fields": ("starts_at", "ends_at", "one_off"), "classes": ("collapse",)},
+)
+_STATE = ("when", "state", "next_run", "next_times", "runs_strip", "counts", "lateness", "error")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShownRun:
+    link: SafeString
+    status: SafeString
+    tick: SafeString
+    late: str
+    took: str
+    error: str
+
+
+class ScheduleFields(_Mixed):
+    """What :class:`~django_jobs.admin.ScheduleAdminMixin` shows of one schedule."""
+
+    shown_fields = (
+        *_STATE, "shown_args", "shown_kwargs", "shown_headers",
+    )  # fmt: skip
+    view_fieldsets: Any = (
+        (None, {"fields": ("name", "description", "job_name", "shown_args", "shown_kwargs",
+                           "enabled")}),
+        (gettext_lazy("State"), {"fields": _STATE}),
+        (gettext_lazy("When"), {"fields": ("kind", "timezone", "starts_at", "ends_at", "one_off")}),
+        (gettext_lazy("Options of the job"),
+         {"fields": ("queue", "priority", "expires_seconds", "shown_headers")}),
+        _POLICIES,
+    )  # fmt: skip
+
+    @property
+    def add_fieldsets(self) -> Any:
+        return (_WHAT, *_timing(None), _BOUNDS, _POLICIES, _JOB)
+
+    def change_fieldsets(self, schedule: Schedule) -> Any:
+        state = (gettext_lazy("State"), {"fields": _STATE})
+        return (state, _WHAT, *_timing(schedule.kind), _BOUNDS, _POLICIES, _JOB)
+
+    def shown_runs(self, schedule: Schedule) -> list[ShownRun]:
+        """Return the last runs, the newest first."""
+        return [_shown(job) for job in reversed(_runs(schedule))]
+
+    # --- columns --------------------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("job function"))
+    def function(self, schedule: Schedule) -> SafeString:
+        short = schedule.job_name.rpartition(".")[2]
+        return format_html('<span title="{}">{}</span>', schedule.job_name, short)
+
+    @admin.display(description=gettext_lazy("when"))
+    def when(self, schedule: Schedule) -> str:
+        return description(schedule) or "–"
+
+    @admin.display(description=gettext_lazy("state"))
+    def state(self, schedule: Schedule) -> SafeString:
+        badges = [_state_badge(schedule)]
+        if schedule.source != Schedule.Source.ADMIN:
+            label = schedule.get_source_display()
+            badges.append(badge("revoked", "M6 4L2 8L6 12M10 4L14 8L10 12", label))
+        return format_html_join(" ", "{}", ((one,) for one in badges))
+
+    @admin.display(description=gettext_lazy("next run"))
+    def next_run(self, schedule: Schedule) -> SafeString:
+        return moment(schedule.next_run_at) if schedule.enabled else mark_safe("–")
+
+    @admin.display(description=gettext_lazy("last run"))
+    def last_run(self, schedule: Schedule) -> SafeString:
+        runs = _runs(schedule)
+        if not runs:
+            return moment(schedule.last_run_at)
+        newest = runs[-1]
+        page = reverse("admin:django_jobs_job_change", args=[newest.pk])
+        return format_html(
+            '<a href="{}">{}</a> {}', page, moment(newest.enqueued_at), status_badge(newest.status)
+        )
+
+    @admin.display(description=gettext_lazy("last 20 runs"))
+    def runs_strip(self, schedule: Schedule) -> SafeString:
+        return strip(_runs(schedule))
+
+    # --- a schedule's page ----------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("next five times"))
+    def next_times(self, schedule: Schedule) -> SafeString:
+        if not schedule.enabled or schedule.next_run_at is None:
+            return mark_safe("–")
+        try:
+            zone = zone_of(schedule)
+            ticks = list(itertools.islice(upcoming(schedule, utc(schedule.next_run_at)), _PREVIEW))
+        except (ValueError, ArithmeticError) as error:
+            return format_html("{}", error)
+        local = (tick.astimezone(zone) for tick in ticks)
+        rows = ((date_format(t, "D, j M Y"), t.strftime("%H:%M:%S %Z")) for t in local)
+        return format_html(
+            '<ol class="jobs-times">{}</ol>', format_html_join("", "<li>{} {}</li>", rows)
+        )
+
+    @admin.display(description=gettext_lazy("counted"))
+    def counts(self, schedule: Schedule) -> str:
+        return _("%(runs)d runs, %(skipped)d ticks skipped") % {
+            "runs": schedule.run_count,
+            "skipped": schedule.skipped_count,
+        }
+
+    @admin.display(description=gettext_lazy("late by"))
+    def lateness(self, schedule: Schedule) -> str:
+        late = sorted(lateness(_runs(schedule)))
+        if not late:
+            return "–"
+        return _("%(usual)s usually, %(most)s at most (the last runs)") % {
+            "usual": duration(late[len(late) // 2]),
+            "most": duration(late[-1]),
+        }
+
+    @admin.display(description=gettext_lazy("last error"))
+    def error(self, schedule: Schedule) -> SafeString | str:
+        if not schedule.last_error:
+            return "–"
+        return format_html('<pre class="jobs-text">{}</pre>', schedule.last_error)
+
+    @admin.display(description=gettext_lazy("arguments"))
+    def shown_args(self, schedule: Schedule) -> SafeString:
+        return _json(shown_arguments(schedule)["args"])
+
+    @admin.display(description=gettext_lazy("keyword arguments"))
+    def shown_kwargs(self, schedule: Schedule) -> SafeString:
+        return _json(shown_arguments(schedule)["kwargs"])
+
+    @admin.display(description=gettext_lazy("headers"))
+    def shown_headers(self, schedule: Schedule) -> SafeString:
+        return _json(shown_arguments(schedule)["headers"])
+
+
+def _timing(kind: str | None) -> Iterable[Any]:
+    """The fields of each kind; those that a schedule does not use are folded."""
+
+    def part(title: Any, own: str, *fields: Any) -> Any:
+        folded = kind != own if kind else own in (Kind.CLOCKED, Kind.SOLAR)
+        return (title, {"fields": fields, "classes": ("collapse",) if folded else ()})
+
+    return (
+        (gettext_lazy("When"), {"fields": (("kind", "timezone"),)}),
+        part(gettext_lazy("Interval"), Kind.INTERVAL, ("every", "period")),
+        part(gettext_lazy("Crontab"), Kind.CRONTAB, "crontab"),
+        part(gettext_lazy("At one time"), Kind.CLOCKED, "clocked_at"),
+        part(gettext_lazy("Solar event"), Kind.SOLAR, "solar_event", ("latitude", "longitude")),
+    )
+
+
+def _runs(schedule: Schedule) -> list[Job]:
+    # Several fields show parts of them; they are read once.
+    runs: list[Job] | None = vars(schedule).get("_runs")
+    if runs is None:
+        runs = last_runs([schedule.pk], str(schedule._state.db))[schedule.pk]
+        vars(schedule)["_runs"] = runs
+    return runs
+
+
+def _state_badge(schedule: Schedule) -> SafeString:
+    if schedule.last_error:
+        return badge("failure", "M4 4l8 8M12 4l-8 8", _("error"))
+    if not schedule.enabled:
+        return badge("revoked", "M4 4h8v8H4z", _("disabled"))
+    if registry.find(schedule.job_name) is None:
+        return badge("failure", "M4 4l8 8M12 4l-8 8", _("unknown job function"))
+    return badge("success", "M3 8l4 4l6-8", _("enabled"))
+
+
+def _shown(job: Job) -> ShownRun:
+    late = next(iter(lateness([job])), None)
+    return ShownRun(
+        link=format_html(
+            '<a href="{}">{}</a>', reverse("admin:django_jobs_job_change", args=[job.pk]), job.pk
+        ),
+        status=status_badge(job.status),
+        tick=moment(job.run_at or job.enqueued_at, precise=True),
+        late=duration(late),
+        took=duration(ran(job)),
+        error=short_class(job.error_class),
+    )
+
+
+def _json(value: Any) -> SafeString:
+    return format_html('<pre class="jobs-text">{}</pre>', pretty(value))

@@ -1,0 +1,155 @@
+"""The form of a schedule: it refuses what beat could not fire, and says why."""
+
+from __future__ import annotations
+
+import functools
+import zoneinfo
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from .. import registry
+from ..beat.describe import UNITS, split_interval
+from ..beat.validation import COLUMNS, problems
+from ..models import Schedule
+from ..redaction import REDACTED, redact, redact_arguments
+from ..schedules import SOLAR_EVENTS
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[Schedule]
+else:
+    _ModelForm = forms.ModelForm
+
+_PERIODS = [
+    ("seconds", gettext_lazy("seconds")),
+    ("minutes", gettext_lazy("minutes")),
+    ("hours", gettext_lazy("hours")),
+    ("days", gettext_lazy("days")),
+    ("weeks", gettext_lazy("weeks")),
+]
+_EMPTY = {"crontab": "", "solar_event": ""}
+
+
+def _text_area(rows: int) -> forms.Textarea:
+    return forms.Textarea(attrs={"rows": rows, "cols": 60, "spellcheck": "false"})
+
+
+class ScheduleForm(_ModelForm):
+    """Job functions come from the registry; arguments are JSON that fits the signature."""
+
+    job_name = forms.ChoiceField(label=gettext_lazy("Job function"))
+    args = forms.JSONField(
+        label=gettext_lazy("Arguments"), required=False, widget=_text_area(2),
+        help_text=gettext_lazy("A JSON array, as in [42, \"monthly\"]."),
+    )  # fmt: skip
+    kwargs = forms.JSONField(
+        label=gettext_lazy("Keyword arguments"), required=False, widget=_text_area(3),
+        help_text=gettext_lazy("A JSON object, as in {\"user_id\": 42}."),
+    )  # fmt: skip
+    headers = forms.JSONField(
+        label=gettext_lazy("Headers"), required=False, widget=_text_area(2),
+        help_text=gettext_lazy("A JSON object that travels with the job."),
+    )  # fmt: skip
+    every = forms.FloatField(label=gettext_lazy("Every"), required=False)
+    period = forms.ChoiceField(label=gettext_lazy("Period"), choices=_PERIODS, required=False)
+    solar_event = forms.ChoiceField(label=gettext_lazy("Event"), required=False)
+    timezone = forms.ChoiceField(label=gettext_lazy("Time zone"))
+
+    class Meta:
+        model = Schedule
+        exclude = ("interval_seconds", "next_run_at", "last_run_at", "last_job_id", "source")
+        widgets = {"description": forms.Textarea(attrs={"rows": 2, "cols": 60})}
+        help_texts = {
+            "crontab": gettext_lazy(
+                "Minute, hour, day of month, month, day of week: “0 8 * * mon-fri”, "
+                "“*/15 * * * *”, “@daily”."
+            ),
+            "missed": gettext_lazy("What to do with ticks for which no beat was running."),
+            "deadline_seconds": gettext_lazy("A tick that is later than this does not run."),
+            "jitter_seconds": gettext_lazy("Each run is moved by a part of this."),
+            "queue": gettext_lazy("Empty: the job function's."),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        schedule = self.instance
+        names = [function.name for function in registry.every()]
+        if schedule.pk and schedule.job_name not in names:
+            names.append(schedule.job_name)  # shown, and refused when it is saved
+        zones = sorted({*_zones(), schedule.timezone})
+        self._choose("job_name", [("", "---------"), *((name, name) for name in names)])
+        self._choose("timezone", [(name, name) for name in zones])
+        events = [(event, event.replace("_", " ")) for event in SOLAR_EVENTS]
+        self._choose("solar_event", [("", "---------"), *events])
+        if not schedule.pk:
+            self.initial.setdefault("timezone", settings.TIME_ZONE)
+        every, period = split_interval(schedule.interval_seconds)
+        self.initial.update(every=every, period=period, **shown_arguments(schedule))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        for name, empty in (("args", []), ("kwargs", {}), ("headers", None)):
+            value = empty if cleaned.get(name) is None else cleaned[name]
+            # What was blanked on the page comes back blank: the row's own value stays.
+            cleaned[name] = unblanked(value, getattr(self.instance, name))
+        return cleaned
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if self.errors:
+            return
+        every = self.cleaned_data.get("every")
+        length = dict(UNITS)[self.cleaned_data.get("period") or "seconds"]
+        self.instance.interval_seconds = None if every is None else every * length
+        self._empty_other_kinds()
+        for column, texts in problems(self.instance).items():
+            name = "every" if column == "interval_seconds" else column
+            self.add_error(name, [ValidationError(text) for text in texts])
+        clocked_at = self.cleaned_data.get("clocked_at")
+        new = "clocked_at" in self.changed_data and self.instance.kind == Schedule.Kind.CLOCKED
+        if new and self.instance.enabled and clocked_at and clocked_at <= timezone.now():
+            self.add_error("clocked_at", _("This time is over: it would never run."))
+
+    def _empty_other_kinds(self) -> None:
+        for kind, columns in COLUMNS.items():
+            if kind != self.instance.kind:
+                for column in columns:
+                    setattr(self.instance, column, _EMPTY.get(column))
+
+    def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
+        field: Any = self.fields.get(name)  # a page to look at has no fields
+        if field is not None:
+            field.choices = choices
+
+
+@functools.cache
+def _zones() -> frozenset[str]:
+    # It reads some hundred files.
+    return frozenset(zoneinfo.available_timezones())
+
+
+def shown_arguments(schedule: Schedule) -> dict[str, Any]:
+    """Return args, kwargs and headers without their secrets."""
+    function = registry.find(schedule.job_name)
+    rules = (function.parameters, function.options.sensitive) if function else ((), ())
+    args, kwargs = schedule.args, schedule.kwargs
+    if isinstance(args, list) and isinstance(kwargs, dict):
+        args, kwargs = redact_arguments(args, kwargs, *rules)
+    return {"args": args, "kwargs": kwargs, "headers": redact(schedule.headers, rules[1])}
+
+
+def unblanked(value: Any, stored: Any) -> Any:
+    """Return *value* with every blank replaced by what stands at its place in *stored*."""
+    if value == REDACTED:
+        return stored
+    if isinstance(value, dict) and isinstance(stored, dict):
+        return {key: unblanked(item, stored.get(key, item)) for key, item in value.items()}
+    if isinstance(value, list) and isinstance(stored, list):
+        rest = value[len(stored) :]
+        return [*(unblanked(*pair) for pair in zip(value, stored, strict=False)), *rest]
+    return value

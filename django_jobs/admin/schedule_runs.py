@@ -1,0 +1,52 @@
+"""The last runs of schedules, for their list and their pages."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import QuerySet
+
+from ..models import Job
+
+#: How many of a schedule's runs are shown.
+SHOWN = 20
+# The columns that a strip and a table of runs need; no arguments, no results.
+_COLUMNS = (
+    "id", "name", "status", "schedule_id", "enqueued_at", "run_at", "ready_at", "started_at",
+    "ended_at", "retries", "error_class",
+)  # fmt: skip
+
+
+def last_runs(schedule_ids: Sequence[int], using: str) -> dict[int, list[Job]]:
+    """Return the newest :data:`SHOWN` jobs of each schedule, the oldest first, in one query."""
+    found: dict[int, list[Job]] = {pk: [] for pk in schedule_ids}
+    if not found:
+        return found
+    parts: list[str] = []
+    params: list[Any] = []
+    for pk in found:
+        sql, values = _newest(pk, using).query.get_compiler(using).as_sql()
+        # A LIMIT of its own each: one over all would let a busy schedule hide the others.
+        parts.append(f"SELECT * FROM ({sql}) AS newest_{len(parts)}")  # noqa: S608
+        params += values
+    for job in Job.objects.using(using).raw(" UNION ALL ".join(parts), params):
+        if job.schedule_id is not None:
+            found[job.schedule_id].append(job)
+    return {pk: sorted(jobs, key=lambda job: job.pk.int) for pk, jobs in found.items()}
+
+
+def lateness(runs: Sequence[Job]) -> list[datetime.timedelta]:
+    """Return how late each tick among *runs* was fired; the other runs tell nothing of it."""
+    return [
+        max(datetime.timedelta(0), job.ready_at - job.run_at)
+        for job in runs
+        if job.run_at is not None and job.ready_at is not None and not job.retries
+    ]
+
+
+def _newest(schedule_id: int, using: str) -> QuerySet[Any]:
+    jobs: Any = Job.objects.using(using).filter(schedule_id=schedule_id)
+    newest: QuerySet[Any] = jobs.only(*_COLUMNS).order_by("-pk")[:SHOWN]
+    return newest

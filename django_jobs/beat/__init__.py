@@ -1,0 +1,1 @@
+"""``runbeat``: schedules are rows, and each tick enqueues a job exactly once."""

@@ -1,0 +1,169 @@
+"""The loop of ``runbeat``: fire what is due, sleep until the next schedule is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, connections
+
+from .. import log
+from ..conf import get_settings
+from ..dialects import own_connection
+from ..ids import uuid7
+from ..models import Worker
+from ..worker import heartbeat
+from ..worker.keeper import drop_connection
+from ..worker.options import WorkerOptions
+from ..worker.wakeup import ANY_TOPIC, GUARD_SECONDS, Waker, Wakeup
+from .code import synchronize
+from .due import fire_due, plan, seconds_until_next
+from .operate import SCHEDULES_TOPIC
+
+_log = logging.getLogger("django_jobs.beat")
+
+_SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
+# How often a sleeping beat looks whether a schedule was changed: at the table where nothing else
+# tells, and at most where SQLite tells of every commit.
+_POLL_SECONDS, _LOOK_SECONDS = 1.0, 0.05
+
+
+class Beat:
+    """Fires schedules until it is stopped; any number of beats may run beside each other."""
+
+    def __init__(self, using: str, *, name: str = "", worker_id: UUID | None = None) -> None:
+        self.using = using
+        self.name = f"{name or socket.gethostname()}-beat"
+        # A supervisor gives the id, so that it can settle the row when this process dies.
+        self.worker_id = worker_id or uuid7()
+        self.waker = Waker()
+        self.wakeup = Wakeup(using, self.waker)
+        self.stopping = False
+        self._parent = os.getppid() if worker_id else None
+        self._fired = 0
+        self._beat_at = 0.0
+        self._backoff = 0.0
+        self._ready = False
+
+    def run(self) -> int:
+        """Run to the end, over a connection of its own; return the exit code."""
+        own_connection(self.using)
+        while not self.stopping and not self._is_orphan():
+            self._survive()
+        self._sign_off()
+        connections.close_all()
+        return 0
+
+    def run_once(self) -> int:
+        """Plan and fire what is due now; return how many schedules that were."""
+        synchronize(self.using)
+        while plan(self.using):
+            continue
+        fired = 0
+        while number := fire_due(self.using):
+            fired += number
+        return fired
+
+    def stop(self, *_: Any) -> None:
+        """End soon; safe as a signal handler."""
+        self.stopping = True
+        self.waker.wake()
+
+    def step(self) -> float:
+        """Do what is due; return the seconds to sleep."""
+        if not self._ready:
+            self._start()
+        self._beat()
+        planned = plan(self.using)
+        pause = seconds_until_next(self.using)
+        if pause <= 0:
+            fired = fire_due(self.using)
+            self._fired += fired
+            # Others fire what this one found due and could not lock; they need a moment.
+            return 0.0 if fired else 0.005
+        until_beat = max(0.0, self._beat_at - time.monotonic())
+        return 0.0 if planned else min(pause, until_beat)
+
+    def _survive(self) -> None:
+        """Take a step and sleep; a database that is away is waited for."""
+        try:
+            self._sleep(self.step())
+        except (DatabaseError, InterfaceError) as error:
+            self._backoff = min(_LONGEST_BACKOFF, self._backoff * 2 or _SHORTEST_BACKOFF)
+            log.database_away("firing schedules", error, self._backoff)
+            drop_connection(self.using)
+            self._ready = False
+            self.waker.wait(self._backoff)
+            return
+        if self._backoff:
+            self._backoff = 0.0
+            log.database_back("firing schedules")
+
+    def _start(self) -> None:
+        if not self._beat_at:
+            self._register()
+        synchronize(self.using)
+        self.wakeup.open()
+        self._ready = True
+        _log.info("beat ready name=%s wakeup=%s", self.name, self.wakeup.name)
+
+    # --- sleeping -------------------------------------------------------------------------------
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep until the time is over, a schedule was changed, or the beat is to stop."""
+        if seconds <= 0:
+            return
+        end = time.monotonic() + min(seconds, self._longest_sleep())
+        while not self.stopping and (left := end - time.monotonic()) > 0:
+            heard = self.wakeup.wait(left)
+            if ANY_TOPIC in heard:
+                # Any job's end is a change, too: a busy database must not keep the beat busy.
+                self.waker.wait(min(left, _LOOK_SECONDS))
+            if ANY_TOPIC in heard or SCHEDULES_TOPIC in heard:
+                return
+
+    def _longest_sleep(self) -> float:
+        return GUARD_SECONDS if self.wakeup.hears else _POLL_SECONDS
+
+    # --- its row --------------------------------------------------------------------------------
+
+    def _register(self) -> None:
+        options = WorkerOptions(pool=Worker.BEAT, slots=0, using=self.using)
+        heartbeat.register(self.worker_id, self.name, options)
+        self._beat_at = time.monotonic() + get_settings().heartbeat_seconds
+
+    def _beat(self) -> None:
+        if time.monotonic() < self._beat_at:
+            return
+        fired, self._fired = self._fired, 0
+        if not heartbeat.beat(self.worker_id, self.using, busy=0, done=fired):
+            # It was taken for dead after a long sleep. Nothing was lost by that.
+            self.worker_id = uuid7()
+            self._register()
+        self._beat_at = time.monotonic() + get_settings().heartbeat_seconds
+
+    def _sign_off(self) -> None:
+        try:
+            heartbeat.sign_off(self.worker_id, self.using, done=self._fired)
+        except (DatabaseError, InterfaceError) as error:
+            log.database_away("signing off", error, 0.0)
+
+    def _is_orphan(self) -> bool:
+        return self._parent is not None and os.getppid() != self._parent
+
+
+def run(using: str, *, name: str = "", worker_id: UUID | None = None) -> int:
+    """Run a beat in this process until SIGTERM; return the exit code.
+
+    Without a supervisor's *worker_id* it ends on SIGINT, too.
+    """
+    beat = Beat(using, name=name, worker_id=worker_id)
+    signal.signal(signal.SIGTERM, beat.stop)
+    if worker_id is None:
+        signal.signal(signal.SIGINT, beat.stop)
+    return beat.run()

@@ -1,0 +1,198 @@
+"""What beat does with schedules: plan the new ones, fire the due ones.
+
+Firing is one transaction: the rows are locked, their jobs are inserted, and ``next_run_at`` moves
+on only where it is still what was seen. So each tick fires exactly once with any number of beats,
+and there is no moment between the two at which a crash could come. Only the database's clock says
+what is due.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    transaction,
+)
+from django.db.models import QuerySet
+
+from .. import log
+from ..dialects import clock, dialect_for
+from ..models import Job, Schedule
+from .firing import Firing, decide, enqueue
+from .times import first_tick, stored, utc
+
+#: Most schedules fired in one transaction.
+BATCH = 500
+_DEADLOCK_TRIES = 5
+_TABLE = Schedule._meta.db_table
+
+_ADVANCE = (
+    f"UPDATE {_TABLE} SET next_run_at = %s, last_run_at = COALESCE(%s, last_run_at), "  # noqa: S608
+    "last_job_id = COALESCE(%s, last_job_id), run_count = run_count + %s, "
+    "skipped_count = skipped_count + %s, enabled = %s, last_error = %s "
+    "WHERE id = %s AND next_run_at = %s AND enabled"
+)
+
+
+class _Overtaken(Exception):
+    """Another beat fired one of these schedules first: this transaction must not commit."""
+
+
+def fire_due(using: str) -> int:
+    """Fire the schedules that are due, in the order of their ticks; return how many there were.
+
+    At most :data:`BATCH` in one call. A schedule that cannot run is logged, says so in
+    ``last_error`` and moves on to its next tick.
+    """
+    for _ in range(_DEADLOCK_TRIES):
+        try:
+            return _fire(using, None)
+        except OperationalError as error:
+            if not dialect_for(connections[using]).is_deadlock(error):
+                raise
+        except _Overtaken:
+            continue
+        except InterfaceError:
+            raise
+        except DatabaseError:
+            # One of them is nothing that this database can store; the others must not suffer.
+            return _fire_one_by_one(using)
+    return 0
+
+
+def plan(using: str, ids: Collection[int] | None = None) -> int:
+    """Set ``next_run_at`` of enabled schedules that have none; return how many there were.
+
+    It is the first tick after now, by the database's clock: never one from before the schedule was
+    made, changed or enabled again. One that has none any more is disabled, and so is one that does
+    not say when, with the reason in ``last_error``.
+    """
+    unplanned = Schedule.objects.using(using).filter(enabled=True, next_run_at=None)
+    if ids is not None:
+        unplanned = unplanned.filter(pk__in=ids)
+    if not unplanned.exists():
+        return 0
+    with transaction.atomic(using):
+        found = list(_locked(unplanned.annotate(now=clock(using)), using)[:BATCH])
+        for schedule in found:
+            _plan(schedule, using)
+    return len(found)
+
+
+def seconds_until_next(using: str) -> float:
+    """Return how long it is until the next schedule is due, by the database's clock."""
+    planned = Schedule.objects.using(using).filter(enabled=True, next_run_at__isnull=False)
+    times = planned.order_by("next_run_at").values_list("next_run_at", clock(using))
+    for next_run_at, now in times[:1]:
+        return max(0.0, float((next_run_at - now).total_seconds()))
+    return float("inf")
+
+
+def _locked(schedules: QuerySet[Schedule], using: str) -> QuerySet[Schedule]:
+    # What another beat has locked, that beat fires: nobody waits.
+    skip_locked = connections[using].features.has_select_for_update_skip_locked
+    return schedules.select_for_update(skip_locked=skip_locked)
+
+
+def _plan(schedule: Schedule, using: str) -> None:
+    now = _now(schedule)
+    error = ""
+    try:
+        tick = first_tick(schedule, now)
+    except (ValueError, ArithmeticError) as problem:
+        tick, error = None, f"disabled: {problem}"
+        log.schedule_failed(schedule.name, error)
+    Schedule.objects.using(using).filter(pk=schedule.pk, enabled=True, next_run_at=None).update(
+        next_run_at=stored(tick), enabled=tick is not None, last_error=error
+    )
+
+
+def _fire(using: str, ids: Sequence[int] | None) -> int:
+    due = Schedule.objects.using(using).filter(enabled=True, next_run_at__lte=clock(using))
+    if ids is not None:
+        due = due.filter(pk__in=ids)
+    due = due.annotate(now=clock(using)).order_by("next_run_at")
+    with transaction.atomic(using):
+        schedules = list(_locked(due, using)[:BATCH])
+        if not schedules:
+            return 0
+        busy = _busy(schedules, using)
+        firings = [
+            decide(schedule, _now(schedule), schedule.last_job_id in busy) for schedule in schedules
+        ]
+        enqueue(firings, using)
+        _advance(firings, using)
+    for firing in firings:
+        firing.log()
+    return len(firings)
+
+
+def _fire_one_by_one(using: str) -> int:
+    due = Schedule.objects.using(using).filter(enabled=True, next_run_at__lte=clock(using))
+    ids = list(due.order_by("next_run_at").values_list("pk", flat=True)[:BATCH])
+    for schedule_id in ids:
+        try:
+            _fire(using, [schedule_id])
+        except (OperationalError, InterfaceError):
+            raise
+        except _Overtaken:
+            continue
+        except DatabaseError as error:
+            _pass_over(schedule_id, error, using)
+    return len(ids)
+
+
+def _pass_over(schedule_id: int, error: Exception, using: str) -> None:
+    """Move a schedule on whose job the database refuses."""
+    due = Schedule.objects.using(using).filter(pk=schedule_id, next_run_at__lte=clock(using))
+    with transaction.atomic(using):
+        for schedule in _locked(due.annotate(now=clock(using)), using):
+            firing = decide(schedule, _now(schedule), overlaps=False)
+            firing.fail(f"{type(error).__name__}: {error}")
+            _advance([firing], using)
+            firing.log()
+
+
+def _busy(schedules: Sequence[Schedule], using: str) -> set[UUID]:
+    """Return which of their previous jobs have not ended, where that matters."""
+    ids = [s.last_job_id for s in schedules if s.overlap == s.Overlap.SKIP and s.last_job_id]
+    if not ids:
+        return set()
+    jobs: Any = Job.objects.using(using)
+    return set(jobs.live().filter(pk__in=ids).values_list("pk", flat=True))
+
+
+def _advance(firings: Sequence[Firing], using: str) -> None:
+    connection = connections[using]
+    dialect = dialect_for(connection)
+    rows = [
+        (
+            dialect.datetime(stored(firing.next)),
+            dialect.datetime(stored(firing.now)) if firing.job_ids else None,
+            dialect.uuid(firing.job_ids[-1]) if firing.job_ids else None,
+            len(firing.job_ids),
+            firing.skipped,
+            firing.next is not None,
+            firing.error,
+            firing.schedule.pk,
+            dialect.datetime(firing.schedule.next_run_at),
+        )
+        for firing in firings
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(_ADVANCE, rows)
+        if cursor.rowcount != len(rows):
+            raise _Overtaken
+
+
+def _now(schedule: Schedule) -> datetime.datetime:
+    now = utc(vars(schedule)["now"])
+    assert now is not None
+    return now

@@ -1,0 +1,30 @@
+"""Receivers of Django's signals; the app connects them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps as installed_apps
+
+from ..conf import get_settings
+from ..models import Schedule
+from . import operate
+from .code import synchronize
+
+
+def migrated(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
+    """Write the schedules of the code, once the table is as this code knows it."""
+    if using != get_settings().database:
+        return
+    try:
+        migrated_to = apps.get_model(Schedule._meta.app_label, Schedule._meta.model_name)
+    except LookupError:  # migrated to zero
+        return
+    columns = {field.column for field in migrated_to._meta.concrete_fields}
+    if columns.issuperset(field.column for field in Schedule._meta.concrete_fields):
+        synchronize(using)
+
+
+def changed(*, using: str, **_: Any) -> None:
+    """Wake the beats when a schedule was saved or deleted."""
+    operate.changed(using)

@@ -1,0 +1,111 @@
+"""What a person, or code, does to schedules: enable, disable, run now, skip the next tick."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+
+from ..conf import get_settings
+from ..dialects import clock
+from ..enqueue import announce, write
+from ..exceptions import JobsError
+from ..models import Schedule
+from .due import plan
+from .rows import function_of, row_of
+from .times import stored, tick_after, utc
+
+#: What a sleeping beat hears when schedules were changed.
+SCHEDULES_TOPIC = "#"
+
+Source = Schedule.Source
+
+
+def changed(using: str) -> None:
+    """Wake the beats once the current transaction has committed."""
+    announce(using, {SCHEDULES_TOPIC})
+
+
+def enable(ids: Collection[int], *, using: str = "") -> int:
+    """Let schedules run again, from their next tick after now; return how many did not before.
+
+    One that left the code belongs to the operator from then on.
+    """
+    using = using or get_settings().database
+    with transaction.atomic(using):
+        off = list(_locked(using).filter(pk__in=ids, enabled=False))
+        for schedule in off:
+            schedule.enabled = True
+            by_hand(schedule)
+            schedule.save(using=using)
+        plan(using, [schedule.pk for schedule in off])
+        changed(using)
+    return len(off)
+
+
+def disable(ids: Collection[int], *, using: str = "") -> int:
+    """Stop schedules; return how many ran before."""
+    using = using or get_settings().database
+    with transaction.atomic(using):
+        on = list(_locked(using).filter(pk__in=ids, enabled=True))
+        for schedule in on:
+            schedule.enabled = False
+            by_hand(schedule)
+            schedule.save(using=using)
+        changed(using)
+    return len(on)
+
+
+def skip_next(ids: Collection[int], *, using: str = "") -> int:
+    """Leave out the next tick of each schedule; return how many had one."""
+    using = using or get_settings().database
+    skipped = 0
+    with transaction.atomic(using):
+        for schedule in _locked(using).filter(pk__in=ids, enabled=True, next_run_at__isnull=False):
+            tick = utc(schedule.next_run_at)
+            assert tick is not None
+            try:
+                following = tick_after(schedule, tick)
+            except (ValueError, ArithmeticError):  # edited by hand into nonsense: beat says so
+                continue
+            Schedule.objects.using(using).filter(pk=schedule.pk).update(
+                next_run_at=stored(following),
+                enabled=following is not None,
+                skipped_count=F("skipped_count") + 1,
+            )
+            skipped += 1
+        changed(using)
+    return skipped
+
+
+def run_now(schedule: Schedule, *, using: str = "") -> UUID:
+    """Enqueue the schedule's job once, beside its ticks; return the job's id.
+
+    Raises what enqueuing raises: ``UnknownJob``, ``TypeError``, ``ValueError``, ``QueueFull``, and
+    ``JobsError`` when a live job has its unique key.
+    """
+    using = using or get_settings().database
+    with transaction.atomic(using):
+        row = row_of(schedule)
+        (handle,) = write(function_of(schedule), [row], using)
+        if handle.id != row.id:
+            raise JobsError(f"job {handle.id} is live and has the same unique key")
+        Schedule.objects.using(using).filter(pk=schedule.pk).update(
+            last_run_at=clock(using), last_job_id=row.id, run_count=F("run_count") + 1
+        )
+    return row.id
+
+
+def by_hand(schedule: Schedule) -> None:
+    """Note that an operator changed what the code says, so that the next deploy keeps it."""
+    if schedule.source == Source.CODE:
+        schedule.source = Source.CHANGED
+    elif schedule.source == Source.GONE:
+        schedule.source = Source.ADMIN
+
+
+def _locked(using: str) -> Any:
+    return Schedule.objects.using(using).select_for_update().order_by("pk")

@@ -1,0 +1,123 @@
+"""What is wrong with a schedule, before beat finds out: for forms, code and imports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import registry, serialization
+from ..conf import get_settings
+from ..models import Schedule
+from ..options import priority_problems, queue_problems
+from . import crontab, sun
+from .times import Kind, utc, zone_of
+
+_LONGEST_CRONTAB = 1_000
+
+#: Which columns say when, for each kind; those of the other kinds are empty.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    Kind.INTERVAL: ("interval_seconds",),
+    Kind.CRONTAB: ("crontab",),
+    Kind.CLOCKED: ("clocked_at",),
+    Kind.SOLAR: ("solar_event", "latitude", "longitude"),
+}
+
+
+def problems(schedule: Schedule) -> Mapping[str, list[str]]:
+    """Return what is wrong with a schedule, by the name of the column; empty when nothing is."""
+    found: dict[str, list[str]] = {}
+
+    def add(column: str, *texts: str) -> None:
+        if texts:
+            found.setdefault(column, []).extend(texts)
+
+    for column, text in _timing_problems(schedule):
+        add(column, text)
+    for column, text in _argument_problems(schedule):
+        add(column, text)
+    if schedule.queue:
+        add("queue", *queue_problems(schedule.queue))
+    if schedule.priority is not None:
+        add("priority", *priority_problems(schedule.priority))
+    for column in ("jitter_seconds", "deadline_seconds", "expires_seconds"):
+        value = getattr(schedule, column)
+        if value is not None and not 0 <= value <= 366 * 86_400:
+            add(column, f"must be seconds from 0 to a year, got {value}")
+    if not 1 <= schedule.missed_limit <= 1_000:
+        add("missed_limit", f"must be from 1 to 1000, got {schedule.missed_limit}")
+    for column, kind in (("missed", Schedule.Missed), ("overlap", Schedule.Overlap)):
+        if getattr(schedule, column) not in kind.values:
+            allowed = ", ".join(kind.values)
+            add(column, f"must be one of {allowed}, got {getattr(schedule, column)!r}")
+    start, end = utc(schedule.starts_at), utc(schedule.ends_at)
+    if start and end and end <= start:
+        add("ends_at", "must be later than the start")
+    return found
+
+
+def _timing_problems(schedule: Schedule) -> list[tuple[str, str]]:
+    found = []
+    try:
+        zone_of(schedule)
+    except ValueError as error:
+        found.append(("timezone", str(error)))
+    if schedule.kind == Kind.CRONTAB:
+        try:
+            if len(schedule.crontab) > _LONGEST_CRONTAB:
+                raise ValueError(f"crontab must have at most {_LONGEST_CRONTAB} characters")
+            crontab.parse(schedule.crontab)
+        except ValueError as error:
+            found.append(("crontab", str(error)))
+    elif schedule.kind == Kind.INTERVAL:
+        seconds = schedule.interval_seconds
+        if seconds is None or not 0.1 <= seconds <= 10 * 366 * 86_400:
+            text = f"must be from 0.1 seconds to ten years, got {seconds}"
+            found.append(("interval_seconds", text))
+    elif schedule.kind == Kind.CLOCKED:
+        if schedule.clocked_at is None:
+            found.append(("clocked_at", "a schedule that runs at one time needs that time"))
+    elif schedule.kind == Kind.SOLAR:
+        texts = sun.problems(schedule.solar_event, schedule.latitude, schedule.longitude)
+        found += [(_solar_column(text), text) for text in texts]
+    else:
+        found.append(("kind", f"must be one of {', '.join(Kind.values)}, got {schedule.kind!r}"))
+    return found
+
+
+def _solar_column(text: str) -> str:
+    return next(
+        (name for name in ("latitude", "longitude") if text.startswith(name)), "solar_event"
+    )
+
+
+def _argument_problems(schedule: Schedule) -> list[tuple[str, str]]:
+    limit = get_settings().max_payload_bytes
+    found: list[tuple[str, str]] = []
+    for column, kind, name in (("args", list, "array"), ("kwargs", dict, "object")):
+        value = getattr(schedule, column)
+        if not isinstance(value, kind):
+            found.append((column, f"must be a JSON {name}, got {value!r:.100}"))
+    if schedule.headers is not None and not isinstance(schedule.headers, dict):
+        found.append(("headers", f"must be a JSON object, got {schedule.headers!r:.100}"))
+    function = registry.find(schedule.job_name)
+    if function is None:
+        found.append(("job_name", f"no job function is named {schedule.job_name!r}"))
+    if found:
+        return found
+    args: list[Any] = schedule.args
+    kwargs: dict[str, Any] = schedule.kwargs
+    try:
+        serialization.dumps_arguments(args, kwargs, max_bytes=limit)
+    except ValueError as error:
+        found.append(("args", str(error)))
+    if schedule.headers is not None:
+        try:
+            serialization.dumps(schedule.headers, where="headers", max_bytes=limit)
+        except ValueError as error:
+            found.append(("headers", str(error)))
+    if function is not None and function.options.typing:
+        try:
+            function.bind(args, kwargs)
+        except TypeError as error:
+            found.append(("args", str(error)))
+    return found

@@ -1,0 +1,246 @@
+"""What the end of an attempt means for the job: a return, an exception or a dead process."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import registry, serialization
+from .backoff import exponential
+from .conf import get_settings
+from .context import JobContext
+from .exceptions import (
+    ArgumentError,
+    Ignore,
+    Reject,
+    Retry,
+    Snooze,
+    UnknownJob,
+    WorkerLost,
+    WorkerStopping,
+)
+from .failure import describe
+from .redaction import secrets_in
+from .status import ENDED, Status
+from .values import Claimed, Failure, Outcome
+
+if TYPE_CHECKING:
+    from .define import JobFunction
+
+# A worker that does not know a job function gives the job back so often, 1, 2, 4 … 60 s apart
+# (5 minutes in all: a rolling deploy), before it ends.
+MAX_DEFERRALS = 10
+# How long a job that rejected its message with requeue=True waits.
+REQUEUE_SECONDS = 1.0
+
+
+@dataclasses.dataclass(slots=True)
+class Execution:
+    """A job whose function and arguments were found; ``began`` is of :func:`time.monotonic`."""
+
+    job: Claimed
+    context: JobContext
+    began: float
+
+    @property
+    def function(self) -> JobFunction[..., Any, Any]:
+        return self.context.function
+
+
+def returned(execution: Execution, value: Any) -> Outcome:
+    """Return the outcome of a body that returned *value*."""
+    text = None
+    if value is not None and not execution.context.request.ignore_result:
+        try:
+            text = _result_text(value)
+        except ArgumentError as error:
+            return _failed(execution, error)
+    return _outcome(execution, Status.SUCCESS, value, text)
+
+
+def raised(execution: Execution, error: BaseException) -> Outcome:
+    """Return the outcome of a body that raised *error*, or that was stopped with it."""
+    if isinstance(error, WorkerStopping):
+        if execution.function.options.acks_late:
+            return _outcome(execution, Status.PENDING)
+        return _failed(execution, WorkerLost("its worker was stopped while it ran"))
+    if isinstance(error, Retry):
+        delay = error.countdown
+        if delay is None and error.eta is None:
+            delay = execution.function.options.default_retry_delay
+        return _retried(execution, error.exc or error, delay, error)
+    if isinstance(error, Snooze):
+        return _later(execution, error.seconds)
+    if isinstance(error, Reject) and error.requeue:
+        return _later(execution, REQUEUE_SECONDS)
+    if isinstance(error, Ignore):
+        return _ignored(execution)
+    if _is_autoretried(execution, error):
+        return _retried(execution, error, _backoff(execution))
+    return _failed(execution, error)
+
+
+def unrunnable(job: Claimed, error: BaseException) -> Outcome:
+    """Return the outcome of a job whose arguments or options make no call."""
+    outcome = _plain(job, Status.FAILURE, registry.find(job.name))
+    outcome.failure, outcome.value = describe(error, ()), error
+    return outcome
+
+
+def escaped(job: Claimed, error: BaseException) -> Outcome:
+    """Return the outcome of an attempt that broke around its body, as in its ``base``'s code."""
+    function = registry.find(job.name)
+    if isinstance(error, WorkerStopping) and (function is None or function.options.acks_late):
+        return _plain(job, Status.PENDING, function)
+    return unrunnable(job, error)
+
+
+def expired(job: Claimed) -> Outcome:
+    """Return the outcome of a job that was not begun before it expired."""
+    outcome = _plain(job, Status.REVOKED, registry.find(job.name))
+    outcome.failure = Failure("", f"expired at {job.expires_at}")
+    return outcome
+
+
+def unknown(job: Claimed) -> Outcome:
+    """Return the outcome of a job whose function this worker does not know."""
+    return not_here(
+        job,
+        f"no worker that took the job from queue {job.queue!r} has a job function {job.name!r}; "
+        "deploy the code that defines it, then retry the job",
+    )
+
+
+def not_here(job: Claimed, why: str) -> Outcome:
+    """Return the outcome of a job that this worker cannot run.
+
+    It is left for a worker that can, for some minutes, and fails then with the reason.
+    """
+    if job.deferrals >= MAX_DEFERRALS:
+        return unrunnable(job, UnknownJob(why))
+    outcome = _plain(job, Status.SCHEDULED, None)
+    outcome.deferrals += 1
+    outcome.delay = min(2.0**job.deferrals, 60.0)
+    outcome.value = why
+    return outcome
+
+
+def unrecordable(outcome: Outcome, error: BaseException) -> Outcome:
+    """Return the outcome of a job whose own outcome the database refuses to store."""
+    failed = _plain(outcome.job, Status.FAILURE, registry.find(outcome.job.name))
+    failed.failure, failed.value = describe(error, ()), error
+    return failed
+
+
+def crashed(job: Claimed) -> Outcome:
+    """Return the outcome of a job whose process died while it ran.
+
+    Crashes count apart from retries: the job is pending again until it has been in
+    ``MAX_CRASHES`` of them, unless it is ``acks_late=False``.
+    """
+    function = registry.find(job.name)
+    settings = get_settings()
+    outcome = _plain(job, Status.FAILURE, function)
+    outcome.crashes += 1
+    again = outcome.crashes < settings.max_crashes
+    if again and (function is None or function.options.acks_late):
+        outcome.status, outcome.keep_seconds = Status.PENDING.value, None
+    error = WorkerLost(
+        f"its worker process died while it ran, {outcome.crashes} of {settings.max_crashes} times"
+    )
+    outcome.failure, outcome.value = describe(error, ()), error
+    return outcome
+
+
+def _outcome(
+    execution: Execution, status: Status, value: Any = None, result: str | None = None
+) -> Outcome:
+    outcome = _plain(execution.job, status, execution.function)
+    outcome.began, outcome.value, outcome.result = execution.began, value, result
+    return outcome
+
+
+def _plain(job: Claimed, status: Status, function: JobFunction[..., Any, Any] | None) -> Outcome:
+    now = time.monotonic()
+    return Outcome(
+        job,
+        status.value,
+        now,
+        now,
+        retries=job.retries,
+        crashes=job.crashes,
+        deferrals=job.deferrals,
+        keep_seconds=keep_seconds(function, status),
+    )
+
+
+def _failed(execution: Execution, error: BaseException, status: Status = Status.FAILURE) -> Outcome:
+    function, request = execution.function, execution.context.request
+    secrets = secrets_in(
+        request.args, request.kwargs, function.parameters, function.options.sensitive
+    )
+    outcome = _outcome(execution, status, error)
+    outcome.failure = describe(error, secrets)
+    return outcome
+
+
+def _retried(
+    execution: Execution, error: BaseException, delay: float | None, asked: Retry | None = None
+) -> Outcome:
+    outcome = _failed(execution, error, Status.RETRY)
+    outcome.retries += 1
+    outcome.delay = delay
+    outcome.run_at = asked.eta if asked else None
+    return outcome
+
+
+def _later(execution: Execution, seconds: float) -> Outcome:
+    outcome = _outcome(execution, Status.SCHEDULED)
+    outcome.delay = seconds
+    return outcome
+
+
+def _ignored(execution: Execution) -> Outcome:
+    state, meta = execution.context.ended_state or (Status.SUCCESS, None)
+    try:
+        text = None if meta is None else _result_text(meta)
+    except ArgumentError as error:
+        return _failed(execution, error)
+    return _outcome(execution, Status(state), meta, text)
+
+
+def _result_text(value: Any) -> str:
+    limit = get_settings().max_result_bytes
+    return serialization.dumps(value, where="the result", max_bytes=limit)
+
+
+def _is_autoretried(execution: Execution, error: BaseException) -> bool:
+    options = execution.function.options
+    return (
+        isinstance(error, tuple(options.autoretry_for))
+        and not isinstance(error, (*options.dont_autoretry_for, Reject))
+        and (options.max_retries is None or execution.job.retries < options.max_retries)
+    )
+
+
+def _backoff(execution: Execution) -> float:
+    options = execution.function.options
+    if options.retry_backoff is False:
+        return options.default_retry_delay
+    return exponential(
+        execution.job.retries,
+        factor=2.0 if options.retry_backoff is True else float(options.retry_backoff),
+        maximum=options.retry_backoff_max,
+        jitter=options.retry_jitter,
+    )
+
+
+def keep_seconds(function: JobFunction[..., Any, Any] | None, status: Status) -> float | None:
+    """Return how long a job that ended so is kept; None is for ever, or that it has not ended."""
+    if status not in ENDED:
+        return None
+    if function is not None and function.options.result_expires != "default":
+        return function.options.result_expires
+    settings = get_settings()
+    return settings.failure_expires if status == Status.FAILURE else settings.result_expires

@@ -1,0 +1,124 @@
+"""The ``DJANGO_JOBS`` setting as one frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+SETTING = "DJANGO_JOBS"
+
+DAY = 86_400.0
+
+#: What a route may be: options for every job whose name the glob matches, or a function of
+#: ``(name, args, kwargs)`` that returns options or None.
+Route = Callable[[str, Sequence[Any], Mapping[str, Any]], Mapping[str, Any] | None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``DJANGO_JOBS`` may hold (its keys are these names in upper case), with the defaults."""
+
+    #: Alias of the database that holds the jobs.
+    database: str = "default"
+    #: Run jobs inline, in the caller's process, instead of writing rows.
+    eager: bool = False
+    #: Queue of a job function that names none.
+    default_queue: str = "default"
+    #: Per queue name a dict: ``MAX_PENDING`` (past so many pending jobs enqueuing raises
+    #: ``QueueFull``), ``DATABASE`` (alias of the database that holds this queue's jobs).
+    queues: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    #: Glob of job names -> ``{"queue": ..., "priority": ...}``, or a list of globs' dicts and
+    #: callables; the first that matches wins.
+    routes: Any = dataclasses.field(default_factory=dict)
+    #: Seconds (or timedelta) an ended job is kept: SUCCESS and REVOKED; None keeps it for ever.
+    result_expires: float | None = DAY
+    #: The same for FAILURE.
+    failure_expires: float | None = 7 * DAY
+    #: Largest arguments of one job, in bytes of JSON.
+    max_payload_bytes: int = 256 * 1024
+    #: Largest result of one job, in bytes of JSON.
+    max_result_bytes: int = 1024 * 1024
+    #: Seconds between two heartbeats of a worker.
+    heartbeat_seconds: float = 10.0
+    #: Seconds without a heartbeat after which a worker counts as dead (the database's clock).
+    lease_seconds: float = 60.0
+    #: A job that was running in this many processes that died is FAILURE ``WorkerLost``.
+    max_crashes: int = 3
+    #: Seconds a warm stop waits for running jobs before it becomes a cold one.
+    shutdown_grace_seconds: float = 30.0
+    #: More names of arguments whose values are never shown (parts of names, any case).
+    sensitive_names: Sequence[str] = ()
+    #: Schedules in code, by name: ``{"job": ..., "schedule": ..., "args": ..., "kwargs": ...}``
+    #: and the options of a schedule.
+    schedules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "database": (str,),
+    "eager": (bool,),
+    "default_queue": (str,),
+    "queues": (Mapping,),
+    "routes": (Mapping, list, tuple),
+    "result_expires": (int, float, datetime.timedelta, type(None)),
+    "failure_expires": (int, float, datetime.timedelta, type(None)),
+    "max_payload_bytes": (int,),
+    "max_result_bytes": (int,),
+    "heartbeat_seconds": (int, float),
+    "lease_seconds": (int, float),
+    "max_crashes": (int,),
+    "shutdown_grace_seconds": (int, float),
+    "sensitive_names": (list, tuple),
+    "schedules": (Mapping,),
+}
+KEYS = tuple(sorted(name.upper() for name in _KINDS))
+
+
+@functools.cache
+def get_settings() -> Settings:
+    """Return the project's settings; unknown keys and wrong types are left to the system checks."""
+    given = getattr(django_settings, SETTING, None)
+    if not isinstance(given, Mapping):
+        return Settings()
+    values = {
+        key.lower(): value
+        for key, value in given.items()
+        if key in KEYS and _kind_fits(key.lower(), value)
+    }
+    for key in ("result_expires", "failure_expires"):
+        if isinstance(values.get(key), datetime.timedelta):
+            values[key] = values[key].total_seconds()
+    return Settings(**values)
+
+
+def problems() -> list[tuple[str, str]]:
+    """Return ``(what is wrong, what to do)`` for each mistake in the setting's shape."""
+    given = getattr(django_settings, SETTING, {})
+    if not isinstance(given, Mapping):
+        return [(f"{SETTING} must be a dict, got {given!r}", f"Write {SETTING} = {{...}}.")]
+    found = []
+    for key, value in given.items():
+        if key not in KEYS:
+            found.append((f"{SETTING} has an unknown key {key!r}", f"Allowed: {', '.join(KEYS)}."))
+        elif not _kind_fits(key.lower(), value):
+            kinds = " or ".join(kind.__name__ for kind in _KINDS[key.lower()])
+            found.append((f"{SETTING}[{key!r}] must be {kinds}, got {value!r}", "Mend the value."))
+    return found
+
+
+def _kind_fits(name: str, value: object) -> bool:
+    kinds = _KINDS[name]
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == SETTING:
+        get_settings.cache_clear()
+
+
+setting_changed.connect(_forget)

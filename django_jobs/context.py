@@ -1,0 +1,213 @@
+"""The job that runs now, as its own code sees it."""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import datetime
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
+
+from .conf import get_settings
+from .exceptions import MaxRetriesExceededError, Retry
+from .serialization import dumps
+
+if TYPE_CHECKING:
+    from .define import JobFunction
+
+
+@dataclasses.dataclass(slots=True)
+class Request:
+    """One attempt at a job. ``retries`` counts from 0, ``attempt`` is ``retries + 1``."""
+
+    id: UUID | None = None
+    name: str = ""
+    args: list[Any] = dataclasses.field(default_factory=list)
+    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    retries: int = 0
+    queue: str = ""
+    priority: int = 0
+    eta: datetime.datetime | None = None
+    expires: datetime.datetime | None = None
+    headers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    root_id: UUID | None = None
+    parent_id: UUID | None = None
+    group_id: UUID | None = None
+    #: Name of the worker that runs it.
+    worker: str = ""
+    called_directly: bool = True
+    is_eager: bool = False
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    ignore_result: bool = False
+
+    @property
+    def attempt(self) -> int:
+        return self.retries + 1
+
+
+class JobContext:
+    """What ``bind=True`` passes as ``self``, and what ``current_job`` stands for.
+
+    Subclass it and pass the class as ``base=`` to be told of the job's life by the hooks below.
+    An error in a hook is logged and changes nothing for the job.
+    """
+
+    def __init__(
+        self,
+        function: JobFunction[..., Any, Any],
+        request: Request,
+        report: Callable[[JobContext, dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.function = function
+        self.request = request
+        # The claim's number: with the worker's id it tells whether this attempt still counts.
+        self.fence = 0
+        #: True once somebody revoked the job with ``terminate=True`` while it ran.
+        self.revoked = False
+        self._report = report
+        # What update_state gave as an ended state, for a body that then raises Ignore.
+        self.ended_state: tuple[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.function.name
+
+    @property
+    def max_retries(self) -> int | None:
+        return self.function.options.max_retries
+
+    def __getattr__(self, name: str) -> Any:
+        # self.delay, self.apply_async and the like, as on a Celery task.
+        if name.startswith("_") or name == "function":
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
+    # --- steering -------------------------------------------------------------------------------
+
+    def retry(
+        self,
+        *,
+        exc: BaseException | None = None,
+        countdown: float | None = None,
+        eta: datetime.datetime | None = None,
+        max_retries: int | None = None,
+        throw: bool = True,
+    ) -> NoReturn:
+        """End this attempt and run the job again after *countdown* seconds or at *eta*.
+
+        Without either it waits ``default_retry_delay``. Raises :class:`Retry`; when *max_retries*
+        (default: the job function's) are used up, *exc* itself, or ``MaxRetriesExceededError``
+        without one. ``throw=False`` is refused: no code after the call belongs to the attempt.
+        """
+        if not throw:
+            raise TypeError("retry(throw=False) is not possible; catch Retry if code must follow")
+        limit = self.max_retries if max_retries is None else max_retries
+        if self.request.called_directly:
+            raise exc or MaxRetriesExceededError(f"{self.name} was called directly, not as a job")
+        if limit is not None and self.request.retries >= limit:
+            if exc is not None:
+                raise exc
+            raise MaxRetriesExceededError(f"{self.name} was retried {limit} times")
+        if countdown is None and eta is None:
+            countdown = self.function.options.default_retry_delay
+        raise Retry(str(exc or ""), exc=exc, countdown=countdown, eta=eta)
+
+    def update_state(
+        self, *, state: str | None = None, meta: Any = None, task_id: object = None
+    ) -> None:
+        """Show *state* (any word) and *meta* (JSON) to whoever looks at the running job.
+
+        They are written by the worker within 50 ms, outside the job's own transaction. An ended
+        state (SUCCESS, FAILURE, REVOKED) becomes the job's if its body then raises ``Ignore``.
+        """
+        if task_id is not None and str(task_id) != str(self.request.id):
+            raise ValueError("update_state() changes the running job only; omit task_id")
+        if state in ("SUCCESS", "FAILURE", "REVOKED"):
+            self.ended_state = (state, meta)
+            return
+        self._show({"state": state, "meta": meta})
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Show that *done* of *total* is done, with a *message* for people."""
+        self._show({"done": done, "total": total, "message": message})
+
+    def _show(self, progress: dict[str, Any]) -> None:
+        # Refused here, in the job, rather than by the worker that writes it later.
+        dumps(progress, where="progress", max_bytes=get_settings().max_payload_bytes)
+        if self._report is not None:
+            self._report(self, progress)
+
+    # --- hooks, with Celery's names and arguments -----------------------------------------------
+
+    def before_start(self, job_id: UUID, args: list[Any], kwargs: dict[str, Any]) -> None:
+        """Called before the body."""
+
+    def on_success(
+        self, retval: Any, job_id: UUID, args: list[Any], kwargs: dict[str, Any]
+    ) -> None:
+        """Called after the body has returned."""
+
+    def on_failure(
+        self,
+        exc: BaseException,
+        job_id: UUID,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        einfo: str,
+    ) -> None:
+        """Called when the job has failed for good; *einfo* is the traceback's text."""
+
+    def on_retry(
+        self,
+        exc: BaseException,
+        job_id: UUID,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        einfo: str,
+    ) -> None:
+        """Called when the attempt has failed and another one follows."""
+
+    def after_return(
+        self,
+        status: str,
+        retval: Any,
+        job_id: UUID,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        einfo: str,
+    ) -> None:
+        """Called last, however the attempt ended."""
+
+
+running: contextvars.ContextVar[JobContext | None] = contextvars.ContextVar(
+    "django_jobs_running", default=None
+)
+
+
+class CurrentJob:
+    """Stands for the job that runs in this thread or coroutine; false when there is none."""
+
+    def __bool__(self) -> bool:
+        return running.get() is not None
+
+    def __getattr__(self, name: str) -> Any:
+        context = running.get()
+        if context is None:
+            raise RuntimeError(f"current_job.{name}: no job runs here")
+        return getattr(context, name)
+
+    def __repr__(self) -> str:
+        context = running.get()
+        return f"<current_job: {context.name if context else None}>"
+
+
+current_job = CurrentJob()
+
+
+def progress(done: float, total: float | None = None, message: str = "") -> None:
+    """Show the running job's progress; outside of a job it does nothing."""
+    context = running.get()
+    if context is not None:
+        context.progress(done, total, message)

@@ -1,0 +1,213 @@
+"""``@job``: a function becomes a job function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+
+from . import registry
+from .call import CallKeywords
+from .context import Request
+from .enqueue import enqueue, enqueue_one, rows_of
+from .options import JobKeywords, JobOptions
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from .eager import EagerResult
+    from .result import AsyncResult
+
+P = ParamSpec("P")
+#: What a direct call returns: for ``async def`` a coroutine.
+R = TypeVar("R")
+#: What the job results in.
+T = TypeVar("T")
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class JobFunction(Generic[P, R, T]):
+    """A function whose calls can be enqueued. Calling it runs it here and now, as written."""
+
+    __wrapped__: Callable[..., R]
+
+    def __init__(self, function: Callable[..., R], options: JobOptions) -> None:
+        functools.update_wrapper(self, function)
+        self.options = options
+        self.name = options.name or f"{function.__module__}.{function.__name__}"
+        self.is_async = inspect.iscoroutinefunction(function)
+        if options.atomic and self.is_async:
+            raise ImproperlyConfigured(
+                f"@job {self.name}: atomic=True needs a plain function, Django's transactions do "
+                "not span await"
+            )
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())
+        if options.bind:
+            if not parameters or parameters[0].kind not in _POSITIONAL:
+                raise ImproperlyConfigured(
+                    f"@job {self.name}: bind=True passes the running job first, but the function "
+                    "takes no positional argument"
+                )
+            parameters = parameters[1:]
+        self.signature = signature.replace(parameters=parameters)
+        #: Names of the parameters that positional arguments fill, in order.
+        self.parameters = tuple(p.name for p in parameters if p.kind in _POSITIONAL)
+        # How many arguments fit when none is passed by name: spares most calls the full binding.
+        simple = all(p.kind in _POSITIONAL for p in parameters)
+        required = sum(p.default is p.empty for p in parameters)
+        self._fits = range(required, len(parameters) + 1) if simple else range(0)
+        if options.schedule is not None:
+            self._check_schedule()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if not self.options.bind:
+            return self.__wrapped__(*args, **kwargs)
+        request = Request(name=self.name, args=list(args), kwargs=dict(kwargs))
+        return self.__wrapped__(self.options.base(self, request), *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<job function {self.name}>"
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise :class:`TypeError` when the arguments do not fit the signature."""
+        if not kwargs and len(args) in self._fits:
+            return
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}{self.signature}: {error}") from None
+
+    def _check_schedule(self) -> None:
+        try:
+            self.bind((), {})
+        except TypeError as error:
+            raise ImproperlyConfigured(
+                f"@job {self.name}: schedule= runs it without arguments ({error}); give them in "
+                "DJANGO_JOBS['SCHEDULES'] or add_periodic_task()"
+            ) from None
+
+    # --- enqueuing ------------------------------------------------------------------------------
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T]:
+        """Enqueue one call, in the caller's transaction."""
+        return enqueue_one(self, args, kwargs, {})
+
+    def apply_async(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallKeywords],
+    ) -> AsyncResult[T]:
+        """Enqueue one call with options of its own (:class:`~django_jobs.call.CallKeywords`)."""
+        return enqueue_one(self, args, kwargs or {}, options)
+
+    def delay_many(
+        self,
+        calls: Iterable[Sequence[Any] | Mapping[str, Any]],
+        **options: Unpack[CallKeywords],
+    ) -> list[AsyncResult[T]]:
+        """Enqueue many calls at once: each a tuple of arguments or a dict of keyword arguments.
+
+        All or none are written, with one statement for every few thousand.
+        """
+        pairs: list[tuple[Sequence[Any], Mapping[str, Any]]] = []
+        for call in calls:
+            if isinstance(call, Mapping):
+                pairs.append(((), call))
+            elif isinstance(call, (tuple, list)):
+                pairs.append((call, {}))
+            else:
+                raise TypeError(
+                    f"{self.name}.delay_many() takes tuples of arguments or dicts of keyword "
+                    f"arguments, got {call!r}; for one argument write ({call!r},)"
+                )
+        return enqueue(self, pairs, options)
+
+    def apply(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallKeywords],
+    ) -> EagerResult[T]:
+        """Run the job here and now, with its retries but without their waits; write no row."""
+        from .eager import run  # executing is not needed to define
+
+        return run(rows_of(self, [(args, kwargs or {})], options)[0])
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T]:
+        """Asynchronous twin of :meth:`delay`."""
+        return await sync_to_async(self.delay)(*args, **kwargs)
+
+    async def aapply_async(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallKeywords],
+    ) -> AsyncResult[T]:
+        """Asynchronous twin of :meth:`apply_async`."""
+        return await sync_to_async(self.apply_async)(args, kwargs, **options)
+
+    async def adelay_many(
+        self,
+        calls: Iterable[Sequence[Any] | Mapping[str, Any]],
+        **options: Unpack[CallKeywords],
+    ) -> list[AsyncResult[T]]:
+        """Asynchronous twin of :meth:`delay_many`."""
+        return await sync_to_async(self.delay_many)(calls, **options)
+
+
+@overload
+def job(
+    function: Callable[P, Coroutine[Any, Any, T]], /
+) -> JobFunction[P, Coroutine[Any, Any, T], T]: ...
+@overload
+def job(function: Callable[P, T], /) -> JobFunction[P, T, T]: ...
+@overload
+def job(*, bind: Literal[True], **options: Unpack[JobKeywords]) -> _BoundDecorator: ...
+@overload
+def job(*, bind: Literal[False] = ..., **options: Unpack[JobKeywords]) -> _Decorator: ...
+def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a job function: ``@job`` or ``@job(queue="mail", max_retries=5)``.
+
+    :class:`~django_jobs.options.JobOptions` lists the options. Raises ``DuplicateJob`` when the
+    name is taken and ``ImproperlyConfigured`` for an impossible option.
+    """
+    if function is None:
+        return functools.partial(_define, options=JobOptions(**options))
+    return _define(function, JobOptions(**options))
+
+
+def _define(function: Callable[..., Any], options: JobOptions) -> JobFunction[..., Any, Any]:
+    if not callable(function) or isinstance(function, JobFunction):
+        raise TypeError(f"@job decorates a function, got {function!r}")
+    defined: JobFunction[..., Any, Any] = JobFunction(function, options)
+    registry.register(defined)
+    return defined
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _Decorator(Protocol):
+        @overload
+        def __call__(
+            self, function: Callable[P, Coroutine[Any, Any, T]], /
+        ) -> JobFunction[P, Coroutine[Any, Any, T], T]: ...
+        @overload
+        def __call__(self, function: Callable[P, T], /) -> JobFunction[P, T, T]: ...
+
+    class _BoundDecorator(Protocol):
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], /
+        ) -> JobFunction[P, Coroutine[Any, Any, T], T]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[Any, P], T], /
+        ) -> JobFunction[P, T, T]: ...

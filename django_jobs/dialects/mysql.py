@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.backends.utils import CursorWrapper
+from django.utils import timezone
+
+from ..status import ENDED, TIMED, Status
+from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
+from .base import JOBS, UNIQUE_KEYS, Dialect
+
+_DEADLOCK = 1213
+_LOCK_WAIT_TIMEOUT = 1205
+
+
+class MySQL(Dialect):
+    """MariaDB 10.6+ and MySQL 8+."""
+
+    wakeup = "polling"
+    poll_seconds = (0.02, 1.0)
+    insert_chunk = 1_000
+
+    @property
+    def now(self) -> str:
+        if settings.USE_TZ:
+            return "UTC_TIMESTAMP(6)"
+        # Columns keep local time then. Only the offset comes from this host, never the clock.
+        offset = timezone.localtime(timezone.now().astimezone(datetime.UTC)).utcoffset()
+        seconds = int(offset.total_seconds()) if offset else 0
+        return f"(UTC_TIMESTAMP(6) + INTERVAL {seconds} SECOND)"
+
+    def after(self, seconds: float) -> str:
+        return f"({self.now} + INTERVAL {round(seconds * 1e6)} MICROSECOND)"
+
+    def _after(self, seconds: float | None) -> str:
+        return "NULL" if seconds is None else self.after(seconds)
+
+    def insert(self, cursor: CursorWrapper, rows: Sequence[NewJob]) -> None:
+        params: list[Any] = []
+        values = []
+        for row in rows:
+            values.append(
+                f"(%s, %s, %s, %s, %s, %s, %s, %s, %s, COALESCE(%s, {self._after(row.countdown)}), "
+                f"COALESCE(%s, {self._after(row.expires_in)}), %s, %s, %s, %s, {self.now}, "
+                f"{self.now if row.status == Status.PENDING else 'NULL'})"
+            )
+            params += [
+                self.uuid(row.id), row.name, row.queue, row.rank, row.status, row.args, row.kwargs,
+                row.headers, row.options, self.datetime(row.eta), self.datetime(row.expires_at),
+                self.uuid(row.root_id), self.uuid(row.parent_id), row.unique_key, row.schedule_id,
+            ]  # fmt: skip
+        cursor.execute(
+            f"INSERT INTO {JOBS} (id, name, queue, `rank`, status, args, kwargs, headers, options, "
+            "run_at, expires_at, root_id, parent_id, unique_key, schedule_id, enqueued_at, "
+            f"ready_at) VALUES {', '.join(values)}",
+            params,
+        )
+
+    def claim(
+        self, worker_id: UUID, queues: Sequence[str], limit: int
+    ) -> tuple[list[Claimed], bool]:
+        columns = self.quoted(CLAIMED_COLUMNS)
+        contended = False
+        with transaction.atomic(self.connection.alias), self.connection.cursor() as cursor:
+            if len(queues) == 1:
+                wanted = (
+                    f"status = 'PENDING' AND queue = %s AND {self.claimable()} "
+                    "ORDER BY `rank`, id LIMIT %s"
+                )
+                params = [queues[0], self.uuid(worker_id), queues[0], limit]
+            else:
+                ids = self._first_ids(cursor, worker_id, queues, limit)
+                if not ids:
+                    return [], False
+                wanted = f"id IN ({', '.join(['%s'] * len(ids))}) AND status = 'PENDING'"
+                params = ids
+            cursor.execute(
+                f"SELECT {columns}, COALESCE(expires_at <= {self.now}, 0) FROM {JOBS} "
+                f"WHERE {wanted} FOR UPDATE SKIP LOCKED",
+                params,
+            )
+            jobs = [self._claimed(row) for row in cursor.fetchall()]
+            if len(queues) > 1:
+                contended = len(jobs) < len(ids)
+                jobs.sort(key=lambda job: (job.rank, job.id.int))
+            if jobs:
+                cursor.execute(
+                    f"UPDATE {JOBS} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, "
+                    f"started_at = {self.now} WHERE id IN ({', '.join(['%s'] * len(jobs))})",
+                    [self.uuid(worker_id), *self.uuids([job.id for job in jobs])],
+                )
+        return jobs, contended
+
+    def _first_ids(
+        self, cursor: CursorWrapper, worker_id: UUID, queues: Sequence[str], limit: int
+    ) -> list[Any]:
+        first = (
+            f"(SELECT id, `rank` FROM {JOBS} WHERE status = 'PENDING' AND queue = %s "
+            f"AND {self.claimable()} ORDER BY `rank`, id LIMIT %s)"
+        )
+        params: list[Any] = []
+        for queue in queues:
+            params += [queue, self.uuid(worker_id), queue, limit]
+        cursor.execute(
+            f"SELECT id FROM ({' UNION ALL '.join([first] * len(queues))}) AS first "
+            "ORDER BY `rank`, id LIMIT %s",
+            [*params, limit],
+        )
+        return [found for (found,) in cursor.fetchall()]
+
+    def _claimed(self, row: Sequence[Any]) -> Claimed:
+        job = Claimed(*row)
+        job.attempt += 1
+        job.has_dependents, job.expired = bool(job.has_dependents), bool(job.expired)
+        for name in ("id", "root_id", "parent_id", "group_id"):
+            value = getattr(job, name)
+            if value is not None and not isinstance(value, UUID):
+                setattr(job, name, UUID(value))
+        for name in ("run_at", "expires_at"):
+            value = getattr(job, name)
+            if value is not None and settings.USE_TZ and timezone.is_naive(value):
+                setattr(job, name, timezone.make_aware(value, self.connection.timezone))
+        return job
+
+    def write_outcomes(
+        self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
+    ) -> int:
+        rows, params = [], []
+        for outcome in outcomes:
+            rows.append(self._outcome_sql(outcome))
+            failure = outcome.failure
+            params += [
+                self.uuid(outcome.job.id), outcome.job.attempt, outcome.status, outcome.result,
+                outcome.retries, outcome.crashes, outcome.deferrals,
+                failure.error_class if failure else "", failure.message if failure else "",
+            ]  # fmt: skip
+        names = [
+            "id",
+            "attempt",
+            "status",
+            "result",
+            "retries",
+            "crashes",
+            "deferrals",
+            "error_class",
+            "error_message",
+            "started_at",
+            "ended_at",
+            "prune_at",
+            "run_at",
+        ]
+        first = ", ".join(f"{sql} AS {name}" for sql, name in zip(rows[0], names, strict=True))
+        new = f"SELECT {first}" + "".join(f" UNION ALL SELECT {', '.join(row)}" for row in rows[1:])
+        cursor.execute(
+            f"UPDATE ({new}) AS new STRAIGHT_JOIN {JOBS} AS j ON j.id = new.id "
+            "SET j.status = new.status, j.result = new.result, j.retries = new.retries, "
+            "j.crashes = new.crashes, j.deferrals = new.deferrals, "
+            "j.error_class = new.error_class, j.error_message = new.error_message, "
+            "j.started_at = new.started_at, j.ended_at = new.ended_at, j.prune_at = new.prune_at, "
+            "j.run_at = COALESCE(new.run_at, j.run_at) "
+            "WHERE j.status = 'STARTED' AND j.worker_id = %s AND j.attempt = new.attempt",
+            [*params, self.uuid(worker_id)],
+        )
+        return int(cursor.rowcount)
+
+    def _outcome_sql(self, outcome: Outcome) -> list[str]:
+        status = outcome.status
+        began_ago, ended_ago = outcome.ages()
+        run_at = "NULL"
+        if status in TIMED:
+            run_at = self.after(outcome.delay or 0)
+            if outcome.run_at is not None:
+                run_at = f"'{self.datetime(outcome.run_at)}'"
+        return [
+            *["%s"] * 9,
+            "NULL" if status == Status.PENDING else self.after(-began_ago),
+            self.after(-ended_ago) if status in ENDED else "NULL",
+            self._after(outcome.keep_seconds),
+            run_at,
+        ]
+
+    def ready_queues(self, cursor: CursorWrapper) -> list[str]:
+        # Written as a range of one status, for "status = 'PENDING'" reads every pending row where
+        # this jumps from queue to queue (MariaDB 10.11: 0.2 ms and 13 ms with 100,000 of them).
+        cursor.execute(
+            f"SELECT DISTINCT status, queue FROM {JOBS} "
+            "FORCE INDEX FOR GROUP BY (django_jobs_claim) "
+            "WHERE status >= 'PENDING' AND status <= 'PENDING' "
+            f"UNION ALL (SELECT status, '@' FROM {JOBS} WHERE status = 'SCHEDULED' "
+            f"AND run_at <= {self.now} LIMIT 1) "
+            f"UNION ALL (SELECT status, '@' FROM {JOBS} WHERE status = 'RETRY' "
+            f"AND run_at <= {self.now} LIMIT 1)"
+        )
+        return [queue for _status, queue in cursor.fetchall()]
+
+    def hold_key(self, cursor: CursorWrapper, key: str, job_id: UUID, until: str) -> None:
+        # INSERT IGNORE takes a shared lock on the row that is there, and two callers that both
+        # hold one and then want the row for themselves are a deadlock.
+        cursor.execute(
+            f"INSERT INTO {UNIQUE_KEYS} (`key`, job_id, until) VALUES (%s, %s, {until}) "
+            "ON DUPLICATE KEY UPDATE job_id = job_id",
+            [key, self.uuid(job_id)],
+        )
+
+    @classmethod
+    def tune(cls, settings: dict[str, Any]) -> None:
+        options = settings.setdefault("OPTIONS", {})
+        # Under REPEATABLE READ a claim would lock the gaps of the index and every insert with it.
+        options["isolation_level"] = "read committed"
+        options.setdefault("connect_timeout", 5)
+        options.setdefault("read_timeout", 30)
+        options.setdefault("write_timeout", 30)
+
+    @classmethod
+    def is_deadlock(cls, error: Exception) -> bool:
+        code = error.args[0] if error.args else None
+        return code in (_DEADLOCK, _LOCK_WAIT_TIMEOUT)

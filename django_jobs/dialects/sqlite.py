@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.backends.utils import CursorWrapper
+from django.utils import timezone
+
+from ..status import ENDED, TIMED, Status
+from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
+from .base import JOBS, QUEUES, WORKERS, Dialect
+
+_COLUMNS = ", ".join(CLAIMED_COLUMNS)
+
+_INSERT = (
+    f"INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, options, run_at, "
+    "expires_at, root_id, parent_id, unique_key, schedule_id, enqueued_at, ready_at) "
+    "VALUES (" + ", ".join(["%s"] * 17) + ")"
+)
+
+_FIRST = (
+    f"SELECT * FROM (SELECT id, rank FROM {JOBS} WHERE status = 'PENDING' AND queue = %s "
+    f"AND NOT EXISTS (SELECT 1 FROM {QUEUES} q WHERE q.name = %s AND q.paused_at IS NOT NULL) "
+    "ORDER BY rank, id LIMIT %s)"
+)
+
+_CLAIM = f"""
+UPDATE {JOBS} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, started_at = %s
+WHERE id IN (SELECT id FROM ({{first}}) ORDER BY rank, id LIMIT %s)
+AND EXISTS (SELECT 1 FROM {WORKERS} w
+    WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > %s)
+RETURNING {_COLUMNS}
+"""
+
+_WRITE = f"""
+UPDATE {JOBS} SET status = %s, result = %s, retries = %s, crashes = %s, deferrals = %s,
+    started_at = %s, ended_at = %s, prune_at = %s,
+    run_at = COALESCE(%s, run_at), error_class = %s, error_message = %s
+WHERE id = %s AND status = 'STARTED' AND worker_id = %s AND attempt = %s
+"""
+
+_READY_QUEUES = f"""
+WITH RECURSIVE ready (queue) AS (
+    SELECT min(queue) FROM {JOBS} WHERE status = 'PENDING'
+    UNION ALL
+    SELECT (SELECT min(j.queue) FROM {JOBS} j
+        WHERE j.status = 'PENDING' AND j.queue > ready.queue)
+    FROM ready WHERE ready.queue IS NOT NULL)
+SELECT queue FROM ready WHERE queue IS NOT NULL
+UNION ALL
+SELECT '@' WHERE EXISTS (
+    SELECT 1 FROM {JOBS} WHERE status IN ('SCHEDULED', 'RETRY') AND run_at <= %s)
+"""
+
+
+class SQLite(Dialect):
+    """The database's clock is this host's: a SQLite file is never shared between hosts."""
+
+    wakeup = "data_version"
+    poll_seconds = (0.005, 0.025)
+    insert_chunk = 10_000
+
+    @property
+    def now(self) -> str:
+        return self.after(0)
+
+    def after(self, seconds: float) -> str:
+        return f"'{self._clock(seconds)}'"
+
+    def _clock(self, seconds: float = 0, now: datetime.datetime | None = None) -> str:
+        moment = (now or timezone.now()) + datetime.timedelta(seconds=seconds)
+        return str(self.datetime(moment))
+
+    def insert(self, cursor: CursorWrapper, rows: Sequence[NewJob]) -> None:
+        now = timezone.now()
+
+        def later(seconds: float | None) -> datetime.datetime | None:
+            return None if seconds is None else now + datetime.timedelta(seconds=seconds)
+
+        cursor.executemany(
+            _INSERT,
+            [
+                (
+                    row.id.hex, row.name, row.queue, row.rank, row.status, row.args, row.kwargs,
+                    row.headers, row.options, self.datetime(row.eta or later(row.countdown)),
+                    self.datetime(row.expires_at or later(row.expires_in)),
+                    self.uuid(row.root_id), self.uuid(row.parent_id), row.unique_key,
+                    row.schedule_id, self.datetime(now),
+                    self.datetime(now) if row.status == Status.PENDING else None,
+                )
+                for row in rows
+            ],
+        )  # fmt: skip
+
+    def claim(
+        self, worker_id: UUID, queues: Sequence[str], limit: int
+    ) -> tuple[list[Claimed], bool]:
+        now = self._clock()
+        first = " UNION ALL ".join([_FIRST] * len(queues))
+        params: list[Any] = [worker_id.hex, now]
+        for queue in queues:
+            params += [queue, queue, limit]
+        params += [limit, worker_id.hex, now]
+        # An UPDATE takes the write lock before it reads: no other statement can come between.
+        with self.connection.cursor() as cursor:
+            cursor.execute(_CLAIM.format(first=first), params)
+            rows = cursor.fetchall()
+        jobs = [self._claimed(row, now) for row in rows]
+        jobs.sort(key=lambda job: (job.rank, job.id.int))
+        return jobs, False
+
+    def _claimed(self, row: Sequence[Any], now: str) -> Claimed:
+        job = Claimed(*row, False)
+        job.id = UUID(row[0])
+        for name in ("root_id", "parent_id", "group_id"):
+            if (value := getattr(job, name)) is not None:
+                setattr(job, name, UUID(value))
+        job.has_dependents = bool(job.has_dependents)
+        if job.expires_at is not None:
+            job.expired = str(job.expires_at) <= now
+            job.expires_at = self._moment(job.expires_at)
+        if job.run_at is not None:
+            job.run_at = self._moment(job.run_at)
+        return job
+
+    def _moment(self, text: Any) -> datetime.datetime:
+        moment = datetime.datetime.fromisoformat(text) if isinstance(text, str) else text
+        aware = self.connection.timezone is not None and timezone.is_naive(moment)
+        return timezone.make_aware(moment, self.connection.timezone) if aware else moment
+
+    def write_outcomes(
+        self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
+    ) -> int:
+        cursor.executemany(_WRITE, [self._outcome_row(outcome, worker_id) for outcome in outcomes])
+        return int(cursor.rowcount)
+
+    def _outcome_row(self, outcome: Outcome, worker_id: UUID) -> tuple[Any, ...]:
+        job, failure, status = outcome.job, outcome.failure, outcome.status
+        run_at = None
+        if status in TIMED:
+            run_at = self.datetime(outcome.run_at) or self._clock(outcome.delay or 0)
+        keep = outcome.keep_seconds
+        now = timezone.now()
+        began_ago, ended_ago = outcome.ages()
+        return (
+            status, outcome.result, outcome.retries, outcome.crashes, outcome.deferrals,
+            None if status == Status.PENDING else self._clock(-began_ago, now),
+            self._clock(-ended_ago, now) if status in ENDED else None,
+            None if keep is None else self._clock(keep),
+            run_at, failure.error_class if failure else "", failure.message if failure else "",
+            job.id.hex, worker_id.hex, job.attempt,
+        )  # fmt: skip
+
+    def ready_queues(self, cursor: CursorWrapper) -> list[str]:
+        cursor.execute(_READY_QUEUES, [self._clock()])
+        return [queue for (queue,) in cursor.fetchall()]
+
+    def version(self) -> int | None:
+        self.connection.ensure_connection()
+        raw: Any = self.connection.connection
+        with self.connection.wrap_database_errors:
+            return int(raw.execute("PRAGMA data_version").fetchone()[0])
+
+    @classmethod
+    def tune(cls, settings: dict[str, Any]) -> None:
+        options = settings.setdefault("OPTIONS", {})
+        # A transaction that reads first and then writes fails at once when another wrote between.
+        options["transaction_mode"] = "IMMEDIATE"
+        options["timeout"] = max(options.get("timeout", 0), 30)

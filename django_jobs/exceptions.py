@@ -1,0 +1,147 @@
+"""Every error of the package: one class per cause."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class JobsError(Exception):
+    """Base class of the errors that django_jobs raises."""
+
+
+# --- Defining and enqueuing -------------------------------------------------------------------
+
+
+class DuplicateJob(JobsError, ImproperlyConfigured):
+    """Two job functions were given the same name."""
+
+
+class UnknownJob(JobsError, LookupError):
+    """No job function of that name is registered."""
+
+
+class ArgumentError(JobsError, ValueError):
+    """An argument or a result cannot be stored as JSON on every database."""
+
+
+class QueueFull(JobsError):
+    """The queue holds as many pending jobs as its ``MAX_PENDING`` allows."""
+
+
+class DuplicateKey(JobsError):
+    """A job with that id, or a live one with that unique key, exists already."""
+
+
+# --- Results ----------------------------------------------------------------------------------
+
+
+class JobDoesNotExist(JobsError, LookupError):
+    """No job has that id: it never existed, was rolled back, forgotten or pruned."""
+
+
+class JobFailed(JobsError):
+    """A job failed with an exception that this process cannot rebuild.
+
+    ``error_class`` is its dotted class name, ``message`` its text and ``traceback`` the text of
+    the traceback in the worker.
+    """
+
+    def __init__(self, error_class: str, message: str = "", traceback: str = "") -> None:
+        super().__init__(error_class, message)
+        self.error_class = error_class
+        self.message = message
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"{self.error_class}: {self.message}" if self.message else self.error_class
+
+
+class JobRevoked(JobsError):
+    """The job was revoked, or expired, before it could end."""
+
+
+class ResultTimeout(JobsError, TimeoutError):
+    """The job had not ended when the time to wait for it was over."""
+
+
+class WorkerLost(JobsError):
+    """The worker process died while it ran the job."""
+
+
+class WouldDeadlock(RuntimeWarning):
+    """A job waits for another job's result and keeps its own slot meanwhile."""
+
+
+class TransactionLeftOpen(JobsError):
+    """The job function returned with a database transaction still open."""
+
+
+# --- What a job function raises to steer its own life -----------------------------------------
+
+
+class Retry(JobsError):
+    """The attempt ends here and the job runs again; raised by ``self.retry()``.
+
+    ``countdown`` is in seconds and ``eta`` an aware datetime; one of them is given.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        exc: BaseException | None = None,
+        countdown: float | None = None,
+        eta: datetime.datetime | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.exc = exc
+        self.countdown = countdown
+        self.eta = eta
+
+
+class MaxRetriesExceededError(JobsError):
+    """``self.retry()`` was called with no exception once too often."""
+
+
+class Ignore(JobsError):
+    """The job ends as SUCCESS and stores no result, or keeps the ended state it gave itself."""
+
+
+class Reject(JobsError):
+    """The job refuses its arguments: FAILURE without a retry, or back to its queue.
+
+    With ``requeue=True`` it runs again a second later and no retry is counted.
+    """
+
+    def __init__(self, reason: Any = None, requeue: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.requeue = requeue
+
+    def __str__(self) -> str:
+        return "" if self.reason is None else str(self.reason)
+
+
+class Snooze(JobsError):
+    """The job is not ready yet: it runs again after ``seconds`` and no retry is counted."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+# --- Limits. They are no Exception, so that ``except Exception`` in a job does not swallow them.
+
+
+class SoftTimeLimitExceeded(BaseException):
+    """The job ran longer than its ``soft_time_limit``; it may still tidy up until the hard one."""
+
+
+class TimeLimitExceeded(BaseException):
+    """The job ran longer than its ``time_limit`` and was stopped."""
+
+
+class WorkerStopping(BaseException):
+    """The worker stops at once and gives the job back; never the job's own fault."""

@@ -1,0 +1,300 @@
+"""One attempt at a job: resolve, bind, call under its limits, classify.
+
+Nothing here writes to the job's row; the :class:`~django_jobs.values.Outcome` is a value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import async_to_sync
+from django.db import transaction
+
+from . import log, registry, serialization, signals
+from .classify import (
+    Execution,
+    crashed,
+    expired,
+    not_here,
+    raised,
+    returned,
+    unknown,
+    unrunnable,
+)
+from .context import JobContext, Request, running
+from .exceptions import ArgumentError, TransactionLeftOpen, WorkerLost
+from .limits import soft_limited
+from .status import ENDED, Status
+from .values import Claimed, Outcome
+
+if TYPE_CHECKING:
+    from .define import JobFunction
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Environment:
+    """What a pool lends to the jobs that it runs."""
+
+    worker_name: str = ""
+    using: str = "default"
+    #: Takes what a running job shows of its progress.
+    report: Callable[[JobContext, dict[str, Any]], None] | None = None
+    #: Raises SoftTimeLimitExceeded in the body after so many seconds, where the pool can.
+    soft_limit: Callable[[float], AbstractContextManager[None]] | None = None
+    #: Time limits of jobs that have none of their own.
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    #: Tells why this pool cannot hold a job to its time limits, or None when it can.
+    unable: Callable[[Request, JobFunction[..., Any, Any]], str | None] | None = None
+    #: Told of the job and its hard limit before the body runs.
+    begins: Callable[[Execution], None] = lambda execution: None
+    #: Writes an atomic job's SUCCESS in the body's transaction; False when the job is not ours.
+    commit: Callable[[Outcome], bool] = lambda outcome: True
+    #: Closes what the body left open on the database; tells whether it was a transaction.
+    tidy: Callable[[], bool] = lambda: False
+    is_eager: bool = False
+
+
+def execute(job: Claimed, environment: Environment) -> Outcome:
+    """Run one attempt in this thread and return how it ended."""
+    execution = prepare(job, environment)
+    if isinstance(execution, Outcome):
+        return _tell(execution, None)
+    token = running.set(execution.context)
+    try:
+        _start(execution)
+        try:
+            environment.begins(execution)
+            outcome = _call(execution, environment)
+        except BaseException as error:
+            if environment.is_eager and isinstance(error, KeyboardInterrupt):
+                raise
+            environment.tidy()
+            outcome = raised(execution, error)
+        return _tell(outcome, execution)
+    finally:
+        running.reset(token)
+
+
+async def execute_async(
+    job: Claimed,
+    environment: Environment,
+    call: Callable[[Execution], Awaitable[Any]],
+) -> Outcome:
+    """Run one attempt in this event loop; *call* awaits the body under its limits."""
+    execution = prepare(job, environment)
+    if isinstance(execution, Outcome):
+        return _tell(execution, None)
+    token = running.set(execution.context)
+    try:
+        _start(execution)
+        try:
+            environment.begins(execution)
+            outcome = returned(execution, await call(execution))
+        except BaseException as error:
+            outcome = raised(execution, error)
+        return _tell(outcome, execution)
+    finally:
+        running.reset(token)
+
+
+def execute_crash(job: Claimed, error: BaseException | None, environment: Environment) -> Outcome:
+    """Return how an attempt ended whose process died, or was killed with *error* as the reason.
+
+    It enters the same steps at "classified", so that the rules for retries, hooks and signals are
+    those of an attempt that raised.
+    """
+    execution = prepare(job, environment) if error is not None else None
+    if not isinstance(execution, Execution) or error is None:
+        return _tell(crashed(job), None)
+    return _tell(raised(execution, error), execution)
+
+
+# --- resolve and bind ---------------------------------------------------------------------------
+
+
+def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
+    """Find the function and its arguments, or the outcome of a job that cannot run."""
+    if job.expired:
+        return expired(job)
+    function = registry.find(job.name)
+    if function is None:
+        return unknown(job)
+    try:
+        args, kwargs, headers, options = _parsed(job)
+        function.bind(args, kwargs)
+    except (TypeError, ValueError) as error:
+        return unrunnable(job, error)
+    defaults = function.options
+    request = Request(
+        id=job.id,
+        name=job.name,
+        args=args,
+        kwargs=kwargs,
+        retries=job.retries,
+        queue=job.queue,
+        priority=job.priority,
+        eta=job.run_at,
+        expires=job.expires_at,
+        headers=headers,
+        root_id=job.root_id or job.id,
+        parent_id=job.parent_id,
+        group_id=job.group_id,
+        worker=environment.worker_name,
+        called_directly=False,
+        is_eager=environment.is_eager,
+        time_limit=options.get("time_limit") or defaults.time_limit or environment.time_limit,
+        soft_time_limit=options.get("soft_time_limit")
+        or defaults.soft_time_limit
+        or environment.soft_time_limit,
+        ignore_result=options.get("ignore_result", defaults.ignore_result),
+    )
+    context = defaults.base(function, request, environment.report)
+    context.fence = job.attempt
+    unable = environment.unable(request, function) if environment.unable else None
+    if unable:
+        return not_here(job, unable)
+    return Execution(job, context, time.monotonic())
+
+
+def _parsed(
+    job: Claimed,
+) -> tuple[list[Any], dict[str, Any], Mapping[str, Any], Mapping[str, Any]]:
+    args = serialization.loads(job.args) if job.args != "[]" else []
+    kwargs = serialization.loads(job.kwargs) if job.kwargs != "{}" else {}
+    headers = serialization.loads(job.headers) if job.headers else {}
+    options = serialization.loads(job.options) if job.options else {}
+    if not isinstance(args, list):
+        raise ArgumentError(f"args must be a JSON list, the row has {job.args[:100]!r}")
+    for column, value in (("kwargs", kwargs), ("headers", headers), ("options", options)):
+        if not isinstance(value, dict):
+            raise ArgumentError(f"{column} must be a JSON object, the row has {value!r:.100}")
+    for key in ("time_limit", "soft_time_limit"):
+        if not isinstance(options.get(key, 1.0), (int, float)):
+            raise ArgumentError(f"{key} must be seconds, the row has {options[key]!r:.100}")
+    return args, kwargs, headers, options
+
+
+# --- call ---------------------------------------------------------------------------------------
+
+
+def body(execution: Execution) -> Any:
+    """Call the function; for ``async def`` the answer is a coroutine."""
+    function, request = execution.function, execution.context.request
+    if function.options.bind:
+        return function.__wrapped__(execution.context, *request.args, **request.kwargs)
+    return function.__wrapped__(*request.args, **request.kwargs)
+
+
+def _call(execution: Execution, environment: Environment) -> Outcome:
+    if execution.function.options.atomic:
+        return _call_atomic(execution, environment)
+    value = _run(execution, environment)
+    if environment.tidy():
+        raise TransactionLeftOpen(
+            f"{execution.job.name} returned with a database transaction open, which was rolled "
+            "back; leave atomic() before you return"
+        )
+    return returned(execution, value)
+
+
+def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
+    with transaction.atomic(environment.using):
+        outcome = returned(execution, _run(execution, environment))
+        if outcome.status != Status.SUCCESS:
+            # The result cannot be stored: the body's writes must not stay either.
+            transaction.set_rollback(True, environment.using)
+        elif not environment.commit(outcome):
+            raise WorkerLost("the job is no longer this worker's; what it wrote was rolled back")
+    outcome.recorded = outcome.status == Status.SUCCESS
+    return outcome
+
+
+def _run(execution: Execution, environment: Environment) -> Any:
+    seconds = execution.context.request.soft_time_limit
+    if execution.function.is_async:
+        # The limit is raised inside the coroutine: it runs beside this thread, not in it.
+        return async_to_sync(soft_limited)(body(execution), seconds)
+    if seconds and environment.soft_limit is not None:
+        with environment.soft_limit(seconds):
+            return body(execution)
+    return body(execution)
+
+
+# --- hooks, signals and log ---------------------------------------------------------------------
+
+
+def _start(execution: Execution) -> None:
+    job, request = execution.job, execution.context.request
+    if _overrides(execution.context, "before_start"):
+        _hook(execution.context, "before_start", job.id, request.args, request.kwargs)
+    signals.send(
+        signals.job_prerun, job.name, job_id=job.id, args=request.args, kwargs=request.kwargs
+    )
+
+
+def _tell(outcome: Outcome, execution: Execution | None) -> Outcome:
+    """Tell hooks, receivers and the log how the attempt ended; return the outcome."""
+    if execution is not None:
+        _tell_hooks(outcome, execution)
+    job, status, value = outcome.job, outcome.status, outcome.value
+    if status == Status.SUCCESS:
+        signals.send(signals.job_success, job.name, job_id=job.id, result=value)
+    elif status == Status.RETRY:
+        signals.send(
+            signals.job_retry, job.name, job_id=job.id, exception=value, delay=outcome.delay
+        )
+    elif status == Status.FAILURE:
+        trace = outcome.failure.traceback if outcome.failure else ""
+        signals.send(signals.job_failure, job.name, job_id=job.id, exception=value, traceback=trace)
+    elif status == Status.REVOKED:
+        signals.send(
+            signals.job_revoked, job.name, job_id=job.id, terminated=False, reason="expired"
+        )
+    if execution is not None:
+        request = execution.context.request
+        signals.send(
+            signals.job_postrun,
+            job.name,
+            job_id=job.id,
+            args=request.args,
+            kwargs=request.kwargs,
+            status=status,
+            result=value,
+        )
+    function = registry.find(job.name)
+    throws = tuple(function.options.throws) if function else ()
+    log.job_ended(outcome, expected=isinstance(value, throws))
+    return outcome
+
+
+def _tell_hooks(outcome: Outcome, execution: Execution) -> None:
+    context, job, value = execution.context, execution.job, outcome.value
+    if type(context) is JobContext:
+        return
+    request = context.request
+    trace = outcome.failure.traceback if outcome.failure else ""
+    arguments = (job.id, request.args, request.kwargs)
+    if outcome.status == Status.SUCCESS:
+        _hook(context, "on_success", value, *arguments)
+    elif outcome.status == Status.RETRY:
+        _hook(context, "on_retry", value, *arguments, trace)
+    elif outcome.status == Status.FAILURE:
+        _hook(context, "on_failure", value, *arguments, trace)
+    if outcome.status in ENDED or outcome.status == Status.RETRY:
+        _hook(context, "after_return", outcome.status, value, *arguments, trace)
+
+
+def _overrides(context: JobContext, hook: str) -> bool:
+    return getattr(type(context), hook) is not getattr(JobContext, hook)
+
+
+def _hook(context: JobContext, hook: str, *args: Any) -> None:
+    try:
+        getattr(context, hook)(*args)
+    except Exception:
+        log.hook_failed(hook, context.name)

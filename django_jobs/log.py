@@ -1,0 +1,109 @@
+"""The package's log lines, in one place: an event and key=value pairs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+
+from .context import running
+from .status import Status
+from .values import Outcome
+
+_jobs = logging.getLogger("django_jobs.job")
+_worker = logging.getLogger("django_jobs.worker")
+_beat = logging.getLogger("django_jobs.beat")
+
+
+class JobFilter(logging.Filter):
+    """Gives every record ``job_id`` and ``job_name`` of the job whose code logs, or ``-``."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        context = running.get()
+        record.job_id = context.request.id if context else "-"
+        record.job_name = context.name if context else "-"
+        return True
+
+
+def job_ended(outcome: Outcome, expected: bool = False) -> None:
+    """Log one line for the end of an attempt; *expected* is for exceptions in ``throws``."""
+    failed = outcome.status == Status.FAILURE and not expected
+    level = logging.ERROR if failed else logging.INFO
+    if outcome.status == Status.RETRY:
+        level = logging.WARNING
+    if not _jobs.isEnabledFor(level):
+        return
+    job, failure = outcome.job, outcome.failure
+    error = f" error={failure.error_class}: {failure.message[:500]!r}" if failure else ""
+    _jobs.log(
+        level,
+        "%s name=%s id=%s attempt=%d runtime=%.3fs%s%s",
+        outcome.status.lower(),
+        job.name,
+        job.id,
+        job.retries + 1,
+        outcome.ended - outcome.began,
+        f" delay={outcome.delay:.1f}s" if outcome.delay is not None else "",
+        error,
+    )
+    if failed and failure and failure.traceback:
+        _jobs.error("%s", failure.traceback)
+
+
+def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
+    _jobs.warning(
+        "outcome dropped name=%s id=%s attempt=%d status=%s worker=%s: the job is no longer ours",
+        outcome.job.name,
+        outcome.job.id,
+        outcome.job.attempt,
+        outcome.status,
+        worker_id,
+    )
+
+
+def hook_failed(hook: str, name: str) -> None:
+    _jobs.exception("hook failed name=%s hook=%s", name, hook)
+
+
+def database_away(what: str, error: Exception, seconds: float) -> None:
+    _worker.error(
+        "database away while=%s next_try=%.1fs error=%s", what, seconds, str(error).strip()
+    )
+
+
+def database_back(what: str) -> None:
+    _worker.info("database back while=%s", what)
+
+
+def ticks_fired(schedule: str, job: str, job_ids: Sequence[UUID], late: float) -> None:
+    for job_id in job_ids:
+        _beat.info("fired schedule=%r name=%s id=%s late=%.3fs", schedule, job, job_id, late)
+
+
+def ticks_skipped(schedule: str, number: int, reason: str) -> None:
+    _beat.info("skipped schedule=%r ticks=%d reason=%s", schedule, number, reason)
+
+
+def schedule_failed(schedule: str, error: str) -> None:
+    _beat.error("cannot fire schedule=%r error=%s", schedule, error)
+
+
+def schedule_left_out(problem: str) -> None:
+    _beat.error("schedule in code left out: %s", problem)
+
+
+def set_up_console(level: str) -> None:
+    """Show all log lines of *level* and above on stderr, unless the project set handlers up."""
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler()
+        handler.addFilter(JobFilter())
+        handler.setFormatter(
+            logging.Formatter(
+                "%(asctime)s %(levelname)s %(process)d %(name)s [%(job_name)s %(job_id)s] "
+                "%(message)s"
+            )
+        )
+        root.addHandler(handler)
+    root.setLevel(level)
+    logging.getLogger("django_jobs").setLevel(level)

@@ -1,0 +1,103 @@
+"""Jobs whose worker is dead run again, or end as FAILURE ``WorkerLost``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from uuid import UUID
+
+from django.db import connections, transaction
+from django.db.models import Exists, OuterRef
+
+from .. import registry
+from ..dialects import clock
+from ..enqueue import announce
+from ..execute import Environment, execute_crash
+from ..models import Job, Worker
+from ..record import record, release
+from ..status import Status
+from ..values import CLAIMED_COLUMNS, Claimed
+
+BATCH = 500
+
+
+def run_once(using: str) -> int:
+    """Rescue the jobs of every worker whose lease is over, by the database's clock; count them.
+
+    Nobody knows which of them had begun, so each counts a crash; one that was in a crash is
+    claimed alone from then on, and takes no innocent job with it.
+    """
+    expired = Worker.objects.using(using).filter(
+        lost_at=None, stopped_at=None, lease_until__lt=clock(using)
+    )
+    expired.update(lost_at=clock(using))
+    live = Worker.objects.filter(
+        id=OuterRef("worker_id"), lost_at=None, lease_until__gte=clock(using)
+    )
+    stranded = Job.objects.using(using).running().filter(~Exists(live)).order_by("worker_id")
+    rescued = 0
+    with transaction.atomic(using):
+        skip_locked = connections[using].features.has_select_for_update_skip_locked
+        jobs = list(stranded.select_for_update(skip_locked=skip_locked)[:BATCH])
+        for worker_id, group in groupby(jobs, key=lambda job: job.worker_id):
+            rescued += _rescue(worker_id, list(group), using)
+    return rescued
+
+
+def bury(
+    worker_id: UUID,
+    running: Mapping[tuple[UUID, int], BaseException | None],
+    using: str,
+    *,
+    cold: bool = False,
+) -> None:
+    """Settle the jobs of a worker process that is known to be dead.
+
+    *running* has (id, attempt) of those whose bodies ran, each with the reason why the process was
+    killed, or None for a crash; what had not begun goes back without blame. *cold* is a stop that
+    an operator wanted: what ran goes back without blame too, unless it is ``acks_late=False``.
+    """
+    environment = Environment(using=using)
+    jobs = Job.objects.using(using).filter(worker_id=worker_id, status=Status.STARTED)
+    back, outcomes = [], []
+    for job in jobs:
+        claimed = _claimed(job)
+        key = (claimed.id, claimed.attempt)
+        function = registry.find(job.name)
+        again = function is None or function.options.acks_late
+        if key not in running or (cold and again):
+            back.append(claimed)
+        else:
+            outcomes.append(execute_crash(claimed, running[key], environment))
+    if outcomes:
+        record(worker_id, outcomes, using)
+        announce(using, {o.job.queue for o in outcomes if o.status == Status.PENDING})
+    release(worker_id, back, using)
+    Worker.objects.using(using).filter(id=worker_id, stopped_at=None).update(
+        stopped_at=clock(using), lease_until=clock(using), busy=0
+    )
+
+
+def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str) -> int:
+    if worker_id is None:
+        # No claim writes such a row; somebody edited it by hand.
+        ids = [job.pk for job in jobs]
+        return (
+            Job.objects.using(using)
+            .filter(id__in=ids, status=Status.STARTED, worker_id=None)
+            .update(status=Status.PENDING, started_at=None)
+        )
+    environment = Environment(using=using)
+    outcomes = [execute_crash(_claimed(job), None, environment) for job in jobs]
+    counted = record(worker_id, outcomes, using)
+    announce(using, {o.job.queue for o in counted if o.status == Status.PENDING})
+    return len(counted)
+
+
+def _claimed(job: Job) -> Claimed:
+    values = {column: getattr(job, column) for column in CLAIMED_COLUMNS}
+    for column in ("args", "kwargs", "headers", "options"):
+        if values[column] is not None:
+            values[column] = json.dumps(values[column])
+    return Claimed(*values.values(), False)

@@ -1,0 +1,143 @@
+"""``manage.py jobs``: see and steer jobs from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connections
+
+from ...conf import get_settings
+from ...status import ENDED, Status
+from ..jobs import act, look, schedules
+
+
+class Command(BaseCommand):
+    help = "Lists, shows, retries, revokes, purges, counts and enqueues jobs; lists schedules."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+        for add in (_list, _show, _retry, _revoke, _purge, _stats, _run, _schedules, _import):
+            add(verbs)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        verb, wanted = options["verb"], options["wanted"]
+        given = {name: options[name] for name in wanted}
+        given["as_json"] = options["as_json"]
+        if verb != "run":  # enqueuing goes where the setting says
+            given["using"] = options["database"] or get_settings().database
+        if verb == "purge":
+            given["confirm"] = self._confirm if options["interactive"] else None
+        _VERBS[verb](self.stdout, **given)
+
+    def _confirm(self, question: str) -> bool:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+_VERBS: dict[str, Callable[..., None]] = {
+    "list": look.list_jobs,
+    "show": look.show_job,
+    "stats": look.show_stats,
+    "retry": act.retry,
+    "revoke": act.revoke,
+    "purge": act.purge,
+    "run": act.run,
+    "schedules": schedules.list_schedules,
+    "import-celery-beat": schedules.import_celery_beat,
+}
+
+
+def _verb(verbs: Any, name: str, text: str, *wanted: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    parser.set_defaults(wanted=wanted)
+    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    if name != "run":
+        parser.add_argument(
+            "--database", choices=list(connections), help="alias of the jobs' database"
+        )
+    return parser
+
+
+def _list(verbs: Any) -> None:
+    parser = _verb(verbs, "list", "List the newest jobs.", "status", "queue", "name", "limit")
+    _add_status(parser, Status.values)
+    _add_name_and_queue(parser)
+    parser.add_argument("--limit", type=_positive, default=20, help="most jobs listed (20)")
+
+
+def _show(verbs: Any) -> None:
+    parser = _verb(verbs, "show", "Show one job with its attempts.", "job_id")
+    parser.add_argument("job_id", metavar="ID")
+
+
+def _retry(verbs: Any) -> None:
+    text = "Run ended jobs again, by id or all that match."
+    parser = _verb(verbs, "retry", text, "ids", "status", "name", "queue")
+    parser.add_argument("ids", nargs="*", metavar="ID")
+    _add_status(parser, sorted(ENDED))
+    _add_name_and_queue(parser)
+
+
+def _revoke(verbs: Any) -> None:
+    text = "End jobs that have not begun, by id or all that match."
+    parser = _verb(verbs, "revoke", text, "ids", "name", "queue", "terminate")
+    parser.add_argument("ids", nargs="*", metavar="ID")
+    _add_name_and_queue(parser)
+    parser.add_argument("--terminate", action="store_true", help="stop running ones, too")
+
+
+def _purge(verbs: Any) -> None:
+    parser = _verb(verbs, "purge", "Delete the pending jobs of a queue.", "queue")
+    parser.add_argument("--queue", required=True)
+    parser.add_argument(
+        "--noinput", "--no-input", "--yes", action="store_false", dest="interactive",
+        help="do not ask",
+    )  # fmt: skip
+
+
+def _stats(verbs: Any) -> None:
+    _verb(verbs, "stats", "Count jobs per status and queue, and list the live workers.")
+
+
+def _run(verbs: Any) -> None:
+    text = "Enqueue one call of a job function."
+    parser = _verb(verbs, "run", text, "name", "arguments", "keywords", "queue", "wait", "timeout")
+    parser.add_argument("name", help="name of a registered job function")
+    # Django takes "args" out of a command's options.
+    parser.add_argument(
+        "--args", dest="arguments", default="[]", metavar="JSON", help="array of arguments"
+    )
+    parser.add_argument(
+        "--kwargs", dest="keywords", default="{}", metavar="JSON", help="object of named arguments"
+    )
+    parser.add_argument("--queue")
+    parser.add_argument("--wait", action="store_true", help="wait for the end, print the result")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="wait no longer")
+
+
+def _schedules(verbs: Any) -> None:
+    _verb(verbs, "schedules", "List the schedules with their next and last runs.")
+
+
+def _import(verbs: Any) -> None:
+    text = "Copy the periodic tasks of django-celery-beat, which must be installed."
+    parser = _verb(verbs, "import-celery-beat", text, "dry_run")
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+
+
+def _add_status(parser: argparse.ArgumentParser, choices: Any) -> None:
+    parser.add_argument("--status", type=str.upper, choices=[str(choice) for choice in choices])
+
+
+def _add_name_and_queue(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", help="name of a job function")
+    parser.add_argument("--queue")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number

@@ -1,0 +1,141 @@
+"""``manage.py runworker``: argument parsing only; :mod:`django_jobs.worker` does the work."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from ...conf import get_settings
+from ...dialects import dialect_for
+from ...log import set_up_console
+from ...routing import database_of
+from ...worker.options import POOLS, WorkerOptions, build, refusals
+from ...worker.solo import run_solo
+from ...worker.supervisor import Supervisor
+from ..pidfile import pidfile
+
+
+class Command(BaseCommand):
+    help = "Runs background jobs until it is told to stop (SIGTERM, Ctrl-C; twice: at once)."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add("-Q", "--queues", default="", help="serve these queues (a,b,c); default: every queue")
+        add("-X", "--exclude-queues", default="", help="serve every queue but these (a,b,c)")
+        add("-P", "--pool", choices=POOLS, default="prefork", help="default: %(default)s")
+        add(
+            "-c",
+            "--concurrency",
+            type=int,
+            metavar="N",
+            help="jobs at a time: processes "
+            "(prefork; default: the CPUs), threads (8) or coroutines (100) of each process",
+        )
+        add(
+            "--processes",
+            type=int,
+            metavar="N",
+            help="worker processes (default: 1; prefork: the same as --concurrency)",
+        )
+        add("-n", "--name", default="", help="name shown for its workers; default: the host name")
+        add("-B", "--beat", action="store_true", help="fire schedules, too (as runbeat does)")
+        add("--burst", action="store_true", help="exit with 0 once the queues are empty")
+        add("--max-jobs-per-child", type=int, metavar="N", help="replace a process after N jobs")
+        add(
+            "--max-memory-per-child",
+            type=int,
+            metavar="KIB",
+            help="replace a process that holds more resident memory, after its job",
+        )
+        add("--time-limit", type=float, metavar="S", help="hard limit of jobs that have none")
+        add("--soft-time-limit", type=float, metavar="S", help="soft limit of jobs that have none")
+        add(
+            "-l",
+            "--loglevel",
+            default="INFO",
+            type=str.upper,
+            choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+            help="default: %(default)s",
+        )
+        add("--database", default=None, help="alias; default: DJANGO_JOBS['DATABASE']")
+        add("--pidfile", default=None, help="file that holds the process id while it runs")
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        set_up_console(given["loglevel"])
+        options = self._options(given)
+        with pidfile(given["pidfile"]):
+            self.stdout.write(_banner(options))
+            code = run_solo(options) if options.pool == "solo" else Supervisor(options).run()
+        logging.shutdown()
+        sys.exit(code)
+
+    def _options(self, given: dict[str, Any]) -> WorkerOptions:
+        using = given["database"] or get_settings().database
+        if using not in connections:
+            raise CommandError(
+                f"--database {using!r} is not in DATABASES; it has {', '.join(connections)}"
+            )
+        for flag in ("max_jobs_per_child", "max_memory_per_child"):
+            if given[flag] is not None and given[flag] < 1:
+                raise CommandError(f"--{flag.replace('_', '-')} must be at least 1")
+        try:
+            options = build(
+                pool=given["pool"],
+                processes=given["processes"],
+                concurrency=given["concurrency"],
+                queues=_names(given["queues"]),
+                exclude_queues=_names(given["exclude_queues"]),
+                name=given["name"],
+                beat=given["beat"],
+                burst=given["burst"],
+                max_jobs=given["max_jobs_per_child"],
+                max_memory=given["max_memory_per_child"],
+                time_limit=given["time_limit"],
+                soft_time_limit=given["soft_time_limit"],
+                using=using,
+                grace_seconds=get_settings().shutdown_grace_seconds,
+            )
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        for queue in options.queues:
+            if database_of(queue) != using:
+                raise CommandError(
+                    f"queue {queue!r} lives on database {database_of(queue)!r}; add --database "
+                    f"{database_of(queue)}, or leave it to a worker there"
+                )
+        refused = list(refusals(options))
+        if refused:
+            raise CommandError(
+                f"the {options.pool} pool cannot do what was asked for:\n  "
+                + "\n  ".join(refused)
+                + "\nUse a pool that can, or leave the queues of these jobs out."
+            )
+        return options
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _banner(options: WorkerOptions) -> str:
+    connection = connections[options.using]
+    queues = ", ".join(options.queues) or "all"
+    if options.exclude_queues:
+        queues += f" but {', '.join(options.exclude_queues)}"
+    beat = "\n  beat      yes, in a process of its own" if options.beat else ""
+    each = f" × {options.slots} at a time" if options.slots > 1 else ""
+    processes = f"{options.processes} process{'es' if options.processes > 1 else ''}{each}"
+    return (
+        f"django_jobs worker {options.base_name} (pid {os.getpid()})\n"
+        f"  queues    {queues}\n"
+        f"  pool      {options.pool}, {processes}\n"
+        f"  database  {options.using} ({connection.display_name})\n"
+        f"  wake-up   {dialect_for(connection).wakeup}{beat}\n"
+        f"  stops     {'when the queues are empty' if options.burst else 'on Ctrl-C'}"
+    )

@@ -1,0 +1,1 @@
+"""What ``manage.py jobs`` does: looking, acting, and how both are printed."""

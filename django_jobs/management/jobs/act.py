@@ -1,0 +1,194 @@
+"""``jobs retry``, ``jobs revoke``, ``jobs purge`` and ``jobs run``."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandError, OutputWrapper
+from django.db import connections, transaction
+
+from ... import operate, registry
+from ...counts import capped_count
+from ...define import JobFunction
+from ...exceptions import JobsError, ResultTimeout
+from ...models import Job
+from ...presentation import pretty, shown_payload
+from ...result import AsyncResult
+from ...status import ENDED, Status
+from .output import printable, write_json
+from .select import CHUNK, chunks, given, matching
+
+
+def retry(
+    out: OutputWrapper,
+    *,
+    using: str,
+    as_json: bool,
+    ids: Sequence[str],
+    status: str | None,
+    name: str | None,
+    queue: str | None,
+) -> None:
+    """Run ended jobs again: those named, or all that match (by default the failed ones)."""
+    if not _by_id(ids, status=status, name=name, queue=queue):
+        jobs = matching(using, status=status or Status.FAILURE, name=name, queue=queue)
+        wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
+    else:
+        wanted = given(ids, using)
+    done, skipped = operate.retry(wanted, using=using)
+    _report(out, as_json, "retried", done, skipped)
+
+
+def revoke(
+    out: OutputWrapper,
+    *,
+    using: str,
+    as_json: bool,
+    ids: Sequence[str],
+    terminate: bool,
+    name: str | None,
+    queue: str | None,
+) -> None:
+    """End jobs that have not begun, and with *terminate* those that run."""
+    allowed = (*operate.QUEUED, *((Status.STARTED,) if terminate else ()))
+    if not _by_id(ids, name=name, queue=queue):
+        jobs = matching(using, name=name, queue=queue).filter(status__in=allowed)
+        wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
+    else:
+        wanted = given(ids, using)
+    skipped = Counter[str]()
+    done = 0
+    for chunk in chunks(wanted):
+        before = Job.objects.using(using).filter(pk__in=chunk).exclude(status__in=allowed)
+        skipped.update(f"is {status.lower()}" for status in before.values_list("status", flat=True))
+        done += operate.revoke(chunk, terminate=terminate, using=using)
+    _report(out, as_json, "revoked", done, skipped)
+
+
+def purge(
+    out: OutputWrapper,
+    *,
+    using: str,
+    as_json: bool,
+    queue: str,
+    confirm: Callable[[str], bool] | None,
+) -> None:
+    """Delete the pending jobs of a queue, unless *confirm* answers no."""
+    pending = matching(using, status=Status.PENDING, queue=queue)
+    if confirm is not None:
+        count = capped_count(pending)
+        if not confirm(f"Delete {count} pending jobs of queue {queue!r}, for good?"):
+            raise CommandError("nothing was deleted")
+    # What waits for a job's end would wait for ever for one that is gone.
+    unneeded = pending.filter(has_dependents=False)
+    deleted = 0
+    while ids := _lock_and_delete(unneeded, using):
+        deleted += ids
+    kept = capped_count(pending.filter(has_dependents=True))
+    skipped = {"other jobs depend on it: revoke it instead": kept} if kept else {}
+    _report(out, as_json, "deleted", deleted, skipped)
+
+
+def run(
+    out: OutputWrapper,
+    *,
+    as_json: bool,
+    name: str,
+    arguments: str,
+    keywords: str,
+    queue: str | None,
+    wait: bool,
+    timeout: float | None,
+) -> None:
+    """Enqueue one call of the registered job function, and print its id or, later, its result."""
+    if timeout is not None and not wait:
+        raise CommandError("--timeout says how long to wait: give --wait, too")
+    function = _function(name)
+    args = _parsed("--args", arguments, list, "an array, as in '[1, 2]'")
+    kwargs = _parsed("--kwargs", keywords, dict, """an object, as in '{"user_id": 1}'""")
+    try:
+        result = function.apply_async(args, kwargs, queue=queue)
+    except (TypeError, ValueError, JobsError) as error:
+        raise CommandError(printable(error)) from error
+    if wait:
+        _print_result(out, as_json, result, timeout)
+    elif as_json:
+        write_json(out, {"id": result.id, "name": function.name, "status": result.status})
+    else:
+        out.write(str(result.id))
+
+
+def _by_id(ids: Sequence[str], **common: str | None) -> bool:
+    named = [f"--{option}" for option, value in common.items() if value is not None]
+    options = ", ".join(f"--{option}" for option in common)
+    if ids and named:
+        raise CommandError(f"give ids or {', '.join(named)}, not both")
+    if not ids and not named:
+        raise CommandError(f"name the jobs by their ids, or by one or more of {options}")
+    return bool(ids)
+
+
+def _report(
+    out: OutputWrapper, as_json: bool, verb: str, done: int, skipped: Mapping[str, int]
+) -> None:
+    if as_json:
+        write_json(out, {verb: done, "skipped": skipped})
+        return
+    reasons = "; ".join(f"{number} {reason}" for reason, number in sorted(skipped.items()))
+    out.write(f"{done} {verb}{f', skipped: {reasons}' if reasons else ''}")
+
+
+def _lock_and_delete(jobs: Any, using: str) -> int:
+    """Delete a batch of jobs that no worker claims just now; return how many."""
+    skips = connections[using].features.has_select_for_update_skip_locked
+    with transaction.atomic(using):
+        batch = jobs.order_by("rank", "pk").select_for_update(skip_locked=skips)[:CHUNK]
+        ids: list[UUID] = list(batch.values_list("pk", flat=True))
+        Job.objects.using(using).filter(pk__in=ids).delete()
+    return len(ids)
+
+
+def _function(name: str) -> JobFunction[..., Any, Any]:
+    function = registry.find(name)
+    if function is not None:
+        return function
+    names = [known.name for known in registry.every()]
+    # Whoever types a name often leaves the module out.
+    ends = [known for known in names if known.rpartition(".")[2] == name]
+    close = ends or difflib.get_close_matches(name, names, n=3)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    raise CommandError(f"no job function is named {name!r}{hint}")
+
+
+def _parsed(option: str, text: str, kind: type, wanted: str) -> Any:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CommandError(
+            f"{option} is no JSON: {error.msg} at line {error.lineno}, column {error.colno}: {text}"
+        ) from None
+    if not isinstance(value, kind):
+        raise CommandError(f"{option} must be {wanted}, got {text}")
+    return value
+
+
+def _print_result(
+    out: OutputWrapper, as_json: bool, result: AsyncResult[Any], timeout: float | None
+) -> None:
+    try:
+        job = result.wait(timeout).job
+    except ResultTimeout as error:
+        raise CommandError(str(error)) from None
+    if job.status not in ENDED or job.status != Status.SUCCESS:
+        why = ": ".join(part for part in (job.error_class, job.error_message) if part)
+        raise CommandError(printable(f"job {job.pk} ended with {job.status}: {why}"))
+    value = shown_payload(job)["result"]
+    if as_json:
+        write_json(out, {"id": job.pk, "name": job.name, "status": job.status, "result": value})
+    else:
+        out.write(printable(pretty(value)))

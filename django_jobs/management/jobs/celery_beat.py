@@ -1,0 +1,92 @@
+"""A periodic task of django-celery-beat as a schedule."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+from django.conf import settings
+
+from ...beat.validation import problems
+from ...models import Schedule
+
+# Celery's own chore, for which workers here have a duty.
+_CLEANUP = "celery.backend_cleanup"
+_EITHER = (
+    "disabled: it names a day of the month and a day of the week; Celery runs it on days that are "
+    "both, a crontab on days that are either. Say which you mean and enable it"
+)
+_ROUTING = "exchange and routing_key mean nothing here: name a queue"
+
+
+def converted(task: Any) -> tuple[Schedule | None, str, str]:
+    """Return the schedule that *task* is, not saved; or None and why; and what a person must know.
+
+    The job function must be registered under the task's name.
+    """
+    if task.task == _CLEANUP:
+        return None, "workers delete expired results by themselves", ""
+    try:
+        schedule = Schedule(
+            name=task.name,
+            description=task.description,
+            job_name=task.task,
+            args=json.loads(task.args or "[]"),
+            kwargs=json.loads(task.kwargs or "{}"),
+            headers=json.loads(task.headers or "{}") or None,
+            enabled=task.enabled,
+            one_off=task.one_off,
+            starts_at=task.start_time,
+            # There it is the end of the schedule; expire_seconds is the life of one job.
+            ends_at=task.expires,
+            expires_seconds=task.expire_seconds,
+            queue=task.queue or "",
+            priority=task.priority,
+            **_timing(task),
+        )
+    except ValueError as error:
+        return None, str(error), ""
+    wrong = [f"{column}: {text}" for column, texts in problems(schedule).items() for text in texts]
+    if wrong:
+        return None, "; ".join(wrong), ""
+    notes = [_ROUTING] if task.exchange or task.routing_key else []
+    if _names_both_days(schedule):
+        schedule.enabled = False
+        notes.insert(0, _EITHER)
+    return schedule, "", "; ".join(notes)
+
+
+def _timing(task: Any) -> dict[str, Any]:
+    # Solar events and clocked times need no zone; it is only how they are shown.
+    zone = settings.TIME_ZONE or "UTC"
+    if task.interval is not None:
+        length = datetime.timedelta(**{task.interval.period: task.interval.every})
+        values = {"kind": "interval", "interval_seconds": length.total_seconds()}
+    elif task.crontab is not None:
+        zone = str(task.crontab.timezone)
+        values = {"kind": "crontab", "crontab": _expression(task.crontab)}
+    elif task.clocked is not None:
+        values = {"kind": "clocked", "clocked_at": task.clocked.clocked_time}
+    elif task.solar is not None:
+        values = {
+            "kind": "solar",
+            "solar_event": task.solar.event,
+            "latitude": float(task.solar.latitude),
+            "longitude": float(task.solar.longitude),
+        }
+    else:
+        raise ValueError("it has no interval, crontab, clocked time or solar event")
+    return {**values, "timezone": zone}
+
+
+def _expression(crontab: Any) -> str:
+    names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+    return " ".join(str(getattr(crontab, name)).replace(" ", "") or "*" for name in names)
+
+
+def _names_both_days(schedule: Schedule) -> bool:
+    if schedule.kind != Schedule.Kind.CRONTAB:
+        return False
+    _minute, _hour, day, _month, weekday = schedule.crontab.split()
+    return not day.startswith("*") and not weekday.startswith("*")

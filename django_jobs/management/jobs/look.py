@@ -1,0 +1,210 @@
+"""``jobs list``, ``jobs show`` and ``jobs stats``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+from django.db import connections
+
+from ...counts import CappedCount, capped_counts, status_counts
+from ...dialects import dialect_for
+from ...durations import duration, exact, moment_of, ran, relative, waited
+from ...models import Attempt, Job, Queue, Worker
+from ...presentation import (
+    Unreadable,
+    arguments_line,
+    attempt_line,
+    pretty,
+    retries_line,
+    short_class,
+    shown_arguments,
+    shown_payload,
+    with_argument_texts,
+)
+from .output import printable, write_fields, write_json, write_table
+from .select import matching, one
+
+_COLUMNS = ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN", "WAIT", "RUN", "ERROR")
+_ARGUMENTS_WIDTH = 50
+# A list leaves out arguments of more characters.
+_LONGEST_ARGUMENTS = 10_000
+_MOST_ATTEMPTS = 50
+
+_TIMES = ("enqueued_at", "run_at", "ready_at", "started_at", "ended_at", "expires_at")
+
+
+def list_jobs(
+    out: OutputWrapper, *, using: str, as_json: bool, limit: int, **wanted: str | None
+) -> None:
+    """Print the newest jobs that match."""
+    jobs = with_argument_texts(matching(using, **wanted), _LONGEST_ARGUMENTS)
+    rows = list(jobs.order_by("-pk")[:limit])
+    if as_json:
+        write_json(out, [_listed(job) for job in rows])
+    elif rows:
+        write_table(out, _COLUMNS, [_cells(job) for job in rows])
+    else:
+        out.write("No jobs.")
+
+
+def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str) -> None:
+    """Print all of one job but its secrets."""
+    job = one(job_id, using)
+    payload = shown_payload(job)
+    attempts = list(
+        Attempt.objects.using(using).filter(job_id=job.pk).order_by("-id")[:_MOST_ATTEMPTS]
+    )
+    if as_json:
+        error = {"error_class": job.error_class, "error_message": payload.pop("message")}
+        shown = {name: _plain(value) for name, value in payload.items()}
+        history = [_attempt(attempt) for attempt in attempts]
+        write_json(out, {**_columns(job), **shown, **error, "attempts": history})
+        return
+    write_fields(out, _fields(job, payload))
+    for attempt in attempts:
+        took = attempt.ended_at - attempt.started_at if attempt.started_at else None
+        out.write(
+            f"\nAttempt {attempt.attempt}, ended {exact(attempt.ended_at)}"
+            f"{f' after {duration(took)}' if took else ''}, then {attempt.status}"
+        )
+        out.write(printable(attempt.traceback or f"{attempt.error_class}: {attempt.error_message}"))
+
+
+def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
+    """Print how many jobs stand where, counted up to ten thousand, and which workers live."""
+    statuses = {str(status): count for status, count in status_counts(using).items()}
+    queues = _queues(using)
+    live: Any = Worker.objects.using(using)
+    workers = list(live.live().order_by("name"))
+    if as_json:
+        write_json(
+            out,
+            {
+                "statuses": {status: _counted(count) for status, count in statuses.items()},
+                "queues": [{**queue, "ready": _counted(queue["ready"])} for queue in queues],
+                "workers": [_worker(worker) for worker in workers],
+            },
+        )
+        return
+    write_table(out, ("STATUS", "JOBS"), list(statuses.items()))
+    out.write("")
+    if queues:
+        cells = [
+            (queue["name"], queue["ready"], relative(queue["oldest"]), relative(queue["paused_at"]))
+            for queue in queues
+        ]
+        write_table(out, ("QUEUE", "READY", "OLDEST", "PAUSED"), cells)
+        out.write("")
+    if workers:
+        titles = ("WORKER", "HOST", "PID", "POOL", "BUSY", "QUEUES", "HEARTBEAT")
+        write_table(out, titles, [_worker_cells(worker) for worker in workers])
+    if all(worker.pool == Worker.BEAT for worker in workers):
+        out.write("No live worker.")
+
+
+def _cells(job: Job) -> list[object]:
+    return [
+        job.pk, job.status, job.name, arguments_line(job, _ARGUMENTS_WIDTH), job.queue,
+        attempt_line(job), relative(moment_of(job)), duration(waited(job)), duration(ran(job)),
+        short_class(job.error_class),
+    ]  # fmt: skip
+
+
+def _columns(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.pk,
+        "name": job.name,
+        "status": job.status,
+        "queue": job.queue,
+        "priority": job.priority,
+        "attempt": job.attempt,
+        "retries": job.retries,
+        "crashes": job.crashes,
+        "worker_id": job.worker_id,
+        **{name: getattr(job, name) for name in _TIMES},
+    }
+
+
+def _listed(job: Job) -> dict[str, Any]:
+    texts = vars(job)
+    args = kwargs = None
+    if texts["args_text"] is not None and texts["kwargs_text"] is not None:
+        args, kwargs = shown_arguments(job.name, texts["args_text"], texts["kwargs_text"])
+    shown = {"args": _plain(args), "kwargs": _plain(kwargs)}
+    return {**_columns(job), **shown, "error_class": job.error_class}
+
+
+def _fields(job: Job, payload: dict[str, Any]) -> list[tuple[str, object]]:
+    times = [(name.removesuffix("_at"), getattr(job, name)) for name in _TIMES]
+    optional = [(name, payload[name]) for name in ("headers", "result", "progress")]
+    error = ": ".join(part for part in (job.error_class, payload["message"]) if part)
+    return [
+        ("id", job.pk),
+        ("job", job.name),
+        ("status", job.status),
+        ("queue", f"{job.queue}, priority {job.priority}"),
+        ("retries", retries_line(job)),
+        *((name, f"{exact(moment)} ({relative(moment)})") for name, moment in times if moment),
+        *((name, duration(length)) for name, length in (("wait", waited(job)), ("run", ran(job)))
+          if length is not None),
+        ("args", pretty(payload["args"])),
+        ("kwargs", pretty(payload["kwargs"])),
+        *((name, pretty(value)) for name, value in optional if value is not None),
+        *([("error", error)] if error else []),
+    ]  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Unreadable) else value
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    names = ("attempt", "status", "worker_id", "started_at", "ended_at", "error_class",
+             "error_message", "traceback")  # fmt: skip
+    return {name: getattr(attempt, name) for name in names}
+
+
+def _queues(using: str) -> list[dict[str, Any]]:
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        ready = dialect_for(connection).ready_queues(cursor)
+    paused = dict(
+        Queue.objects.using(using).exclude(paused_at=None).values_list("name", "paused_at")
+    )
+    jobs: Any = Job.objects.using(using)
+    names = sorted({*ready, *paused})
+    waiting = {name: jobs.ready().filter(queue=name) for name in names}
+    counts = capped_counts(waiting, using)
+    return [
+        {
+            "name": name,
+            "ready": counts[name],
+            "oldest": _oldest(waiting[name]),
+            "paused_at": paused.get(name),
+        }
+        for name in names
+    ]
+
+
+def _oldest(waiting: Any) -> Any:
+    # By the claim's order, which its index has: the one that a worker takes next.
+    return waiting.order_by("rank", "pk").values_list("ready_at", flat=True).first()
+
+
+def _counted(count: CappedCount) -> dict[str, Any]:
+    return {"count": int(count), "capped": count.capped}
+
+
+def _worker(worker: Worker) -> dict[str, Any]:
+    names = ("id", "name", "hostname", "pid", "pool", "slots", "busy", "queues", "quiet",
+             "started_at", "heartbeat_at")  # fmt: skip
+    return {name: getattr(worker, name) for name in names}
+
+
+def _worker_cells(worker: Worker) -> list[object]:
+    return [
+        worker.name, worker.hostname, worker.pid, worker.pool, f"{worker.busy}/{worker.slots}",
+        ", ".join(map(str, worker.queues)) or ("none" if worker.pool == Worker.BEAT else "all"),
+        relative(worker.heartbeat_at),
+    ]  # fmt: skip

@@ -1,0 +1,46 @@
+"""Tables for people and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+from django.core.serializers.json import DjangoJSONEncoder
+
+# A row may hold anything, also what would steer the operator's terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: object) -> str:
+    """Return *text* with control characters escaped; tabs and line ends stay."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(text))
+
+
+def one_line(text: object) -> str:
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def write_json(out: OutputWrapper, value: Any) -> None:
+    out.write(json.dumps(value, indent=2, cls=DjangoJSONEncoder))
+
+
+def write_table(
+    out: OutputWrapper, titles: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    """Print *rows* in columns as wide as their widest cell."""
+    lines = [list(titles), *([one_line(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        out.write("  ".join(cells).rstrip())
+
+
+def write_fields(out: OutputWrapper, fields: Sequence[tuple[str, object]]) -> None:
+    """Print names and values below each other; a value of several lines is indented."""
+    width = max(len(name) for name, _value in fields) + 2
+    for name, value in fields:
+        text = printable(value).replace("\n", "\n" + " " * width)
+        out.write(f"{name.ljust(width)}{text}".rstrip())

@@ -1,0 +1,100 @@
+"""``jobs schedules`` and ``jobs import-celery-beat``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.core.management.base import CommandError, OutputWrapper
+from django.db import transaction
+
+from ...beat.describe import description
+from ...beat.due import plan
+from ...beat.operate import changed
+from ...durations import relative
+from ...models import Schedule
+from .celery_beat import converted
+from .output import one_line, write_json, write_table
+
+_TITLES = ("NAME", "JOB", "WHEN", "STATE", "NEXT", "LAST", "RUNS", "SKIPPED", "ERROR")
+_COLUMNS = (
+    "id", "name", "description", "job_name", "kind", "interval_seconds", "crontab", "clocked_at",
+    "solar_event", "latitude", "longitude", "timezone", "enabled", "source", "starts_at", "ends_at",
+    "one_off", "next_run_at", "last_run_at", "last_job_id", "run_count", "skipped_count",
+    "last_error",
+)  # fmt: skip
+_ERROR_WIDTH = 60
+
+
+def list_schedules(out: OutputWrapper, *, using: str, as_json: bool) -> None:
+    """Print every schedule, by name; never its arguments."""
+    rows = list(Schedule.objects.using(using).order_by("name"))
+    if as_json:
+        write_json(out, [{name: getattr(row, name) for name in _COLUMNS} for row in rows])
+    elif rows:
+        write_table(out, _TITLES, [_cells(row) for row in rows])
+    else:
+        out.write("No schedules.")
+
+
+def import_celery_beat(out: OutputWrapper, *, using: str, as_json: bool, dry_run: bool) -> None:
+    """Copy django-celery-beat's periodic tasks; a name that is there already is left alone."""
+    try:
+        tasks: Any = apps.get_app_config("django_celery_beat").get_model("PeriodicTask")
+    except LookupError:
+        raise CommandError(
+            "django_celery_beat is not in INSTALLED_APPS: add it for the import, beside django_jobs"
+        ) from None
+    related = tasks.objects.select_related("interval", "crontab", "solar", "clocked")
+    known = set(Schedule.objects.using(using).values_list("name", flat=True))
+    made: list[str] = []
+    left: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    with transaction.atomic(using):
+        for task in related.order_by("name"):
+            schedule, reason, note = converted(task)
+            if task.name in known:
+                left[task.name] = "a schedule of that name exists"
+            elif schedule is None:
+                left[task.name] = reason
+            else:
+                made.append(task.name)
+                if note:
+                    notes[task.name] = note
+                if not dry_run:
+                    schedule.save(using=using)
+        changed(using)
+    if not dry_run:
+        plan(using)
+    if as_json:
+        write_json(out, {"imported": made, "left_out": left, "notes": notes, "dry_run": dry_run})
+    else:
+        _report(out, made, left, notes, dry_run)
+
+
+def _report(
+    out: OutputWrapper,
+    made: list[str],
+    left: dict[str, str],
+    notes: dict[str, str],
+    dry_run: bool,
+) -> None:
+    verb = "would be imported" if dry_run else "imported"
+    out.write(f"{len(made)} {verb}, {len(left)} left out")
+    for name, note in notes.items():
+        out.write(f"  note      {one_line(name)}: {one_line(note)}")
+    for name, reason in left.items():
+        out.write(f"  left out  {one_line(name)}: {one_line(reason)}")
+
+
+def _cells(row: Schedule) -> list[Any]:
+    state = "enabled" if row.enabled else "disabled"
+    if row.source != Schedule.Source.ADMIN:
+        state += f", {row.get_source_display()}"
+    error = row.last_error
+    return [
+        row.name, row.job_name, description(row), state,
+        relative(row.next_run_at) if row.enabled else "", relative(row.last_run_at),
+        row.run_count, row.skipped_count,
+        error if len(error) <= _ERROR_WIDTH else f"{error[: _ERROR_WIDTH - 1]}…",
+    ]  # fmt: skip

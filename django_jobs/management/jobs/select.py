@@ -1,0 +1,69 @@
+"""Which jobs are meant: by their ids, or by what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandError
+
+from ...counts import of_status
+from ...models import Job, JobQuerySet
+
+# Ids looked for, and rows changed, at a time.
+CHUNK = 500
+
+
+def matching(
+    using: str, *, status: str | None = None, name: str | None = None, queue: str | None = None
+) -> JobQuerySet:
+    """Return the jobs that have all of what is given."""
+    jobs: Any = Job.objects.using(using).all()
+    if status is not None:
+        jobs = of_status(jobs, status)
+    if name is not None:
+        jobs = jobs.filter(name=name)
+    if queue is not None:
+        jobs = jobs.filter(queue=queue)
+    selected: JobQuerySet = jobs
+    return selected
+
+
+def one(text: str, using: str) -> Job:
+    """Return the job of that id; raise ``CommandError`` when there is none."""
+    jobs = Job.objects.using(using).defer(
+        "args", "kwargs", "headers", "options", "result", "progress"
+    )
+    job = jobs.filter(pk=_parsed(text)).first()
+    if job is None:
+        raise CommandError(_no_job(text))
+    return job
+
+
+def given(texts: Sequence[str], using: str) -> list[UUID]:
+    """Return the ids; raise ``CommandError`` for the first that is none or that no job has."""
+    ids = [_parsed(text) for text in texts]
+    known: set[UUID] = set()
+    for chunk in chunks(ids):
+        known.update(Job.objects.using(using).filter(pk__in=chunk).values_list("pk", flat=True))
+    for job_id in ids:
+        if job_id not in known:
+            raise CommandError(_no_job(job_id))
+    return list(dict.fromkeys(ids))
+
+
+def chunks(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    for start in range(0, len(ids), CHUNK):
+        yield ids[start : start + CHUNK]
+
+
+def _parsed(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise CommandError(f"a job's id is a UUID, got {text!r}") from None
+
+
+def _no_job(job_id: object) -> str:
+    return f"no job has the id {job_id}: it never existed, or it was forgotten or pruned"

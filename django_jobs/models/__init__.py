@@ -1,0 +1,28 @@
+"""The rows: jobs first, then what stands around them."""
+
+from .attempt import Attempt
+from .command import Command
+from .edge import Edge
+from .job import Job, JobQuerySet
+from .lease import Lease
+from .limit import Limit, UniqueKey
+from .measurement import Measurement
+from .queue import Queue
+from .schedule import Schedule
+from .worker import Worker, WorkerQuerySet
+
+__all__ = [
+    "Attempt",
+    "Command",
+    "Edge",
+    "Job",
+    "JobQuerySet",
+    "Lease",
+    "Limit",
+    "Measurement",
+    "Queue",
+    "Schedule",
+    "UniqueKey",
+    "Worker",
+    "WorkerQuerySet",
+]

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from django.db import connections, models
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Left
+from django.db.models.lookups import Exact
+from django.utils.translation import gettext_lazy as _
+
+from ..dialects import clock
+from ..ids import uuid7
+from ..status import ENDED, Status
+from .fields import JSONTextField
+
+
+def _literal(status: Status) -> RawSQL:
+    # SQLite takes a partial index only for a condition with constants, not with parameters.
+    return RawSQL(f"'{status.value}'", [])
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def ready(self) -> JobQuerySet:
+        return self.filter(status=_literal(Status.PENDING))
+
+    def running(self) -> JobQuerySet:
+        running = self.filter(status=_literal(Status.STARTED))
+        if connections[self.db].vendor == "postgresql":
+            # Spelled as the index of running jobs is, which hides from record (see 0001_initial).
+            running = running.filter(Exact(Left("status", 7), Status.STARTED.value))
+        return running
+
+    def timed(self) -> JobQuerySet:
+        return self.filter(status__in=[_literal(Status.SCHEDULED), _literal(Status.RETRY)])
+
+    def due(self, seconds: float = 0) -> JobQuerySet:
+        """Jobs whose time came at least *seconds* ago."""
+        return self.timed().filter(run_at__lte=clock(self.db, -seconds))
+
+    def ended(self) -> JobQuerySet:
+        return self.filter(status__in=ENDED)
+
+    def live(self) -> JobQuerySet:
+        return self.exclude(status__in=ENDED)
+
+
+class Job(models.Model):
+    """One call of a job function, from its enqueue to its end."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(_("job function"), max_length=255)
+    queue = models.CharField(_("queue"), max_length=100)
+    # The negated priority: the claim's ORDER BY (rank, id) is ascending, as its index is.
+    rank = models.SmallIntegerField(default=0, db_default=0)
+    status = models.CharField(_("status"), max_length=9, choices=Status.choices)
+    args = JSONTextField(_("arguments"), default=list)
+    kwargs = JSONTextField(_("keyword arguments"), default=dict)
+    headers = JSONTextField(_("headers"), null=True)
+    # What this one call sets otherwise than its job function: time limits, ignore_result.
+    options = JSONTextField(null=True)
+
+    enqueued_at = models.DateTimeField(_("enqueued"))
+    run_at = models.DateTimeField(_("scheduled for"), null=True)
+    ready_at = models.DateTimeField(_("ready"), null=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    ended_at = models.DateTimeField(_("ended"), null=True)
+    expires_at = models.DateTimeField(_("expires"), null=True)
+    prune_at = models.DateTimeField(null=True)
+
+    # Every claim adds one: with worker_id the fencing token. Grows also when nothing was retried.
+    attempt = models.IntegerField(default=0, db_default=0)
+    retries = models.IntegerField(_("retries"), default=0, db_default=0)
+    crashes = models.SmallIntegerField(_("crashes"), default=0, db_default=0)
+    # How often a worker gave it back because it could not run it (its code lacks the function).
+    deferrals = models.SmallIntegerField(default=0, db_default=0)
+    worker_id = models.UUIDField(null=True)
+
+    result = JSONTextField(_("result"), null=True)
+    progress = JSONTextField(_("progress"), null=True)
+    error_class = models.CharField(_("error"), max_length=255, default="", db_default="")
+    error_message = models.TextField(_("message"), default="", db_default="")
+
+    root_id = models.UUIDField(null=True)
+    parent_id = models.UUIDField(null=True)
+    group_id = models.UUIDField(null=True)
+    schedule_id = models.BigIntegerField(null=True)
+    pending_parents = models.IntegerField(default=0, db_default=0)
+    has_dependents = models.BooleanField(default=False, db_default=False)
+    unique_key = models.CharField(max_length=64, null=True)
+    concurrency_key = models.CharField(max_length=200, null=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
+        default_permissions = ("view", "delete")
+        permissions = [
+            ("retry_job", _("Can retry jobs")),
+            ("revoke_job", _("Can revoke jobs")),
+            ("run_job", _("Can run scheduled jobs at once")),
+            ("enqueue_job", _("Can enqueue jobs")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.pk}"
+
+    @property
+    def priority(self) -> int:
+        return -self.rank
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED

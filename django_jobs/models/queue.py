@@ -1,0 +1,22 @@
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Queue(models.Model):
+    """What an operator set for a queue; a queue needs no row to be used."""
+
+    name = models.CharField(_("name"), max_length=100, primary_key=True)
+    paused_at = models.DateTimeField(_("paused since"), null=True, blank=True)
+    paused_by = models.CharField(_("paused by"), max_length=150, default="", blank=True)
+    max_pending = models.PositiveIntegerField(_("most pending jobs"), null=True, blank=True)
+    concurrency = models.PositiveIntegerField(_("most running jobs"), null=True, blank=True)
+    rate_limit = models.CharField(_("rate limit"), max_length=50, default="", blank=True)
+    target_seconds = models.FloatField(_("longest wait wanted"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("queue")
+        verbose_name_plural = _("queues")
+        permissions = [("pause_queue", _("Can pause and resume queues"))]
+
+    def __str__(self) -> str:
+        return self.name

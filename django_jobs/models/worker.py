@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from ..dialects import clock
+from ..ids import uuid7
+from .fields import JSONTextField
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def live(self) -> WorkerQuerySet:
+        return self.filter(stopped_at=None, lost_at=None, lease_until__gte=clock(self.db))
+
+    def beats(self) -> WorkerQuerySet:
+        """Processes that fire schedules."""
+        return self.filter(pool=Worker.BEAT)
+
+    def executing(self) -> WorkerQuerySet:
+        """Processes that run jobs."""
+        return self.exclude(pool=Worker.BEAT)
+
+
+class Worker(models.Model):
+    """One process that executes jobs; alive while its lease runs, by the database's clock.
+
+    A beat has a row too, with :attr:`BEAT` as its pool and no slots.
+    """
+
+    #: The pool of a process that fires schedules and runs no job.
+    BEAT = "beat"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(_("name"), max_length=200)
+    hostname = models.CharField(_("host"), max_length=255)
+    pid = models.IntegerField(_("process id"))
+    pool = models.CharField(_("pool"), max_length=20)
+    slots = models.IntegerField(_("slots"), default=1)
+    busy = models.IntegerField(_("busy slots"), default=0)
+    queues = JSONTextField(_("queues"), default=list)
+    version = models.CharField(_("version"), max_length=50, default="")
+    started_at = models.DateTimeField(_("started"))
+    heartbeat_at = models.DateTimeField(_("heartbeat"))
+    lease_until = models.DateTimeField(_("lease until"))
+    stopped_at = models.DateTimeField(_("stopped"), null=True)
+    lost_at = models.DateTimeField(_("lost"), null=True)
+    quiet = models.BooleanField(_("quiet"), default=False)
+    jobs_done = models.BigIntegerField(_("jobs done"), default=0)
+    memory_bytes = models.BigIntegerField(_("memory"), null=True)
+
+    objects = WorkerQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+        default_permissions = ("view",)
+        permissions = [("control_worker", _("Can control workers"))]
+        indexes = [models.Index(fields=["lease_until"], name="django_jobs_worker_lease")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,142 @@
+"""What a person, or code, does to jobs from outside: revoke, retry, run now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from . import registry, signals
+from .classify import keep_seconds
+from .conf import get_settings
+from .dialects import clock
+from .enqueue import announce
+from .models import Command, Job
+from .status import TIMED, Status
+from .unique import take_key
+
+#: What a worker hears when a command was written for it.
+COMMAND_TOPIC = "!"
+
+#: A job in one of these has not begun: nothing runs that would have to be stopped.
+QUEUED = (Status.WAITING, Status.SCHEDULED, Status.PENDING, Status.RETRY)
+
+
+def revoke(
+    ids: Sequence[UUID], *, terminate: bool = False, reason: str = "revoked", using: str = ""
+) -> int:
+    """End the jobs that have not begun; return how many were revoked.
+
+    With *terminate* the running ones end too: the rows at once, their processes or coroutines
+    within a second, and in pools that cannot stop a job when it looks at ``current_job.revoked``.
+    """
+    using = using or get_settings().database
+    with transaction.atomic(using):
+        jobs = Job.objects.using(using).select_for_update()
+        statuses = (*QUEUED, Status.STARTED) if terminate else QUEUED
+        found = list(
+            jobs.filter(id__in=ids, status__in=statuses).values_list(
+                "id", "name", "status", "worker_id", "attempt"
+            )
+        )
+        if not found:
+            return 0
+        for name in {row[1] for row in found}:
+            Job.objects.using(using).filter(
+                id__in=[row[0] for row in found if row[1] == name]
+            ).update(
+                status=Status.REVOKED,
+                ended_at=clock(using),
+                prune_at=_prune_at(name, using),
+                error_message=reason,
+            )
+        started = [row for row in found if row[2] == Status.STARTED]
+        if started:
+            _stop_running(started, using)
+    for job_id, name, status, _worker, _attempt in found:
+        signals.send(
+            signals.job_revoked,
+            name,
+            job_id=job_id,
+            terminated=status == Status.STARTED,
+            reason=reason,
+        )
+    return len(found)
+
+
+def retry(ids: Sequence[UUID], *, using: str = "") -> tuple[int, dict[str, int]]:
+    """Make ended jobs pending again, with all their retries; return how many, and the skipped.
+
+    A job that has not ended is skipped, and so is one whose unique key another live job holds.
+    """
+    using = using or get_settings().database
+    skipped: dict[str, int] = {}
+    queues: set[str] = set()
+    done = 0
+    for job_id in ids:
+        with transaction.atomic(using):
+            job = Job.objects.using(using).select_for_update().filter(id=job_id).first()
+            reason = _why_not_retry(job, using)
+            if job is None or reason:
+                skipped[reason] = skipped.get(reason, 0) + 1
+                continue
+            _make_pending(job_id, using, retries=0, crashes=0, deferrals=0, ended_at=None,
+                          prune_at=None, result=None, progress=None, error_class="",
+                          error_message="", expires_at=None)  # fmt: skip
+            queues.add(job.queue)
+            done += 1
+    if queues:
+        announce(using, queues)
+    return done, skipped
+
+
+def run_now(ids: Sequence[UUID], *, using: str = "") -> int:
+    """Make jobs pending that wait for their time; return how many did."""
+    using = using or get_settings().database
+    with transaction.atomic(using):
+        waiting = Job.objects.using(using).select_for_update().filter(id__in=ids, status__in=TIMED)
+        found = list(waiting.values_list("id", "queue"))
+        for job_id, _queue in found:
+            _make_pending(job_id, using)
+        if found:
+            announce(using, {queue for _id, queue in found})
+    return len(found)
+
+
+def _make_pending(job_id: UUID, using: str, **changes: Any) -> None:
+    Job.objects.using(using).filter(id=job_id).update(
+        status=Status.PENDING, ready_at=clock(using), run_at=None, worker_id=None, **changes
+    )
+
+
+def _why_not_retry(job: Job | None, using: str) -> str:
+    if job is None:
+        return "gone"
+    if not job.has_ended:
+        return f"is {job.get_status_display()}"
+    if job.unique_key:
+        function = registry.find(job.name)
+        seconds = function.options.unique_for if function else None
+        if take_key(job.unique_key, job.id, seconds, using) is not None:
+            return "another live job holds its unique key"
+    return ""
+
+
+def _stop_running(started: Sequence[tuple[Any, ...]], using: str) -> None:
+    Command.objects.using(using).bulk_create(
+        Command(
+            worker_id=worker_id,
+            name="terminate",
+            arguments={"id": str(job_id), "attempt": attempt},
+            created_at=clock(using),
+        )
+        for job_id, _name, _status, worker_id, attempt in started
+    )
+    announce(using, {COMMAND_TOPIC})
+
+
+def _prune_at(name: str, using: str) -> Any:
+    seconds = keep_seconds(registry.find(name), Status.REVOKED)
+    return None if seconds is None else clock(using, seconds)

@@ -1,0 +1,67 @@
+"""Which queue, priority and database a job goes to."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from .conf import get_settings
+
+
+def route(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the first matching entry of ``ROUTES`` says of a job: its queue, its priority.
+
+    An entry is ``{glob: options}`` or a callable of ``(name, args, kwargs)`` that returns options
+    or None. Raises ``ImproperlyConfigured`` when a callable answers something else.
+    """
+    routes = get_settings().routes
+    if not routes:
+        return {}
+    for entry in [routes] if isinstance(routes, Mapping) else routes:
+        if callable(entry):
+            found = entry(name, args, kwargs)
+        else:
+            found = next((entry[glob] for glob in entry if _matches(glob, name)), None)
+        if found is None:
+            continue
+        unknown = set(found) - {"queue", "priority"} if isinstance(found, Mapping) else found
+        if unknown or not isinstance(found, Mapping):
+            raise ImproperlyConfigured(
+                f"a route of {name} must be a dict with 'queue' and 'priority', got {found!r}"
+            )
+        return found
+    return {}
+
+
+def max_pending(queue: str) -> int | None:
+    """Return how many pending jobs *queue* may hold, or None for any number."""
+    limit: int | None = get_settings().queues.get(queue, {}).get("MAX_PENDING")
+    return limit
+
+
+def database_of(queue: str) -> str:
+    """Return the alias of the database that holds *queue*'s jobs."""
+    settings = get_settings()
+    alias: str = settings.queues.get(queue, {}).get("DATABASE", settings.database)
+    return alias
+
+
+def databases() -> list[str]:
+    """Return the aliases of all databases that hold jobs, the default one first."""
+    settings = get_settings()
+    named = (options.get("DATABASE", settings.database) for options in settings.queues.values())
+    return list(dict.fromkeys([settings.database, *named]))
+
+
+@functools.lru_cache(maxsize=1024)
+def _pattern(glob: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(glob))
+
+
+def _matches(glob: str, name: str) -> bool:
+    return _pattern(glob).match(name) is not None

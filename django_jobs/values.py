@@ -1,0 +1,131 @@
+"""The two values that the stages of a job's life hand on: what was claimed, and how it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from typing import Any, NamedTuple
+from uuid import UUID
+
+#: The columns a claim reads, in the order of :class:`Claimed`'s fields.
+CLAIMED_COLUMNS = (
+    "id", "name", "args", "kwargs", "attempt", "retries", "crashes", "deferrals", "queue", "rank",
+    "headers", "options", "root_id", "parent_id", "group_id", "has_dependents", "run_at",
+    "expires_at",
+)  # fmt: skip
+
+
+class Claimed:
+    """A job that this worker has: its row's columns as they came, and whether it has expired.
+
+    ``args``, ``kwargs``, ``headers`` and ``options`` are JSON texts. ``attempt`` and the worker's
+    id together are the fencing token: what this worker says about the job counts only while the
+    row still carries both.
+    """
+
+    __slots__ = (*CLAIMED_COLUMNS, "expired")
+
+    id: UUID
+    name: str
+    args: str
+    kwargs: str
+    attempt: int
+    retries: int
+    crashes: int
+    deferrals: int
+    queue: str
+    rank: int
+    headers: str | None
+    options: str | None
+    root_id: UUID | None
+    parent_id: UUID | None
+    group_id: UUID | None
+    has_dependents: bool
+    run_at: datetime.datetime | None
+    expires_at: datetime.datetime | None
+    expired: bool
+
+    def __init__(self, *row: Any) -> None:
+        (
+            self.id, self.name, self.args, self.kwargs, self.attempt, self.retries, self.crashes,
+            self.deferrals, self.queue, self.rank, self.headers, self.options, self.root_id,
+            self.parent_id, self.group_id, self.has_dependents, self.run_at, self.expires_at,
+            self.expired,
+        ) = row  # fmt: skip
+
+    @property
+    def priority(self) -> int:
+        return -self.rank
+
+
+@dataclasses.dataclass(slots=True)
+class Failure:
+    """What went wrong in one attempt: ``error_class`` is a dotted name, ``args`` JSON text."""
+
+    error_class: str
+    message: str
+    traceback: str = ""
+    args: str | None = None
+
+
+@dataclasses.dataclass(slots=True)
+class Outcome:
+    """How one attempt at a job ended, as a value; ``record`` writes it.
+
+    ``status`` is the job's next one: SUCCESS, FAILURE, REVOKED, RETRY, SCHEDULED or PENDING.
+    ``delay`` (seconds) or ``run_at`` say when a RETRY or SCHEDULED job runs. ``began`` and
+    ``ended`` are of :func:`time.monotonic`, so that no wall clock of the worker is trusted.
+    ``keep_seconds`` is how long an ended row is kept (None: for ever).
+    """
+
+    job: Claimed
+    status: str
+    began: float
+    ended: float
+    result: str | None = None
+    retries: int = 0
+    crashes: int = 0
+    deferrals: int = 0
+    delay: float | None = None
+    run_at: datetime.datetime | None = None
+    keep_seconds: float | None = None
+    failure: Failure | None = None
+    #: The value the body returned, or what it raised; for hooks, signals and eager results.
+    value: Any = None
+    #: The transaction of an ``atomic`` job has written it already.
+    recorded: bool = False
+
+    def ages(self) -> tuple[float, float]:
+        """Return the seconds since the body began and since it ended, of one look at the clock.
+
+        The database's clock less these is when; no wall clock of the worker is asked.
+        """
+        now = time.monotonic()
+        return max(0.0, now - self.began), max(0.0, now - self.ended)
+
+
+class NewJob(NamedTuple):
+    """The columns an enqueue writes. ``args``, ``kwargs``, ``headers``, ``options``: JSON texts.
+
+    ``eta`` and ``expires_at`` are aware (or, without USE_TZ, naive) datetimes; ``countdown`` and
+    ``expires_in`` are seconds, which the database adds to its own clock.
+    """
+
+    id: UUID
+    name: str
+    queue: str
+    rank: int
+    status: str
+    args: str
+    kwargs: str
+    headers: str | None = None
+    options: str | None = None
+    eta: datetime.datetime | None = None
+    countdown: float | None = None
+    expires_at: datetime.datetime | None = None
+    expires_in: float | None = None
+    root_id: UUID | None = None
+    parent_id: UUID | None = None
+    unique_key: str | None = None
+    schedule_id: int | None = None

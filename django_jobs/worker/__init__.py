@@ -1,0 +1,1 @@
+"""``runworker``: a supervisor, its worker processes, and what runs inside one of them."""

@@ -1,0 +1,136 @@
+"""What one worker process has of jobs: claimed, running, ended but not yet recorded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+from ..values import Claimed, Outcome
+
+
+class Desk:
+    """Handed over between the pool that runs the jobs and the keeper that claims and records them.
+
+    All of it is guarded by one lock, held for microseconds.
+    """
+
+    def __init__(self, slots: int, wake_keeper: Callable[[], None], budget: int | None) -> None:
+        self.slots = slots
+        self.low_water = 0
+        #: How long a job takes, smoothed. Nothing is claimed ahead until jobs showed to be short.
+        self.run_seconds = 0.5
+        self.jobs_done = 0
+        #: When the oldest waiting job came to be next: it was put on an empty desk, or the one
+        #: before it began.
+        self.last_move = time.monotonic()
+        self._budget = budget  # jobs this process may still begin
+        self._wake_keeper = wake_keeper
+        self._waiting: deque[Claimed] = deque()
+        self._running: dict[int, tuple[Claimed, float]] = {}
+        self._ended: list[Outcome] = []
+        self._closed = False
+        self._changed = threading.Condition(threading.Lock())
+
+    # --- the pool's side ------------------------------------------------------------------------
+
+    def take(self, slot: int, *, wait: bool = True) -> Claimed | None:
+        """Return the next job to run in *slot*; None when there is none and there will be none.
+
+        Without *wait*, None also when there is none now.
+        """
+        with self._changed:
+            while not self._waiting or self._spent:
+                if self._closed or not wait:
+                    return None
+                self._changed.wait()
+            job = self._waiting.popleft()
+            self.last_move = time.monotonic()
+            self._running[slot] = (job, self.last_move)
+            if self._budget is not None:
+                self._budget -= 1
+            return job
+
+    def end(self, slot: int, outcome: Outcome) -> None:
+        """Hand an outcome over; the keeper is woken when it would otherwise sleep too long."""
+        with self._changed:
+            del self._running[slot]
+            first = not self._ended
+            self._ended.append(outcome)
+            self.jobs_done += 1
+            took = outcome.ended - outcome.began
+            self.run_seconds += 0.1 * (took - self.run_seconds)
+            wake = first or len(self._waiting) <= self.low_water
+        if wake:
+            self._wake_keeper()
+
+    def hand_out_no_more(self) -> None:
+        """Begin no further job in this process."""
+        with self._changed:
+            self._budget = 0
+
+    # --- the keeper's side ----------------------------------------------------------------------
+
+    @property
+    def _spent(self) -> bool:
+        return self._budget is not None and self._budget <= 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether this process may begin no more jobs."""
+        with self._changed:
+            return self._spent
+
+    def put(self, jobs: Iterable[Claimed]) -> None:
+        with self._changed:
+            if not self._waiting:
+                self.last_move = time.monotonic()
+            self._waiting.extend(jobs)
+            self._changed.notify_all()
+
+    def withdraw(self) -> list[Claimed]:
+        """Take back every job that has not begun."""
+        with self._changed:
+            jobs = list(self._waiting)
+            self._waiting.clear()
+            return jobs
+
+    def ended(self) -> list[Outcome]:
+        """Return the outcomes to record; they stay until :meth:`recorded`."""
+        with self._changed:
+            return list(self._ended)
+
+    def recorded(self, number: int) -> None:
+        """Forget the *number* oldest outcomes."""
+        with self._changed:
+            del self._ended[:number]
+
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many jobs wait, run and have ended unrecorded."""
+        with self._changed:
+            return len(self._waiting), len(self._running), len(self._ended)
+
+    def held(self) -> list[UUID]:
+        """Return the ids of all jobs on the desk."""
+        with self._changed:
+            return [
+                *(job.id for job in self._waiting),
+                *(job.id for job, _began in self._running.values()),
+                *(outcome.job.id for outcome in self._ended),
+            ]
+
+    def running(self) -> list[Claimed]:
+        with self._changed:
+            return [job for job, _began in self._running.values()]
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        """Let every slot's next :meth:`take` return None."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -1,0 +1,85 @@
+"""What a worker does from time to time: one table of duties, one thread."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from django.db import DatabaseError, InterfaceError
+
+from .. import log
+from .keeper import drop_connection
+
+_SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.5, 5.0
+
+
+@dataclasses.dataclass(slots=True)
+class Duty:
+    """``run_once`` may return the seconds until it is due again, else it is ``seconds``."""
+
+    name: str
+    seconds: float
+    run_once: Callable[[], float | None]
+    #: The first time comes so long after the start.
+    after: float = 0.0
+    due: float = 0.0
+    backoff: float = 0.0
+
+
+class Duties:
+    """Runs each duty when it is due. A failing database is waited out; any other error is fatal."""
+
+    def __init__(self, duties: Sequence[Duty], using: str) -> None:
+        self.using = using
+        self._duties = {duty.name: duty for duty in duties}
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._asked: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Run until :meth:`stop`."""
+        start = time.monotonic()
+        for duty in self._duties.values():
+            duty.due = start + duty.after
+        while not self._stop.is_set():
+            self._wake.wait(self.run_due())
+            self._wake.clear()
+
+    def run_due(self) -> float:
+        """Run what is due; return the seconds until the next duty."""
+        for duty in self._duties.values():
+            if not self._stop.is_set() and time.monotonic() >= duty.due:
+                self._run(duty)
+        return max(0.0, min(duty.due for duty in self._duties.values()) - time.monotonic())
+
+    def ask(self, name: str, within: float = 0.0) -> None:
+        """Run that duty within so many seconds; safe from any thread."""
+        duty = self._duties[name]
+        due = time.monotonic() + within
+        if due < duty.due:
+            # The duty may be running now and set its own time at the end: asked counts after it.
+            self._asked[name] = due
+            duty.due = due
+            self._wake.set()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake.set()
+
+    def _run(self, duty: Duty) -> None:
+        self._asked.pop(duty.name, None)
+        try:
+            pause = duty.run_once()
+        except (DatabaseError, InterfaceError) as error:
+            duty.backoff = min(_LONGEST_BACKOFF, duty.backoff * 2 or _SHORTEST_BACKOFF)
+            duty.due = time.monotonic() + duty.backoff
+            log.database_away(duty.name, error, duty.backoff)
+            drop_connection(self.using)
+            return
+        if duty.backoff:
+            duty.backoff = 0.0
+            log.database_back(duty.name)
+        duty.due = time.monotonic() + (duty.seconds if pause is None else pause)
+        duty.due = min(duty.due, self._asked.pop(duty.name, duty.due))

@@ -1,0 +1,82 @@
+"""A worker's row: it appears, it beats, it ends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from uuid import UUID
+
+from django.db.models import F
+
+from .. import __version__
+from ..conf import get_settings
+from ..dialects import clock
+from ..models import Worker
+from .options import WorkerOptions
+
+
+def register(worker_id: UUID, name: str, options: WorkerOptions) -> None:
+    """Write the worker's row; its lease runs from now by the database's clock."""
+    using = options.using
+    now = clock(using)
+    worker = Worker(
+        id=worker_id,
+        name=name,
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+        pool=options.pool,
+        slots=options.slots,
+        queues=list(options.queues),
+        version=__version__,
+        started_at=now,
+        heartbeat_at=now,
+        lease_until=clock(using, get_settings().lease_seconds),
+    )
+    # A first try may have been committed and its answer lost: the second finds the row.
+    Worker.objects.using(using).bulk_create([worker], ignore_conflicts=True)
+
+
+def beat(worker_id: UUID, using: str, *, busy: int, done: int) -> bool:
+    """Renew the lease; return False when the worker was taken for dead and its jobs given away.
+
+    *busy* is the number of running jobs, *done* how many ended since the last beat.
+    """
+    changed = (
+        Worker.objects.using(using)
+        .filter(id=worker_id, lost_at=None)
+        .update(
+            heartbeat_at=clock(using),
+            lease_until=clock(using, get_settings().lease_seconds),
+            busy=busy,
+            jobs_done=F("jobs_done") + done,
+            memory_bytes=resident_bytes(),
+        )
+    )
+    return changed == 1
+
+
+def sign_off(worker_id: UUID, using: str, *, done: int = 0) -> None:
+    """Mark the worker as stopped."""
+    Worker.objects.using(using).filter(id=worker_id, stopped_at=None).update(
+        stopped_at=clock(using), lease_until=clock(using), busy=0, jobs_done=F("jobs_done") + done
+    )
+
+
+def resident_bytes() -> int | None:
+    """Return this process's resident memory, or None where it cannot be read."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return _peak_bytes()
+
+
+def _peak_bytes() -> int | None:
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,299 @@
+"""The loop that claims jobs for a pool and records how they ended, over one connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+
+from .. import log
+from ..claim import claim, ready_queues
+from ..classify import unrecordable
+from ..context import JobContext
+from ..enqueue import TIMED_TOPIC
+from ..operate import COMMAND_TOPIC
+from ..record import record, release, release_strays, save_progress
+from ..values import Claimed, Outcome
+from .desk import Desk
+from .options import WorkerOptions
+from .wakeup import ANY_TOPIC, Wakeup
+
+#: Most jobs claimed by one statement.
+MAX_BATCH = 1000
+# As many jobs are claimed ahead as run in this time: enough to hide the round trip of a claim.
+AHEAD_SECONDS = 0.05
+# An end waits so long for others to be written with it; far below the 50 ms that are promised.
+GATHER_SECONDS = 0.01
+# What a running job shows of its progress is written at most so often.
+PROGRESS_SECONDS = 0.05
+# Jobs that did not begin within this time, as those before them run long, go back to the queue.
+RELEASE_SECONDS = 0.5
+# How long the names of the queues that have jobs are believed while there is always work.
+QUEUES_SECONDS = 1.0
+_SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
+
+
+class Keeper:
+    """Claims what fits, hands it to the pool, records what has ended; returns how long to sleep."""
+
+    def __init__(
+        self,
+        worker_id: UUID,
+        options: WorkerOptions,
+        desk: Desk,
+        wakeup: Wakeup,
+        *,
+        on_topic: Callable[[str], None],
+        on_put: Callable[[], None],
+        on_database_error: Callable[[], None],
+    ) -> None:
+        self.worker_id = worker_id
+        self.options = options
+        self.desk = desk
+        self.wakeup = wakeup
+        self.stopping = False
+        self.quiet = False
+        #: Why the process ends: its jobs or its memory are used up, and another takes its place.
+        self.used_up = False
+        self._on_topic = on_topic
+        self._on_put = on_put
+        self._on_database_error = on_database_error
+        self._queues: set[str] = set()
+        self._queues_read = 0.0
+        self._look_at = 0.0
+        self._was_empty = False
+        self._suspect: Claimed | None = None
+        self._alone = False
+        self._shown: dict[tuple[UUID, int], dict[str, Any]] = {}
+        self._saved_at = 0.0
+        self._backoff = 0.0
+        self._strays_possible = False
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Keep until told to stop and the desk is empty."""
+        while True:
+            pause = self._survive(self.step)
+            if pause is None:
+                return
+            if pause > 0:
+                self._sleep(pause)
+
+    def step(self) -> float | None:
+        """Do what is due; return the seconds to sleep, or None when all is done."""
+        if self._strays_possible:
+            held = self.desk.held() + ([self._suspect.id] if self._suspect else [])
+            release_strays(self.worker_id, held, self.options.using)
+            self._strays_possible = False
+        self._save_progress()
+        want = self._want()
+        self._record(now=want > 0)
+        self._retire_when_used_up()
+        self._release_waiting()
+        if self.stopping:
+            return None if self._is_empty() else self._pause()
+        if want > 0:
+            self._claim(want)
+        if self.options.burst and self._was_empty and self._is_empty():
+            self.stopping = True
+        return self._pause()
+
+    def _sleep(self, seconds: float) -> None:
+        for topic in self._survive(lambda: self.wakeup.wait(seconds)) or ():
+            if topic != ANY_TOPIC:
+                # What was just heard need not be asked for.
+                self._queues_read = time.monotonic()
+            self._hear(topic)
+
+    def _hear(self, topic: str) -> None:
+        if topic in (TIMED_TOPIC, COMMAND_TOPIC):
+            self._on_topic(topic)
+        elif topic == ANY_TOPIC:
+            self._look_at = self._queues_read = 0.0
+        elif self.options.serves(topic):
+            self._queues.add(topic)
+            self._look_at = 0.0
+
+    def _survive(self, action: Callable[[], Any]) -> Any:
+        """Do *action*; when the database fails, log it, wait, connect anew and say "at once"."""
+        try:
+            answer = action()
+        except (DatabaseError, InterfaceError) as error:
+            self._backoff = min(_LONGEST_BACKOFF, self._backoff * 2 or _SHORTEST_BACKOFF)
+            log.database_away("claiming and recording", error, self._backoff)
+            drop_connection(self.options.using)
+            self._on_database_error()
+            self._strays_possible = True
+            self.wakeup.listens = False
+            self.wakeup.waker.wait(self._backoff)
+            return 0.0 if action == self.step else ()
+        if self._backoff and action == self.step:
+            self._backoff = 0.0
+            log.database_back("claiming and recording")
+            self._survive(self.wakeup.open)
+        return answer
+
+    def _pause(self) -> float:
+        waiting, _running, ended = self.desk.counts()
+        if ended:
+            return GATHER_SECONDS
+        now = time.monotonic()
+        if self._shown:
+            return max(0.0, self._saved_at + PROGRESS_SECONDS - now)
+        until = self._look_at
+        if self._want_room() <= 0 or self.stopping or self.quiet:
+            until = now + 1.0
+        if waiting:
+            until = min(until, self.desk.last_move + RELEASE_SECONDS)
+        return max(0.0, until - now)
+
+    def _is_empty(self) -> bool:
+        return not any(self.desk.counts()) and self._suspect is None
+
+    # --- record ---------------------------------------------------------------------------------
+
+    def _record(self, now: bool) -> None:
+        ended = self.desk.ended()
+        if not ended:
+            return
+        waiting, _running, _ended = self.desk.counts()
+        age = time.monotonic() - ended[0].ended
+        # Nothing left to run beside it: nobody would share the write, so it is made at once.
+        if now or not waiting or age >= GATHER_SECONDS or len(ended) >= MAX_BATCH:
+            for start in range(0, len(ended), MAX_BATCH):
+                batch = ended[start : start + MAX_BATCH]
+                self._write([outcome for outcome in batch if not outcome.recorded])
+                self.desk.recorded(len(batch))
+
+    def _write(self, outcomes: list[Outcome]) -> None:
+        if not outcomes:
+            return
+        try:
+            record(self.worker_id, outcomes, self.options.using)
+        except (OperationalError, InterfaceError):
+            raise
+        except DatabaseError as error:
+            # One of them cannot be stored; the others must not suffer, nor be tried for ever.
+            if len(outcomes) > 1:
+                for outcome in outcomes:
+                    self._write([outcome])
+            else:
+                record(self.worker_id, [unrecordable(outcomes[0], error)], self.options.using)
+
+    def show(self, context: JobContext, progress: dict[str, Any]) -> None:
+        """Take what a running job shows; only the latest is written."""
+        request = context.request
+        if request.id is None:
+            return
+        wake = not self._shown
+        self._shown[request.id, context.fence] = progress
+        if wake:
+            self.wakeup.waker.wake()
+
+    def _save_progress(self) -> None:
+        if self._shown and time.monotonic() >= self._saved_at + PROGRESS_SECONDS:
+            self._saved_at = time.monotonic()
+            shown, self._shown = self._shown, {}
+            save_progress(self.worker_id, shown, self.options.using)
+
+    # --- claim ----------------------------------------------------------------------------------
+
+    def _want_room(self) -> int:
+        """How many jobs fit: into free slots, and ahead for as long as a round trip takes."""
+        waiting, running, _ended = self.desk.counts()
+        ahead = int(self.options.slots * AHEAD_SECONDS / max(self.desk.run_seconds, 1e-6))
+        ahead = min(ahead, MAX_BATCH)
+        self.desk.low_water = ahead // 2
+        room = self.options.slots + ahead - running - waiting
+        return room if waiting <= self.desk.low_water else 0
+
+    def _want(self) -> int:
+        if self._alone and not any(self.desk.counts()):
+            self._alone = False
+        if self.stopping or self.quiet or self._alone or self._suspect or self.desk.spent:
+            self._begin_suspect()
+            return 0
+        if time.monotonic() < self._look_at:
+            return 0
+        return min(self._want_room(), MAX_BATCH)
+
+    def _claim(self, want: int) -> None:
+        jobs: list[Claimed] = []
+        contended = False
+        if self._may_have_work():
+            jobs, contended = claim(self.worker_id, sorted(self._queues), want, self.options.using)
+        if jobs:
+            self.wakeup.found_work()
+            self._hand_over(jobs)
+        self._was_empty = not jobs and not contended
+        if self._was_empty:
+            self._look_at = time.monotonic() + self.wakeup.next_look()
+            self._queues_read = 0.0
+
+    def _may_have_work(self) -> bool:
+        """Look whether there is work, where that is cheaper than a claim; learn the queues."""
+        now = time.monotonic()
+        if now - self._queues_read >= QUEUES_SECONDS:
+            self._queues_read = now
+            self._queues.clear()
+            for topic in ready_queues(self.options.using):
+                self._hear(topic)
+        return bool(self._queues)
+
+    def _hand_over(self, jobs: list[Claimed]) -> None:
+        """Give claimed jobs to the pool; one that was in a crash waits until it can run alone."""
+        suspects = [job for job in jobs if job.crashes]
+        if suspects:
+            self._suspect = suspects[0]
+            release(self.worker_id, suspects[1:], self.options.using)
+            jobs = [job for job in jobs if not job.crashes]
+        self._put(jobs)
+
+    def _put(self, jobs: list[Claimed]) -> None:
+        if jobs:
+            self.desk.put(jobs)
+            self._on_put()
+
+    def _begin_suspect(self) -> None:
+        if self._suspect is None or any(self.desk.counts()):
+            return
+        suspect, self._suspect = self._suspect, None
+        if self.stopping or self.desk.spent:
+            release(self.worker_id, [suspect], self.options.using)
+        else:
+            self._alone = True
+            self._put([suspect])
+
+    # --- release --------------------------------------------------------------------------------
+
+    def _release_waiting(self) -> None:
+        waiting, _running, _ended = self.desk.counts()
+        if not waiting:
+            return
+        slow = time.monotonic() - self.desk.last_move >= RELEASE_SECONDS
+        if slow or self.stopping or self.desk.spent:
+            jobs = self.desk.withdraw()
+            if slow:
+                self.desk.run_seconds = max(self.desk.run_seconds, RELEASE_SECONDS)
+            try:
+                release(self.worker_id, jobs, self.options.using)
+            except (DatabaseError, InterfaceError):
+                self._put(jobs)
+                raise
+
+    def _retire_when_used_up(self) -> None:
+        if self.desk.spent and not self.stopping:
+            self.used_up = self.stopping = True
+
+
+def drop_connection(using: str) -> None:
+    """Forget this thread's connection after an error; the next query opens a new one."""
+    connection: Any = connections[using]
+    try:
+        connection.close()
+    except (DatabaseError, InterfaceError):
+        connection.connection = None

@@ -1,0 +1,138 @@
+"""What ``runworker`` was told, checked before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from collections.abc import Iterator
+
+from .. import registry
+from ..conf import get_settings
+from ..define import JobFunction
+
+POOLS = ("prefork", "threads", "asyncio", "solo")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """Options of one ``runworker``; times in seconds."""
+
+    pool: str = "prefork"
+    #: Worker processes.
+    processes: int = 1
+    #: Jobs that one process runs at a time.
+    slots: int = 1
+    #: Queues to serve; none means every queue.
+    queues: tuple[str, ...] = ()
+    exclude_queues: tuple[str, ...] = ()
+    name: str = ""
+    burst: bool = False
+    #: Fire schedules beside the workers.
+    beat: bool = False
+    max_jobs: int | None = None
+    #: KiB of resident memory after which a process is replaced, once its job has ended.
+    max_memory: int | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    using: str = "default"
+    grace_seconds: float = 30.0
+
+    @property
+    def base_name(self) -> str:
+        return self.name or socket.gethostname()
+
+    def serves(self, queue: str) -> bool:
+        """Tell whether this worker takes jobs of *queue*."""
+        if not queue.isprintable() or queue.startswith("#"):  # heard, and meant for others
+            return False
+        return queue not in self.exclude_queues and (not self.queues or queue in self.queues)
+
+
+def build(
+    *,
+    pool: str,
+    processes: int | None,
+    concurrency: int | None,
+    **others: object,
+) -> WorkerOptions:
+    """Return the options; raise ``ValueError`` for ones that cannot work together.
+
+    *concurrency* is the number of jobs at a time, in a prefork pool over all processes and in the
+    other pools in each. The default is one process per CPU for prefork, 8 threads, 100 coroutines.
+    """
+    if others.get("beat") and others.get("burst"):
+        raise ValueError("--burst ends when the queues are empty and --beat never does: give one")
+    for name, number in (("--processes", processes), ("--concurrency", concurrency)):
+        if number is not None and number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+    if pool != "solo" and not hasattr(os, "fork"):
+        raise ValueError("this system cannot fork; use --pool solo")
+    if pool == "prefork":
+        if processes and concurrency and processes != concurrency:
+            raise ValueError(
+                f"a prefork pool runs one job in each process: --processes {processes} and "
+                f"--concurrency {concurrency} contradict each other; give one of them"
+            )
+        processes, slots = processes or concurrency or os.cpu_count() or 1, 1
+    elif pool == "solo":
+        if (processes or 1) > 1 or (concurrency or 1) > 1:
+            raise ValueError("a solo pool runs one job at a time in one process; use prefork")
+        if others.get("beat"):
+            raise ValueError("a solo pool is one process and a beat another: start runbeat beside")
+        processes, slots = 1, 1
+    else:
+        slots = concurrency or {"threads": 8, "asyncio": 100}[pool]
+        processes = processes or 1
+    return WorkerOptions(pool=pool, processes=processes, slots=slots, **others)  # type: ignore[arg-type]
+
+
+def refusals(options: WorkerOptions) -> Iterator[str]:
+    """Say what was asked for that this pool cannot do."""
+    for flag, value in (
+        ("--time-limit", options.time_limit),
+        ("--soft-time-limit", options.soft_time_limit),
+    ):
+        if value is not None and value <= 0:
+            yield f"{flag} must be seconds above 0, got {value}"
+    if options.time_limit and options.pool in ("threads", "solo"):
+        yield f"--time-limit: {_WHY[options.pool]}"
+    if options.soft_time_limit and options.pool == "threads":
+        yield f"--soft-time-limit: {_WHY_SOFT}"
+    for function in registry.every():
+        if options.serves(function.options.queue or get_settings().default_queue):
+            reason = unable(
+                options.pool,
+                function,
+                function.options.time_limit,
+                function.options.soft_time_limit,
+            )
+            if reason:
+                yield f"job function {function.name}: {reason}"
+
+
+_WHY = {
+    "threads": "a hard time limit cannot stop a thread; use --pool prefork",
+    "solo": "a hard time limit cannot stop the only process; use --pool prefork",
+}
+_WHY_SOFT = "a soft time limit cannot be raised in a thread; use --pool prefork"
+_WHY_BLOCKING = (
+    "an asyncio pool runs plain functions in threads, where no time limit reaches them; "
+    "make it async def, or use --pool prefork"
+)
+
+
+def unable(
+    pool: str,
+    function: JobFunction[..., object, object],
+    time_limit: float | None,
+    soft_time_limit: float | None,
+) -> str | None:
+    """Return why *pool* cannot hold a job to its time limits, or None when it can."""
+    if pool in _WHY and time_limit:
+        return _WHY[pool]
+    if pool == "threads" and soft_time_limit and not function.is_async:
+        return _WHY_SOFT
+    if pool == "asyncio" and not function.is_async and (time_limit or soft_time_limit):
+        return _WHY_BLOCKING
+    return None

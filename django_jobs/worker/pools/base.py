@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import abc
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from ... import log
+from ...classify import Execution, escaped
+from ...context import JobContext
+from ...execute import Environment, execute
+from ...values import Claimed, Outcome
+from ..board import Board
+from ..desk import Desk
+from ..heartbeat import resident_bytes
+from ..options import WorkerOptions, unable
+from ..tidy import ConnectionCheck, close_open_transactions
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Workplace:
+    """What a pool works with, made by the worker process."""
+
+    name: str
+    options: WorkerOptions
+    desk: Desk
+    board: Board
+    report: Callable[[JobContext, dict[str, Any]], None]
+    commit: Callable[[Outcome], bool]
+
+
+class Pool(abc.ABC):
+    """Takes jobs from the desk until it is closed, and gives their outcomes back."""
+
+    def __init__(self, place: Workplace) -> None:
+        self.place = place
+        self.desk = place.desk
+        self._contexts: dict[tuple[UUID, int], JobContext] = {}
+        self._distrusted_at = 0.0
+
+    @abc.abstractmethod
+    def run(self) -> None:
+        """Run jobs until the desk is closed; called in the process's main thread."""
+
+    def wake(self) -> None:
+        """Called from the keeper's thread after it put jobs on the desk or closed it."""
+
+    def stop_now(self) -> None:
+        """Stop the running jobs, where that is possible without killing the process."""
+
+    def distrust_connections(self) -> None:
+        """Try the jobs' connections before they are used again: the database was away."""
+        self._distrusted_at = time.monotonic()
+
+    def terminate(self, job_id: UUID, attempt: int) -> bool:
+        """Stop one running job, whose row is revoked already; False when it does not run here.
+
+        The base can only tell the job: ``current_job.revoked`` becomes true.
+        """
+        context = self._contexts.get((job_id, attempt))
+        if context is not None:
+            context.revoked = True
+        return context is not None
+
+    def environment(self, slot: int, **others: Any) -> Environment:
+        """Return what this pool lends to the jobs that run in *slot*."""
+        options = self.place.options
+        return Environment(
+            worker_name=self.place.name,
+            using=options.using,
+            report=self.place.report,
+            time_limit=options.time_limit,
+            soft_time_limit=options.soft_time_limit,
+            unable=lambda request, function: unable(
+                options.pool, function, request.time_limit, request.soft_time_limit
+            ),
+            begins=lambda execution: self._begins(slot, execution),
+            commit=self.place.commit,
+            **others,
+        )
+
+    def work(self, slot: int, environment: Environment) -> None:
+        """Run one job after the other in this thread."""
+        check = ConnectionCheck()
+        while (job := self.desk.take(slot)) is not None:
+            check.before_job(self._distrusted_at)
+            self.run_one(slot, job, environment)
+            check.after_job()
+
+    def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
+        try:
+            outcome = execute(job, environment)
+        except BaseException as error:  # whatever it is, the slot must come back
+            outcome = escaped(job, error)
+            log.job_ended(outcome)
+        self.ended(slot, job, outcome)
+
+    def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
+        self._contexts.pop((job.id, job.attempt), None)
+        self.place.board.end(slot)
+        limit = self.place.options.max_memory
+        if limit is not None and (resident_bytes() or 0) > limit * 1024:
+            self.desk.hand_out_no_more()
+        self.desk.end(slot, outcome)
+
+    def _begins(self, slot: int, execution: Execution) -> None:
+        job, request = execution.job, execution.context.request
+        self._contexts[job.id, job.attempt] = execution.context
+        limit = request.time_limit if self.place.options.pool == "prefork" else None
+        deadline = execution.began + limit if limit else 0.0
+        self.place.board.begin(slot, job.id, job.attempt, execution.began, deadline)
+
+
+def thread_environment(pool: Pool, slot: int) -> Environment:
+    return pool.environment(slot, tidy=close_open_transactions)

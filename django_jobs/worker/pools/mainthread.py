@@ -1,0 +1,52 @@
+"""One job at a time in the process's main thread, where signals arrive: prefork and solo."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from ...exceptions import SoftTimeLimitExceeded, WorkerStopping
+from ..tidy import close_open_transactions
+from .base import Pool
+
+
+class MainThreadPool(Pool):
+    """The soft limit is an alarm; the hard one and ``terminate`` are the supervisor's SIGKILL."""
+
+    _armed = False
+
+    def run(self) -> None:
+        signal.signal(signal.SIGALRM, self._alarm)
+        environment = self.environment(0, tidy=close_open_transactions, soft_limit=self._soft_limit)
+        self.work(0, environment)
+
+    def terminate(self, job_id: UUID, attempt: int) -> bool:
+        if not super().terminate(job_id, attempt):
+            return False
+        if self.place.options.pool == "prefork":
+            self.place.board.ask_kill(job_id, attempt)
+        return True
+
+    def stop_now(self) -> None:
+        """Raise in the running job; called by a signal handler of the solo pool."""
+        if self.desk.running():
+            raise WorkerStopping("the worker was told to stop at once")
+
+    @contextlib.contextmanager
+    def _soft_limit(self, seconds: float) -> Iterator[None]:
+        self._armed = True
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            # First the flag: an alarm that is on its way must not hit what follows the body.
+            self._armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _alarm(self, signum: int, frame: Any) -> None:
+        if self._armed:
+            self._armed = False
+            raise SoftTimeLimitExceeded("the job ran longer than its soft_time_limit")

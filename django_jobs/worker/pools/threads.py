@@ -1,0 +1,29 @@
+"""As many jobs at a time as the process has threads for them."""
+
+from __future__ import annotations
+
+import threading
+
+from django.db import connections
+
+from .base import Pool, thread_environment
+
+
+class ThreadPool(Pool):
+    """Threads cannot be stopped: no time limits, and ``terminate`` only tells the job."""
+
+    def run(self) -> None:
+        threads = [
+            threading.Thread(target=self._run, args=(slot,), name=f"slot-{slot}", daemon=True)
+            for slot in range(self.place.options.slots)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _run(self, slot: int) -> None:
+        try:
+            self.work(slot, thread_environment(self, slot))
+        finally:
+            connections.close_all()

@@ -1,0 +1,232 @@
+"""One worker process: a pool in the main thread, the keeper and the duties in two others."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, connections
+
+from .. import log, signals
+from ..conf import get_settings
+from ..dialects import own_connection
+from ..enqueue import TIMED_TOPIC
+from ..ids import uuid7
+from ..maintenance import promote, prune, rescue
+from ..record import record
+from ..values import Outcome
+from . import control, heartbeat
+from .board import Board
+from .desk import Desk
+from .duties import Duties, Duty
+from .keeper import Keeper, drop_connection
+from .options import WorkerOptions
+from .pools import POOLS
+from .pools.base import Workplace
+from .wakeup import Waker, Wakeup
+
+#: Exit codes by which the supervisor knows what a child wants; 0 is "done, do not replace me".
+RECYCLE, LOST = 75, 76
+
+_log = logging.getLogger("django_jobs.worker")
+
+
+class WorkerProcess:
+    """Runs jobs until it is stopped, done (burst) or used up (max-jobs, max-memory)."""
+
+    def __init__(
+        self, options: WorkerOptions, worker_id: UUID, index: int, board: Board, supervised: bool
+    ) -> None:
+        self.options = options
+        self.worker_id = worker_id
+        self.index = index
+        self.supervised = supervised
+        self.name = f"{options.base_name}-{index}"
+        self.parent = os.getppid()
+        self.waker = Waker()
+        self.desk = Desk(options.slots, self.waker.wake, options.max_jobs)
+        self.wakeup = Wakeup(options.using, self.waker)
+        self.keeper = Keeper(
+            worker_id,
+            options,
+            self.desk,
+            self.wakeup,
+            on_topic=self._heard,
+            on_put=self._put,
+            on_database_error=lambda: self.pool.distrust_connections(),
+        )
+        self.pool = POOLS[options.pool](
+            Workplace(self.name, options, self.desk, board, self.keeper.show, self._commit)
+        )
+        self.duties = Duties(self._table(), options.using)
+        self._counted = 0
+
+    def run(self) -> int:
+        """Run to the end; return the exit code."""
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
+        signals.send(signals.worker_process_init, type(self), worker_id=self.worker_id)
+        threads = [
+            threading.Thread(target=self._guard, args=(target,), name=name, daemon=True)
+            for name, target in (("keeper", self._keep), ("duties", self._do_duties))
+        ]
+        for thread in threads:
+            thread.start()
+        self._guard(self.pool.run)
+        self.duties.stop()
+        for thread in threads:
+            thread.join()
+        signals.send(signals.worker_process_shutdown, type(self), worker_id=self.worker_id)
+        connections.close_all()
+        return RECYCLE if self.keeper.used_up else 0
+
+    def stop(self, *_: Any) -> None:
+        """Stop warmly: finish what runs, give the rest back. Safe as a signal handler."""
+        self.keeper.stopping = True
+        self.waker.wake()
+
+    # --- the keeper's thread --------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        own_connection(self.options.using)
+        self._until_database_answers(self._register)
+        self._until_database_answers(self.wakeup.open)
+        _log.info("worker ready name=%s wakeup=%s", self.name, self.wakeup.name)
+        signals.send(signals.worker_ready, type(self), worker_id=self.worker_id)
+        self.keeper.run()
+        signals.send(signals.worker_shutting_down, type(self), worker_id=self.worker_id, warm=True)
+        self.desk.close()
+        self.pool.wake()
+        self.duties.stop()
+        self._sign_off()
+        connections.close_all()
+
+    def _register(self) -> None:
+        heartbeat.register(self.worker_id, self.name, self.options)
+
+    def _sign_off(self) -> None:
+        try:
+            heartbeat.sign_off(self.worker_id, self.options.using, done=self._newly_done())
+        except (DatabaseError, InterfaceError) as error:
+            log.database_away("signing off", error, 0.0)
+
+    def _until_database_answers(self, action: Callable[[], None]) -> None:
+        pause = 0.25
+        while not self.keeper.stopping:
+            try:
+                action()
+                return
+            except (DatabaseError, InterfaceError) as error:
+                log.database_away("starting", error, pause)
+                drop_connection(self.options.using)
+                self.waker.wait(pause)
+                pause = min(5.0, pause * 2)
+
+    def _heard(self, topic: str) -> None:
+        self.duties.ask("promote" if topic == TIMED_TOPIC else "control")
+
+    def _put(self) -> None:
+        self.pool.wake()
+        # A job may be terminated while it runs, and a notification of that may be lost.
+        self.duties.ask("control", within=1.0)
+
+    # --- the duties' thread ---------------------------------------------------------------------
+
+    def _table(self) -> list[Duty]:
+        beat_seconds = get_settings().heartbeat_seconds
+        rescue_seconds = get_settings().lease_seconds / 4
+        # Others than a host's first worker step in when that one is stuck in C code.
+        late = min(self.index, 4) * 0.25
+        return [
+            Duty("heartbeat", beat_seconds, self._beat, after=beat_seconds),
+            Duty("control", 1.0, self._control, after=1.0),
+            Duty("promote", 10.0, lambda: self._promote(late)),
+            # A database that comes back finds every lease run out: first all renew theirs.
+            Duty("rescue", rescue_seconds, self._rescue, after=rescue_seconds),
+            Duty("prune", 60.0, self._prune, after=30.0),
+            Duty("parent", 1.0, self._watch_parent),
+        ]
+
+    def _do_duties(self) -> None:
+        own_connection(self.options.using)
+        try:
+            self.duties.run()
+        finally:
+            connections.close_all()
+
+    def _beat(self) -> None:
+        _waiting, running, _ended = self.desk.counts()
+        done = self._newly_done()
+        if not heartbeat.beat(self.worker_id, self.options.using, busy=running, done=done):
+            self._lost()
+
+    def _newly_done(self) -> int:
+        done = self.desk.jobs_done
+        newly, self._counted = done - self._counted, done
+        return newly
+
+    def _lost(self) -> None:
+        _log.error(
+            "worker lost name=%s: its lease ran out and its jobs were given to others", self.name
+        )
+        if self.supervised:
+            # What runs here runs elsewhere too by now; nothing of it may go on.
+            os._exit(LOST)
+        # Outcomes of the old id are dropped as the rows no longer carry it.
+        self.worker_id = self.keeper.worker_id = uuid7()
+        self._register()
+
+    def _control(self) -> float | None:
+        handlers = {"terminate": self._terminate}
+        control.obey(self.worker_id, self.options.using, handlers)
+        _waiting, running, _ended = self.desk.counts()
+        return 1.0 if running else 10.0
+
+    def _terminate(self, arguments: dict[str, Any]) -> dict[str, bool]:
+        known = self.pool.terminate(UUID(str(arguments["id"])), int(arguments["attempt"]))
+        return {"stopped": known}
+
+    def _promote(self, late: float) -> float:
+        # SQLite's keeper sees that rows changed, but not that time has passed.
+        longest = 1.0 if self.wakeup.dialect.version() is not None else 10.0
+        return promote.run_once(self.options.using, longest_pause=longest, grace=late)
+
+    def _rescue(self) -> None:
+        rescued = rescue.run_once(self.options.using)
+        if rescued:
+            _log.warning("rescued jobs=%d from dead workers", rescued)
+
+    def _prune(self) -> float | None:
+        pruned = prune.run_once(self.options.using, self.worker_id)
+        return 0.1 if pruned >= prune.BATCH else None
+
+    def _watch_parent(self) -> None:
+        if self.supervised and os.getppid() != self.parent:
+            _log.error("worker orphaned name=%s: its supervisor is gone", self.name)
+            os._exit(1)
+
+    # --- shared ---------------------------------------------------------------------------------
+
+    def _commit(self, outcome: Outcome) -> bool:
+        """Write an atomic job's success in the body's own transaction, in the pool's thread."""
+        return len(record(self.worker_id, [outcome], self.options.using)) == 1
+
+    def _guard(self, target: Callable[[], None]) -> None:
+        try:
+            target()
+        except BaseException:
+            _log.critical(
+                "worker failed name=%s thread=%s",
+                self.name,
+                threading.current_thread().name,
+                exc_info=True,
+            )
+            # Half a worker is worse than none: without bookkeeping its jobs would be lost to all.
+            sys.stderr.flush()
+            os._exit(1)
