@@ -1,0 +1,32 @@
+from smtplib import SMTPException
+
+from django.core.mail import send_mail
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from django_jobs import job
+
+from .activation import LIFETIME, link_for
+from .models import Registration
+
+
+@job(
+    queue="mail",
+    priority=5,
+    max_retries=5,
+    autoretry_for=(SMTPException, OSError),
+    expires=LIFETIME,
+    # Who clicks "Send again" twice gets one mail a minute.
+    unique_for=60,
+)
+def send_activation(registration_id: int) -> str:
+    """Send the mail with the activation link; return the address.
+
+    The argument is an id and the link is made here: no secret is stored with the job.
+    """
+    registration = Registration.objects.select_related("user").get(pk=registration_id)
+    context = {"user": registration.user, "link": link_for(registration.pk), "life": LIFETIME.days}
+    text = render_to_string("accounts/activation.txt", context)
+    send_mail("Activate your account", text, None, [registration.user.email])
+    Registration.objects.filter(pk=registration.pk).update(mailed_at=timezone.now())
+    return registration.user.email

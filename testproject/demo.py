@@ -1,0 +1,206 @@
+"""The whole demo in one terminal: ``python -m testproject.demo``.
+
+It prepares the database, starts site, worker and beat as child processes, enqueues some jobs and
+waits. Ctrl-C or SIGTERM stops everything; so does the end of any of the processes.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+import django
+
+ROOT = Path(__file__).resolve().parent.parent
+USER = PASSWORD = "admin"  # noqa: S105 (of a demo on this machine)
+# Longer than a worker's own grace period for the jobs that it runs.
+STOP_SECONDS = 40.0
+PORTS_TO_TRY = 50
+
+
+def main() -> int:
+    """Run the demo until it is stopped; return the exit code."""
+    sys.path.insert(0, str(ROOT))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
+    port = free_port(int(os.environ.get("PORT") or 8000))
+    site = f"http://127.0.0.1:{port}"
+    os.environ["SITE_URL"] = site
+    stop = Stop()
+    django.setup()
+    prepare()
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for name, arguments in commands(port).items():
+            children[name] = start(arguments)
+        seed()
+        tell(site, children)
+        ended = wait(children, stop)
+    finally:
+        stop_all(children, stop)
+    if ended:
+        say(f"demo: {ended} has ended; everything else was stopped.")
+        return 1
+    say("demo: stopped.")
+    return 0
+
+
+class Stop:
+    """Set by the first signal to stop; ``again`` by a second one, of who cannot wait."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.again = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.handle)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        (self.again if self.asked.is_set() else self.asked).set()
+
+
+# --- what there is before the processes start ---------------------------------------------------
+
+
+def free_port(wanted: int) -> int:
+    """Return *wanted* or the next port that nobody listens on."""
+    for port in range(wanted, wanted + PORTS_TO_TRY):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise SystemExit(f"demo: ports {wanted} to {port} are all in use; set PORT to another one")
+
+
+def prepare() -> None:
+    """Make the tables and the superuser, and leave no connection open."""
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.db import connection
+
+    call_command("migrate", verbosity=0)
+    users = get_user_model().objects
+    if not users.filter(username=USER).exists():
+        users.create_superuser(USER, "admin@example.com", PASSWORD)
+    connection.close()
+
+
+def commands(port: int) -> dict[str, list[str]]:
+    from django.core.management import get_commands
+
+    found = {
+        "site": ["runserver", "--noreload", f"127.0.0.1:{port}"],
+        "worker": ["runworker", "--concurrency", "2", "--loglevel", "INFO"],
+        "beat": ["runbeat"],
+    }
+    known = get_commands()
+    return {name: arguments for name, arguments in found.items() if arguments[0] in known}
+
+
+def seed() -> None:
+    """Enqueue what the pages show first: real jobs, one of which fails and one of which retries."""
+    from django.core.files.base import ContentFile
+    from django.db import connection
+
+    from .airports.models import ImportRun
+    from .airports.views import enqueue_import, enqueue_report
+    from .gallery.jobs import add_pictures, draw_samples
+    from .gallery.models import Picture
+    from .gallery.samples import damaged
+
+    draw_samples.delay(1, 12)
+    if not Picture.objects.filter(sample=0).exists():
+        broken = Picture(title="A damaged upload", sample=0)
+        broken.original.save("damaged.jpg", ContentFile(damaged()), save=False)
+        add_pictures([broken])
+    if not ImportRun.objects.exists():
+        enqueue_import()
+    enqueue_report(countdown=10)
+    send_first_mail()
+    connection.close()
+
+
+def send_first_mail() -> None:
+    from .accounts.forms import SignUpForm
+    from .accounts.views import register
+
+    form = SignUpForm(
+        {
+            "username": "ada",
+            "email": "ada@example.com",
+            "password1": "a-demo-password-1",
+            "password2": "a-demo-password-1",
+        }
+    )
+    # Not valid when an earlier run of the demo signed her up.
+    if form.is_valid():
+        register(form)
+
+
+def tell(site: str, children: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    running = [f"{name} (pid {child.pid})" for name, child in children.items()]
+    lines = [
+        "",
+        f"  The site     {site}/",
+        f"  The admin    {site}/admin/    user {USER}, password {PASSWORD}",
+        f"  Running      {', '.join(running)}",
+        "  Stop         Ctrl-C",
+        "",
+    ]
+    say("\n".join(lines))
+
+
+def say(text: str) -> None:
+    # The terminal, or who reads the pipe, may be gone; the children must be stopped all the same.
+    with contextlib.suppress(OSError):
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+# --- the processes ------------------------------------------------------------------------------
+
+
+def start(arguments: list[str]) -> subprocess.Popen[bytes]:
+    # A process group of its own: Ctrl-C in the terminal reaches this process only, which then
+    # tells each child once. A worker that is told twice stops without finishing its jobs.
+    return subprocess.Popen(  # noqa: S603 (the commands stand above)
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+    )
+
+
+def wait(children: Mapping[str, subprocess.Popen[bytes]], stop: Stop) -> str:
+    """Wait until somebody asks to stop or a child ends; say which child that was."""
+    while not stop.asked.wait(0.2):
+        for name, child in children.items():
+            if child.poll() is not None:
+                return f"{name} (exit code {child.returncode})"
+    return ""
+
+
+def stop_all(children: Mapping[str, subprocess.Popen[bytes]], stop: Stop) -> None:
+    """Ask every child to finish, wait, and let none of their processes outlive this one."""
+    say("\ndemo: stopping …")
+    for child in children.values():
+        child.terminate()
+    waited = 0.0
+    while any(child.poll() is None for child in children.values()) and waited < STOP_SECONDS:
+        waited += 0.1
+        if stop.again.wait(0.1):
+            stop.again.clear()
+            for child in children.values():
+                child.terminate()
+    for child in children.values():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

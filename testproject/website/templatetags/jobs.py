@@ -1,0 +1,43 @@
+from uuid import UUID
+
+from django import template
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from django_jobs.models import Job
+
+from .. import polling
+
+register = template.Library()
+
+
+@register.filter
+def explain(job: Job) -> str:
+    return polling.explain(job)
+
+
+@register.filter
+def short_name(job: Job) -> str:
+    """The name without its module: ``send_activation``."""
+    return job.name.rpartition(".")[2]
+
+
+@register.simple_tag
+def job_link(job_id: UUID | None, text: str = "this job in the admin") -> str | SafeString:
+    if job_id is None:
+        return ""
+    try:
+        url = reverse("admin:django_jobs_job_change", args=[job_id])
+    except NoReverseMatch:
+        return text
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+@register.inclusion_tag("website/live.html")
+def live(
+    url_name: str, stamp: str = "", pk: int | None = None, bar: bool = True
+) -> dict[str, str | bool]:
+    """A progress bar that keeps itself and the live parts of the page up to date."""
+    url = reverse(url_name, args=[] if pk is None else [pk])
+    return {"url": url, "stamp": stamp, "bar": bar}
