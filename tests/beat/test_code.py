@@ -1,0 +1,191 @@
+"""Schedules in code become rows; what an operator changed stays."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.utils import timezone
+
+from django_jobs import add_periodic_task, checks, crontab, job, schedules, solar
+from django_jobs.beat.code import synchronize
+from django_jobs.beat.operate import disable, enable
+from django_jobs.models import Schedule
+from tests.jobs import add
+
+NOW = timezone.now()
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def periodic():
+    before = list(schedules.periodic_tasks)
+    yield schedules.periodic_tasks
+    schedules.periodic_tasks[:] = before
+
+
+def wanted(settings: Any, **entry: Any) -> dict[str, Any]:
+    settings.DJANGO_JOBS = {
+        "SCHEDULES": {"sum": {"job": "tests.jobs.add", "schedule": 30, "args": (1, 2)} | entry}
+    }
+
+
+def row() -> Schedule:
+    synchronize("default")
+    return Schedule.objects.get(name="sum")
+
+
+def test_schedule_of_a_job_becomes_a_row(registered):
+    @job(name="nightly", schedule=crontab(hour=3, minute=0, timezone="Europe/Berlin"))
+    def nightly() -> None: ...
+
+    synchronize("default")
+    schedule = Schedule.objects.get(name="nightly")
+    assert (schedule.job_name, schedule.kind, schedule.crontab) == (
+        "nightly",
+        "crontab",
+        "0 3 * * *",
+    )
+    assert (schedule.timezone, schedule.source) == ("Europe/Berlin", "code")
+    assert schedule.next_run_at > timezone.now()
+
+
+def test_schedule_of_a_job_may_say_more(registered):
+    @job(name="nightly", schedule={"schedule": 60, "overlap": "skip"})
+    def nightly() -> None: ...
+
+    synchronize("default")
+    assert Schedule.objects.get(name="nightly").overlap == "skip"
+
+
+def test_job_with_arguments_has_no_schedule_of_its_own(registered):
+    with pytest.raises(ImproperlyConfigured, match="runs it without arguments"):
+
+        @job(name="needy", schedule=30)
+        def needy(a: int) -> None: ...
+
+
+def test_setting_is_celerys(settings):
+    settings.TIME_ZONE = "Asia/Kathmandu"
+    settings.DJANGO_JOBS = {
+        "SCHEDULES": {
+            "sum": {
+                "task": "tests.jobs.add",
+                "schedule": datetime.timedelta(minutes=5),
+                "args": (1,),
+                "kwargs": {"b": 2},
+                "options": {"queue": "vip", "priority": 3, "expires": 60},
+            }
+        }
+    }
+    schedule = row()
+    assert (schedule.interval_seconds, schedule.args, schedule.kwargs) == (300, [1], {"b": 2})
+    assert (schedule.queue, schedule.priority, schedule.expires_seconds) == ("vip", 3, 60)
+    assert schedule.timezone == "Asia/Kathmandu"
+
+
+def test_periodic_tasks_become_rows(periodic):
+    class Signature:
+        task, args, kwargs, options = "tests.jobs.add", (1,), {"b": 2}, {"queue": "vip"}
+
+    add_periodic_task(30.0, Signature(), name="signed")
+    add_periodic_task(crontab(minute=5), add, args=(1, 2), expires=10)
+    add_periodic_task(solar("sunset", 52.5, 13.4), "tests.jobs.add", kwargs={"a": 1}, name="dark")
+    synchronize("default")
+    signed, plain = Schedule.objects.get(name="signed"), Schedule.objects.get(name=add.name)
+    assert (signed.args, signed.kwargs, signed.queue) == ([1], {"b": 2}, "vip")
+    assert (plain.crontab, plain.args, plain.expires_seconds) == ("5 * * * *", [1, 2], 10)
+    assert Schedule.objects.get(name="dark").solar_event == "sunset"
+
+
+def test_deploy_that_changes_nothing_writes_nothing(settings):
+    wanted(settings)
+    before = row()
+    after = row()
+    assert (after.updated_at, after.next_run_at) == (before.updated_at, before.next_run_at)
+
+
+def test_deploy_changes_the_row(settings):
+    wanted(settings)
+    row()
+    wanted(settings, schedule=3600, description="hourly")
+    schedule = row()
+    assert (schedule.interval_seconds, schedule.description) == (3600, "hourly")
+    assert schedule.next_run_at > timezone.now() + datetime.timedelta(minutes=59)
+
+
+def test_operators_change_is_kept(settings):
+    wanted(settings)
+    disable([row().pk])
+    wanted(settings, schedule=3600)
+    schedule = row()
+    assert (schedule.enabled, schedule.interval_seconds, schedule.source) == (False, 30, "changed")
+
+
+def test_what_left_the_code_is_disabled_and_comes_back_with_it(settings):
+    wanted(settings)
+    row()
+    settings.DJANGO_JOBS = {}
+    schedule = row()
+    assert (schedule.enabled, schedule.source) == (False, "gone")
+    wanted(settings)
+    schedule = row()
+    assert (schedule.enabled, schedule.source) == (True, "code")
+    assert schedule.next_run_at is not None
+
+
+def test_operator_may_keep_what_left_the_code(settings):
+    wanted(settings)
+    row()
+    settings.DJANGO_JOBS = {}
+    enable([row().pk])
+    schedule = row()
+    assert (schedule.enabled, schedule.source) == (True, "admin")
+
+
+def test_schedules_made_by_hand_are_left_alone(make):
+    schedule = make()
+    synchronize("default")
+    schedule.refresh_from_db()
+    assert (schedule.enabled, schedule.source) == (True, "admin")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"job": "tests.jobs.gone"}, "job_name: no job function is named 'tests.jobs.gone'"),
+        ({"schedule": "61 * * * *"}, "crontab: crontab '61 * * * *': minute '61'"),
+        ({"schedule": None}, "a schedule must be seconds"),
+        ({"args": ()}, "args: tests.jobs.add"),
+        ({"color": 1}, "unknown color; allowed: job, schedule, options, args"),
+        ({"missed": "never"}, "missed: must be one of skip, latest, all"),
+        ({"timezone": "Mars"}, "timezone: time zone must be an IANA name"),
+        ({"jitter_seconds": -1}, "jitter_seconds: must be seconds from 0"),
+        ({"queue": "@"}, "queue: queue must not begin with"),
+        ({"priority": 1e9}, "priority: priority must be a whole number"),
+        ({"missed_limit": 0}, "missed_limit: must be from 1 to 1000"),
+        ({"starts_at": NOW, "ends_at": NOW}, "ends_at: must be later"),
+    ],
+)  # fmt: skip
+def test_wrong_entry_is_a_system_check_and_stops_nothing(settings, entry, message):
+    wanted(settings, **entry)
+    found = [error.msg for error in checks.check_schedules(None)]
+    assert any("['sum']" in text and message in text for text in found), found
+    synchronize("default")
+    assert not Schedule.objects.filter(name="sum").exists()
+
+
+def test_two_entries_with_one_name_are_a_system_check(settings, periodic):
+    wanted(settings)
+    add_periodic_task(10, add, args=(1,), name="sum")
+    (error,) = checks.check_schedules(None)
+    assert "another schedule in code has this name" in error.msg
+
+
+def test_migrate_writes_the_rows(settings):
+    wanted(settings)
+    call_command("migrate", verbosity=0)
+    assert Schedule.objects.filter(name="sum", source="code").exists()

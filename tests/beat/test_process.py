@@ -1,0 +1,201 @@
+"""Real ``runbeat`` processes: they fire, wake, wait for the database, and stop."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from django.utils import timezone
+
+from django_jobs.beat.beat import Beat
+from django_jobs.models import Job, Schedule, Worker
+
+ROOT = Path(__file__).parents[2]
+
+
+class Process:
+    """A ``manage.py`` command on the tests' database."""
+
+    def __init__(self, *arguments: str) -> None:
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "TEST_DATABASE_NAME": str(connections["default"].settings_dict["NAME"]),
+        }
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            env=environment,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+        )
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+    def output(self) -> str:
+        self.log.seek(0)
+        return self.log.read()
+
+    def clean_up(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture
+def start(transactional_db: None, until: Callable[..., None]) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def start(*arguments: str) -> Process:
+        process = Process(*arguments)
+        started.append(process)
+        until(lambda: "beat ready" in process.output() or process.process.poll() is not None, 30)
+        assert process.process.poll() is None, process.output()
+        return process
+
+    yield start
+    for process in started:
+        process.clean_up()
+
+
+def test_beat_fires_wakes_for_a_new_schedule_and_stops(make, start, until, tmp_path):
+    pidfile = tmp_path / "pid"
+    beat = start("runbeat", "--pidfile", str(pidfile))
+    assert pidfile.read_text() == f"{beat.process.pid}\n"
+    (row,) = Worker.objects.live()
+    assert (row.pool, row.pid, row.slots) == ("beat", beat.process.pid, 0)
+    assert list(Worker.objects.executing()) == []
+    began = time.monotonic()
+    # Nobody plans it here: the beat hears of it, plans it, and fires it half a second later.
+    Schedule.objects.create(
+        name="new", job_name="tests.jobs.add", args=[1], kind="interval", interval_seconds=0.5
+    )
+    until(lambda: Job.objects.count() >= 2, 5)
+    assert time.monotonic() - began < 4
+    jobs = list(Job.objects.order_by("run_at"))
+    assert jobs[1].run_at - jobs[0].run_at == datetime.timedelta(seconds=0.5)
+    assert all(job.ready_at >= job.run_at for job in jobs)
+    assert beat.end() == 0
+    assert not pidfile.exists()
+    row.refresh_from_db()
+    assert row.stopped_at is not None
+
+
+def test_beat_ends_on_ctrl_c(start):
+    assert start("runbeat").end(signal.SIGINT) == 0
+
+
+def test_beat_inside_runworker_runs_the_jobs_it_fires(make, start, until):
+    make(kind="interval", interval_seconds=0.5)
+    worker = start("runworker", "--beat", "-c", "1")
+    until(lambda: Job.objects.filter(status="SUCCESS").count() >= 2, 20)
+    (row,) = Worker.objects.live().beats()
+    os.kill(row.pid, signal.SIGKILL)
+    until(lambda: Worker.objects.live().beats().exclude(pk=row.pk).exists(), 10)
+    row.refresh_from_db()
+    fired = Job.objects.count()
+    until(lambda: Job.objects.count() > fired)
+    assert worker.end() == 0
+    assert not Worker.objects.live().exists()
+
+
+@pytest.mark.parametrize("arguments", [("--beat", "--burst"), ("--beat", "--pool", "solo")])
+def test_beat_inside_runworker_is_refused_where_it_cannot_be(arguments):
+    with pytest.raises(CommandError, match="beat"):
+        call_command("runworker", *arguments)
+
+
+def test_beat_survives_its_connections(make, start, until, vendor):
+    if vendor == "sqlite":
+        return  # there is no server that could go away
+    make(kind="interval", interval_seconds=0.3, missed="all")
+    beat = start("runbeat")
+    until(Job.objects.exists)
+    with connection.cursor() as cursor:
+        if vendor == "postgresql":
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        else:
+            cursor.execute(
+                "SELECT id FROM information_schema.processlist "
+                "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+            )
+            for (thread,) in cursor.fetchall():
+                cursor.execute(f"KILL {thread}")
+    fired = Job.objects.count()
+    until(lambda: Job.objects.count() > fired + 2, 15)
+    assert "database back" in beat.output()
+    assert beat.end() == 0
+
+
+@pytest.mark.django_db
+def test_once_fires_what_is_due_and_ends(make, capsys):
+    make(due=1)
+    make()
+    call_command("runbeat", "--once")
+    assert Job.objects.count() == 1
+    assert "1 schedules were due" in capsys.readouterr().out
+
+
+@pytest.mark.django_db
+def test_unknown_database_is_refused():
+    with pytest.raises(CommandError, match="'nowhere' is not in DATABASES"):
+        call_command("runbeat", "--database", "nowhere")
+
+
+@pytest.mark.django_db
+def test_pidfile_of_a_running_process_is_refused(tmp_path):
+    (tmp_path / "pid").write_text(f"{os.getpid()}\n")
+    with pytest.raises(CommandError, match="names a running process"):
+        call_command("runbeat", "--once", "--pidfile", str(tmp_path / "pid"))
+
+
+@pytest.mark.django_db
+def test_step_sleeps_until_the_next_schedule_or_heartbeat(make):
+    beat = Beat("default")
+    beat._ready = True
+    beat._register()
+    assert 9 < beat.step() <= 10
+    make(kind="clocked", clocked_at=timezone.now() + datetime.timedelta(seconds=5))
+    assert 4 < beat.step() <= 5
+    make(due=1)
+    assert beat.step() == 0
+    assert 4 < beat.step() <= 5
+
+
+@pytest.mark.django_db
+def test_beat_is_no_worker(client, django_user_model, capsys):
+    Beat("default")._register()
+    call_command("jobs", "stats")
+    shown = capsys.readouterr().out
+    assert "beat" in shown
+    assert "No live worker." in shown
+    client.force_login(django_user_model.objects.create_superuser("boss"))
+    shown = client.get("/admin/django_jobs/worker/").content.decode()
+    assert "schedules</td>" in shown
+    assert "all queues" not in shown
+
+
+@pytest.mark.django_db
+def test_beat_that_was_taken_for_dead_registers_anew():
+    beat = Beat("default")
+    beat._register()
+    Worker.objects.update(lost_at=timezone.now())
+    beat._beat_at = 0.0
+    beat._beat()
+    assert Worker.objects.live().get().pk == beat.worker_id

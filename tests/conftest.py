@@ -1,0 +1,133 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from django_jobs import registry
+from django_jobs.claim import claim
+from django_jobs.define import JobFunction
+from django_jobs.dialects import clock
+from django_jobs.execute import Environment, execute
+from django_jobs.models import Worker
+from django_jobs.record import record
+from django_jobs.values import Claimed, Outcome
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_files_left(django_db_setup: None) -> Iterator[None]:
+    """Remove what SQLite keeps beside a database's file, which Django leaves."""
+    yield
+    settings = connections["default"].settings_dict
+    if settings["ENGINE"].endswith("sqlite3"):
+        atexit.register(remove_beside, Path(settings["TEST"]["NAME"]))
+
+
+def remove_beside(database: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def vendor() -> str:
+    """The database under test: postgresql, mysql or sqlite."""
+    return connections["default"].vendor
+
+
+@pytest.fixture
+def registered() -> Iterator[dict[str, Any]]:
+    """The registry of job functions; what a test adds to it is gone afterwards."""
+    before = dict(registry._functions)
+    yield registry._functions
+    registry._functions.clear()
+    registry._functions.update(before)
+
+
+@pytest.fixture
+def new_worker(db: None) -> Callable[..., Worker]:
+    """Make a worker's row with a lease of so many seconds, by the database's clock."""
+
+    def make(lease_seconds: float = 60, **fields: Any) -> Worker:
+        return Worker.objects.create(
+            name="w",
+            hostname="host",
+            pid=1,
+            pool="solo",
+            started_at=clock("default"),
+            heartbeat_at=clock("default"),
+            lease_until=clock("default", lease_seconds),
+            **fields,
+        )
+
+    return make
+
+
+@pytest.fixture
+def worker(new_worker: Callable[..., Worker]) -> Worker:
+    """A live worker's row."""
+    return new_worker()
+
+
+@pytest.fixture
+def take(worker: Worker) -> Callable[..., list[Claimed]]:
+    """Claim ready jobs for the worker."""
+
+    def take(
+        limit: int = 100, queues: Sequence[str] = ("default",), by: Worker = worker
+    ) -> list[Claimed]:
+        return claim(by.pk, list(queues), limit, "default")[0]
+
+    return take
+
+
+@pytest.fixture
+def work(worker: Worker, take: Callable[..., list[Claimed]]) -> Callable[..., list[Outcome]]:
+    """Do what a worker does once: claim, execute, record; return the outcomes that counted."""
+
+    def work(
+        limit: int = 100,
+        queues: Sequence[str] = ("default",),
+        environment: Environment | None = None,
+    ) -> list[Outcome]:
+        environment = environment or Environment(worker_name="w")
+        outcomes = [execute(job, environment) for job in take(limit, queues)]
+        return record(worker.pk, outcomes, "default") if outcomes else []
+
+    return work
+
+
+@pytest.fixture
+def run(work: Callable[..., list[Outcome]]) -> Callable[..., Outcome]:
+    """Enqueue one call of a job function and run one attempt; return how it ended."""
+
+    def run(
+        function: JobFunction[..., Any, Any],
+        *args: Any,
+        environment: Environment | None = None,
+        **kwargs: Any,
+    ) -> Outcome:
+        function.apply_async(args, kwargs)
+        (outcome,) = work(environment=environment)
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """Wait for a condition; fail when it does not hold in time."""
+
+    def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not true within {seconds} s"
+            time.sleep(0.005)
+
+    return until

@@ -1,0 +1,112 @@
+"""``python -m testproject.demo``: real processes, real signals."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pytest
+
+from testproject.airports import source
+from testproject.demo import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    environment = os.environ | {
+        "DATABASE_URL": f"sqlite:///{tmp_path}/demo.sqlite3",
+        "DJANGO_SETTINGS_MODULE": "testproject.settings",
+        "DEMO_DIR": str(tmp_path),
+        "PORT": str(free_port(8600)),
+    }
+    command = [sys.executable, "-m", "testproject.demo"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        yield process
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    read = ""
+    for line in process.stdout:
+        read += line
+        if text in line:
+            return read
+    raise AssertionError(f"{text!r} was never printed:\n{read}")
+
+
+def started(process: subprocess.Popen[str]) -> str:
+    """Return what it told of itself, once the first jobs have run."""
+    told = read_until(process, "Stop  ")
+    read_until(process, "compare_airports")
+    return told
+
+
+def children_in(told: str) -> dict[str, int]:
+    return {name: int(pid) for name, pid in re.findall(r"(\w+) \(pid (\d+)\)", told)}
+
+
+def living(groups: Collection[int]) -> list[str]:
+    """Return the processes of these groups, without those that only wait to be reaped."""
+    listed = subprocess.check_output(["ps", "-eo", "pgid=,stat=,args="], text=True).splitlines()
+    return [line for line in listed if int(line.split()[0]) in groups and " Z" not in line]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_stops_every_process(demo: subprocess.Popen[str], number: int) -> None:
+    told = started(demo)
+    children = children_in(told)
+    assert {"site", "worker"} <= set(children)
+    assert living(children.values())
+    assert "user admin, password admin" in told
+    demo.send_signal(number)
+    rest, _ = demo.communicate(timeout=30)
+    assert (demo.returncode, "demo: stopped." in rest) == (0, True)
+    assert living(children.values()) == []
+
+
+@pytest.mark.parametrize("victim", ["site", "worker"])
+def test_dead_child_stops_the_others(demo: subprocess.Popen[str], victim: str) -> None:
+    children = children_in(started(demo))
+    os.kill(children[victim], signal.SIGKILL)
+    rest, _ = demo.communicate(timeout=30)
+    assert f"demo: {victim} (exit code -9) has ended" in rest
+    assert demo.returncode == 1
+    assert living(children.values()) == []
+
+
+def test_site_answers_and_jobs_run(demo: subprocess.Popen[str]) -> None:
+    told = started(demo)
+    site = told.split("The site")[1].split()[0]
+    with urllib.request.urlopen(f"{site}airports/") as response:
+        assert f"{len(source.airports()):,}" in response.read().decode()
+
+
+def test_reader_that_goes_away_leaves_no_process(demo: subprocess.Popen[str]) -> None:
+    children = children_in(started(demo))
+    demo.stdout.close()
+    demo.terminate()
+    demo.wait(timeout=30)
+    assert living(children.values()) == []
+
+
+def test_free_port_passes_over_one_in_use() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert free_port(port) > port

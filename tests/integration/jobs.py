@@ -1,0 +1,168 @@
+"""Job functions that tell files what they do, for tests that look on from another process."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+from django_jobs import JobContext, SoftTimeLimitExceeded, current_job, job, progress
+
+
+def wait_for(path: str) -> None:
+    """Return when somebody has made the file *path*."""
+    while not Path(path).exists():
+        time.sleep(0.005)
+
+
+def note(folder: str, line: object) -> None:
+    with Path(folder, "notes").open("a") as notes:
+        notes.write(f"{line}\n")
+
+
+@job
+def mark(folder: str, line: Any) -> Any:
+    note(folder, line)
+    return line
+
+
+@job
+async def mark_async(folder: str, line: Any) -> Any:
+    note(folder, line)
+    return line
+
+
+@job
+def hold(folder: str, name: str = "go") -> int:
+    """Say which process runs it, then wait for a file."""
+    note(folder, os.getpid())
+    wait_for(f"{folder}/{name}")
+    return os.getpid()
+
+
+@job(acks_late=False)
+def hold_once(folder: str) -> None:
+    note(folder, os.getpid())
+    wait_for(f"{folder}/go")
+
+
+@job
+async def hold_async(folder: str) -> None:
+    note(folder, os.getpid())
+    while not Path(folder, "go").exists():
+        await asyncio.sleep(0.005)
+
+
+@job
+def hold_until_revoked(folder: str) -> None:
+    note(folder, os.getpid())
+    while not current_job.revoked:
+        time.sleep(0.005)
+    note(folder, "revoked")
+
+
+@job(queue="limited", time_limit=0.3)
+def never_release_the_gil(folder: str) -> None:
+    note(folder, os.getpid())
+    ctypes.PyDLL(None).sleep(60)
+
+
+@job(queue="limited", soft_time_limit=0.2, time_limit=20)
+def swallow_exceptions(folder: str) -> str:
+    while True:
+        try:
+            wait_for(f"{folder}/never")
+        except SoftTimeLimitExceeded:
+            return "tidied up"
+        except Exception:
+            continue
+
+
+@job(queue="coroutines", soft_time_limit=0.2)
+async def limited_async() -> str:
+    try:
+        await asyncio.sleep(60)
+    except SoftTimeLimitExceeded:
+        return "tidied up"
+    return "never"
+
+
+@job(queue="coroutines", time_limit=0.2)
+async def hard_limited_async() -> None:
+    await asyncio.sleep(60)
+
+
+@job
+def die(folder: str) -> None:
+    note(folder, os.getpid())
+    os._exit(9)
+
+
+@job
+def leave_transaction_open() -> None:
+    transaction.atomic().__enter__()
+    Group.objects.create(name="never committed")
+
+
+@job(atomic=True)
+def write_and_hold(folder: str, name: str) -> str:
+    Group.objects.create(name=name)
+    note(folder, os.getpid())
+    wait_for(f"{folder}/go")
+    return name
+
+
+@job
+def show_progress(folder: str) -> None:
+    progress(1, 2, "half done")
+    wait_for(f"{folder}/go")
+
+
+class Broken(JobContext):
+    """A context that cannot be made."""
+
+    def __init__(self, *args: Any) -> None:
+        raise RuntimeError("broken around the body")
+
+
+@job(base=Broken)
+def never_begun() -> None:
+    raise AssertionError
+
+
+@job(base=Broken)
+async def never_begun_async() -> None:
+    raise AssertionError
+
+
+@job
+def show_nonsense() -> None:
+    progress(float("nan"))
+
+
+@job(autoretry_for=(ValueError,), retry_backoff=0.01, retry_jitter=False)
+def fail_twice(folder: str) -> int:
+    note(folder, current_job.request.retries)
+    if current_job.request.retries < 2:
+        raise ValueError("not yet")
+    return int(current_job.request.retries)
+
+
+@job
+def count_groups() -> int:
+    return Group.objects.count()
+
+
+@job
+def eat_memory() -> int:
+    eaten.append(b"x" * 200_000_000)
+    return os.getpid()
+
+
+eaten: list[bytes] = []

@@ -1,0 +1,134 @@
+"""What each pool does with a job, from its claim to its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from django_jobs.models import Job, Worker
+from tests.integration import jobs
+
+EACH_POOL = pytest.mark.parametrize(
+    "pool",
+    [("prefork", "-c", "2"), ("threads", "-c", "3"), ("asyncio", "-c", "10"), ("solo",)],
+    ids=lambda pool: pool[0],
+)
+PLAIN = ("-Q", "default")
+
+
+@EACH_POOL
+def test_burst_runs_everything_and_exits(runworker, folder, notes, pool):
+    sync = jobs.mark.delay_many([(folder, f"sync {n}") for n in range(200)])
+    also = jobs.mark_async.delay_many([(folder, f"async {n}") for n in range(50)])
+    worker = runworker("-P", *pool, "--burst", *pool_queues(pool))
+    assert worker.wait() == 0, worker.output()
+    assert sorted(notes()) == sorted(
+        [f"sync {n}" for n in range(200)] + [f"async {n}" for n in range(50)]
+    )
+    assert {result.status for result in sync + also} == {"SUCCESS"}
+    assert sync[7].get() == "sync 7"
+    assert not Worker.objects.live().exists()
+
+
+@EACH_POOL
+def test_failing_job_is_retried_when_its_time_comes(runworker, folder, notes, pool):
+    result = jobs.fail_twice.delay(folder)
+    worker = runworker("-P", *pool, *pool_queues(pool))
+    assert result.get(timeout=20) == 2, worker.output()
+    assert notes() == ["0", "1", "2"]
+    assert result.job.attempts.count() == 2
+    assert worker.stop() == 0
+
+
+@EACH_POOL
+def test_orm_in_a_job_sees_the_committed_rows(runworker, pool):
+    result = jobs.count_groups.delay()
+    runworker("-P", *pool, "--burst", *pool_queues(pool)).wait()
+    assert result.get(timeout=5) == 0
+
+
+@EACH_POOL
+def test_open_transaction_is_rolled_back_and_the_next_job_is_fine(runworker, pool):
+    bad = jobs.leave_transaction_open.delay()
+    good = jobs.count_groups.delay()
+    worker = runworker("-P", *pool, "--burst", *pool_queues(pool))
+    assert worker.wait() == 0, worker.output()
+    assert bad.status == "FAILURE"
+    assert bad.job.error_class.endswith("TransactionLeftOpen")
+    assert good.get(timeout=5) == 0
+
+
+@EACH_POOL
+def test_progress_of_a_running_job_is_seen_from_outside(runworker, until, folder, pool):
+    result = jobs.show_progress.delay(folder)
+    worker = runworker("-P", *pool, *pool_queues(pool))
+    until(lambda: result.progress)
+    assert result.progress == {"done": 1, "total": 2, "message": "half done"}
+    assert result.status == "STARTED"
+    Path(folder, "go").touch()
+    result.wait(10)
+    assert worker.stop() == 0
+
+
+@EACH_POOL
+def test_unknown_function_is_left_for_a_worker_that_knows_it(runworker, until, pool, folder):
+    stranger = jobs.mark.delay(folder, "never")
+    Job.objects.filter(pk=stranger.id).update(name="app.not_deployed_yet")
+    good = jobs.mark.delay(folder, "ran")
+    worker = runworker("-P", *pool, *pool_queues(pool))
+    assert good.get(timeout=10) == "ran"
+    until(lambda: stranger.job.deferrals == 1)
+    assert stranger.status in ("SCHEDULED", "PENDING", "STARTED")
+    assert worker.stop() == 0
+
+
+@EACH_POOL
+def test_row_edited_into_nonsense_fails_with_a_reason(runworker, folder, pool):
+    nonsense = jobs.mark.delay(folder, "never")
+    Job.objects.filter(pk=nonsense.id).update(args={"no": "list"})
+    good = jobs.mark.delay(folder, "ran")
+    worker = runworker("-P", *pool, "--burst", *pool_queues(pool))
+    assert worker.wait() == 0, worker.output()
+    assert nonsense.status == "FAILURE"
+    assert "args must be a JSON list" in nonsense.job.error_message
+    assert good.get(timeout=5) == "ran"
+
+
+@EACH_POOL
+def test_error_around_the_body_fails_the_job_and_not_the_worker(runworker, folder, pool):
+    bad = [jobs.never_begun.delay(), jobs.never_begun_async.delay()]
+    good = jobs.mark.delay(folder, "ran")
+    worker = runworker("-P", *pool, "--burst", *pool_queues(pool))
+    assert worker.wait() == 0, worker.output()
+    assert [result.status for result in bad] == ["FAILURE", "FAILURE"]
+    assert {result.job.error_message for result in bad} == {"broken around the body"}
+    assert {result.job.crashes for result in bad} == {0}
+    assert good.get(timeout=5) == "ran"
+
+
+def test_pool_that_cannot_hold_a_limit_refuses_to_start(runworker):
+    worker = runworker("-P", "threads", "--burst")
+    assert worker.wait() == 1
+    assert "never_release_the_gil: a hard time limit cannot stop a thread" in worker.output()
+
+
+def test_prefork_replaces_a_process_after_its_jobs(runworker, folder):
+    results = [jobs.hold.delay(folder) for _ in range(6)]
+    Path(folder, "go").touch()
+    worker = runworker("-c", "1", "--max-jobs-per-child", "2", "--burst")
+    assert worker.wait() == 0, worker.output()
+    pids = [result.get(timeout=5) for result in results]
+    assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4] == pids[5]
+
+
+def test_prefork_replaces_a_process_that_grew(runworker):
+    results = [jobs.eat_memory.delay() for _ in range(2)]
+    worker = runworker("-c", "1", "--max-memory-per-child", "200000", "--burst")
+    assert worker.wait() == 0, worker.output()
+    assert results[0].get(timeout=5) != results[1].get(timeout=5)
+
+
+def pool_queues(pool: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave the queue of jobs out whose limits only a prefork pool can hold."""
+    return () if pool[0] == "prefork" else PLAIN

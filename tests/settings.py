@@ -1,0 +1,39 @@
+"""The test project's settings, with job functions of the tests' own and a database of their own."""
+
+import copy
+import os
+import tempfile
+from pathlib import Path
+
+from testproject.settings import *  # noqa: F403
+from testproject.settings import DATABASES, INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests", "tests.integration"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+# What the integration tests set for the processes that they start.
+if "TEST_DATABASE_NAME" in os.environ:
+    DATABASES["default"]["NAME"] = os.environ["TEST_DATABASE_NAME"]
+if "TEST_LEASE_SECONDS" in os.environ:
+    lease_seconds = float(os.environ["TEST_LEASE_SECONDS"])
+    DJANGO_JOBS = {"LEASE_SECONDS": lease_seconds, "HEARTBEAT_SECONDS": lease_seconds / 4}
+if "TEST_GRACE_SECONDS" in os.environ:
+    DJANGO_JOBS = {"SHUTDOWN_GRACE_SECONDS": float(os.environ["TEST_GRACE_SECONDS"])}
+
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, as in production: a database in memory has neither WAL nor a second process.
+    DATABASES["default"]["TEST"] = {
+        "NAME": str(Path(tempfile.gettempdir()) / f"django_jobs_test_{os.getpid()}.sqlite3")
+    }
+
+# A second database, for queues that live apart.
+DATABASES["reports"] = copy.deepcopy(DATABASES["default"])
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    name = DATABASES["default"]["TEST"]["NAME"].replace(".sqlite3", "_reports.sqlite3")
+else:
+    name = f"test_{DATABASES['default']['NAME']}_reports"
+DATABASES["reports"]["TEST"] = {"NAME": name}

@@ -1,0 +1,94 @@
+"""Queues that live on a database of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
+from django.db import transaction
+
+from django_jobs import AsyncResult
+from django_jobs.claim import claim
+from django_jobs.dialects import clock
+from django_jobs.enqueue import rows_of, write
+from django_jobs.execute import Environment, execute
+from django_jobs.models import Job, Worker
+from django_jobs.record import record
+from tests import jobs
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "reports"])
+
+QUEUES = {"QUEUES": {"reports": {"DATABASE": "reports"}}}
+
+
+@pytest.fixture(autouse=True)
+def _queues(settings: Any) -> None:
+    settings.DJANGO_JOBS = QUEUES
+
+
+def work_on(using: str) -> None:
+    """Do what a worker with ``--database`` does once."""
+    now = clock(using)
+    worker = Worker.objects.using(using).create(
+        name="w", hostname="h", pid=1, pool="solo", started_at=now, heartbeat_at=now,
+        lease_until=clock(using, 60),
+    )  # fmt: skip
+    found, _contended = claim(worker.pk, ["default", "reports"], 10, using)
+    record(worker.pk, [execute(job, Environment(using=using)) for job in found], using)
+
+
+def test_job_goes_where_its_queue_lives_and_is_found_by_its_id_alone() -> None:
+    there = jobs.add.apply_async((1, 2), queue="reports")
+    here = jobs.add.delay(3, 4)
+    assert Job.objects.using("reports").get().pk == there.id
+    assert Job.objects.using("default").get().pk == here.id
+    work_on("reports")
+    assert AsyncResult(there.id).get(timeout=1) == 3
+    assert AsyncResult(here.id).status == "PENDING"
+    work_on("default")
+    assert AsyncResult(here.id).get(timeout=1) == 7
+
+
+def test_enqueue_joins_the_transaction_of_the_queues_own_database() -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic("reports"):
+        jobs.add.apply_async((1,), queue="reports")
+        jobs.add.delay(1)
+        raise ZeroDivisionError
+    assert not Job.objects.using("reports").exists()
+    assert Job.objects.using("default").count() == 1
+
+
+def test_routes_that_split_one_call_over_databases_keep_its_order(settings: Any) -> None:
+    def by_size(name: str, args: Any, kwargs: Any) -> dict[str, str]:
+        return {"queue": "reports" if args[0] % 2 else "default"}
+
+    settings.DJANGO_JOBS = {**QUEUES, "ROUTES": [by_size]}
+    results = jobs.add.delay_many([(number,) for number in range(5)])
+    assert [result.job.args for result in results] == [[number] for number in range(5)]
+    assert Job.objects.using("reports").count() == 2
+
+
+def test_revoke_and_forget_find_the_job() -> None:
+    result = AsyncResult[int](jobs.add.apply_async((1,), queue="reports").id)
+    assert result.revoke() is True
+    result.forget()
+    assert not Job.objects.using("reports").exists()
+
+
+def test_worker_refuses_a_queue_that_lives_elsewhere() -> None:
+    with pytest.raises(CommandError, match="'reports' lives on database 'reports'; add --database"):
+        call_command("runworker", queues="reports", burst=True)
+
+
+def test_row_of_another_databases_queue_is_refused() -> None:
+    rows = rows_of(jobs.add, [((1,), {})], {"queue": "reports"})
+    with pytest.raises(ImproperlyConfigured, match="lives on database 'reports'"):
+        write(jobs.add, rows, "default")
+
+
+def test_unknown_database_of_a_queue_is_a_check(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"QUEUES": {"reports": {"DATABASE": "nowhere"}}}
+    assert "django_jobs.E008" in [message.id for message in run_checks()]

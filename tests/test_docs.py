@@ -1,0 +1,298 @@
+"""The README and the pages of ``docs``: their code runs, and their tables are complete.
+
+In a page's source, ``# shop/jobs.py`` as the first line of a block of Python makes it that module;
+``# settings.py`` sets its DJANGO_JOBS for the blocks that follow. Blocks of ``pycon`` are doctests.
+Comments steer: ``.. a worker runs`` runs all jobs that are ready, ``.. check:`` holds a doctest
+that readers do not see, and ``.. compiled only: why`` is for a block that cannot run here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import doctest
+import inspect
+import re
+import shlex
+import sys
+import types
+from collections.abc import Callable, Iterator
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import load_command_class
+from django.core.management.base import BaseCommand
+from django.dispatch import Signal
+
+from django_jobs import checks, exceptions, redaction, signals
+from django_jobs.admin.operations import OPERATIONS
+from django_jobs.beat.code import OPTIONS
+from django_jobs.call import CallKeywords
+from django_jobs.claim import ready_queues
+from django_jobs.conf import Settings
+from django_jobs.models import Job, Queue, Worker
+from django_jobs.options import JobOptions
+from django_jobs.result import AsyncResult
+from django_jobs.schedules import periodic_tasks
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
+CODE = re.compile(r"( *)\.\. (?:code-block:: (\w+)|check:)$")
+ROW = re.compile(r"^   \* - ``([^`]+)``\n     - (.*)", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    kind: str  # python, pycon, console, … or worker
+    text: str
+    line: int
+    runs: bool = True
+
+
+def blocks(page: Path) -> list[Block]:
+    lines, found, runs = page.read_text().splitlines(), [], True
+    for number, line in enumerate(lines, 1):
+        if line == ".. a worker runs":
+            found.append(Block("worker", "", number))
+        elif line.startswith(".. compiled only: "):
+            runs = False
+        elif match := CODE.match(line):
+            text = "\n".join(indented(lines[number:], match[1] + " "))
+            found.append(Block(match[2] or "pycon", inspect.cleandoc(text) + "\n", number, runs))
+            runs = True
+    return found
+
+
+def indented(lines: list[str], margin: str) -> Iterator[str]:
+    for line in lines:
+        if line and not line.startswith(margin):
+            return
+        yield line
+
+
+# --- code ---------------------------------------------------------------------------------------
+
+
+class Page:
+    """Runs the blocks of one page, one after the other, in one module."""
+
+    def __init__(self, path: Path, settings: Any, patch: Any, work: Callable[..., Any]) -> None:
+        self.path, self.settings, self.patch, self.work = path, settings, patch, work
+        self.module = self.new_module(f"{path.stem.lower()}_page")
+
+    def new_module(self, name: str) -> types.ModuleType:
+        module = types.ModuleType(name)
+        package = name.rpartition(".")[0]
+        if package and package not in sys.modules:
+            self.new_module(package).__path__ = []
+        module.__package__ = package
+        self.patch.setitem(sys.modules, name, module)
+        return module
+
+    def run(self, block: Block) -> None:
+        if block.kind == "worker":
+            self.work(queues=ready_queues("default"))
+        elif block.kind == "pycon":
+            self.run_doctest(block)
+        elif block.kind == "python":
+            # Numbered as in the page, so that a traceback leads there.
+            source = "\n" * block.line + block.text
+            code = compile(source, str(self.path), "exec", dont_inherit=True)
+            if block.runs:
+                self.run_python(block, code)
+
+    def run_doctest(self, block: Block) -> None:
+        examples = doctest.DocTestParser().get_doctest(
+            block.text, {}, self.path.name, str(self.path), block.line
+        )
+        assert examples.examples, f"line {block.line} has no >>>"
+        examples.globs = self.module.__dict__  # not a copy of it, so that later blocks have them
+        told: list[str] = []
+        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False)
+        result = runner.run(examples, out=told.append, clear_globs=False)
+        assert not result.failed, "".join(told)
+
+    def run_python(self, block: Block, code: types.CodeType) -> None:
+        match = re.match(r"# (?P<path>[\w/]+)\.py\n", block.text)
+        if match is None:
+            exec(code, self.module.__dict__)
+        elif match["path"] == "settings":
+            self.run_settings(code)
+        else:
+            exec(code, self.new_module(match["path"].replace("/", ".")).__dict__)
+
+    def run_settings(self, code: types.CodeType) -> None:
+        given: dict[str, Any] = {"INSTALLED_APPS": [], "DATABASES": {"default": {}}}
+        exec(code, given)
+        if "DJANGO_JOBS" in given:
+            self.settings.DJANGO_JOBS = given["DJANGO_JOBS"]
+        wrong = [*checks.check_settings(None), *checks.check_schedules(None)]
+        wrong = [message for message in wrong if message.is_serious()]
+        if given["DATABASES"]["default"].get("ENGINE", "").endswith("sqlite3"):
+            wrong += checks._check_sqlite(given["DATABASES"]["default"])
+        assert not wrong
+
+
+@pytest.fixture
+def scheduled() -> Iterator[None]:
+    """Forget what a page told ``add_periodic_task``."""
+    before = list(periodic_tasks)
+    yield
+    periodic_tasks[:] = before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.usefixtures("registered", "scheduled")
+def test_code_of_page_runs(
+    path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, work: Callable[..., Any]
+) -> None:
+    page = Page(path, settings, monkeypatch, work)
+    for block in blocks(path):
+        page.run(block)
+
+
+def test_pages_have_code() -> None:
+    kinds = [block.kind for page in PAGES for block in blocks(page) if block.runs]
+    assert kinds.count("python") > 20
+    assert kinds.count("pycon") > 20
+    assert kinds.count("console") > 5
+
+
+COMMANDS = [
+    pytest.param(line.removeprefix("$ python manage.py "), id=f"{page.stem}-{line[19:50]}")
+    for page in PAGES
+    for block in blocks(page)
+    if block.kind == "console"
+    for line in block.text.splitlines()
+    if re.match(r"\$ python manage.py (runworker|runbeat|jobs)\b", line)
+]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command_of_page_parses(line: str) -> None:
+    name, *arguments = shlex.split(line.partition(" #")[0])
+    parser_of(name).parse_args(arguments)
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def rows(page: str) -> dict[str, str]:
+    """The first two cells of each row, of all tables of the page, whose first is one literal."""
+    found = ROW.findall((DOCS / page).read_text())
+    assert len(found) == len(dict(found)), "a name stands in two rows"
+    return dict(found)
+
+
+def defaults(kind: type) -> dict[str, Any]:
+    made = kind()
+    return {field.name: getattr(made, field.name) for field in dataclasses.fields(kind)}
+
+
+def test_defining_tells_every_option_and_its_default() -> None:
+    told = rows("defining.rst")
+    assert told.pop("name") == "module and function"
+    assert told.pop("base") == "``JobContext``"
+    assert told == {
+        name: f"``{default!r}``"
+        for name, default in defaults(JobOptions).items()
+        if name not in ("name", "base")
+    }
+
+
+def test_enqueuing_tells_every_option() -> None:
+    assert set(rows("enqueuing.rst")) == set(CallKeywords.__annotations__)
+
+
+def test_settings_tells_every_key_its_default_and_every_check() -> None:
+    told = rows("settings.rst")
+    source = inspect.getsource(checks)
+    ids = {name for name in told if name.startswith("django_jobs.")}
+    assert ids == set(re.findall(r'id="(django_jobs\.\w+)"', source))
+    assert {name: told[name] for name in told if name not in ids} == {
+        name.upper(): f"``{default!r}``" for name, default in defaults(Settings).items()
+    }
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    return load_command_class("django_jobs", command).create_parser("manage.py", command)
+
+
+def flags(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """The parser's own options by their longest name."""
+    common = {action.dest for action in BaseCommand().create_parser("", "")._actions}
+    return {
+        max(action.option_strings, key=len): action
+        for action in parser._actions
+        if action.option_strings and action.dest not in common
+    }
+
+
+def test_workers_tells_every_flag() -> None:
+    told = {name.split(", ")[-1].split(" ")[0]: name for name in rows("workers.rst")}
+    wanted = flags(parser_of("runworker"))
+    assert set(told) == set(wanted)
+    for flag, action in wanted.items():
+        for spelling in action.option_strings:
+            assert spelling in told[flag].replace(",", " ").split()
+
+
+def test_schedules_tells_every_option_and_flag() -> None:
+    told = {name.split(", ")[-1].split(" ")[0] for name in rows("schedules.rst")}
+    assert told == {*OPTIONS, *flags(parser_of("runbeat"))}
+
+
+def test_admin_tells_every_verb_flag_and_permission() -> None:
+    told = rows("admin.rst")
+    verbs = next(a for a in parser_of("jobs")._actions if a.dest == "verb").choices
+    assert isinstance(verbs, dict)
+    used = {operation.permission.partition(".")[2] for operation in OPERATIONS}
+    used |= {f"view_{model._meta.model_name}" for model in (Job, Queue, Worker)}
+    assert set(told) == {*verbs, *used, "delete_job"}
+    for verb, parser in verbs.items():
+        for flag in set(flags(parser)) - {"--json", "--database"}:
+            assert flag in row_of("admin.rst", verb), f"jobs {verb} {flag}"
+
+
+def row_of(page: str, name: str) -> str:
+    text = (DOCS / page).read_text()
+    start = text.index(f"   * - ``{name}``\n")
+    return text[start : text.find("   * - ", start + 1)]
+
+
+def test_results_tells_every_name() -> None:
+    text = (DOCS / "results.rst").read_text()
+    names = {name for name in dir(AsyncResult) if not name.startswith("_")} - {"await_"}
+    assert not {name for name in names if not re.search(rf"``a?{name}\b|``{name}", text)}
+
+
+def test_signals_tells_every_signal() -> None:
+    known = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
+    assert set(rows("signals.rst")) == known
+
+
+def test_security_tells_every_sensitive_name() -> None:
+    told = set(re.findall(r"``(\w+)``", (DOCS / "security.rst").read_text()))
+    assert {*redaction._NAMES, *redaction._WORDS} <= told
+
+
+def test_every_error_is_told_of() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    classes = {name for name, value in vars(exceptions).items() if inspect.isclass(value)}
+    classes -= {"JobsError", "ImproperlyConfigured", "Any"}
+    assert not {name for name in classes if name not in text}
+
+
+def test_readme_names_the_versions_that_are_declared() -> None:
+    metadata = ConfigParser()
+    metadata.read(ROOT / "setup.cfg")
+    text = (ROOT / "README.rst").read_text()
+    table = text[text.index("Compatibility") :]
+    for line in metadata["metadata"]["classifiers"].splitlines():
+        version = line.rpartition(" :: ")[2]
+        if re.match(r"\d+\.\d+$", version):
+            assert version in table, line

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from django_jobs import ArgumentError, JobRevoked, Reject, Snooze, job
+from django_jobs.models import Job
+from tests import jobs
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
+
+
+@pytest.fixture
+def eager(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"EAGER": True}
+
+
+@pytest.mark.usefixtures("eager")
+def test_eager_runs_here_and_writes_no_row() -> None:
+    result = jobs.add.delay(1, b=2)
+    assert (result.status, result.get(), result.result) == ("SUCCESS", 3, 3)
+    assert result.ready()
+    assert result.successful()
+    assert result.traceback is None
+    assert not Job.objects.exists()
+    assert result.revoke() is False
+    result.forget()
+
+
+@pytest.mark.usefixtures("eager")
+def test_eager_runs_many_and_coroutines() -> None:
+    assert [result.get() for result in jobs.add.delay_many([(1,), (2, 3)])] == [1, 5]
+    assert jobs.add_async.delay(1, 2).get() == 3
+    assert async_to_sync(jobs.add.adelay)(1).get() == 1
+
+
+def test_apply_runs_here_whatever_the_setting() -> None:
+    result = jobs.add.apply((1,), {"b": 2}, queue="vip")
+    assert (result.get(), result.job.queue) == (3, "vip")
+    assert not Job.objects.exists()
+
+
+def test_eager_request_says_so() -> None:
+    told = jobs.tell_request.apply((1,), headers={"a": 1}, priority=4).get()
+    assert (told["is_eager"], told["called_directly"]) == (True, False)
+    assert (told["headers"], told["priority"], told["worker"]) == ({"a": 1}, 4, "eager")
+    assert told["attempt"] == 1
+
+
+def test_eager_arguments_pass_through_json() -> None:
+    taken: list[Any] = []
+
+    @job
+    def body(value: Any) -> Any:
+        taken.append(value)
+        return (1, 2)
+
+    result = body.apply(((1, datetime.date(2026, 1, 2)),))
+    assert taken == [[1, "2026-01-02"]]
+    assert result.get() == [1, 2]
+    with pytest.raises(ArgumentError):
+        jobs.echo.apply((object(),))
+    with pytest.raises(TypeError):
+        jobs.add.apply(())
+
+
+def test_eager_retries_at_once_until_they_are_used_up() -> None:
+    seen: list[int] = []
+
+    @job(bind=True, max_retries=3, autoretry_for=(ValueError,))
+    def body(self: Any, works_at: int) -> str:
+        seen.append(self.request.retries)
+        if self.request.retries < works_at:
+            raise ValueError(f"attempt {self.request.attempt}")
+        return "done"
+
+    result = body.apply((2,))
+    assert (result.get(), seen, result.job.attempt, result.job.retries) == ("done", [0, 1, 2], 3, 2)
+    seen.clear()
+    failed = body.apply((99,))
+    assert seen == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="attempt 4"):
+        failed.get()
+    assert failed.failed()
+
+
+def test_eager_error_is_the_very_exception() -> None:
+    error = ValueError("mine")
+
+    @job(max_retries=0)
+    def body() -> None:
+        raise error
+
+    result = body.apply()
+    with pytest.raises(ValueError, match="mine") as caught:
+        result.get()
+    assert caught.value is error
+    assert result.result is result.info is result.get(propagate=False) is error
+    assert "ValueError: mine" in str(result.traceback)
+
+
+@pytest.mark.parametrize(
+    ("options", "runs"),
+    [
+        ({"expires": -1}, False),
+        ({"expires": 60}, True),
+        ({"expires": 60, "countdown": 90}, False),
+        ({"expires": 90, "countdown": 60}, True),
+        ({"expires": timezone.now() - datetime.timedelta(1)}, False),
+        ({"expires": 60, "eta": timezone.now() + datetime.timedelta(1)}, False),
+    ],
+)
+def test_eager_honours_expiry(options: Any, runs: bool) -> None:
+    result = jobs.add.apply((1,), **options)
+    if runs:
+        assert result.get() == 1
+    else:
+        assert result.status == "REVOKED"
+        with pytest.raises(JobRevoked):
+            result.get()
+
+
+@pytest.mark.parametrize("error", [Snooze(60), Reject(requeue=True)])
+def test_eager_job_that_snoozes_stays_scheduled(error: Exception) -> None:
+    @job
+    def body() -> None:
+        raise error
+
+    result = body.apply()
+    assert (result.status, result.ready(), result.result) == ("SCHEDULED", False, None)
+
+
+def test_eager_atomic_rolls_back_what_failed() -> None:
+    @job(atomic=True, max_retries=0)
+    def body(works: bool) -> None:
+        User.objects.create(username=f"made {works}")
+        if not works:
+            raise ValueError
+
+    assert body.apply((True,)).successful()
+    assert body.apply((False,)).failed()
+    assert list(User.objects.values_list("username", flat=True)) == ["made True"]
+
+
+def test_eager_without_time_zone_support(settings: Any) -> None:
+    settings.USE_TZ = False
+    assert jobs.add.apply((1,), expires=60, countdown=30).get() == 1
+    assert jobs.add.apply((1,), expires=60, countdown=90).status == "REVOKED"
+
+
+@pytest.mark.usefixtures("eager")
+def test_eager_leaves_the_keyboard_to_the_person() -> None:
+    @job
+    def body() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        body.delay()

@@ -1,0 +1,320 @@
+"""``manage.py jobs``, as an operator or a script uses it."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import uuid
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from django_jobs import job
+from django_jobs.conf import SETTING
+from django_jobs.models import Attempt, Command, Edge, Job, Queue, UniqueKey
+from django_jobs.redaction import REDACTED
+from django_jobs.status import ENDED, Status
+
+pytestmark = pytest.mark.django_db
+
+SECRET = "hunter2-top"
+
+
+def jobs(*arguments: object) -> str:
+    out = io.StringIO()
+    call_command("jobs", *map(str, arguments), stdout=out, no_color=True)
+    return out.getvalue()
+
+
+def jobs_json(*arguments: object) -> Any:
+    return json.loads(jobs(*arguments, "--json"))
+
+
+def make(status: str = Status.PENDING, **fields: Any) -> Job:
+    now = timezone.now()
+    times = {"enqueued_at": now, "ready_at": now}
+    if status in ENDED:
+        times |= {"started_at": now, "ended_at": now + datetime.timedelta(seconds=2)}
+    row = {"name": "tests.jobs.add", "queue": "default", "status": status, "args": [1, 2]}
+    return Job.objects.create(**(row | times | fields))
+
+
+def statuses(*rows: Job) -> list[str]:
+    found = dict(Job.objects.values_list("pk", "status"))
+    return [found[row.pk] for row in rows]
+
+
+@pytest.fixture
+def secretive(registered: dict[str, Any]) -> str:
+    @job(name="secretive", sensitive=("code",))
+    def function(user: str, password: str, code: str = "") -> None: ...
+
+    return function.name
+
+
+# --- list -----------------------------------------------------------------------------------------
+
+
+def test_list_is_aligned_and_newest_first() -> None:
+    first, second = make(), make(queue="a-queue-with-a-long-name")
+    title, *lines = jobs("list").splitlines()
+    assert [line.split()[0] for line in lines] == [str(second.pk), str(first.pk)]
+    for name, text in (("STATUS", "PENDING"), ("JOB", "tests.jobs.add"), ("ATTEMPT", "0/4")):
+        assert {line.index(text) for line in lines} == {title.index(name)}
+
+
+def test_list_filters() -> None:
+    wanted = make(Status.FAILURE, queue="mail", name="tests.jobs.send")
+    make(Status.FAILURE), make(queue="mail"), make(name="tests.jobs.send")
+    both = ("--queue", "mail", "--name", "tests.jobs.send", "--status", "failure")
+    assert [row["id"] for row in jobs_json("list", *both)] == [str(wanted.pk)]
+    assert len(jobs_json("list", "--limit", 2)) == 2
+
+
+def test_list_of_nothing() -> None:
+    assert jobs("list") == "No jobs.\n"
+    assert jobs_json("list") == []
+
+
+@pytest.mark.parametrize("wrong", [("--status", "LATER"), ("--limit", "0"), ("--limit", "many")])
+def test_list_wrong_option(wrong: tuple[str, str]) -> None:
+    with pytest.raises(CommandError, match=wrong[0]):
+        jobs("list", *wrong)
+
+
+# --- show -----------------------------------------------------------------------------------------
+
+
+def test_show_tells_all_of_a_job() -> None:
+    row = make(
+        Status.FAILURE, error_class="builtins.ValueError", error_message="no such thing", retries=2
+    )
+    Attempt.objects.create(
+        job=row, attempt=1, status="FAILURE", ended_at=timezone.now(),
+        error_class="builtins.ValueError", traceback="Traceback (most recent call last):\n  here",
+    )  # fmt: skip
+    text = jobs("show", row.pk)
+    for part in (str(row.pk), "FAILURE", "2/3", "builtins.ValueError: no such thing", "2.0 s"):
+        assert part in text
+    assert "Traceback (most recent call last):\n  here" in text
+    shown = jobs_json("show", row.pk)
+    assert (shown["args"], shown["kwargs"], shown["retries"]) == ([1, 2], {}, 2)
+    assert shown["attempts"][0]["traceback"].startswith("Traceback")
+
+
+def test_show_unknown_id() -> None:
+    with pytest.raises(CommandError, match="no job has the id 0192") as caught:
+        jobs("show", "01920000-0000-7000-8000-000000000000")
+    assert caught.value.returncode == 1
+
+
+def test_show_id_that_is_none() -> None:
+    with pytest.raises(CommandError, match="a job's id is a UUID, got 'seven'"):
+        jobs("show", "seven")
+
+
+# --- what is never shown --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_output_is_redacted(secretive: str, how: tuple[str, ...]) -> None:
+    row = make(
+        Status.SUCCESS, name=secretive, args=["ann", SECRET], kwargs={"code": "12345678"},
+        result={"token": "tok-tok-tok", "text": f"it was {SECRET}"}, error_message=SECRET,
+    )  # fmt: skip
+    for arguments in (("list", *how), ("show", row.pk, *how)):
+        text = jobs(*arguments)
+        assert not [secret for secret in (SECRET, "12345678", "tok-tok-tok") if secret in text]
+        assert "ann" in text
+        assert REDACTED in text
+
+
+def test_output_cannot_steer_the_terminal() -> None:
+    row = make(Status.FAILURE, name="a\x1b[2Jb", error_message="c\x1b]0;d\x07", queue="e\nf")
+    for arguments in (("list",), ("show", row.pk)):
+        text = jobs(*arguments)
+        assert "\x1b" not in text
+        assert "a\\x1b[2Jb" in text
+    assert len(jobs("list").splitlines()) == 2
+
+
+# --- retry and revoke -----------------------------------------------------------------------------
+
+
+def test_retry_by_id_tells_the_skipped() -> None:
+    failed, pending = make(Status.FAILURE), make()
+    assert jobs("retry", failed.pk, pending.pk) == "1 retried, skipped: 1 is pending\n"
+    assert statuses(failed) == ["PENDING"]
+
+
+def test_retry_of_a_taken_unique_key() -> None:
+    UniqueKey.objects.create(key="k", job_id=make(unique_key="k").pk)
+    failed = make(Status.FAILURE, unique_key="k")
+    told = jobs_json("retry", failed.pk)
+    assert told == {"retried": 0, "skipped": {"another live job holds its unique key": 1}}
+
+
+def test_retry_all_that_match_takes_failures_unless_told() -> None:
+    failed, revoked = make(Status.FAILURE), make(Status.REVOKED)
+    elsewhere = make(Status.FAILURE, queue="mail")
+    jobs("retry", "--queue", "default")
+    assert statuses(failed, revoked, elsewhere) == ["PENDING", "REVOKED", "FAILURE"]
+    jobs("retry", "--status", "REVOKED")
+    assert statuses(revoked, elsewhere) == ["PENDING", "FAILURE"]
+
+
+@pytest.mark.parametrize("verb", ["retry", "revoke"])
+def test_bulk_needs_ids_or_a_filter_and_not_both(verb: str) -> None:
+    row = make(Status.FAILURE)
+    with pytest.raises(CommandError, match="name the jobs by their ids"):
+        jobs(verb)
+    with pytest.raises(CommandError, match="give ids or --queue, not both"):
+        jobs(verb, row.pk, "--queue", "default")
+
+
+@pytest.mark.parametrize("verb", ["retry", "revoke"])
+def test_bulk_with_an_unknown_id_changes_nothing(verb: str) -> None:
+    row = make(Status.FAILURE if verb == "retry" else Status.PENDING)
+    before = statuses(row)
+    with pytest.raises(CommandError, match="no job has the id"):
+        jobs(verb, row.pk, uuid.uuid4())
+    assert statuses(row) == before
+
+
+def test_revoke_by_id_and_by_filter() -> None:
+    one, other, ended = make(), make(Status.SCHEDULED, queue="mail"), make(Status.SUCCESS)
+    assert jobs("revoke", one.pk, ended.pk) == "1 revoked, skipped: 1 is success\n"
+    assert jobs_json("revoke", "--queue", "mail") == {"revoked": 1, "skipped": {}}
+    assert statuses(one, other, ended) == ["REVOKED", "REVOKED", "SUCCESS"]
+
+
+def test_revoke_running_only_with_terminate(new_worker: Any) -> None:
+    running = make(Status.STARTED, worker_id=new_worker().pk)
+    assert jobs("revoke", running.pk) == "0 revoked, skipped: 1 is started\n"
+    assert jobs("revoke", running.pk, "--terminate") == "1 revoked\n"
+    assert statuses(running) == ["REVOKED"]
+    assert Command.objects.get().name == "terminate"
+
+
+# --- purge ----------------------------------------------------------------------------------------
+
+
+def test_purge_deletes_pending_jobs_of_one_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_jobs.management.jobs.act.CHUNK", 2)
+    for _ in range(5):
+        make(queue="mail")
+    kept = [make(), make(Status.SCHEDULED, queue="mail"), make(Status.STARTED, queue="mail")]
+    assert jobs("purge", "--queue", "mail", "--noinput") == "5 deleted\n"
+    assert list(Job.objects.order_by("pk")) == kept
+
+
+def test_purge_keeps_what_other_jobs_depend_on() -> None:
+    parent, child = make(has_dependents=True), make(Status.WAITING, pending_parents=1)
+    Edge.objects.create(parent=parent, child=child)
+    assert jobs("purge", "--queue", "default", "--yes").startswith("0 deleted, skipped: 1 other")
+    assert statuses(parent) == ["PENDING"]
+
+
+def test_purge_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    make(queue="mail")
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
+    with pytest.raises(CommandError, match="nothing was deleted"):
+        jobs("purge", "--queue", "mail")
+    assert asked == ["Delete 1 pending jobs of queue 'mail', for good? [y/N] "]
+    monkeypatch.setattr("builtins.input", lambda text: "y")
+    assert jobs("purge", "--queue", "mail") == "1 deleted\n"
+
+
+# --- stats ----------------------------------------------------------------------------------------
+
+
+def test_stats(new_worker: Any) -> None:
+    new_worker(slots=4, busy=1, queues=["mail"])
+    new_worker(-5)
+    make(), make(queue="mail"), make(Status.FAILURE)
+    Queue.objects.create(name="slow", paused_at=timezone.now())
+    told = jobs_json("stats")
+    assert told["statuses"]["PENDING"] == {"count": 2, "capped": False}
+    assert set(told["statuses"]) == set(Status.values)
+    assert {queue["name"]: queue["ready"]["count"] for queue in told["queues"]} == {
+        "default": 1, "mail": 1, "slow": 0,
+    }  # fmt: skip
+    assert [worker["busy"] for worker in told["workers"]] == [1]
+    text = jobs("stats")
+    assert "1/4" in text
+    assert text.index("PENDING") < text.index("QUEUE") < text.index("WORKER")
+
+
+def test_stats_counts_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_jobs.counts.CAP", 2)
+    for _ in range(3):
+        make()
+    assert jobs_json("stats")["statuses"]["PENDING"] == {"count": 2, "capped": True}
+    assert "2+" in jobs("stats")
+    assert "No live worker." in jobs("stats")
+
+
+# --- run ------------------------------------------------------------------------------------------
+
+
+def test_run_enqueues() -> None:
+    told = jobs("run", "tests.jobs.add", "--args", "[1]", "--kwargs", '{"b": 2}', "--queue", "q")
+    row = Job.objects.get()
+    assert told == f"{row.pk}\n"
+    assert (row.args, row.kwargs, row.queue, row.status) == ([1], {"b": 2}, "q", "PENDING")
+
+
+def test_run_and_wait_prints_the_result(settings: Any) -> None:
+    setattr(settings, SETTING, {"EAGER": True})
+    assert jobs("run", "tests.jobs.add", "--args", "[1, 2]", "--wait") == "3\n"
+    assert jobs_json("run", "tests.jobs.add", "--args", "[1, 2]", "--wait")["result"] == 3
+
+
+def test_run_and_wait_for_a_failure(settings: Any) -> None:
+    setattr(settings, SETTING, {"EAGER": True})
+    with pytest.raises(CommandError, match=r"ended with FAILURE: builtins\.ValueError: broken"):
+        jobs("run", "tests.jobs.fail", "--wait")
+
+
+def test_run_and_wait_too_long() -> None:
+    with pytest.raises(CommandError, match="had not ended after"):
+        jobs("run", "tests.jobs.add", "--args", "[1]", "--wait", "--timeout", "0")
+
+
+def test_run_timeout_without_wait() -> None:
+    with pytest.raises(CommandError, match="give --wait"):
+        jobs("run", "tests.jobs.add", "--args", "[1]", "--timeout", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("add", "did you mean tests.jobs.add"),
+        ("tests.jobs.ad", "did you mean tests.jobs.add"),
+        ("zzz", r"named 'zzz'$"),
+    ],
+)
+def test_run_unknown_name_suggests(name: str, hint: str) -> None:
+    with pytest.raises(CommandError, match=hint):
+        jobs("run", name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--args", "[1 2]"), r"--args is no JSON: Expecting ',' delimiter at line 1, column 4"),
+        (("--args", "{}"), "--args must be an array"),
+        (("--kwargs", "[]"), "--kwargs must be an object"),
+        (("--args", "[1, 2, 3]"), "too many positional arguments"),
+        (("--args", "[NaN]"), "argument 0 is nan"),
+        (("--args", "[1]", "--queue", ""), "queue must be a"),
+    ],
+)
+def test_run_wrong_arguments_write_nothing(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        jobs("run", "tests.jobs.add", *arguments)
+    assert not Job.objects.exists()

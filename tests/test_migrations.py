@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import re
+from io import StringIO
+
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from django_jobs.models import Job
+
+# The indexes of the hot table that stand in the migration only, with what each is for.
+PARTIAL = {
+    "django_jobs_claim": (["queue", "rank", "id"], "PENDING"),
+    "django_jobs_due": (["run_at"], "SCHEDULED"),
+    "django_jobs_running": (["worker_id"], "STARTED"),
+    "django_jobs_prune": (["prune_at"], "NOT NULL"),
+    "django_jobs_failed": (["id"], "FAILURE"),
+    "django_jobs_revoked": (["id"], "REVOKED"),
+    "django_jobs_root": (["root_id"], "NOT NULL"),
+    "django_jobs_group": (["group_id"], "NOT NULL"),
+    "django_jobs_waiting": (["concurrency_key", "rank", "id"], "WAITING"),
+    "django_jobs_runs": (["schedule_id", "id"], "NOT NULL"),
+}
+WHOLE = {
+    "django_jobs_claim": ["status", "queue", "rank", "id"],
+    "django_jobs_due": ["status", "run_at"],
+    "django_jobs_prune": ["prune_at"],
+    "django_jobs_root": ["root_id"],
+    "django_jobs_group": ["group_id"],
+    "django_jobs_waiting": ["concurrency_key", "status", "rank", "id"],
+    "django_jobs_runs": ["schedule_id", "id"],
+}
+
+
+@pytest.mark.django_db
+def test_no_migration_is_missing() -> None:
+    out = StringIO()
+    call_command("makemigrations", "--check", "--dry-run", stdout=out)
+    assert "No changes detected" in out.getvalue()
+
+
+@pytest.mark.django_db
+def test_hot_table_has_its_indexes(vendor: str) -> None:
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_constraints(cursor, Job._meta.db_table)
+    indexes = {name: found[name] for name in found if name.startswith("django_jobs_")}
+    indexes = {name: one for name, one in indexes.items() if one["index"] and not one["unique"]}
+    expected = WHOLE if vendor == "mysql" else {name: one for name, (one, _) in PARTIAL.items()}
+    columns = {name: one["columns"] for name, one in indexes.items()}
+    if vendor == "postgresql":
+        columns["django_jobs_running"] = ["worker_id"]
+    assert columns == expected
+    for one in indexes.values():
+        assert set(one.get("orders") or ["ASC"]) == {"ASC"}
+
+
+@pytest.mark.django_db
+def test_partial_indexes_have_their_conditions(vendor: str) -> None:
+    if vendor == "mysql":
+        assert not connection.features.supports_partial_indexes
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'django_jobs_job'"
+            if vendor == "postgresql"
+            else "SELECT name, sql FROM sqlite_master WHERE tbl_name = 'django_jobs_job'"
+        )
+        definitions = dict(cursor.fetchall())
+    for name, (_, word) in PARTIAL.items():
+        condition = re.split(r"\bWHERE\b", definitions[name])[1]
+        assert word in condition, definitions[name]
+
+
+@pytest.mark.django_db
+def test_autovacuum_of_the_hot_table_is_tuned(vendor: str) -> None:
+    if vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'django_jobs_job'")
+        (options,) = cursor.fetchone()
+    assert "autovacuum_vacuum_threshold=2000" in options
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migrations_can_be_undone_and_done_again() -> None:
+    def migrate(name: str | None) -> None:
+        call_command("migrate", "django_jobs", *([name] if name else []), verbosity=0)
+
+    migrate("zero")
+    try:
+        with connection.cursor() as cursor:
+            tables = connection.introspection.table_names(cursor)
+        assert not [table for table in tables if table.startswith("django_jobs_")]
+    finally:
+        migrate(None)
+    assert not Job.objects.exists()
+    executor = MigrationExecutor(connection)
+    assert executor.migration_plan(executor.loader.graph.leaf_nodes("django_jobs")) == []
+
+
+def test_every_model_of_the_package_is_migrated() -> None:
+    names = {model.__name__ for model in apps.get_app_config("django_jobs").get_models()}
+    assert names >= {
+        "Attempt", "Command", "Edge", "Job", "Lease", "Limit", "Measurement", "Queue", "Schedule",
+        "UniqueKey", "Worker",
+    }  # fmt: skip

@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import connections
+
+from django_jobs import (
+    ArgumentError,
+    AsyncResult,
+    JobDoesNotExist,
+    JobFailed,
+    JobRevoked,
+    ResultTimeout,
+    job,
+)
+from django_jobs.context import JobContext, Request, running
+from django_jobs.exceptions import WouldDeadlock
+from django_jobs.models import Job
+from django_jobs.values import Outcome
+from tests import jobs
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
+
+Work = Callable[..., list[Outcome]]
+NOBODY = uuid.UUID(int=1)
+
+
+class OwnError(Exception):
+    """An error that this process knows."""
+
+
+class Picky(Exception):
+    def __init__(self, one: str, *, two: str) -> None:
+        super().__init__(one)
+
+
+def test_result_is_known_by_its_id_alone() -> None:
+    result = jobs.add.delay(1)
+    other: AsyncResult[int] = AsyncResult(str(result.id))
+    assert other == result
+    assert hash(other) == hash(result)
+    assert other.name == "tests.jobs.add"
+    assert str(other) == str(result.id)
+    assert other.task_id == result.id
+
+
+def test_result_of_no_uuid_is_an_error() -> None:
+    with pytest.raises(ArgumentError, match="a job's id is a UUID, got 'x'"):
+        AsyncResult("x")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda result: result.status,
+        lambda result: result.state,
+        lambda result: result.result,
+        lambda result: result.info,
+        lambda result: result.progress,
+        lambda result: result.traceback,
+        lambda result: result.date_done,
+        lambda result: result.name,
+        lambda result: result.ready(),
+        lambda result: result.successful(),
+        lambda result: result.failed(),
+        lambda result: result.get(timeout=5),
+        lambda result: result.wait(),
+        lambda result: result.forget(),
+    ],
+)
+def test_unknown_id_is_an_error(ask: Callable[[AsyncResult[Any]], Any]) -> None:
+    with pytest.raises(JobDoesNotExist, match=f"no job has the id {NOBODY}"):
+        ask(AsyncResult(NOBODY))
+
+
+def test_revoke_of_an_unknown_id_is_false() -> None:
+    assert AsyncResult[Any](NOBODY).revoke() is False
+
+
+def test_life_of_a_success(work: Work) -> None:
+    result = jobs.add.delay(1, b=2)
+    assert (result.status, result.ready(), result.result) == ("PENDING", False, None)
+    assert result.date_done is None
+    work()
+    assert (result.status, result.ready(), result.successful(), result.failed()) == (
+        "SUCCESS", True, True, False,
+    )  # fmt: skip
+    assert result.get(timeout=0) == result.result == result.info == 3
+    assert result.traceback is None
+    assert result.date_done is not None
+
+
+def test_ended_result_is_read_once(work: Work, django_assert_num_queries: Any) -> None:
+    result = jobs.add.delay(1)
+    work()
+    with django_assert_num_queries(1):
+        assert result.ready()
+        assert result.get() == 1
+        assert result.status == result.state == "SUCCESS"
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+def failed(work: Work, error: BaseException) -> AsyncResult[None]:
+    @job(max_retries=0)
+    def body() -> None:
+        raise error
+
+    result = body.delay()
+    work()
+    return result
+
+
+def test_get_raises_the_job_s_own_exception(work: Work) -> None:
+    result = failed(work, OwnError("mine", 5))
+    with pytest.raises(OwnError) as caught:
+        result.get()
+    assert caught.value.args == ("mine", 5)
+    assert "The traceback in the worker:" in caught.value.__notes__[0]
+    assert "test_result.py" in caught.value.__notes__[0]
+    assert result.failed()
+    assert "OwnError" in str(result.traceback)
+
+
+def test_get_without_propagate_returns_the_exception(work: Work) -> None:
+    result = failed(work, OwnError("mine"))
+    assert isinstance(result.get(propagate=False), OwnError)
+    assert isinstance(result.result, OwnError)
+    assert isinstance(result.info, OwnError)
+
+
+@pytest.mark.parametrize(
+    ("path", "args"),
+    [
+        ("os.system", '["true"]'),
+        ("builtins.eval", '["1"]'),
+        ("subprocess.Popen", '["true"]'),
+        ("nowhere.Error", '["x"]'),
+        ("", "[]"),
+        ("builtins.ValueError", "null"),
+        ("builtins.SystemExit", "[]"),
+        ("builtins.KeyboardInterrupt", "[]"),
+        ("django_jobs.models.Job", "[]"),
+        (f"{__name__}.Picky", '["x"]'),
+        ("builtins.UnicodeDecodeError", '["x"]'),
+    ],
+)
+def test_row_never_builds_what_is_no_known_exception(work: Work, path: str, args: str) -> None:
+    result = failed(work, ValueError("x"))
+    Job.objects.update(error_class=path)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("UPDATE django_jobs_attempt SET error_args = %s", [args])
+    with pytest.raises(JobFailed) as caught:
+        result.get()
+    assert (caught.value.error_class, caught.value.message) == (path, "x")
+    assert "ValueError: x" in caught.value.traceback
+
+
+def test_get_of_a_revoked_job(work: Work) -> None:
+    result = jobs.add.delay(1)
+    assert result.revoke() is True
+    with pytest.raises(JobRevoked, match="revoked"):
+        result.get()
+    assert result.get(propagate=False) is None
+    assert result.status == "REVOKED"
+    assert result.revoke() is False
+
+
+# --- waiting ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeout", [0, 0.05])
+def test_get_times_out(timeout: float) -> None:
+    result = jobs.add.delay(1)
+    with pytest.raises(ResultTimeout, match=f"had not ended after {timeout} s") as caught:
+        result.get(timeout=timeout)
+    assert isinstance(caught.value, TimeoutError)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_get_waits_for_the_end() -> None:
+    result = jobs.add.delay(1)
+
+    def end() -> None:
+        try:
+            Job.objects.update(status="SUCCESS", result=5)
+        finally:
+            connections.close_all()
+
+    timer = threading.Timer(0.05, end)
+    timer.start()
+    assert result.get(timeout=10) == 5
+    timer.join()
+
+
+def test_waiting_inside_a_job_warns() -> None:
+    result = jobs.add.delay(1)
+    token = running.set(JobContext(jobs.send, Request(id=NOBODY, name="tests.jobs.send")))
+    try:
+        with (
+            pytest.warns(WouldDeadlock, match=r"tests\.jobs\.send waits for another job"),
+            pytest.raises(ResultTimeout),
+        ):
+            result.get(timeout=0)
+        with pytest.raises(ResultTimeout):
+            result.get(timeout=0, allow_join=True)
+    finally:
+        running.reset(token)
+
+
+# --- what a running job shows -------------------------------------------------------------------
+
+
+def test_progress_and_state_of_a_running_job() -> None:
+    result = jobs.add.delay(1)
+    Job.objects.update(status="STARTED", progress={"done": 1, "total": 4, "message": "m"})
+    assert result.progress == {"done": 1, "total": 4, "message": "m"}
+    assert result.state == "STARTED"
+    Job.objects.update(progress={"state": "LOADING", "meta": [1]})
+    assert (result.status, result.state, result.info) == ("STARTED", "LOADING", [1])
+    Job.objects.update(status="SUCCESS", result=7)
+    assert (result.state, result.info) == ("SUCCESS", 7)
+
+
+# --- forgetting ---------------------------------------------------------------------------------
+
+
+def test_forget_deletes_the_ended_job_and_its_attempts(work: Work) -> None:
+    result = failed(work, ValueError())
+    row = result.job
+    result.forget()
+    assert not row.attempts.exists()
+    with pytest.raises(JobDoesNotExist):
+        result.status  # noqa: B018
+
+
+def test_forget_of_a_live_job_is_refused() -> None:
+    result = jobs.add.delay(1)
+    with pytest.raises(ValueError, match="is PENDING; revoke it before you forget it"):
+        result.forget()
+    assert Job.objects.exists()
+
+
+# --- asynchronous twins -------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_async_twins() -> None:
+    async def ask(result: AsyncResult[int]) -> list[Any]:
+        return [
+            await result.astatus(),
+            await result.aready(),
+            await result.asuccessful(),
+            await result.afailed(),
+            await result.aget(timeout=5),
+            await result,
+            (await result.await_()) is result,
+            (await result.ajob()).pk == result.id,
+            await result.arevoke(),
+        ]
+
+    result = jobs.add.delay(1)
+    Job.objects.update(status="SUCCESS", result=3)
+    assert async_to_sync(ask)(result) == ["SUCCESS", True, True, False, 3, 3, True, True, False]
+    async_to_sync(result.aforget)()
+    assert not Job.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_async_get_times_out_and_leaves_the_loop_free() -> None:
+    result = jobs.add.delay(1)
+    ticks: list[int] = []
+
+    async def tick() -> None:
+        while True:
+            ticks.append(1)
+            await asyncio.sleep(0)
+
+    async def wait() -> None:
+        beside = asyncio.ensure_future(tick())
+        try:
+            await result.aget(timeout=0.05)
+        finally:
+            beside.cancel()
+
+    with pytest.raises(ResultTimeout):
+        async_to_sync(wait)()
+    assert len(ticks) > 10

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+from django.utils import timezone
+
+from django_jobs import DuplicateKey, job
+from django_jobs.models import Job, UniqueKey
+from django_jobs.operate import retry, revoke
+from django_jobs.values import Outcome
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
+
+Work = Callable[..., list[Outcome]]
+
+
+@job(unique=True, name="tests.unique")
+def unique(user_id: int, note: str = "") -> int:
+    return user_id
+
+
+@pytest.fixture(autouse=True)
+def registered_here(registered: dict[str, Any]) -> None:
+    registered[unique.name] = unique
+
+
+def test_second_copy_is_the_live_job() -> None:
+    first = unique.delay(1)
+    assert unique.delay(1) == first
+    assert unique.delay(user_id=1, note="") == first
+    assert unique.delay(2) != first
+    assert unique.delay(1, "other") != first
+    assert Job.objects.count() == 3
+
+
+@pytest.mark.parametrize("status", ["WAITING", "SCHEDULED", "STARTED", "RETRY"])
+def test_every_live_status_holds_the_key(status: str) -> None:
+    first = unique.delay(1)
+    Job.objects.update(status=status)
+    assert unique.delay(1) == first
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "FAILURE", "REVOKED"])
+def test_an_ended_job_gives_the_key_back(status: str) -> None:
+    first = unique.delay(1)
+    Job.objects.update(status=status)
+    assert unique.delay(1) != first
+
+
+def test_a_deleted_job_gives_the_key_back() -> None:
+    unique.delay(1)
+    Job.objects.all().delete()
+    unique.delay(1)
+    assert Job.objects.count() == 1
+
+
+def test_raise_refuses_the_copy_and_the_transaction_goes_on() -> None:
+    @job(unique="raise")
+    def body(a: int) -> None: ...
+
+    first = body.delay(1)
+    with transaction.atomic():
+        with pytest.raises(DuplicateKey, match=f"is live as job {first.id}"):
+            body.delay(1)
+        body.delay(2)
+    assert Job.objects.count() == 2
+
+
+def test_unique_for_holds_the_key_after_a_success(work: Work) -> None:
+    @job(unique_for=60)
+    def body() -> None: ...
+
+    first = body.delay()
+    work()
+    assert body.delay() == first
+    UniqueKey.objects.update(until=timezone.now() - datetime.timedelta(hours=1))
+    assert body.delay() != first
+
+
+def test_unique_for_holds_nothing_after_a_failure(work: Work) -> None:
+    @job(unique_for=60, max_retries=0)
+    def body() -> None:
+        raise ValueError
+
+    first = body.delay()
+    work()
+    assert body.delay() != first
+
+
+def test_unique_for_keeps_the_key_from_a_job_that_still_lives() -> None:
+    @job(unique_for=60)
+    def body() -> None: ...
+
+    first = body.delay()
+    UniqueKey.objects.update(until=timezone.now() - datetime.timedelta(hours=1))
+    assert body.delay() == first
+
+
+def test_unique_key_names_parameters() -> None:
+    @job(unique=True, unique_key=["user_id"])
+    def body(user_id: int, note: str = "") -> None: ...
+
+    first = body.delay(1, note="a")
+    assert body.delay(1, note="b") == first
+    assert body.delay(user_id=1) == first
+    assert body.delay(2, note="a") != first
+
+
+def test_unique_key_of_a_parameter_that_is_not_there() -> None:
+    @job(unique=True, unique_key=["user"])
+    def body(user_id: int) -> None: ...
+
+    with pytest.raises(ImproperlyConfigured, match="names 'user', its parameters are user_id"):
+        body.delay(1)
+
+
+def test_unique_key_computed() -> None:
+    @job(unique=True, unique_key=lambda email: email.lower())
+    def body(email: str) -> None: ...
+
+    assert body.delay("A@x.org") == body.delay("a@x.ORG")
+
+
+def test_same_key_of_two_functions_is_two_keys() -> None:
+    @job(unique=True)
+    def other(user_id: int, note: str = "") -> None: ...
+
+    unique.delay(1)
+    other.delay(1)
+    assert Job.objects.count() == 2
+
+
+def test_copies_in_one_call_are_one_row() -> None:
+    results = unique.delay_many([(1,), (2,), (1,), {"user_id": 2}])
+    assert results[0] == results[2]
+    assert results[1] == results[3]
+    assert [row.args for row in Job.objects.order_by("id")] == [[1], [2]]
+
+
+def test_nothing_new_writes_nothing() -> None:
+    first = unique.delay(1)
+    assert unique.delay_many([(1,), (1,)]) == [first, first]
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_key_of_a_rolled_back_job_is_free() -> None:
+    with pytest.raises(RuntimeError), transaction.atomic():
+        unique.delay(1)
+        raise RuntimeError
+    unique.delay(1)
+    assert Job.objects.count() == 1
+
+
+def test_revoked_job_gives_the_key_back() -> None:
+    first = unique.delay(1)
+    revoke([first.id])
+    assert unique.delay(1) != first
+
+
+def test_operator_s_retry_does_not_make_a_second_live_copy(work: Work) -> None:
+    first = unique.delay(1)
+    work()
+    second = unique.delay(1)
+    assert retry([first.id]) == (0, {"another live job holds its unique key": 1})
+    revoke([second.id])
+    assert retry([first.id]) == (1, {})
+    assert unique.delay(1) == first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_threads_at_once_make_one_job() -> None:
+    barrier = threading.Barrier(4)
+    seen: list[Any] = []
+
+    def enqueue() -> None:
+        barrier.wait(10)
+        try:
+            seen.append(unique.delay(1).id)
+        except BaseException as error:
+            seen.append(error)
+        finally:
+            connections.close_all()
+
+    for round_number in range(5):
+        Job.objects.update(status="SUCCESS")
+        seen.clear()
+        threads = [threading.Thread(target=enqueue) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(set(seen)) == 1, seen
+        assert Job.objects.live().count() == 1, round_number
+
+
+@pytest.mark.django_db(transaction=True)
+def test_second_copy_waits_for_the_first_one_s_transaction() -> None:
+    written, go_on = threading.Event(), threading.Event()
+    seen: list[Any] = []
+
+    def first() -> None:
+        try:
+            with pytest.raises(RuntimeError), transaction.atomic():
+                unique.delay(1)
+                written.set()
+                go_on.wait(10)
+                raise RuntimeError
+        finally:
+            connections.close_all()
+
+    def second() -> None:
+        try:
+            written.wait(10)
+            seen.append(unique.delay(1))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=target) for target in (first, second)]
+    for thread in threads:
+        thread.start()
+    assert written.wait(10)
+    threads[1].join(0.2)
+    assert seen == []
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert Job.objects.get().id == seen[0].id

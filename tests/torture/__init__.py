@@ -1,0 +1,1 @@
+"""Long runs that break things on purpose and then read the rows: ``make torture``."""
