@@ -1,0 +1,163 @@
+"""One measurement of one system: its workers, its callers, and the file that its jobs write."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from . import processes
+from .body import RECORD
+from .producer import PROBES
+from .servers import Server
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Seconds without a job running after which a measurement is given up.
+STALLED_SECONDS = 60.0
+_STOP_SECONDS = 15.0
+
+
+class Failed(Exception):
+    """A measurement that gave no figure."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """A system in one configuration. *database_url* is where job bodies find the ORM's tables."""
+
+    system: str
+    server: Server
+    database_url: str
+    workers: int = 2
+    pool: str = "prefork"
+
+    @property
+    def label(self) -> str:
+        name = {"bare": "bare SQL", "celery": "Celery"}.get(self.system, self.system)
+        pool = "" if self.pool == "prefork" else f" {self.pool}"
+        return f"{name}, {self.server.kind} × {self.workers}{pool}"
+
+    def commands(self) -> list[list[str]]:
+        """Return the commands that start the workers."""
+        count = str(self.workers)
+        if self.system == "bare":
+            return [["-m", "benchmarks.bare"]] * self.workers
+        if self.system == "celery":
+            celery = ["-m", "celery", "-A", "benchmarks.celery_app", "worker"]
+            return [[*celery, "-c", count, "-l", "WARNING"]]
+        each = {"prefork": ["-c", count], "solo": []}.get(self.pool, ["--processes", count])
+        return [["-m", "django", "runworker", "-P", self.pool, *each, "-l", "WARNING"]]
+
+
+class Arena:
+    """Runs the processes of one measurement and reads what its jobs noted."""
+
+    def __init__(self, contestant: Contestant, folder: Path, *, fresh: bool = True) -> None:
+        self.contestant = contestant
+        self.folder = folder
+        if fresh:
+            contestant.server.reset()
+        handle, name = tempfile.mkstemp(prefix="notes-", dir=folder)
+        os.close(handle)
+        self.notes = Path(name)
+        self.log = folder / "worker.log"
+        self.running: list[subprocess.Popen[bytes]] = []
+        self.environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+            "BENCHMARK_NOTES": name,
+            "DATABASE_URL": contestant.database_url,
+            "REDIS_URL": contestant.server.url if contestant.system == "celery" else "",
+        }
+
+    def again(self, *, fresh: bool) -> Arena:
+        """Return another measurement of the same; not *fresh* keeps the rows that are there."""
+        return Arena(self.contestant, self.folder, fresh=fresh)
+
+    def produce(self, operation: str, *arguments: object) -> dict[str, Any]:
+        """Run a producer to its end and return what it measured."""
+        command = [sys.executable, "-m", "benchmarks.producer", self.contestant.system, operation]
+        done = subprocess.run(  # noqa: S603 (the harness's own process)
+            [*command, *map(str, arguments)],
+            env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise Failed(f"the producer failed: {done.stderr[-1000:]}")
+        measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return measured
+
+    @contextlib.contextmanager
+    def workers(self, warm: bool = True) -> Iterator[list[int]]:
+        """Start the workers, by default wait until they run jobs; stop them in the end."""
+        try:
+            with self.log.open("wb") as log:
+                for command in self.contestant.commands():
+                    self.running.append(
+                        subprocess.Popen(  # noqa: S603 (the measured systems' own commands)
+                            [sys.executable, *command], env=self.environment, cwd=ROOT,
+                            stdout=log, stderr=log, start_new_session=True,
+                        )
+                    )  # fmt: skip
+            if warm:
+                self.produce("probe")
+                self.wait_for(10)
+            yield [process.pid for process in self.running]
+        finally:
+            self._stop()
+
+    def wait_for(self, runs: int) -> None:
+        """Wait until jobs have begun so often."""
+        seen, since = 0, time.monotonic()
+        while seen < runs:
+            time.sleep(0.01)
+            noted = self.notes.stat().st_size // RECORD.size
+            if noted != seen:
+                seen, since = noted, time.monotonic()
+            elif time.monotonic() - since > STALLED_SECONDS:
+                raise Failed(f"{seen} of {runs} jobs ran, then none for {STALLED_SECONDS:.0f} s")
+            if any(process.poll() is not None for process in self.running):
+                raise Failed(f"a worker ended by itself: {self.log.read_text()[-1000:]}")
+
+    def wait_until_recorded(self) -> None:
+        """Wait until every job's end stands in the table."""
+        if self.contestant.system == "celery":
+            return
+        deadline = time.monotonic() + STALLED_SECONDS
+        while unfinished := self.contestant.server.unfinished():
+            if time.monotonic() > deadline:
+                raise Failed(f"{unfinished} jobs ran whose end was never recorded")
+            time.sleep(0.05)
+
+    def runs(self) -> dict[int, int]:
+        """Return when each job began, in nanoseconds of the wall clock, by number."""
+        records = list(RECORD.iter_unpack(self.notes.read_bytes()))
+        begun = {number: at for number, at in records if number < PROBES}
+        if len(begun) != sum(number < PROBES for number, _ in records):
+            raise Failed("a job ran twice")
+        return begun
+
+    def process_ids(self) -> list[int]:
+        """Return all processes of the workers."""
+        return [pid for process in self.running for pid in processes.tree(process.pid)]
+
+    def _stop(self) -> None:
+        for process in self.running:
+            process.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for process in self.running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+            # The group is this measurement's own; what is left of it is killed.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self.running.clear()

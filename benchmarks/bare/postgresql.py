@@ -1,0 +1,75 @@
+import json
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+
+from django_jobs.ids import uuid7
+
+from . import BATCH, run
+
+_COLUMNS = "id, name, queue, rank, status, args, kwargs, enqueued_at, ready_at"
+
+_INSERT = f"""
+WITH new AS (INSERT INTO django_jobs_job ({_COLUMNS})
+    VALUES (%s, %s, 'default', 0, 'PENDING', %s, '{{}}', now(), now()))
+SELECT pg_notify('benchmark', '')
+"""  # noqa: S608 (constants)
+
+_RECORD = """
+UPDATE django_jobs_job AS j SET status = 'SUCCESS', result = new.result, ended_at = now(),
+    prune_at = now() + interval '1 day'
+FROM unnest(%s::uuid[], %s::int[], %s::text[]) AS new (id, attempt, result)
+WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.attempt = new.attempt
+"""
+
+_CLAIM = """
+UPDATE django_jobs_job
+SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, started_at = now()
+WHERE id = ANY(ARRAY(SELECT id FROM django_jobs_job WHERE status = 'PENDING' AND queue = 'default'
+    ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
+RETURNING id, attempt, name, args
+"""
+
+
+class Limit:
+    def __init__(self, url: str) -> None:
+        self.connection = psycopg.connect(url, autocommit=True)
+
+    def send(self, function: str, *args: Any) -> None:
+        self.connection.execute(_INSERT, [uuid7(), function, json.dumps(args)])
+
+    def send_many(self, function: str, numbers: Iterable[int]) -> None:
+        with (
+            self.connection.cursor() as cursor,
+            cursor.copy(f"COPY django_jobs_job ({_COLUMNS}) FROM STDIN") as copy,
+        ):
+            for number in numbers:
+                args = json.dumps([number])
+                row = (uuid7(), function, "default", 0, "PENDING", args, "{}", "now", "now")
+                copy.write_row(row)
+
+    def get(self, handle: Any) -> Any:
+        raise NotImplementedError("nobody asks the bare system for results")
+
+    def work(self) -> None:
+        worker_id = uuid.uuid4()
+        self.connection.execute("LISTEN benchmark")
+        done: list[tuple[uuid.UUID, int, str]] = []
+        while True:
+            jobs = self._exchange(worker_id, done)
+            if not jobs and not done:
+                list(self.connection.notifies(timeout=1, stop_after=1))
+            done = [(job_id, attempt, run(name, args)) for job_id, attempt, name, args in jobs]
+
+    def _exchange(
+        self, worker_id: uuid.UUID, done: list[tuple[uuid.UUID, int, str]]
+    ) -> list[tuple[Any, ...]]:
+        """Record what is done and claim the next, in one round trip and one commit."""
+        with self.connection.pipeline():
+            if done:
+                columns = [list(column) for column in zip(*done, strict=True)]
+                self.connection.execute(_RECORD, [*columns, worker_id])
+            claimed = self.connection.execute(_CLAIM, [worker_id, BATCH])
+        return claimed.fetchall()

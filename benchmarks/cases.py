@@ -1,0 +1,162 @@
+"""What is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+from . import long, measure
+from .arena import Arena
+from .measure import Figures
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A measurement, and how much of it each system gets."""
+
+    name: str
+    title: str
+    measure: Callable[[Arena, int], Figures]
+    #: The figure whose ratios are printed.
+    figure: str
+    #: Jobs (mix, idle, held: seconds) by system; "" is every other one.
+    amount: Mapping[str, int]
+    systems: Sequence[str] = ("bare", "django_jobs", "celery")
+    databases: Sequence[str] = ("postgresql", "mysql", "sqlite")
+    #: The databases whose limit is measured.
+    limits: Sequence[str] = ("postgresql", "mysql", "sqlite")
+    #: Numbers of worker processes; by default two, and one for SQLite.
+    workers: Sequence[int] = ()
+    pools: Sequence[str] = ("prefork",)
+    #: Not measured unless it is asked for, as it takes long.
+    optional: bool = False
+    #: Once is enough for what does not vary.
+    once: bool = False
+
+
+_POSTGRESQL = ("postgresql",)
+_OURS = ("django_jobs",)
+_PEERS = ("django_jobs", "celery")
+
+CASES = [
+    Case(
+        "drain",
+        "Drain: no-op jobs that were queued before, jobs/s",
+        measure.drain,
+        "per_second",
+        {"bare": 100_000, "django_jobs": 50_000, "celery": 3_000},
+    ),
+    Case(
+        "latency",
+        "Latency to an idle worker, from the call to the body's first line",
+        measure.latency,
+        "p50_ms",
+        {"": 300},
+        # Elsewhere the limit polls, as often as one likes.
+        limits=_POSTGRESQL,
+    ),
+    Case(
+        "latency_half",
+        "Latency while the workers are busy half of the time (10 ms jobs)",
+        measure.latency_half,
+        "p50_ms",
+        {"": 500},
+        _PEERS,
+        _POSTGRESQL,
+    ),
+    Case(
+        "delay", "delay() in a loop, autocommit, calls/s", measure.delay, "per_second", {"": 2_000}
+    ),
+    Case(
+        "delay_many",
+        "delay_many() in one call (Celery: a loop), jobs/s",
+        measure.delay_many,
+        "per_second",
+        {"bare": 50_000, "django_jobs": 50_000, "celery": 3_000},
+    ),
+    Case(
+        "round_trip",
+        "delay().get(), from the call to the result",
+        measure.round_trip,
+        "p50_ms",
+        {"": 300},
+        _PEERS,
+    ),
+    Case(
+        "fan_out",
+        "One job that enqueues others, until the last has begun, jobs/s",
+        measure.fan_out,
+        "per_second",
+        {"django_jobs": 10_000, "celery": 3_000},
+        _PEERS,
+    ),
+    Case(
+        "drain_orm",
+        "Drain: jobs with one SELECT and one UPDATE by the ORM, jobs/s",
+        measure.drain_orm,
+        "per_second",
+        {"django_jobs": 2_000, "celery": 1_000},
+        _PEERS,
+        _POSTGRESQL,
+    ),
+    Case(
+        "processes",
+        "Drain by worker processes, jobs/s",
+        measure.drain,
+        "per_second",
+        {"bare": 60_000, "django_jobs": 30_000},
+        ("bare", "django_jobs"),
+        _POSTGRESQL,
+        workers=(1, 2, 3, 4),
+    ),
+    Case(
+        "pools",
+        "Drain by pool, jobs/s",
+        measure.drain,
+        "per_second",
+        {"": 20_000},
+        _OURS,
+        _POSTGRESQL,
+        pools=("prefork", "threads", "asyncio", "solo"),
+    ),
+    Case(
+        "mix",
+        "Jobs of 1 ms among jobs of 100 ms and 5 s: how long they wait",
+        measure.mix,
+        "p95_ms",
+        {"": 16},
+        _PEERS,
+        _POSTGRESQL,
+    ),
+    Case(
+        "idle",
+        "Workers with nothing to do",
+        measure.idle,
+        "cpu_percent",
+        {"": 20},
+        _PEERS,
+        once=True,
+    ),
+    Case(
+        "history",
+        "Drain beside 5 million ended and 1 million scheduled rows, jobs/s",
+        long.history,
+        "per_second",
+        {"": 30_000},
+        _OURS,
+        _POSTGRESQL,
+        optional=True,
+        once=True,
+    ),
+    Case(
+        "held",
+        "200 jobs/s for 10 minutes beside an open transaction",
+        long.held_transaction,
+        "claim_p99_ms",
+        {"": 600},
+        _OURS,
+        _POSTGRESQL,
+        optional=True,
+        once=True,
+    ),
+]

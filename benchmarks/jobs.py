@@ -1,0 +1,21 @@
+"""The job functions of the measured bodies."""
+
+from django_jobs import job
+
+from . import body
+
+note = job(name="note")(body.note)
+sleep = job(name="sleep")(body.sleep)
+use_orm = job(name="use_orm")(body.use_orm)
+
+
+@job(name="note_async")
+async def note_async(number: int) -> int:
+    return body.note(number)
+
+
+@job(name="fan_out")
+def fan_out(number: int, count: int) -> int:
+    body.note(number)
+    note.delay_many([(child,) for child in range(count)])
+    return count

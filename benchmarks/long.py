@@ -1,0 +1,85 @@
+"""Cases that take minutes: a big history beside the queue, and a transaction that stays open."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from .arena import Arena
+from .measure import Figures, drain, percentiles
+
+#: Rows beside the queue for each job that is drained: 5 and 1 million at the full 30,000 jobs.
+_ENDED, _SCHEDULED = 5_000_000 / 30_000, 1_000_000 / 30_000
+_DRAINS = 3
+_CLAIMS = 200
+_JOBS_A_SECOND = 200
+
+_ENDED_ROWS = """
+INSERT INTO django_jobs_job (id, name, queue, rank, status, args, kwargs, attempt, result,
+    enqueued_at, ready_at, started_at, ended_at, prune_at)
+SELECT ('0180' || lpad(to_hex(n), 28, '0'))::uuid, 'note', 'default', 0, 'SUCCESS', '[1]', '{}', 1,
+    '1', at, at, at, at, now() + interval '1 day'
+FROM generate_series(1, %s) AS n, LATERAL (SELECT now() - interval '1 hour') AS t (at)
+"""
+_SCHEDULED_ROWS = """
+INSERT INTO django_jobs_job (id, name, queue, rank, status, args, kwargs, enqueued_at, run_at)
+SELECT ('0181' || lpad(to_hex(n), 28, '0'))::uuid, 'note', 'default', 0, 'SCHEDULED', '[1]', '{}',
+    now(), now() + interval '1 day' + n * interval '1 ms'
+FROM generate_series(1, %s) AS n
+"""
+
+
+def history(arena: Arena, jobs: int) -> Figures:
+    """Drain an otherwise empty table, and one with a history; time claims in the latter."""
+    empty = _median_drain(arena, jobs, fresh=True)
+    inside = arena.contestant.server.inside
+    inside.execute(_ENDED_ROWS, [round(jobs * _ENDED)])
+    inside.execute(_SCHEDULED_ROWS, [round(jobs * _SCHEDULED)])
+    inside.execute("VACUUM (ANALYZE) django_jobs_job")
+    full = _median_drain(arena, jobs, fresh=False)
+    figures = {"per_second": full, "per_second_empty": empty, "of_empty": full / empty}
+    return {**figures, **_claims(arena, fresh=False)}
+
+
+def held_transaction(arena: Arena, seconds: int) -> Figures:
+    """Run 200 jobs a second beside a transaction that stays open; time claims before and after."""
+    before = _claims(arena, fresh=True)
+    server = arena.contestant.server
+    server.reset()
+    with server.inside.transaction():
+        server.inside.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        server.inside.execute("SELECT count(*) FROM django_jobs_job")
+        waits = _steady(arena, seconds)
+        after = _claims(arena, fresh=False)
+    figures = {f"{name}_before": value for name, value in before.items()}
+    tenth = len(waits) // 10
+    return {
+        **figures,
+        **after,
+        "times_before": after["claim_p99_ms"] / before["claim_p99_ms"],
+        "p99_ms_first_tenth": percentiles(waits[:tenth])["p99_ms"],
+        "p99_ms": percentiles(waits[-tenth:])["p99_ms"],
+    }
+
+
+def _median_drain(arena: Arena, jobs: int, *, fresh: bool) -> float:
+    drains = (arena.again(fresh=fresh) for _ in range(_DRAINS))
+    return statistics.median(drain(each, jobs)["per_second"] for each in drains)
+
+
+def _claims(arena: Arena, *, fresh: bool) -> Figures:
+    measured = arena.again(fresh=fresh).produce("claims", _CLAIMS)["seconds"]
+    figures = percentiles([each * 1000 for each in measured])
+    return {"claim_p50_ms": figures["p50_ms"], "claim_p99_ms": figures["p99_ms"]}
+
+
+def _steady(arena: Arena, seconds: int) -> list[float]:
+    """Return the milliseconds that each job waited, in the order they were sent."""
+    jobs = seconds * _JOBS_A_SECOND
+    with arena.workers():
+        sent = arena.produce("steady", _JOBS_A_SECOND, jobs)["sent"]
+        arena.wait_for(10 + jobs)
+        # The open transaction's connection sees no end of a job; a moment has to do.
+        time.sleep(1)
+    begun = arena.runs()
+    return [(begun[number] - sent[number]) / 1e6 for number in range(jobs)]

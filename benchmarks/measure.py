@@ -1,0 +1,155 @@
+"""How each case is measured: one system once, which returns its figures."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from . import processes
+from .arena import ROOT, Arena, Failed
+from .schedules import SCHEDULES, WARMING
+
+#: Figures of one measurement by name; lists are samples in milliseconds.
+Figures = dict[str, Any]
+
+
+def rate(figures: Figures, jobs: int, seconds: float) -> Figures:
+    return {**figures, "per_second": jobs / seconds}
+
+
+def percentiles(samples: Sequence[float]) -> Figures:
+    """Return p50, p95, p99 and the maximum of *samples* (ms), by nearest rank, and all of them."""
+    ordered = sorted(samples)
+    if not ordered:
+        raise Failed("no job was measured")
+    figures: Figures = {
+        f"p{share}_ms": ordered[math.ceil(len(ordered) * share / 100) - 1] for share in (50, 95, 99)
+    }
+    return {**figures, "max_ms": ordered[-1], "samples_ms": ordered}
+
+
+# --- throughput ---------------------------------------------------------------------------------
+
+
+def drain(arena: Arena, jobs: int) -> Figures:
+    return _drain(arena, "note", jobs)
+
+
+def drain_orm(arena: Arena, jobs: int) -> Figures:
+    return _drain(arena, "use_orm", jobs)
+
+
+def _drain(arena: Arena, function: str, jobs: int) -> Figures:
+    if arena.contestant.pool == "asyncio":
+        function += "_async"
+    arena.produce("fill", function, jobs)
+    with arena.workers(warm=False):
+        arena.wait_for(jobs)
+        cpu = processes.cpu_seconds(arena.process_ids())
+        arena.wait_until_recorded()
+    begun = arena.runs().values()
+    if len(begun) != jobs:
+        raise Failed(f"{len(begun)} of {jobs} jobs ran")
+    return rate({"worker_cpu_us": cpu / jobs * 1e6}, jobs - 1, (max(begun) - min(begun)) / 1e9)
+
+
+def fan_out(arena: Arena, jobs: int) -> Figures:
+    with arena.workers():
+        arena.produce("fan_out", jobs)
+        arena.wait_for(10 + 1 + jobs)
+        arena.wait_until_recorded()
+    begun = arena.runs()
+    # The job that enqueues the others has the number after theirs.
+    return rate({}, jobs, (max(begun.values()) - begun[jobs]) / 1e9)
+
+
+# --- enqueuing ----------------------------------------------------------------------------------
+
+
+def delay(arena: Arena, jobs: int) -> Figures:
+    return rate({}, jobs, arena.produce("delay", jobs)["seconds"])
+
+
+def delay_many(arena: Arena, jobs: int) -> Figures:
+    return rate({}, jobs, arena.produce("delay_many", "note", jobs)["seconds"])
+
+
+# --- latency ------------------------------------------------------------------------------------
+
+
+def latency(arena: Arena, jobs: int) -> Figures:
+    return percentiles(_waits(arena, "idle", jobs))
+
+
+def latency_half(arena: Arena, jobs: int) -> Figures:
+    return percentiles(_waits(arena, "half_load", jobs))
+
+
+def mix(arena: Arena, seconds: int) -> Figures:
+    """How long the jobs of 1 ms waited."""
+    return percentiles(_waits(arena, "mix", seconds, only=(0.001,)))
+
+
+def round_trip(arena: Arena, jobs: int) -> Figures:
+    with arena.workers():
+        seconds = arena.produce("round_trip", jobs)["round_trips"]
+    return percentiles([each * 1000 for each in seconds])
+
+
+def _waits(
+    arena: Arena, schedule: str, amount: int, only: tuple[float, ...] | None = None
+) -> list[float]:
+    """Return the milliseconds from sending each job to its first line."""
+    with arena.workers():
+        sent = arena.produce("paced", schedule, amount)["sent"]
+        arena.wait_for(10 + len(sent))
+        arena.wait_until_recorded()
+    begun = arena.runs()
+    return [
+        (begun[number] - sent[number]) / 1e6
+        for number, job in enumerate(SCHEDULES[schedule](amount))
+        if number >= WARMING and (only is None or job.arguments == only)
+    ]
+
+
+# --- what waiting costs -------------------------------------------------------------------------
+
+
+def idle(arena: Arena, seconds: int) -> Figures:
+    """Statements a second and CPU of workers that have nothing to do, and their memory."""
+    if not processes.AVAILABLE:
+        raise Failed("CPU and memory of processes are read from /proc, which is not here")
+    server = arena.contestant.server
+    with arena.workers():
+        # PostgreSQL may tell of the start's transactions ten seconds late.
+        time.sleep(12)
+        pids = arena.process_ids()
+        cpu, statements = processes.cpu_seconds(pids), server.statements()
+        time.sleep(seconds)
+        answered = server.statements()
+        used = processes.cpu_seconds(pids) - cpu
+        figures = {"cpu_percent": used / seconds * 100, **_memory(pids)}
+    if statements is not None and answered is not None:
+        figures["statements_per_second"] = (answered - statements) / seconds
+    return figures
+
+
+def _memory(pids: list[int]) -> Figures:
+    """Return the biggest process's memory, and how much that is above a bare Django's."""
+    biggest = max((processes.memory_mb(pid) for pid in pids), key=lambda each: each["rss_mb"])
+    code = "import django, sys; django.setup(); print(flush=True); sys.stdin.read()"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code], env=environment, cwd=ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as plain:  # fmt: skip
+        assert plain.stdout is not None
+        plain.stdout.readline()
+        django = processes.memory_mb(plain.pid)
+        plain.communicate()
+    return {**biggest, "above_django_mb": biggest["rss_mb"] - django["rss_mb"]}

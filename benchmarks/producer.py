@@ -1,0 +1,116 @@
+"""The process that enqueues: ``python -m benchmarks.producer SYSTEM OPERATION [ARGUMENT …]``.
+
+It prints what it measured as one line of JSON.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .clients import Client, client
+from .schedules import SCHEDULES
+
+#: Numbers of jobs that only find out whether a worker is there.
+PROBES = 1 << 40
+
+
+def probe(queue: Client) -> dict[str, Any]:
+    """Enqueue jobs that nothing counts."""
+    for number in range(PROBES, PROBES + 10):
+        queue.send("note", number)
+    return {}
+
+
+def delay(queue: Client, jobs: str) -> dict[str, Any]:
+    """Time a loop that enqueues one job after the other."""
+    probe(queue)
+    began = time.perf_counter()
+    for number in range(int(jobs)):
+        queue.send("note", number)
+    return {"seconds": time.perf_counter() - began}
+
+
+def delay_many(queue: Client, function: str, jobs: str) -> dict[str, Any]:
+    """Time one call that enqueues all jobs."""
+    queue.send_many(function, range(PROBES, PROBES + 10))
+    began = time.perf_counter()
+    queue.send_many(function, range(int(jobs)))
+    return {"seconds": time.perf_counter() - began}
+
+
+def fill(queue: Client, function: str, jobs: str) -> dict[str, Any]:
+    """Enqueue jobs and nothing else."""
+    queue.send_many(function, range(int(jobs)))
+    return {}
+
+
+def fan_out(queue: Client, jobs: str) -> dict[str, Any]:
+    """Enqueue one job that enqueues all the others."""
+    queue.send("fan_out", int(jobs), int(jobs))
+    return {}
+
+
+def paced(queue: Client, schedule: str, amount: str) -> dict[str, Any]:
+    """Enqueue by a schedule; return when each job was sent, in nanoseconds of the wall clock."""
+    jobs = SCHEDULES[schedule](int(amount))
+    sent = []
+    began = time.perf_counter()
+    for number, job in enumerate(jobs):
+        time.sleep(max(0.0, began + job.at - time.perf_counter()))
+        sent.append(time.time_ns())
+        queue.send(job.function, number, *job.arguments)
+    return {"sent": sent}
+
+
+def steady(queue: Client, per_second: str, jobs: str) -> dict[str, Any]:
+    """Enqueue so many jobs a second; return when each was sent."""
+    sent = []
+    began = time.perf_counter()
+    for number in range(int(jobs)):
+        time.sleep(max(0.0, began + number / int(per_second) - time.perf_counter()))
+        sent.append(time.time_ns())
+        queue.send("note", number)
+    return {"sent": sent}
+
+
+def claims(queue: Client, batches: str) -> dict[str, Any]:
+    """Time claims of 50 jobs each, as a worker makes them that takes and never ends."""
+    from django_jobs.claim import claim
+    from django_jobs.dialects import clock
+    from django_jobs.models import Worker
+
+    now, day = clock("default"), clock("default", 86_400)
+    worker = Worker.objects.create(
+        name="claims", hostname="-", pid=0, pool="solo", started_at=now, heartbeat_at=now,
+        lease_until=day,
+    )  # fmt: skip
+    queue.send_many("note", range(50 * int(batches)))
+    seconds = []
+    for _ in range(int(batches)):
+        began = time.perf_counter()
+        claim(worker.pk, ["default"], 50, "default")
+        seconds.append(time.perf_counter() - began)
+    return {"seconds": seconds}
+
+
+def round_trip(queue: Client, jobs: str) -> dict[str, Any]:
+    """Time each call from enqueuing it to having its result."""
+    seconds = []
+    for number in range(-20, int(jobs)):
+        began = time.perf_counter()
+        queue.get(queue.send("note", number if number >= 0 else PROBES - number))
+        seconds.append(time.perf_counter() - began)
+    return {"round_trips": seconds[20:]}
+
+
+OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    operation.__name__: operation
+    for operation in (probe, delay, delay_many, fill, fan_out, paced, steady, claims, round_trip)
+}
+
+
+if __name__ == "__main__":
+    system, operation, *arguments = sys.argv[1:]
+    sys.stdout.write(json.dumps(OPERATIONS[operation](client(system), *arguments)) + "\n")

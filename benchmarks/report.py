@@ -1,0 +1,121 @@
+"""Tables in reStructuredText, JSON and plots of what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import plots
+from .race import Result
+
+_HEADINGS = {
+    "per_second": "per second",
+    "per_second_empty": "in an empty table",
+    "of_empty": "÷ empty",
+    "claim_p50_ms": "claim p50 ms",
+    "claim_p99_ms": "claim p99 ms",
+    "claim_p99_ms_before": "claim p99 ms before",
+    "times_before": "÷ before",
+    "worker_cpu_us": "worker CPU, µs a job",
+    "p99_ms_first_tenth": "p99 ms, first tenth",
+    "p50_ms": "p50 ms",
+    "p95_ms": "p95 ms",
+    "p99_ms": "p99 ms",
+    "max_ms": "max ms",
+    "cpu_percent": "CPU, % of a core",
+    "statements_per_second": "transactions/s",
+    "rss_mb": "RSS, MB",
+    "uss_mb": "USS, MB",
+    "above_django_mb": "RSS above Django's, MB",
+}
+
+
+def table(result: Result) -> str:
+    """Return one case as a table: medians, and each line's figure ÷ the limit's and Celery's."""
+    names = [name for name in _HEADINGS if any(name in line.medians for line in result.lines)]
+    heads = ["system", *(_HEADINGS[name] for name in names), "÷ bare SQL", "÷ Celery"]
+    rows = [
+        [
+            line.contestant.label + (" FAILED" if line.failure else ""),
+            *(number(line.medians.get(name)) for name in names),
+            number(result.ratio(line, "bare")),
+            number(result.ratio(line, "celery")),
+        ]
+        for line in result.lines
+    ]
+    return grid(heads, rows)
+
+
+def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a reStructuredText "simple table"."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    rule = "  ".join("=" * width for width in widths)
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = zip(cells, widths, strict=True)
+        rest = [cell.rjust(width) for cell, width in others]
+        return "  ".join([first[0].ljust(first[1]), *rest]).rstrip()
+
+    return "\n".join([rule, line(heads), rule, *map(line, rows), rule])
+
+
+def number(value: float | None) -> str:
+    """Return three digits of *value*, or all before the point."""
+    if value is None:
+        return "–"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def write(
+    folder: Path, machine: Sequence[str], left_out: Sequence[str], results: Sequence[Result]
+) -> None:
+    """Write ``results.rst``, ``results.json`` and the plots into *folder*."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = ["Benchmarks", "==========", "", *(f"- {fact}" for fact in [*machine, *left_out])]
+    for result in results:
+        text += ["", result.case.title, "-" * len(result.case.title), "", table(result)]
+        text += [f"\n{line.contestant.label} failed: {line.failure}" for line in result.failures]
+    (folder / "results.rst").write_text("\n".join(text) + "\n", encoding="utf-8")
+    data = {
+        "machine": list(machine),
+        "left_out": list(left_out),
+        "cases": [_data(result) for result in results],
+    }
+    (folder / "results.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+    for result in results:
+        plot = plots.curves if any(line.samples for line in result.lines) else plots.bars
+        if drawn := plot(result):
+            (folder / f"{result.case.name}.svg").write_text(drawn, encoding="utf-8")
+
+
+def _data(result: Result) -> dict[str, Any]:
+    return {
+        "name": result.case.name,
+        "title": result.case.title,
+        "figure": result.case.figure,
+        "lines": [
+            {
+                "label": line.contestant.label,
+                "system": line.contestant.system,
+                "server": line.contestant.server.kind,
+                "workers": line.contestant.workers,
+                "pool": line.contestant.pool,
+                "jobs": line.jobs,
+                "medians": line.medians,
+                "ratio_to_bare": result.ratio(line, "bare"),
+                "ratio_to_celery": result.ratio(line, "celery"),
+                "runs": [_rounded(run) for run in line.runs],
+                "failure": line.failure,
+            }
+            for line in result.lines
+        ],
+    }
+
+
+def _rounded(run: dict[str, Any]) -> dict[str, Any]:
+    samples = run.get("samples_ms")
+    return run if samples is None else {**run, "samples_ms": [round(each, 3) for each in samples]}

