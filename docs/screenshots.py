@@ -1,0 +1,159 @@
+"""Makes the pictures of the admin from the running demo: ``python -m docs.screenshots [URL]``.
+
+It needs ``make demo`` in another terminal, Chromium, and REPORT_FAILURE_RATE=1 there for a job that
+has failed more than once. Chromium is spoken to over its debugging pipe.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
+
+from PIL import Image
+
+IMAGES = Path(__file__).resolve().parent / "images"
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
+    "--remote-debugging-pipe",
+)  # fmt: skip
+# The descriptors on which Chromium reads and writes.
+FROM_US, TO_US = 3, 4
+
+
+class Browser:
+    """A page of a headless Chromium."""
+
+    def __init__(self, write: int, read: int) -> None:
+        self._write = write
+        self._read = os.fdopen(read, "rb")
+        self._numbers = itertools.count(1)
+        self._session = ""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = json.loads(self._message())
+            if answer.get("id") == number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def _message(self) -> bytes:
+        text = b"".join(iter(lambda: self._read.read(1), b"\0"))
+        if not text:
+            raise RuntimeError("Chromium has ended")
+        return text
+
+    def take(self, url: str, width: int, height: int) -> bytes:
+        """Return the top of a page as PNG, once it is drawn."""
+        self.call("Page.navigate", url=url)
+        state = "({state: document.readyState, url: location.href}).state"
+        while self.call("Runtime.evaluate", expression=state)["result"]["value"] != "complete":
+            time.sleep(0.05)
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        raise SystemExit("Chromium is not installed")
+    child_read, write = os.pipe()
+    read, child_write = os.pipe()
+
+    def lay_out() -> None:
+        # Via numbers above both: one of the pipes may stand on a descriptor that is wanted.
+        os.dup2(child_read, 20)
+        os.dup2(child_write, 21)
+        os.dup2(20, FROM_US)
+        os.dup2(21, TO_US)
+
+    with tempfile.TemporaryDirectory() as profile:
+        process = subprocess.Popen(  # noqa: S603 (the program and the flags above)
+            [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=(FROM_US, TO_US),
+            preexec_fn=lay_out,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(child_read)
+        os.close(child_write)
+        try:
+            yield Browser(write, read)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def log_in(site: str) -> tuple[OpenerDirector, str]:
+    """Log in as the demo's superuser; return what opens pages, and the session's cookie."""
+    cookies = CookieJar()
+    opener = build_opener(HTTPCookieProcessor(cookies))
+    page = f"{site}/admin/login/"
+    opener.open(page).close()
+    token = next(cookie.value for cookie in cookies if cookie.name == "csrftoken") or ""
+    form = {"username": "admin", "password": "admin", "csrfmiddlewaretoken": token}
+    opener.open(page, urlencode(form).encode()).close()
+    session = next((cookie.value for cookie in cookies if cookie.name == "sessionid"), None)
+    if session is None:
+        raise SystemExit("the demo's user admin cannot log in")
+    return opener, session
+
+
+def newest_failure(opener: OpenerDirector, site: str) -> str:
+    """Return the address of the page of a report that failed, the newest."""
+    listed = f"{site}/admin/django_jobs/job/?status=FAILURE&q=build_report"
+    with opener.open(listed) as answer:
+        found = re.search(r"/admin/django_jobs/job/[0-9a-f-]{36}/change/", answer.read().decode())
+    if found is None:
+        raise SystemExit("no report has failed yet: see the head of this script")
+    return site + found.group()
+
+
+def save(name: str, png: bytes) -> None:
+    path = IMAGES / name
+    path.write_bytes(png)
+    # A page has few colours: a palette makes a third of the bytes.
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(128).save(path, optimize=True)
+    sys.stdout.write(f"{path.name}: {path.stat().st_size // 1024} KiB\n")
+
+
+def main(site: str) -> None:
+    opener, session = log_in(site)
+    with browser() as page:
+        page.call("Network.setCookie", name="sessionid", value=session, url=site)
+        page.take(f"{site}/admin/", 800, 600)
+        fold = "localStorage.setItem('django.admin.navSidebarIsOpen', 'false')"
+        page.call("Runtime.evaluate", expression=fold)
+        save("jobs.png", page.take(f"{site}/admin/django_jobs/job/", 1600, 860))
+        save("job.png", page.take(newest_failure(opener, site), 1200, 2050))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000")
