@@ -8,6 +8,7 @@ import select
 import threading
 import time
 import uuid
+from collections import deque
 
 from django.db import connections
 
@@ -31,10 +32,11 @@ class Waker:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self._sleeping = False
-        self._called = False
+        # At most one call, added and taken by operations that no other thread can interrupt.
+        self._calls: deque[None] = deque(maxlen=1)
 
     def wake(self) -> None:
-        self._called = True
+        self._calls.append(None)
         # A write is a system call that lets go of the interpreter: only a sleeper needs one.
         if self._sleeping:
             self._sleeping = False
@@ -46,13 +48,20 @@ class Waker:
         watched = [self._read] if also is None else [self._read, also]
         self._sleeping = True
         # A call that came before this line wrote nothing: it must be seen here.
-        ready, _, _ = select.select(watched, [], [], 0.0 if self._called else max(0.0, seconds))
-        called = self._called
-        self._sleeping = self._called = False
+        ready, _, _ = select.select(watched, [], [], 0.0 if self._calls else max(0.0, seconds))
+        self._sleeping = False
+        called = self._take_call()
         if self._read in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._read, 4096)
         return called, also in ready
+
+    def _take_call(self) -> bool:
+        try:
+            self._calls.popleft()
+        except IndexError:
+            return False
+        return True
 
     def close(self) -> None:
         os.close(self._read)

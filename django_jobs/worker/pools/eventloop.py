@@ -28,6 +28,7 @@ class EventLoopPool(Pool):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._more = asyncio.Event()
         self._tasks: dict[tuple[UUID, int], asyncio.Task[Any]] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}
         self._free = list(range(place.options.slots))
         self._threads = concurrent.futures.ThreadPoolExecutor(place.options.slots)
 
@@ -48,7 +49,6 @@ class EventLoopPool(Pool):
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        running: set[asyncio.Task[None]] = set()
         while True:
             self._more.clear()
             while self._free:
@@ -58,9 +58,8 @@ class EventLoopPool(Pool):
                     break
                 self._free.pop()
                 task = asyncio.create_task(self._run(slot, job))
-                running.add(task)
-                task.add_done_callback(running.discard)
-            if self.desk.closed and not running:
+                self._running[slot] = task
+            if self.desk.closed and not self._running:
                 break
             await self._more.wait()
         self._threads.shutdown()
@@ -80,6 +79,8 @@ class EventLoopPool(Pool):
                 log.job_ended(outcome)
             await sync_to_async(close_open_transactions)()
             self.ended(slot, job, outcome)
+        # Not by a callback of the task: the loop would look before it is called, and sleep on.
+        del self._running[slot]
         self._free.append(slot)
         self._more.set()
 

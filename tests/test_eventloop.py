@@ -1,0 +1,94 @@
+"""The races of the asyncio pool and of the waker, each played in the order that once hung."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from django_jobs.ids import uuid7
+from django_jobs.worker.board import Board
+from django_jobs.worker.desk import Desk
+from django_jobs.worker.pools import EventLoopPool
+from django_jobs.worker.wakeup import Waker
+
+
+class QuickKeeper:
+    """A keeper that is done the moment the last job has ended: the pool's thread gets no turn."""
+
+    def __init__(self) -> None:
+        self.desk = Desk(2, self.wake, None)
+        self.pool: Any = None
+
+    def wake(self) -> None:
+        self.desk.close()
+        self.pool.wake()
+
+
+@pytest.mark.parametrize("function", ["plain", "coroutine"])
+def test_loop_ends_when_the_desk_closes_while_the_last_job_ends(monkeypatch, function):
+    keeper = QuickKeeper()
+    options = SimpleNamespace(slots=2, max_memory=None)
+    pool = EventLoopPool(SimpleNamespace(options=options, desk=keeper.desk, board=Board(2)))
+    keeper.pool = pool
+    job = SimpleNamespace(id=uuid7(), attempt=1, name="job")
+    outcome = SimpleNamespace(began=0.0, ended=0.0)
+
+    async def ended_at_once(*_: Any) -> Any:
+        return outcome
+
+    module = "django_jobs.worker.pools.eventloop"
+    monkeypatch.setattr(
+        f"{module}.registry.find", lambda name: SimpleNamespace(is_async=function == "coroutine")
+    )
+    monkeypatch.setattr(f"{module}.execute_async", ended_at_once)
+    monkeypatch.setattr(f"{module}.thread_environment", lambda *_: None)
+    monkeypatch.setattr(pool, "environment", lambda *_: None)
+    monkeypatch.setattr(pool, "run_one", lambda slot, job, _: pool.ended(slot, job, outcome))
+
+    keeper.desk.put([job])
+    thread = threading.Thread(target=pool.run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+class CallBeforeOpcode:
+    """Calls the waker before that instruction of :meth:`Waker.wait`, as another thread might."""
+
+    def __init__(self, waker: Waker, number: int) -> None:
+        self.waker = waker
+        self.left = number
+
+    def __call__(self, frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code.co_name not in ("wait", "_take_call"):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            self.left -= 1
+            if self.left == 0:
+                self.waker.wake()
+        return self
+
+
+def test_waker_loses_no_call_whichever_instruction_it_comes_before():
+    tried = 0
+    while True:
+        waker = Waker()
+        tracer = CallBeforeOpcode(waker, tried + 1)
+        before = sys.gettrace()
+        sys.settrace(tracer)
+        try:
+            called, _ = waker.wait(0.0)
+        finally:
+            sys.settrace(before)
+        again, _ = waker.wait(0.0)
+        waker.close()
+        if tracer.left > 0:  # the wait was over before that instruction
+            break
+        assert called or again, f"lost before instruction {tried + 1}"
+        tried += 1
+    assert tried > 20
