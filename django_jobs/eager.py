@@ -89,8 +89,8 @@ def _claimed(row: NewJob, now: datetime.datetime) -> Claimed:
         expires = now + datetime.timedelta(seconds=row.expires_in)
     return Claimed(
         row.id, row.name, row.args, row.kwargs, 1, 0, 0, 0, row.queue, row.rank, row.headers,
-        row.options, row.root_id, row.parent_id, None, False, row.eta, expires,
-        expires is not None and expires <= starts,
+        row.options, row.root_id, row.parent_id, row.group_id, row.has_dependents,
+        row.concurrency_key, row.eta, expires, expires is not None and expires <= starts,
     )  # fmt: skip
 
 
@@ -116,6 +116,7 @@ def _result(
         error_message=failure.message if failure else "",
         root_id=row.root_id,
         parent_id=row.parent_id,
+        group_id=row.group_id,
     )
     error = outcome.value if outcome.status == Status.FAILURE else None
     return EagerResult(job, error, failure.traceback if failure else "")

@@ -11,8 +11,8 @@ from uuid import UUID
 #: The columns a claim reads, in the order of :class:`Claimed`'s fields.
 CLAIMED_COLUMNS = (
     "id", "name", "args", "kwargs", "attempt", "retries", "crashes", "deferrals", "queue", "rank",
-    "headers", "options", "root_id", "parent_id", "group_id", "has_dependents", "run_at",
-    "expires_at",
+    "headers", "options", "root_id", "parent_id", "group_id", "has_dependents", "concurrency_key",
+    "run_at", "expires_at",
 )  # fmt: skip
 
 
@@ -42,6 +42,7 @@ class Claimed:
     parent_id: UUID | None
     group_id: UUID | None
     has_dependents: bool
+    concurrency_key: str | None
     run_at: datetime.datetime | None
     expires_at: datetime.datetime | None
     expired: bool
@@ -50,8 +51,8 @@ class Claimed:
         (
             self.id, self.name, self.args, self.kwargs, self.attempt, self.retries, self.crashes,
             self.deferrals, self.queue, self.rank, self.headers, self.options, self.root_id,
-            self.parent_id, self.group_id, self.has_dependents, self.run_at, self.expires_at,
-            self.expired,
+            self.parent_id, self.group_id, self.has_dependents, self.concurrency_key, self.run_at,
+            self.expires_at, self.expired,
         ) = row  # fmt: skip
 
     @property
@@ -129,3 +130,7 @@ class NewJob(NamedTuple):
     parent_id: UUID | None = None
     unique_key: str | None = None
     schedule_id: int | None = None
+    group_id: UUID | None = None
+    pending_parents: int = 0
+    has_dependents: bool = False
+    concurrency_key: str | None = None

@@ -16,8 +16,9 @@ _COLUMNS = ", ".join(CLAIMED_COLUMNS)
 
 _INSERT = (
     f"INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, options, run_at, "
-    "expires_at, root_id, parent_id, unique_key, schedule_id, enqueued_at, ready_at) "
-    "VALUES (" + ", ".join(["%s"] * 17) + ")"
+    "expires_at, root_id, parent_id, unique_key, schedule_id, group_id, pending_parents, "
+    "has_dependents, concurrency_key, enqueued_at, ready_at) "
+    "VALUES (" + ", ".join(["%s"] * 21) + ")"
 )
 
 _FIRST = (
@@ -87,7 +88,8 @@ class SQLite(Dialect):
                     row.headers, row.options, self.datetime(row.eta or later(row.countdown)),
                     self.datetime(row.expires_at or later(row.expires_in)),
                     self.uuid(row.root_id), self.uuid(row.parent_id), row.unique_key,
-                    row.schedule_id, self.datetime(now),
+                    row.schedule_id, self.uuid(row.group_id), row.pending_parents,
+                    row.has_dependents, row.concurrency_key, self.datetime(now),
                     self.datetime(now) if row.status == Status.PENDING else None,
                 )
                 for row in rows
