@@ -1,4 +1,4 @@
-"""What a person, or code, does to jobs from outside: revoke, retry, run now."""
+"""What a person, or code, does to jobs and queues from outside: revoke, retry, run now, pause."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from .classify import keep_seconds
 from .conf import get_settings
 from .dialects import clock
 from .enqueue import announce
-from .models import Command, Job
+from .models import Command, Job, Queue
+from .options import queue_problems
 from .status import TIMED, Status
 from .unique import take_key
 
@@ -105,6 +106,32 @@ def run_now(ids: Sequence[UUID], *, using: str = "") -> int:
     return len(found)
 
 
+def pause_queue(name: str, *, by: str = "", using: str = "") -> bool:
+    """Let no worker claim jobs of the queue from its next claim on; False when it was paused.
+
+    *by* is who wants it, and is shown. What workers have claimed already, they run. Raises
+    ``ValueError`` for what cannot be a queue's name.
+    """
+    using = using or get_settings().database
+    for problem in queue_problems(name):
+        raise ValueError(problem)
+    rows = Queue.objects.using(using)
+    rows.bulk_create([Queue(name=name)], ignore_conflicts=True)
+    running = rows.filter(name=name, paused_at=None)
+    return bool(running.update(paused_at=clock(using), paused_by=by[:150]))
+
+
+def resume_queue(name: str, *, using: str = "") -> bool:
+    """Let workers claim jobs of the queue again, and wake them; False when it was not paused."""
+    using = using or get_settings().database
+    with transaction.atomic(using):
+        paused = Queue.objects.using(using).filter(name=name).exclude(paused_at=None)
+        resumed = bool(paused.update(paused_at=None, paused_by=""))
+        if resumed:
+            announce(using, {name})
+    return resumed
+
+
 def _make_pending(job_id: UUID, using: str, **changes: Any) -> None:
     Job.objects.using(using).filter(id=job_id).update(
         status=Status.PENDING, ready_at=clock(using), run_at=None, worker_id=None, **changes
@@ -133,6 +160,7 @@ def _stop_running(started: Sequence[tuple[Any, ...]], using: str) -> None:
             created_at=clock(using),
         )
         for job_id, _name, _status, worker_id, attempt in started
+        if worker_id  # else somebody edited the row by hand
     )
     announce(using, {COMMAND_TOPIC})
 

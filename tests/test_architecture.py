@@ -21,8 +21,8 @@ LAYERS: list[set[str]] = [
     {"dialects"},
     {"models"},
     {
-        "call", "claim", "classify", "define", "eager", "enqueue", "execute", "operate", "options",
-        "rebuild", "record", "result", "unique", "canvas",
+        "call", "claim", "classify", "commands", "define", "eager", "enqueue", "execute",
+        "operate", "options", "rebuild", "record", "result", "unique", "canvas",
     },
     {"maintenance", "worker", "beat", "counts", "durations", "presentation"},
     {

@@ -241,7 +241,7 @@ class Migration(migrations.Migration):
             name='Command',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('worker_id', models.UUIDField(null=True)),
+                ('worker_id', models.UUIDField()),
                 ('name', models.CharField(max_length=30, verbose_name='command')),
                 ('arguments', django_jobs.models.fields.JSONTextField(default=dict, verbose_name='arguments')),
                 ('created_at', models.DateTimeField(verbose_name='created')),
@@ -253,7 +253,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'command',
                 'verbose_name_plural': 'commands',
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['worker_id', 'id'], name='django_jobs_command_worker')],
+                'indexes': [models.Index(fields=['done_at', 'worker_id', 'id'], name='django_jobs_command_open')],
             },
         ),
         migrations.CreateModel(
@@ -313,6 +313,9 @@ class Migration(migrations.Migration):
                 ('slots', models.IntegerField(default=1, verbose_name='slots')),
                 ('busy', models.IntegerField(default=0, verbose_name='busy slots')),
                 ('queues', django_jobs.models.fields.JSONTextField(default=list, verbose_name='queues')),
+                ('exclude_queues', django_jobs.models.fields.JSONTextField(default=list, verbose_name='excluded queues')),
+                ('supervisor_id', models.UUIDField(null=True)),
+                ('details', django_jobs.models.fields.JSONTextField(default=dict)),
                 ('version', models.CharField(default='', max_length=50, verbose_name='version')),
                 ('started_at', models.DateTimeField(verbose_name='started')),
                 ('heartbeat_at', models.DateTimeField(verbose_name='heartbeat')),

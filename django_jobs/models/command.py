@@ -5,9 +5,9 @@ from .fields import JSONTextField
 
 
 class Command(models.Model):
-    """What a worker (or, without ``worker_id``, each worker) is told to do, and its answer."""
+    """What one worker is told to do, and its answer; ``django_jobs.commands`` writes them."""
 
-    worker_id = models.UUIDField(null=True)
+    worker_id = models.UUIDField()
     name = models.CharField(_("command"), max_length=30)
     arguments = JSONTextField(_("arguments"), default=dict)
     created_at = models.DateTimeField(_("created"))
@@ -19,7 +19,10 @@ class Command(models.Model):
         verbose_name = _("command")
         verbose_name_plural = _("commands")
         default_permissions = ("view",)
-        indexes = [models.Index(fields=["worker_id", "id"], name="django_jobs_command_worker")]
+        # Each worker looks for its own open commands, once a second while it runs a job.
+        indexes = [
+            models.Index(fields=["done_at", "worker_id", "id"], name="django_jobs_command_open")
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} {self.pk}"

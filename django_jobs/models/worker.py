@@ -21,6 +21,15 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         return self.exclude(pool=Worker.BEAT)
 
 
+_FromQuerySet = models.Manager.from_queryset(WorkerQuerySet)
+
+
+class WorkerManager(_FromQuerySet["Worker"]):
+    def get_queryset(self) -> WorkerQuerySet:
+        # The names of all job functions, in the row of each of a thousand workers.
+        return WorkerQuerySet(self.model, using=self._db).defer("details")
+
+
 class Worker(models.Model):
     """One process that executes jobs; alive while its lease runs, by the database's clock.
 
@@ -37,7 +46,13 @@ class Worker(models.Model):
     pool = models.CharField(_("pool"), max_length=20)
     slots = models.IntegerField(_("slots"), default=1)
     busy = models.IntegerField(_("busy slots"), default=0)
+    #: Queues it serves; none means every queue but the excluded ones.
     queues = JSONTextField(_("queues"), default=list)
+    exclude_queues = JSONTextField(_("excluded queues"), default=list)
+    #: The same for all processes of one ``runworker``; null without a supervisor.
+    supervisor_id = models.UUIDField(null=True)
+    #: ``conf``: what it was started with; ``registered``: its job functions. Loaded when asked for.
+    details = JSONTextField(default=dict)
     version = models.CharField(_("version"), max_length=50, default="")
     started_at = models.DateTimeField(_("started"))
     heartbeat_at = models.DateTimeField(_("heartbeat"))
@@ -48,7 +63,7 @@ class Worker(models.Model):
     jobs_done = models.BigIntegerField(_("jobs done"), default=0)
     memory_bytes = models.BigIntegerField(_("memory"), null=True)
 
-    objects = WorkerQuerySet.as_manager()
+    objects = WorkerManager()
 
     class Meta:
         verbose_name = _("worker")
@@ -59,3 +74,9 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def serves(self, queue: str) -> bool:
+        """Tell whether it takes jobs of *queue*, unless it is quiet."""
+        if self.pool == self.BEAT or queue in self.exclude_queues:
+            return False
+        return not self.queues or queue in self.queues
