@@ -33,6 +33,9 @@ PROGRESS_SECONDS = 0.05
 RELEASE_SECONDS = 0.5
 # How long the names of the queues that have jobs are believed while there is always work.
 QUEUES_SECONDS = 1.0
+# Who hears of work and has no free slot, or came too late the last time, lets others go first for
+# so long: of many sleepers one wakes for each job, and the rest do not hold it up on its way.
+PATIENCE_SECONDS = 0.002
 _SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
 
 
@@ -64,6 +67,8 @@ class Keeper:
         self._queues: set[str] = set()
         self._queues_read = 0.0
         self._look_at = 0.0
+        self._heard_at: float | None = None
+        self._came_late = False
         self._was_empty = False
         self._suspect: Claimed | None = None
         self._alone = False
@@ -104,19 +109,21 @@ class Keeper:
 
     def _sleep(self, seconds: float) -> None:
         for topic in self._survive(lambda: self.wakeup.wait(seconds)) or ():
-            if topic != ANY_TOPIC:
+            if topic == ANY_TOPIC:
+                self._queues_read = 0.0
+                self._heard_at = time.monotonic()
+            elif self._hear(topic):
                 # What was just heard need not be asked for.
-                self._queues_read = time.monotonic()
-            self._hear(topic)
+                self._queues_read = self._heard_at = time.monotonic()
 
-    def _hear(self, topic: str) -> None:
+    def _hear(self, topic: str) -> bool:
+        """Note a queue that has jobs, if this worker serves it, or pass a duty's call on."""
         if topic in (TIMED_TOPIC, COMMAND_TOPIC):
             self._on_topic(topic)
-        elif topic == ANY_TOPIC:
-            self._look_at = self._queues_read = 0.0
         elif self.options.serves(topic):
             self._queues.add(topic)
-            self._look_at = 0.0
+            return True
+        return False
 
     def _survive(self, action: Callable[[], Any]) -> Any:
         """Do *action*; when the database fails, log it, wait, connect anew and say "at once"."""
@@ -144,7 +151,7 @@ class Keeper:
         now = time.monotonic()
         if self._shown:
             return max(0.0, self._saved_at + PROGRESS_SECONDS - now)
-        until = self._look_at
+        until = self._next_look()
         if self._want_room() <= 0 or self.stopping or self.quiet:
             until = now + 1.0
         if waiting:
@@ -217,9 +224,16 @@ class Keeper:
         if self.stopping or self.quiet or self._alone or self._suspect or self.desk.spent:
             self._begin_suspect()
             return 0
-        if time.monotonic() < self._look_at:
+        if time.monotonic() < self._next_look():
             return 0
         return min(self._want_room(), MAX_BATCH)
+
+    def _next_look(self) -> float:
+        if self._heard_at is None:
+            return self._look_at
+        _waiting, running, _ended = self.desk.counts()
+        others_first = self._came_late or running >= self.options.slots
+        return min(self._look_at, self._heard_at + (PATIENCE_SECONDS if others_first else 0.0))
 
     def _claim(self, want: int) -> None:
         jobs: list[Claimed] = []
@@ -230,9 +244,15 @@ class Keeper:
             self.wakeup.found_work()
             self._hand_over(jobs)
         self._was_empty = not jobs and not contended
+        if jobs or self._heard_at is not None:
+            self._came_late = not jobs
+        self._heard_at = None
         if self._was_empty:
-            self._look_at = time.monotonic() + self.wakeup.next_look()
             self._queues_read = 0.0
+        all_taken = self.wakeup.listens and len(jobs) < want and not contended
+        if self._was_empty or (all_taken and not self.options.burst):
+            # Of what comes later it hears, where it can.
+            self._look_at = time.monotonic() + self.wakeup.next_look()
 
     def _may_have_work(self) -> bool:
         """Look whether there is work, where that is cheaper than a claim; learn the queues."""

@@ -1,0 +1,128 @@
+"""When a worker looks for jobs: who goes first, and who need not look at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from django_jobs.models import Job, Worker
+from django_jobs.status import Status
+from django_jobs.values import Outcome
+from django_jobs.worker.desk import Desk
+from django_jobs.worker.keeper import PATIENCE_SECONDS, Keeper
+from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.wakeup import Waker, Wakeup
+
+from . import jobs
+
+pytestmark = pytest.mark.django_db
+
+
+class Hearing(Wakeup):
+    """A wake-up that hears what a test says, and needs no time to."""
+
+    def __init__(self) -> None:
+        super().__init__("default", Waker())
+        self.listens = True
+        self.topics: list[str] = []
+
+    def wait(self, seconds: float) -> list[str]:
+        heard, self.topics = self.topics, []
+        return heard
+
+
+@pytest.fixture
+def keeper(worker: Worker) -> Any:
+    def nothing(*_: Any) -> None:
+        pass
+
+    wakeup = Hearing()
+    keeper = Keeper(
+        worker.pk,
+        WorkerOptions(),
+        Desk(1, nothing, None),
+        wakeup,
+        on_topic=nothing,
+        on_put=nothing,
+        on_database_error=nothing,
+    )
+    keeper.desk.run_seconds = 0.01  # short jobs: some are claimed ahead
+    yield keeper
+    wakeup.waker.close()
+
+
+@pytest.fixture
+def hear(keeper: Keeper) -> Callable[[str], float]:
+    """Let the keeper hear of a queue; return the seconds until it looks there."""
+
+    def hear(topic: str) -> float:
+        keeper.wakeup.topics.append(topic)
+        keeper._sleep(1.0)
+        return keeper._next_look() - time.monotonic()
+
+    return hear
+
+
+def end(keeper: Keeper) -> None:
+    job = keeper.desk.take(0, wait=False)
+    assert job is not None
+    now = time.monotonic()
+    keeper.desk.end(0, Outcome(job, Status.SUCCESS, began=now, ended=now))
+
+
+def test_idle_worker_looks_as_soon_as_it_hears(keeper, hear):
+    keeper.step()
+    assert keeper._next_look() > time.monotonic() + 1
+    assert hear("default") <= 0
+
+
+def test_worker_that_came_too_late_lets_others_go_first_until_it_wins_again(keeper, hear):
+    keeper.step()
+    hear("default")
+    keeper.step()  # somebody else had it
+    assert 0 < hear("default") <= PATIENCE_SECONDS
+    jobs.add.delay(1, 2)
+    keeper._heard_at -= PATIENCE_SECONDS
+    keeper.step()
+    assert Job.objects.get().status == Status.STARTED
+    end(keeper)
+    keeper.step()
+    assert hear("default") <= 0
+
+
+def test_worker_without_a_free_slot_lets_others_go_first_and_looks_when_it_has_one(keeper, hear):
+    jobs.add.delay(1, 2)
+    keeper.step()
+    job = keeper.desk.take(0, wait=False)
+    assert 0 < hear("default") <= PATIENCE_SECONDS
+    now = time.monotonic()
+    keeper.desk.end(0, Outcome(job, Status.SUCCESS, began=now, ended=now))
+    assert keeper._next_look() <= time.monotonic()
+
+
+def test_worker_that_took_all_there_was_looks_again_only_when_it_hears(keeper, hear):
+    jobs.add.delay(1, 2)
+    keeper.step()
+    end(keeper)
+    keeper.step()
+    assert Job.objects.get().status == Status.SUCCESS
+    assert keeper._next_look() > time.monotonic() + 1
+    jobs.add.delay(3, 4)
+    assert hear("default") <= 0
+
+
+def test_worker_that_hears_nothing_looks_again_after_each_job(keeper):
+    keeper.wakeup.listens = False
+    jobs.add.delay(1, 2)
+    keeper.step()
+    assert keeper._next_look() <= time.monotonic()
+
+
+def test_burst_looks_until_it_finds_nothing(keeper):
+    object.__setattr__(keeper.options, "burst", True)
+    jobs.add.delay(1, 2)
+    keeper.step()
+    assert keeper._next_look() <= time.monotonic()
