@@ -11,8 +11,8 @@ from uuid import UUID
 #: The columns a claim reads, in the order of :class:`Claimed`'s fields.
 CLAIMED_COLUMNS = (
     "id", "name", "args", "kwargs", "attempt", "retries", "crashes", "deferrals", "queue", "rank",
-    "headers", "options", "root_id", "parent_id", "group_id", "has_dependents", "concurrency_key",
-    "run_at", "expires_at",
+    "headers", "options", "root_id", "parent_id", "group_id", "has_dependents", "run_at",
+    "expires_at",
 )  # fmt: skip
 
 
@@ -24,7 +24,7 @@ class Claimed:
     row still carries both.
     """
 
-    __slots__ = (*CLAIMED_COLUMNS, "expired")
+    __slots__ = (*CLAIMED_COLUMNS, "begin_by", "expired", "limits")
 
     id: UUID
     name: str
@@ -42,18 +42,23 @@ class Claimed:
     parent_id: UUID | None
     group_id: UUID | None
     has_dependents: bool
-    concurrency_key: str | None
     run_at: datetime.datetime | None
     expires_at: datetime.datetime | None
     expired: bool
+    #: The keys of the limits that let it start; what has none holds no place.
+    limits: tuple[str, ...]
+    #: Until when of :func:`time.monotonic` its rate limit lets it begin.
+    begin_by: float | None
 
     def __init__(self, *row: Any) -> None:
         (
             self.id, self.name, self.args, self.kwargs, self.attempt, self.retries, self.crashes,
             self.deferrals, self.queue, self.rank, self.headers, self.options, self.root_id,
-            self.parent_id, self.group_id, self.has_dependents, self.concurrency_key, self.run_at,
-            self.expires_at, self.expired,
+            self.parent_id, self.group_id, self.has_dependents, self.run_at, self.expires_at,
+            self.expired,
         ) = row  # fmt: skip
+        self.limits = ()
+        self.begin_by = None
 
     @property
     def priority(self) -> int:
@@ -133,4 +138,3 @@ class NewJob(NamedTuple):
     group_id: UUID | None = None
     pending_parents: int = 0
     has_dependents: bool = False
-    concurrency_key: str | None = None

@@ -15,8 +15,9 @@ PACKAGE = Path(django_jobs.__file__).parent
 # From the bottom to the top. A module may import from its own layer and from those below.
 LAYERS: list[set[str]] = [
     {
-        "backoff", "conf", "context", "exceptions", "failure", "ids", "limits", "log", "redaction",
-        "registry", "routing", "schedules", "serialization", "signals", "status", "values",
+        "backoff", "conf", "context", "exceptions", "failure", "ids", "limits", "log", "rates",
+        "redaction", "registry", "routing", "schedules", "serialization", "signals", "status",
+        "values",
     },
     {"dialects"},
     {"models"},

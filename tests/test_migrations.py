@@ -21,7 +21,7 @@ PARTIAL = {
     "django_jobs_revoked": (["id"], "REVOKED"),
     "django_jobs_root": (["root_id"], "NOT NULL"),
     "django_jobs_group": (["group_id"], "NOT NULL"),
-    "django_jobs_waiting": (["concurrency_key", "rank", "id"], "WAITING"),
+    "django_jobs_waiting": (["waiting_for", "rank", "id"], "NULL"),
     "django_jobs_runs": (["schedule_id", "id"], "NOT NULL"),
 }
 WHOLE = {
@@ -30,7 +30,7 @@ WHOLE = {
     "django_jobs_prune": ["prune_at"],
     "django_jobs_root": ["root_id"],
     "django_jobs_group": ["group_id"],
-    "django_jobs_waiting": ["concurrency_key", "status", "rank", "id"],
+    "django_jobs_waiting": ["waiting_for", "rank", "id"],
     "django_jobs_runs": ["schedule_id", "id"],
 }
 
@@ -104,6 +104,6 @@ def test_migrations_can_be_undone_and_done_again() -> None:
 def test_every_model_of_the_package_is_migrated() -> None:
     names = {model.__name__ for model in apps.get_app_config("django_jobs").get_models()}
     assert names >= {
-        "Attempt", "Command", "Edge", "Job", "Lease", "Limit", "Measurement", "Queue", "Schedule",
-        "UniqueKey", "Worker",
+        "Attempt", "Command", "Edge", "Gate", "Job", "Lease", "Limit", "Measurement", "Place",
+        "Queue", "Reservation", "Schedule", "UniqueKey", "Worker",
     }  # fmt: skip

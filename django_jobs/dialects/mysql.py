@@ -46,7 +46,7 @@ class MySQL(Dialect):
         for row in rows:
             values.append(
                 f"(%s, %s, %s, %s, %s, %s, %s, %s, %s, COALESCE(%s, {self._after(row.countdown)}), "
-                f"COALESCE(%s, {self._after(row.expires_in)}), %s, %s, %s, %s, %s, %s, %s, %s, "
+                f"COALESCE(%s, {self._after(row.expires_in)}), %s, %s, %s, %s, %s, %s, %s, "
                 f"{self.now}, "
                 f"{self.now if row.status == Status.PENDING else 'NULL'})"
             )
@@ -55,12 +55,11 @@ class MySQL(Dialect):
                 row.headers, row.options, self.datetime(row.eta), self.datetime(row.expires_at),
                 self.uuid(row.root_id), self.uuid(row.parent_id), row.unique_key, row.schedule_id,
                 self.uuid(row.group_id), row.pending_parents, row.has_dependents,
-                row.concurrency_key,
             ]  # fmt: skip
         cursor.execute(
             f"INSERT INTO {JOBS} (id, name, queue, `rank`, status, args, kwargs, headers, options, "
             "run_at, expires_at, root_id, parent_id, unique_key, schedule_id, group_id, "
-            "pending_parents, has_dependents, concurrency_key, enqueued_at, "
+            "pending_parents, has_dependents, enqueued_at, "
             f"ready_at) VALUES {', '.join(values)}",
             params,
         )

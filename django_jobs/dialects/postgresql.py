@@ -21,28 +21,28 @@ _COLUMNS = ", ".join(CLAIMED_COLUMNS)
 _INSERT = f"""
 INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, options, run_at,
     expires_at, root_id, parent_id, unique_key, schedule_id, group_id, pending_parents,
-    has_dependents, concurrency_key, enqueued_at, ready_at)
+    has_dependents, enqueued_at, ready_at)
 SELECT id, name, queue, rank, status, args, kwargs, headers, options,
     COALESCE(eta, {_NOW} + countdown * {_SECOND}),
     COALESCE(expires_at, {_NOW} + expires_in * {_SECOND}),
     root_id, parent_id, unique_key, schedule_id, group_id, pending_parents, has_dependents,
-    concurrency_key, {_NOW}, CASE WHEN status = 'PENDING' THEN {_NOW} END
+    {_NOW}, CASE WHEN status = 'PENDING' THEN {_NOW} END
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[],
     %s::text[], %s::text[], %s::timestamptz[], %s::float8[], %s::timestamptz[], %s::float8[],
-    %s::uuid[], %s::uuid[], %s::text[], %s::bigint[], %s::uuid[], %s::int[], %s::bool[], %s::text[])
+    %s::uuid[], %s::uuid[], %s::text[], %s::bigint[], %s::uuid[], %s::int[], %s::bool[])
 AS new (id, name, queue, rank, status, args, kwargs, headers, options, eta, countdown, expires_at,
     expires_in, root_id, parent_id, unique_key, schedule_id, group_id, pending_parents,
-    has_dependents, concurrency_key)
+    has_dependents)
 """
 
 _INSERT_ONE = f"""
 INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, options, run_at,
     expires_at, root_id, parent_id, unique_key, schedule_id, group_id, pending_parents,
-    has_dependents, concurrency_key, enqueued_at, ready_at)
+    has_dependents, enqueued_at, ready_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s,
     COALESCE(%s::timestamptz, {_NOW} + %s::float8 * {_SECOND}),
     COALESCE(%s::timestamptz, {_NOW} + %s::float8 * {_SECOND}),
-    %s, %s, %s, %s, %s, %s, %s, %s, {_NOW}, CASE WHEN %s = 'PENDING' THEN {_NOW} END)
+    %s, %s, %s, %s, %s, %s, %s, {_NOW}, CASE WHEN %s = 'PENDING' THEN {_NOW} END)
 """
 
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"

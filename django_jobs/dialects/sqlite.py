@@ -17,8 +17,8 @@ _COLUMNS = ", ".join(CLAIMED_COLUMNS)
 _INSERT = (
     f"INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, options, run_at, "
     "expires_at, root_id, parent_id, unique_key, schedule_id, group_id, pending_parents, "
-    "has_dependents, concurrency_key, enqueued_at, ready_at) "
-    "VALUES (" + ", ".join(["%s"] * 21) + ")"
+    "has_dependents, enqueued_at, ready_at) "
+    "VALUES (" + ", ".join(["%s"] * 20) + ")"
 )
 
 _FIRST = (
@@ -89,7 +89,7 @@ class SQLite(Dialect):
                     self.datetime(row.expires_at or later(row.expires_in)),
                     self.uuid(row.root_id), self.uuid(row.parent_id), row.unique_key,
                     row.schedule_id, self.uuid(row.group_id), row.pending_parents,
-                    row.has_dependents, row.concurrency_key, self.datetime(now),
+                    row.has_dependents, self.datetime(now),
                     self.datetime(now) if row.status == Status.PENDING else None,
                 )
                 for row in rows

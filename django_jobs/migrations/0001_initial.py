@@ -1,6 +1,8 @@
+import django.core.validators
 import django.db.models.deletion
 import django_jobs.ids
 import django_jobs.models.fields
+import django_jobs.models.limit
 from django.db import migrations, models
 
 
@@ -14,6 +16,7 @@ from django.db import migrations, models
 #          all recent jobs there, where the primary key finds each row at once
 # prune    the ended jobs whose time is over
 # failed, revoked  the admin's lists of what did not succeed
+# waiting  the next job that waits for a place under one concurrency limit
 # runs     the last runs of one schedule
 _PARTIAL = [
     ("claim", "(queue, rank, id) WHERE status = 'PENDING'"),
@@ -23,7 +26,7 @@ _PARTIAL = [
     ("revoked", "(id) WHERE status = 'REVOKED'"),
     ("root", "(root_id) WHERE root_id IS NOT NULL"),
     ("group", "(group_id) WHERE group_id IS NOT NULL"),
-    ("waiting", "(concurrency_key, rank, id) WHERE status = 'WAITING'"),
+    ("waiting", "(waiting_for, rank, id) WHERE waiting_for IS NOT NULL"),
     ("runs", "(schedule_id, id) WHERE schedule_id IS NOT NULL"),
 ]
 INDEXES = {
@@ -36,7 +39,7 @@ INDEXES = {
         ("prune", "(prune_at)"),
         ("root", "(root_id)"),
         ("group", "(group_id)"),
-        ("waiting", "(concurrency_key, status, `rank`, id)"),
+        ("waiting", "(waiting_for, `rank`, id)"),
         ("runs", "(schedule_id, id)"),
     ],
 }
@@ -53,8 +56,12 @@ _AUTOVACUUM = (
 _EXACT = [
     ("django_jobs_job", "queue", "varchar(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
     ("django_jobs_job", "unique_key", "varchar(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
-    ("django_jobs_job", "concurrency_key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+    ("django_jobs_job", "waiting_for", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
     ("django_jobs_queue", "name", "varchar(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
+    ("django_jobs_gate", "key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
+    ("django_jobs_limit", "key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
+    ("django_jobs_place", "key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
+    ("django_jobs_reservation", "key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
 ]
 
 
@@ -67,7 +74,7 @@ def create_indexes(apps, schema_editor):
             )
         for table, column, definition in _EXACT:
             schema_editor.execute(
-                f"ALTER TABLE {table} MODIFY {column} {definition}", params=None
+                f"ALTER TABLE {table} MODIFY `{column}` {definition}", params=None
             )
     for name, definition in INDEXES[vendor]:
         schema_editor.execute(
@@ -127,7 +134,7 @@ class Migration(migrations.Migration):
                 ('pending_parents', models.IntegerField(db_default=0, default=0)),
                 ('has_dependents', models.BooleanField(db_default=False, default=False)),
                 ('unique_key', models.CharField(max_length=64, null=True)),
-                ('concurrency_key', models.CharField(max_length=200, null=True)),
+                ('waiting_for', models.CharField(max_length=200, null=True)),
             ],
             options={
                 'verbose_name': 'job',
@@ -148,17 +155,52 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Gate',
+            fields=[
+                ('key', models.CharField(max_length=200, primary_key=True, serialize=False)),
+            ],
+            options={
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Limit',
             fields=[
                 ('key', models.CharField(max_length=200, primary_key=True, serialize=False, verbose_name='key')),
-                ('places', models.IntegerField(null=True, verbose_name='places')),
-                ('used', models.IntegerField(default=0, verbose_name='used')),
-                ('windows', django_jobs.models.fields.JSONTextField(null=True, verbose_name='rates')),
-                ('slots', django_jobs.models.fields.JSONTextField(null=True)),
+                ('concurrency', models.PositiveIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='most running jobs')),
+                ('rate_limit', models.CharField(blank=True, default='', max_length=100, validators=[django_jobs.models.limit.validate_rate], verbose_name='rate limit')),
             ],
             options={
                 'verbose_name': 'limit',
                 'verbose_name_plural': 'limits',
+            },
+        ),
+        migrations.CreateModel(
+            name='Place',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.CharField(max_length=200)),
+                ('job_id', models.UUIDField()),
+                ('attempt', models.IntegerField()),
+            ],
+            options={
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['job_id'], name='django_jobs_place_job')],
+                'constraints': [models.UniqueConstraint(fields=('key', 'job_id'), name='django_jobs_place_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Reservation',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.CharField(max_length=200)),
+                ('job_id', models.UUIDField()),
+                ('at', models.FloatField()),
+                ('started', models.BooleanField(default=False)),
+            ],
+            options={
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['job_id'], name='django_jobs_reservation_job'), models.Index(fields=['key', 'started', 'at'], name='django_jobs_reservation_at'), models.Index(fields=['key', 'started', 'id'], name='django_jobs_reservation_line')],
             },
         ),
         migrations.CreateModel(
@@ -168,8 +210,8 @@ class Migration(migrations.Migration):
                 ('paused_at', models.DateTimeField(blank=True, null=True, verbose_name='paused since')),
                 ('paused_by', models.CharField(blank=True, default='', max_length=150, verbose_name='paused by')),
                 ('max_pending', models.PositiveIntegerField(blank=True, null=True, verbose_name='most pending jobs')),
-                ('concurrency', models.PositiveIntegerField(blank=True, null=True, verbose_name='most running jobs')),
-                ('rate_limit', models.CharField(blank=True, default='', max_length=50, verbose_name='rate limit')),
+                ('concurrency', models.PositiveIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='most running jobs')),
+                ('rate_limit', models.CharField(blank=True, default='', max_length=100, validators=[django_jobs.models.limit.validate_rate], verbose_name='rate limit')),
                 ('target_seconds', models.FloatField(blank=True, null=True, verbose_name='longest wait wanted')),
             ],
             options={

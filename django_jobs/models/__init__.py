@@ -5,7 +5,7 @@ from .command import Command
 from .edge import Edge
 from .job import Job, JobQuerySet
 from .lease import Lease
-from .limit import Limit, UniqueKey
+from .limit import Gate, Limit, Place, Reservation, UniqueKey
 from .measurement import Measurement
 from .queue import Queue
 from .schedule import Schedule
@@ -15,12 +15,15 @@ __all__ = [
     "Attempt",
     "Command",
     "Edge",
+    "Gate",
     "Job",
     "JobQuerySet",
     "Lease",
     "Limit",
     "Measurement",
+    "Place",
     "Queue",
+    "Reservation",
     "Schedule",
     "UniqueKey",
     "Worker",

@@ -1,5 +1,8 @@
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from .limit import validate_rate
 
 
 class Queue(models.Model):
@@ -9,8 +12,12 @@ class Queue(models.Model):
     paused_at = models.DateTimeField(_("paused since"), null=True, blank=True)
     paused_by = models.CharField(_("paused by"), max_length=150, default="", blank=True)
     max_pending = models.PositiveIntegerField(_("most pending jobs"), null=True, blank=True)
-    concurrency = models.PositiveIntegerField(_("most running jobs"), null=True, blank=True)
-    rate_limit = models.CharField(_("rate limit"), max_length=50, default="", blank=True)
+    concurrency = models.PositiveIntegerField(
+        _("most running jobs"), null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    rate_limit = models.CharField(
+        _("rate limit"), max_length=100, default="", blank=True, validators=[validate_rate]
+    )
     target_seconds = models.FloatField(_("longest wait wanted"), null=True, blank=True)
 
     class Meta:

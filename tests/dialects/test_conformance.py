@@ -106,7 +106,7 @@ def test_claimed_values_are_the_row_s(take: Take, queues: list[str]) -> None:
     )
     Job.objects.update(
         root_id=given, parent_id=given, group_id=given, has_dependents=True, retries=2, crashes=1,
-        deferrals=3, concurrency_key="k", run_at=clock("default", 5),
+        deferrals=3, run_at=clock("default", 5),
     )  # fmt: skip
     (claimed,) = take(queues=queues)
     row = Job.objects.get()
@@ -115,7 +115,6 @@ def test_claimed_values_are_the_row_s(take: Take, queues: list[str]) -> None:
     assert (claimed.headers, claimed.options) == ('{"h":null}', '{"ignore_result":true}')
     assert (claimed.retries, claimed.crashes, claimed.deferrals) == (2, 1, 3)
     assert claimed.has_dependents is True
-    assert claimed.concurrency_key == "k"
     assert claimed.expired is False
     assert (claimed.run_at, claimed.expires_at) == (row.run_at, row.expires_at)
 
@@ -127,7 +126,6 @@ def test_insert_of_jobs_that_wait(number: int) -> None:
     rows = [
         row._replace(
             status="WAITING", group_id=group, pending_parents=3, has_dependents=True,
-            concurrency_key="k",
         )
         for row in plain
     ]  # fmt: skip
@@ -135,7 +133,7 @@ def test_insert_of_jobs_that_wait(number: int) -> None:
         dialect_for(connection).insert(cursor, rows)
     for row in Job.objects.all():
         assert (row.status, row.ready_at, row.group_id) == ("WAITING", None, group)
-        assert (row.pending_parents, row.has_dependents, row.concurrency_key) == (3, True, "k")
+        assert (row.pending_parents, row.has_dependents) == (3, True)
     assert Job.objects.count() == number
 
 
