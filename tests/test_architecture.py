@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
         "call", "claim", "classify", "commands", "define", "eager", "enqueue", "execute",
         "operate", "options", "rebuild", "record", "result", "unique", "canvas",
     },
-    {"maintenance", "worker", "beat", "counts", "durations", "presentation"},
+    {"maintenance", "worker", "beat", "counts", "durations", "overview", "presentation"},
     {
         "admin", "apps", "checks", "contrib", "management", "pytest_plugin", "templatetags",
         "testing",

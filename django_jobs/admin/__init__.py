@@ -1,4 +1,4 @@
-"""Jobs, queues, schedules and workers in the Django admin.
+"""Dashboard, jobs, queues, schedules and workers in the Django admin.
 
 Each admin has a mixin, so that a project can put it on another base::
 
@@ -10,13 +10,16 @@ Each admin has a mixin, so that a project can put it on another base::
 
 from django.contrib import admin
 
-from ..models import Job, Queue, Schedule, Worker
+from ..models import Dashboard, Job, Queue, Schedule, Worker
+from .dashboard import DashboardAdmin, DashboardAdminMixin
 from .job import JobAdmin, JobAdminMixin
 from .queue import QueueAdmin, QueueAdminMixin
 from .schedule import ScheduleAdmin, ScheduleAdminMixin
 from .worker import WorkerAdmin, WorkerAdminMixin
 
 __all__ = [
+    "DashboardAdmin",
+    "DashboardAdminMixin",
     "JobAdmin",
     "JobAdminMixin",
     "QueueAdmin",
@@ -27,6 +30,7 @@ __all__ = [
     "WorkerAdminMixin",
 ]
 
+admin.site.register(Dashboard, DashboardAdmin)
 admin.site.register(Job, JobAdmin)
 admin.site.register(Queue, QueueAdmin)
 admin.site.register(Schedule, ScheduleAdmin)

@@ -6,8 +6,10 @@ import datetime
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 from ..durations import exact, relative
+from ..models import Worker
 from ..status import Status
 
 # Paths of 16 × 16 icons, drawn with lines.
@@ -40,6 +42,20 @@ def status_badge(status: str) -> SafeString:
         return badge("revoked", _ICONS[Status.REVOKED], status)
     known = Status(status)
     return badge(known.lower(), _ICONS[known], known.label)
+
+
+def worker_badge(worker: Worker, is_live: bool) -> SafeString:
+    if worker.stopped_at:
+        return badge("revoked", "M4 4h8v8H4z", _("stopped"))
+    if not is_live:
+        return badge("failure", "M4 4l8 8M12 4l-8 8", _("lost"))
+    if worker.quiet:
+        return badge("scheduled", "M5 3v10M11 3v10", _("quiet"))
+    return badge("success", "M3 8l4 4l6-8", _("live"))
+
+
+def paused_badge() -> SafeString:
+    return badge("retry", "M5 3v10M11 3v10", _("paused"))
 
 
 def moment(value: datetime.datetime | None, *, precise: bool = False) -> SafeString:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from ..conf import get_settings
 from ..dialects import clock
 from ..models import Worker
-from .badges import badge, moment
+from .badges import moment, worker_badge
 from .readonly import ModelAdmin, ReadOnlyAdminMixin
 
 _FIELDS = ("name", "state", "hostname", "pid", "pool", "busy_slots", "served", "heartbeat")
@@ -41,11 +41,7 @@ class WorkerAdminMixin(ReadOnlyAdminMixin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, worker: Worker) -> SafeString:
-        if worker.stopped_at:
-            return badge("revoked", "M4 4h8v8H4z", _("stopped"))
-        if vars(worker)["is_live"]:
-            return badge("success", "M3 8l4 4l6-8", _("quiet") if worker.quiet else _("live"))
-        return badge("failure", "M4 4l8 8M12 4l-8 8", _("lost"))
+        return worker_badge(worker, bool(vars(worker)["is_live"]))
 
     @admin.display(description=gettext_lazy("busy slots"))
     def busy_slots(self, worker: Worker) -> str:

@@ -68,7 +68,10 @@ _EXACT = [
 def create_indexes(apps, schema_editor):
     vendor = schema_editor.connection.vendor
     if vendor == "mysql":
-        for model in apps.get_app_config("django_jobs").get_models():
+        models_of_rows = [
+            model for model in apps.get_app_config("django_jobs").get_models() if model._meta.managed
+        ]
+        for model in models_of_rows:
             schema_editor.execute(
                 f"ALTER TABLE {model._meta.db_table} CONVERT TO CHARACTER SET utf8mb4", params=None
             )
@@ -388,6 +391,30 @@ class Migration(migrations.Migration):
             options={
                 'default_permissions': (),
                 'constraints': [models.UniqueConstraint(fields=('parent', 'child', 'kind', 'position'), name='django_jobs_edge_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Dashboard',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+            ],
+            options={
+                'verbose_name': 'dashboard',
+                'verbose_name_plural': 'dashboard',
+                'managed': False,
+                'default_permissions': ('view',),
+            },
+        ),
+        migrations.CreateModel(
+            name='Function',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+            ],
+            options={
+                'verbose_name': 'job function',
+                'verbose_name_plural': 'job functions',
+                'managed': False,
+                'default_permissions': ('view',),
             },
         ),
         migrations.RunPython(create_indexes, drop_indexes, atomic=False),

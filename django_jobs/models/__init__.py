@@ -7,6 +7,7 @@ from .job import Job, JobQuerySet
 from .lease import Lease
 from .limit import Gate, Limit, Place, Reservation, UniqueKey
 from .measurement import Measurement
+from .page import Dashboard, Function
 from .queue import Queue
 from .schedule import Schedule
 from .worker import Worker, WorkerQuerySet
@@ -14,7 +15,9 @@ from .worker import Worker, WorkerQuerySet
 __all__ = [
     "Attempt",
     "Command",
+    "Dashboard",
     "Edge",
+    "Function",
     "Gate",
     "Job",
     "JobQuerySet",

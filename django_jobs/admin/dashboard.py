@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from ..conf import get_settings
+from ..durations import duration
+from ..models import Job, Worker
+from ..overview import FailureGroup, Overview, QueueState, overview
+from ..presentation import short_class
+from ..status import Status
+from .alerts import alerts
+from .badges import moment, paused_badge, worker_badge
+from .live import LIVE_SCRIPT, live_response
+from .readonly import ModelAdmin, ReadOnlyAdminMixin
+
+_FAILURES_SHOWN = 10
+_WORKERS_SHOWN = 10
+
+
+class DashboardAdminMixin(ReadOnlyAdminMixin):
+    """Is it healthy, is it behind, what breaks? One page that renews itself."""
+
+    class Media:
+        css = {"all": ["django_jobs/admin.css"]}
+        js = (LIVE_SCRIPT,)
+
+    def get_urls(self) -> list[URLPattern]:
+        # No row can be shown, added or changed: there is no table.
+        name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
+        return [path("", self.admin_site.admin_view(self.changelist_view), name=name)]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        look = overview(get_settings().database)
+        may = _permissions(request)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": self.opts.verbose_name.capitalize(),
+            "opts": self.opts,
+            "media": self.media,
+            "may": may,
+            "alerts": [{"text": one.text, "url": self._page(f"{one.model}_changelist")}
+                       for one in alerts(look)],
+            "tiles": self.tiles(look),
+            "queues": [self.shown_queue(queue) for queue in look.queues],
+            "failures": [self.shown_failure(one) for one in look.failures[:_FAILURES_SHOWN]],
+            "failures_read": number_format(len(look.failures)) if look.failures_capped else "",
+            "workers": [self.shown_worker(one) for one in _busiest(look)],
+            "workers_left": max(0, len(look.workers) - _WORKERS_SHOWN),
+            "schedules": [self.shown_schedule(one) for one in look.schedules],
+            **(extra_context or {}),
+        }
+        folder = "admin/django_jobs/dashboard"
+        return live_response(request, f"{folder}/page.html", f"{folder}/live.html", context)
+
+    # --- what is shown --------------------------------------------------------------------------
+
+    def tiles(self, look: Overview) -> list[dict[str, Any]]:
+        counts = look.statuses
+        running = f"{counts[Status.STARTED]}/{look.slots}"
+        oldest = max((queue.oldest_seconds for queue in look.queues), default=0.0)
+        waited = duration(datetime.timedelta(seconds=oldest)) if oldest else "–"
+        return [
+            self._tile(_("Ready"), counts[Status.PENDING], Status.PENDING),
+            self._tile(_("Running / slots"), running, Status.STARTED),
+            self._tile(_("Waiting"), counts[Status.WAITING], Status.WAITING),
+            self._tile(_("Scheduled"), counts[Status.SCHEDULED], Status.SCHEDULED),
+            self._tile(_("Retrying"), counts[Status.RETRY], Status.RETRY),
+            self._tile(_("Failed"), counts[Status.FAILURE], Status.FAILURE),
+            self._tile(_("Oldest ready"), waited, Status.PENDING),
+        ]
+
+    def shown_queue(self, queue: QueueState) -> dict[str, Any]:
+        return {
+            "name": queue.name,
+            "url": self._jobs(queue=queue.name, status=Status.PENDING),
+            "ready": str(queue.ready),
+            "running": f"{queue.running}/{queue.slots}",
+            "timed": number_format(queue.timed),
+            "oldest": duration(datetime.timedelta(seconds=queue.oldest_seconds))
+            if queue.oldest
+            else "–",
+            "is_paused": queue.is_paused,
+            "badge": paused_badge() if queue.is_paused else "",
+        }
+
+    def shown_failure(self, group: FailureGroup) -> dict[str, Any]:
+        filters = {"status": Status.FAILURE, "name": group.name, "error": group.error_class}
+        return {
+            "name": group.name,
+            "error": short_class(group.error_class),
+            "hour": number_format(group.hour),
+            "day": number_format(group.day),
+            "total": number_format(group.total),
+            "last_seen": moment(group.last_seen),
+            "sample": self._page("job_change", group.sample),
+            "url": self._jobs(**filters),
+        }
+
+    def shown_worker(self, worker: Worker) -> dict[str, Any]:
+        flags = vars(worker)
+        return {
+            "name": f"{worker.hostname}:{worker.pid}",
+            "url": self._page("worker_change", worker.pk),
+            "state": worker_badge(worker, bool(flags["is_live"])),
+            "pool": worker.pool,
+            "busy": "–" if worker.pool == Worker.BEAT else f"{worker.busy}/{worker.slots}",
+            "heartbeat": moment(worker.heartbeat_at),
+        }
+
+    def shown_schedule(self, schedule: Any) -> dict[str, Any]:
+        return {
+            "name": schedule.name,
+            "url": self._page("schedule_change", schedule.pk),
+            "job": schedule.job_name.rpartition(".")[2],
+            "when": moment(schedule.next_run_at),
+        }
+
+    def _tile(self, label: str, value: object, status: Status) -> dict[str, Any]:
+        return {
+            "label": label,
+            "value": str(value),
+            "kind": status.lower(),
+            "url": self._jobs(status=status),
+        }
+
+    def _jobs(self, **filters: str) -> str:
+        return f"{self._page('job_changelist')}?{urlencode(filters)}"
+
+    def _page(self, name: str, *args: Any) -> str:
+        return reverse(f"{self.admin_site.name}:{self.opts.app_label}_{name}", args=args)
+
+
+class DashboardAdmin(DashboardAdminMixin, ModelAdmin):
+    pass
+
+
+def _busiest(look: Overview) -> list[Worker]:
+    """Return the workers to show: those that are not heard first, then the busiest."""
+    workers = sorted(look.workers, key=lambda one: (not vars(one)["is_late"], -one.busy))
+    return workers[:_WORKERS_SHOWN]
+
+
+def _permissions(request: HttpRequest) -> Mapping[str, bool]:
+    names = ("view_job", "retry_job", "view_queue", "pause_queue", "view_worker", "view_schedule")
+    return {name: request.user.has_perm(f"{Job._meta.app_label}.{name}") for name in names}

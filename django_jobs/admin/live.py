@@ -1,0 +1,41 @@
+"""Pages that renew themselves: the script ``live.js`` asks for their changing part, by a header."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django.forms import Script
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.utils.cache import get_conditional_response, patch_vary_headers
+from django.utils.http import quote_etag
+
+#: For the ``Media`` of an admin whose pages renew themselves.
+LIVE_SCRIPT = Script("django_jobs/live.js", defer=True)
+#: What the script sends; without it the whole page is the answer.
+HEADER = "X-Jobs-Live"
+
+
+def live_response(
+    request: HttpRequest, page: str, part: str, context: dict[str, Any]
+) -> HttpResponse:
+    """Render the template *page*, or for the script only *part*, which *page* includes.
+
+    A part that has not changed since the script's last look is a 304 without a body.
+    """
+    if HEADER not in request.headers:
+        response: HttpResponse = TemplateResponse(request, page, context)
+    else:
+        response = live_part(request, part, context)
+    patch_vary_headers(response, [HEADER])
+    return response
+
+
+def live_part(request: HttpRequest, part: str, context: dict[str, Any]) -> HttpResponse:
+    html = render_to_string(part, context, request)
+    etag = quote_etag(hashlib.sha256(html.encode()).hexdigest()[:32])
+    response = HttpResponse(html, headers={"ETag": etag})
+    answer: HttpResponse = get_conditional_response(request, etag=etag, response=response)
+    return answer

@@ -1,0 +1,252 @@
+"""How things stand at this moment, read from the open rows: the history is never counted.
+
+One look costs eight statements, whatever the tables hold, and serves everybody for some seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import connections
+from django.db.models import BooleanField, Case, QuerySet, Value, When
+from django.utils import timezone
+
+from . import registry
+from .conf import get_settings
+from .counts import CAP, CappedCount, of_status, status_counts
+from .dialects import clock, dialect_for
+from .models import Job, Queue, Schedule, Worker
+from .routing import database_of
+from .status import Status
+
+#: For so many seconds everybody is told the same.
+CACHE_SECONDS = 3.0
+#: So many of the newest failed jobs are told apart by job function and error.
+FAILURES_READ = 2_000
+#: So many rows of workers are read.
+WORKERS_READ = 2_000
+#: So many of the schedules that come next are read.
+SCHEDULES_READ = 8
+
+
+@dataclasses.dataclass(slots=True)
+class QueueState:
+    """A queue that code, settings, workers or rows name; its own row, if it has one, is *row*."""
+
+    name: str
+    row: Queue | None = None
+    ready: CappedCount = CappedCount(0)
+    running: int = 0
+    #: Jobs that wait for their time, among the first ten thousand of all queues.
+    timed: int = 0
+    #: When the oldest of the ready jobs became so.
+    oldest: datetime.datetime | None = None
+    #: Slots of the live workers that take jobs from it.
+    slots: int = 0
+
+    @property
+    def is_paused(self) -> bool:
+        return self.row is not None and self.row.paused_at is not None
+
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the oldest ready job has waited."""
+        return 0.0 if self.oldest is None else max(0.0, (_now() - self.oldest).total_seconds())
+
+
+@dataclasses.dataclass(slots=True)
+class FailureGroup:
+    """Failed jobs of one job function with one error, among the newest."""
+
+    name: str
+    error_class: str
+    hour: int = 0
+    day: int = 0
+    total: int = 0
+    #: The newest of them.
+    sample: UUID | None = None
+    last_seen: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Overview:
+    """One look at everything that is open."""
+
+    at: datetime.datetime
+    statuses: Mapping[Status, CappedCount]
+    queues: list[QueueState]
+    #: Neither stopped nor given up; ``is_live`` and ``is_late`` are in each row's ``vars``.
+    workers: list[Worker]
+    #: Enabled ones that come next, the first of them first; some may be overdue.
+    schedules: list[Schedule]
+    #: The most frequent first.
+    failures: list[FailureGroup]
+    #: There are more failed jobs than were told apart.
+    failures_capped: bool
+
+    @property
+    def beats(self) -> list[Worker]:
+        """The live processes that fire schedules."""
+        return [one for one in self.workers if one.pool == Worker.BEAT and vars(one)["is_live"]]
+
+    @property
+    def executing(self) -> list[Worker]:
+        """The live processes that run jobs."""
+        return [one for one in self.workers if one.pool != Worker.BEAT and vars(one)["is_live"]]
+
+    @property
+    def slots(self) -> int:
+        """How many jobs the live workers can run at once."""
+        return sum(worker.slots for worker in self.executing)
+
+
+_lock = threading.Lock()
+_looks: dict[str, tuple[float, Overview]] = {}
+
+
+def overview(using: str = "") -> Overview:
+    """Return a look at the database *using* that is at most :data:`CACHE_SECONDS` old."""
+    using = using or get_settings().database
+    with _lock:
+        taken, known = _looks.get(using, (0.0, None))
+        if known is None or time.monotonic() - taken > CACHE_SECONDS:
+            known = look(using)
+            _looks[using] = (time.monotonic(), known)
+        return known
+
+
+def forget() -> None:
+    """Make the next :func:`overview` look anew, after a change that its reader must see."""
+    _looks.clear()
+
+
+def look(using: str) -> Overview:
+    """Read how things stand, now."""
+    workers = _workers(using)
+    failures, capped = _failures(using)
+    return Overview(
+        at=_now(),
+        statuses=status_counts(using),
+        queues=_queues(using, [one for one in workers if vars(one)["is_live"]]),
+        workers=workers,
+        schedules=list(_next_schedules(using)),
+        failures=failures,
+        failures_capped=capped,
+    )
+
+
+# --- queues ---------------------------------------------------------------------------------------
+
+
+def _queues(using: str, live: Iterable[Worker]) -> list[QueueState]:
+    settings = get_settings()
+    rows = {row.name: row for row in Queue.objects.using(using).all()}
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        ready = set(dialect_for(connection).ready_queues(cursor)) - {"@"}
+    workers = [worker for worker in live if worker.pool != Worker.BEAT and not worker.quiet]
+    served = {str(name) for worker in workers for name in worker.queues}
+    coded = {function.options.queue for function in registry.every()} - {None}
+    named = {settings.default_queue, *settings.queues, *map(str, coded), *served, *rows}
+    names = ready | {name for name in named if database_of(name) == using}
+    states = {name: QueueState(name, row=rows.get(name)) for name in names}
+    for kind, name, number, oldest in _open_jobs(using, sorted(ready)):
+        state = states.setdefault(name, QueueState(name))
+        if kind == Status.PENDING:
+            state.ready, state.oldest = CappedCount(number), oldest
+        elif kind == Status.STARTED:
+            state.running = number
+        else:
+            state.timed = number
+    for state in states.values():
+        state.slots = sum(
+            worker.slots for worker in workers if not worker.queues or state.name in worker.queues
+        )
+    return [states[name] for name in sorted(states)]
+
+
+def _open_jobs(using: str, ready: list[str]) -> list[tuple[str, str, int, Any]]:
+    """Return the status, queue, number and oldest moment of open jobs, with one statement."""
+    jobs: Any = Job.objects.using(using)
+    pending: dict[str, QuerySet[Any]] = {
+        name: jobs.ready().filter(queue=name).order_by("rank", "pk") for name in ready
+    }
+    groups = [(Status.PENDING, "ready_at", rows) for rows in pending.values()]
+    groups += [(Status.STARTED, "started_at", jobs.running())]
+    groups += [(Status.SCHEDULED, "run_at", jobs.timed().order_by("run_at"))]
+    parts, params = [], []
+    for status, moment, rows in groups:
+        sql, values = rows.values("queue", moment)[: CAP + 1].query.get_compiler(using).as_sql()
+        parts.append(
+            f"SELECT '{status.value}' AS kind, queue, COUNT(*), MIN({moment}) "  # noqa: S608
+            f"FROM ({sql}) {status.lower()}_jobs GROUP BY queue"
+        )
+        params += values
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(parts), params)
+        found = cursor.fetchall()
+    return [(kind, name, number, _moment(oldest, using)) for kind, name, number, oldest in found]
+
+
+def _moment(value: Any, using: str) -> datetime.datetime | None:
+    """Return a time as the ORM would have read it."""
+    connection = connections[using]
+    column = Job._meta.get_field("ready_at").get_col("job")
+    for convert in connection.ops.get_db_converters(column):
+        value = convert(value, column, connection)
+    found: datetime.datetime | None = value
+    return found
+
+
+# --- workers, schedules, failures -----------------------------------------------------------------
+
+
+def _workers(using: str) -> list[Worker]:
+    # By the database's clock: this host's may be wrong.
+    lives = When(lost_at=None, lease_until__gte=clock(using), then=Value(True))
+    late_after = -3 * get_settings().heartbeat_seconds
+    late = When(heartbeat_at__lt=clock(using, late_after), then=Value(True))
+    rows = Worker.objects.using(using).filter(stopped_at=None, lost_at=None)
+    flags = {
+        "is_live": Case(lives, default=Value(False), output_field=BooleanField()),
+        "is_late": Case(late, default=Value(False), output_field=BooleanField()),
+    }
+    return list(rows.annotate(**flags).order_by("hostname", "pid")[:WORKERS_READ])
+
+
+def _next_schedules(using: str) -> QuerySet[Schedule]:
+    overdue = When(next_run_at__lt=clock(using, -60), then=Value(True))
+    rows = Schedule.objects.using(using).filter(enabled=True, next_run_at__isnull=False)
+    flag = Case(overdue, default=Value(False), output_field=BooleanField())
+    return rows.annotate(is_overdue=flag).order_by("next_run_at")[:SCHEDULES_READ]
+
+
+def _failures(using: str) -> tuple[list[FailureGroup], bool]:
+    jobs: Any = Job.objects.using(using)
+    newest = of_status(jobs.all(), Status.FAILURE).order_by("-pk")
+    rows = list(
+        newest.values_list("pk", "name", "error_class", "ended_at")[: FAILURES_READ + 1]
+    )
+    now, groups = _now(), dict[tuple[str, str], FailureGroup]()
+    for pk, name, error_class, ended_at in rows[:FAILURES_READ]:
+        group = groups.setdefault((name, error_class), FailureGroup(name, error_class))
+        age = (now - ended_at).total_seconds() if ended_at else 0.0
+        group.hour += age < 3600
+        group.day += age < 86_400
+        group.total += 1
+        if group.last_seen is None or (ended_at and ended_at > group.last_seen):
+            group.last_seen, group.sample = ended_at, pk
+    by_number = sorted(groups.values(), key=lambda group: (-group.day, -group.total, group.name))
+    return by_number, len(rows) > FAILURES_READ
+
+
+def _now() -> datetime.datetime:
+    return timezone.now()
+

@@ -1,0 +1,149 @@
+/* Renews the parts of a page that are marked with data-region, as the element marked with data-live
+   says. It asks for the page's own address with a header; the answer holds the same parts, rendered
+   by the same templates. Without this script a page is complete, only as old as its last load. */
+"use strict";
+{
+    const HEADERS = {"X-Jobs-Live": "1"};
+    const LONGEST_PAUSE = 60;
+    const KEY = "django_jobs.refresh";
+
+    const controls = document.querySelector("[data-live]");
+    const select = controls.querySelector("[data-live-seconds]");
+    const age = controls.querySelector("[data-live-age]");
+    const error = controls.querySelector("[data-live-error]");
+    let etag = "";
+    let failures = 0;
+    let timer = 0;
+    let asking = false;
+    let ended = false;
+    let updated = Date.now();
+
+    const seconds = () => Number(select.value);
+
+    function plan(pause) {
+        clearTimeout(timer);
+        if (!ended && !document.hidden && seconds()) {
+            timer = setTimeout(look, pause * 1000);
+        }
+    }
+
+    async function look() {
+        if (asking || document.hidden) {
+            return;
+        }
+        asking = true;
+        let pause = seconds();
+        try {
+            await ask();
+            failures = 0;
+            updated = Date.now();
+            error.textContent = "";
+        } catch {
+            failures += 1;
+            pause = Math.min(LONGEST_PAUSE, Math.max(pause, 1) * 2 ** failures);
+            error.textContent = controls.dataset.stale.replace("%s", pause);
+        }
+        asking = false;
+        if (ended) {
+            error.textContent = controls.dataset.ended;
+        }
+        tell();
+        plan(pause);
+    }
+
+    async function ask() {
+        const headers = etag ? {...HEADERS, "If-None-Match": etag} : HEADERS;
+        const answer = await fetch(location.href, {
+            headers, cache: "no-store", credentials: "same-origin", redirect: "manual",
+        });
+        if (answer.status === 304) {
+            return;
+        }
+        if (answer.type === "opaqueredirect" || answer.status === 403 || answer.status === 404) {
+            ended = true;
+            return;
+        }
+        if (!answer.ok) {
+            throw new Error(`status ${answer.status}`);
+        }
+        const renewed = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const left = Array.from(renewed.querySelectorAll("[data-region]"), swap).includes(false);
+        // What was left as it was because somebody works in it is asked for again.
+        etag = left ? "" : answer.headers.get("ETag") || "";
+    }
+
+    /* Puts one part in the place of the old one; false: not now, its text is being selected. */
+    function swap(fresh) {
+        const old = document.querySelector(`[data-region="${CSS.escape(fresh.dataset.region)}"]`);
+        if (!old || old.isEqualNode(fresh)) {
+            return true;
+        }
+        if (inUse(old)) {
+            return false;
+        }
+        const focused = old.contains(document.activeElement) ? nameOf(document.activeElement) : "";
+        const open = new Map(Array.from(old.querySelectorAll("details"), (one) => [nameOf(one), one.open]));
+        const scrolled = Array.from(old.querySelectorAll(".jobs-scroll, pre"), (one) => one.scrollLeft);
+        const node = document.adoptNode(fresh);
+        for (const details of node.querySelectorAll("details")) {
+            details.open = open.get(nameOf(details)) ?? details.open;
+        }
+        old.replaceWith(node);
+        node.querySelectorAll(".jobs-scroll, pre").forEach((one, place) => {
+            one.scrollLeft = scrolled[place] || 0;
+        });
+        if (focused) {
+            const twins = node.querySelectorAll("a, button, summary, input, select");
+            Array.from(twins).find((one) => nameOf(one) === focused)?.focus({preventScroll: true});
+        }
+        return true;
+    }
+
+    function inUse(region) {
+        const selection = document.getSelection();
+        const selected = !selection.isCollapsed && selection.containsNode(region, true);
+        return selected || region.querySelector("input:checked:not([data-live-free])") !== null;
+    }
+
+    /* What an element and its successor have in common. */
+    function nameOf(element) {
+        const {id, dataset, name, value, href} = element;
+        const own = id || dataset.key || href || (name && `${name}=${value}`);
+        return `${element.tagName} ${own || element.textContent.trim().slice(0, 80)}`;
+    }
+
+    function tell() {
+        const past = Math.round((Date.now() - updated) / 1000);
+        age.textContent = controls.dataset.updated.replace("%s", past);
+    }
+
+    function store(value) {
+        try {
+            localStorage.setItem(KEY, value);
+        } catch {
+            // A browser without a store: the choice holds for this page.
+        }
+    }
+
+    function stored() {
+        try {
+            return localStorage.getItem(KEY);
+        } catch {
+            return null;
+        }
+    }
+
+    const wanted = stored();
+    if (Array.from(select.options).some((option) => option.value === wanted)) {
+        select.value = wanted;
+    }
+    select.addEventListener("change", () => {
+        store(select.value);
+        failures = 0;
+        plan(seconds());
+    });
+    document.addEventListener("visibilitychange", () => plan(0));
+    setInterval(tell, 1000);
+    controls.hidden = false;
+    plan(seconds());
+}
