@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from . import registry, signals
 from .classify import keep_seconds
@@ -20,6 +20,9 @@ from .unique import take_key
 
 #: What a worker hears when a command was written for it.
 COMMAND_TOPIC = "!"
+
+# Deleted in one transaction.
+_CHUNK = 500
 
 #: A job in one of these has not begun: nothing runs that would have to be stopped.
 QUEUED = (Status.WAITING, Status.SCHEDULED, Status.PENDING, Status.RETRY)
@@ -130,6 +133,25 @@ def resume_queue(name: str, *, using: str = "") -> bool:
         if resumed:
             announce(using, {name})
     return resumed
+
+
+def clear_queue(name: str, *, using: str = "") -> int:
+    """Delete the ready jobs of a queue, but those that others depend on; return how many.
+
+    What waits for a job's end would wait for ever for one that is gone.
+    """
+    using = using or get_settings().database
+    jobs: Any = Job.objects.using(using)
+    ready = jobs.ready().filter(queue=name, has_dependents=False)
+    skips = connections[using].features.has_select_for_update_skip_locked
+    deleted, ids = 0, [None]
+    while ids:
+        with transaction.atomic(using):
+            batch = ready.order_by("rank", "pk").select_for_update(skip_locked=skips)
+            ids = list(batch.values_list("pk", flat=True)[:_CHUNK])
+            jobs.filter(pk__in=ids).delete()
+        deleted += len(ids)
+    return deleted
 
 
 def _make_pending(job_id: UUID, using: str, **changes: Any) -> None:

@@ -9,8 +9,8 @@ import dataclasses
 import datetime
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connections
@@ -41,7 +41,7 @@ class QueueState:
 
     name: str
     row: Queue | None = None
-    ready: CappedCount = CappedCount(0)
+    ready: CappedCount = dataclasses.field(default_factory=lambda: CappedCount(0))
     running: int = 0
     #: Jobs that wait for their time, among the first ten thousand of all queues.
     timed: int = 0
@@ -106,37 +106,51 @@ class Overview:
         return sum(worker.slots for worker in self.executing)
 
 
-_lock = threading.Lock()
-_looks: dict[str, tuple[float, Overview]] = {}
+T = TypeVar("T")
+
+_lock = threading.RLock()
+_looks: dict[tuple[Callable[[str], Any], str], tuple[float, Any]] = {}
 
 
 def overview(using: str = "") -> Overview:
     """Return a look at the database *using* that is at most :data:`CACHE_SECONDS` old."""
-    using = using or get_settings().database
-    with _lock:
-        taken, known = _looks.get(using, (0.0, None))
-        if known is None or time.monotonic() - taken > CACHE_SECONDS:
-            known = look(using)
-            _looks[using] = (time.monotonic(), known)
-        return known
+    return _recent(look, using)
+
+
+def failures(using: str = "") -> tuple[list[FailureGroup], bool]:
+    """Return the groups of failed jobs as :class:`Overview` has them, and whether some are left."""
+    return _recent(_failures, using)
 
 
 def forget() -> None:
-    """Make the next :func:`overview` look anew, after a change that its reader must see."""
-    _looks.clear()
+    """Make the next one look anew, after a change that its reader must see."""
+    with _lock:
+        _looks.clear()
+
+
+def _recent(read: Callable[[str], T], using: str) -> T:
+    key = (read, using or get_settings().database)
+    # Who comes while another one looks waits for that look.
+    with _lock:
+        taken, known = _looks.get(key, (0.0, None))
+        if known is None or time.monotonic() - taken > CACHE_SECONDS:
+            known = read(key[1])
+            _looks[key] = (time.monotonic(), known)
+        found: T = known
+        return found
 
 
 def look(using: str) -> Overview:
     """Read how things stand, now."""
     workers = _workers(using)
-    failures, capped = _failures(using)
+    groups, capped = failures(using)
     return Overview(
         at=_now(),
         statuses=status_counts(using),
         queues=_queues(using, [one for one in workers if vars(one)["is_live"]]),
         workers=workers,
         schedules=list(_next_schedules(using)),
-        failures=failures,
+        failures=groups,
         failures_capped=capped,
     )
 
@@ -150,7 +164,7 @@ def _queues(using: str, live: Iterable[Worker]) -> list[QueueState]:
     connection = connections[using]
     with connection.cursor() as cursor:
         ready = set(dialect_for(connection).ready_queues(cursor)) - {"@"}
-    workers = [worker for worker in live if worker.pool != Worker.BEAT and not worker.quiet]
+    workers = [worker for worker in live if not worker.quiet]
     served = {str(name) for worker in workers for name in worker.queues}
     coded = {function.options.queue for function in registry.every()} - {None}
     named = {settings.default_queue, *settings.queues, *map(str, coded), *served, *rows}
@@ -165,9 +179,7 @@ def _queues(using: str, live: Iterable[Worker]) -> list[QueueState]:
         else:
             state.timed = number
     for state in states.values():
-        state.slots = sum(
-            worker.slots for worker in workers if not worker.queues or state.name in worker.queues
-        )
+        state.slots = sum(worker.slots for worker in workers if worker.serves(state.name))
     return [states[name] for name in sorted(states)]
 
 
@@ -231,9 +243,7 @@ def _next_schedules(using: str) -> QuerySet[Schedule]:
 def _failures(using: str) -> tuple[list[FailureGroup], bool]:
     jobs: Any = Job.objects.using(using)
     newest = of_status(jobs.all(), Status.FAILURE).order_by("-pk")
-    rows = list(
-        newest.values_list("pk", "name", "error_class", "ended_at")[: FAILURES_READ + 1]
-    )
+    rows = list(newest.values_list("pk", "name", "error_class", "ended_at")[: FAILURES_READ + 1])
     now, groups = _now(), dict[tuple[str, str], FailureGroup]()
     for pk, name, error_class, ended_at in rows[:FAILURES_READ]:
         group = groups.setdefault((name, error_class), FailureGroup(name, error_class))
@@ -249,4 +259,3 @@ def _failures(using: str) -> tuple[list[FailureGroup], bool]:
 
 def _now() -> datetime.datetime:
     return timezone.now()
-

@@ -94,7 +94,7 @@ def browser() -> Iterator[Browser]:
         os.dup2(20, FROM_US)
         os.dup2(21, TO_US)
 
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(  # noqa: S603 (the program and the flags above)
             [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(FROM_US, TO_US),

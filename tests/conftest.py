@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from django_jobs import registry
+from django_jobs import overview, registry
 from django_jobs.claim import claim
 from django_jobs.define import JobFunction
 from django_jobs.dialects import clock
@@ -19,6 +19,12 @@ from django_jobs.execute import Environment, execute
 from django_jobs.models import Worker
 from django_jobs.record import record
 from django_jobs.values import Claimed, Outcome
+
+
+@pytest.fixture(autouse=True)
+def no_overview_kept() -> None:
+    """Let no test see the overview that an earlier one read."""
+    overview.forget()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,16 +61,16 @@ def new_worker(db: None) -> Callable[..., Worker]:
     """Make a worker's row with a lease of so many seconds, by the database's clock."""
 
     def make(lease_seconds: float = 60, **fields: Any) -> Worker:
-        return Worker.objects.create(
-            name="w",
-            hostname="host",
-            pid=1,
-            pool="solo",
-            started_at=clock("default"),
-            heartbeat_at=clock("default"),
-            lease_until=clock("default", lease_seconds),
-            **fields,
-        )
+        row: dict[str, Any] = {
+            "name": "w",
+            "hostname": "host",
+            "pid": 1,
+            "pool": "solo",
+            "started_at": clock("default"),
+            "heartbeat_at": clock("default"),
+            "lease_until": clock("default", lease_seconds),
+        }
+        return Worker.objects.create(**(row | fields))
 
     return make
 

@@ -384,7 +384,7 @@ def test_list_counts_no_more_than_the_cap(boss: Client) -> None:
 
 def test_list_leaves_large_columns_in_the_database(boss: Client) -> None:
     make_many(3)
-    (rows,) = [sql for sql in queries_of(boss, LIST) if "error_class" in sql]
+    (rows,) = [sql for sql in queries_of(boss, LIST) if "args_text" in sql]
     assert not re.search(r"\.[`\"](result|progress|headers|options|error_message)[`\"]", rows)
 
 
@@ -463,7 +463,6 @@ def test_worker_states(boss: Client, new_worker: Any) -> None:
     assert "all queues" in html
 
 
-@pytest.mark.parametrize("model", ["worker", "queue"])
-def test_workers_and_queues_are_read_only(boss: Client, model: str) -> None:
-    assert boss.get(f"/admin/django_jobs/{model}/add/").status_code == 403
-    assert Worker.objects.count() == Queue.objects.count() == 0
+def test_workers_are_read_only(boss: Client) -> None:
+    assert boss.get("/admin/django_jobs/worker/add/").status_code == 403
+    assert Worker.objects.count() == 0

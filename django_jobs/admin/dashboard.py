@@ -9,12 +9,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.formats import number_format
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
 from ..durations import duration
 from ..models import Job, Worker
-from ..overview import FailureGroup, Overview, QueueState, overview
+from ..overview import FAILURES_READ, FailureGroup, Overview, QueueState, overview
 from ..presentation import short_class
 from ..status import Status
 from .alerts import alerts
@@ -43,21 +44,23 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
     ) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         look = overview(get_settings().database)
         may = _permissions(request)
         context = {
             **self.admin_site.each_context(request),
-            "title": self.opts.verbose_name.capitalize(),
+            "title": capfirst(self.opts.verbose_name),
             "opts": self.opts,
             "media": self.media,
             "may": may,
-            "alerts": [{"text": one.text, "url": self._page(f"{one.model}_changelist")}
-                       for one in alerts(look)],
+            "alerts": [
+                {"text": one.text, "url": self._page(f"{one.model}_changelist")}
+                for one in alerts(look)
+            ],
             "tiles": self.tiles(look),
             "queues": [self.shown_queue(queue) for queue in look.queues],
             "failures": [self.shown_failure(one) for one in look.failures[:_FAILURES_SHOWN]],
-            "failures_read": number_format(len(look.failures)) if look.failures_capped else "",
+            "failures_read": number_format(FAILURES_READ) if look.failures_capped else "",
             "workers": [self.shown_worker(one) for one in _busiest(look)],
             "workers_left": max(0, len(look.workers) - _WORKERS_SHOWN),
             "schedules": [self.shown_schedule(one) for one in look.schedules],

@@ -16,12 +16,16 @@ from ..conf import get_settings
 from ..counts import of_status, status_counts
 from ..dialects import dialect_for
 from ..models import Queue
+from ..overview import failures
 from ..status import Status
 from .badges import status_badge
 
 
 class _ColumnFilter(admin.SimpleListFilter):
     """Values from code and settings: asking the table which ones it holds would read all of it."""
+
+    #: The column, where the parameter is not named after it.
+    column = ""
 
     @abc.abstractmethod
     def values(self) -> Iterable[str]:
@@ -37,7 +41,7 @@ class _ColumnFilter(admin.SimpleListFilter):
             return queryset
         if "\0" in value:  # PostgreSQL refuses to compare with it
             return queryset.none()
-        return queryset.filter(**{str(self.parameter_name): value})
+        return queryset.filter(**{self.column or str(self.parameter_name): value})
 
 
 class NameFilter(_ColumnFilter):
@@ -60,6 +64,17 @@ class QueueFilter(_ColumnFilter):
         with connection.cursor() as cursor:
             ready = dialect_for(connection).ready_queues(cursor)
         return {settings.default_queue, *settings.queues, *map(str, named), *stored, *ready}
+
+
+class ErrorFilter(_ColumnFilter):
+    """Offers the errors that the newest failed jobs ended with."""
+
+    title = _("error")
+    parameter_name = "error"
+    column = "error_class"
+
+    def values(self) -> Iterable[str]:
+        return {group.error_class for group in failures()[0] if group.error_class}
 
 
 class StatusFilter(admin.SimpleListFilter):

@@ -15,7 +15,7 @@ from ..models import Job
 from ..presentation import with_argument_texts
 from ..status import ENDED
 from .attempts import attempts_of
-from .filters import NameFilter, QueueFilter, StatusFilter
+from .filters import ErrorFilter, NameFilter, QueueFilter, StatusFilter
 from .job_fields import JobFields
 from .operations import (
     MOST_JOBS,
@@ -43,7 +43,7 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
         "when_column", "wait_column", "run_column", "error_column",
     )  # fmt: skip
     list_display_links = ("function_column",)
-    list_filter = (StatusFilter, QueueFilter, NameFilter)
+    list_filter = (StatusFilter, QueueFilter, NameFilter, ErrorFilter)
     search_fields = ("id", "name")
     search_help_text = gettext_lazy("A job's id, or a part of a job function's name.")
     actions = ("retry", "revoke", "run_now", "delete_selected")

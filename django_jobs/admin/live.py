@@ -37,5 +37,4 @@ def live_part(request: HttpRequest, part: str, context: dict[str, Any]) -> HttpR
     html = render_to_string(part, context, request)
     etag = quote_etag(hashlib.sha256(html.encode()).hexdigest()[:32])
     response = HttpResponse(html, headers={"ETag": etag})
-    answer: HttpResponse = get_conditional_response(request, etag=etag, response=response)
-    return answer
+    return get_conditional_response(request, etag=etag, response=response) or response

@@ -1,26 +1,184 @@
 from __future__ import annotations
 
-from django.contrib import admin
-from django.utils.safestring import SafeString
-from django.utils.translation import gettext_lazy
+import datetime
+from typing import Any
 
-from ..models import Queue
-from .badges import moment
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.formats import number_format
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from .. import operate
+from ..conf import get_settings
+from ..counts import capped_count
+from ..durations import duration
+from ..models import Job, Queue
+from ..overview import QueueState, forget, overview
+from .badges import moment, paused_badge
+from .live import LIVE_SCRIPT, live_response
+from .queue_form import QueueForm
 from .readonly import ModelAdmin, ReadOnlyAdminMixin
+
+_FOLDER = "admin/django_jobs/queue"
 
 
 class QueueAdminMixin(ReadOnlyAdminMixin):
-    """What operators set for queues."""
+    """All queues with their open jobs, whether they have a row or not; their limits; pausing."""
 
-    list_display = ("name", "paused_since", "paused_by", "max_pending", "concurrency", "rate_limit")
-    fields = (*list_display, "target_seconds")
-    readonly_fields = fields
-    search_fields = ("name",)
+    form = QueueForm
+    fields = ("name", "concurrency", "rate_limit", "target_seconds", "paused_since",
+                   "paused_by")  # fmt: skip
+    readonly_fields = ("paused_since", "paused_by")
+    search_fields = ()
     ordering = ("name",)
+
+    class Media:
+        css = {"all": ["django_jobs/admin.css"]}
+        js = (LIVE_SCRIPT,)
 
     @admin.display(description=gettext_lazy("paused since"))
     def paused_since(self, queue: Queue) -> SafeString:
-        return moment(queue.paused_at)
+        return moment(queue.paused_at, precise=True)
+
+    # --- who may do what ------------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self._may(request, "add_queue")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "change_queue")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "delete_queue")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.readonly_fields if obj is None else ("name", *self.readonly_fields)
+
+    def _may(self, request: HttpRequest, permission: str) -> bool:
+        return request.user.has_perm(f"{self.opts.app_label}.{permission}")
+
+    def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
+        # Somebody may have paused it since the form was opened.
+        own = ["concurrency", "rate_limit", "target_seconds"] if change else None
+        obj.save(using=get_settings().database, update_fields=own)
+        forget()
+
+    # --- the list -------------------------------------------------------------------------------
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        request.current_app = self.admin_site.name
+        if request.method == "POST":
+            return self._act(request)
+        look = overview(get_settings().database)
+        context = {
+            **self._page(request, capfirst(self.opts.verbose_name_plural)),
+            "queues": [self.shown(queue) for queue in look.queues],
+            "may": {
+                name: self._may(request, name)
+                for name in ("pause_queue", "change_queue", "add_queue", "delete_job")
+            },
+            **(extra_context or {}),
+        }
+        return live_response(request, f"{_FOLDER}/page.html", f"{_FOLDER}/live.html", context)
+
+    def shown(self, queue: QueueState) -> dict[str, Any]:
+        """Return what the list tells of one queue, as text."""
+        row = queue.row
+        limit = row.concurrency if row and row.concurrency else queue.slots
+        oldest = datetime.timedelta(seconds=queue.oldest_seconds)
+        return {
+            "name": queue.name,
+            "row": row,
+            "ready": str(queue.ready),
+            "running": f"{number_format(queue.running)}/{number_format(limit)}",
+            "timed": number_format(queue.timed),
+            "oldest": duration(oldest) if queue.oldest else "–",
+            "rate_limit": (row.rate_limit if row else "") or "–",
+            "badge": paused_badge() if queue.is_paused else "",
+            "paused_since": moment(row.paused_at) if row else "",
+            "paused_by": row.paused_by if row else "",
+        }
+
+    def _page(self, request: HttpRequest, title: Any) -> dict[str, Any]:
+        return {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "media": self.media,
+        }
+
+    # --- actions --------------------------------------------------------------------------------
+
+    def _act(self, request: HttpRequest) -> HttpResponse:
+        for verb, permission, action in (
+            ("pause", "pause_queue", self._pause),
+            ("resume", "pause_queue", self._resume),
+            ("clear", "delete_job", self._clear),
+        ):
+            if name := request.POST.get(verb):
+                if not self._may(request, permission):
+                    raise PermissionDenied
+                return action(request, name)
+        return HttpResponseRedirect(request.path)
+
+    def _pause(self, request: HttpRequest, name: str) -> HttpResponse:
+        try:
+            paused = operate.pause_queue(name, by=request.user.get_username())
+        except ValueError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return self._back(request)
+        text = _("Queue “%s” is paused: no worker takes jobs from it.")
+        return self._done(request, name, text, "Paused." if paused else "")
+
+    def _resume(self, request: HttpRequest, name: str) -> HttpResponse:
+        resumed = operate.resume_queue(name)
+        text = _("Queue “%s” is no longer paused.")
+        return self._done(request, name, text, "Resumed." if resumed else "")
+
+    def _clear(self, request: HttpRequest, name: str) -> HttpResponse:
+        using = get_settings().database
+        if "confirmed" not in request.POST:
+            jobs: Any = Job.objects.using(using)
+            ready = capped_count(jobs.ready().filter(queue=name))
+            page = self._page(request, _("Clear the ready jobs?"))
+            context = {**page, "queue": name, "ready": str(ready), "next": self._next(request)}
+            return TemplateResponse(request, f"{_FOLDER}/clear.html", context)
+        deleted = operate.clear_queue(name, using=using)
+        text = ngettext(
+            "%(number)d ready job of queue “%%s” was deleted.",
+            "%(number)d ready jobs of queue “%%s” were deleted.",
+            deleted,
+        )
+        audit = f"Cleared: {deleted} ready jobs were deleted." if deleted else ""
+        return self._done(request, name, text % {"number": deleted}, audit)
+
+    def _done(self, request: HttpRequest, name: str, text: str, audit: str) -> HttpResponse:
+        if audit:
+            user_id: Any = request.user.pk
+            LogEntry.objects.log_actions(user_id, [Queue(name=name)], CHANGE, audit)
+            forget()
+        self.message_user(request, text % name, messages.SUCCESS)
+        return self._back(request)
+
+    def _next(self, request: HttpRequest) -> str:
+        """Return the page to go back to: the one with the button, if it is of this site."""
+        wanted = request.POST.get("next", "")
+        ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, request.is_secure())
+        return wanted if ours else request.path
+
+    def _back(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(self._next(request))
 
 
 class QueueAdmin(QueueAdminMixin, ModelAdmin):

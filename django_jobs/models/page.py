@@ -13,6 +13,9 @@ class Dashboard(models.Model):
         verbose_name_plural = _("dashboard")
         default_permissions = ("view",)
 
+    def __str__(self) -> str:
+        return str(self._meta.verbose_name)
+
 
 class Function(models.Model):
     """The page of the registered job functions."""
@@ -22,3 +25,6 @@ class Function(models.Model):
         verbose_name = _("job function")
         verbose_name_plural = _("job functions")
         default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return str(self._meta.verbose_name)

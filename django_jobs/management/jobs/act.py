@@ -7,10 +7,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import CommandError, OutputWrapper
-from django.db import connections, transaction
 
 from ... import operate, registry
 from ...counts import capped_count
@@ -21,7 +19,7 @@ from ...presentation import pretty, shown_payload
 from ...result import AsyncResult
 from ...status import ENDED, Status
 from .output import printable, write_json
-from .select import CHUNK, chunks, given, matching
+from .select import chunks, given, matching
 
 
 def retry(
@@ -84,11 +82,7 @@ def purge(
         count = capped_count(pending)
         if not confirm(f"Delete {count} pending jobs of queue {queue!r}, for good?"):
             raise CommandError("nothing was deleted")
-    # What waits for a job's end would wait for ever for one that is gone.
-    unneeded = pending.filter(has_dependents=False)
-    deleted = 0
-    while ids := _lock_and_delete(unneeded, using):
-        deleted += ids
+    deleted = operate.clear_queue(queue, using=using)
     kept = capped_count(pending.filter(has_dependents=True))
     skipped = {"other jobs depend on it: revoke it instead": kept} if kept else {}
     _report(out, as_json, "deleted", deleted, skipped)
@@ -141,16 +135,6 @@ def _report(
         return
     reasons = "; ".join(f"{number} {reason}" for reason, number in sorted(skipped.items()))
     out.write(f"{done} {verb}{f', skipped: {reasons}' if reasons else ''}")
-
-
-def _lock_and_delete(jobs: Any, using: str) -> int:
-    """Delete a batch of jobs that no worker claims just now; return how many."""
-    skips = connections[using].features.has_select_for_update_skip_locked
-    with transaction.atomic(using):
-        batch = jobs.order_by("rank", "pk").select_for_update(skip_locked=skips)[:CHUNK]
-        ids: list[UUID] = list(batch.values_list("pk", flat=True))
-        Job.objects.using(using).filter(pk__in=ids).delete()
-    return len(ids)
 
 
 def _function(name: str) -> JobFunction[..., Any, Any]:

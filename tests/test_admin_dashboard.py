@@ -1,0 +1,341 @@
+"""The dashboard and the pages of queues: what they tell, who may steer, how much is read."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from django_jobs import overview
+from django_jobs.dialects import clock
+from django_jobs.models import Job, Queue, Schedule
+from django_jobs.status import Status
+
+from .test_admin_jobs import make, make_many, messages_of
+
+pytestmark = pytest.mark.django_db
+
+DASHBOARD = "/admin/django_jobs/dashboard/"
+QUEUES = "/admin/django_jobs/queue/"
+
+
+@pytest.fixture
+def client_of(client: Client) -> Callable[..., Client]:
+    """Log a member of staff in who has these permissions."""
+
+    def log_in(*codenames: str, is_superuser: bool = False) -> Client:
+        user = User.objects.create_user("ann", is_staff=True, is_superuser=is_superuser)
+        chosen = Permission.objects.filter(content_type__app_label="django_jobs")
+        user.user_permissions.set(chosen.filter(codename__in=codenames))
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+@pytest.fixture
+def boss(client_of: Callable[..., Client]) -> Client:
+    return client_of(is_superuser=True)
+
+
+def ago(**length: float) -> datetime.datetime:
+    return timezone.now() - datetime.timedelta(**length)
+
+
+def alerts_of(client: Client) -> list[str]:
+    overview.forget()
+    return [alert["text"] for alert in client.get(DASHBOARD).context["alerts"]]
+
+
+def shown(client: Client, part: str) -> Any:
+    overview.forget()
+    return client.get(DASHBOARD).context[part]
+
+
+# --- what it tells --------------------------------------------------------------------------------
+
+
+def test_tiles_count_the_open_jobs_and_link_to_them(boss: Client, new_worker: Any) -> None:
+    new_worker(slots=3)
+    for status in Status:
+        make(status)
+    tiles = {tile["kind"] + tile["label"]: tile for tile in shown(boss, "tiles")}
+    assert tiles["startedRunning / slots"]["value"] == "1/3"
+    assert tiles["pendingReady"]["value"] == tiles["failureFailed"]["value"] == "1"
+    assert tiles["pendingOldest ready"]["value"].startswith("20.")
+    for tile in tiles.values():
+        rows = boss.get(tile["url"]).context["cl"].result_list
+        assert [row.status.lower() for row in rows] == [tile["kind"]]
+
+
+def test_queues_are_those_of_code_rows_workers_and_jobs(boss: Client, new_worker: Any) -> None:
+    new_worker(queues=["vip"], slots=2)
+    Queue.objects.create(name="slow", paused_at=timezone.now())
+    make(Status.PENDING, queue="mail")
+    make(Status.STARTED, queue="vip")
+    make(Status.RETRY, queue="later")
+    queues = {queue["name"]: queue for queue in shown(boss, "queues")}
+    assert {"default", "vip", "slow", "mail", "later"} <= set(queues)
+    assert queues["mail"]["ready"] == "1"
+    assert queues["vip"]["running"] == "1/2"
+    assert queues["mail"]["running"] == "0/0"
+    assert queues["later"]["timed"] == "1"
+    assert queues["slow"]["is_paused"]
+
+
+def test_queue_that_only_excludes_is_served_but_for_that(boss: Client, new_worker: Any) -> None:
+    new_worker(slots=2, exclude_queues=["mail"])
+    make(Status.PENDING, queue="mail")
+    queues = {queue["name"]: queue for queue in shown(boss, "queues")}
+    assert queues["mail"]["running"] == "0/0"
+    assert queues["default"]["running"] == "0/2"
+
+
+def test_failures_are_grouped_by_function_and_error(boss: Client) -> None:
+    for age in (10, 7200, 90_000):
+        make(Status.FAILURE, error_class="smtplib.SMTPException", ended_at=ago(seconds=age))
+    other = make(Status.FAILURE, error_class="builtins.KeyError", ended_at=ago(seconds=5))
+    first, second = shown(boss, "failures")
+    assert (first["error"], first["hour"], first["day"], first["total"]) == (
+        "SMTPException", "1", "2", "3",
+    )  # fmt: skip
+    assert str(other.pk) in second["sample"]
+    assert list(boss.get(second["url"]).context["cl"].result_list) == [other]
+
+
+def test_failures_beyond_the_newest_are_said_to_be_left_out(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "FAILURES_READ", 2)
+    monkeypatch.setattr("django_jobs.admin.dashboard.FAILURES_READ", 2)
+    make_many(2, Status.FAILURE)
+    assert "were looked at" not in boss.get(DASHBOARD).content.decode()
+    make_many(1, Status.FAILURE)
+    overview.forget()
+    html = boss.get(DASHBOARD).content.decode()
+    assert "Only the newest 2 failed jobs were looked at." in html
+    assert shown(boss, "failures")[0]["total"] == "2"
+
+
+def test_retry_all_of_a_failure_asks_with_its_number(boss: Client) -> None:
+    make(Status.FAILURE, error_class="a.B")
+    make(Status.FAILURE, error_class="a.C")
+    (url,) = (one["url"] for one in shown(boss, "failures") if one["error"] == "B")
+    form = {"action": "retry", "index": "0", "select_across": "1", "_selected_action": "all"}
+    boss.post(url, {**form, "confirmed": "1"})
+    assert [row.error_class for row in Job.objects.filter(status=Status.FAILURE)] == ["a.C"]
+
+
+# --- alerts ---------------------------------------------------------------------------------------
+
+
+def test_no_alerts_in_peace(boss: Client, new_worker: Any) -> None:
+    new_worker()
+    make(Status.PENDING)
+    assert alerts_of(boss) == []
+
+
+def test_alert_of_a_queue_that_nobody_serves(boss: Client, new_worker: Any) -> None:
+    make(Status.PENDING, queue="mail")
+    told = ["No live worker serves queue “mail” (1 ready)."]
+    assert alerts_of(boss) == told
+    for fields in ({"queues": ["vip"]}, {"quiet": True}, {"stopped_at": timezone.now()}):
+        new_worker(**fields)
+    assert alerts_of(boss) == told
+    new_worker(queues=["mail"])
+    assert alerts_of(boss) == []
+
+
+def test_alert_of_a_paused_queue_only_with_a_backlog(boss: Client, new_worker: Any) -> None:
+    new_worker()
+    Queue.objects.create(name="mail", paused_at=timezone.now())
+    assert alerts_of(boss) == []
+    make(Status.PENDING, queue="mail")
+    assert alerts_of(boss) == ["Queue “mail” is paused (1 ready)."]
+
+
+def test_alert_of_a_queue_behind_its_target(boss: Client, new_worker: Any) -> None:
+    new_worker()
+    queue = Queue.objects.create(name="mail", target_seconds=60)
+    make(Status.PENDING, queue="mail", ready_at=ago(seconds=30))
+    assert alerts_of(boss) == []
+    make(Status.PENDING, queue="mail", ready_at=ago(seconds=600))
+    assert alerts_of(boss) == ["Queue “mail” is behind: its oldest job waits for 10 min 0 s."]
+    queue.target_seconds = None
+    queue.save()
+    assert alerts_of(boss) == []
+
+
+def test_alerts_of_schedules(boss: Client, new_worker: Any) -> None:
+    schedule = Schedule.objects.create(
+        name="nightly", job_name="tests.jobs.add", kind="interval", interval_seconds=60
+    )
+    Schedule.objects.filter(pk=schedule.pk).update(next_run_at=clock("default", 30))
+    assert alerts_of(boss) == ["No beat runs: schedules do not fire."]
+    new_worker(pool="beat")
+    assert alerts_of(boss) == []
+    Schedule.objects.filter(pk=schedule.pk).update(next_run_at=clock("default", -300))
+    assert alerts_of(boss) == ["Schedule “nightly” is overdue: it should have run 5 min ago."]
+    Schedule.objects.filter(pk=schedule.pk).update(enabled=False)
+    assert alerts_of(boss) == []
+
+
+def test_alert_of_a_worker_that_is_not_heard(boss: Client, new_worker: Any) -> None:
+    worker = new_worker()
+    type(worker).objects.update(heartbeat_at=clock("default", -50))
+    assert alerts_of(boss) == ["Worker host:1 was last heard 50 s ago."]
+    new_worker()
+    type(worker).objects.update(heartbeat_at=clock("default", -50))
+    assert alerts_of(boss) == ["2 workers are not heard, host:1 since 50 s ago."]
+
+
+# --- live -----------------------------------------------------------------------------------------
+
+
+def test_live_part_is_the_page_without_its_frame(boss: Client) -> None:
+    make(Status.PENDING)
+    whole = boss.get(DASHBOARD)
+    part = boss.get(DASHBOARD, headers={"X-Jobs-Live": "1"})
+    regions = part.content.decode().count("data-region=")
+    assert regions == whole.content.decode().count("data-region=") > 4
+    assert "<html" not in part.content.decode()
+    assert "X-Jobs-Live" in whole["Vary"]
+
+
+def test_live_part_that_has_not_changed_is_not_sent_again(boss: Client) -> None:
+    first = boss.get(DASHBOARD, headers={"X-Jobs-Live": "1"})
+    ask = {"X-Jobs-Live": "1", "If-None-Match": first["ETag"]}
+    again = boss.get(DASHBOARD, headers=ask)
+    assert (again.status_code, again.content) == (304, b"")
+    make(Status.PENDING)
+    overview.forget()
+    assert boss.get(DASHBOARD, headers=ask).status_code == 200
+
+
+def test_live_part_leaves_messages_for_the_page(boss: Client) -> None:
+    boss.post(QUEUES, {"pause": "mail", "next": DASHBOARD})
+    boss.get(DASHBOARD, headers={"X-Jobs-Live": "1"})
+    assert "mail" in messages_of(boss.get(DASHBOARD))
+
+
+def test_live_part_needs_the_permission(client_of: Callable[..., Client]) -> None:
+    client = client_of("view_job")
+    assert client.get(DASHBOARD, headers={"X-Jobs-Live": "1"}).status_code == 403
+
+
+def test_viewers_share_one_look(boss: Client) -> None:
+    boss.get(DASHBOARD)
+    with CaptureQueriesContext(connection) as captured:
+        boss.get(DASHBOARD)
+    assert not [query for query in captured if "django_jobs_job" in query["sql"]]
+
+
+# --- how much is read -----------------------------------------------------------------------------
+
+
+def test_dashboard_queries_do_not_grow(client_of: Callable[..., Client], new_worker: Any) -> None:
+    client = client_of("view_dashboard", "view_job", "retry_job", "pause_queue")
+
+    def queries() -> int:
+        overview.forget()
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(DASHBOARD).status_code == 200
+        return len(captured)
+
+    new_worker()
+    make(Status.PENDING)
+    queries()
+    few = queries()
+    for number in range(30):
+        make_many(10, [Status.PENDING, Status.FAILURE, Status.SUCCESS][number % 3])
+        make(Status.STARTED, queue=f"q{number}")
+        make(Status.PENDING, queue=f"q{number}")
+        new_worker(queues=[f"q{number}"])
+        Queue.objects.create(name=f"q{number}")
+    assert queries() == few <= 12
+
+
+# --- queues ---------------------------------------------------------------------------------------
+
+
+def test_pause_and_resume_a_queue_that_has_no_row(boss: Client) -> None:
+    response = boss.post(QUEUES, {"pause": "mail", "next": DASHBOARD}, follow=True)
+    assert response.redirect_chain == [(DASHBOARD, 302)]
+    row = Queue.objects.get()
+    assert (row.name, row.paused_by) == ("mail", "ann")
+    assert row.paused_at is not None
+    assert "ann" in boss.get(QUEUES).content.decode()
+    boss.post(QUEUES, {"resume": "mail"})
+    row.refresh_from_db()
+    assert row.paused_at is None
+    audit = [entry.change_message for entry in LogEntry.objects.order_by("pk")]
+    assert audit == ["Paused.", "Resumed."]
+
+
+def test_pause_of_what_cannot_be_a_queue_is_refused(boss: Client) -> None:
+    response = boss.post(QUEUES, {"pause": "#" * 200}, follow=True)
+    assert "queue" in messages_of(response)
+    assert not Queue.objects.exists()
+
+
+def test_next_leads_to_this_site_only(boss: Client) -> None:
+    response = boss.post(QUEUES, {"pause": "mail", "next": "https://evil.example/"})
+    assert response["Location"] == QUEUES
+
+
+def test_clear_asks_and_then_deletes_the_ready_jobs_only(boss: Client) -> None:
+    make_many(3, Status.PENDING)
+    kept = [
+        make(Status.PENDING, queue="mail"), make(Status.STARTED), make(Status.SCHEDULED),
+        make(Status.PENDING, has_dependents=True),
+    ]  # fmt: skip
+    asked = boss.post(QUEUES, {"clear": "default"}).content.decode()
+    assert "All 4 ready jobs of queue “default” are deleted" in asked
+    assert Job.objects.count() == 7
+    response = boss.post(QUEUES, {"clear": "default", "confirmed": "1"}, follow=True)
+    assert "3 ready jobs of queue “default” were deleted." in messages_of(response)
+    assert set(Job.objects.all()) == set(kept)
+    assert LogEntry.objects.get().change_message == "Cleared: 3 ready jobs were deleted."
+
+
+def test_limits_are_edited_without_touching_a_pause(boss: Client) -> None:
+    form = {"name": "mail", "concurrency": "5", "rate_limit": "", "target_seconds": "60"}
+    assert boss.post(f"{QUEUES}add/", form).status_code == 302
+    Queue.objects.update(paused_at=timezone.now(), paused_by="bob")
+    assert boss.post(f"{QUEUES}mail/change/", form | {"concurrency": "7"}).status_code == 302
+    row = Queue.objects.get()
+    assert (row.concurrency, row.target_seconds, row.paused_by) == (7, 60, "bob")
+    assert LogEntry.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    "fields", [{"name": "#bad"}, {"target_seconds": "0"}, {"concurrency": "-1"}]
+)
+def test_limits_that_cannot_be_are_refused(boss: Client, fields: dict[str, str]) -> None:
+    form = {"name": "mail", "concurrency": "", "rate_limit": "", "target_seconds": ""}
+    assert boss.post(f"{QUEUES}add/", form | fields).status_code == 200
+    assert not Queue.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("action", "permission"),
+    [("pause", "pause_queue"), ("resume", "pause_queue"), ("clear", "delete_job")],
+)
+def test_steering_a_queue_needs_its_permission(
+    client_of: Callable[..., Client], action: str, permission: str
+) -> None:
+    client = client_of("view_queue", "change_queue")
+    assert client.post(QUEUES, {action: "mail", "confirmed": "1"}).status_code == 403
+    html = client.get(QUEUES).content.decode()
+    assert f'name="{action}"' not in html
+    user = User.objects.get()
+    user.user_permissions.add(Permission.objects.get(codename=permission))
+    assert client.post(QUEUES, {action: "mail", "confirmed": "1"}).status_code == 302
