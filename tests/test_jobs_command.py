@@ -203,7 +203,7 @@ def test_revoke_running_only_with_terminate(new_worker: Any) -> None:
 
 
 def test_purge_deletes_pending_jobs_of_one_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_jobs.management.jobs.act.CHUNK", 2)
+    monkeypatch.setattr("django_jobs.operate._CHUNK", 2)
     for _ in range(5):
         make(queue="mail")
     kept = [make(), make(Status.SCHEDULED, queue="mail"), make(Status.STARTED, queue="mail")]
