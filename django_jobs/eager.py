@@ -90,7 +90,7 @@ def _claimed(row: NewJob, now: datetime.datetime) -> Claimed:
     return Claimed(
         row.id, row.name, row.args, row.kwargs, 1, 0, 0, 0, row.queue, row.rank, row.headers,
         row.options, row.root_id, row.parent_id, row.group_id, row.has_dependents,
-        row.eta, expires, expires is not None and expires <= starts,
+        row.eta, expires, expires is not None and expires <= starts, 0.0,
     )  # fmt: skip
 
 

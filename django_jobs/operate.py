@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
-from . import registry, signals
+from . import measure, registry, signals
 from .classify import keep_seconds
 from .conf import get_settings
 from .dialects import clock
@@ -42,7 +42,7 @@ def revoke(
         statuses = (*QUEUED, Status.STARTED) if terminate else QUEUED
         found = list(
             jobs.filter(id__in=ids, status__in=statuses).values_list(
-                "id", "name", "status", "worker_id", "attempt"
+                "id", "name", "status", "worker_id", "attempt", "queue"
             )
         )
         if not found:
@@ -56,10 +56,11 @@ def revoke(
                 prune_at=_prune_at(name, using),
                 error_message=reason,
             )
+        measure.revoked([(row[5], row[1], row[4]) for row in found], using)
         started = [row for row in found if row[2] == Status.STARTED]
         if started:
             _stop_running(started, using)
-    for job_id, name, status, _worker, _attempt in found:
+    for job_id, name, status, _worker, _attempt, _queue in found:
         signals.send(
             signals.job_revoked,
             name,
@@ -181,7 +182,7 @@ def _stop_running(started: Sequence[tuple[Any, ...]], using: str) -> None:
             arguments={"id": str(job_id), "attempt": attempt},
             created_at=clock(using),
         )
-        for job_id, _name, _status, worker_id, attempt in started
+        for job_id, _name, _status, worker_id, attempt, _queue in started
         if worker_id  # else somebody edited the row by hand
     )
     announce(using, {COMMAND_TOPIC})

@@ -21,10 +21,11 @@ class Claimed:
 
     ``args``, ``kwargs``, ``headers`` and ``options`` are JSON texts. ``attempt`` and the worker's
     id together are the fencing token: what this worker says about the job counts only while the
-    row still carries both.
+    row still carries both. ``ready`` is when the job came to be ready, of :func:`time.monotonic`:
+    a row gives the seconds that it waited, by the database's clock.
     """
 
-    __slots__ = (*CLAIMED_COLUMNS, "begin_by", "expired", "limits")
+    __slots__ = (*CLAIMED_COLUMNS, "begin_by", "expired", "limits", "ready")
 
     id: UUID
     name: str
@@ -45,6 +46,7 @@ class Claimed:
     run_at: datetime.datetime | None
     expires_at: datetime.datetime | None
     expired: bool
+    ready: float
     #: The keys of the limits that let it start; what has none holds no place.
     limits: tuple[str, ...]
     #: Until when of :func:`time.monotonic` its rate limit lets it begin.
@@ -55,8 +57,9 @@ class Claimed:
             self.id, self.name, self.args, self.kwargs, self.attempt, self.retries, self.crashes,
             self.deferrals, self.queue, self.rank, self.headers, self.options, self.root_id,
             self.parent_id, self.group_id, self.has_dependents, self.run_at, self.expires_at,
-            self.expired,
+            self.expired, waited,
         ) = row  # fmt: skip
+        self.ready = time.monotonic() - waited
         self.limits = ()
         self.begin_by = None
 

@@ -17,15 +17,18 @@ LAYERS: list[set[str]] = [
     {
         "backoff", "conf", "context", "exceptions", "failure", "ids", "limits", "log", "rates",
         "redaction", "registry", "routing", "schedules", "serialization", "signals", "status",
-        "values",
+        "tally", "values",
     },
     {"dialects"},
     {"models"},
     {
         "call", "claim", "classify", "commands", "define", "eager", "enqueue", "execute",
-        "operate", "options", "rebuild", "record", "result", "unique", "canvas",
+        "measure", "operate", "options", "rebuild", "record", "result", "unique", "canvas",
     },
-    {"maintenance", "worker", "beat", "counts", "durations", "overview", "presentation"},
+    {
+        "maintenance", "worker", "beat", "counts", "durations", "overview", "presentation",
+        "statistics",
+    },
     {
         "admin", "apps", "checks", "contrib", "management", "pytest_plugin", "templatetags",
         "testing",

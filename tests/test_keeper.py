@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from django_jobs.measure import Collector
 from django_jobs.models import Job, Worker
 from django_jobs.status import Status
 from django_jobs.values import Outcome
@@ -45,6 +46,7 @@ def keeper(worker: Worker) -> Any:
         WorkerOptions(),
         Desk(1, nothing, None),
         wakeup,
+        Collector(),
         on_topic=nothing,
         on_put=nothing,
         on_database_error=nothing,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .base import Dialect, clock, own_connection
+from .base import Dialect, clock, own_connection, unix_time
 from .mysql import MySQL
 from .postgresql import PostgreSQL
 from .sqlite import SQLite
 
-__all__ = ["Dialect", "UnsupportedDatabase", "clock", "dialect_for", "own_connection"]
+__all__ = ["Dialect", "UnsupportedDatabase", "clock", "dialect_for", "own_connection", "unix_time"]
 
 _DIALECTS: dict[str, type[Dialect]] = {
     "postgresql": PostgreSQL,

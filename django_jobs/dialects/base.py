@@ -47,6 +47,11 @@ class Dialect(abc.ABC):
     def after(self, seconds: float) -> str:
         """SQL of the database's clock plus *seconds*."""
 
+    @property
+    @abc.abstractmethod
+    def unix_time(self) -> str:
+        """SQL of the database's clock as seconds since 1970, UTC."""
+
     # --- the life of a job ----------------------------------------------------------------------
 
     @abc.abstractmethod
@@ -168,6 +173,15 @@ def own_connection(alias: str) -> BaseDatabaseWrapper:
     dialect_for(own).tune(own.settings_dict)
     connections[alias] = own
     return own
+
+
+def unix_time(alias: str) -> float:
+    """Return the database's clock as seconds since 1970, UTC; it is asked."""
+    from . import dialect_for
+
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"SELECT {dialect_for(connections[alias]).unix_time}")
+        return float(cursor.fetchone()[0])
 
 
 def clock(alias: str, seconds: float = 0) -> RawSQL:

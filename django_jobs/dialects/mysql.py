@@ -24,6 +24,7 @@ class MySQL(Dialect):
     wakeup = "polling"
     poll_seconds = (0.02, 1.0)
     insert_chunk = 1_000
+    unix_time = "UNIX_TIMESTAMP(NOW(6))"
 
     @property
     def now(self) -> str:
@@ -83,7 +84,8 @@ class MySQL(Dialect):
                 wanted = f"id IN ({', '.join(['%s'] * len(ids))}) AND status = 'PENDING'"
                 params = ids
             cursor.execute(
-                f"SELECT {columns}, COALESCE(expires_at <= {self.now}, 0) FROM {JOBS} "
+                f"SELECT {columns}, COALESCE(expires_at <= {self.now}, 0), "
+                f"COALESCE(TIMESTAMPDIFF(MICROSECOND, ready_at, {self.now}), 0) / 1e6 FROM {JOBS} "
                 f"WHERE {wanted} FOR UPDATE SKIP LOCKED",
                 params,
             )

@@ -54,7 +54,8 @@ WITH claimed AS (
     WHERE id = ANY(ARRAY(
         SELECT id FROM {jobs} WHERE status = 'PENDING' AND {claimable} AND queue = %s
         ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
-    RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired)
+    RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
+        COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
 SELECT * FROM claimed ORDER BY rank, id
 """
 
@@ -78,7 +79,8 @@ claimed AS (
     WHERE id = ANY(ARRAY(
         SELECT id FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM candidate))
         AND status = 'PENDING' FOR UPDATE SKIP LOCKED))
-    RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired)
+    RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
+        COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
 SELECT claimed.*, seen.n FROM (SELECT count(*) AS n FROM candidate) AS seen
 LEFT JOIN claimed ON TRUE ORDER BY claimed.rank, claimed.id
 """
@@ -142,6 +144,7 @@ class PostgreSQL(Dialect):
     poll_seconds = (0.02, 1.0)
     insert_chunk = 5_000
     now = _NOW
+    unix_time = f"date_part('epoch', {_NOW})"
 
     def after(self, seconds: float) -> str:
         return f"({_NOW} + {float(seconds)!r} * {_SECOND})"

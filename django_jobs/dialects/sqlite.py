@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -32,7 +33,7 @@ UPDATE {JOBS} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, sta
 WHERE id IN (SELECT id FROM ({{first}}) ORDER BY rank, id LIMIT %s)
 AND EXISTS (SELECT 1 FROM {WORKERS} w
     WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > %s)
-RETURNING {_COLUMNS}
+RETURNING {_COLUMNS}, COALESCE((julianday(%s) - julianday(ready_at)) * 86400, 0)
 """
 
 _WRITE = f"""
@@ -66,6 +67,10 @@ class SQLite(Dialect):
     @property
     def now(self) -> str:
         return self.after(0)
+
+    @property
+    def unix_time(self) -> str:
+        return repr(time.time())
 
     def after(self, seconds: float) -> str:
         return f"'{self._clock(seconds)}'"
@@ -104,7 +109,7 @@ class SQLite(Dialect):
         params: list[Any] = [worker_id.hex, now]
         for queue in queues:
             params += [queue, queue, limit]
-        params += [limit, worker_id.hex, now]
+        params += [limit, worker_id.hex, now, now]
         # An UPDATE takes the write lock before it reads: no other statement can come between.
         with self.connection.cursor() as cursor:
             cursor.execute(_CLAIM.format(first=first), params)
@@ -114,7 +119,8 @@ class SQLite(Dialect):
         return jobs, False
 
     def _claimed(self, row: Sequence[Any], now: str) -> Claimed:
-        job = Claimed(*row, False)
+        *columns, waited = row
+        job = Claimed(*columns, False, waited)
         job.id = UUID(row[0])
         for name in ("root_id", "parent_id", "group_id"):
             if (value := getattr(job, name)) is not None:

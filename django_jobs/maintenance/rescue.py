@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
-from .. import registry
+from .. import measure, registry
 from ..dialects import clock
 from ..enqueue import announce
 from ..execute import Environment, execute_crash
@@ -71,7 +71,7 @@ def bury(
         else:
             outcomes.append(execute_crash(claimed, running[key], environment))
     if outcomes:
-        record(worker_id, outcomes, using)
+        measure.rescued(record(worker_id, outcomes, using), using)
         announce(using, {o.job.queue for o in outcomes if o.status == Status.PENDING})
     release(worker_id, back, using)
     Worker.objects.using(using).filter(id=worker_id, stopped_at=None).update(
@@ -91,6 +91,7 @@ def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str) -> int:
     environment = Environment(using=using)
     outcomes = [execute_crash(_claimed(job), None, environment) for job in jobs]
     counted = record(worker_id, outcomes, using)
+    measure.rescued(counted, using)
     announce(using, {o.job.queue for o in counted if o.status == Status.PENDING})
     return len(counted)
 
@@ -100,4 +101,4 @@ def _claimed(job: Job) -> Claimed:
     for column in ("args", "kwargs", "headers", "options"):
         if values[column] is not None:
             values[column] = json.dumps(values[column])
-    return Claimed(*values.values(), False)
+    return Claimed(*values.values(), False, 0.0)

@@ -1,25 +1,43 @@
+from __future__ import annotations
+
 from django.db import models
 
+from ..tally import COUNTS, Errors, Tally, packed, packed_errors, unpacked
 from .fields import JSONTextField
 
 
 class Measurement(models.Model):
-    """What one worker did for one job function of a queue in a minute (rolled up: an hour)."""
+    """What happened to the jobs of one job function in one queue within some seconds.
 
-    worker_id = models.UUIDField(null=True)
-    starts_at = models.DateTimeField()
+    Several rows may tell of the same seconds, each of other jobs: whoever reads adds them up. Rows
+    of 60 seconds are rolled up to longer ones. A row of :data:`TOTAL` seconds has everything since
+    the beginning, so that a counter never falls when a row goes.
+    """
+
+    #: ``seconds`` of the rows that only grow.
+    TOTAL = 0
+
+    # Unix time, so that a bucket is a division on every database and in every time zone.
+    starts_at = models.BigIntegerField()
     seconds = models.IntegerField(default=60)
+    # Whether the row of TOTAL seconds has these numbers too.
+    in_total = models.BooleanField(default=False)
     queue = models.CharField(max_length=100)
     name = models.CharField(max_length=255)
+    sent = models.BigIntegerField(default=0)
     succeeded = models.BigIntegerField(default=0)
     failed = models.BigIntegerField(default=0)
     retried = models.BigIntegerField(default=0)
     revoked = models.BigIntegerField(default=0)
+    rescued = models.BigIntegerField(default=0)
     wait_seconds = models.FloatField(default=0)
     run_seconds = models.FloatField(default=0)
     longest_run_seconds = models.FloatField(default=0)
-    wait_histogram = JSONTextField(default=list)
-    run_histogram = JSONTextField(default=list)
+    # Numbers of attempts by bucket of tally.BOUNDS, without the zeros at the end.
+    waits = JSONTextField(default=list)
+    runs = JSONTextField(default=list)
+    # Of the failed: {class: [how many, when the last, its job]}.
+    errors = JSONTextField(default=dict)
 
     class Meta:
         default_permissions = ("view",)
@@ -27,3 +45,23 @@ class Measurement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.starts_at}"
+
+    @property
+    def tally(self) -> Tally:
+        """The numbers, without what they are about."""
+        return Tally(
+            **{name: getattr(self, name) for name in (*COUNTS, *_SECONDS)},
+            waits=unpacked(self.waits),
+            runs=unpacked(self.runs),
+            errors={name: Errors(*values) for name, values in self.errors.items()},
+        )
+
+    @tally.setter
+    def tally(self, tally: Tally) -> None:
+        for name in (*COUNTS, *_SECONDS):
+            setattr(self, name, getattr(tally, name))
+        self.waits, self.runs = packed(tally.waits), packed(tally.runs)
+        self.errors = packed_errors(tally.errors)
+
+
+_SECONDS = ("wait_seconds", "run_seconds", "longest_run_seconds")

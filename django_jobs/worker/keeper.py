@@ -14,6 +14,7 @@ from ..claim import claim, ready_queues
 from ..classify import unrecordable
 from ..context import JobContext
 from ..enqueue import TIMED_TOPIC
+from ..measure import Collector
 from ..operate import COMMAND_TOPIC
 from ..record import record, release, release_strays, save_progress
 from ..values import Claimed, Outcome
@@ -48,6 +49,7 @@ class Keeper:
         options: WorkerOptions,
         desk: Desk,
         wakeup: Wakeup,
+        collector: Collector,
         *,
         on_topic: Callable[[str], None],
         on_put: Callable[[], None],
@@ -57,6 +59,7 @@ class Keeper:
         self.options = options
         self.desk = desk
         self.wakeup = wakeup
+        self.collector = collector
         self.stopping = False
         self.quiet = False
         #: Why the process ends: its jobs or its memory are used up, and another takes its place.
@@ -174,13 +177,14 @@ class Keeper:
             for start in range(0, len(ended), MAX_BATCH):
                 batch = ended[start : start + MAX_BATCH]
                 self._write([outcome for outcome in batch if not outcome.recorded])
+                self.collector.ended(outcome for outcome in batch if outcome.recorded)
                 self.desk.recorded(len(batch))
 
     def _write(self, outcomes: list[Outcome]) -> None:
         if not outcomes:
             return
         try:
-            record(self.worker_id, outcomes, self.options.using)
+            self.collector.ended(record(self.worker_id, outcomes, self.options.using))
         except (OperationalError, InterfaceError):
             raise
         except DatabaseError as error:
@@ -189,7 +193,8 @@ class Keeper:
                 for outcome in outcomes:
                     self._write([outcome])
             else:
-                record(self.worker_id, [unrecordable(outcomes[0], error)], self.options.using)
+                failed = unrecordable(outcomes[0], error)
+                self.collector.ended(record(self.worker_id, [failed], self.options.using))
 
     def show(self, context: JobContext, progress: dict[str, Any]) -> None:
         """Take what a running job shows; only the latest is written."""
@@ -242,6 +247,7 @@ class Keeper:
             jobs, contended = claim(self.worker_id, sorted(self._queues), want, self.options.using)
         if jobs:
             self.wakeup.found_work()
+            self.collector.claimed(jobs)
             self._hand_over(jobs)
         self._was_empty = not jobs and not contended
         if jobs or self._heard_at is not None:

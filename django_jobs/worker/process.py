@@ -19,7 +19,8 @@ from ..conf import get_settings
 from ..dialects import own_connection
 from ..enqueue import TIMED_TOPIC
 from ..ids import uuid7
-from ..maintenance import promote, prune, rescue
+from ..maintenance import promote, prune, rescue, rollup
+from ..measure import Collector
 from ..record import record
 from ..values import Outcome
 from . import control, heartbeat
@@ -53,11 +54,13 @@ class WorkerProcess:
         self.waker = Waker()
         self.desk = Desk(options.slots, self.waker.wake, options.max_jobs)
         self.wakeup = Wakeup(options.using, self.waker)
+        self.collector = Collector()
         self.keeper = Keeper(
             worker_id,
             options,
             self.desk,
             self.wakeup,
+            self.collector,
             on_topic=self._heard,
             on_put=self._put,
             on_database_error=lambda: self.pool.distrust_connections(),
@@ -109,9 +112,11 @@ class WorkerProcess:
 
     def _register(self) -> None:
         heartbeat.register(self.worker_id, self.name, self.options)
+        self.collector.synchronize(self.options.using)
 
     def _sign_off(self) -> None:
         try:
+            self.collector.flush(self.options.using)
             heartbeat.sign_off(self.worker_id, self.options.using, done=self._newly_done())
         except (DatabaseError, InterfaceError) as error:
             log.database_away("signing off", error, 0.0)
@@ -149,7 +154,9 @@ class WorkerProcess:
             Duty("promote", 10.0, lambda: self._promote(late)),
             # A database that comes back finds every lease run out: first all renew theirs.
             Duty("rescue", rescue_seconds, self._rescue, after=rescue_seconds),
+            Duty("measure", 15.0, self._measure, after=15.0),
             Duty("prune", 60.0, self._prune, after=30.0),
+            Duty("rollup", 60.0, self._roll_up, after=45.0),
             Duty("parent", 1.0, self._watch_parent),
         ]
 
@@ -205,6 +212,13 @@ class WorkerProcess:
     def _prune(self) -> float | None:
         pruned = prune.run_once(self.options.using, self.worker_id)
         return 0.1 if pruned >= prune.BATCH else None
+
+    def _measure(self) -> None:
+        self.collector.flush(self.options.using)
+
+    def _roll_up(self) -> float | None:
+        more = rollup.run_once(self.options.using, self.worker_id)
+        return 0.1 if more else None
 
     def _watch_parent(self) -> None:
         if self.supervised and os.getppid() != self.parent:

@@ -1,0 +1,81 @@
+"""Measurements become fewer as they get older, and go in the end; their totals stay."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import connections, transaction
+from django.db.models import QuerySet
+
+from ..dialects import unix_time
+from ..measure import MINUTE
+from ..models import Measurement
+from ..tally import Tally
+from .prune import hold_lease
+
+BATCH = 2_000
+TEN_MINUTES, HOUR, DAY = 600, 3_600, 86_400
+#: Rows as the workers wrote them are left alone for so long: most of their minute have come then.
+FRESH_SECONDS = 90
+#: For how long a window of an hour, of a day and of a week finds what it needs.
+MINUTES_SECONDS, TEN_MINUTES_SECONDS = HOUR + TEN_MINUTES, DAY + HOUR
+KEEP_SECONDS = 8 * DAY
+
+
+def run_once(using: str, holder: UUID, *, lease_seconds: float = 120.0) -> bool:
+    """Add up what is old enough, a batch of each age; tell whether there is more.
+
+    Only one process of the cluster does it at a time.
+    """
+    if not hold_lease("rollup", holder, lease_seconds, using):
+        return False
+    now = int(unix_time(using))
+    rows = Measurement.objects.using(using)
+    fresh = rows.filter(seconds=MINUTE, in_total=False, starts_at__lt=now - FRESH_SECONDS)
+    more = _merge(fresh, MINUTE, using, into_total=True)
+    for seconds, longer, age in (
+        (MINUTE, TEN_MINUTES, MINUTES_SECONDS),
+        (TEN_MINUTES, HOUR, TEN_MINUTES_SECONDS),
+    ):
+        # Whole buckets only: none is left half behind.
+        before = (now - age) // longer * longer
+        old = rows.filter(seconds=seconds, in_total=True, starts_at__lt=before)
+        more |= _merge(old, longer, using)
+    rows.filter(seconds=HOUR, starts_at__lt=now - KEEP_SECONDS)._raw_delete(using)
+    return more
+
+
+def _merge(
+    old: QuerySet[Measurement], seconds: int, using: str, *, into_total: bool = False
+) -> bool:
+    """Put rows of *seconds* in the place of a batch of *old*; tell whether the batch was full."""
+    skip_locked = connections[using].features.has_select_for_update_skip_locked
+    rows = Measurement.objects.using(using)
+    with transaction.atomic(using):
+        found = list(old.order_by("starts_at").select_for_update(skip_locked=skip_locked)[:BATCH])
+        sums: dict[tuple[int, int, str, str], Tally] = {}
+        for row in found:
+            _add(sums, row, seconds, row.starts_at // seconds * seconds)
+        gone = [row.pk for row in found]
+        if found and into_total:
+            for row in found:
+                _add(sums, row, Measurement.TOTAL, 0)
+            for row in rows.filter(seconds=Measurement.TOTAL).select_for_update():
+                if (Measurement.TOTAL, 0, row.queue, row.name) in sums:
+                    _add(sums, row, Measurement.TOTAL, 0)
+                    gone.append(row.pk)
+        rows.filter(pk__in=gone)._raw_delete(using)
+        rows.bulk_create(_row(*key, tally) for key, tally in sums.items())
+    return len(found) == BATCH
+
+
+def _add(
+    sums: dict[tuple[int, int, str, str], Tally], row: Measurement, seconds: int, starts_at: int
+) -> None:
+    sums.setdefault((seconds, starts_at, row.queue, row.name), Tally()).add(row.tally)
+
+
+def _row(seconds: int, starts_at: int, queue: str, name: str, tally: Tally) -> Measurement:
+    row = Measurement(seconds=seconds, starts_at=starts_at, in_total=True, queue=queue, name=name)
+    row.tally = tally
+    return row

@@ -1,0 +1,276 @@
+"""What happened lately, from :class:`Measurement` rows: never from the jobs, which may be millions.
+
+:func:`statistics` answers for a window of :data:`WINDOWS`: a point per minute (ten minutes, hour),
+what each job function and each queue did, all of it together. :func:`failures` groups what failed
+within a week by job function and class of error. Each is two statements. Both know what workers
+have written, which they do every 15 seconds; what is in the queues now is counted by ``counts``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterable, Iterator
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from .conf import get_settings
+from .dialects import unix_time
+from .models import Measurement
+from .tally import BUCKETS, COUNTS, percentile
+
+HOUR, DAY, WEEK = 3_600, 86_400, 604_800
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Window:
+    """The last so many seconds, in steps of so many."""
+
+    name: str
+    seconds: int
+    step: int
+
+
+WINDOWS = {
+    window.name: window
+    for window in (Window("1h", HOUR, 60), Window("24h", DAY, 600), Window("7d", WEEK, HOUR))
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spread:
+    """How long something took, in seconds; all None when nothing was measured.
+
+    The percentiles are interpolated in the buckets of :data:`~django_jobs.tally.BOUNDS`.
+    ``longest`` is known of runs only.
+    """
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    mean: float | None = None
+    longest: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Point:
+    """One step of the window: attempts by how they ended, and how long they waited and ran."""
+
+    starts_at: datetime.datetime
+    succeeded: int
+    failed: int
+    retried: int
+    revoked: int
+    wait: Spread
+    run: Spread
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Activity:
+    """What a job function, a queue or (with no name) everything did in the window."""
+
+    name: str
+    #: Attempts that ran; jobs (``revoked``: jobs too) that ended so; attempts to be repeated.
+    started: int
+    succeeded: int
+    failed: int
+    retried: int
+    revoked: int
+    #: Jobs whose worker died while it had them.
+    rescued: int
+    #: Seconds of all attempts together.
+    run_seconds: float
+    wait: Spread
+    run: Spread
+    #: Jobs that succeeded or failed, by step: what a sparkline draws.
+    ended_by_step: tuple[int, ...]
+
+    @property
+    def failed_share(self) -> float:
+        """Failed ones of those that succeeded or failed, 0 … 1."""
+        return self.failed / (self.succeeded + self.failed) if self.failed else 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Statistics:
+    """A window's numbers. ``points`` has every step, the current and unfinished one last."""
+
+    window: Window
+    now: datetime.datetime
+    points: tuple[Point, ...]
+    #: Those that took the most time first.
+    functions: tuple[Activity, ...]
+    #: By name.
+    queues: tuple[Activity, ...]
+    total: Activity
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failures:
+    """Jobs of one job function that ended FAILURE with one class of error."""
+
+    name: str
+    error_class: str
+    hour: int
+    day: int
+    week: int
+    last_seen: datetime.datetime
+    #: The latest of them; it may have been pruned.
+    sample_id: UUID
+
+
+def statistics(window: str = "1h", using: str = "") -> Statistics:
+    """Return the numbers of the *window*, a name of :data:`WINDOWS`, from one database.
+
+    *using* is its alias, by default that of the ``DATABASE`` setting.
+    """
+    using = using or get_settings().database
+    wanted = WINDOWS[window]
+    now = unix_time(using)
+    steps = wanted.seconds // wanted.step
+    start = int(now) // wanted.step * wanted.step - (steps - 1) * wanted.step
+    points = [_Sum() for _step in range(steps)]
+    functions: dict[str, _Sum] = {}
+    queues: dict[str, _Sum] = {}
+    total = _Sum()
+    for starts_at, queue, name, *numbers in _rows(start, using):
+        step = min((starts_at - start) // wanted.step, steps - 1)
+        points[step].add(numbers, 0)
+        functions.setdefault(name, _Sum(steps)).add(numbers, step)
+        queues.setdefault(queue, _Sum(steps)).add(numbers, step)
+    for point in points:
+        total.add(point.numbers(), 0)
+    busiest = sorted(functions.items(), key=lambda item: -item[1].run_seconds)
+    return Statistics(
+        wanted,
+        moment(now),
+        tuple(each.point(start + step * wanted.step) for step, each in enumerate(points)),
+        tuple(each.activity(name) for name, each in busiest),
+        tuple(each.activity(name) for name, each in sorted(queues.items())),
+        dataclasses.replace(
+            total.activity(""), ended_by_step=tuple(each.ended[0] for each in points)
+        ),
+    )
+
+
+def failures(using: str = "") -> tuple[Failures, ...]:
+    """Return what failed within a week, by job function and class of error; the latest first.
+
+    Attempts that are repeated are not among them, nor are jobs that failed because one before them
+    in a workflow did.
+    """
+    using = using or get_settings().database
+    now = unix_time(using)
+    rows = Measurement.objects.using(using).filter(
+        seconds__gt=Measurement.TOTAL, starts_at__gte=int(now) - WEEK, failed__gt=0
+    )
+    groups: dict[tuple[str, str], list[Any]] = {}
+    for starts_at, name, errors in rows.values_list("starts_at", "name", "errors"):
+        for error_class, (count, last, sample) in errors.items():
+            group = groups.setdefault((name, error_class), [0, 0, 0, 0, ""])
+            group[0] += count if starts_at >= now - HOUR else 0
+            group[1] += count if starts_at >= now - DAY else 0
+            group[2] += count
+            if last >= group[3]:
+                group[3:] = last, sample
+    latest = sorted(groups.items(), key=lambda item: -item[1][3])
+    return tuple(
+        Failures(*key, hour, day, week, moment(last), UUID(sample))
+        for key, (hour, day, week, last, sample) in latest
+    )
+
+
+def moment(seconds: float) -> datetime.datetime:
+    """Return Unix time as the project's datetimes are: aware, or local without USE_TZ."""
+    aware = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return aware if settings.USE_TZ else timezone.make_naive(aware)
+
+
+_NUMBERS = (*COUNTS, "wait_seconds", "run_seconds", "longest_run_seconds", "waits", "runs")
+
+
+def _rows(start: int, using: str) -> Iterator[tuple[Any, ...]]:
+    rows = Measurement.objects.using(using).filter(
+        seconds__gt=Measurement.TOTAL, starts_at__gte=start
+    )
+    return rows.values_list("starts_at", "queue", "name", *_NUMBERS).iterator()
+
+
+class _Sum:
+    """Adds up the numbers of rows. A tally would do, but a week has thousands of rows."""
+
+    __slots__ = (*_NUMBERS, "ended")
+
+    def __init__(self, steps: int = 1) -> None:
+        self.sent = self.succeeded = self.failed = self.retried = self.revoked = self.rescued = 0
+        self.wait_seconds = self.run_seconds = self.longest_run_seconds = 0.0
+        self.waits, self.runs = [0] * BUCKETS, [0] * BUCKETS
+        self.ended = [0] * steps
+
+    def add(self, numbers: Iterable[Any], step: int) -> None:
+        (
+            sent, succeeded, failed, retried, revoked, rescued, wait_seconds, run_seconds, longest,
+            waits, runs,
+        ) = numbers  # fmt: skip
+        self.sent += sent
+        self.succeeded += succeeded
+        self.failed += failed
+        self.retried += retried
+        self.revoked += revoked
+        self.rescued += rescued
+        self.wait_seconds += wait_seconds
+        self.run_seconds += run_seconds
+        self.longest_run_seconds = max(self.longest_run_seconds, longest)
+        self.ended[step] += succeeded + failed
+        for mine, theirs in ((self.waits, waits), (self.runs, runs)):
+            for bucket, count in enumerate(theirs):
+                if count:
+                    mine[bucket] += count
+
+    def numbers(self) -> Iterator[Any]:
+        return (getattr(self, name) for name in _NUMBERS)
+
+    def point(self, starts_at: int) -> Point:
+        return Point(
+            moment(starts_at),
+            self.succeeded,
+            self.failed,
+            self.retried,
+            self.revoked,
+            self.wait,
+            self.run,
+        )
+
+    def activity(self, name: str) -> Activity:
+        return Activity(
+            name,
+            sum(self.runs),
+            self.succeeded,
+            self.failed,
+            self.retried,
+            self.revoked,
+            self.rescued,
+            self.run_seconds,
+            self.wait,
+            self.run,
+            tuple(self.ended),
+        )
+
+    @property
+    def wait(self) -> Spread:
+        return _spread(self.waits, self.wait_seconds, None)
+
+    @property
+    def run(self) -> Spread:
+        return _spread(self.runs, self.run_seconds, self.longest_run_seconds)
+
+
+def _spread(counts: list[int], seconds: float, longest: float | None) -> Spread:
+    number = sum(counts)
+    if not number:
+        return Spread()
+    p50, p95, p99 = (percentile(counts, share, longest) for share in (0.5, 0.95, 0.99))
+    return Spread(p50, p95, p99, seconds / number, longest)

@@ -1,0 +1,142 @@
+"""What a number of attempts amount to: counts, sums and two histograms, as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+#: Upper bounds in seconds of a histogram's buckets; the last bucket, beyond them, has none.
+BOUNDS = (
+    0.02, 0.03, 0.045, 0.065, 0.1, 0.15, 0.225, 0.335, 0.5, 0.75, 1.1, 1.7, 2.5, 3.8, 5.75, 8.5,
+    13.0, 20.0, 30.0, 45.0, 65.0, 100.0, 150.0, 225.0, 335.0,
+)  # fmt: skip
+BUCKETS = len(BOUNDS) + 1
+#: Past so many classes of errors of one job function the others count as :data:`OTHERS`.
+MOST_ERRORS = 50
+OTHERS = "(others)"
+
+
+@dataclasses.dataclass(slots=True)
+class Errors:
+    """How often a class of errors ended jobs, when it last did (Unix time), and one such job."""
+
+    count: int = 0
+    last: int = 0
+    sample: str = ""
+
+    def add(self, other: Errors) -> None:
+        self.count += other.count
+        if other.last >= self.last:
+            self.last, self.sample = other.last, other.sample
+
+
+@dataclasses.dataclass(slots=True)
+class Tally:
+    """Counts of one job function in one queue; two of them can be added.
+
+    ``sent`` counts jobs at their first attempt, or when they are revoked before any; the others
+    count attempts by how they ended. Both histograms count attempts that ran, by the seconds they
+    were ready before they started (``waits``) and the seconds they ran (``runs``).
+    """
+
+    sent: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    revoked: int = 0
+    rescued: int = 0
+    wait_seconds: float = 0.0
+    run_seconds: float = 0.0
+    longest_run_seconds: float = 0.0
+    waits: list[int] = dataclasses.field(default_factory=lambda: [0] * BUCKETS)
+    runs: list[int] = dataclasses.field(default_factory=lambda: [0] * BUCKETS)
+    errors: dict[str, Errors] = dataclasses.field(default_factory=dict)
+
+    @property
+    def started(self) -> int:
+        """How many attempts ran."""
+        return sum(self.runs)
+
+    def add(self, other: Tally) -> None:
+        """Add what *other* counted."""
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.wait_seconds += other.wait_seconds
+        self.run_seconds += other.run_seconds
+        self.longest_run_seconds = max(self.longest_run_seconds, other.longest_run_seconds)
+        for mine, theirs in ((self.waits, other.waits), (self.runs, other.runs)):
+            for bucket, count in enumerate(theirs):
+                mine[bucket] += count
+        for error_class, errors in other.errors.items():
+            self.errors_of(error_class).add(errors)
+
+    def measure(self, waits: list[float], runs: list[float]) -> None:
+        """Count attempts by how long each waited and ran, in seconds."""
+        waits.sort()
+        runs.sort()
+        self.wait_seconds += sum(waits)
+        self.run_seconds += sum(runs)
+        self.longest_run_seconds = max(self.longest_run_seconds, runs[-1])
+        _fill(self.waits, waits)
+        _fill(self.runs, runs)
+
+    def errors_of(self, error_class: str) -> Errors:
+        if error_class not in self.errors and len(self.errors) >= MOST_ERRORS:
+            error_class = OTHERS
+        return self.errors.setdefault(error_class, Errors())
+
+
+COUNTS = ("sent", "succeeded", "failed", "retried", "revoked", "rescued")
+
+
+def _fill(counts: list[int], ordered: Sequence[float]) -> None:
+    """Count *ordered* values into their buckets; a bucket at a time, as there are few."""
+    done = 0
+    while done < len(ordered):
+        bucket = bisect_left(BOUNDS, ordered[done])
+        upto = len(ordered)
+        if bucket < len(BOUNDS):
+            upto = bisect_right(ordered, BOUNDS[bucket], done)
+        counts[bucket] += upto - done
+        done = upto
+
+
+def percentile(counts: Sequence[int], share: float, longest: float | None = None) -> float | None:
+    """Return the seconds that *share* (0 … 1) of the counted stay below; None when none is counted.
+
+    It is interpolated within its bucket, so it errs by less than that bucket's width. *longest*
+    is the greatest of them, where it is known; the last bucket ends there.
+    """
+    total = sum(counts)
+    if not total:
+        return None
+    rank, below = share * total, 0
+    for bucket, count in enumerate(counts):
+        if count and below + count >= rank:
+            low = BOUNDS[bucket - 1] if bucket else 0.0
+            high = BOUNDS[bucket] if bucket < len(BOUNDS) else max(low, longest or low)
+            if longest is not None:
+                high = max(low, min(high, longest))
+            return low + (high - low) * max(0.0, rank - below) / count
+        below += count
+    raise AssertionError("the last bucket holds the rest")
+
+
+def packed(counts: Sequence[int]) -> list[int]:
+    """Return *counts* without the zeros at the end, as a row keeps them."""
+    size = len(counts)
+    while size and not counts[size - 1]:
+        size -= 1
+    return list(counts[:size])
+
+
+def unpacked(counts: Sequence[int]) -> list[int]:
+    """Return every bucket of :func:`packed` counts."""
+    return [*counts, *[0] * (BUCKETS - len(counts))]
+
+
+def packed_errors(errors: dict[str, Errors]) -> dict[str, list[Any]]:
+    """Return *errors* as JSON keeps them."""
+    return {name: [each.count, each.last, each.sample] for name, each in errors.items()}

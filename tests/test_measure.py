@@ -1,0 +1,416 @@
+"""From the end of an attempt to a row, and from rows to statistics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import OperationalError, connection
+from pytest_django import DjangoAssertNumQueries
+
+from django_jobs import Snooze, job, measure
+from django_jobs.dialects import unix_time
+from django_jobs.execute import Environment, execute
+from django_jobs.maintenance import rescue, rollup
+from django_jobs.measure import Collector
+from django_jobs.models import Job, Measurement, Worker
+from django_jobs.operate import revoke
+from django_jobs.record import record
+from django_jobs.statistics import failures, statistics
+from django_jobs.tally import Errors, Tally
+from django_jobs.values import Claimed
+from tests import jobs
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
+
+Take = Callable[..., list[Claimed]]
+
+
+@pytest.fixture
+def collector() -> Collector:
+    collector = Collector()
+    collector.synchronize("default")
+    return collector
+
+
+@pytest.fixture
+def work(worker: Worker, take: Take, collector: Collector) -> Callable[..., None]:
+    """Claim, execute, record and count, as a worker does."""
+
+    def work(queues: tuple[str, ...] = ("default", "mail")) -> None:
+        claimed = take(queues=queues)
+        collector.claimed(claimed)
+        outcomes = [execute(job, Environment(worker_name="w")) for job in claimed]
+        collector.ended(record(worker.pk, outcomes, "default"))
+
+    return work
+
+
+@pytest.fixture
+def now() -> int:
+    return int(unix_time("default"))
+
+
+def append(starts_at: int, seconds: int = 60, queue: str = "default", name: str = "f",
+           in_total: bool = False, **numbers: Any) -> Measurement:  # fmt: skip
+    row = Measurement(
+        starts_at=starts_at, seconds=seconds, queue=queue, name=name, in_total=in_total
+    )
+    row.tally = Tally(**numbers)
+    row.save()
+    return row
+
+
+def total_of(**filters: Any) -> Tally:
+    total = Tally()
+    for row in Measurement.objects.filter(**filters):
+        total.add(row.tally)
+    return total
+
+
+# --- counting -----------------------------------------------------------------------------------
+
+
+def test_counts_of_mixed_outcomes_are_exact(
+    work: Callable[..., None], collector: Collector
+) -> None:
+    @job(max_retries=1, autoretry_for=(OSError,), retry_backoff=False, default_retry_delay=0)
+    def flaky() -> None:
+        raise OSError("again")
+
+    @job
+    def snoozes() -> None:
+        raise Snooze(60)
+
+    jobs.add.delay_many([(number,) for number in range(20)])
+    jobs.send.delay(1)
+    failed = [jobs.fail.delay() for _ in range(3)]
+    flaky.delay()
+    snoozes.delay()
+    expired = jobs.echo.apply_async(expires=3600)
+    Job.objects.filter(pk=expired.id).update(expires_at="2020-01-01T00:00:00+00:00")
+    work()
+    Job.objects.filter(status="RETRY").update(status="PENDING")
+    work()
+    collector.flush("default")
+    found = {row.name.rpartition(".")[2]: row for row in Measurement.objects.all()}
+
+    def counts(name: str) -> tuple[int, ...]:
+        row = found[name]
+        return (row.sent, row.tally.started, row.succeeded, row.failed, row.retried, row.revoked)
+
+    assert counts("add") == (20, 20, 20, 0, 0, 0)
+    assert counts("send") == (1, 1, 1, 0, 0, 0)
+    assert counts("fail") == (3, 3, 0, 3, 0, 0)
+    assert counts("flaky") == (1, 2, 0, 1, 1, 0)
+    assert counts("snoozes") == (1, 1, 0, 0, 0, 0)
+    assert counts("echo") == (1, 0, 0, 0, 0, 1)
+    assert len(found) == 6
+    assert found["send"].queue == "mail"
+    ((error_class, errors),) = found["fail"].tally.errors.items()
+    assert (error_class, errors.count) == ("builtins.ValueError", 3)
+    assert errors.sample in {str(result.id) for result in failed}
+    assert abs(errors.last - unix_time("default")) < 60
+
+
+def test_wait_is_the_time_since_the_job_was_ready(
+    work: Callable[..., None], collector: Collector
+) -> None:
+    @job
+    def quick() -> None: ...
+
+    quick.delay()
+    aged(seconds=50)
+    work()
+    collector.flush("default")
+    row = Measurement.objects.get()
+    assert 50 <= row.wait_seconds < 100
+    assert row.tally.waits[20] == 1  # 45 … 65 s, or a slow machine
+    assert row.run_seconds < 20
+
+
+def aged(seconds: int) -> None:
+    """Let the jobs be ready since so long."""
+    ready_at = connection.ops.quote_name("ready_at")
+    change = {
+        "postgresql": f"{ready_at} - interval '{seconds} seconds'",
+        "mysql": f"{ready_at} - INTERVAL {seconds} SECOND",
+        "sqlite": f"strftime('%Y-%m-%d %H:%M:%f', {ready_at}, '-{seconds} seconds')",
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE django_jobs_job SET ready_at = {change}")
+
+
+def test_an_outcome_that_did_not_count_is_not_counted(
+    worker: Worker, take: Take, collector: Collector
+) -> None:
+    jobs.add.delay(1)
+    (claimed,) = take()
+    Job.objects.update(attempt=7)
+    outcome = execute(claimed, Environment())
+    collector.ended(record(worker.pk, [outcome], "default"))
+    collector.flush("default")
+    assert not Measurement.objects.exists()
+
+
+def test_flush_is_one_insert_and_nothing_where_nothing_was_counted(
+    work: Callable[..., None],
+    collector: Collector,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    jobs.add.delay(1)
+    jobs.send.delay(1)
+    work()
+    with django_assert_num_queries(2):  # the database's clock, and the rows
+        collector.flush("default")
+    assert Measurement.objects.count() == 2
+    with django_assert_num_queries(0):
+        collector.flush("default")
+
+
+def test_what_could_not_be_written_is_kept(
+    work: Callable[..., None], collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("gone")
+
+    jobs.add.delay_many([(1,), (2,)])
+    work()
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "append", away)
+        with pytest.raises(OperationalError):
+            collector.flush("default")
+    jobs.add.delay(3)
+    work()
+    collector.flush("default")
+    assert total_of().succeeded == total_of().started == 3
+
+
+def test_counting_beside_a_flush_loses_nothing(
+    work: Callable[..., None], take: Take, worker: Worker, collector: Collector
+) -> None:
+    """Two threads count while a third takes what there is."""
+    jobs.add.delay_many([(number,) for number in range(10)])
+    outcomes = [execute(each, Environment()) for each in take()]
+    taken: list[int] = []
+    done = threading.Event()
+
+    def count() -> None:
+        for _ in range(300):
+            collector.ended(outcomes)
+
+    def flush() -> None:
+        while not done.is_set():
+            with collector._lock:
+                minutes, collector._minutes = collector._minutes, {}
+            taken.extend(t.succeeded for tallies in minutes.values() for t in tallies.values())
+
+    flusher = threading.Thread(target=flush)
+    threads = [threading.Thread(target=count) for _ in range(2)]
+    for thread in (flusher, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.set()
+    flusher.join()
+    collector.flush("default")
+    assert sum(taken) + total_of().succeeded == 6_000
+
+
+def test_minute_is_that_of_the_databases_clock(
+    work: Callable[..., None], collector: Collector, now: int
+) -> None:
+    collector._offset -= 3600
+    jobs.add.delay(1)
+    work()
+    collector._offset += 3600
+    jobs.add.delay(1)
+    work()
+    collector.flush("default")
+    early, late = Measurement.objects.order_by("starts_at").values_list("starts_at", flat=True)
+    assert early % 60 == late % 60 == 0
+    assert 0 <= late - now // 60 * 60 <= 60
+    assert 3540 <= late - early <= 3660
+
+
+def test_offset_turns_the_monotonic_clock_into_the_databases(collector: Collector) -> None:
+    assert abs(time.monotonic() + collector._offset - unix_time("default")) < 5
+    assert abs(unix_time("default") - time.time()) < 60
+
+
+def test_revoked_in_the_queue_is_counted_there() -> None:
+    results = [jobs.add.delay(1), jobs.add.delay(2), jobs.send.delay(3)]
+    Job.objects.filter(pk=results[1].id).update(attempt=2)
+    revoke([result.id for result in results])
+    found = {row.queue: row.tally for row in Measurement.objects.all()}
+    assert (found["default"].sent, found["default"].revoked) == (1, 2)
+    assert (found["mail"].sent, found["mail"].revoked) == (1, 1)
+
+
+def test_rescued_is_counted_by_who_rescues(
+    take: Take, new_worker: Callable[..., Worker], settings: Any
+) -> None:
+    settings.DJANGO_JOBS = {"MAX_CRASHES": 1}
+    dead = new_worker()
+    jobs.add.delay(1)
+    take(by=dead)
+    Worker.objects.update(lease_until="2020-01-01T00:00:00+00:00")
+    rescue.run_once("default")
+    tally = total_of()
+    assert (tally.rescued, tally.failed, tally.started) == (1, 1, 0)
+    assert list(tally.errors) == ["django_jobs.exceptions.WorkerLost"]
+
+
+# --- rolling up ---------------------------------------------------------------------------------
+
+
+HOLDER = uuid4()
+
+
+def roll_up() -> None:
+    while rollup.run_once("default", HOLDER):
+        pass
+
+
+@pytest.mark.parametrize("age", [120, 5_000, 100_000])
+def test_rollup_keeps_every_number(now: int, age: int) -> None:
+    for minute in range(30):
+        for worker in range(3):
+            append(
+                (now - age) // 60 * 60 - 60 * minute,
+                name=f"f{minute % 2}",
+                succeeded=10,
+                failed=worker,
+                sent=1,
+                run_seconds=1.0,
+                longest_run_seconds=float(minute),
+                runs=[1] * 26,
+                waits=[0, 5] + [0] * 24,
+            )
+    before = {name: total_of(name=name) for name in ("f0", "f1")}
+    roll_up()
+    for name, tally in before.items():
+        assert total_of(name=name, seconds__gt=0) == tally
+        assert total_of(name=name, seconds=0) == tally
+    rows = Measurement.objects.filter(seconds__gt=0)
+    expected = {120: 30, 5_000: 30 // 10 * 2, 100_000: 2}[age]
+    assert expected <= rows.count() <= expected + 4
+    assert all(row.starts_at % row.seconds == 0 for row in rows)
+
+
+def test_rollup_leaves_fresh_rows(now: int) -> None:
+    append(now // 60 * 60, succeeded=1)
+    roll_up()
+    assert Measurement.objects.get().in_total is False
+
+
+def test_total_grows_with_what_comes_late_and_outlives_the_rows(now: int) -> None:
+    append(now - 200, succeeded=1)
+    roll_up()
+    append(now - 9 * 86_400, succeeded=2)
+    append(now - 3_000, succeeded=4, queue="mail")
+    roll_up()
+    roll_up()
+    assert total_of(seconds=0, queue="default").succeeded == 3
+    assert total_of(seconds=0, queue="mail").succeeded == 4
+    assert Measurement.objects.filter(seconds=0).count() == 2
+    assert total_of(seconds__gt=0).succeeded == 5  # those of nine days ago are gone
+
+
+def test_rollup_goes_on_in_batches(now: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollup, "BATCH", 10)
+    for _ in range(25):
+        append(now // 60 * 60 - 300, succeeded=1)
+    assert rollup.run_once("default", HOLDER)
+    roll_up()
+    assert total_of(seconds__gt=0).succeeded == total_of(seconds=0).succeeded == 25
+
+
+def test_rollup_is_one_processes_work(now: int) -> None:
+    append(now - 600, succeeded=1)
+    rollup.run_once("default", uuid4())
+    append(now - 600, succeeded=1)
+    assert rollup.run_once("default", uuid4()) is False
+    assert Measurement.objects.filter(in_total=False).count() == 1
+
+
+# --- statistics ---------------------------------------------------------------------------------
+
+
+def test_statistics_of_what_ran(work: Callable[..., None], collector: Collector) -> None:
+    jobs.add.delay_many([(1,), (2,), (3,)])
+    jobs.fail.delay()
+    jobs.send.delay(1)
+    work()
+    collector.flush("default")
+    found = statistics("1h")
+    assert len(found.points) == 60
+    assert sum(point.succeeded for point in found.points[-2:]) == 4
+    assert sum(point.failed for point in found.points[-2:]) == 1
+    assert {each.name: each.succeeded for each in found.functions} == {
+        "tests.jobs.add": 3,
+        "tests.jobs.fail": 0,
+        "tests.jobs.send": 1,
+    }
+    assert [(each.name, each.started) for each in found.queues] == [("default", 4), ("mail", 1)]
+    assert (found.total.succeeded, found.total.failed, found.total.failed_share) == (4, 1, 0.2)
+    assert sum(found.total.ended_by_step) == sum(found.queues[0].ended_by_step) + 1 == 5
+    assert found.total.run.longest is not None
+    assert found.total.wait.p50 is not None
+
+
+@pytest.mark.parametrize(("window", "steps"), [("1h", 60), ("24h", 144), ("7d", 168)])
+def test_window_is_whole_before_and_after_the_rollup(window: str, steps: int, now: int) -> None:
+    length = {"1h": 3_600, "24h": 86_400, "7d": 604_800}[window]
+    for place in range(50):
+        append((now - place * (length // 50)) // 60 * 60, succeeded=1, runs=[1] + [0] * 25)
+    append(now - length - 3_700, succeeded=100)
+    before = statistics(window)
+    roll_up()
+    after = statistics(window)
+    assert len(before.points) == steps
+    assert before.points == after.points
+    assert before.total == after.total
+    assert 49 <= before.total.succeeded <= 50
+
+
+def test_statistics_without_a_row() -> None:
+    found = statistics("24h")
+    assert found.total.succeeded == 0
+    assert found.total.wait.p50 is None
+    assert found.total.failed_share == 0
+    assert found.functions == found.queues == ()
+
+
+def test_statistics_is_two_statements(
+    now: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for minute in range(20):
+        append(now - 60 * minute, succeeded=1)
+    with django_assert_num_queries(2):
+        statistics("7d")
+    with django_assert_num_queries(2):
+        failures()
+
+
+def test_failures_by_function_and_error(
+    now: int, work: Callable[..., None], collector: Collector
+) -> None:
+    result = jobs.fail.delay()
+    work()
+    collector.flush("default")
+    old = str(uuid4())
+    for age in (7_200, 200_000):
+        errors = {"builtins.ValueError": Errors(2, now - age, old)}
+        append(now - age, name="tests.jobs.fail", failed=2, errors=errors)
+    (found,) = failures()
+    assert (found.name, found.error_class) == ("tests.jobs.fail", "builtins.ValueError")
+    assert (found.hour, found.day, found.week) == (1, 3, 5)
+    assert found.sample_id == result.id
+    roll_up()
+    (rolled,) = failures()
+    assert (rolled.hour, rolled.day, rolled.week) == (1, 3, 5)
