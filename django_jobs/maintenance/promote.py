@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db import connections, transaction
 
 from ..dialects import clock
 from ..enqueue import announce
 from ..models import Job
+from ..models.job import JobQuerySet
 from ..status import TIMED, Status
 
 BATCH = 1_000
@@ -28,10 +31,12 @@ def run_once(using: str, *, longest_pause: float = 10.0, grace: float = 0.0) -> 
 
 def _promote(using: str, grace: float) -> int:
     skip_locked = connections[using].features.has_select_for_update_skip_locked
+    found: list[tuple[UUID, str]] = []
     with transaction.atomic(using):
-        due = Job.objects.using(using).due(grace).order_by("run_at")
-        due = due.select_for_update(skip_locked=skip_locked)
-        found = list(due.values_list("id", "queue")[:BATCH])
+        for timed in _timed(using):
+            due = timed.filter(run_at__lte=clock(using, -grace)).order_by("run_at")
+            due = due.select_for_update(skip_locked=skip_locked)
+            found += due.values_list("id", "queue")[: BATCH - len(found)]
         if found:
             Job.objects.using(using).filter(
                 id__in=[job_id for job_id, _queue in found], status__in=TIMED
@@ -41,7 +46,17 @@ def _promote(using: str, grace: float) -> int:
 
 
 def _seconds_until_next(using: str) -> float:
-    times = Job.objects.using(using).timed().order_by("run_at").values_list("run_at", clock(using))
-    for run_at, now in times[:1]:
-        return max(0.0, float((run_at - now).total_seconds()))
-    return float("inf")
+    nearest = float("inf")
+    for timed in _timed(using):
+        for run_at, now in timed.order_by("run_at").values_list("run_at", clock(using))[:1]:
+            nearest = min(nearest, max(0.0, float((run_at - now).total_seconds())))
+    return nearest
+
+
+def _timed(using: str) -> list[JobQuerySet]:
+    """Return the jobs that wait for their time, as sets that an index has in the order of time."""
+    jobs = Job.objects.using(using)
+    if connections[using].features.supports_partial_indexes:
+        return [jobs.timed()]
+    # Their index is (status, run_at): over two statuses MariaDB would sort all of them.
+    return [jobs.filter(status=status) for status in sorted(TIMED)]

@@ -6,7 +6,6 @@ from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 from django.utils.translation import gettext_lazy as _
 
-from ..dialects import clock
 from ..ids import uuid7
 from ..status import ENDED, Status
 from .fields import JSONTextField
@@ -30,10 +29,6 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def timed(self) -> JobQuerySet:
         return self.filter(status__in=[_literal(Status.SCHEDULED), _literal(Status.RETRY)])
-
-    def due(self, seconds: float = 0) -> JobQuerySet:
-        """Jobs whose time came at least *seconds* ago."""
-        return self.timed().filter(run_at__lte=clock(self.db, -seconds))
 
     def ended(self) -> JobQuerySet:
         return self.filter(status__in=ENDED)
