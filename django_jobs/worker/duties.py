@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ class Duties:
         self._duties = {duty.name: duty for duty in duties}
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._asked: dict[str, float] = {}
+        self._times = threading.Lock()
 
     def run(self) -> None:
         """Run until :meth:`stop`."""
@@ -58,28 +59,33 @@ class Duties:
         """Run that duty within so many seconds; safe from any thread."""
         duty = self._duties[name]
         due = time.monotonic() + within
-        if due < duty.due:
-            # The duty may be running now and set its own time at the end: asked counts after it.
-            self._asked[name] = due
-            duty.due = due
-            self._wake.set()
+        with self._times:
+            if due < duty.due:
+                duty.due = due
+                self._wake.set()
 
     def stop(self) -> None:
         self._stop.set()
         self._wake.set()
 
     def _run(self, duty: Duty) -> None:
-        self._asked.pop(duty.name, None)
+        # Whoever asks while it runs may know more than it has seen: it runs once more.
+        self._set(duty, math.inf)
         try:
             pause = duty.run_once()
         except (DatabaseError, InterfaceError) as error:
             duty.backoff = min(_LONGEST_BACKOFF, duty.backoff * 2 or _SHORTEST_BACKOFF)
-            duty.due = time.monotonic() + duty.backoff
+            self._set(duty, time.monotonic() + duty.backoff)
             log.database_away(duty.name, error, duty.backoff)
             drop_connection(self.using)
             return
         if duty.backoff:
             duty.backoff = 0.0
             log.database_back(duty.name)
-        duty.due = time.monotonic() + (duty.seconds if pause is None else pause)
-        duty.due = min(duty.due, self._asked.pop(duty.name, duty.due))
+        with self._times:
+            own = time.monotonic() + (duty.seconds if pause is None else pause)
+            duty.due = min(duty.due, own)
+
+    def _set(self, duty: Duty, due: float) -> None:
+        with self._times:
+            duty.due = due
