@@ -1,9 +1,10 @@
-"""Runs the whole suite on one database after another and says what was tested.
+"""Runs the whole suite on each database, side by side, and says what was tested.
 
-``python -m tests.databases [pytest's arguments]`` takes SQLite, then a PostgreSQL that comes in a
-wheel and lives for this run only (or the server of ``POSTGRESQL_URL``), then the server of
-``MYSQL_URL`` if that is set. ``DATABASES=sqlite,mysql`` names some of them. Each database is made
-and dropped by the tests, as ``test_`` and the URL's own name.
+``python -m tests.databases [pytest's arguments]`` takes SQLite, a PostgreSQL that comes in a wheel
+and lives for this run only (or the server of ``POSTGRESQL_URL``), and the server of ``MYSQL_URL``
+if that is set. ``DATABASES=sqlite,mysql`` names some of them. Each database is made and dropped by
+the tests, as ``test_`` and the URL's own name. What a suite prints is shown as a whole at its end,
+or as it comes when there is one only.
 """
 
 from __future__ import annotations
@@ -29,23 +30,58 @@ def main(arguments: list[str]) -> int:
         say(f"DATABASES names {', '.join(unknown) or 'nothing'}; allowed: {', '.join(KINDS)}")
         return 2
     report: list[str] = []
-    failed = False
-    for kind in wanted:
-        with server(kind) as url:
-            if url is None:
-                report.append("MariaDB, MySQL: left out, set MYSQL_URL to test one")
-                continue
-            say(f"=== {kind} ===")
-            began = time.monotonic()
-            passed = run_pytest(url, arguments) == PASSED
-            failed |= not passed
-            seconds = time.monotonic() - began
-            report.append(f"{kind}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s")
+    with contextlib.ExitStack() as stack:
+        urls = {kind: stack.enter_context(server(kind)) for kind in wanted}
+        if urls.get("mysql", "") is None:
+            report.append("MariaDB, MySQL: left out, set MYSQL_URL to test one")
+        suites = [Suite(kind, url, arguments) for kind, url in urls.items() if url is not None]
+        for suite in suites:
+            stack.callback(suite.stop)
+            suite.start(alone=len(suites) == 1)
+        report += [suite.end() for suite in suites]
     report += [
         f"{kind}: left out, DATABASES does not name it" for kind in KINDS if kind not in wanted
     ]
     say("\n".join(["=== what was tested ===", versions(), *report]))
-    return int(failed)
+    return int(not suites or any(suite.code != PASSED for suite in suites))
+
+
+class Suite:
+    """pytest on one database."""
+
+    def __init__(self, kind: str, url: str, arguments: list[str]) -> None:
+        self.kind = kind
+        self.url = url
+        self.arguments = arguments
+        self.code: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output = tempfile.TemporaryFile()
+        self._began = 0.0
+
+    def start(self, *, alone: bool) -> None:
+        say(f"=== {self.kind} ===" if alone else f"{self.kind}: begins")
+        self._began = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *self.arguments],
+            env={**os.environ, "DATABASE_URL": self.url},
+            stdout=None if alone else self._output,
+            stderr=None if alone else subprocess.STDOUT,
+        )
+
+    def end(self) -> str:
+        """Wait for the end, show what was printed, and tell how it went in one line."""
+        assert self._process is not None
+        self.code = self._process.wait()
+        seconds = time.monotonic() - self._began
+        self._output.seek(0)
+        if output := self._output.read():
+            say(f"=== {self.kind} ===\n{output.decode(errors='replace')}")
+        return f"{self.kind}: {'passed' if self.code == PASSED else 'FAILED'} in {seconds:.0f} s"
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
 
 
 @contextlib.contextmanager
@@ -80,11 +116,6 @@ def embedded_postgresql() -> Iterator[str]:
             yield started.get_uri()
         finally:
             started.cleanup()
-
-
-def run_pytest(url: str, arguments: list[str]) -> int:
-    command = [sys.executable, "-m", "pytest", *arguments]
-    return subprocess.run(command, env={**os.environ, "DATABASE_URL": url}, check=False).returncode
 
 
 def versions() -> str:
