@@ -199,7 +199,7 @@ def write(
         if function.options.unique:
             rows, results = hold_key(function, rows, results, using)
         with connection.cursor() as cursor:
-            if caller_named and Job.objects.using(using).filter(id=rows[0].id).exists():
+            if rows and caller_named and Job.objects.using(using).filter(id=rows[0].id).exists():
                 raise DuplicateKey(f"a job with the id {rows[0].id} exists already")
             for start in range(0, len(rows), dialect.insert_chunk):
                 dialect.insert(cursor, rows[start : start + dialect.insert_chunk])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.test import Client
 
 from django_jobs import overview, registry
 from django_jobs.claim import claim
@@ -124,6 +125,27 @@ def run(work: Callable[..., list[Outcome]]) -> Callable[..., Outcome]:
         return outcome
 
     return run
+
+
+@pytest.fixture
+def client_of(client: Client) -> Callable[..., Client]:
+    """Log a member of staff in who has these permissions."""
+
+    def log_in(*codenames: str, is_superuser: bool = False) -> Client:
+        from django.contrib.auth.models import Permission, User  # needs the apps
+
+        user = User.objects.create_user("ann", is_staff=True, is_superuser=is_superuser)
+        chosen = Permission.objects.filter(content_type__app_label="django_jobs")
+        user.user_permissions.set(chosen.filter(codename__in=codenames))
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+@pytest.fixture
+def boss(client_of: Callable[..., Client]) -> Client:
+    return client_of(is_superuser=True)
 
 
 @pytest.fixture

@@ -27,25 +27,6 @@ DASHBOARD = "/admin/django_jobs/dashboard/"
 QUEUES = "/admin/django_jobs/queue/"
 
 
-@pytest.fixture
-def client_of(client: Client) -> Callable[..., Client]:
-    """Log a member of staff in who has these permissions."""
-
-    def log_in(*codenames: str, is_superuser: bool = False) -> Client:
-        user = User.objects.create_user("ann", is_staff=True, is_superuser=is_superuser)
-        chosen = Permission.objects.filter(content_type__app_label="django_jobs")
-        user.user_permissions.set(chosen.filter(codename__in=codenames))
-        client.force_login(user)
-        return client
-
-    return log_in
-
-
-@pytest.fixture
-def boss(client_of: Callable[..., Client]) -> Client:
-    return client_of(is_superuser=True)
-
-
 def ago(**length: float) -> datetime.datetime:
     return timezone.now() - datetime.timedelta(**length)
 

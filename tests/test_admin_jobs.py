@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -27,9 +26,17 @@ pytestmark = pytest.mark.django_db
 
 LIST = "/admin/django_jobs/job/"
 SECRET = "hunter2-top"
-OPERATIONS = {"retry": Status.FAILURE, "revoke": Status.PENDING, "run_now": Status.SCHEDULED}
-AFTER = {"retry": Status.PENDING, "revoke": Status.REVOKED, "run_now": Status.PENDING}
-PERMISSIONS = {"retry": "retry_job", "revoke": "revoke_job", "run_now": "run_job"}
+OPERATIONS = {
+    "retry": Status.FAILURE, "revoke": Status.PENDING, "run_now": Status.SCHEDULED,
+    "terminate": Status.STARTED,
+}  # fmt: skip
+AFTER = {
+    "retry": Status.PENDING, "revoke": Status.REVOKED, "run_now": Status.PENDING,
+    "terminate": Status.REVOKED,
+}  # fmt: skip
+PERMISSIONS = {
+    "retry": "retry_job", "revoke": "revoke_job", "run_now": "run_job", "terminate": "revoke_job",
+}  # fmt: skip
 
 
 def page(row: Job) -> str:
@@ -63,25 +70,6 @@ def given(status: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def client_of(client: Client) -> Callable[..., Client]:
-    """Log a member of staff in who has these permissions."""
-
-    def log_in(*codenames: str, is_superuser: bool = False) -> Client:
-        user = User.objects.create_user("ann", is_staff=True, is_superuser=is_superuser)
-        chosen = Permission.objects.filter(content_type__app_label="django_jobs")
-        user.user_permissions.set(chosen.filter(codename__in=codenames))
-        client.force_login(user)
-        return client
-
-    return log_in
-
-
-@pytest.fixture
-def boss(client_of: Callable[..., Client]) -> Client:
-    return client_of(is_superuser=True)
-
-
-@pytest.fixture
 def secretive(registered: dict[str, Any]) -> str:
     @job(name="secretive", sensitive=("code",), max_retries=3)
     def function(user: str, password: str, code: str = "") -> None: ...
@@ -91,7 +79,7 @@ def secretive(registered: dict[str, Any]) -> str:
 
 def post(client: Client, action: str, *rows: Job, **more: str) -> Any:
     data = {"action": action, "_selected_action": [str(row.pk) for row in rows], "index": "0"}
-    return client.post(LIST, data | more, follow=True)
+    return client.post(LIST, data | {"confirmed": "1"} | more, follow=True)
 
 
 def messages_of(response: Any) -> str:
@@ -185,7 +173,7 @@ def test_operation_on_too_many_says_so(boss: Client, monkeypatch: pytest.MonkeyP
 
 def test_operation_from_the_detail_returns_to_it(boss: Client) -> None:
     row = make(Status.FAILURE)
-    response = post(boss, "retry", row, from_job="1")
+    response = post(boss, "retry", row, next=page(row))
     assert response.redirect_chain == [(page(row), 302)]
 
 

@@ -11,6 +11,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from django_jobs import DuplicateKey, job
+from django_jobs.ids import uuid7
 from django_jobs.models import Job, UniqueKey
 from django_jobs.operate import retry, revoke
 from django_jobs.values import Outcome
@@ -232,3 +233,8 @@ def test_second_copy_waits_for_the_first_one_s_transaction() -> None:
     for thread in threads:
         thread.join(30)
     assert Job.objects.get().id == seen[0].id
+
+
+def test_named_by_its_caller_and_rejected_returns_the_live_one() -> None:
+    live = unique.delay(1)
+    assert unique.apply_async((1,), task_id=str(uuid7())).id == live.id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.utils.safestring import SafeString
@@ -14,6 +15,7 @@ from ..models import Attempt, Job, Worker
 from ..presentation import short_class
 from ..status import Status
 from .badges import moment, status_badge
+from .tracebacks import Part, parts
 
 #: A job that retries without end has thousands; a person reads the newest.
 MOST_ATTEMPTS = 50
@@ -29,17 +31,17 @@ class ShownAttempt:
     took: str
     error: str = ""
     message: str = ""
-    traceback: str = ""
+    traceback: Sequence[Part] = ()
 
 
-def attempts_of(job: Job) -> list[ShownAttempt]:
-    """Return the newest attempts, the newest first; of a success only the job's row tells."""
-    kept = list(
-        Attempt.objects.using(job._state.db)
-        .filter(job_id=job.pk)
-        .defer("error_args")
-        .order_by("-id")[:MOST_ATTEMPTS]
-    )
+def kept_attempts(job: Job) -> list[Attempt]:
+    """Return the rows of the newest attempts that did not succeed, the newest first."""
+    rows = Attempt.objects.using(job._state.db).filter(job_id=job.pk)
+    return list(rows.defer("error_args").order_by("-id")[:MOST_ATTEMPTS])
+
+
+def attempts_of(job: Job, kept: Sequence[Attempt]) -> list[ShownAttempt]:
+    """Return the attempts to show, the newest first; of a success only the job's row tells."""
     ids = {attempt.worker_id for attempt in kept} | {job.worker_id}
     names = _worker_names(ids, str(job._state.db))
     shown = [_shown(attempt, names) for attempt in kept]
@@ -69,7 +71,7 @@ def _shown(attempt: Attempt, names: dict[UUID | None, str]) -> ShownAttempt:
         took=duration(_between(attempt.started_at, attempt.ended_at)),
         error=short_class(attempt.error_class),
         message=attempt.error_message,
-        traceback=attempt.traceback,
+        traceback=parts(attempt.traceback),
     )
 
 

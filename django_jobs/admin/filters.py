@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import abc
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -15,7 +18,7 @@ from .. import registry
 from ..conf import get_settings
 from ..counts import of_status, status_counts
 from ..dialects import dialect_for
-from ..models import Queue
+from ..models import Queue, Schedule
 from ..overview import failures
 from ..status import Status
 from .badges import status_badge
@@ -75,6 +78,72 @@ class ErrorFilter(_ColumnFilter):
 
     def values(self) -> Iterable[str]:
         return {group.error_class for group in failures()[0] if group.error_class}
+
+
+class _LinkedFilter(_ColumnFilter):
+    """No values to choose: pages of other things link to their jobs."""
+
+    def values(self) -> Iterable[str]:
+        return ()
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        try:
+            return super().queryset(request, queryset)
+        except (ValueError, ValidationError):  # no such id can be
+            return queryset.none()
+
+
+class ScheduleFilter(_LinkedFilter):
+    title = _("schedule")
+    parameter_name = "schedule"
+    column = "schedule_id"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = self.value() or ""
+        if not chosen.isdigit():
+            return super().lookups(request, model_admin)
+        row = Schedule.objects.using(get_settings().database).filter(pk=chosen)
+        return [(chosen, row.values_list("name", flat=True).first() or chosen)]
+
+
+class WorkerFilter(_LinkedFilter):
+    title = _("worker")
+    parameter_name = "worker"
+    column = "worker_id"
+
+
+class AgeFilter(admin.SimpleListFilter):
+    """By the time in the id, which the primary key finds at once."""
+
+    title = _("enqueued")
+    parameter_name = "age"
+    _AGES = {"hour": 3600, "day": 86_400, "week": 604_800}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("hour", _("Past hour")), ("day", _("Past 24 hours")), ("week", _("Past 7 days")),
+        ]  # fmt: skip
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        seconds = self._AGES.get(self.value() or "")
+        return queryset if seconds is None else queryset.filter(pk__gte=first_id(seconds))
+
+
+class AttemptsFilter(admin.SimpleListFilter):
+    title = _("attempts")
+    parameter_name = "attempts"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("more", _("More than one"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(attempt__gt=1) if self.value() == "more" else queryset
+
+
+def first_id(seconds: float) -> UUID:
+    """Return the lowest id of a job that was enqueued at most *seconds* ago."""
+    milliseconds = int((time.time() - seconds) * 1000)
+    return UUID(int=milliseconds << 80)
 
 
 class StatusFilter(admin.SimpleListFilter):

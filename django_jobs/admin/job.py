@@ -7,22 +7,37 @@ from django.contrib.admin.actions import delete_selected
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..models import Job
+from ..overview import forget
 from ..presentation import with_argument_texts
 from ..status import ENDED
-from .attempts import attempts_of
-from .filters import ErrorFilter, NameFilter, QueueFilter, StatusFilter
+from . import changelist
+from .attempts import attempts_of, kept_attempts
+from .changelist import JobChangeList
+from .filters import (
+    AgeFilter,
+    AttemptsFilter,
+    ErrorFilter,
+    NameFilter,
+    QueueFilter,
+    ScheduleFilter,
+    StatusFilter,
+    WorkerFilter,
+)
 from .job_fields import JobFields
+from .live import COPY_SCRIPT, HEADER, LIVE_SCRIPT, live_part, page_to_return_to
 from .operations import (
+    COPY,
     MOST_JOBS,
     OPERATIONS,
     RETRY,
     REVOKE,
     RUN_NOW,
+    TERMINATE,
     Operation,
     delete_ended,
     perform,
@@ -30,7 +45,13 @@ from .operations import (
 )
 from .readonly import ModelAdmin, ReadOnlyAdminMixin
 from .search import search
+from .strip import last_runs_of, strip
+from .timeline import timeline
 
+# More jobs than these are not changed without a question.
+UNASKED = 100
+# Of those that would be changed, so many are named in the question.
+SHOWN_WHEN_ASKED = 10
 # A job whose arguments are longer shows them on its own page only.
 _LONGEST_ARGUMENTS = 2_000
 
@@ -38,15 +59,25 @@ _LONGEST_ARGUMENTS = 2_000
 class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
     """Jobs to look at, and what an operator may do to them, each with a permission of its own."""
 
+    class Media:
+        css = {"all": ["django_jobs/admin.css"]}
+        js = (LIVE_SCRIPT, COPY_SCRIPT)
+
     list_display = (
         "status_column", "function_column", "arguments_column", "queue_column", "attempt_column",
         "when_column", "wait_column", "run_column", "error_column",
     )  # fmt: skip
     list_display_links = ("function_column",)
-    list_filter = (StatusFilter, QueueFilter, NameFilter, ErrorFilter)
+    list_filter = (
+        StatusFilter, QueueFilter, NameFilter, ErrorFilter, AgeFilter, AttemptsFilter,
+        ScheduleFilter, WorkerFilter,
+    )  # fmt: skip
     search_fields = ("id", "name")
-    search_help_text = gettext_lazy("A job's id, or a part of a job function's name.")
-    actions = ("retry", "revoke", "run_now", "delete_selected")
+    search_help_text = gettext_lazy(
+        "A job's id, parts of a job function's name, or job:, queue:, error:, args.name: with a "
+        "value."
+    )
+    actions = ("retry", "run_now", "revoke", "terminate", "copy", "delete_selected")
     fieldsets = JobFields.detail_fieldsets
     readonly_fields = JobFields.detail_fields
 
@@ -61,17 +92,25 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
     ) -> tuple[QuerySet[Any], bool]:
         return search(queryset, search_term), False
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return JobChangeList
+
     # --- pages ----------------------------------------------------------------------------------
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         response: HttpResponse = super().changelist_view(request, extra_context)
-        changelist = (getattr(response, "context_data", None) or {}).get("cl")
-        if isinstance(response, TemplateResponse) and changelist is not None:
-            filters = [f for f in changelist.filter_specs if isinstance(f, StatusFilter)]
-            tabs = [tab for f in filters for tab in f.tabs(changelist)]
-            response.context_data = {**(response.context_data or {}), "status_tabs": tabs}
+        shown = (getattr(response, "context_data", None) or {}).get("cl")
+        if isinstance(response, TemplateResponse) and shown is not None:
+            filters = [f for f in shown.filter_specs if isinstance(f, StatusFilter)]
+            tabs = [tab for f in filters for tab in f.tabs(shown)]
+            looked_at = number_format(changelist.MOST_LOOKED_AT, force_grouping=True)
+            response.context_data = {
+                **(response.context_data or {}),
+                "status_tabs": tabs,
+                "looked_at": looked_at,
+            }
         return response
 
     def render_change_form(
@@ -79,13 +118,19 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
     ) -> HttpResponse:
         job = context.get("original")
         if isinstance(job, Job):
-            context["attempts"] = attempts_of(job)
+            kept = kept_attempts(job)
+            context["attempts"] = attempts_of(job, kept)
+            context["steps"] = timeline(job, kept)
+            runs = last_runs_of(job)
+            context["runs"] = strip(runs, places=len(runs))
             context["operations"] = [
                 operation
                 for operation in OPERATIONS
                 if job.status in operation.allowed and request.user.has_perm(operation.permission)
             ]
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        if HEADER in request.headers:
+            return live_part(request, "admin/django_jobs/job/live.html", context)
         return page
 
     # --- operations -----------------------------------------------------------------------------
@@ -99,30 +144,67 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(RUN_NOW.permission)
 
+    def has_enqueue_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(COPY.permission)
+
     @admin.action(permissions=["retry"], description=gettext_lazy("Retry selected jobs"))
     def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return self._perform(RETRY, request, queryset)
-
-    @admin.action(permissions=["revoke"], description=gettext_lazy("Revoke selected jobs"))
-    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        return self._perform(REVOKE, request, queryset)
 
     @admin.action(permissions=["run"], description=gettext_lazy("Run selected jobs now"))
     def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return self._perform(RUN_NOW, request, queryset)
 
+    @admin.action(permissions=["revoke"], description=gettext_lazy("Revoke selected jobs"))
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return self._perform(REVOKE, request, queryset)
+
+    @admin.action(
+        permissions=["revoke"], description=gettext_lazy("Terminate selected running jobs")
+    )
+    def terminate(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return self._perform(TERMINATE, request, queryset)
+
+    @admin.action(
+        permissions=["enqueue"], description=gettext_lazy("Enqueue a copy of selected jobs")
+    )
+    def copy(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return self._perform(COPY, request, queryset)
+
     def _perform(
         self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
         ids = self._first_ids(request, queryset)
+        asks = operation.destructive or len(ids) > UNASKED or "ask" in request.POST
+        if asks and "confirmed" not in request.POST:
+            return self._ask(operation, request, queryset, ids)
         done, skipped = perform(operation, ids, request.user.pk, queryset.db)
+        forget()
         level = messages.SUCCESS if done else messages.WARNING
         self.message_user(request, f"{operation.label}: {report(done, skipped)}", level)
-        if "from_job" in request.POST and len(ids) == 1:
-            opts = self.opts
-            page = f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_change"
-            return HttpResponseRedirect(reverse(page, args=[ids[0]]))
+        if next_page := page_to_return_to(request):
+            return HttpResponseRedirect(next_page)
         return None
+
+    def _ask(
+        self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any], ids: list[Any]
+    ) -> HttpResponse:
+        allowed = queryset.filter(pk__in=ids, status__in=operation.allowed)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("%(operation)s: are you sure?") % {"operation": operation.label},
+            "opts": self.opts,
+            "media": self.media,
+            "operation": operation,
+            "chosen": number_format(len(ids), force_grouping=True),
+            "allowed": number_format(allowed.order_by().count(), force_grouping=True),
+            "some": allowed.order_by("-pk")[:SHOWN_WHEN_ASKED],
+            "selected": request.POST.getlist("_selected_action"),
+            "across": request.POST.get("select_across", "0"),
+            "next": page_to_return_to(request) or request.get_full_path(),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/django_jobs/job/confirm.html", context)
 
     def _first_ids(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         ids = list(queryset.values_list("pk", flat=True)[: MOST_JOBS + 1])

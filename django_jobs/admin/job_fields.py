@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 from django.contrib import admin
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from ..durations import duration, moment_of, ran, waited
 from ..models import Job
@@ -28,19 +28,19 @@ _NONE = "–"
 _ARGUMENTS_WIDTH = 80
 # A result may have a megabyte, which no browser shows well.
 _LONGEST_JSON = 50_000
+# Longer ones can be folded.
+_UNFOLDED_LINES = 12
 
 
 class JobFields:
     """What :class:`~django_jobs.admin.JobAdminMixin` shows of one job."""
 
     detail_fieldsets: Any = (
-        (None, {"fields": ("status_column", "id", "name", "queue", "priority", "retries_shown",
-                           "worker")}),
-        (gettext_lazy("Timeline"), {"fields": ("enqueued", "scheduled_for", "ready", "started",
-                                               "ended", "expires")}),
+        (None, {"fields": ("status_column", "progress_shown", "error", "id", "name", "queue",
+                           "priority", "retries_shown", "worker", "enqueued_by")}),
         (gettext_lazy("Arguments"), {"fields": ("arguments", "keyword_arguments",
                                                 "headers_shown")}),
-        (gettext_lazy("Outcome"), {"fields": ("result_shown", "progress_shown", "error")}),
+        (gettext_lazy("Outcome"), {"fields": ("result_shown",)}),
     )  # fmt: skip
     detail_fields = tuple(name for _title, part in detail_fieldsets for name in part["fields"])
 
@@ -103,29 +103,15 @@ class JobFields:
     def worker(self, job: Job) -> str:
         return worker_name(job.worker_id, str(job._state.db))
 
-    @admin.display(description=gettext_lazy("enqueued"))
-    def enqueued(self, job: Job) -> SafeString:
-        return moment(job.enqueued_at, precise=True)
-
-    @admin.display(description=gettext_lazy("scheduled for"))
-    def scheduled_for(self, job: Job) -> SafeString:
-        return moment(job.run_at, precise=True)
-
-    @admin.display(description=gettext_lazy("ready"))
-    def ready(self, job: Job) -> SafeString:
-        return moment(job.ready_at, precise=True)
-
-    @admin.display(description=gettext_lazy("started"))
-    def started(self, job: Job) -> SafeString:
-        return _after(job.started_at, waited(job), _("waited %s"))
-
-    @admin.display(description=gettext_lazy("ended"))
-    def ended(self, job: Job) -> SafeString:
-        return _after(job.ended_at, ran(job), _("ran %s"))
-
-    @admin.display(description=gettext_lazy("expires"))
-    def expires(self, job: Job) -> SafeString:
-        return moment(job.expires_at, precise=True)
+    @admin.display(description=gettext_lazy("enqueued by"))
+    def enqueued_by(self, job: Job) -> SafeString | str:
+        if job.schedule_id is not None:
+            page = _page("schedule", job.schedule_id)
+            return format_html('<a href="{}">{}</a>', page, _("schedule %s") % job.schedule_id)
+        if job.parent_id is not None:
+            page = _page("job", job.parent_id)
+            return format_html('<a href="{}">{}</a>', page, _("job %s") % job.parent_id)
+        return _NONE
 
     @admin.display(description=gettext_lazy("arguments"))
     def arguments(self, job: Job) -> SafeString:
@@ -147,7 +133,7 @@ class JobFields:
     @admin.display(description=gettext_lazy("progress"))
     def progress_shown(self, job: Job) -> SafeString | str:
         progress = _payload(job)["progress"]
-        return _NONE if progress is None else _json(progress)
+        return _NONE if progress is None else progress_bar(progress)
 
     @admin.display(description=gettext_lazy("error"))
     def error(self, job: Job) -> SafeString | str:
@@ -157,14 +143,24 @@ class JobFields:
         return format_html('<pre class="jobs-text">{}</pre>', _joined(job.error_class, message))
 
 
-def _after(
-    when: datetime.datetime | None, took: datetime.timedelta | None, text: str
-) -> SafeString:
-    if when is None or took is None:
-        return moment(when, precise=True)
+def progress_bar(progress: Any) -> SafeString:
+    """Return what ``progress()`` told as a bar, and anything else as JSON."""
+    known = progress if isinstance(progress, dict) else {}
+    done, total = known.get("done"), known.get("total")
+    if not _is_number(done) or not (total is None or (_is_number(total) and total > 0)):
+        return _json(progress)
+    told = f"{done:g}" if total is None else f"{done:g}/{total:g} ({done / total:.0%})"
+    message = str(known.get("message") or "")
+    if total is None:
+        return format_html("{} {}", told, message)
     return format_html(
-        '{} <span class="quiet">({})</span>', moment(when, precise=True), text % duration(took)
-    )
+        '<progress class="jobs-progress" value="{}" max="{}">{}</progress> {} {}',
+        f"{done:g}", f"{total:g}", told, told, message,
+    )  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _json(value: Any) -> SafeString:
@@ -172,7 +168,18 @@ def _json(value: Any) -> SafeString:
     if len(text) > _LONGEST_JSON:
         left = len(text) - _LONGEST_JSON
         text = f"{text[:_LONGEST_JSON]}\n{_('… %d more characters') % left}"
-    return format_html('<pre class="jobs-text">{}</pre>', text)
+    shown = format_html('<pre class="jobs-text" data-copy="{}">{}</pre>', _("Copy"), text)
+    lines = text.count("\n") + 1
+    if lines <= _UNFOLDED_LINES:
+        return shown
+    summary = ngettext("%d line", "%d lines", lines) % lines
+    return format_html(
+        '<details class="jobs-folded" open><summary>{}</summary>{}</details>', summary, shown
+    )
+
+
+def _page(model: str, pk: Any) -> str:
+    return reverse(f"admin:django_jobs_{model}_change", args=[pk])
 
 
 def _payload(job: Job) -> dict[str, Any]:

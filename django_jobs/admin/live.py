@@ -1,4 +1,7 @@
-"""Pages that renew themselves: the script ``live.js`` asks for their changing part, by a header."""
+"""Pages that renew themselves, and the way back from their buttons.
+
+The script ``live.js`` asks for the changing part of its page by a header.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.utils.cache import get_conditional_response, patch_vary_headers
-from django.utils.http import quote_etag
+from django.utils.http import quote_etag, url_has_allowed_host_and_scheme
 
 #: For the ``Media`` of an admin whose pages renew themselves.
 LIVE_SCRIPT = Script("django_jobs/live.js", defer=True)
+#: Shows a button to copy beside each text that is marked for it.
+COPY_SCRIPT = Script("django_jobs/copy.js", defer=True)
 #: What the script sends; without it the whole page is the answer.
 HEADER = "X-Jobs-Live"
 
@@ -38,3 +43,10 @@ def live_part(request: HttpRequest, part: str, context: dict[str, Any]) -> HttpR
     etag = quote_etag(hashlib.sha256(html.encode()).hexdigest()[:32])
     response = HttpResponse(html, headers={"ETag": etag})
     return get_conditional_response(request, etag=etag, response=response) or response
+
+
+def page_to_return_to(request: HttpRequest) -> str:
+    """Return the page whose button was pressed, or nothing if it is not of this site."""
+    wanted = request.POST.get("next", "")
+    ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, request.is_secure())
+    return wanted if ours else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,9 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import operate
+from .. import operate, registry
+from ..exceptions import JobsError
+from ..ids import uuid7
 from ..models import Job, JobQuerySet
 from ..status import ENDED, TIMED, Status
 
@@ -31,33 +33,87 @@ class Operation:
     name: str
     label: Any
     allowed: frozenset[Status]
-    #: Does it to jobs of a database; returns how many it refused, by reason.
-    run: Callable[[Sequence[UUID], str], Mapping[str, int]]
+    #: Does it to jobs of a database; returns those it was done to, and how many it refused, by
+    #: reason.
+    run: Callable[[Sequence[UUID], str], tuple[Collection[UUID], Mapping[str, int]]]
     audit: str
+    #: The permission's own part of its name.
+    codename: str
+    #: What cannot be taken back is asked for first, even for one job of the list.
+    destructive: bool = False
 
     @property
     def permission(self) -> str:
-        return f"{Job._meta.app_label}.{self.name.partition('_')[0]}_job"
+        return f"{Job._meta.app_label}.{self.codename}"
 
 
-def _retry(ids: Sequence[UUID], using: str) -> Mapping[str, int]:
-    return operate.retry(ids, using=using)[1]
+def _retry(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
+    _done, skipped = operate.retry(ids, using=using)
+    return _now_in(ids, using, {Status.PENDING}), skipped
 
 
-def _revoke(ids: Sequence[UUID], using: str) -> Mapping[str, int]:
+def _revoke(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
     operate.revoke(ids, using=using)
-    return {}
+    return _now_in(ids, using, {Status.REVOKED}), {}
 
 
-def _run_now(ids: Sequence[UUID], using: str) -> Mapping[str, int]:
+def _terminate(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
+    operate.revoke(ids, terminate=True, reason="terminated", using=using)
+    return _now_in(ids, using, {Status.REVOKED}), {}
+
+
+def _run_now(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
     operate.run_now(ids, using=using)
-    return {}
+    return _now_in(ids, using, {Status.PENDING}), {}
 
 
-RETRY = Operation("retry", gettext_lazy("Retry"), ENDED, _retry, "Retried.")
-REVOKE = Operation("revoke", gettext_lazy("Revoke"), frozenset(operate.QUEUED), _revoke, "Revoked.")
-RUN_NOW = Operation("run_now", gettext_lazy("Run now"), TIMED, _run_now, "Made to run now.")
-OPERATIONS = (RETRY, REVOKE, RUN_NOW)
+def _now_in(ids: Sequence[UUID], using: str, statuses: set[Status]) -> Collection[UUID]:
+    rows = Job.objects.using(using).filter(pk__in=ids, status__in=statuses)
+    return set(rows.values_list("pk", flat=True))
+
+
+def _copy(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
+    copied, skipped = set[UUID](), Counter[str]()
+    for job in Job.objects.using(using).filter(pk__in=ids).order_by("pk"):
+        function = registry.find(job.name)
+        if function is None:
+            skipped[_("its job function is unknown")] += 1
+            continue
+        wanted = uuid7()
+        try:
+            with transaction.atomic(using):
+                made = function.apply_async(
+                    job.args, job.kwargs, queue=job.queue, priority=job.priority,
+                    headers=job.headers or {}, task_id=str(wanted),
+                )  # fmt: skip
+        except (TypeError, ValueError, JobsError) as error:
+            # Not its message, which may tell of the arguments.
+            skipped[type(error).__name__] += 1
+            continue
+        if made.id == wanted:
+            copied.add(job.pk)
+        else:
+            skipped[_("another live job holds its unique key")] += 1
+    return copied, skipped
+
+
+RETRY = Operation("retry", gettext_lazy("Retry"), ENDED, _retry, "Retried.", "retry_job")
+REVOKE = Operation(
+    "revoke", gettext_lazy("Revoke"), frozenset(operate.QUEUED), _revoke, "Revoked.", "revoke_job",
+    destructive=True,
+)  # fmt: skip
+TERMINATE = Operation(
+    "terminate", gettext_lazy("Terminate"), frozenset({Status.STARTED}), _terminate, "Terminated.",
+    "revoke_job", destructive=True,
+)  # fmt: skip
+RUN_NOW = Operation(
+    "run_now", gettext_lazy("Run now"), TIMED, _run_now, "Made to run now.", "run_job"
+)
+COPY = Operation(
+    "copy", gettext_lazy("Enqueue a copy"), frozenset(Status), _copy, "Enqueued a copy.",
+    "enqueue_job",
+)  # fmt: skip
+OPERATIONS = (RETRY, RUN_NOW, REVOKE, TERMINATE, COPY)
 
 
 def perform(
@@ -104,10 +160,11 @@ def _perform_chunk(
     if len(jobs) < len(ids):
         skipped[_("gone")] += len(ids) - len(jobs)
     skipped.update(_("is %s") % job.get_status_display() for job in jobs if job.pk not in allowed)
-    if allowed:
-        skipped.update(operation.run(list(allowed), using))
-    after = rows.filter(pk__in=list(allowed)).values_list("pk", "status")
-    return [allowed[pk] for pk, status in after if status != allowed[pk].status]
+    if not allowed:
+        return []
+    done, refused = operation.run(list(allowed), using)
+    skipped.update(refused)
+    return [job for pk, job in allowed.items() if pk in done]
 
 
 def _log(jobs: Sequence[Job], audit: str, user_id: Any) -> None:

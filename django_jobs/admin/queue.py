@@ -9,7 +9,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.formats import number_format
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -22,7 +21,7 @@ from ..durations import duration
 from ..models import Job, Queue
 from ..overview import QueueState, forget, overview
 from .badges import moment, paused_badge
-from .live import LIVE_SCRIPT, live_response
+from .live import LIVE_SCRIPT, live_response, page_to_return_to
 from .queue_form import QueueForm
 from .readonly import ModelAdmin, ReadOnlyAdminMixin
 
@@ -152,7 +151,12 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
             jobs: Any = Job.objects.using(using)
             ready = capped_count(jobs.ready().filter(queue=name))
             page = self._page(request, _("Clear the ready jobs?"))
-            context = {**page, "queue": name, "ready": str(ready), "next": self._next(request)}
+            context = {
+                **page,
+                "queue": name,
+                "ready": str(ready),
+                "next": page_to_return_to(request) or request.path,
+            }
             return TemplateResponse(request, f"{_FOLDER}/clear.html", context)
         deleted = operate.clear_queue(name, using=using)
         text = ngettext(
@@ -171,14 +175,8 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
         self.message_user(request, text % name, messages.SUCCESS)
         return self._back(request)
 
-    def _next(self, request: HttpRequest) -> str:
-        """Return the page to go back to: the one with the button, if it is of this site."""
-        wanted = request.POST.get("next", "")
-        ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, request.is_secure())
-        return wanted if ours else request.path
-
     def _back(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponseRedirect(self._next(request))
+        return HttpResponseRedirect(page_to_return_to(request) or request.path)
 
 
 class QueueAdmin(QueueAdminMixin, ModelAdmin):

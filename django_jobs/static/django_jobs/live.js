@@ -2,7 +2,7 @@
    says. It asks for the page's own address with a header; the answer holds the same parts, rendered
    by the same templates. Without this script a page is complete, only as old as its last load. */
 "use strict";
-{
+if (document.querySelector("[data-live]")) {
     const HEADERS = {"X-Jobs-Live": "1"};
     const LONGEST_PAUSE = 60;
     const KEY = "django_jobs.refresh";
@@ -11,6 +11,8 @@
     const select = controls.querySelector("[data-live-seconds]");
     const age = controls.querySelector("[data-live-age]");
     const error = controls.querySelector("[data-live-error]");
+    // What was put into each part: scripts and readers may have changed it since.
+    const shown = new Map();
     let etag = "";
     let failures = 0;
     let timer = 0;
@@ -74,8 +76,10 @@
 
     /* Puts one part in the place of the old one; false: not now, its text is being selected. */
     function swap(fresh) {
-        const old = document.querySelector(`[data-region="${CSS.escape(fresh.dataset.region)}"]`);
-        if (!old || old.isEqualNode(fresh)) {
+        const name = fresh.dataset.region;
+        const old = document.querySelector(`[data-region="${CSS.escape(name)}"]`);
+        const html = fresh.innerHTML;
+        if (!old || shown.get(name) === html) {
             return true;
         }
         if (inUse(old)) {
@@ -89,6 +93,8 @@
             details.open = open.get(nameOf(details)) ?? details.open;
         }
         old.replaceWith(node);
+        shown.set(name, html);
+        node.dispatchEvent(new Event("jobs:renewed", {bubbles: true}));
         node.querySelectorAll(".jobs-scroll, pre").forEach((one, place) => {
             one.scrollLeft = scrolled[place] || 0;
         });

@@ -1,0 +1,51 @@
+"""The rows of the job list, which stays quick whatever is asked of millions of jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from ..conf import get_settings
+from ..counts import of_status
+from ..models import Job
+from ..status import Status
+from .search import is_id
+
+#: A condition that no index knows looks at so many of the newest jobs (of the status, if one is
+#: chosen), and no further.
+MOST_LOOKED_AT = 100_000
+# Found through an index of their own, whatever else is asked.
+_INDEXED = frozenset({"schedule", "age", "p", "all", "o", "e", "status"})
+# The statuses whose jobs an index lists; ended well are nearly all.
+_LISTED = frozenset(Status) - {Status.SUCCESS}
+
+
+class JobChangeList(ChangeList):
+    #: Older jobs may fit what is asked, and were not looked at.
+    is_bounded = False
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
+        if not self._is_scan():
+            return rows
+        status = self.params.get("status")
+        oldest = _oldest_looked_at(status if status in _LISTED else None)
+        self.is_bounded = oldest is not None
+        return rows.filter(pk__gte=oldest) if oldest else rows
+
+    def _is_scan(self) -> bool:
+        if self.query and is_id(self.query) is not None:
+            return False
+        asked = {name for name in self.filter_params if name not in _INDEXED}
+        return bool(asked or self.query or self.params.get("status") == Status.SUCCESS)
+
+
+def _oldest_looked_at(status: str | None) -> Any:
+    """Return the id from which on jobs are looked at, or None when there are not that many."""
+    jobs: Any = Job.objects.using(get_settings().database)
+    rows = of_status(jobs.all(), status) if status else jobs.all()
+    newest = rows.order_by("-pk").values_list("pk", flat=True)
+    return newest[MOST_LOOKED_AT - 1 : MOST_LOOKED_AT].first()

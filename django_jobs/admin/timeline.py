@@ -1,0 +1,73 @@
+"""A job's life as a list of moments, with what lies between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from ..durations import duration
+from ..models import Attempt, Job
+from ..status import Status
+from .badges import moment
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    at: datetime.datetime
+    label: str
+
+    @property
+    def moment(self) -> SafeString:
+        return moment(self.at, precise=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShownStep:
+    label: str
+    moment: SafeString
+    #: The time since the step before.
+    after: str
+
+
+def timeline(job: Job, attempts: Sequence[Attempt]) -> list[ShownStep]:
+    """Return the steps in the order of their times; *attempts* are those that are kept."""
+    # Sorted by time, and of one time as they come.
+    steps = sorted(_steps(job, attempts), key=attrgetter("at"))
+    befores = [None, *steps[:-1]]
+    return [
+        ShownStep(step.label, step.moment, duration(step.at - before.at) if before else "")
+        for before, step in zip(befores, steps, strict=True)
+    ]
+
+
+def _steps(job: Job, attempts: Sequence[Attempt]) -> Iterator[Step]:
+    yield Step(job.enqueued_at, _("enqueued"))
+    if job.run_at:
+        retries = job.status == Status.RETRY
+        yield Step(job.run_at, _("next attempt is due") if retries else _("scheduled for"))
+    for attempt in sorted(attempts, key=attrgetter("pk")):
+        number = {"number": attempt.attempt}
+        if attempt.started_at:
+            yield Step(attempt.started_at, _("attempt %(number)d started") % number)
+        text = _("attempt %(number)d ended: %(status)s")
+        yield Step(attempt.ended_at, text % {**number, "status": attempt.get_status_display()})
+    if job.ready_at:
+        yield Step(job.ready_at, _("ready"))
+    if _is_kept(job, attempts):
+        return
+    if job.started_at:
+        yield Step(job.started_at, _("attempt %(number)d started") % {"number": job.attempt})
+    if job.ended_at:
+        yield Step(job.ended_at, _("ended: %s") % job.get_status_display())
+    if job.expires_at and not job.has_ended:
+        yield Step(job.expires_at, _("expires"))
+
+
+def _is_kept(job: Job, attempts: Sequence[Attempt]) -> bool:
+    """Tell whether the attempt that the job's row tells of has a row of its own."""
+    return any(attempt.attempt == job.attempt for attempt in attempts)

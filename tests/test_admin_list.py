@@ -1,0 +1,356 @@
+"""Finding jobs in the admin's list, and changing many of them at once."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone
+
+from django_jobs import job
+from django_jobs.admin import changelist, tracebacks
+from django_jobs.admin.job import UNASKED
+from django_jobs.admin.job_fields import progress_bar
+from django_jobs.admin.search import is_id
+from django_jobs.admin.timeline import timeline
+from django_jobs.ids import uuid7
+from django_jobs.models import Attempt, Command, Job, Schedule, UniqueKey
+from django_jobs.status import Status
+
+from .test_admin_jobs import LIST, make, make_many, messages_of, page, post
+
+pytestmark = pytest.mark.django_db
+
+
+def found(client: Client, **query: str) -> set[Job]:
+    response = client.get(LIST, query)
+    assert response.status_code == 200
+    return set(response.context["cl"].result_list)
+
+
+@pytest.fixture
+def mailer(registered: dict[str, Any]) -> str:
+    @job(name="shop.send_mail", sensitive=("code",))
+    def function(user: int, subject: str, code: str = "") -> None: ...
+
+    return function.name
+
+
+# --- filters --------------------------------------------------------------------------------------
+
+
+def test_filters_by_error_worker_schedule_and_attempts(boss: Client, new_worker: Any) -> None:
+    worker = new_worker()
+    schedule = Schedule.objects.create(
+        name="nightly", job_name="tests.jobs.add", kind="interval", interval_seconds=60
+    )
+    failed = make(Status.FAILURE, error_class="smtplib.SMTPException")
+    done, fired = make(worker_id=worker.pk), make(schedule_id=schedule.pk)
+    again = make(attempt=2)
+    assert found(boss, error="smtplib.SMTPException") == {failed}
+    assert found(boss, worker=str(worker.pk)) == {done}
+    assert found(boss, schedule=str(schedule.pk)) == {fired}
+    assert found(boss, attempts="more") == {again}
+    assert "nightly" in boss.get(LIST, {"schedule": schedule.pk}).content.decode()
+    for name in ("worker", "schedule"):
+        assert found(boss, **{name: "no id"}) == set()
+
+
+def test_filter_by_age_is_by_the_id(boss: Client) -> None:
+    new = make()
+    old = make()
+    milliseconds = int((timezone.now() - datetime.timedelta(hours=2)).timestamp() * 1000)
+    Job.objects.filter(pk=old.pk).delete()
+    old.pk = type(old.pk)(int=milliseconds << 80 | 1)
+    old.save(force_insert=True)
+    assert found(boss, age="hour") == {new}
+    assert found(boss, age="day") == {new, old}
+    assert found(boss, age="nonsense") == {new, old}
+
+
+# --- search ---------------------------------------------------------------------------------------
+
+
+def test_search_by_qualifiers(boss: Client) -> None:
+    wanted = make(Status.FAILURE, name="shop.send", queue="mail", error_class="smtplib.SMTPError")
+    make(Status.FAILURE, name="shop.send", queue="mail", error_class="builtins.KeyError")
+    make(name="other.send", queue="mail")
+    assert found(boss, q="job:shop error:smtp queue:mail") == {wanted}
+    assert found(boss, q="error:SMTPError") == {wanted}
+    assert len(found(boss, q="send queue:mail")) == 3
+    assert found(boss, q="queue:mai") == set()
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ([], {"user": 42, "subject": "x"}),
+        ([], {"subject": "x", "user": 42}),
+        ([], {"subject": 'a "quoted", [odd] {one}', "user": 42}),
+        ([42, "x"], {}),
+        ([42], {"subject": "x"}),
+        ([], {"user": "42"}),
+    ],
+)
+def test_search_for_an_argument(boss: Client, mailer: str, args: Any, kwargs: Any) -> None:
+    wanted = make(name=mailer, args=args, kwargs=kwargs)
+    make(name=mailer, args=[421], kwargs={})
+    make(name=mailer, args=[], kwargs={"user": 142})
+    make(name=mailer, args=[1, "42"], kwargs={})
+    make(name="other", args=[42], kwargs={})
+    assert found(boss, q="args.user:42") == {wanted}
+
+
+def test_search_for_a_later_argument_and_for_text(boss: Client, mailer: str) -> None:
+    wanted = make(name=mailer, args=[1, "Grüße, ihr"])
+    make(name=mailer, args=["Grüße, ihr", 1])
+    assert found(boss, q='args.subject:"Grüße, ihr"') == {wanted}
+    assert found(boss, q="args.subject:.*") == set()
+
+
+def test_search_finds_no_secret(boss: Client, mailer: str) -> None:
+    make(name=mailer, args=[1, "x", "1234"])
+    make(name=mailer, args=[1], kwargs={"code": "1234", "password": "1234"})
+    make(name=mailer, args=[1], kwargs={"credentials": {"city": "Oslo", "n": 1}, "a": 1})
+    for text in ("args.code:1234", "args.password:1234", "args.city:Oslo", "args.n:1"):
+        assert found(boss, q=text) == set(), text
+
+
+@pytest.mark.parametrize("text", ["'", '"a', "a\0b", "job:", "args.:", "args.x:", ":", "\\", "%"])
+def test_search_takes_any_text(boss: Client, text: str) -> None:
+    make()
+    boss.get(LIST, {"q": text})
+    found(boss, q=text)
+    assert is_id(text) is None
+
+
+def test_what_no_index_knows_is_looked_for_among_the_newest(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changelist, "MOST_LOOKED_AT", 3)
+    old = make(Status.FAILURE, name="old")
+    make_many(2, Status.FAILURE)
+    make_many(5)
+    # Of the status that is asked for, the newest three; the successes between do not count.
+    assert found(boss, q="old", status="FAILURE") == {old}
+    assert found(boss, q="old") == set()
+    assert "Only the newest 3 jobs" in boss.get(LIST, {"q": "old"}).content.decode()
+    assert "Only the newest" not in boss.get(LIST).content.decode()
+    assert found(boss, q=str(old.pk)) == {old}
+    make_many(1, Status.FAILURE)
+    assert found(boss, name="old", status="FAILURE") == set()
+    assert len(found(boss, status="FAILURE")) == 4
+
+
+# --- questions ------------------------------------------------------------------------------------
+
+
+def test_destructive_operations_ask_with_the_numbers(boss: Client) -> None:
+    rows = [make(Status.PENDING), make(Status.PENDING), make(Status.SUCCESS)]
+    for action in ("revoke", "terminate"):
+        asked = post(boss, action, *rows, confirmed="").content.decode()
+        assert Job.objects.filter(status=Status.REVOKED).count() == 0 or "confirmed" not in asked
+    data = {"action": "revoke", "_selected_action": [str(row.pk) for row in rows], "index": "0"}
+    asked = boss.post(f"{LIST}?queue=default", data)
+    Job.objects.filter(status=Status.REVOKED).update(status=Status.PENDING)
+    asked = boss.post(f"{LIST}?queue=default", data)
+    html = asked.content.decode()
+    assert "3 jobs were chosen. 2 of them have a status that allows it" in html
+    assert not Job.objects.filter(status=Status.REVOKED).exists()
+    answer = {**data, "confirmed": "1", "next": f"{LIST}?queue=default"}
+    done = boss.post(f"{LIST}?queue=default", answer, follow=True)
+    assert "2 jobs were changed. 1 was skipped" in messages_of(done)
+    assert done.redirect_chain == [(f"{LIST}?queue=default", 302)]
+
+
+def test_many_are_asked_for_few_are_not(boss: Client) -> None:
+    make_many(UNASKED, Status.FAILURE)
+    across = {"action": "retry", "_selected_action": "all", "index": "0", "select_across": "1"}
+    assert boss.post(f"{LIST}?status=FAILURE", across).status_code == 302
+    assert Job.objects.filter(status=Status.PENDING).count() == UNASKED
+    make_many(UNASKED + 1, Status.FAILURE)
+    asked = boss.post(f"{LIST}?status=FAILURE", across)
+    assert "101 jobs were chosen" in asked.content.decode()
+    assert Job.objects.filter(status=Status.FAILURE).count() == UNASKED + 1
+    boss.post(f"{LIST}?status=FAILURE", {**across, "confirmed": "1"})
+    assert not Job.objects.filter(status=Status.FAILURE).exists()
+
+
+def test_question_shows_no_arguments(boss: Client) -> None:
+    row = make(Status.PENDING, args=["hunter2-top"])
+    asked = boss.post(LIST, {"action": "revoke", "_selected_action": [str(row.pk)], "index": "0"})
+    assert "hunter2" not in asked.content.decode()
+
+
+# --- terminate and copy ---------------------------------------------------------------------------
+
+
+def test_terminate_ends_running_jobs_only_and_tells_their_workers(
+    boss: Client, new_worker: Any
+) -> None:
+    running, pending = make(Status.STARTED, worker_id=new_worker().pk), make(Status.PENDING)
+    response = post(boss, "terminate", running, pending)
+    assert "1 job was changed. 1 was skipped: 1 is pending." in messages_of(response)
+    running.refresh_from_db()
+    assert running.status == Status.REVOKED
+    assert Command.objects.get().name == "terminate"
+    assert LogEntry.objects.get().change_message == "Terminated."
+
+
+def test_copy_enqueues_with_the_same_arguments(boss: Client) -> None:
+    row = make(args=[3], kwargs={"b": 4}, queue="vip", rank=-7, headers={"h": 1})
+    response = post(boss, "copy", row)
+    assert "1 job was changed." in messages_of(response)
+    copy = Job.objects.exclude(pk=row.pk).get()
+    assert (copy.name, copy.args, copy.kwargs) == (row.name, [3], {"b": 4})
+    assert (copy.queue, copy.priority, copy.headers) == ("vip", 7, {"h": 1})
+    assert copy.status == Status.PENDING
+    assert LogEntry.objects.get().change_message == "Enqueued a copy."
+
+
+def test_copy_skips_what_cannot_be_enqueued(boss: Client, registered: dict[str, Any]) -> None:
+    @job(name="once", unique=True)
+    def once() -> None: ...
+
+    live = once.delay()
+    rows = [make(name="gone"), make(args=["too", "many", "of", "them"]), make(name="once", args=[])]
+    response = post(boss, "copy", *rows)
+    told = messages_of(response)
+    assert "1 its job function is unknown" in told
+    assert "1 TypeError" in told
+    assert "1 another live job holds its unique key" in told
+    assert UniqueKey.objects.get().job_id == live.id
+    assert Job.objects.count() == 4
+    assert not LogEntry.objects.exists()
+
+
+def test_copy_needs_its_permission(client_of: Callable[..., Client]) -> None:
+    client = client_of("view_job", "retry_job", "revoke_job", "run_job")
+    row = make()
+    post(client, "copy", row)
+    assert Job.objects.count() == 1
+    assert 'value="copy"' not in client.get(page(row)).content.decode()
+
+
+# --- a job's page ---------------------------------------------------------------------------------
+
+
+def test_timeline_has_the_attempts_between_enqueue_and_end() -> None:
+    start = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+
+    def at(seconds: float) -> datetime.datetime:
+        return start + datetime.timedelta(seconds=seconds)
+
+    row = Job(
+        status="SUCCESS", enqueued_at=at(0), run_at=at(30), ready_at=at(30), started_at=at(31),
+        ended_at=at(33), attempt=2,
+    )  # fmt: skip
+    failed = Attempt(pk=1, attempt=1, status="RETRY", started_at=at(1), ended_at=at(2))
+    told = [(step.label, step.after) for step in timeline(row, [failed])]
+    assert told == [
+        ("enqueued", ""),
+        ("attempt 1 started", "1.0 s"),
+        ("attempt 1 ended: retry", "1.0 s"),
+        ("scheduled for", "28.0 s"),
+        ("ready", "0 ms"),
+        ("attempt 2 started", "1.0 s"),
+        ("ended: success", "2.0 s"),
+    ]
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/shop/jobs.py", line 3, in send
+    smtp.connect(host)
+    ^^^^^^^^^^^^
+  File "/usr/lib/python3.11/smtplib.py", line 341, in connect
+    self.sock = self._get_socket(host, port)
+  File "/srv/venv/lib/python3.11/site-packages/net.py", line 8, in get
+    raise OSError
+OSError: nobody there
+    with a second line"""
+
+
+def test_traceback_folds_the_frames_of_libraries() -> None:
+    parts = tracebacks.parts(TRACEBACK)
+    assert [(part.is_library, part.frames) for part in parts] == [(False, 1), (True, 2), (False, 0)]
+    assert "\n".join(part.text for part in parts) == TRACEBACK
+    assert parts[-1].text.startswith("OSError: nobody")
+
+
+@pytest.mark.parametrize("text", ["", "no traceback at all", "\n\n", '  File "<string>", line 1'])
+def test_traceback_of_any_shape_is_kept(text: str) -> None:
+    parts = tracebacks.parts(text)
+    assert "\n".join(part.text for part in parts) == text.rstrip("\n")
+
+
+def test_page_shows_the_traceback_in_parts(boss: Client) -> None:
+    row = make(Status.FAILURE)
+    Attempt.objects.create(
+        job=row, attempt=1, status="FAILURE", ended_at=timezone.now(), traceback=TRACEBACK
+    )
+    html = boss.get(page(row)).content.decode()
+    assert "2 frames of libraries" in html
+    assert html.index("smtp.connect") < html.index("_get_socket") < html.index("nobody there")
+
+
+@pytest.mark.parametrize(
+    ("progress", "told"),
+    [
+        (
+            {"done": 3, "total": 12, "message": "<b>"},
+            (
+                '<progress class="jobs-progress" value="3" max="12">3/12 (25%)</progress> '
+                "3/12 (25%) &lt;b&gt;"
+            ),
+        ),
+        ({"done": 3, "total": None, "message": "so far"}, "3 so far"),
+    ],
+)
+def test_progress_is_a_bar(progress: Any, told: str) -> None:
+    assert progress_bar(progress) == told
+
+
+@pytest.mark.parametrize("progress", [{"done": "x"}, {"done": 1, "total": 0}, [1], "text", {}])
+def test_progress_of_another_shape_is_json(progress: Any) -> None:
+    assert "<pre" in progress_bar(progress)
+
+
+def test_page_shows_the_last_runs_of_its_function(boss: Client) -> None:
+    make_many(40)
+    make(name="another")
+    row = make(Status.FAILURE)
+    later = Job(pk=uuid7(), **{**_given(), "status": Status.FAILURE})
+    later.save(force_insert=True)
+    html = boss.get(page(row)).content.decode()
+    assert "Last 30 runs: 1 failed" in html
+
+
+def _given() -> dict[str, Any]:
+    from .test_admin_jobs import given
+
+    return given(Status.SUCCESS)
+
+
+def test_page_links_to_what_enqueued_it(boss: Client) -> None:
+    parent = make()
+    html = boss.get(page(make(parent_id=parent.pk))).content.decode()
+    assert page(parent) in html
+    html = boss.get(page(make(schedule_id=77))).content.decode()
+    assert "/admin/django_jobs/schedule/77/change/" in html
+
+
+def test_page_renews_itself(boss: Client) -> None:
+    row = make(Status.PENDING)
+    part = boss.get(page(row), headers={"X-Jobs-Live": "1"})
+    assert part.content.decode().count("data-region=") == 3
+    assert 'value="revoke"' in part.content.decode()
+    ask = {"X-Jobs-Live": "1", "If-None-Match": part["ETag"]}
+    row.status = Status.SUCCESS
+    row.save()
+    after = boss.get(page(row), headers=ask)
+    assert after.status_code == 200
+    assert 'value="revoke"' not in after.content.decode()
