@@ -35,7 +35,10 @@ def claim(
 
 
 def ready_queues(using: str) -> list[str]:
-    """Return the names of all queues that have pending jobs, and ``@`` when jobs are to promote."""
+    """Return the names of all queues that have pending jobs, and what else there is to do.
+
+    That is ``@`` for jobs to promote and ``!`` for commands to obey.
+    """
     connection = connections[using]
     with connection.cursor() as cursor:
         return dialect_for(connection).ready_queues(cursor)

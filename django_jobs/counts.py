@@ -9,6 +9,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.utils.formats import number_format
 
+from .dialects import dialect_for
 from .models import Job, JobQuerySet
 from .status import TIMED, Status
 
@@ -58,6 +59,15 @@ def status_counts(using: str) -> dict[Status, CappedCount]:
     """Count the jobs of each status."""
     jobs: Any = Job.objects.using(using)
     return capped_counts({status: of_status(jobs.all(), status) for status in Status}, using)
+
+
+def ready_queues(using: str) -> list[str]:
+    """Return the names of the queues that have pending jobs."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        found = dialect_for(connection).ready_queues(cursor)
+    # The others are signs for workers, which no queue can be named.
+    return [name for name in found if name[0] not in "@!"]
 
 
 def of_status(jobs: JobQuerySet, status: str) -> JobQuerySet:

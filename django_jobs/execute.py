@@ -48,6 +48,10 @@ class Environment:
     #: Time limits of jobs that have none of their own.
     time_limit: float | None = None
     soft_time_limit: float | None = None
+    #: Hard and soft limits that an operator gave job functions, by their names.
+    time_limits: Mapping[str, tuple[float | None, float | None]] = dataclasses.field(
+        default_factory=dict
+    )
     #: Tells why this pool cannot hold a job to its time limits, or None when it can.
     unable: Callable[[Request, JobFunction[..., Any, Any]], str | None] | None = None
     #: Told of the job and its hard limit before the body runs.
@@ -130,6 +134,7 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     except (TypeError, ValueError) as error:
         return unrunnable(job, error)
     defaults = function.options
+    hard, soft = environment.time_limits.get(job.name, (None, None))
     request = Request(
         id=job.id,
         name=job.name,
@@ -147,8 +152,12 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
         worker=environment.worker_name,
         called_directly=False,
         is_eager=environment.is_eager,
-        time_limit=options.get("time_limit") or defaults.time_limit or environment.time_limit,
+        time_limit=options.get("time_limit")
+        or hard
+        or defaults.time_limit
+        or environment.time_limit,
         soft_time_limit=options.get("soft_time_limit")
+        or soft
         or defaults.soft_time_limit
         or environment.soft_time_limit,
         ignore_result=options.get("ignore_result", defaults.ignore_result),

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from . import registry
 from .conf import get_settings
-from .counts import CAP, CappedCount, of_status, status_counts
+from .counts import CAP, CappedCount, of_status, ready_queues, status_counts
 from .dialects import clock, dialect_for
 from .models import Job, Queue, Schedule, Worker
 from .routing import database_of
@@ -161,9 +161,7 @@ def look(using: str) -> Overview:
 def _queues(using: str, live: Iterable[Worker]) -> list[QueueState]:
     settings = get_settings()
     rows = {row.name: row for row in Queue.objects.using(using).all()}
-    connection = connections[using]
-    with connection.cursor() as cursor:
-        ready = set(dialect_for(connection).ready_queues(cursor)) - {"@"}
+    ready = set(ready_queues(using))
     workers = [worker for worker in live if not worker.quiet]
     served = {str(name) for worker in workers for name in worker.queues}
     coded = {function.options.queue for function in registry.every()} - {None}

@@ -9,15 +9,13 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
-from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from .. import registry
 from ..conf import get_settings
-from ..counts import of_status, status_counts
-from ..dialects import dialect_for
+from ..counts import of_status, ready_queues, status_counts
 from ..models import Queue, Schedule
 from ..overview import failures
 from ..status import Status
@@ -63,9 +61,7 @@ class QueueFilter(_ColumnFilter):
         settings = get_settings()
         named = {function.options.queue for function in registry.every()} - {None}
         stored = Queue.objects.using(settings.database).values_list("name", flat=True)
-        connection = connections[settings.database]
-        with connection.cursor() as cursor:
-            ready = dialect_for(connection).ready_queues(cursor)
+        ready = ready_queues(settings.database)
         return {settings.default_queue, *settings.queues, *map(str, named), *stored, *ready}
 
 

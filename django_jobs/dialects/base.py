@@ -21,6 +21,7 @@ JOBS = "django_jobs_job"
 WORKERS = "django_jobs_worker"
 QUEUES = "django_jobs_queue"
 UNIQUE_KEYS = "django_jobs_uniquekey"
+COMMANDS = "django_jobs_command"
 
 
 class Dialect(abc.ABC):
@@ -85,7 +86,8 @@ class Dialect(abc.ABC):
     def ready_queues(self, cursor: CursorWrapper) -> list[str]:
         """Return the names of all queues that have pending jobs, one index probe each.
 
-        The name ``@``, which no queue has, says that the time of some job has come.
+        Two names that no queue has: ``@`` says that the time of some job has come, ``!`` that some
+        worker has a command to obey.
         """
 
     def hold_key(self, cursor: CursorWrapper, key: str, job_id: UUID, until: str) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ..status import ENDED, TIMED, Status
 from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
-from .base import JOBS, UNIQUE_KEYS, Dialect
+from .base import COMMANDS, JOBS, UNIQUE_KEYS, Dialect
 
 _DEADLOCK = 1213
 _LOCK_WAIT_TIMEOUT = 1205
@@ -199,7 +199,8 @@ class MySQL(Dialect):
             f"UNION ALL (SELECT status, '@' FROM {JOBS} WHERE status = 'SCHEDULED' "
             f"AND run_at <= {self.now} LIMIT 1) "
             f"UNION ALL (SELECT status, '@' FROM {JOBS} WHERE status = 'RETRY' "
-            f"AND run_at <= {self.now} LIMIT 1)"
+            f"AND run_at <= {self.now} LIMIT 1) "
+            f"UNION ALL (SELECT 'PENDING', '!' FROM {COMMANDS} WHERE done_at IS NULL LIMIT 1)"
         )
         return [queue for _status, queue in cursor.fetchall()]
 

@@ -10,7 +10,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ..status import Status
 from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
-from .base import JOBS, Dialect
+from .base import COMMANDS, JOBS, Dialect
 
 CHANNEL = "django_jobs"
 _NOW = "statement_timestamp()"
@@ -130,6 +130,8 @@ SELECT queue FROM ready WHERE queue IS NOT NULL
 UNION ALL
 SELECT '@' WHERE EXISTS (
     SELECT 1 FROM {JOBS} WHERE status IN ('SCHEDULED', 'RETRY') AND run_at <= {_NOW})
+UNION ALL
+SELECT '!' WHERE EXISTS (SELECT 1 FROM {COMMANDS} WHERE done_at IS NULL)
 """
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from ..status import ENDED, TIMED, Status
 from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
-from .base import JOBS, QUEUES, WORKERS, Dialect
+from .base import COMMANDS, JOBS, QUEUES, WORKERS, Dialect
 
 _COLUMNS = ", ".join(CLAIMED_COLUMNS)
 
@@ -54,6 +54,8 @@ SELECT queue FROM ready WHERE queue IS NOT NULL
 UNION ALL
 SELECT '@' WHERE EXISTS (
     SELECT 1 FROM {JOBS} WHERE status IN ('SCHEDULED', 'RETRY') AND run_at <= %s)
+UNION ALL
+SELECT '!' WHERE EXISTS (SELECT 1 FROM {COMMANDS} WHERE done_at IS NULL)
 """
 
 

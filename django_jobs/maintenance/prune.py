@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
+from ..commands import settle
 from ..dialects import clock
 from ..models import Attempt, Command, Edge, Job, Lease, UniqueKey, Worker
 
@@ -66,4 +67,5 @@ def _prune_around(using: str) -> None:
     workers = Worker.objects.using(using)
     workers.filter(stopped_at__lt=before)._raw_delete(using)
     workers.filter(lost_at__lt=before)._raw_delete(using)
+    settle(using)
     Command.objects.using(using).filter(created_at__lt=before)._raw_delete(using)

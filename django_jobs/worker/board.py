@@ -7,12 +7,21 @@ import struct
 from typing import NamedTuple
 from uuid import UUID
 
+from .autoscale import Load, Report
+
 _NO_JOB = b"\0" * 16
 # State, attempt, job id, monotonic times at which it began and must have ended (0: no limit).
 _ENTRY = struct.Struct("=ii16sdd")
 # A flag and the id and attempt of a job whose process must be killed.
 _KILL = struct.Struct("=ii16s")
+# Whether the supervisor wants to know the load; the load and since when it is so.
+_WATCHED = struct.Struct("=i")
+_LOAD = struct.Struct("=id")
 _RUNNING = 1
+
+_WATCHED_AT = _KILL.size
+_LOAD_AT = _WATCHED_AT + _WATCHED.size
+_ENTRIES_AT = _LOAD_AT + _LOAD.size
 
 
 class Entry(NamedTuple):
@@ -29,21 +38,21 @@ class Board:
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._memory = mmap.mmap(-1, _KILL.size + slots * _ENTRY.size)
+        self._memory = mmap.mmap(-1, _ENTRIES_AT + slots * _ENTRY.size)
 
     def begin(self, slot: int, job_id: UUID, attempt: int, began: float, deadline: float) -> None:
-        where = _KILL.size + slot * _ENTRY.size
+        where = _ENTRIES_AT + slot * _ENTRY.size
         _ENTRY.pack_into(self._memory, where, _RUNNING, attempt, job_id.bytes, began, deadline)
 
     def end(self, slot: int) -> None:
-        _ENTRY.pack_into(self._memory, _KILL.size + slot * _ENTRY.size, 0, 0, _NO_JOB, 0.0, 0.0)
+        _ENTRY.pack_into(self._memory, _ENTRIES_AT + slot * _ENTRY.size, 0, 0, _NO_JOB, 0.0, 0.0)
 
     def running(self) -> list[Entry]:
         """Return the jobs that run now, or ran when the process died."""
         found = []
         for slot in range(self.slots):
             state, attempt, job_id, began, deadline = _ENTRY.unpack_from(
-                self._memory, _KILL.size + slot * _ENTRY.size
+                self._memory, _ENTRIES_AT + slot * _ENTRY.size
             )
             if state == _RUNNING:
                 found.append(Entry(UUID(bytes=job_id), attempt, began, deadline))
@@ -60,6 +69,25 @@ class Board:
             return None
         _KILL.pack_into(self._memory, 0, 0, 0, _NO_JOB)
         return UUID(bytes=job_id), attempt
+
+    @property
+    def watched(self) -> bool:
+        """Whether the supervisor asks for :attr:`load`."""
+        return bool(_WATCHED.unpack_from(self._memory, _WATCHED_AT)[0])
+
+    @watched.setter
+    def watched(self, value: bool) -> None:
+        _WATCHED.pack_into(self._memory, _WATCHED_AT, value)
+
+    @property
+    def load(self) -> Report:
+        """How busy the process is, as it told last."""
+        load, since = _LOAD.unpack_from(self._memory, _LOAD_AT)
+        return Report(Load(load), since)
+
+    @load.setter
+    def load(self, report: Report) -> None:
+        _LOAD.pack_into(self._memory, _LOAD_AT, report.load, report.since)
 
     def close(self) -> None:
         self._memory.close()

@@ -1,34 +1,125 @@
-"""A worker does what the command rows tell it."""
+"""A worker does what the command rows tell it, each once, and answers in the row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import logging
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.db import DatabaseError, InterfaceError
+
 from ..dialects import clock
-from ..models import Command
+from ..models import Command, Worker
+from .steer import STEERS, steered
+
+if TYPE_CHECKING:
+    from .process import WorkerProcess
+
+_log = logging.getLogger("django_jobs.worker")
 
 
-def obey(
-    worker_id: UUID, using: str, handlers: Mapping[str, Callable[[dict[str, Any]], Any]]
-) -> int:
-    """Do each open command for this worker once, in order; return how many there were.
+class Control:
+    """Obeys for one worker process. What was obeyed is remembered until its answer is written.
 
-    A command without a handler is answered with an error, as is one whose handler raises.
+    So a command is not obeyed again when the database was away at its answer; and a process that
+    ended has obeyed at most once, as no other has its id.
     """
-    commands = list(
-        Command.objects.using(using).filter(worker_id=worker_id, done_at=None).order_by("id")
-    )
-    for command in commands:
-        handler = handlers.get(command.name)
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._afterwards: list[Callable[[], None]] = []
+
+    def run_once(self) -> int:
+        """Obey each open command, in order; return how many there were."""
+        rows = Command.objects.using(self._worker.options.using)
+        found = list(rows.filter(worker_id=self._worker.worker_id, done_at=None).order_by("id"))
+        self._answers = {
+            command.pk: self._answers[command.pk]
+            for command in found
+            if command.pk in self._answers
+        }
+        for command in found:
+            if command.pk not in self._answers:
+                self._answers[command.pk] = self._obey(command)
+            rows.filter(pk=command.pk).update(
+                done_at=clock(rows.db), answer=self._answers[command.pk]
+            )
+        while self._afterwards:
+            self._afterwards.pop(0)()
+        return len(found)
+
+    def _obey(self, command: Command) -> dict[str, Any]:
+        verb, arguments = command.name, command.arguments
+        if verb not in ("ping", "terminate"):
+            _log.info("obeying %s %s sent by %r", verb, arguments, command.created_by or "code")
         try:
-            if handler is None:
-                raise LookupError(f"no such command; known are {', '.join(sorted(handlers))}")
-            answer = handler(command.arguments)
+            if verb in STEERS:
+                return self._steer(verb, arguments)
+            if verb not in _HANDLERS:
+                known = ", ".join(sorted([*_HANDLERS, *STEERS]))
+                raise ValueError(f"this worker knows no command {verb!r}, but {known}")
+            return _HANDLERS[verb](self, **arguments)
+        except (DatabaseError, InterfaceError):
+            raise
+        except ValueError as error:
+            return {"error": str(error)}
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        Command.objects.using(using).filter(id=command.pk).update(
-            done_at=clock(using), answer=answer
-        )
-    return len(commands)
+            return {"error": f"{type(error).__name__}: {error}"}
+
+    def _steer(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Change this process's options, and tell the supervisor for those that follow it."""
+        worker = self._worker
+        changed = steered(worker.options, verb, arguments)
+        if worker.line is not None:
+            worker.line.ask(verb, arguments)
+        worker.take(changed)
+        shown = {
+            "quiet": changed.quiet,
+            "queues": list(changed.queues),
+            "exclude_queues": list(changed.exclude_queues),
+        }
+        using = changed.using
+        Worker.objects.using(using).filter(pk=worker.worker_id).update(**shown)
+        if verb == "time-limit":
+            return dict(arguments)
+        return {"quiet": changed.quiet} if verb in ("quiet", "resume") else shown
+
+    def _ping(self) -> dict[str, Any]:
+        _waiting, running, _ended = self._worker.desk.counts()
+        return {"pong": self._worker.name, "busy": running}
+
+    def _terminate(self, id: str, attempt: int) -> dict[str, Any]:
+        return {"stopped": self._worker.pool.terminate(UUID(id), attempt)}
+
+    def _resize(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if self._worker.line is None:
+            raise ValueError("a solo worker is one process, and stays one")
+        return self._worker.line.ask(verb, arguments)
+
+    def _shutdown(self, cold: bool) -> dict[str, Any]:
+        # The answer is written first: a cold stop leaves no time for it.
+        self._afterwards.append(lambda: self._stop(cold))
+        return {"shutdown": "cold" if cold else "warm"}
+
+    def _stop(self, cold: bool) -> None:
+        if self._worker.line is None:
+            os.kill(os.getpid(), signal.SIGQUIT if cold else signal.SIGTERM)
+            return
+        try:
+            self._worker.line.ask("shutdown", {"cold": cold})
+        except (OSError, ValueError) as error:
+            _log.error("cannot shut down: %s", error)
+
+
+_HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "ping": Control._ping,
+    "terminate": Control._terminate,
+    "grow": lambda control, **arguments: control._resize("grow", arguments),
+    "shrink": lambda control, **arguments: control._resize("shrink", arguments),
+    "autoscale": lambda control, **arguments: control._resize("autoscale", arguments),
+    "shutdown": Control._shutdown,
+}

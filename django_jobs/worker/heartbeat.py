@@ -14,6 +14,7 @@ from .. import __version__
 from ..conf import get_settings
 from ..dialects import clock
 from ..models import Worker
+from .details import details
 from .options import WorkerOptions
 
 
@@ -29,6 +30,10 @@ def register(worker_id: UUID, name: str, options: WorkerOptions) -> None:
         pool=options.pool,
         slots=options.slots,
         queues=list(options.queues),
+        exclude_queues=list(options.exclude_queues),
+        quiet=options.quiet,
+        supervisor_id=options.supervisor_id,
+        details=details(options),
         version=__version__,
         started_at=now,
         heartbeat_at=now,

@@ -61,7 +61,6 @@ class Keeper:
         self.wakeup = wakeup
         self.collector = collector
         self.stopping = False
-        self.quiet = False
         #: Why the process ends: its jobs or its memory are used up, and another takes its place.
         self.used_up = False
         self._on_topic = on_topic
@@ -70,6 +69,7 @@ class Keeper:
         self._queues: set[str] = set()
         self._queues_read = 0.0
         self._look_at = 0.0
+        self._look_anew = False
         self._heard_at: float | None = None
         self._came_late = False
         self._was_empty = False
@@ -79,6 +79,12 @@ class Keeper:
         self._saved_at = 0.0
         self._backoff = 0.0
         self._strays_possible = False
+
+    def take(self, options: WorkerOptions) -> None:
+        """Work by other options from the next claim on; called from another thread."""
+        self.options = options
+        self._look_anew = True
+        self.wakeup.waker.wake()
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -155,7 +161,7 @@ class Keeper:
         if self._shown:
             return max(0.0, self._saved_at + PROGRESS_SECONDS - now)
         until = self._next_look()
-        if self._want_room() <= 0 or self.stopping or self.quiet:
+        if self._want_room() <= 0 or self.stopping or self.options.quiet:
             until = now + 1.0
         if waiting:
             until = min(until, self.desk.last_move + RELEASE_SECONDS)
@@ -226,7 +232,7 @@ class Keeper:
     def _want(self) -> int:
         if self._alone and not any(self.desk.counts()):
             self._alone = False
-        if self.stopping or self.quiet or self._alone or self._suspect or self.desk.spent:
+        if self.stopping or self.options.quiet or self._alone or self._suspect or self.desk.spent:
             self._begin_suspect()
             return 0
         if time.monotonic() < self._next_look():
@@ -234,6 +240,8 @@ class Keeper:
         return min(self._want_room(), MAX_BATCH)
 
     def _next_look(self) -> float:
+        if self._look_anew:
+            return 0.0
         if self._heard_at is None:
             return self._look_at
         _waiting, running, _ended = self.desk.counts()
@@ -243,8 +251,13 @@ class Keeper:
     def _claim(self, want: int) -> None:
         jobs: list[Claimed] = []
         contended = False
+        if self._look_anew:
+            self._look_anew = False
+            self._queues_read = 0.0
         if self._may_have_work():
-            jobs, contended = claim(self.worker_id, sorted(self._queues), want, self.options.using)
+            # Those that were heard before the options changed are looked at again.
+            queues = sorted(filter(self.options.serves, self._queues))
+            jobs, contended = claim(self.worker_id, queues, want, self.options.using)
         if jobs:
             self.wakeup.found_work()
             self.collector.claimed(jobs)

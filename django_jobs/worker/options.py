@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from uuid import UUID
 
 from .. import registry
 from ..conf import get_settings
 from ..define import JobFunction
+from .autoscale import Autoscale
 
 POOLS = ("prefork", "threads", "asyncio", "solo")
 
@@ -37,6 +39,15 @@ class WorkerOptions:
     soft_time_limit: float | None = None
     using: str = "default"
     grace_seconds: float = 30.0
+    autoscale: Autoscale | None = None
+    #: Claims nothing, until it is told to resume.
+    quiet: bool = False
+    #: Hard and soft limits that an operator gave job functions, by their names.
+    time_limits: Mapping[str, tuple[float | None, float | None]] = dataclasses.field(
+        default_factory=dict
+    )
+    #: The same for all processes of one ``runworker``; None without a supervisor.
+    supervisor_id: UUID | None = None
 
     @property
     def base_name(self) -> str:
@@ -54,6 +65,7 @@ def build(
     pool: str,
     processes: int | None,
     concurrency: int | None,
+    autoscale: Autoscale | None = None,
     **others: object,
 ) -> WorkerOptions:
     """Return the options; raise ``ValueError`` for ones that cannot work together.
@@ -68,6 +80,9 @@ def build(
             raise ValueError(f"{name} must be at least 1, got {number}")
     if pool != "solo" and not hasattr(os, "fork"):
         raise ValueError("this system cannot fork; use --pool solo")
+    if autoscale is not None:
+        _check_autoscale(pool, processes, concurrency, burst=bool(others.get("burst")))
+        processes = autoscale.least
     if pool == "prefork":
         if processes and concurrency and processes != concurrency:
             raise ValueError(
@@ -84,7 +99,24 @@ def build(
     else:
         slots = concurrency or {"threads": 8, "asyncio": 100}[pool]
         processes = processes or 1
-    return WorkerOptions(pool=pool, processes=processes, slots=slots, **others)  # type: ignore[arg-type]
+    given = {"pool": pool, "processes": processes, "slots": slots, "autoscale": autoscale, **others}
+    return WorkerOptions(**given)  # type: ignore[arg-type]
+
+
+def _check_autoscale(
+    pool: str, processes: int | None, concurrency: int | None, *, burst: bool
+) -> None:
+    if pool == "solo":
+        raise ValueError("a solo pool is one process, and --autoscale changes their number")
+    if burst:
+        raise ValueError("--burst ends when the queues are empty: give --processes, no --autoscale")
+    if processes is not None:
+        raise ValueError("--autoscale sets the number of processes: leave --processes out")
+    if pool == "prefork" and concurrency is not None:
+        raise ValueError(
+            "--autoscale sets the number of processes, and a prefork pool runs one job in each: "
+            "leave --concurrency out"
+        )
 
 
 def refusals(options: WorkerOptions) -> Iterator[str]:
@@ -100,15 +132,26 @@ def refusals(options: WorkerOptions) -> Iterator[str]:
     if options.soft_time_limit and options.pool == "threads":
         yield f"--soft-time-limit: {_WHY_SOFT}"
     for function in registry.every():
-        if options.serves(function.options.queue or get_settings().default_queue):
-            reason = unable(
-                options.pool,
-                function,
-                function.options.time_limit,
-                function.options.soft_time_limit,
-            )
-            if reason:
-                yield f"job function {function.name}: {reason}"
+        if options.serves(_queue_of(function)):
+            yield from _problems(options, function)
+
+
+def problems_of(options: WorkerOptions, queue: str) -> Iterator[str]:
+    """Say which job functions of *queue* this pool cannot hold to their limits, and why."""
+    for function in registry.every():
+        if _queue_of(function) == queue:
+            yield from _problems(options, function)
+
+
+def _queue_of(function: JobFunction[..., object, object]) -> str:
+    return function.options.queue or get_settings().default_queue
+
+
+def _problems(options: WorkerOptions, function: JobFunction[..., object, object]) -> Iterator[str]:
+    declared = function.options
+    reason = unable(options.pool, function, declared.time_limit, declared.soft_time_limit)
+    if reason:
+        yield f"job function {function.name}: {reason}"
 
 
 _WHY = {

@@ -16,18 +16,23 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from .. import log, signals
 from ..conf import get_settings
+from ..counts import ready_queues
 from ..dialects import own_connection
 from ..enqueue import TIMED_TOPIC
 from ..ids import uuid7
 from ..maintenance import promote, prune, rescue, rollup
 from ..measure import Collector
+from ..models import Queue
 from ..record import record
 from ..values import Outcome
-from . import control, heartbeat
+from . import heartbeat
+from .autoscale import LOOK_SECONDS, Gauge
 from .board import Board
+from .control import Control
 from .desk import Desk
 from .duties import Duties, Duty
 from .keeper import Keeper, drop_connection
+from .line import Line
 from .options import WorkerOptions
 from .pools import POOLS
 from .pools.base import Workplace
@@ -43,12 +48,13 @@ class WorkerProcess:
     """Runs jobs until it is stopped, done (burst) or used up (max-jobs, max-memory)."""
 
     def __init__(
-        self, options: WorkerOptions, worker_id: UUID, index: int, board: Board, supervised: bool
+        self, options: WorkerOptions, worker_id: UUID, index: int, board: Board, line: Line | None
     ) -> None:
         self.options = options
         self.worker_id = worker_id
         self.index = index
-        self.supervised = supervised
+        self.line = line
+        self.board = board
         self.name = f"{options.base_name}-{index}"
         self.parent = os.getppid()
         self.waker = Waker()
@@ -66,8 +72,18 @@ class WorkerProcess:
             on_database_error=lambda: self.pool.distrust_connections(),
         )
         self.pool = POOLS[options.pool](
-            Workplace(self.name, options, self.desk, board, self.keeper.show, self._commit)
+            Workplace(
+                self.name,
+                options,
+                self.desk,
+                board,
+                dict(options.time_limits),
+                self.keeper.show,
+                self._commit,
+            )
         )
+        self.control = Control(self)
+        self.gauge = Gauge(self.desk, options.slots)
         self.duties = Duties(self._table(), options.using)
         self._counted = 0
 
@@ -93,6 +109,15 @@ class WorkerProcess:
         """Stop warmly: finish what runs, give the rest back. Safe as a signal handler."""
         self.keeper.stopping = True
         self.waker.wake()
+
+    def take(self, options: WorkerOptions) -> None:
+        """Work by other options from now on; called from the duties' thread."""
+        self.options = options
+        self.keeper.take(options)
+        limits = self.pool.place.time_limits
+        limits.update(options.time_limits)
+        for name in limits.keys() - options.time_limits.keys():
+            del limits[name]
 
     # --- the keeper's thread --------------------------------------------------------------------
 
@@ -151,6 +176,7 @@ class WorkerProcess:
         return [
             Duty("heartbeat", beat_seconds, self._beat, after=beat_seconds),
             Duty("control", 1.0, self._control, after=1.0),
+            Duty("load", LOOK_SECONDS, self._tell_load),
             Duty("promote", 10.0, lambda: self._promote(late)),
             # A database that comes back finds every lease run out: first all renew theirs.
             Duty("rescue", rescue_seconds, self._rescue, after=rescue_seconds),
@@ -182,7 +208,7 @@ class WorkerProcess:
         _log.error(
             "worker lost name=%s: its lease ran out and its jobs were given to others", self.name
         )
-        if self.supervised:
+        if self.line is not None:
             # What runs here runs elsewhere too by now; nothing of it may go on.
             os._exit(LOST)
         # Outcomes of the old id are dropped as the rows no longer carry it.
@@ -190,14 +216,20 @@ class WorkerProcess:
         self._register()
 
     def _control(self) -> float | None:
-        handlers = {"terminate": self._terminate}
-        control.obey(self.worker_id, self.options.using, handlers)
+        self.control.run_once()
         _waiting, running, _ended = self.desk.counts()
-        return 1.0 if running else 10.0
+        # One that is quiet, or full, does not look at the queues, where it would hear of commands.
+        return 1.0 if running or self.options.quiet else 10.0
 
-    def _terminate(self, arguments: dict[str, Any]) -> dict[str, bool]:
-        known = self.pool.terminate(UUID(str(arguments["id"])), int(arguments["attempt"]))
-        return {"stopped": known}
+    def _tell_load(self) -> None:
+        if self.board.watched:
+            self.board.load = self.gauge.read(self._is_behind)
+
+    def _is_behind(self) -> bool:
+        """Tell whether there are ready jobs that this worker would claim if it could."""
+        ready = filter(self.options.serves, ready_queues(self.options.using))
+        paused = Queue.objects.using(self.options.using).exclude(paused_at=None)
+        return bool(set(ready) - set(paused.values_list("name", flat=True)))
 
     def _promote(self, late: float) -> float:
         # SQLite's keeper sees that rows changed, but not that time has passed.
@@ -221,7 +253,7 @@ class WorkerProcess:
         return 0.1 if more else None
 
     def _watch_parent(self) -> None:
-        if self.supervised and os.getppid() != self.parent:
+        if self.line is not None and os.getppid() != self.parent:
             _log.error("worker orphaned name=%s: its supervisor is gone", self.name)
             os._exit(1)
 

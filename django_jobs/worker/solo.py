@@ -20,9 +20,10 @@ def run_solo(options: WorkerOptions) -> int:
     board = Board(1)
     code = RECYCLE
     while code == RECYCLE:
-        worker = WorkerProcess(options, uuid7(), 0, board, supervised=False)
+        worker = WorkerProcess(options, uuid7(), 0, board, line=None)
         _stop_on_signals(worker)
         code = worker.run()
+        options = worker.options  # as commands have changed them
     signals.send(signals.worker_shutdown, WorkerProcess)
     return code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import logging
 import os
 import select
@@ -12,20 +13,22 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 
-from .. import log, signals
-from ..dialects import own_connection
-from ..exceptions import TimeLimitExceeded
+from .. import signals
 from ..ids import uuid7
-from ..maintenance import rescue
+from .autoscale import LOOK_SECONDS, Autoscale, Load, Report
 from .board import Board
+from .child import Child, Reasons
 from .fork import fork, hear_term
-from .keeper import drop_connection
+from .line import Line
 from .options import WorkerOptions
 from .process import LOST, RECYCLE, WorkerProcess
+from .steer import steered
+from .undertaker import BURIAL_SECONDS, settle
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -33,32 +36,19 @@ TICK_SECONDS = 0.1
 # A child that dies sooner than this after its start is replaced more and more slowly.
 STILLBORN_SECONDS = 1.0
 LONGEST_PAUSE = 30.0
-# How long the end of this process waits for the last jobs to be given back.
-BURIAL_SECONDS = 10.0
 # The index of the process that fires schedules.
 _BEAT = -1
 
-Reasons = dict[tuple[UUID, int], BaseException | None]
-
-
-@dataclasses.dataclass(slots=True)
-class Child:
-    """A worker process; ``reasons`` tells why which of its jobs were killed."""
-
-    index: int
-    pid: int
-    worker_id: UUID
-    board: Board
-    started: float
-    reasons: Reasons = dataclasses.field(default_factory=dict)
-    killed: bool = False
-
 
 class Supervisor:
-    """Keeps ``options.processes`` workers alive until it is told to stop."""
+    """Keeps ``options.processes`` workers alive, or as many as it is told, until it is stopped."""
 
     def __init__(self, options: WorkerOptions) -> None:
-        self.options = options
+        self.options = dataclasses.replace(options, supervisor_id=uuid7())
+        self._autoscale = options.autoscale
+        self._scaled_at = 0.0
+        # What each process works by, as commands have changed it: the next one at its index, too.
+        self._options_at: dict[int, WorkerOptions] = {}
         self._children: dict[int, Child] = {}
         self._undertakers: set[int] = set()
         self._vacant: dict[int, float] = {}  # index of a missing worker -> when to start it
@@ -94,9 +84,12 @@ class Supervisor:
     def _tick(self) -> None:
         for number in self._heard_signals():
             self._on_signal(number)
+        self._hear_children()
+        self._scale()
         self._fill_vacancies()
         self._reap()
-        self._kill_overdue()
+        for child in self._children.values():
+            child.kill_overdue()
         if self._stopping and not self._cold and time.monotonic() >= self._kill_at:
             _log.warning("the grace period is over")
             self._stop_cold()
@@ -113,7 +106,8 @@ class Supervisor:
         signal.signal(signal.SIGUSR1, lambda number, frame: self._signals.append(number))
 
     def _heard_signals(self) -> list[int]:
-        select.select([self._read], [], [], TICK_SECONDS)
+        lines = [child.line.fileno() for child in self._children.values()]
+        select.select([self._read, *lines], [], [], TICK_SECONDS)
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, 4096)
         heard, self._signals = self._signals, []
@@ -164,17 +158,21 @@ class Supervisor:
         now = time.monotonic()
         for index in [index for index, when in self._vacant.items() if when <= now]:
             del self._vacant[index]
-            worker_id, board = uuid7(), Board(self.options.slots)
-            pid = self._fork(functools.partial(self._work, worker_id, index, board))
-            self._children[pid] = Child(index, pid, worker_id, board, time.monotonic())
+            worker_id, board, line = uuid7(), Board(self.options.slots), Line()
+            board.watched = self._autoscale is not None
+            self._options_at[index] = self._options_of(index)
+            pid = self._fork(functools.partial(self._work, worker_id, index, board, line))
+            self._children[pid] = Child(index, pid, worker_id, board, line, time.monotonic())
 
-    def _work(self, worker_id: UUID, index: int, board: Board) -> int:
+    def _work(self, worker_id: UUID, index: int, board: Board, line: Line) -> int:
+        for other in self._children.values():
+            other.line.close()
         if index == _BEAT:
             from ..beat import beat  # which stands on modules of this package
 
             hear_term()
             return beat.run(self.options.using, name=self.options.base_name, worker_id=worker_id)
-        worker = WorkerProcess(self.options, worker_id, index, board, supervised=True)
+        worker = WorkerProcess(self._options_at[index], worker_id, index, board, line)
         hear_term(worker.stop)
         return worker.run()
 
@@ -205,11 +203,16 @@ class Supervisor:
             if not child.killed and not self._cold:
                 _log.error("worker died index=%d pid=%d code=%d", child.index, child.pid, code)
             cold = self._cold
-            self._undertakers.add(self._fork(lambda: self._settle(child.worker_id, running, cold)))
+            self._undertakers.add(
+                self._fork(lambda: settle(child.worker_id, running, self.options.using, cold))
+            )
         # One that died of its job says nothing about the next one.
         innocent = child.killed or bool(child.board.running())
         child.board.close()
-        if self._stopping or code == 0:
+        child.line.close()
+        if child.surplus:
+            del self._options_at[child.index]
+        if self._stopping or code == 0 or child.surplus:
             return
         stillborn = not innocent and time.monotonic() - child.started < STILLBORN_SECONDS
         failures = self._failures.get(child.index, 0) + 1 if stillborn and not orderly else 0
@@ -217,56 +220,101 @@ class Supervisor:
         pause = min(LONGEST_PAUSE, 2.0 ** (failures - 1)) if failures else 0.0
         self._vacant[child.index] = time.monotonic() + pause
 
-    def _settle(self, worker_id: UUID, running: Reasons, cold: bool) -> int:
-        """In a process of its own: a slow database or a hook must not hold the supervisor up."""
-        hear_term(signal.SIG_IGN)
-        own_connection(self.options.using)
-        pause, deadline = 0.25, time.monotonic() + BURIAL_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                rescue.bury(worker_id, running, self.options.using, cold=cold)
-                return 0
-            except (DatabaseError, InterfaceError) as error:
-                log.database_away("giving a dead worker's jobs back", error, pause)
-                drop_connection(self.options.using)
-                time.sleep(pause)
-                pause = min(2.0, pause * 2)
-        return 1
-
     def _await_undertakers(self) -> None:
         deadline = time.monotonic() + BURIAL_SECONDS + 1
         while self._undertakers and time.monotonic() < deadline:
             self._reap()
             select.select([self._read], [], [], 0.02)
 
-    # --- hard limits and terminate --------------------------------------------------------------
+    # --- commands and the number of processes ---------------------------------------------------
 
-    def _kill_overdue(self) -> None:
-        now = time.monotonic()
-        for child in self._children.values():
-            if child.killed:
-                continue
-            asked = child.board.asked_kill()
-            if asked is not None:
-                self._kill_if_running(child, asked, None)
-            for entry in child.board.running():
-                if entry.deadline and now >= entry.deadline:
-                    reason = TimeLimitExceeded(
-                        f"the job ran longer than {entry.deadline - entry.began:g} s"
-                    )
-                    self._kill_if_running(child, (entry.job_id, entry.attempt), reason)
+    def _hear_children(self) -> None:
+        for child in list(self._children.values()):
+            child.line.serve(functools.partial(self._obey, child.index))
 
-    def _kill_if_running(
-        self, child: Child, job: tuple[UUID, int], reason: BaseException | None
-    ) -> None:
-        # Between the look and the kill the job may end and another begin: stop, look again, kill.
-        os.kill(child.pid, signal.SIGSTOP)
-        if any((entry.job_id, entry.attempt) == job for entry in child.board.running()):
-            child.reasons[job] = reason
-            child.killed = True
-            _log.warning(
-                "killing pid=%d job=%s reason=%s", child.pid, job[0], reason or "terminated"
-            )
-            os.kill(child.pid, signal.SIGKILL)
+    def _obey(self, index: int, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Do what the child at *index* was told and cannot do alone; ``ValueError`` refuses it."""
+        if verb == "shutdown":
+            self._reload = False
+            if arguments["cold"]:
+                self._stop_cold()
+            else:
+                self._stop_warm()
+        elif self._stopping:
+            raise ValueError("this runworker is stopping")
+        elif verb == "autoscale":
+            self._set_autoscale(**arguments)
+        elif verb in ("grow", "shrink"):
+            self._resize(arguments["number"] if verb == "grow" else -arguments["number"])
         else:
-            os.kill(child.pid, signal.SIGCONT)
+            self._options_at[index] = steered(self._options_at[index], verb, arguments)
+        bounds = dataclasses.asdict(self._autoscale) if self._autoscale else {}
+        return {"processes": len(self._places()), **bounds}
+
+    def _options_of(self, index: int) -> WorkerOptions:
+        """Return what a new process at *index* works by: if it is one more, as the first does."""
+        if index in self._options_at:
+            return self._options_at[index]
+        first = min(self._options_at, default=index)
+        return dataclasses.replace(self._options_at.get(first, self.options), quiet=False)
+
+    def _crew(self) -> list[Child]:
+        """Return the processes that run jobs and that stay."""
+        return [
+            child for child in self._children.values() if child.index != _BEAT and not child.surplus
+        ]
+
+    def _places(self) -> set[int]:
+        """Return the indexes of all workers that are wanted, also of those that start just now."""
+        return {child.index for child in self._crew()} | (self._vacant.keys() - {_BEAT})
+
+    def _resize(self, change: int) -> None:
+        size = len(self._places())
+        if self._autoscale is not None:
+            raise ValueError(
+                f"it scales itself, from {self._autoscale.least} to {self._autoscale.most} "
+                "processes: change that by autoscale"
+            )
+        if size + change < 1:
+            raise ValueError(f"it has {size} processes, and one stays; shut it down to stop them")
+        self._change(change)
+
+    def _change(self, change: int) -> None:
+        """Start so many more processes or, below 0, let so many finish what they run and end."""
+        for _ in range(change):
+            taken = self._vacant.keys() | {child.index for child in self._children.values()}
+            free = next(index for index in itertools.count() if index not in taken)
+            self._vacant[free] = time.monotonic()
+        for _ in range(-change):
+            unborn = self._vacant.keys() - {_BEAT}
+            if unborn:
+                del self._vacant[max(unborn)]
+                continue
+            child = max(self._crew(), key=Child.dispensability)
+            child.surplus = True
+            os.kill(child.pid, signal.SIGTERM)
+
+    def _set_autoscale(
+        self, most: int | None, least: int | None, idle_seconds: float | None
+    ) -> None:
+        self._autoscale = None
+        if most and least and idle_seconds:
+            self._autoscale = Autoscale(most, least, idle_seconds)
+        for child in self._children.values():
+            child.board.watched = self._autoscale is not None
+        self._scaled_at = 0.0
+        self._scale()
+
+    def _scale(self) -> None:
+        now = time.monotonic()
+        scale = self._autoscale
+        if scale is None or self._stopping or now - self._scaled_at < LOOK_SECONDS:
+            return
+        self._scaled_at = now
+        places, crew = self._places(), self._crew()
+        reports = [child.board.load for child in crew if not self._options_at[child.index].quiet]
+        reports += [Report(Load.UNKNOWN, now)] * (len(places) - len(crew))
+        change = scale.change(len(places), reports, now)
+        if change:
+            _log.info("autoscale from=%d to=%d", len(places), len(places) + change)
+            self._change(change)

@@ -11,10 +11,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from ...commands import IDLE_SECONDS, check
 from ...conf import get_settings
 from ...dialects import dialect_for
 from ...log import set_up_console
 from ...routing import database_of
+from ...worker.autoscale import Autoscale
 from ...worker.options import POOLS, WorkerOptions, build, refusals
 from ...worker.solo import run_solo
 from ...worker.supervisor import Supervisor
@@ -42,6 +44,11 @@ class Command(BaseCommand):
             type=int,
             metavar="N",
             help="worker processes (default: 1; prefork: the same as --concurrency)",
+        )
+        add(
+            "--autoscale",
+            metavar="MAX,MIN[,S]",
+            help="as many processes as there is work for; one idle for S seconds (30) stops",
         )
         add("-n", "--name", default="", help="name shown for its workers; default: the host name")
         add("-B", "--beat", action="store_true", help="fire schedules, too (as runbeat does)")
@@ -89,6 +96,7 @@ class Command(BaseCommand):
                 pool=given["pool"],
                 processes=given["processes"],
                 concurrency=given["concurrency"],
+                autoscale=_autoscale(given["autoscale"]),
                 queues=_names(given["queues"]),
                 exclude_queues=_names(given["exclude_queues"]),
                 name=given["name"],
@@ -123,6 +131,22 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _autoscale(text: str | None) -> Autoscale | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    try:
+        most, least, *idle = int(parts[0]), int(parts[1]), *map(float, parts[2:])
+        (idle_seconds,) = idle or [IDLE_SECONDS]
+    except (ValueError, IndexError):
+        raise ValueError(f"--autoscale must be MAX,MIN or MAX,MIN,SECONDS, got {text!r}") from None
+    bounds = {"most": most, "least": least, "idle_seconds": idle_seconds}
+    try:
+        return Autoscale(**check("autoscale", bounds))
+    except ValueError as error:
+        raise ValueError(f"--autoscale {text}: {error}") from None
+
+
 def _banner(options: WorkerOptions) -> str:
     connection = connections[options.using]
     queues = ", ".join(options.queues) or "all"
@@ -131,6 +155,8 @@ def _banner(options: WorkerOptions) -> str:
     beat = "\n  beat      yes, in a process of its own" if options.beat else ""
     each = f" × {options.slots} at a time" if options.slots > 1 else ""
     processes = f"{options.processes} process{'es' if options.processes > 1 else ''}{each}"
+    if options.autoscale:
+        processes = f"{options.autoscale.least} to {options.autoscale.most} processes{each}"
     return (
         f"django_jobs worker {options.base_name} (pid {os.getpid()})\n"
         f"  queues    {queues}\n"

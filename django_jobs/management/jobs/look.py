@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import OutputWrapper
-from django.db import connections
 
-from ...counts import CappedCount, capped_counts, status_counts
-from ...dialects import dialect_for
+from ...counts import CappedCount, capped_counts, ready_queues, status_counts
 from ...durations import duration, exact, moment_of, ran, relative, waited
 from ...models import Attempt, Job, Queue, Worker
 from ...presentation import (
@@ -166,14 +164,11 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def _queues(using: str) -> list[dict[str, Any]]:
-    connection = connections[using]
-    with connection.cursor() as cursor:
-        ready = dialect_for(connection).ready_queues(cursor)
     paused = dict(
         Queue.objects.using(using).exclude(paused_at=None).values_list("name", "paused_at")
     )
     jobs: Any = Job.objects.using(using)
-    names = sorted({*ready, *paused})
+    names = sorted({*ready_queues(using), *paused})
     waiting = {name: jobs.ready().filter(queue=name) for name in names}
     counts = capped_counts(waiting, using)
     return [

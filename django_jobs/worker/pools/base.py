@@ -27,6 +27,8 @@ class Workplace:
     options: WorkerOptions
     desk: Desk
     board: Board
+    #: Those of :attr:`WorkerOptions.time_limits`, which change while the pool runs.
+    time_limits: dict[str, tuple[float | None, float | None]]
     report: Callable[[JobContext, dict[str, Any]], None]
     commit: Callable[[Outcome], bool]
 
@@ -73,6 +75,7 @@ class Pool(abc.ABC):
             report=self.place.report,
             time_limit=options.time_limit,
             soft_time_limit=options.soft_time_limit,
+            time_limits=self.place.time_limits,
             unable=lambda request, function: unable(
                 options.pool, function, request.time_limit, request.soft_time_limit
             ),

@@ -1,0 +1,91 @@
+"""When a ``runworker`` with ``--autoscale`` starts another process, and when it stops one."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from .desk import Desk
+
+#: How often processes tell how busy they are, and how often the supervisor thinks about it.
+LOOK_SECONDS = 0.5
+# A process must be behind at two looks: work that is being claimed just now counts for nothing.
+_BEHIND_SECONDS = 0.4
+
+
+class Load(enum.IntEnum):
+    """How busy a process is."""
+
+    UNKNOWN = 0  # it has not told yet
+    IDLE = 1  # it has had nothing to do since the last look
+    BUSY = 2
+    BEHIND = 3  # all its slots are taken, and its queues have ready jobs
+
+
+class Report(NamedTuple):
+    """What a process told, and since when that is so, by :func:`time.monotonic`."""
+
+    load: Load
+    since: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Autoscale:
+    """Between *least* and *most* processes; one that is idle so long may go."""
+
+    most: int
+    least: int
+    idle_seconds: float
+
+    def change(self, size: int, reports: Sequence[Report], now: float) -> int:
+        """Return how many processes to add (or, below 0, to stop).
+
+        *size* counts all processes; *reports* are of those that take jobs. One is added when each
+        of them was behind at two looks, so never while a new one has not told of itself; one is
+        stopped when any was idle for ``idle_seconds``.
+        """
+        if size < self.least:
+            return self.least - size
+        if size > self.most:
+            return self.most - size
+        behind = [
+            report.load == Load.BEHIND and now - report.since >= _BEHIND_SECONDS
+            for report in reports
+        ]
+        if size < self.most and behind and all(behind):
+            return 1
+        if size > self.least and any(self.is_idle(report, now) for report in reports):
+            return -1
+        return 0
+
+    def is_idle(self, report: Report, now: float) -> bool:
+        """Tell whether a process has been idle long enough to be stopped."""
+        return report.load == Load.IDLE and now - report.since >= self.idle_seconds
+
+
+class Gauge:
+    """Reads how busy a process is, for its supervisor."""
+
+    def __init__(self, desk: Desk, slots: int) -> None:
+        self._desk = desk
+        self._slots = slots
+        self._jobs_done = 0
+        self._last = Report(Load.UNKNOWN, 0.0)
+
+    def read(self, is_behind: Callable[[], bool]) -> Report:
+        """Return the load; *is_behind* is asked only when all slots are taken."""
+        waiting, running, ended = self._desk.counts()
+        on_desk, done = waiting + running + ended, self._desk.jobs_done
+        if not on_desk and done == self._jobs_done:
+            load = Load.IDLE
+        elif on_desk >= self._slots and is_behind():
+            load = Load.BEHIND
+        else:
+            load = Load.BUSY
+        self._jobs_done = done
+        if load != self._last.load:
+            self._last = Report(load, time.monotonic())
+        return self._last

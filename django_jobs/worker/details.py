@@ -1,0 +1,54 @@
+"""What a worker tells of itself in its row, once: its options, settings and job functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .. import registry
+from ..conf import get_settings
+from ..models import Worker
+from ..options import JobOptions
+from ..redaction import redact
+from .options import WorkerOptions
+
+# What of a job function is told when it differs from the default.
+_TOLD = ("queue", "priority", "max_retries", "time_limit", "soft_time_limit")
+_DEFAULTS = JobOptions()
+
+
+def details(options: WorkerOptions) -> dict[str, Any]:
+    """Return :attr:`Worker.details`, without secrets."""
+    if options.pool == Worker.BEAT:
+        return {}
+    conf = {
+        "options": dataclasses.asdict(options),
+        "settings": dataclasses.asdict(get_settings()),
+    }
+    return {"conf": redact(_plain(conf)), "registered": registered()}
+
+
+def registered() -> dict[str, dict[str, Any]]:
+    """Return the names of this process's job functions, each with what it sets."""
+    found = {}
+    for function in registry.every():
+        told = {name: getattr(function.options, name) for name in _TOLD}
+        found[function.name] = {
+            name: _plain(value) for name, value in told.items() if value != getattr(_DEFAULTS, name)
+        }
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return *value* as JSON can hold it; settings hold functions, too."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return getattr(value, "__qualname__", str(value))

@@ -1,0 +1,65 @@
+"""How a worker process talks to its supervisor, which holds no connection to the database."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# The supervisor is never busy for long: it runs no job and waits for no database.
+_ANSWER_SECONDS = 5.0
+_LARGEST = 65_536
+
+
+class Line:
+    """One end each for the two processes; made before the fork. What is said is JSON."""
+
+    def __init__(self) -> None:
+        self._child, self._supervisor = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._child.settimeout(_ANSWER_SECONDS)
+        self._supervisor.setblocking(False)
+        self._asked = 0
+
+    # --- the child's end ------------------------------------------------------------------------
+
+    def ask(self, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Let the supervisor do something; return its answer.
+
+        Raises ``ValueError`` when it refuses and ``TimeoutError`` when it does not answer.
+        """
+        self._asked += 1
+        self._child.send(json.dumps([self._asked, verb, arguments]).encode())
+        while True:
+            number, answer, refusal = json.loads(self._child.recv(_LARGEST))
+            if number == self._asked:  # else it comes too late, and its question was given up
+                break
+        if refusal is not None:
+            raise ValueError(refusal)
+        told: dict[str, Any] = answer
+        return told
+
+    # --- the supervisor's end -------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        return self._supervisor.fileno()
+
+    def serve(self, obey: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
+        """Let *obey* answer what was asked since; a ``ValueError`` of it is a refusal."""
+        while True:
+            try:
+                number, verb, arguments = json.loads(self._supervisor.recv(_LARGEST))
+            except (BlockingIOError, ConnectionError):
+                return
+            answer, refusal = None, None
+            try:
+                answer = obey(verb, arguments)
+            except ValueError as error:
+                refusal = str(error)
+            with contextlib.suppress(OSError):  # the child is gone
+                self._supervisor.send(json.dumps([number, answer, refusal]).encode())
+
+    def close(self) -> None:
+        self._child.close()
+        self._supervisor.close()

@@ -1,0 +1,73 @@
+"""What a command changes in a worker's options: the same for the process and its supervisor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .. import registry
+from .options import WorkerOptions, problems_of, unable
+
+
+def steered(options: WorkerOptions, verb: str, arguments: Mapping[str, Any]) -> WorkerOptions:
+    """Return *options* as they are after the command; raise ``ValueError`` when it cannot be.
+
+    A command that changes nothing is none the worse: it may be obeyed twice.
+    """
+    return _STEERS[verb](options, **arguments)
+
+
+def _quiet(options: WorkerOptions) -> WorkerOptions:
+    return dataclasses.replace(options, quiet=True)
+
+
+def _resume(options: WorkerOptions) -> WorkerOptions:
+    return dataclasses.replace(options, quiet=False)
+
+
+def _add_queue(options: WorkerOptions, queue: str) -> WorkerOptions:
+    queues = options.queues
+    if queues and queue not in queues:
+        queues = (*queues, queue)
+    excluded = tuple(name for name in options.exclude_queues if name != queue)
+    changed = dataclasses.replace(options, queues=queues, exclude_queues=excluded)
+    for problem in problems_of(changed, queue):
+        raise ValueError(f"the {options.pool} pool cannot serve {queue!r}: {problem}")
+    return changed
+
+
+def _remove_queue(options: WorkerOptions, queue: str) -> WorkerOptions:
+    if not options.queues:
+        excluded = tuple(dict.fromkeys((*options.exclude_queues, queue)))
+        return dataclasses.replace(options, exclude_queues=excluded)
+    left = tuple(name for name in options.queues if name != queue)
+    if not left:
+        raise ValueError(f"{queue!r} is its only queue; make it quiet or shut it down instead")
+    return dataclasses.replace(options, queues=left)
+
+
+def _time_limit(
+    options: WorkerOptions, job: str, hard: float | None, soft: float | None
+) -> WorkerOptions:
+    function = registry.find(job)
+    if function is None:
+        raise ValueError(f"no job function is named {job!r} in this worker's code")
+    reason = unable(options.pool, function, hard, soft)
+    if reason:
+        raise ValueError(reason)
+    limits = {name: pair for name, pair in options.time_limits.items() if name != job}
+    if hard or soft:
+        limits[job] = (hard, soft)
+    return dataclasses.replace(options, time_limits=limits)
+
+
+_STEERS: dict[str, Callable[..., WorkerOptions]] = {
+    "quiet": _quiet,
+    "resume": _resume,
+    "add-queue": _add_queue,
+    "remove-queue": _remove_queue,
+    "time-limit": _time_limit,
+}
+#: The commands that change a process's options.
+STEERS = tuple(_STEERS)

@@ -1,0 +1,164 @@
+"""Real workers are steered by rows: what they are told, they do, and say so.
+
+A worker takes a second to start and to stop, so one of them goes through many commands.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_jobs import commands
+from django_jobs.exceptions import TimeLimitExceeded
+from django_jobs.models import Worker
+from django_jobs.operate import pause_queue, resume_queue
+from tests.integration import jobs
+
+SECONDS = 20
+
+
+def tell(verb: str, workers: Any = None, **arguments: Any) -> list[dict[str, Any]]:
+    """Send a command, wait for it, and return the answers."""
+    rows = commands.wait(commands.send(verb, arguments, workers=workers), SECONDS)
+    assert all(row.done_at for row in rows), f"{verb} was not answered"
+    return [row.answer for row in rows]
+
+
+def live() -> list[str]:
+    return sorted(Worker.objects.live().values_list("name", flat=True))
+
+
+def runs(folder: str, queue: str) -> bool:
+    result = jobs.mark.apply_async((folder, queue), queue=queue)
+    return bool(result.get(timeout=SECONDS) == queue)
+
+
+def test_quiet_worker_claims_nothing_and_so_does_its_successor(runworker, until, folder, notes):
+    worker = runworker("-c", "1")
+    assert tell("quiet") == [{"quiet": True}]
+    assert Worker.objects.live().get().quiet is True
+    held = jobs.mark.delay(folder, "held")
+    os.kill(worker.children()[0], signal.SIGKILL)
+    until(lambda: Worker.objects.count() == 2 and live())
+    assert tell("ping")[0]["busy"] == 0
+    assert (held.status, Worker.objects.live().get().quiet) == ("PENDING", True)
+    assert tell("resume") == [{"quiet": False}]
+    assert held.get(timeout=SECONDS) == "held"
+    assert Worker.objects.live().get().quiet is False
+    assert worker.stop() == 0
+
+
+def test_processes_are_told_queues_and_their_number(runworker, until, folder, notes):
+    worker = runworker("-c", "2", "-n", "w", "-Q", "default,other")
+    until(lambda: live() == ["w-0", "w-1"])
+    assert sorted(answer["pong"] for answer in tell("ping")) == ["w-0", "w-1"]
+
+    assert [answer["queues"] for answer in tell("add-queue", queue="extra")] == [
+        ["default", "other", "extra"]
+    ] * 2
+    assert runs(folder, "extra")
+    tell("remove-queue", queue="default")
+    unserved = jobs.mark.delay(folder, "unserved")
+    # What is added serves what the others do by now.
+    assert tell("grow", number=1) == [{"processes": 3}]
+    until(lambda: live() == ["w-0", "w-1", "w-2"])
+    assert [row.queues for row in Worker.objects.live()] == [["other", "extra"]] * 3
+
+    assert tell("shrink", number=2) == [{"processes": 1}]
+    until(lambda: live() == ["w-0"])
+    assert runs(folder, "other")
+    assert unserved.status == "PENDING"
+    (refusal,) = tell("shrink", number=1)
+    assert refusal["error"] == "it has 1 processes, and one stays; shut it down to stop them"
+
+    assert tell("shutdown") == [{"shutdown": "warm"}]
+    assert worker.wait() == 0, worker.output()
+    assert live() == []
+
+
+def test_surplus_process_finishes_its_job(runworker, until, folder, notes):
+    worker = runworker("-c", "2")
+    until(lambda: len(live()) == 2)
+    held = [jobs.hold.delay(folder) for _ in range(2)]
+    until(lambda: len(notes()) == 2)
+    assert tell("shrink", number=1) == [{"processes": 1}]
+    assert {result.status for result in held} == {"STARTED"}
+    Path(folder, "go").touch()
+    assert {result.get(timeout=SECONDS) for result in held} == set(map(int, notes()))
+    until(lambda: len(live()) == 1)
+    assert worker.stop() == 0
+
+
+def test_time_limit_is_set_for_the_next_jobs(runworker, until, folder, notes):
+    worker = runworker("-c", "1")
+    arguments = {"job": jobs.hold.name, "hard": 0.3, "soft": None}
+    assert tell("time-limit", **arguments) == [arguments]
+    for _ in range(2):  # the second in the process that follows the killed one
+        with pytest.raises(TimeLimitExceeded):
+            jobs.hold.delay(folder).get(timeout=SECONDS)
+    tell("time-limit", job=jobs.hold.name)
+    result = jobs.hold.delay(folder)
+    until(lambda: len(notes()) == 3)
+    Path(folder, "go").touch()
+    assert result.get(timeout=SECONDS)
+    assert worker.stop() == 0
+
+
+def test_paused_queue_holds_from_the_next_claim_on(runworker, until, folder, notes):
+    worker = runworker("-c", "1")
+    assert runs(folder, "default")
+    pause_queue("default")
+    held = jobs.mark.delay(folder, "held")
+    assert runs(folder, "another")
+    assert held.status == "PENDING"
+    resume_queue("default")
+    assert held.get(timeout=SECONDS) == "held"
+    assert worker.stop() == 0
+
+
+def test_cold_shutdown_gives_the_running_job_back(runworker, until, folder, notes):
+    result = jobs.hold.delay(folder)
+    worker = runworker("-c", "2")
+    until(notes)
+    assert tell("shutdown", cold=True) == [{"shutdown": "cold"}]
+    assert worker.wait() == 0, worker.output()
+    assert (result.status, result.job.crashes) == ("PENDING", 0)
+
+
+def test_autoscale_follows_the_work(runworker, until, folder, notes):
+    worker = runworker("--autoscale", "3,1,1")
+    assert len(live()) == 1
+    held = [jobs.hold.delay(folder) for _ in range(4)]
+    until(lambda: len(notes()) == 3, SECONDS)
+    (refusal,) = tell("grow", number=1)
+    assert "it scales itself, from 1 to 3 processes" in refusal["error"]
+    assert len(live()) == 3
+    Path(folder, "go").touch()
+    for result in held:
+        result.get(timeout=SECONDS)
+    until(lambda: len(live()) == 1, SECONDS)
+    bounds = {"most": 4, "least": 2, "idle_seconds": 30}
+    assert tell("autoscale", most=4, least=2) == [{"processes": 2, **bounds}]
+    until(lambda: len(live()) == 2)
+    assert tell("autoscale", most=None, least=None) == [{"processes": 2}]
+    assert worker.stop() == 0
+
+
+def test_solo_worker_obeys_what_one_process_can(runworker, until, folder, notes):
+    worker = runworker("-P", "solo", "-Q", "default")
+    assert tell("quiet") == [{"quiet": True}]
+    assert tell("resume") == [{"quiet": False}]
+    (refusal,) = tell("grow")
+    assert refusal["error"] == "a solo worker is one process, and stays one"
+    (refusal,) = tell("time-limit", job=jobs.hold.name, hard=1)
+    assert "a hard time limit cannot stop the only process" in refusal["error"]
+    (refusal,) = tell("add-queue", queue="limited")
+    assert "the solo pool cannot serve 'limited': job function" in refusal["error"]
+    (refusal,) = tell("remove-queue", queue="default")
+    assert "'default' is its only queue" in refusal["error"]
+    assert tell("shutdown") == [{"shutdown": "warm"}]
+    assert worker.wait() == 0, worker.output()

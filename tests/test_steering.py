@@ -1,0 +1,328 @@
+"""What commands change in a worker, without starting one: steer, autoscale, control."""
+
+from __future__ import annotations
+
+import dataclasses
+import select
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from django_jobs import commands, job
+from django_jobs.claim import ready_queues
+from django_jobs.execute import Environment
+from django_jobs.ids import uuid7
+from django_jobs.models import Command, Worker
+from django_jobs.worker import details, heartbeat
+from django_jobs.worker.autoscale import Autoscale, Gauge, Load, Report
+from django_jobs.worker.board import Board
+from django_jobs.worker.control import Control
+from django_jobs.worker.line import Line
+from django_jobs.worker.options import WorkerOptions, build
+from django_jobs.worker.steer import steered
+from tests import jobs
+
+# --- steer --------------------------------------------------------------------------------------
+
+SOME = WorkerOptions(queues=("a", "b"))
+EVERY = WorkerOptions(exclude_queues=("slow",))
+
+
+@pytest.mark.parametrize(
+    ("options", "verb", "arguments", "changed"),
+    [
+        (SOME, "quiet", {}, {"quiet": True}),
+        (WorkerOptions(quiet=True), "resume", {}, {"quiet": False}),
+        (SOME, "add-queue", {"queue": "c"}, {"queues": ("a", "b", "c")}),
+        (SOME, "add-queue", {"queue": "a"}, {}),
+        (EVERY, "add-queue", {"queue": "slow"}, {"exclude_queues": ()}),
+        (EVERY, "add-queue", {"queue": "a"}, {}),
+        (SOME, "remove-queue", {"queue": "a"}, {"queues": ("b",)}),
+        (SOME, "remove-queue", {"queue": "c"}, {}),
+        (EVERY, "remove-queue", {"queue": "a"}, {"exclude_queues": ("slow", "a")}),
+        (EVERY, "remove-queue", {"queue": "slow"}, {}),
+    ],
+)
+def test_command_changes_the_options(
+    options: WorkerOptions, verb: str, arguments: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    once = steered(options, verb, arguments)
+    assert once == dataclasses.replace(options, **changed)
+    assert steered(once, verb, arguments) == once
+
+
+def test_worker_keeps_its_last_queue() -> None:
+    with pytest.raises(ValueError, match="'a' is its only queue"):
+        steered(WorkerOptions(queues=("a",)), "remove-queue", {"queue": "a"})
+
+
+def test_time_limits_are_set_replaced_and_taken_back() -> None:
+    def limit(options: WorkerOptions, hard: float | None, soft: float | None) -> WorkerOptions:
+        return steered(options, "time-limit", {"job": jobs.add.name, "hard": hard, "soft": soft})
+
+    options = limit(WorkerOptions(), 5, None)
+    assert options.time_limits == {jobs.add.name: (5, None)}
+    assert limit(options, 6, 3).time_limits == {jobs.add.name: (6, 3)}
+    assert limit(options, None, None).time_limits == {}
+    with pytest.raises(ValueError, match="a hard time limit cannot stop a thread"):
+        limit(WorkerOptions(pool="threads"), 5, None)
+
+
+@pytest.mark.django_db
+def test_time_limit_of_an_operator_beats_the_declared_but_not_the_calls(
+    registered: dict[str, Any], run: Any, work: Any
+) -> None:
+    seen: list[tuple[Any, Any]] = []
+
+    @job(name="limited", bind=True, time_limit=50, soft_time_limit=40)
+    def limited(self: Any) -> None:
+        seen.append((self.request.time_limit, self.request.soft_time_limit))
+
+    environment = Environment(time_limits={"limited": (9, None)})
+    run(limited, environment=environment)
+    limited.apply_async(time_limit=5)
+    work(environment=environment)
+    run(limited)
+    assert seen == [(9, 40), (5, 40), (50, 40)]
+
+
+# --- autoscale ----------------------------------------------------------------------------------
+
+IDLE, BUSY, BEHIND = (Report(load, 0.0) for load in (Load.IDLE, Load.BUSY, Load.BEHIND))
+NEW = Report(Load.UNKNOWN, 0.0)
+FRESHLY_BEHIND, FRESHLY_IDLE = Report(Load.BEHIND, 99.9), Report(Load.IDLE, 99.9)
+
+
+@pytest.mark.parametrize(
+    ("size", "reports", "change"),
+    [
+        (2, [BEHIND, BEHIND], 1),
+        (2, [BEHIND, BUSY], 0),
+        (2, [BEHIND, IDLE], 0),
+        (2, [BEHIND, NEW], 0),
+        (2, [BEHIND, FRESHLY_BEHIND], 0),
+        (4, [BEHIND] * 4, 0),  # the most
+        (3, [IDLE, BUSY, BEHIND], -1),
+        (3, [FRESHLY_IDLE, BUSY, BUSY], 0),
+        (2, [IDLE, IDLE], 0),  # the least
+        (1, [BUSY], 1),  # below the least
+        (7, [BUSY] * 7, -3),  # above the most
+        (3, [], 0),  # all are quiet
+    ],
+)
+def test_autoscale_rule(size: int, reports: list[Report], change: int) -> None:
+    assert Autoscale(most=4, least=2, idle_seconds=30).change(size, reports, 100.0) == change
+
+
+class FakeDesk:
+    jobs_done = 0
+    counted = (0, 0, 0)
+
+    def counts(self) -> tuple[int, int, int]:
+        return self.counted
+
+
+def test_gauge_reads_the_desk() -> None:
+    desk = FakeDesk()
+    asked: list[bool] = []
+
+    def read(behind: bool = False) -> Load:
+        def is_behind() -> bool:
+            asked.append(behind)
+            return behind
+
+        return gauge.read(is_behind).load
+
+    gauge = Gauge(desk, 2)  # type: ignore[arg-type]
+    assert read() == Load.IDLE
+    first = gauge.read(lambda: False)
+    assert gauge.read(lambda: False).since == first.since
+    desk.counted = (0, 1, 0)
+    assert read(behind=True) == Load.BUSY
+    assert asked == []
+    desk.counted = (1, 1, 0)
+    assert read(behind=True) == Load.BEHIND
+    assert read(behind=False) == Load.BUSY
+    # A job that came and went between two looks.
+    desk.counted, desk.jobs_done = (0, 0, 0), 1
+    assert read() == Load.BUSY
+    assert read() == Load.IDLE
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"pool": "solo"}, "a solo pool is one process"),
+        ({"burst": True}, "--burst ends when the queues are empty"),
+        ({"processes": 2, "pool": "threads"}, "leave --processes out"),
+        ({"concurrency": 2}, "leave --concurrency out"),
+    ],
+)
+def test_autoscale_is_refused_where_it_makes_no_sense(
+    given: dict[str, Any], complaint: str
+) -> None:
+    options = {"pool": "prefork", "processes": None, "concurrency": None, **given}
+    with pytest.raises(ValueError, match=complaint):
+        build(autoscale=Autoscale(3, 1, 30), **options)
+
+
+def test_autoscaled_worker_starts_with_the_least() -> None:
+    options = build(
+        pool="threads", processes=None, concurrency=5, autoscale=Autoscale(3, 2, 30), beat=False
+    )
+    assert (options.processes, options.slots) == (2, 5)
+
+
+def test_board_carries_the_load() -> None:
+    board = Board(2)
+    assert (board.watched, board.load.load) == (False, Load.UNKNOWN)
+    board.watched, board.load = True, Report(Load.BEHIND, 12.5)
+    assert (board.watched, board.load) == (True, Report(Load.BEHIND, 12.5))
+    assert board.running() == []
+
+
+# --- line ---------------------------------------------------------------------------------------
+
+
+def test_line_carries_answers_and_refusals() -> None:
+    line = Line()
+
+    heard: list[str] = []
+
+    def obey(verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        heard.append(verb)
+        if verb == "grow":
+            return {"processes": 2, **arguments}
+        raise ValueError(f"no {verb}")
+
+    def serve() -> None:
+        while heard != ["grow", "shrink"]:
+            select.select([line], [], [], 20)
+            line.serve(obey)
+
+    supervisor = threading.Thread(target=serve)
+    supervisor.start()
+    assert line.ask("grow", {"number": 1}) == {"processes": 2, "number": 1}
+    with pytest.raises(ValueError, match="no shrink"):
+        line.ask("shrink", {})
+    supervisor.join()
+    line.serve(obey)  # nothing was asked: it does not wait
+    line.close()
+
+
+# --- control ------------------------------------------------------------------------------------
+
+
+class FakeWorker(SimpleNamespace):
+    """As much of a worker process as :class:`Control` needs."""
+
+    def take(self, options: WorkerOptions) -> None:
+        self.options = options
+
+
+@pytest.fixture
+def control(worker: Worker) -> Control:
+    terminated: list[Any] = []
+    pool = SimpleNamespace(terminate=lambda *job: terminated.append(job) or True)
+    desk = SimpleNamespace(counts=lambda: (1, 2, 3))
+    return Control(
+        FakeWorker(
+            options=WorkerOptions(),
+            worker_id=worker.pk,
+            name="w",
+            line=None,
+            desk=desk,
+            pool=pool,
+            terminated=terminated,
+        )  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.django_db
+def test_open_command_is_seen_by_who_looks_for_work(worker: Worker, control: Control) -> None:
+    assert ready_queues("default") == []
+    commands.send("ping")
+    assert ready_queues("default") == ["!"]
+    assert control.run_once() == 1
+    assert Command.objects.get().answer == {"pong": "w", "busy": 2}
+    assert ready_queues("default") == []
+
+
+@pytest.mark.django_db
+def test_commands_are_obeyed_once_and_in_order(worker: Worker, control: Control) -> None:
+    commands.send("quiet")
+    commands.send("resume")
+    assert control.run_once() == 2
+    assert [command.answer for command in Command.objects.order_by("id")] == [
+        {"quiet": True},
+        {"quiet": False},
+    ]
+    assert control.run_once() == 0
+    assert Worker.objects.get().quiet is False
+
+
+@pytest.mark.django_db
+def test_command_is_not_obeyed_again_when_its_answer_was_lost(
+    worker: Worker, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Command.objects.create(
+        worker_id=worker.pk,
+        name="terminate",
+        arguments={"id": str(worker.pk), "attempt": 3},
+        created_at=worker.heartbeat_at,
+    )
+
+    def away(*_: Any) -> Any:
+        raise OperationalError("away")
+
+    with monkeypatch.context() as patch, pytest.raises(OperationalError):
+        patch.setattr("django_jobs.worker.control.clock", away)
+        control.run_once()
+    assert Command.objects.get().done_at is None
+    assert control.run_once() == 1
+    assert Command.objects.get().answer == {"stopped": True}
+    assert control._worker.terminated == [(worker.pk, 3)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "arguments", "error"),
+    [
+        ("dance", {}, "this worker knows no command 'dance', but add-queue, autoscale, grow"),
+        ("ping", {"loud": 1}, "TypeError: "),
+        ("quiet", ["no dict"], "TypeError: "),
+        ("grow", {"number": 1}, "a solo worker is one process"),
+    ],
+)
+def test_command_that_cannot_be_obeyed_is_answered_with_the_reason(
+    worker: Worker, control: Control, name: str, arguments: Any, error: str
+) -> None:
+    Command.objects.create(
+        worker_id=worker.pk, name=name, arguments=arguments, created_at=worker.heartbeat_at
+    )
+    control.run_once()
+    assert Command.objects.get().answer["error"].startswith(error)
+
+
+# --- details ------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_worker_tells_its_job_functions_and_options_without_secrets(settings: Any) -> None:
+    settings.DJANGO_JOBS = {
+        "QUEUES": {"mail": {"API_TOKEN": "hidden"}},
+        "ROUTES": [lambda *_: None],
+        "SHUTDOWN_GRACE_SECONDS": float("inf"),
+    }
+    heartbeat.register(uuid7(), "w", WorkerOptions(queues=("mail",), quiet=True))
+    row = Worker.objects.get()
+    assert (row.queues, row.quiet, row.exclude_queues) == (["mail"], True, [])
+    assert row.details["registered"] == details.registered()
+    assert row.details["registered"][jobs.add.name] == {}
+    conf = row.details["conf"]
+    assert conf["options"]["queues"] == ["mail"]
+    assert conf["settings"]["queues"]["mail"]["API_TOKEN"] == "********"
+    assert conf["settings"]["shutdown_grace_seconds"] == "inf"
