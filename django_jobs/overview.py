@@ -20,7 +20,7 @@ from django.utils import timezone
 from . import registry
 from .conf import get_settings
 from .counts import CAP, CappedCount, of_status, ready_queues, status_counts
-from .dialects import clock, dialect_for
+from .dialects import clock
 from .models import Job, Queue, Schedule, Worker
 from .routing import database_of
 from .status import Status
