@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 
 from .arena import Arena
 from .measure import Figures, drain, percentiles
+from .servers import PostgreSQL
 
 #: Rows beside the queue for each job that is drained: 5 and 1 million at the full 30,000 jobs.
 _ENDED, _SCHEDULED = 5_000_000 / 30_000, 1_000_000 / 30_000
@@ -30,17 +32,34 @@ FROM generate_series(1, %s) AS n
 
 
 def history(arena: Arena, jobs: int) -> Figures:
-    """Drain an otherwise empty table, and one with a history; time claims in the latter."""
-    empty = _median_drain(arena, jobs, fresh=True)
-    inside = arena.contestant.server.inside
-    inside.execute(_ENDED_ROWS, [round(jobs * _ENDED)])
-    inside.execute(_SCHEDULED_ROWS, [round(jobs * _SCHEDULED)])
-    inside.execute("VACUUM (ANALYZE) django_jobs_job")
+    """Drain an empty table and one with a history by turns; time claims in the latter."""
+    server = arena.contestant.server
+    old = PostgreSQL(server.url, f"{server.name}_history")
+    old.create()
+    try:
+        _fill(old, jobs)
+        contestant = dataclasses.replace(arena.contestant, server=old, database_url=old.url)
+        beside = Arena(contestant, arena.folder, fresh=False)
+        empty, full = [], []
+        for _ in range(_DRAINS):
+            empty.append(drain(arena.again(fresh=True), jobs)["per_second"])
+            full.append(drain(beside.again(fresh=False), jobs)["per_second"])
+        figures = {
+            "per_second": statistics.median(full),
+            "per_second_empty": statistics.median(empty),
+            "of_empty": statistics.median(full) / statistics.median(empty),
+        }
+        return {**figures, **_claims(beside, fresh=False)}
+    finally:
+        old.close()
+
+
+def _fill(server: PostgreSQL, jobs: int) -> None:
+    server.inside.execute(_ENDED_ROWS, [round(jobs * _ENDED)])
+    server.inside.execute(_SCHEDULED_ROWS, [round(jobs * _SCHEDULED)])
+    server.inside.execute("VACUUM (ANALYZE) django_jobs_job")
     # What filling the table left to be written would otherwise be written beside the drains.
-    inside.execute("CHECKPOINT")
-    full = _median_drain(arena, jobs, fresh=False)
-    figures = {"per_second": full, "per_second_empty": empty, "of_empty": full / empty}
-    return {**figures, **_claims(arena, fresh=False)}
+    server.inside.execute("CHECKPOINT")
 
 
 def held_transaction(arena: Arena, seconds: int) -> Figures:
@@ -62,11 +81,6 @@ def held_transaction(arena: Arena, seconds: int) -> Figures:
         "p99_ms_first_tenth": percentiles(waits[:tenth])["p99_ms"],
         "p99_ms": percentiles(waits[-tenth:])["p99_ms"],
     }
-
-
-def _median_drain(arena: Arena, jobs: int, *, fresh: bool) -> float:
-    drains = (arena.again(fresh=fresh) for _ in range(_DRAINS))
-    return statistics.median(drain(each, jobs)["per_second"] for each in drains)
 
 
 def _claims(arena: Arena, *, fresh: bool) -> Figures:
