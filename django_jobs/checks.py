@@ -113,6 +113,12 @@ def _check_values() -> Iterator[checks.CheckMessage]:
                 f"{name.upper()} must be at least 1, got {getattr(settings, name)}",
                 id="django_jobs.E007",
             )
+    if settings.metrics_token is not None and len(settings.metrics_token) < 16:
+        yield checks.Error(
+            f"METRICS_TOKEN has {len(settings.metrics_token)} characters, fewer than 16",
+            hint="Take a random one: python -c 'import secrets; print(secrets.token_urlsafe())'.",
+            id="django_jobs.E010",
+        )
     for queue, options in settings.queues.items():
         if not _is_queue(options):
             yield checks.Error(

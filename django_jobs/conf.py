@@ -54,6 +54,9 @@ class Settings:
     shutdown_grace_seconds: float = 30.0
     #: More names of arguments whose values are never shown (parts of names, any case).
     sensitive_names: Sequence[str] = ()
+    #: What Prometheus sends as bearer token to read the metrics, 16 characters or more; None: only
+    #: users who may view measurements read them.
+    metrics_token: str | None = None
     #: Schedules in code, by name: ``{"job": ..., "schedule": ..., "args": ..., "kwargs": ...}``
     #: and the options of a schedule.
     schedules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -74,6 +77,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "max_crashes": (int,),
     "shutdown_grace_seconds": (int, float),
     "sensitive_names": (list, tuple),
+    "metrics_token": (str, type(None)),
     "schedules": (Mapping,),
 }
 KEYS = tuple(sorted(name.upper() for name in _KINDS))

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
+from . import links
 from .context import running
 from .exceptions import (
     ArgumentError,
@@ -203,6 +204,14 @@ class AsyncResult(Generic[T]):
             raise ValueError(f"job {self.id} is {self.status}; revoke it before you forget it")
         Job.objects.using(self._using).filter(pk=self.id).delete()
         self._ended = None
+
+    def status_url(self, *, result: bool = False, max_age: float = 86_400.0) -> str:
+        """Return the path of an address that tells whoever has it how far the job is, as JSON.
+
+        It is good for *max_age* seconds, and tells what the job returned only with *result*. The
+        project's ``urls.py`` must include ``django_jobs.urls``, else ``ImproperlyConfigured``.
+        """
+        return links.status_url(self.id, shows_result=result, max_age=max_age)
 
     # --- asynchronous twins ---------------------------------------------------------------------
 

@@ -15,12 +15,14 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from .conf import get_settings
 from .dialects import unix_time
+from .measure import MINUTE, Key
 from .models import Measurement
-from .tally import BUCKETS, COUNTS, percentile
+from .tally import BUCKETS, COUNTS, Tally, percentile
 
 HOUR, DAY, WEEK = 3_600, 86_400, 604_800
 
@@ -181,6 +183,22 @@ def failures(using: str = "") -> tuple[Failures, ...]:
         Failures(*key, hour, day, week, moment(last), UUID(sample))
         for key, (hour, day, week, last, sample) in latest
     )
+
+
+def totals(using: str = "") -> dict[Key, Tally]:
+    """Return what was counted since the beginning, by queue and job function, in one statement.
+
+    No number in it ever falls, whatever is rolled up or pruned meanwhile.
+    """
+    using = using or get_settings().database
+    rows = Measurement.objects.using(using).filter(
+        Q(seconds=Measurement.TOTAL) | Q(seconds=MINUTE, in_total=False)
+    )
+    found: dict[Key, Tally] = {}
+    # The totals first: which classes of errors have a count of their own is settled there.
+    for row in rows.order_by("seconds", "pk"):
+        found.setdefault((row.queue, row.name), Tally()).add(row.tally)
+    return found
 
 
 def moment(seconds: float) -> datetime.datetime:

@@ -8,6 +8,7 @@ urlpatterns = [
     path("gallery/", include("testproject.gallery.urls")),
     path("accounts/", include("testproject.accounts.urls")),
     path("airports/", include("testproject.airports.urls")),
+    path("jobs/", include("django_jobs.urls")),
     path("admin/", admin.site.urls),
     *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
 ]

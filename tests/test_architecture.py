@@ -15,9 +15,9 @@ PACKAGE = Path(django_jobs.__file__).parent
 # From the bottom to the top. A module may import from its own layer and from those below.
 LAYERS: list[set[str]] = [
     {
-        "backoff", "conf", "context", "exceptions", "failure", "ids", "limits", "log", "rates",
-        "redaction", "registry", "routing", "schedules", "serialization", "signals", "status",
-        "tally", "values",
+        "backoff", "conf", "context", "exceptions", "failure", "ids", "limits", "links", "log",
+        "rates", "redaction", "registry", "routing", "schedules", "serialization", "signals",
+        "status", "tally", "values",
     },
     {"dialects"},
     {"models"},
@@ -27,11 +27,11 @@ LAYERS: list[set[str]] = [
     },
     {
         "maintenance", "worker", "beat", "counts", "durations", "overview", "presentation",
-        "statistics",
+        "state", "statistics",
     },
     {
         "admin", "apps", "checks", "contrib", "management", "pytest_plugin", "templatetags",
-        "testing",
+        "testing", "urls", "views",
     },
 ]  # fmt: skip
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -32,6 +32,7 @@ from django_jobs.beat.code import OPTIONS
 from django_jobs.call import CallKeywords
 from django_jobs.claim import ready_queues
 from django_jobs.conf import Settings
+from django_jobs.contrib.prometheus import JobsCollector
 from django_jobs.models import Dashboard, Job, Queue, Worker
 from django_jobs.options import JobOptions
 from django_jobs.result import AsyncResult
@@ -274,6 +275,13 @@ def test_results_tells_every_name() -> None:
 def test_signals_tells_every_signal() -> None:
     known = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
     assert set(rows("signals.rst")) == known
+
+
+@pytest.mark.django_db
+def test_monitoring_tells_every_metric() -> None:
+    counters = {metric.name: metric.type == "counter" for metric in JobsCollector().collect()}
+    names = {name + "_total" * is_counter for name, is_counter in counters.items()}
+    assert set(rows("monitoring.rst")) == names
 
 
 def test_security_tells_every_sensitive_name() -> None:

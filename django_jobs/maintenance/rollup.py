@@ -53,17 +53,18 @@ def _merge(
     rows = Measurement.objects.using(using)
     with transaction.atomic(using):
         found = list(old.order_by("starts_at").select_for_update(skip_locked=skip_locked)[:BATCH])
-        sums: dict[tuple[int, int, str, str], Tally] = {}
-        for row in found:
-            _add(sums, row, seconds, row.starts_at // seconds * seconds)
         gone = [row.pk for row in found]
+        sums: dict[tuple[int, int, str, str], Tally] = {}
         if found and into_total:
-            for row in found:
-                _add(sums, row, Measurement.TOTAL, 0)
-            for row in rows.filter(seconds=Measurement.TOTAL).select_for_update():
-                if (Measurement.TOTAL, 0, row.queue, row.name) in sums:
+            touched = {(row.queue, row.name) for row in found}
+            for row in rows.filter(seconds=Measurement.TOTAL).order_by("pk").select_for_update():
+                if (row.queue, row.name) in touched:
                     _add(sums, row, Measurement.TOTAL, 0)
                     gone.append(row.pk)
+            for row in found:
+                _add(sums, row, Measurement.TOTAL, 0)
+        for row in found:
+            _add(sums, row, seconds, row.starts_at // seconds * seconds)
         rows.filter(pk__in=gone)._raw_delete(using)
         rows.bulk_create(_row(*key, tally) for key, tally in sums.items())
     return len(found) == BATCH

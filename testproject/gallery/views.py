@@ -1,4 +1,3 @@
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from uuid import UUID
@@ -34,6 +33,7 @@ def gallery(request: HttpRequest) -> HttpResponse:
         "form": form,
         "pictures": [(picture, jobs.get(picture.job_id)) for picture in pictures],
         "stamp": _stamp(pictures, jobs),
+        "drawing": request.session.get("drawing"),
     }
     return render(request, "gallery/gallery.html", context)
 
@@ -52,17 +52,17 @@ def again(request: HttpRequest) -> HttpResponse:
 
 
 def status(request: HttpRequest) -> JsonResponse:
-    """Tell how far the pictures on the page are, or how far the drawing of new ones is."""
+    """Tell how far the pictures on the page are; more may come while some are drawn."""
     pictures = Picture.objects.all()[:SHOWN]
     jobs = jobs_by_id(picture.job_id for picture in pictures)
     stamp, total = _stamp(pictures, jobs), len(pictures)
-    if drawing := request.session.get("drawing"):
-        progress = progress_of(UUID(drawing))
-        if not progress.ended:
-            return respond(dataclasses.replace(progress, stamp=stamp))
+    drawing = request.session.get("drawing")
+    complete = not drawing or progress_of(UUID(drawing)).ended
     done = total - sum(job.status not in ENDED for job in jobs.values())
     message = f"{done} of {total} pictures are done." if total else "No pictures yet."
-    return respond(Progress("", done, total, message, ended=done == total, stamp=stamp))
+    return respond(
+        Progress("", done, total, message, ended=complete and done == total, stamp=stamp)
+    )
 
 
 def _stamp(pictures: Sequence[Picture], jobs: Mapping[UUID, Job]) -> str:

@@ -1,6 +1,7 @@
 """The demo site: thumbnails of uploaded and drawn pictures."""
 
 import io
+import re
 
 import pytest
 from django.core.files.base import ContentFile
@@ -84,7 +85,11 @@ def test_draw_button_enqueues_the_next_samples(client: Client) -> None:
     client.post(reverse("gallery-draw"))
     client.post(reverse("gallery-draw"))
     assert Job.objects.get().args == [5, 6]
-    assert client.get(reverse("gallery-status")).json()["message"] == "Waiting for a worker."
+    html = client.get(reverse("gallery")).content.decode()
+    assert re.search(
+        r"<progress[^>]*></progress>\s*<span data-job-text>Waiting for a worker<", html
+    )
+    assert client.get(reverse("gallery-status")).json()["ended"] is False
 
 
 @pytest.mark.usefixtures("eager")

@@ -1,0 +1,1 @@
+"""For other systems that a project may use."""

@@ -1,0 +1,73 @@
+"""How far one job is, for pages that are not the admin's: no arguments, no error in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from . import registry
+from .models import Job
+from .redaction import redact
+from .status import Status
+
+_TEXTS = {
+    Status.WAITING: gettext_lazy("Waiting for other jobs"),
+    Status.SCHEDULED: gettext_lazy("Waiting for its time"),
+    Status.PENDING: gettext_lazy("Waiting for a worker"),
+    Status.STARTED: gettext_lazy("Running"),
+    Status.RETRY: gettext_lazy("Failed, and will be tried again"),
+    Status.SUCCESS: gettext_lazy("Done"),
+    Status.FAILURE: gettext_lazy("Failed"),
+    Status.REVOKED: gettext_lazy("Revoked"),
+}
+
+
+def state_of(job: Job, *, shows_result: bool = False) -> dict[str, Any]:
+    """Return the job's state as JSON can hold it, its text in the language of the request.
+
+    With *shows_result* also what it returned, or the class and the message of its error.
+    """
+    done, total, message = _progress(job)
+    state = {
+        "id": str(job.pk),
+        "status": str(job.status),
+        "ended": job.has_ended,
+        "text": _text(job, done, total, message),
+        "done": done,
+        "total": total,
+        "message": message,
+        "enqueued_at": job.enqueued_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+    }
+    if shows_result:
+        state["result"] = redact(job.result, _sensitive(job)) if job.has_ended else None
+        state["error_class"], state["error_message"] = job.error_class, job.error_message
+    return state
+
+
+def _progress(job: Job) -> tuple[float | None, float | None, str]:
+    shown = job.progress if isinstance(job.progress, Mapping) else {}
+    done, total = (
+        value if isinstance(value := shown.get(key), (int, float)) else None
+        for key in ("done", "total")
+    )
+    return done, total, str(shown.get("message") or "")
+
+
+def _text(job: Job, done: float | None, total: float | None, message: str) -> str:
+    if job.status != Status.STARTED:
+        return str(_TEXTS.get(Status(job.status), job.status))
+    if message:
+        return message
+    if done is not None and total is not None:
+        return _("%(done)g of %(total)g") % {"done": done, "total": total}
+    return str(_TEXTS[Status.STARTED])
+
+
+def _sensitive(job: Job) -> tuple[str, ...]:
+    function = registry.find(job.name)
+    return tuple(function.options.sensitive) if function else ()

@@ -1,0 +1,11 @@
+"""Addresses for a project's own site: ``path("jobs/", include("django_jobs.urls"))``."""
+
+from django.urls import path
+
+from . import views
+
+app_name = "django_jobs"
+urlpatterns = [
+    path("metrics", views.metrics, name="metrics"),
+    path("status/<uuid:job_id>", views.status, name="status"),
+]

@@ -1,0 +1,373 @@
+"""What Prometheus reads: text, access, counters that never fall, and a real server's queries."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.exceptions import ImproperlyConfigured
+from django.test import Client
+from django.urls import reverse
+from prometheus_client.parser import text_string_to_metric_families
+from pytest_django import DjangoAssertNumQueries
+
+from django_jobs import overview
+from django_jobs.checks import check_settings
+from django_jobs.dialects import clock, unix_time
+from django_jobs.execute import Environment, execute
+from django_jobs.maintenance import rollup
+from django_jobs.measure import Collector, append, minute_of
+from django_jobs.models import Measurement, Worker
+from django_jobs.operate import pause_queue
+from django_jobs.record import record
+from django_jobs.statistics import totals
+from django_jobs.tally import MOST_ERRORS, OTHERS, Errors, Tally
+from django_jobs.values import Claimed
+from tests import jobs
+
+MONITORING = Path(__file__).parent.parent / "docs" / "monitoring"
+TOKEN = "a token of 24 characters"
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+@pytest.fixture(autouse=True)
+def opened(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"METRICS_TOKEN": TOKEN}
+    overview.forget()
+
+
+@pytest.fixture
+def measured(take: Callable[..., list[Claimed]], worker: Worker) -> None:
+    """Two jobs that succeeded, one that failed, one revoked, one that is ready."""
+    collector = Collector()
+    collector.synchronize("default")
+    jobs.add.delay_many([(1,), (2,)])
+    jobs.fail.delay()
+    jobs.add.delay(3).revoke()
+    claimed = take()
+    collector.claimed(claimed)
+    outcomes = [execute(job, Environment()) for job in claimed]
+    collector.ended(record(worker.pk, outcomes, "default"))
+    collector.flush("default")
+    jobs.send.delay(1)
+
+
+def scrape(client: Client) -> Samples:
+    overview.forget()
+    response = client.get(reverse("django_jobs:metrics"), headers=bearer(TOKEN))
+    assert response.status_code == 200
+    return {
+        (sample.name.removeprefix("django_jobs_"), tuple(sorted(sample.labels.items()))): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(response.content.decode())
+        for sample in family.samples
+    }
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def job(samples: Samples, metric: str, name: str, queue: str = "default", **more: str) -> float:
+    labels = {"name": f"tests.jobs.{name}", "queue": queue, **more}
+    return samples[metric, tuple(sorted(labels.items()))]
+
+
+# --- what it tells ------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("measured")
+def test_counters_histograms_and_gauges(client: Client) -> None:
+    pause_queue("mail")
+    samples = scrape(client)
+    assert job(samples, "job_sent_total", "add") == 3
+    assert job(samples, "job_started_total", "add") == 2
+    assert job(samples, "job_succeeded_total", "add") == 2
+    assert job(samples, "job_revoked_total", "add") == 1
+    assert job(samples, "job_retried_total", "fail") == 0
+    assert job(samples, "job_rescued_total", "fail") == 0
+    assert job(samples, "job_failed_total", "fail", exception="builtins.ValueError") == 1
+    assert job(samples, "job_runtime_seconds_count", "add") == 2
+    assert job(samples, "job_wait_seconds_bucket", "add", le="+Inf") == 2
+    assert job(samples, "job_wait_seconds_sum", "add") > 0
+    assert samples["queue_length", (("queue", "mail"),)] == 1
+    assert samples["queue_paused", (("queue", "mail"),)] == 1
+    assert samples["queue_oldest_seconds", (("queue", "mail"),)] >= 0
+    assert samples["jobs", (("status", "PENDING"),)] == 1
+    assert samples["active_workers", ()] == 1
+    assert samples["beat_lag_seconds", ()] == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("measured")
+def test_as_many_statements_with_more_jobs(
+    client: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    def ask() -> None:
+        overview.forget()
+        client.get(reverse("django_jobs:metrics"), headers=bearer(TOKEN))
+
+    with django_assert_num_queries(8) as asked:
+        ask()
+    jobs.send.delay_many([(number,) for number in range(50)])
+    now = minute_of(unix_time("default"))
+    append({now: {("mail", f"f{number}"): Tally(succeeded=1) for number in range(50)}}, "default")
+    with django_assert_num_queries(len(asked)):
+        ask()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("measured")
+def test_open_metrics_is_served_to_who_asks(client: Client) -> None:
+    accept = "application/openmetrics-text; version=1.0.0"
+    headers = {**bearer(TOKEN), "Accept": accept}
+    response = client.get(reverse("django_jobs:metrics"), headers=headers)
+    assert response["Content-Type"].startswith("application/openmetrics-text")
+    assert response.content.endswith(b"# EOF\n")
+    assert "no-cache" in response["Cache-Control"]
+
+
+@pytest.mark.django_db
+def test_counters_never_fall(client: Client) -> None:
+    """Through flushes, rolling up and pruning, whatever the age of what is written."""
+    now, holder = int(unix_time("default")), uuid4()
+    last = 0.0
+    for age in (10, 200, 5_000, 100_000, 9 * 86_400, 10):
+        tally = Tally(succeeded=5, failed=1)
+        tally.errors_of(f"E{age}").add(Errors(1, now, str(uuid4())))
+        append({minute_of(now - age): {("default", "tests.jobs.add"): tally}}, "default")
+        for _ in range(3):
+            found = job(scrape(client), "job_succeeded_total", "add")
+            assert found == max(last, found)
+            last = found
+            rollup.run_once("default", holder)
+    assert last == 30
+    assert Measurement.objects.filter(starts_at__lt=now - 8 * 86_400, seconds__gt=0).count() == 0
+    assert job(scrape(client), "job_failed_total", "add", exception="E10") == 2
+    assert job(scrape(client), "job_failed_total", "add", exception="E777600") == 1
+
+
+@pytest.mark.django_db
+def test_too_many_errors_keep_their_counters() -> None:
+    """Which classes are counted apart does not change when rows become part of the total."""
+    now, key = int(unix_time("default")), ("default", "f")
+
+    def fail(first: int, age: int) -> None:
+        tally = Tally(failed=40)
+        for number in range(first, first + 40):
+            tally.errors_of(f"E{number}").count += 1
+        append({minute_of(now - age): {key: tally}}, "default")
+
+    def counts() -> dict[str, int]:
+        return {name: errors.count for name, errors in totals()[key].errors.items()}
+
+    fail(0, 300)
+    rollup.run_once("default", holder := uuid4())
+    fail(30, 300)
+    before = counts()
+    rollup.run_once("default", holder)
+    assert counts() == before
+    assert len(before) == MOST_ERRORS + 1
+    assert sum(before.values()) == 80
+    assert before[OTHERS] == 20
+
+
+# --- who may read it ----------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("headers", [{}, bearer("wrong"), bearer(""), {"Authorization": TOKEN}])
+def test_metrics_are_closed(client: Client, headers: dict[str, str]) -> None:
+    response = client.get(reverse("django_jobs:metrics"), headers=headers)
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"].startswith("Bearer")
+    assert b"django_jobs_" not in response.content
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("token", [None, ""])
+def test_metrics_without_a_token_are_closed(client: Client, settings: Any, token: Any) -> None:
+    settings.DJANGO_JOBS = {"METRICS_TOKEN": token}
+    for headers in ({}, bearer(""), bearer("None")):
+        response = client.get(reverse("django_jobs:metrics"), headers=headers)
+        assert response.status_code == 401
+
+
+@pytest.mark.django_db
+def test_metrics_are_open_to_who_may_view_measurements(client: Client) -> None:
+    user = User.objects.create_user("joe", is_staff=True)
+    client.force_login(user)
+    assert client.get(reverse("django_jobs:metrics")).status_code == 401
+    user.user_permissions.add(Permission.objects.get(codename="view_measurement"))
+    assert client.get(reverse("django_jobs:metrics")).status_code == 200
+    assert client.post(reverse("django_jobs:metrics")).status_code == 405
+
+
+@pytest.mark.django_db
+def test_metrics_without_the_library_say_what_to_install(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(ImproperlyConfigured, match=r"pip install 'django-jobs\[prometheus\]'"):
+        client.get(reverse("django_jobs:metrics"), headers=bearer(TOKEN))
+
+
+def test_short_token_is_an_error(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"METRICS_TOKEN": "secret"}
+    (found,) = check_settings(None)
+    assert found.id == "django_jobs.E010"
+    assert "secret" not in found.msg
+
+
+# --- a real Prometheus --------------------------------------------------------------------------
+
+
+class Prometheus:
+    """A server that scrapes one address every half second."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        config = {
+            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+            "rule_files": [str(MONITORING / "alerts.yml")],
+            "scrape_configs": [
+                {
+                    "job_name": "django_jobs",
+                    "metrics_path": reverse("django_jobs:metrics"),
+                    "authorization": {"credentials": TOKEN},
+                    "static_configs": [{"targets": [target]}],
+                }
+            ],
+        }
+        path = folder / "prometheus.yml"
+        path.write_text(json.dumps(config))  # JSON is YAML
+        self.log = (folder / "log").open("w+")
+        self.process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={path}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+            ],
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def query(self, expression: str) -> list[Any]:
+        form = urllib.parse.urlencode({"query": expression}).encode()
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/api/v1/query", form, timeout=10
+            ) as response:
+                answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            if error.code == 503:
+                raise  # it is starting
+            pytest.fail(f"{expression}: {error.read().decode()}")
+        assert answer["status"] == "success"
+        found: list[Any] = answer["data"]["result"]
+        return found
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.output()
+        try:
+            return bool(self.query('up{job="django_jobs"} == 1'))
+        except OSError:
+            return False
+
+    def output(self) -> str:
+        self.log.seek(0)
+        return self.log.read()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture
+def prometheus(live_server: Any, tmp_path: Path) -> Iterator[Prometheus]:
+    if shutil.which("prometheus") is None:
+        pytest.skip("no prometheus here: apt-get install prometheus")
+    server = Prometheus(tmp_path, live_server.url.removeprefix("http://"))
+    yield server
+    server.stop()
+
+
+def panel_queries() -> Iterator[tuple[str, str]]:
+    board = json.loads((MONITORING / "grafana.json").read_text())
+    for panel in board["panels"]:
+        for target in panel["targets"]:
+            yield f"{panel['title']}: {target['legendFormat']}", filled(target["expr"])
+
+
+def filled(expression: str) -> str:
+    for name, value in (("$__rate_interval", "1m"), ("$queue", ".*"), ("$name", ".*")):
+        expression = expression.replace(name, value)
+    assert "$" not in expression
+    return expression
+
+
+def alert_expressions() -> dict[str, str]:
+    """The rules' expressions; without a library, as the tests need none for YAML."""
+    text = (MONITORING / "alerts.yml").read_text()
+    found = {}
+    for rule in text.split("- alert: ")[1:]:
+        expression = re.search(r"expr: (?:>\n)?(.+?)\n +(?:for|labels):", rule, re.DOTALL)
+        assert expression
+        found[rule.split("\n", 1)[0]] = " ".join(expression[1].split())
+    return found
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("measured")
+def test_every_panel_and_alert_finds_its_series(
+    prometheus: Prometheus, until: Callable[..., None]
+) -> None:
+    # A job of "mail" is ready, and no live worker takes it.
+    Worker.objects.update(queues=["default"], lease_until=clock("default", 3600))
+    until(prometheus.answers, 60)
+    more_counted()
+    # A rate needs two scrapes between which something was counted.
+    until(lambda: prometheus.query("sum(rate(django_jobs_job_failed_total[1m])) > 0"), 60)
+    empty = [title for title, expression in panel_queries() if not prometheus.query(expression)]
+    assert empty == []
+    rules = alert_expressions()
+    firing = {name for name, expression in rules.items() if prometheus.query(expression)}
+    assert len(rules) == 8
+    assert firing == {"DjangoJobsQueueWithoutWorker", "DjangoJobsManyFailures"}
+
+
+def more_counted() -> None:
+    tally = Tally(sent=5, succeeded=2, failed=3, retried=1)
+    tally.measure([0.5] * 5, [0.1] * 5)
+    tally.errors_of("builtins.ValueError").add(Errors(3, int(time.time()), str(uuid4())))
+    now = minute_of(unix_time("default"))
+    append({now: {("default", "tests.jobs.fail"): tally}}, "default")
+
+
+def test_alert_rules_are_valid() -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("no promtool here: apt-get install prometheus")
+    rules = str(MONITORING / "alerts.yml")
+    checked = subprocess.run(["promtool", "check", "rules", rules], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
