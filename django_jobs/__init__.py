@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .canvas import Canvas, Chain, Chord, Group, Signature, chain, chord, group, signature
     from .context import JobContext, current_job, progress
     from .define import JobFunction, job
     from .exceptions import (
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
         MaxRetriesExceededError,
         QueueFull,
         Reject,
+        Replaced,
         ResultTimeout,
         Retry,
         Snooze,
         SoftTimeLimitExceeded,
         TimeLimitExceeded,
+        UpstreamFailed,
     )
     from .result import AsyncResult
+    from .resultset import GroupResult, ResultSet
     from .schedules import add_periodic_task, crontab, solar
     from .status import Status
 
@@ -31,7 +35,12 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
     "AsyncResult",
+    "Canvas",
+    "Chain",
+    "Chord",
     "DuplicateKey",
+    "Group",
+    "GroupResult",
     "Ignore",
     "JobContext",
     "JobDoesNotExist",
@@ -41,22 +50,36 @@ __all__ = [
     "MaxRetriesExceededError",
     "QueueFull",
     "Reject",
+    "Replaced",
+    "ResultSet",
     "ResultTimeout",
     "Retry",
+    "Signature",
     "Snooze",
     "SoftTimeLimitExceeded",
     "Status",
     "TimeLimitExceeded",
+    "UpstreamFailed",
     "add_periodic_task",
+    "chain",
+    "chord",
     "crontab",
     "current_job",
+    "group",
     "job",
     "progress",
+    "signature",
     "solar",
 ]
 
 _PLACES = {
+    **dict.fromkeys(
+        ("Canvas", "Chain", "Chord", "Group", "Signature", "chain", "chord", "group", "signature"),
+        "canvas",
+    ),
     "AsyncResult": "result",
+    "GroupResult": "resultset",
+    "ResultSet": "resultset",
     "JobContext": "context",
     "JobFunction": "define",
     "Status": "status",

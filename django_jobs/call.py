@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 from uuid import UUID
 
 from django.conf import settings as django_settings
 from django.utils import timezone
 
+from .canvas import Canvas, signature
 from .options import Expiry, priority_problems, queue_problems
 
 # A century: longer ones are mistakes, and overflow the databases' times.
@@ -37,6 +38,10 @@ class CallKeywords(TypedDict, total=False):
     time_limit: float | None
     soft_time_limit: float | None
     ignore_result: bool | None
+    #: Signatures to run with the result after a success.
+    link: Canvas | Sequence[Canvas] | None
+    #: Signatures to run after a failure, with a dict that tells of it.
+    link_error: Canvas | Sequence[Canvas] | None
 
 
 def check(options: Mapping[str, Any]) -> None:
@@ -59,6 +64,18 @@ def check(options: Mapping[str, Any]) -> None:
             problems += _seconds_problems(key, options[key], 0.001)
     if problems:
         raise ValueError("; ".join(problems))
+    for key in ("link", "link_error"):
+        callbacks(options, key)
+
+
+def callbacks(options: Mapping[str, Any], key: str) -> list[Canvas]:
+    """Return the signatures under *key*, given as one, as several or as their JSON forms."""
+    given = options.get(key) or []
+    several = [given] if isinstance(given, Mapping) else list(given)
+    for callback in several:
+        if not isinstance(callback, Mapping):
+            raise TypeError(f"{key} takes signatures, as f.s(), got {callback!r}")
+    return [signature(callback) for callback in several]
 
 
 def _seconds_problems(key: str, value: object, least: float) -> list[str]:

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import OperationalError, connections
 
 from .dialects import dialect_for
+from .handover import hand_over
 from .values import Claimed
 
 _DEADLOCK_TRIES = 5
@@ -27,11 +28,15 @@ def claim(
     dialect = dialect_for(connections[using])
     for _ in range(_DEADLOCK_TRIES):
         try:
-            return dialect.claim(worker_id, queues, limit)
+            jobs, contended = dialect.claim(worker_id, queues, limit)
+            break
         except OperationalError as error:
             if not dialect.is_deadlock(error):
                 raise
-    return [], True
+    else:
+        return [], True
+    hand_over(jobs, using)
+    return jobs, contended
 
 
 def ready_queues(using: str) -> list[str]:

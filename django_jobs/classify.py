@@ -14,6 +14,7 @@ from .exceptions import (
     ArgumentError,
     Ignore,
     Reject,
+    Replaced,
     Retry,
     Snooze,
     UnknownJob,
@@ -23,7 +24,7 @@ from .exceptions import (
 from .failure import describe
 from .redaction import secrets_in
 from .status import ENDED, Status
-from .values import Claimed, Failure, Outcome
+from .values import Claimed, Failure, Graph, Outcome
 
 if TYPE_CHECKING:
     from .define import JobFunction
@@ -51,12 +52,16 @@ class Execution:
 def returned(execution: Execution, value: Any) -> Outcome:
     """Return the outcome of a body that returned *value*."""
     text = None
-    if value is not None and not execution.context.request.ignore_result:
+    # A dependent may take it, whatever the caller wanted.
+    stored = execution.job.has_dependents or not execution.context.request.ignore_result
+    if value is not None and stored:
         try:
             text = _result_text(value)
         except ArgumentError as error:
             return _failed(execution, error)
-    return _outcome(execution, Status.SUCCESS, value, text)
+    outcome = _outcome(execution, Status.SUCCESS, value, text)
+    outcome.added = execution.context.added
+    return outcome
 
 
 def raised(execution: Execution, error: BaseException) -> Outcome:
@@ -70,6 +75,8 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
         if delay is None and error.eta is None:
             delay = execution.function.options.default_retry_delay
         return _retried(execution, error.exc or error, delay, error)
+    if isinstance(error, Replaced):
+        return _replaced(execution, error.graph)
     if isinstance(error, Snooze):
         return _later(execution, error.seconds)
     if isinstance(error, Reject) and error.requeue:
@@ -198,6 +205,14 @@ def _retried(
 def _later(execution: Execution, seconds: float) -> Outcome:
     outcome = _outcome(execution, Status.SCHEDULED)
     outcome.delay = seconds
+    return outcome
+
+
+def _replaced(execution: Execution, graph: Graph) -> Outcome:
+    last = graph.rows[-1]
+    outcome = _outcome(execution, Status(last.status))
+    outcome.replacement, outcome.added = graph, execution.context.added
+    outcome.delay, outcome.run_at = last.countdown, last.eta
     return outcome
 
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 from .conf import get_settings
-from .exceptions import MaxRetriesExceededError, Retry
+from .exceptions import MaxRetriesExceededError, Replaced, Retry
 from .serialization import dumps
 
 if TYPE_CHECKING:
+    from .canvas import Canvas
     from .define import JobFunction
+    from .result import AsyncResult
+    from .values import Graph
 
 
 @dataclasses.dataclass(slots=True)
@@ -41,6 +44,8 @@ class Request:
     time_limit: float | None = None
     soft_time_limit: float | None = None
     ignore_result: bool = False
+    #: The handles on what it has enqueued so far.
+    children: list[Any] = dataclasses.field(default_factory=list)
 
     @property
     def attempt(self) -> int:
@@ -69,6 +74,9 @@ class JobContext:
         self._report = report
         # What update_state gave as an ended state, for a body that then raises Ignore.
         self.ended_state: tuple[str, Any] | None = None
+        # What the row has as options, and what add_to_chord() was given.
+        self.row_options: Mapping[str, Any] = {}
+        self.added: list[Graph] = []
 
     @property
     def name(self) -> str:
@@ -113,6 +121,39 @@ class JobContext:
         if countdown is None and eta is None:
             countdown = self.function.options.default_retry_delay
         raise Retry(str(exc or ""), exc=exc, countdown=countdown, eta=eta)
+
+    def replace(self, sig: Canvas) -> NoReturn:
+        """End here and go on as *sig*, a signature or a workflow, under this job's id.
+
+        What depends on the job takes what *sig* results in (of a group the list), and the handle on
+        the job stays the handle on it. Errbacks of the job are those of *sig*, too. Raises
+        :class:`Replaced`.
+        """
+        from .replace import replacement  # planning a workflow stands on this module
+
+        self._refuse_direct("replace")
+        raise Replaced(replacement(self, sig, self.row_options))
+
+    def add_to_chord(self, sig: Canvas) -> AsyncResult[Any]:
+        """Add *sig* to the group that this job is a member of, in whose chord's body its result
+        comes last; return the handle on it.
+
+        It is written together with this job's success, so that a retry adds nothing twice. Raises
+        ``ValueError`` when the job is no member of a chord's header.
+        """
+        from .replace import addition, is_member
+
+        self._refuse_direct("add_to_chord")
+        if not is_member(self):
+            raise ValueError(f"{self.name} {self.request.id} is no member of a chord's header")
+        graph, handle = addition(self, sig, self.row_options)
+        self.added.append(graph)
+        self.request.children.append(handle)
+        return handle
+
+    def _refuse_direct(self, method: str) -> None:
+        if self.request.called_directly:
+            raise RuntimeError(f"{method}(): {self.name} was called directly, not as a job")
 
     def update_state(
         self, *, state: str | None = None, meta: Any = None, task_id: object = None

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from . import registry
 from .call import CallKeywords
+from .canvas import Chunks, Signature
 from .context import Request
 from .enqueue import enqueue, enqueue_one, rows_of
 from .options import JobKeywords, JobOptions
@@ -55,7 +56,7 @@ class JobFunction(Generic[P, R, T]):
                     "takes no positional argument"
                 )
             parameters = parameters[1:]
-        self.signature = signature.replace(parameters=parameters)
+        self.call_signature = signature.replace(parameters=parameters)
         #: Names of the parameters that positional arguments fill, in order.
         self.parameters = tuple(p.name for p in parameters if p.kind in _POSITIONAL)
         # How many arguments fit when none is passed by name: spares most calls the full binding.
@@ -79,9 +80,9 @@ class JobFunction(Generic[P, R, T]):
         if not kwargs and len(args) in self._fits:
             return
         try:
-            self.signature.bind(*args, **kwargs)
+            self.call_signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}{self.signature}: {error}") from None
+            raise TypeError(f"{self.name}{self.call_signature}: {error}") from None
 
     def _check_schedule(self) -> None:
         try:
@@ -139,6 +140,45 @@ class JobFunction(Generic[P, R, T]):
         from .eager import run  # executing is not needed to define
 
         return run(rows_of(self, [(args, kwargs or {})], options)[0])
+
+    # --- calls for later ------------------------------------------------------------------------
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """Return a call to be made later; results of jobs before it come before *args*."""
+        return Signature(self.name, args, kwargs)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
+        """Return a call to be made later with just these arguments."""
+        return Signature(self.name, args, kwargs, immutable=True)
+
+    def signature(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        immutable: bool = False,
+        **options: Unpack[CallKeywords],
+    ) -> Signature:
+        """Return a call to be made later, with options of its own."""
+        return Signature(self.name, args, kwargs, options, immutable=immutable)
+
+    def map(self, items: Iterable[Any]) -> Signature:
+        """Return one job that calls the function with each of *items*: the list of results."""
+        return Signature("django_jobs.map", [self.name, list(items)], immutable=True)
+
+    def starmap(self, items: Iterable[Sequence[Any]]) -> Signature:
+        """Return one job that calls the function with the arguments in each of *items*."""
+        several = [list(item) for item in items]
+        return Signature("django_jobs.starmap", [self.name, several], immutable=True)
+
+    def chunks(self, items: Iterable[Sequence[Any]], n: int) -> Chunks:
+        """Return a group of jobs that make *n* of the calls each: a list of lists of results."""
+        if n < 1:
+            raise ValueError(f"chunks() takes a number of calls of at least 1, got {n}")
+        several = list(items)
+        return Chunks(self.starmap(several[at : at + n]) for at in range(0, len(several), n))
+
+    # --- asynchronous twins ---------------------------------------------------------------------
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T]:
         """Asynchronous twin of :meth:`delay`."""

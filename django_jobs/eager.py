@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.utils import timezone
 
+from . import log
+from .canvas import signature
 from .conf import get_settings
+from .dependents import Ended, body_errbacks, message_of, told
+from .exceptions import JobRevoked
 from .execute import Environment, execute
-from .models import Job
+from .handover import Taken, give, taken_by
+from .models import Edge, Job
+from .rebuild import UPSTREAM_FAILED
 from .result import AsyncResult
 from .serialization import loads
 from .status import ENDED, Status
-from .values import Claimed, NewJob, Outcome
+from .values import Claimed, Graph, NewEdge, NewJob, Outcome
+from .workflow import Around, Given, Plan
 
 T = TypeVar("T")
 
@@ -24,8 +33,10 @@ class EagerResult(AsyncResult[T]):
     def __init__(self, row: Job, error: BaseException | None, traceback: str) -> None:
         super().__init__(row.pk, name=row.name)
         self._ended: Job | None = row
-        self._error = error
+        self.error = error
         self._traceback = traceback
+        #: The result of the job whose failure it is due to: its own, but in a workflow.
+        self.origin: EagerResult[Any] = self
 
     def wait(self, timeout: float | None = None, *, allow_join: bool = False) -> AsyncResult[T]:
         """Return at once: all that this job will do is done."""
@@ -38,10 +49,10 @@ class EagerResult(AsyncResult[T]):
         return self
 
     def _value(self, propagate: bool) -> Any:
-        if self._error is not None:
+        if self.error is not None:
             if propagate:
-                raise self._error
-            return self._error
+                raise self.error
+            return self.error
         return super()._value(propagate)
 
     @property
@@ -59,7 +70,7 @@ class EagerResult(AsyncResult[T]):
     def forget(self) -> None:
         """Do nothing: there is no row to delete."""
 
-    def revoke(self, *, terminate: bool = False) -> bool:
+    def revoke(self, *, terminate: bool = False, workflow: bool = False) -> bool:
         """Return False: the job has ended."""
         return False
 
@@ -68,18 +79,111 @@ def run(row: NewJob) -> EagerResult[Any]:
     """Run *row*'s job to its end: its retries follow at once, without their waits.
 
     What it takes and returns passes through JSON as on the way to a worker. A job that snoozes is
-    not run again: its result stays SCHEDULED.
+    not run again: its result stays SCHEDULED. What it goes on as and its errbacks run here, too.
     """
-    environment = Environment(worker_name="eager", using=get_settings().database, is_eager=True)
-    enqueued = timezone.now()
-    job = _claimed(row, enqueued)
-    while True:
-        began = timezone.now()
-        outcome = execute(job, environment)
-        if outcome.status != Status.RETRY:
-            return _result(row, outcome, enqueued, began)
-        job.retries = outcome.retries
-        job.attempt += 1
+    return run_graph(Graph([row], []))[row.id]
+
+
+def run_graph(graph: Graph) -> dict[UUID, EagerResult[Any]]:
+    """Run a workflow to its end, one job after the other; return the results by id."""
+    here = _Run()
+    here.run(graph)
+    return here.done
+
+
+class _Run:
+    """A workflow on its way through this process."""
+
+    def __init__(self) -> None:
+        self.done: dict[UUID, EagerResult[Any]] = {}
+        self._texts: dict[UUID, str | None] = {}
+        self._into: dict[UUID, list[NewEdge]] = {}
+        self._rows: dict[UUID, NewJob] = {}
+        self._environment = Environment(
+            worker_name="eager", using=get_settings().database, is_eager=True
+        )
+
+    def run(self, graph: Graph) -> None:
+        self._rows |= {row.id: row for row in graph.rows}
+        for edge in graph.edges:
+            self._into.setdefault(edge.child, []).append(edge)
+        for row in graph.rows:
+            self._run_row(row)
+
+    def _run_row(self, row: NewJob) -> None:
+        edges = sorted(self._into.get(row.id, ()), key=lambda edge: edge.position)
+        lost = [edge.parent for edge in edges if edge.kind == Edge.Kind.RESULT
+                and self.done[edge.parent].status != Status.SUCCESS]  # fmt: skip
+        if lost:
+            self._fail(row, self.done[lost[0]])
+            return
+        job = _claimed(row, timezone.now())
+        takes = taken_by(row.options)
+        if takes is not None:
+            give(job, takes, [Taken(edge.parent, str(self.done[edge.parent].status),
+                                    self._texts[edge.parent])
+                              for edge in edges if edge.position >= 0])  # fmt: skip
+        self._run_job(row, job)
+
+    def _run_job(self, row: NewJob, job: Claimed) -> None:
+        enqueued = timezone.now()
+        while True:
+            began = timezone.now()
+            outcome = execute(job, self._environment)
+            if outcome.status != Status.RETRY:
+                break
+            job.retries = outcome.retries
+            job.attempt += 1
+        for graph in outcome.added:
+            self._add_member(row, graph)
+        if outcome.replacement is not None:
+            self._into.pop(row.id, None)
+            last = outcome.replacement.rows[-1]
+            kept = last._replace(
+                root_id=row.root_id, parent_id=row.parent_id, group_id=row.group_id,
+                has_dependents=row.has_dependents,
+            )  # fmt: skip
+            rows = [*outcome.replacement.rows[:-1], kept]
+            self.run(Graph(rows, outcome.replacement.edges))
+            return
+        self._texts[row.id] = outcome.result
+        self.done[row.id] = _result(row, outcome, enqueued, began)
+        if outcome.status == Status.FAILURE:
+            ended = Ended.of(outcome)
+            for errback, _since in ended.option("link_error") or ():
+                self._run_errback(errback, ended)
+
+    def _fail(self, row: NewJob, parent: EagerResult[Any]) -> None:
+        origin = parent.origin
+        ended = Ended(origin.id, origin.name, str(origin.status), self._rows[origin.id].options,
+                      True, None, origin.job.error_class, origin.job.error_message,
+                      origin.traceback or "")  # fmt: skip
+        self.done[row.id] = _unrun(row, message_of(ended), origin)
+        below = Ended(row.id, row.name, Status.FAILURE.value, row.options, row.has_dependents)
+        for errback, _failed in body_errbacks([(below, ended)]):
+            self._run_errback(errback, ended)
+
+    def _run_errback(self, form: Any, failed: Ended) -> None:
+        try:
+            plan = Plan(failed.root_id or failed.id, failed.id)
+            plan.add(signature(form), Given([told(failed)]), Around())
+        except Exception:  # as in a worker: the job's own end stays what it is
+            log.errback_failed(form, failed.id)
+            return
+        run_graph(plan.graph())
+
+    def _add_member(self, row: NewJob, graph: Graph) -> None:
+        self.run(graph)
+        for child, edges in self._into.items():
+            takes = taken_by(self._rows[child].options) if child in self._rows else None
+            if takes is not None and any(edge.parent == row.id for edge in edges):
+                last = max(edge.position for edge in edges)
+                edges.append(NewEdge(graph.rows[-1].id, child, Edge.Kind.RESULT.value, last + 1))
+                if isinstance(takes, list):
+                    options = loads(self._rows[child].options or "{}")
+                    options["takes"].append("value")
+                    longer = self._rows[child]._replace(options=json.dumps(options))
+                    self._rows[child] = longer
 
 
 def _claimed(row: NewJob, now: datetime.datetime) -> Claimed:
@@ -92,6 +196,31 @@ def _claimed(row: NewJob, now: datetime.datetime) -> Claimed:
         row.options, row.root_id, row.parent_id, row.group_id, row.has_dependents,
         row.eta, expires, expires is not None and expires <= starts, 0.0,
     )  # fmt: skip
+
+
+def _unrun(row: NewJob, message: str, origin: EagerResult[Any]) -> EagerResult[Any]:
+    """Return the result of a job that did not run, as one that it depends on did not succeed."""
+    now = timezone.now()
+    job = Job(
+        id=row.id,
+        name=row.name,
+        queue=row.queue,
+        rank=row.rank,
+        status=Status.FAILURE,
+        args=loads(row.args),
+        kwargs=loads(row.kwargs),
+        enqueued_at=now,
+        ended_at=now,
+        error_class=UPSTREAM_FAILED,
+        error_message=message,
+        root_id=row.root_id,
+        parent_id=row.parent_id,
+        group_id=row.group_id,
+    )
+    error = origin.error or JobRevoked(f"{origin.name} {origin.id}: {origin.job.error_message}")
+    result: EagerResult[Any] = EagerResult(job, error, "")
+    result.origin = origin
+    return result
 
 
 def _result(

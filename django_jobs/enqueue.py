@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import NotSupportedError, connections, transaction
 
 from . import serialization, signals
-from .call import CallKeywords, aware, check, expiry
+from .call import CallKeywords, aware, callbacks, check, expiry
 from .conf import get_settings
 from .context import running
 from .dialects import dialect_for, own_connection
@@ -55,6 +55,10 @@ def enqueue(
     that are no JSON, ``ValueError`` for an impossible option, ``QueueFull`` and ``DuplicateKey``;
     nothing was written then.
     """
+    if options.get("link"):
+        from .workflow import enqueue_linked  # it stands on this module
+
+        return enqueue_linked(function, calls, options)
     rows = rows_of(function, calls, options)
     if get_settings().eager:
         from .eager import run  # executing is not needed to enqueue
@@ -65,7 +69,7 @@ def enqueue(
         by_database.setdefault(database_of(row.queue), []).append(position)
     results: dict[int, AsyncResult[Any]] = {}
     for using, positions in by_database.items():
-        outside = _outside_transaction(using) if options.get("durable") else None
+        outside = outside_transaction(using) if options.get("durable") else None
         with outside or contextlib.nullcontext():
             written = write(
                 function,
@@ -86,11 +90,11 @@ def rows_of(
     if function.options.typing:
         for args, kwargs in calls:
             function.bind(args, kwargs)
-    row_from = _template(function, options)
+    row_from = template(function, options)
     return [row_from(args, kwargs) for args, kwargs in calls]
 
 
-def _template(
+def template(
     function: JobFunction[..., Any, Any], options: CallKeywords
 ) -> Callable[[Sequence[Any], Mapping[str, Any]], NewJob]:
     """Resolve the options once; return what makes a row of one call's arguments."""
@@ -100,7 +104,7 @@ def _template(
     later = eta is not None or countdown is not None
     expires_at, expires_in = expiry(options.get("expires", defaults.expires))
     headers_text, options_text = _texts(options)
-    root_id, parent_id = _lineage()
+    root_id, parent_id = lineage()
     task_id = options.get("task_id")
     given_id = UUID(str(task_id)) if task_id else None
     queue, priority = options.get("queue"), options.get("priority")
@@ -154,12 +158,17 @@ def _texts(options: CallKeywords) -> tuple[str | None, str | None]:
         headers_text = serialization.dumps(dict(headers), where="headers", max_bytes=limit)
     names = ("time_limit", "soft_time_limit", "ignore_result")
     own = {name: options.get(name) for name in names if options.get(name) is not None}
+    errbacks = callbacks(options, "link_error")
+    if errbacks:
+        # With the job from which on a failure counts: here only the job's own.
+        own["link_error"] = [[errback, None] for errback in errbacks]
     if own:
-        options_text = serialization.dumps(own, where="options", max_bytes=1024)
+        limit = get_settings().max_payload_bytes
+        options_text = serialization.dumps(own, where="options", max_bytes=limit)
     return headers_text, options_text
 
 
-def _lineage() -> tuple[UUID | None, UUID | None]:
+def lineage() -> tuple[UUID | None, UUID | None]:
     """Return the ids of the job at the root of those that enqueued, and of the one that does."""
     parent = running.get()
     if parent is None:
@@ -188,11 +197,12 @@ def write(
                 f"queue {queue!r} lives on database {database_of(queue)!r}, and what enqueues here "
                 f"(a schedule) on {using!r}; name a queue of the same database"
             )
-        _refuse_when_full(queue, sum(row.queue == queue for row in rows), using)
+        refuse_when_full(queue, sum(row.queue == queue for row in rows), using)
     several = len(rows) > dialect.insert_chunk or function.options.unique or caller_named
     alone = len(rows) == 1 and not several and connection.get_autocommit()
-    if alone and dialect.insert_and_wake(rows[0], _topic(rows[0])):
+    if alone and dialect.insert_and_wake(rows[0], topic_of(rows[0])):
         _tell(function, rows)
+        note_children(results)
         return results
     # One INSERT is a transaction by itself; BEGIN and COMMIT would be two more round trips.
     with transaction.atomic(using) if several else contextlib.nullcontext():
@@ -204,13 +214,22 @@ def write(
             for start in range(0, len(rows), dialect.insert_chunk):
                 dialect.insert(cursor, rows[start : start + dialect.insert_chunk])
     if rows:
-        announce(using, {_topic(row) for row in rows})
+        announce(using, {topic_of(row) for row in rows})
         _tell(function, rows)
+    note_children(results)
     return results
 
 
-def _topic(row: NewJob) -> str:
+def topic_of(row: NewJob) -> str:
+    """Return what a worker hears of a new row."""
     return row.queue if row.status == Status.PENDING else TIMED_TOPIC
+
+
+def note_children(results: Sequence[Any]) -> None:
+    """Let the job that runs here, if one does, know what it enqueued."""
+    parent = running.get()
+    if parent is not None:
+        parent.request.children.extend(results)
 
 
 def _tell(function: JobFunction[..., Any, Any], rows: Sequence[NewJob]) -> None:
@@ -248,7 +267,8 @@ def _notify(using: str, topics: set[str]) -> None:
         dialect_for(connections[using]).notify(sent)
 
 
-def _refuse_when_full(queue: str, more: int, using: str) -> None:
+def refuse_when_full(queue: str, more: int, using: str) -> None:
+    """Raise ``QueueFull`` when *queue* may not hold so many *more* pending jobs."""
     limit = max_pending(queue)
     if limit is None:
         return
@@ -262,7 +282,8 @@ def _refuse_when_full(queue: str, more: int, using: str) -> None:
 
 
 @contextlib.contextmanager
-def _outside_transaction(using: str) -> Iterator[None]:
+def outside_transaction(using: str) -> Iterator[None]:
+    """Let what is written to *using* stay when the caller's transaction rolls back."""
     outer = connections[using]
     if outer.get_autocommit():
         yield

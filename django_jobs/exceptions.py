@@ -67,6 +67,13 @@ class ResultTimeout(JobsError, TimeoutError):
     """The job had not ended when the time to wait for it was over."""
 
 
+class UpstreamFailed(JobsError):
+    """The job did not run: one that it depends on in its workflow failed or was revoked.
+
+    ``get()`` raises that one's own exception instead, as long as its row is there.
+    """
+
+
 class WorkerLost(JobsError):
     """The worker process died while it ran the job."""
 
@@ -122,6 +129,14 @@ class Reject(JobsError):
 
     def __str__(self) -> str:
         return "" if self.reason is None else str(self.reason)
+
+
+class Replaced(JobsError):
+    """The body ends here and the job goes on as something else; raised by ``self.replace()``."""
+
+    def __init__(self, graph: Any) -> None:
+        super().__init__("the job goes on as another one")
+        self.graph = graph
 
 
 class Snooze(JobsError):

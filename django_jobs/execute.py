@@ -128,6 +128,8 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     function = registry.find(job.name)
     if function is None:
         return unknown(job)
+    if job.problem:
+        return unrunnable(job, ArgumentError(job.problem))
     try:
         args, kwargs, headers, options = _parsed(job)
         function.bind(args, kwargs)
@@ -164,6 +166,7 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     )
     context = defaults.base(function, request, environment.report)
     context.fence = job.attempt
+    context.row_options = options
     unable = environment.unable(request, function) if environment.unable else None
     if unable:
         return not_here(job, unable)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from .context import running
@@ -63,6 +64,10 @@ def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
 
 def hook_failed(hook: str, name: str) -> None:
     _jobs.exception("hook failed name=%s hook=%s", name, hook)
+
+
+def errback_failed(errback: Any, job_id: UUID) -> None:
+    _jobs.exception("errback not enqueued job=%s errback=%r", job_id, errback)
 
 
 def database_away(what: str, error: Exception, seconds: float) -> None:

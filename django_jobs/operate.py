@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -11,10 +13,13 @@ from django.db import connections, transaction
 from . import measure, registry, signals
 from .classify import keep_seconds
 from .conf import get_settings
-from .dialects import clock
+from .dependents import Ended, settle
+from .dialects import clock, dialect_for, without_deadlock
+from .dialects.base import chunks
 from .enqueue import announce
 from .models import Command, Job, Queue
 from .options import queue_problems
+from .revive import reopen, why_not
 from .status import TIMED, Status
 from .unique import take_key
 
@@ -35,66 +40,106 @@ def revoke(
 
     With *terminate* the running ones end too: the rows at once, their processes or coroutines
     within a second, and in pools that cannot stop a job when it looks at ``current_job.revoked``.
+    What depends on them in a workflow ends as FAILURE ``UpstreamFailed``.
     """
     using = using or get_settings().database
-    with transaction.atomic(using):
-        jobs = Job.objects.using(using).select_for_update()
-        statuses = (*QUEUED, Status.STARTED) if terminate else QUEUED
-        found = list(
-            jobs.filter(id__in=ids, status__in=statuses).values_list(
-                "id", "name", "status", "worker_id", "attempt", "queue"
-            )
-        )
-        if not found:
-            return 0
-        for name in {row[1] for row in found}:
-            Job.objects.using(using).filter(
-                id__in=[row[0] for row in found if row[1] == name]
-            ).update(
-                status=Status.REVOKED,
-                ended_at=clock(using),
-                prune_at=_prune_at(name, using),
-                error_message=reason,
-            )
-        measure.revoked([(row[5], row[1], row[4]) for row in found], using)
-        started = [row for row in found if row[2] == Status.STARTED]
-        if started:
-            _stop_running(started, using)
-    for job_id, name, status, _worker, _attempt, _queue in found:
+    statuses = (*QUEUED, Status.STARTED) if terminate else QUEUED
+    revoked = without_deadlock(using, lambda: _revoke(ids, statuses, reason, using))
+    for job in revoked:
         signals.send(
             signals.job_revoked,
-            name,
-            job_id=job_id,
-            terminated=status == Status.STARTED,
+            job.name,
+            job_id=job.pk,
+            terminated=job.status == Status.STARTED,
             reason=reason,
         )
-    return len(found)
+    return len(revoked)
+
+
+def revoke_workflow(
+    ids: Sequence[UUID], *, terminate: bool = False, reason: str = "revoked", using: str = ""
+) -> int:
+    """Revoke the jobs and all that they depend on, as far as they have not ended; return how many.
+
+    With *terminate* also what runs, as :func:`revoke` does.
+    """
+    using = using or get_settings().database
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        above = dialect_for(connection).above(cursor, ids)
+    every = sorted({*ids, *(parent for parent, _child in above)})
+    return revoke(every, terminate=terminate, reason=reason, using=using)
+
+
+def _revoke(ids: Sequence[UUID], statuses: Sequence[str], reason: str, using: str) -> list[Job]:
+    found: list[Job] = []
+    with transaction.atomic(using):
+        for chunk in chunks(sorted(ids)):
+            # In the order in which the ends of jobs lock those that depend on them.
+            jobs = Job.objects.using(using).select_for_update().order_by("id")
+            jobs = jobs.filter(id__in=chunk, status__in=statuses)
+            found += jobs.defer("args", "kwargs", "headers", "result", "progress")
+        for name in {job.name for job in found}:
+            for chunk in chunks([job.pk for job in found if job.name == name]):
+                Job.objects.using(using).filter(id__in=chunk).update(
+                    status=Status.REVOKED,
+                    ended_at=clock(using),
+                    prune_at=_prune_at(name, using),
+                    error_message=reason,
+                )
+        measure.revoked([(job.queue, job.name, job.attempt) for job in found], using)
+        started = [job for job in found if job.status == Status.STARTED]
+        if started:
+            _stop_running(started, using)
+        parents = [_ended(job, reason) for job in found if job.has_dependents]
+        if parents:
+            settle(parents, using)
+    return found
+
+
+def _ended(job: Job, reason: str) -> Ended:
+    options = None if job.options is None else json.dumps(job.options)
+    return Ended(job.pk, job.name, Status.REVOKED.value, options, True, job.root_id, "", reason)
 
 
 def retry(ids: Sequence[UUID], *, using: str = "") -> tuple[int, dict[str, int]]:
     """Make ended jobs pending again, with all their retries; return how many, and the skipped.
 
-    A job that has not ended is skipped, and so is one whose unique key another live job holds.
+    A job that has not ended is skipped, and so is one whose unique key another live job holds, or
+    that depends on one that did not succeed. What failed because of the job waits for it again.
     """
     using = using or get_settings().database
     skipped: dict[str, int] = {}
     queues: set[str] = set()
     done = 0
     for job_id in ids:
-        with transaction.atomic(using):
-            job = Job.objects.using(using).select_for_update().filter(id=job_id).first()
-            reason = _why_not_retry(job, using)
-            if job is None or reason:
-                skipped[reason] = skipped.get(reason, 0) + 1
-                continue
-            _make_pending(job_id, using, retries=0, crashes=0, deferrals=0, ended_at=None,
-                          prune_at=None, result=None, progress=None, error_class="",
-                          error_message="", expires_at=None)  # fmt: skip
-            queues.add(job.queue)
+        queue, reason = without_deadlock(using, functools.partial(_retry, job_id, using))
+        if reason:
+            skipped[reason] = skipped.get(reason, 0) + 1
+        else:
+            queues.add(queue)
             done += 1
     if queues:
         announce(using, queues)
     return done, skipped
+
+
+def _retry(job_id: UUID, using: str) -> tuple[str, str]:
+    """Return the queue of the job that was made pending, or why it was not."""
+    with transaction.atomic(using):
+        job = Job.objects.using(using).select_for_update().filter(id=job_id).first()
+        reason = _why_not_retry(job, using)
+        if job is None or reason:
+            return "", reason
+        if job.has_dependents and (reason := reopen(job, using)):
+            transaction.set_rollback(True, using)
+            return "", reason
+        _make_pending(job_id, using, retries=0, crashes=0, deferrals=0, ended_at=None,
+                      prune_at=None, result=None, progress=None, error_class="",
+                      error_message="", expires_at=None)  # fmt: skip
+        if job.pending_parents > 0:
+            Job.objects.using(using).filter(id=job_id).update(status=Status.WAITING, ready_at=None)
+        return job.queue, ""
 
 
 def run_now(ids: Sequence[UUID], *, using: str = "") -> int:
@@ -166,6 +211,8 @@ def _why_not_retry(job: Job | None, using: str) -> str:
         return "gone"
     if not job.has_ended:
         return f"is {job.get_status_display()}"
+    if reason := why_not(job, using):
+        return reason
     if job.unique_key:
         function = registry.find(job.name)
         seconds = function.options.unique_for if function else None
@@ -174,16 +221,16 @@ def _why_not_retry(job: Job | None, using: str) -> str:
     return ""
 
 
-def _stop_running(started: Sequence[tuple[Any, ...]], using: str) -> None:
+def _stop_running(started: Sequence[Job], using: str) -> None:
     Command.objects.using(using).bulk_create(
         Command(
-            worker_id=worker_id,
+            worker_id=job.worker_id,
             name="terminate",
-            arguments={"id": str(job_id), "attempt": attempt},
+            arguments={"id": str(job.pk), "attempt": job.attempt},
             created_at=clock(using),
         )
-        for job_id, _name, _status, worker_id, attempt, _queue in started
-        if worker_id  # else somebody edited the row by hand
+        for job in started
+        if job.worker_id  # else somebody edited the row by hand
     )
     announce(using, {COMMAND_TOPIC})
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
-from .exceptions import JobFailed, SoftTimeLimitExceeded, TimeLimitExceeded
+from .exceptions import (
+    JobFailed,
+    JobRevoked,
+    SoftTimeLimitExceeded,
+    TimeLimitExceeded,
+    UpstreamFailed,
+)
 from .models import Attempt, Job
+from .status import Status
+
+UPSTREAM_FAILED = f"{UpstreamFailed.__module__}.{UpstreamFailed.__qualname__}"
+# How the message begins that dependents.message_of() writes.
+_FAILED = re.compile(r"job ([0-9a-f-]{36}) \(")
 
 
 def last_attempt(row: Job) -> Attempt | None:
@@ -14,7 +26,17 @@ def last_attempt(row: Job) -> Attempt | None:
 
 
 def exception_of(row: Job) -> BaseException:
-    """Return a failed job's exception, or ``JobFailed`` where this process cannot make it."""
+    """Return a failed job's exception, or ``JobFailed`` where this process cannot make it.
+
+    Of one that could not run it is the exception of the job that it is due to.
+    """
+    origin = failed_upstream(row)
+    if origin is not None:
+        if origin.status == Status.REVOKED:
+            why = origin.error_message or "revoked"
+            return JobRevoked(f"{origin.name} {origin.pk}: {why}")
+        if origin.status == Status.FAILURE:
+            return exception_of(origin)
     last = last_attempt(row)
     traceback = last.traceback if last else ""
     known = _loaded_class(row.error_class)
@@ -28,6 +50,16 @@ def exception_of(row: Job) -> BaseException:
     if traceback:
         error.add_note(f"The traceback in the worker:\n{traceback}")
     return error
+
+
+def failed_upstream(row: Job) -> Job | None:
+    """Return the job to whose failure another one's is due, if that is so and it is there."""
+    if row.error_class != UPSTREAM_FAILED:
+        return None
+    named = _FAILED.match(row.error_message)
+    if named is None:
+        return None
+    return Job.objects.using(row._state.db).filter(pk=named[1]).first()
 
 
 def _loaded_class(path: str) -> type[BaseException] | None:

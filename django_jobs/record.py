@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
 
 from . import log
-from .dialects import clock, dialect_for
+from .dependents import Ended, settle
+from .dialects import clock, dialect_for, without_deadlock
 from .enqueue import TIMED_TOPIC, announce
 from .models import Attempt, Job
+from .replace import add_members, go_on_as
 from .serialization import loads
-from .status import TIMED, Status
+from .status import ENDED, TIMED, Status
 from .values import Claimed, Outcome
 
 
-def record(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outcome]:
+def record(
+    worker_id: UUID,
+    outcomes: Sequence[Outcome],
+    using: str,
+    *,
+    on_ready: Callable[[str], object] = lambda queue: None,
+) -> list[Outcome]:
     """Write how jobs ended, as one statement, and return the outcomes that counted.
 
     An outcome counts only while its row carries this worker's id and the claimed attempt. When it
     does not, someone else owns the job now (it was revoked, or this worker was taken for dead and
     the job runs elsewhere): the outcome is dropped and logged, and no row changes.
+
+    What depends on the jobs changes in the same transaction; *on_ready* is told of each queue that
+    has new pending jobs by it.
     """
-    failed = [outcome for outcome in outcomes if _was_attempt(outcome)]
-    connection = connections[using]
-    # One statement is a transaction by itself; only more of them need BEGIN and COMMIT.
-    with transaction.atomic(using) if failed else contextlib.nullcontext():
-        with connection.cursor() as cursor:
-            changed = dialect_for(connection).write_outcomes(cursor, worker_id, outcomes)
-        counted = list(outcomes)
-        if changed != len(outcomes):
-            counted = _written(worker_id, outcomes, using)
-            failed = _without_attempt(counted, using)
-        if failed:
-            _keep_attempts(worker_id, failed, using)
+    queues: set[str] = set()
+    counted = without_deadlock(using, lambda: _record(worker_id, outcomes, using, queues))
     if len(counted) != len(outcomes):
         kept = {id(outcome) for outcome in counted}
         for outcome in outcomes:
@@ -45,7 +45,68 @@ def record(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Out
                 log.outcome_dropped(outcome, worker_id)
     if any(outcome.status in TIMED for outcome in counted):
         announce(using, {TIMED_TOPIC})
+    for queue in queues:
+        on_ready(queue)
     return counted
+
+
+def _record(
+    worker_id: UUID, outcomes: Sequence[Outcome], using: str, queues: set[str]
+) -> list[Outcome]:
+    connection = connections[using]
+    # One statement is a transaction by itself; only more of them need BEGIN and COMMIT.
+    if not any(_was_attempt(outcome) or outcome.is_followed for outcome in outcomes):
+        with connection.cursor() as cursor:
+            changed = dialect_for(connection).write_outcomes(cursor, worker_id, outcomes)
+        return list(outcomes) if changed == len(outcomes) else _written(worker_id, outcomes, using)
+    try:
+        with transaction.atomic(using):
+            _write(worker_id, outcomes, using, queues)
+        return list(outcomes)
+    except _NotAllOurs:
+        # Which ones an earlier try has written is told by no row that changed now.
+        with transaction.atomic(using):
+            ours = _ours(worker_id, outcomes, using)
+            if ours:
+                _write(worker_id, ours, using, queues)
+            return _written(worker_id, outcomes, using)
+
+
+class _NotAllOurs(Exception):
+    """Fewer rows changed than there were outcomes."""
+
+
+def _write(worker_id: UUID, outcomes: Sequence[Outcome], using: str, queues: set[str]) -> None:
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        changed = dialect_for(connection).write_outcomes(cursor, worker_id, outcomes)
+    if changed != len(outcomes):
+        raise _NotAllOurs
+    failed = [outcome for outcome in outcomes if _was_attempt(outcome)]
+    if failed:
+        _keep_attempts(worker_id, failed, using)
+    followed = [outcome for outcome in outcomes if outcome.is_followed]
+    for outcome in followed:
+        if outcome.added and (outcome.replacement or outcome.status == Status.SUCCESS):
+            queues |= add_members(outcome, using)
+        if outcome.replacement is not None:
+            queues |= go_on_as(outcome.job.id, outcome.replacement, using)
+    ended = [Ended.of(outcome) for outcome in followed if outcome.status in ENDED]
+    if ended:
+        queues |= settle(ended, using)
+
+
+def _ours(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outcome]:
+    """Lock the rows that this worker still has; return their outcomes."""
+    rows = Job.objects.using(using).select_for_update().order_by("id")
+    held = set(
+        rows.filter(
+            id__in=[outcome.job.id for outcome in outcomes],
+            status=Status.STARTED,
+            worker_id=worker_id,
+        ).values_list("id", "attempt")
+    )
+    return [outcome for outcome in outcomes if (outcome.job.id, outcome.job.attempt) in held]
 
 
 def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
@@ -101,13 +162,6 @@ def _written(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[O
         for outcome in outcomes
         if (outcome.job.id, outcome.job.attempt, str(outcome.status)) in told
     ]
-
-
-def _without_attempt(outcomes: Sequence[Outcome], using: str) -> list[Outcome]:
-    """Return the failed ones whose attempt's row an earlier try has not written."""
-    kept = Attempt.objects.using(using).filter(job_id__in=[o.job.id for o in outcomes])
-    written = set(kept.values_list("job_id", "attempt"))
-    return [o for o in outcomes if _was_attempt(o) and (o.job.id, o.job.attempt) not in written]
 
 
 def _was_attempt(outcome: Outcome) -> bool:

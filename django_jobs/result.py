@@ -7,7 +7,7 @@ import datetime
 import time
 import warnings
 from collections.abc import Generator, Iterator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -25,6 +25,9 @@ from .models import Job
 from .rebuild import exception_of, last_attempt
 from .routing import databases
 from .status import ENDED, Status
+
+if TYPE_CHECKING:
+    from .resultset import ResultSet
 
 T = TypeVar("T")
 
@@ -47,6 +50,7 @@ class AsyncResult(Generic[T]):
         self._name = name
         self._using = using
         self._ended: Job | None = None
+        self._parent: AsyncResult[Any] | ResultSet | None = None
 
     def __repr__(self) -> str:
         return f"<AsyncResult {self.id}{' of ' + self._name if self._name else ''}>"
@@ -130,6 +134,54 @@ class AsyncResult(Generic[T]):
         """When the job ended."""
         return self.job.ended_at
 
+    # --- its workflow ---------------------------------------------------------------------------
+
+    @property
+    def root_id(self) -> UUID:
+        """Id of the job at the root of its workflow, or its own."""
+        return self.job.root_id or self.id
+
+    @property
+    def parent_id(self) -> UUID | None:
+        """Id of the job before it, or of the one that enqueued it."""
+        return self.job.parent_id
+
+    @property
+    def group_id(self) -> UUID | None:
+        """Id of the group whose member it is."""
+        return self.job.group_id
+
+    @property
+    def parent(self) -> AsyncResult[Any] | ResultSet | None:
+        """The handle on what it runs after, or on the job that enqueued it."""
+        if self._parent is None:
+            from .family import parent_of  # it returns handles, also on several jobs
+
+            self._parent = parent_of(self.job)
+        return self._parent
+
+    @parent.setter
+    def parent(self, parent: AsyncResult[Any] | ResultSet | None) -> None:
+        self._parent = parent
+
+    @property
+    def children(self) -> list[AsyncResult[Any]]:
+        """The handles on the jobs that depend on it or that it enqueued."""
+        from .family import children_of
+
+        return children_of(self.job)
+
+    def workflow_progress(self) -> dict[str, int]:
+        """Return ``done``, ``total`` and ``failed`` of this job and all that it depends on.
+
+        ``done`` counts every end, ``failed`` those that were no success.
+        """
+        from .resultset import progress_of
+
+        return progress_of([self])
+
+    # --- its end --------------------------------------------------------------------------------
+
     def ready(self) -> bool:
         """Tell whether the job has ended, one way or another."""
         return self.status in ENDED
@@ -144,8 +196,8 @@ class AsyncResult(Generic[T]):
 
     def wait(self, timeout: float | None = None, *, allow_join: bool = False) -> AsyncResult[T]:
         """Wait until the job has ended, at most *timeout* seconds; raise only ResultTimeout."""
-        _warn_inside_job(allow_join)
-        for pause in _pauses(timeout, self.id):
+        warn_inside_job(allow_join)
+        for pause in pauses(timeout, f"job {self.id}"):
             if self._has_ended():
                 return self
             time.sleep(pause)
@@ -188,20 +240,28 @@ class AsyncResult(Generic[T]):
             return error
         return row.result
 
-    def revoke(self, *, terminate: bool = False) -> bool:
+    def revoke(self, *, terminate: bool = False, workflow: bool = False) -> bool:
         """End the job: a queued one now, with *terminate* a running one too; tell whether it was.
 
-        See :func:`django_jobs.operate.revoke`.
+        With *workflow* also the jobs that it depends on. See :func:`django_jobs.operate.revoke`.
         """
-        from .operate import revoke  # it enqueues, and enqueuing returns handles
+        from .operate import revoke, revoke_workflow  # they enqueue, and that returns handles
 
+        end = revoke_workflow if workflow else revoke
         where = [self._using] if self._using else databases()
-        return any(revoke([self.id], terminate=terminate, using=using) for using in where)
+        return any(end([self.id], terminate=terminate, using=using) for using in where)
 
     def forget(self) -> None:
-        """Delete the row of an ended job; raise ``ValueError`` when it has not ended."""
+        """Delete the row of an ended job.
+
+        Raises ``ValueError`` when it has not ended, or when another job still needs its result.
+        """
         if not self.ready():
             raise ValueError(f"job {self.id} is {self.status}; revoke it before you forget it")
+        from .family import is_needed  # it returns handles
+
+        if Job.objects.using(self._using).filter(is_needed(self._using), pk=self.id).exists():
+            raise ValueError(f"job {self.id} is needed by one that depends on it and has not ended")
         Job.objects.using(self._using).filter(pk=self.id).delete()
         self._ended = None
 
@@ -239,8 +299,8 @@ class AsyncResult(Generic[T]):
         self, timeout: float | None = None, *, allow_join: bool = False
     ) -> AsyncResult[T]:
         """Asynchronous twin of :meth:`wait`."""
-        _warn_inside_job(allow_join)
-        for pause in _pauses(timeout, self.id):
+        warn_inside_job(allow_join)
+        for pause in pauses(timeout, f"job {self.id}"):
             if await sync_to_async(self._has_ended)():
                 return self
             await asyncio.sleep(pause)
@@ -261,27 +321,33 @@ class AsyncResult(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         return self.aget().__await__()
 
-    async def arevoke(self, *, terminate: bool = False) -> bool:
+    async def aworkflow_progress(self) -> dict[str, int]:
+        """Asynchronous twin of :meth:`workflow_progress`."""
+        return await sync_to_async(self.workflow_progress)()
+
+    async def arevoke(self, *, terminate: bool = False, workflow: bool = False) -> bool:
         """Asynchronous twin of :meth:`revoke`."""
-        return await sync_to_async(self.revoke)(terminate=terminate)
+        return await sync_to_async(self.revoke)(terminate=terminate, workflow=workflow)
 
     async def aforget(self) -> None:
         """Asynchronous twin of :meth:`forget`."""
         await sync_to_async(self.forget)()
 
 
-def _pauses(timeout: float | None, job_id: UUID) -> Iterator[float]:
+def pauses(timeout: float | None, what: str) -> Iterator[float]:
+    """Return how long to sleep before each look at what is waited for; raise ``ResultTimeout``."""
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = _FIRST_LOOK
     while True:
         left = pause if deadline is None else deadline - time.monotonic()
         yield min(pause, max(left, 0))
         if deadline is not None and left <= 0:
-            raise ResultTimeout(f"job {job_id} had not ended after {timeout} s")
+            raise ResultTimeout(f"{what} had not ended after {timeout} s")
         pause = min(_LAST_LOOK, pause * _GROWTH)
 
 
-def _warn_inside_job(allow_join: bool) -> None:
+def warn_inside_job(allow_join: bool) -> None:
+    """Warn when a job that runs here waits for another one."""
     context = running.get()
     if context is not None and not allow_join and not context.request.is_eager:
         warnings.warn(

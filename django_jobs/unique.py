@@ -31,7 +31,7 @@ def key_of(
     if callable(wanted):
         same: Any = wanted(*args, **kwargs)
     else:
-        bound = function.signature.bind(*args, **kwargs)
+        bound = function.call_signature.bind(*args, **kwargs)
         bound.apply_defaults()
         same = dict(bound.arguments)
         if wanted is not None:

@@ -8,6 +8,8 @@ import time
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from .status import ENDED
+
 #: The columns a claim reads, in the order of :class:`Claimed`'s fields.
 CLAIMED_COLUMNS = (
     "id", "name", "args", "kwargs", "attempt", "retries", "crashes", "deferrals", "queue", "rank",
@@ -25,7 +27,7 @@ class Claimed:
     a row gives the seconds that it waited, by the database's clock.
     """
 
-    __slots__ = (*CLAIMED_COLUMNS, "begin_by", "expired", "limits", "ready")
+    __slots__ = (*CLAIMED_COLUMNS, "begin_by", "expired", "limits", "problem", "ready")
 
     id: UUID
     name: str
@@ -51,6 +53,8 @@ class Claimed:
     limits: tuple[str, ...]
     #: Until when of :func:`time.monotonic` its rate limit lets it begin.
     begin_by: float | None
+    #: Why it cannot run, learned after the claim.
+    problem: str
 
     def __init__(self, *row: Any) -> None:
         (
@@ -61,6 +65,7 @@ class Claimed:
         ) = row  # fmt: skip
         self.ready = time.monotonic() - waited
         self.limits = ()
+        self.problem = ""
         self.begin_by = None
 
     @property
@@ -76,6 +81,24 @@ class Failure:
     message: str
     traceback: str = ""
     args: str | None = None
+
+
+class NewEdge(NamedTuple):
+    """That a job (``child``) waits for another one's end; ``position`` orders what it takes."""
+
+    parent: UUID
+    child: UUID
+    kind: str
+    position: int
+
+
+@dataclasses.dataclass(slots=True)
+class Graph:
+    """The rows and edges of a workflow, written nowhere yet; every parent stands before its
+    children."""
+
+    rows: list[NewJob]
+    edges: list[NewEdge]
 
 
 @dataclasses.dataclass(slots=True)
@@ -104,6 +127,21 @@ class Outcome:
     value: Any = None
     #: The transaction of an ``atomic`` job has written it already.
     recorded: bool = False
+    #: What the job goes on as: its last row is the job's own, with the same id.
+    replacement: Graph | None = None
+    #: Workflows to add to the header of the job's chord when it succeeds; the chord's body takes
+    #: the result of the last row of each.
+    added: list[Graph] = dataclasses.field(default_factory=list)
+
+    @property
+    def is_followed(self) -> bool:
+        """Tell whether other rows have to change with it."""
+        if self.replacement is not None or self.added:
+            return True
+        options = self.job.options
+        return self.status in ENDED and (
+            self.job.has_dependents or (options is not None and '"link_error"' in options)
+        )
 
     def ages(self) -> tuple[float, float]:
         """Return the seconds since the body began and since it ended, of one look at the clock.

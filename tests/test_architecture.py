@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
     {
         "call", "claim", "classify", "commands", "define", "eager", "enqueue", "execute",
         "measure", "operate", "options", "rebuild", "record", "result", "unique", "canvas",
+        "dependents", "family", "handover", "jobs", "replace", "resultset", "revive", "workflow",
     },
     {
         "maintenance", "worker", "beat", "counts", "durations", "overview", "presentation",

@@ -85,7 +85,7 @@ def test_keywords_of_the_decorator_are_the_options() -> None:
 
 
 def test_keywords_of_a_call_are_options_of_the_function_or_its_time() -> None:
-    of_the_call = {"countdown", "eta", "headers", "task_id", "durable"}
+    of_the_call = {"countdown", "eta", "headers", "task_id", "durable", "link", "link_error"}
     assert set(CallKeywords.__annotations__) - of_the_call <= set(JobOptions.__dataclass_fields__)
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .base import Dialect, clock, own_connection, unix_time
+from .base import Dialect, clock, own_connection, unix_time, without_deadlock
 from .mysql import MySQL
 from .postgresql import PostgreSQL
 from .sqlite import SQLite
 
-__all__ = ["Dialect", "UnsupportedDatabase", "clock", "dialect_for", "own_connection", "unix_time"]
+__all__ = [
+    "Dialect",
+    "UnsupportedDatabase",
+    "clock",
+    "dialect_for",
+    "own_connection",
+    "unix_time",
+    "without_deadlock",
+]
 
 _DIALECTS: dict[str, type[Dialect]] = {
     "postgresql": PostgreSQL,

@@ -5,23 +5,32 @@ from __future__ import annotations
 import abc
 import copy
 import datetime
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import DateTimeField
 from django.db.models.expressions import RawSQL
 
-from ..values import Claimed, NewJob, Outcome
+from ..values import Claimed, NewEdge, NewJob, Outcome
 
 JOBS = "django_jobs_job"
 WORKERS = "django_jobs_worker"
 QUEUES = "django_jobs_queue"
 UNIQUE_KEYS = "django_jobs_uniquekey"
 COMMANDS = "django_jobs_command"
+EDGES = "django_jobs_edge"
+
+#: Most parameters of one kind in a statement.
+CHUNK = 1_000
+
+_DEADLOCK_TRIES = 5
+
+T = TypeVar("T")
 
 
 class Dialect(abc.ABC):
@@ -101,6 +110,130 @@ class Dialect(abc.ABC):
             [key, self.uuid(job_id)],
         )
 
+    # --- workflows ------------------------------------------------------------------------------
+
+    def insert_edges(self, cursor: CursorWrapper, edges: Sequence[NewEdge]) -> None:
+        """Insert up to :attr:`insert_chunk` edges with one statement."""
+        cursor.executemany(
+            f"INSERT INTO {EDGES} (parent_id, child_id, kind, position) VALUES (%s, %s, %s, %s)",
+            [(self.uuid(edge.parent), self.uuid(edge.child), *edge[2:]) for edge in edges],
+        )
+
+    def taken(
+        self, cursor: CursorWrapper, children: Sequence[UUID]
+    ) -> list[tuple[UUID, UUID, str | None, str | None]]:
+        """Return (child, parent, its status, its result) of what *children* take, in order."""
+        cursor.execute(
+            "SELECT e.child_id, e.parent_id, p.status, p.result "
+            f"FROM {EDGES} e LEFT JOIN {JOBS} p ON p.id = e.parent_id "
+            f"WHERE e.child_id IN ({_marks(children)}) AND e.position >= 0 "
+            "ORDER BY e.child_id, e.position",
+            self.uuids(children),
+        )
+        return [(as_uuid(child), as_uuid(parent), *rest) for child, parent, *rest in cursor]
+
+    def count_down(
+        self, cursor: CursorWrapper, succeeded: Sequence[UUID], ended: Sequence[UUID]
+    ) -> list[tuple[UUID, str, str | None]]:
+        """Tell the jobs that depend on others how many of these are left.
+
+        *ended* has all that ended, also those that *succeeded*. Return (id, queue, options) of the
+        jobs that wait for none any more: they are PENDING, or SCHEDULED when their time lies ahead.
+        """
+        good, left = set(succeeded), Counter[UUID]()
+        for chunk in chunks(ended):
+            cursor.execute(
+                f"SELECT parent_id, child_id, kind FROM {EDGES} "
+                f"WHERE parent_id IN ({_marks(chunk)})",
+                self.uuids(chunk),
+            )
+            left.update(
+                as_uuid(child)
+                for parent, child, kind in cursor.fetchall()
+                if kind == "complete" or as_uuid(parent) in good
+            )
+        ready: list[tuple[UUID, str, str | None]] = []
+        for chunk in chunks(sorted(left)):
+            ready += self._count_down(cursor, {child: left[child] for child in chunk})
+        return ready
+
+    def _count_down(
+        self, cursor: CursorWrapper, left: dict[UUID, int]
+    ) -> list[tuple[UUID, str, str | None]]:
+        children = self.uuids(list(left))
+        if self.connection.features.has_select_for_update:
+            # In one order, so that two that end members of the same groups never cross.
+            cursor.execute(
+                f"SELECT id FROM {JOBS} WHERE id IN ({_marks(children)}) ORDER BY id FOR UPDATE",
+                children,
+            )
+        for number in set(left.values()):
+            some = self.uuids([child for child, count in left.items() if count == number])
+            cursor.execute(
+                f"UPDATE {JOBS} SET pending_parents = pending_parents - {number} "
+                f"WHERE id IN ({_marks(some)})",
+                some,
+            )
+        cursor.execute(
+            f"SELECT id, queue, options FROM {JOBS} WHERE id IN ({_marks(children)}) "
+            "AND status = 'WAITING' AND pending_parents <= 0 AND waiting_for IS NULL",
+            children,
+        )
+        ready = [(as_uuid(child), queue, options) for child, queue, options in cursor.fetchall()]
+        if ready:
+            ids = self.uuids([child for child, _queue, _options in ready])
+            cursor.execute(
+                f"UPDATE {JOBS} SET ready_at = {self.now}, "
+                f"status = CASE WHEN run_at > {self.now} THEN 'SCHEDULED' ELSE 'PENDING' END "
+                f"WHERE id IN ({_marks(ids)})",
+                ids,
+            )
+        return ready
+
+    def below(self, cursor: CursorWrapper, ids: Sequence[UUID]) -> list[tuple[UUID, UUID]]:
+        """Return (parent, child) of every edge by which jobs need the success of *ids*."""
+        return self._walk(cursor, ids, "parent_id", "child_id", " AND e.kind = 'result'")
+
+    def above(self, cursor: CursorWrapper, ids: Sequence[UUID]) -> list[tuple[UUID, UUID]]:
+        """Return (parent, child) of every edge that leads to *ids*."""
+        return self._walk(cursor, ids, "child_id", "parent_id", "")
+
+    def counts_above(self, cursor: CursorWrapper, ids: Sequence[UUID]) -> list[tuple[str, int]]:
+        """Return how many of the jobs *ids* and of those above them have each status."""
+        cursor.execute(
+            self.recursive(
+                f"walked (id) AS (SELECT id FROM {JOBS} WHERE id IN ({_marks(ids)}) "
+                f"UNION SELECT e.parent_id FROM walked w JOIN {EDGES} e ON e.child_id = w.id)",
+                f"j.status, count(*) FROM walked JOIN {JOBS} j ON j.id = walked.id "
+                "GROUP BY j.status",
+            ),
+            self.uuids(ids),
+        )
+        return list(cursor.fetchall())
+
+    def _walk(
+        self, cursor: CursorWrapper, ids: Sequence[UUID], near: str, far: str, condition: str
+    ) -> list[tuple[UUID, UUID]]:
+        found: list[tuple[UUID, UUID]] = []
+        for chunk in chunks(ids):
+            cursor.execute(
+                self.recursive(
+                    "walked (parent_id, child_id) AS ("
+                    f"SELECT e.parent_id, e.child_id FROM {EDGES} e "
+                    f"WHERE e.{near} IN ({_marks(chunk)}){condition} "
+                    "UNION SELECT e.parent_id, e.child_id FROM walked w "
+                    f"JOIN {EDGES} e ON e.{near} = w.{far}{condition})",
+                    "parent_id, child_id FROM walked",
+                ),
+                self.uuids(chunk),
+            )
+            found += [(as_uuid(parent), as_uuid(child)) for parent, child in cursor.fetchall()]
+        return found
+
+    def recursive(self, query: str, columns: str) -> str:
+        """Return SQL that walks *query*, as deep as it goes, and selects *columns*."""
+        return f"WITH RECURSIVE {query} SELECT {columns}"
+
     # --- waking sleepers ------------------------------------------------------------------------
 
     def notify(self, topics: Sequence[str]) -> None:
@@ -160,6 +293,37 @@ class Dialect(abc.ABC):
             f"AND NOT EXISTS (SELECT 1 FROM {QUEUES} q WHERE q.name = %s "
             "AND q.paused_at IS NOT NULL)"
         )
+
+
+def without_deadlock(using: str, action: Callable[[], T]) -> T:
+    """Do *action*, again when it fell victim to a deadlock; not inside a transaction, which is lost
+    with it."""
+    from . import dialect_for
+
+    connection = connections[using]
+    for left in reversed(range(_DEADLOCK_TRIES)):
+        try:
+            return action()
+        except OperationalError as error:
+            victim = dialect_for(connection).is_deadlock(error)
+            if not victim or not left or connection.in_atomic_block:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join(["%s"] * len(values))
+
+
+def chunks(values: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    """Return *values* in pieces that fit into a statement."""
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]
+
+
+def as_uuid(value: Any) -> UUID:
+    """Return an id as raw SQL gives it."""
+    return value if isinstance(value, UUID) else UUID(value)
 
 
 def own_connection(alias: str) -> BaseDatabaseWrapper:

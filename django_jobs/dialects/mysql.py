@@ -213,6 +213,19 @@ class MySQL(Dialect):
             [key, self.uuid(job_id)],
         )
 
+    def recursive(self, query: str, columns: str) -> str:
+        # Both stop after 1,000 steps otherwise, MariaDB without an error.
+        connection: Any = self.connection
+        if connection.mysql_is_mariadb:
+            return (
+                "SET STATEMENT max_recursive_iterations = 4294967295 FOR "
+                f"WITH RECURSIVE {query} SELECT {columns}"
+            )
+        return (
+            f"WITH RECURSIVE {query} "
+            f"SELECT /*+ SET_VAR(cte_max_recursion_depth = 4294967295) */ {columns}"
+        )
+
     @classmethod
     def tune(cls, settings: dict[str, Any]) -> None:
         options = settings.setdefault("OPTIONS", {})

@@ -9,10 +9,11 @@ from django.db import Error
 from django.db.backends.utils import CursorWrapper
 
 from ..status import Status
-from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
-from .base import COMMANDS, JOBS, Dialect
+from ..values import CLAIMED_COLUMNS, Claimed, NewEdge, NewJob, Outcome
+from .base import COMMANDS, EDGES, JOBS, Dialect
 
 CHANNEL = "django_jobs"
+_DEADLOCK = "40P01"
 _NOW = "statement_timestamp()"
 _SECOND = "interval '1 second'"
 _MILLISECOND = "interval '1 millisecond'"
@@ -116,6 +117,31 @@ FROM unnest(
 AS new (id, attempt, status, result, retries, crashes, deferrals, began_ago, ended_ago, keep,
     delay, run_at, error_class, error_message)
 WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.attempt = new.attempt
+"""
+
+_INSERT_EDGES = f"""
+INSERT INTO {EDGES} (parent_id, child_id, kind, position)
+SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[])
+"""
+
+# The children are locked in one order, so that two that end members of the same groups never cross.
+_COUNT_DOWN = f"""
+WITH left_over AS MATERIALIZED (
+    SELECT e.child_id, count(*) AS number
+    FROM unnest((SELECT %s::uuid[]), (SELECT %s::bool[])) AS ended (id, good)
+    JOIN {EDGES} e ON e.parent_id = ended.id
+    WHERE ended.good OR e.kind = 'complete' GROUP BY e.child_id),
+locked AS MATERIALIZED (
+    SELECT j.id, left_over.number FROM left_over JOIN {JOBS} j ON j.id = left_over.child_id
+    ORDER BY j.id FOR UPDATE OF j)
+UPDATE {JOBS} AS j SET pending_parents = j.pending_parents - locked.number,
+    status = CASE WHEN j.pending_parents > locked.number OR j.status <> 'WAITING'
+            OR j.waiting_for IS NOT NULL THEN j.status
+        WHEN j.run_at > {_NOW} THEN 'SCHEDULED' ELSE 'PENDING' END,
+    ready_at = CASE WHEN j.pending_parents > locked.number OR j.status <> 'WAITING'
+            OR j.waiting_for IS NOT NULL THEN j.ready_at ELSE {_NOW} END
+FROM locked WHERE j.id = locked.id
+RETURNING j.id, j.queue, j.options, j.pending_parents <= 0 AND j.status IN ('PENDING', 'SCHEDULED')
 """
 
 # A loose index scan: the next queue after each, until there is none.
@@ -233,6 +259,16 @@ class PostgreSQL(Dialect):
             failure.message if failure else "",
         )  # fmt: skip
 
+    def insert_edges(self, cursor: CursorWrapper, edges: Sequence[NewEdge]) -> None:
+        cursor.execute(_INSERT_EDGES, [list(column) for column in zip(*edges, strict=True)])
+
+    def count_down(
+        self, cursor: CursorWrapper, succeeded: Sequence[UUID], ended: Sequence[UUID]
+    ) -> list[tuple[UUID, str, str | None]]:
+        good = set(succeeded)
+        cursor.execute(_COUNT_DOWN, [list(ended), [each in good for each in ended]])
+        return [row[:-1] for row in cursor.fetchall() if row[-1]]
+
     def ready_queues(self, cursor: CursorWrapper) -> list[str]:
         cursor.execute(_READY_QUEUES)
         return [queue for (queue,) in cursor.fetchall()]
@@ -259,6 +295,10 @@ class PostgreSQL(Dialect):
             return []
         with self.connection.wrap_database_errors:
             return [note.payload for note in raw.notifies(timeout=0)]
+
+    @classmethod
+    def is_deadlock(cls, error: Exception) -> bool:
+        return getattr(error.__cause__, "sqlstate", None) == _DEADLOCK
 
     @classmethod
     def tune(cls, settings: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from django.db import connections, transaction
 
 from ..commands import settle
 from ..dialects import clock
+from ..family import is_needed
 from ..models import Attempt, Command, Edge, Job, Lease, UniqueKey, Worker
 
 BATCH = 1_000
@@ -47,6 +48,7 @@ def _prune_jobs(using: str) -> int:
             Job.objects.using(using)
             .ended()
             .filter(prune_at__lte=clock(using))
+            .exclude(is_needed(using))
             .order_by("prune_at")
             .select_for_update(skip_locked=skip_locked)
         )

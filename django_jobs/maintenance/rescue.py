@@ -14,6 +14,7 @@ from .. import measure, registry
 from ..dialects import clock
 from ..enqueue import announce
 from ..execute import Environment, execute_crash
+from ..handover import hand_over
 from ..models import Job, Worker
 from ..record import record, release
 from ..status import Status
@@ -61,10 +62,11 @@ def bury(
     environment = Environment(using=using)
     jobs = Job.objects.using(using).filter(worker_id=worker_id, status=Status.STARTED)
     back, outcomes = [], []
-    for job in jobs:
-        claimed = _claimed(job)
+    stranded = [_claimed(job) for job in jobs]
+    hand_over(stranded, using)
+    for claimed in stranded:
         key = (claimed.id, claimed.attempt)
-        function = registry.find(job.name)
+        function = registry.find(claimed.name)
         again = function is None or function.options.acks_late
         if key not in running or (cold and again):
             back.append(claimed)

@@ -386,10 +386,10 @@ class Migration(migrations.Migration):
             name='Edge',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('result', 'takes the result'), ('error', 'runs on failure')], default='result', max_length=6)),
+                ('kind', models.CharField(choices=[('result', 'runs after a success'), ('complete', 'runs after any end')], default='result', max_length=8)),
                 ('position', models.IntegerField(default=0)),
                 ('child', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='edges_in', to='django_jobs.job')),
-                ('parent', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='edges_out', to='django_jobs.job')),
+                ('parent', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='edges_out', to='django_jobs.job')),
             ],
             options={
                 'default_permissions': (),

@@ -8,17 +8,21 @@ class Edge(models.Model):
     """A job (``child``) that depends on another one (``parent``)."""
 
     class Kind(models.TextChoices):
-        RESULT = "result", _("takes the result")
-        ERROR = "error", _("runs on failure")
+        RESULT = "result", _("runs after a success")
+        COMPLETE = "complete", _("runs after any end")
 
     parent = models.ForeignKey(
-        Job, on_delete=models.CASCADE, db_constraint=False, related_name="edges_out"
+        Job,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,  # the constraint's index begins with it
+        related_name="edges_out",
     )
     child = models.ForeignKey(
         Job, on_delete=models.CASCADE, db_constraint=False, related_name="edges_in"
     )
-    kind = models.CharField(max_length=6, choices=Kind.choices, default=Kind.RESULT)
-    # Where the parent's result stands among the child's arguments.
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.RESULT)
+    # Where the parent's result stands in what the child takes; negative: nowhere.
     position = models.IntegerField(default=0)
 
     class Meta:

@@ -190,7 +190,7 @@ class Keeper:
         if not outcomes:
             return
         try:
-            self.collector.ended(record(self.worker_id, outcomes, self.options.using))
+            self._settle(outcomes)
         except (OperationalError, InterfaceError):
             raise
         except DatabaseError as error:
@@ -199,8 +199,16 @@ class Keeper:
                 for outcome in outcomes:
                     self._write([outcome])
             else:
-                failed = unrecordable(outcomes[0], error)
-                self.collector.ended(record(self.worker_id, [failed], self.options.using))
+                self._settle([unrecordable(outcomes[0], error)])
+
+    def _settle(self, outcomes: list[Outcome]) -> None:
+        using = self.options.using
+        self.collector.ended(record(self.worker_id, outcomes, using, on_ready=self._made_ready))
+
+    def _made_ready(self, queue: str) -> None:
+        """Look for what this worker itself has let run, of which not every database tells it."""
+        if self._hear(queue):
+            self._look_at = 0.0
 
     def show(self, context: JobContext, progress: dict[str, Any]) -> None:
         """Take what a running job shows; only the latest is written."""

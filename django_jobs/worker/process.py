@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from .. import log, signals
 from ..conf import get_settings
 from ..counts import ready_queues
-from ..dialects import own_connection
+from ..dialects import dialect_for, own_connection
 from ..enqueue import TIMED_TOPIC
+from ..exceptions import WorkerStopping
 from ..ids import uuid7
 from ..maintenance import promote, prune, rescue, rollup
 from ..measure import Collector
@@ -261,7 +262,14 @@ class WorkerProcess:
 
     def _commit(self, outcome: Outcome) -> bool:
         """Write an atomic job's success in the body's own transaction, in the pool's thread."""
-        return len(record(self.worker_id, [outcome], self.options.using)) == 1
+        using = self.options.using
+        try:
+            return len(record(self.worker_id, [outcome], using)) == 1
+        except OperationalError as error:
+            if dialect_for(connections[using]).is_deadlock(error):
+                # Its transaction is gone and with it all that the body wrote: it runs again.
+                raise WorkerStopping from error
+            raise
 
     def _guard(self, target: Callable[[], None]) -> None:
         try:

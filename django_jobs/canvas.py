@@ -1,0 +1,439 @@
+"""Calls and how they depend on each other, as data: signatures, chains, groups and chords.
+
+All of them are dicts of JSON, so one can be an argument or a result of a job, and
+:func:`signature` makes it what it was.
+"""
+
+from __future__ import annotations
+
+import abc
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from . import registry
+from .redaction import redact, redact_arguments
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from .define import JobFunction
+    from .result import AsyncResult
+    from .resultset import GroupResult
+
+    #: The handle on what a workflow results in.
+    Handle: TypeAlias = AsyncResult[Any] | GroupResult
+
+C = TypeVar("C", bound="Canvas")
+
+#: Options that are signatures to run afterwards, and not of the call itself.
+CALLBACKS = ("link", "link_error", "on_complete")
+
+
+class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
+    """What :class:`Signature`, :class:`Chain`, :class:`Group` and :class:`Chord` can all do."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the call, as for ``apply_async``; in a workflow those of all its jobs."""
+        options: dict[str, Any] = self["options"]
+        return options
+
+    def clone(self) -> Self:
+        """Return a copy that shares nothing with this one."""
+        return copy.deepcopy(self)
+
+    def set(self, *, immutable: bool | None = None, **options: Any) -> Self:
+        """Set options of the call (as for ``apply_async``) in place; return this very canvas."""
+        if immutable is not None:
+            self.set_immutable(immutable)
+        self.options.update(options)
+        return self
+
+    @abc.abstractmethod
+    def set_immutable(self, immutable: bool) -> None:
+        """Let it take no results of jobs before it, or take them again."""
+
+    def link(self, callback: C) -> C:
+        """Run *callback* with the result after a success; return the callback."""
+        return self._call_back("link", callback)
+
+    def link_error(self, errback: C) -> C:
+        """Run *errback* after a failure; return the errback. See :meth:`on_error`."""
+        return self._call_back("link_error", errback)
+
+    def on_error(self, errback: Canvas) -> Self:
+        """Run *errback* after a failure; return this very canvas.
+
+        Its first argument is a dict with ``id``, ``name``, ``error_class``, ``message`` and
+        ``traceback`` of the job that failed, unless it is immutable.
+        """
+        self.link_error(errback)
+        return self
+
+    def _call_back(self, kind: str, callback: C) -> C:
+        known = self.options.setdefault(kind, [])
+        if not isinstance(callback, Canvas):
+            raise TypeError(f"{kind} takes a signature, as f.s(), got {callback!r}")
+        if callback not in known:
+            known.append(callback)
+        return callback
+
+    # --- the algebra ----------------------------------------------------------------------------
+
+    def __or__(self, other: Any) -> Canvas:  # type: ignore[override]
+        """Return this and then *other*, which takes what this results in."""
+        if not isinstance(other, Canvas):
+            return NotImplemented
+        return Chain([*_links(self), *_links(other)])
+
+    def __invert__(self) -> Any:
+        """Enqueue it, wait for the end and return the result."""
+        return self.apply_async().get()
+
+    # --- enqueuing ------------------------------------------------------------------------------
+
+    def apply_async(
+        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Handle:
+        """Enqueue it all, in one transaction; return the handle on what it results in.
+
+        *args* come before the first jobs' own arguments, *kwargs* win over theirs. The *options*
+        are those of :class:`~django_jobs.call.CallKeywords`: ``countdown`` and ``eta`` are for the
+        first jobs, the others for every job that has none of its own, ``task_id`` names the last.
+        """
+        from .workflow import enqueue_canvas  # the plan of a workflow stands on enqueuing
+
+        return enqueue_canvas(self, args, kwargs or {}, options)
+
+    def delay(self, *args: Any, **kwargs: Any) -> Handle:
+        """Enqueue it all; the arguments come before the first jobs' own."""
+        return self.apply_async(args, kwargs)
+
+    def apply(
+        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Handle:
+        """Run it all here and now; write no row."""
+        from .workflow import apply_canvas
+
+        return apply_canvas(self, args, kwargs or {}, options)
+
+    async def aapply_async(
+        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Handle:
+        """Asynchronous twin of :meth:`apply_async`."""
+        return await sync_to_async(self.apply_async)(args, kwargs, **options)
+
+    async def adelay(self, *args: Any, **kwargs: Any) -> Handle:
+        """Asynchronous twin of :meth:`delay`."""
+        return await sync_to_async(self.delay)(*args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.apply_async(args, kwargs)
+
+    def _repr(self, code: str) -> str:
+        shown = {key: value for key, value in self.options.items() if key not in CALLBACKS}
+        if shown:
+            shown = redact(shown)
+            code += f".set({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
+        for name in ("link_error", "on_complete"):
+            method = "on_error" if name == "link_error" else name
+            code += "".join(f".{method}({callback!r})" for callback in self.options.get(name, ()))
+        return code
+
+
+class Signature(Canvas):
+    """One call of a job function, to be made later: ``f.s(2)``."""
+
+    def __init__(
+        self,
+        task: str,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        immutable: bool = False,
+    ) -> None:
+        super().__init__(
+            task=task,
+            args=list(args),
+            kwargs=dict(kwargs or {}),
+            options=dict(options or {}),
+            immutable=immutable,
+        )
+
+    @property
+    def task(self) -> str:
+        """Name of the job function."""
+        name: str = self["task"]
+        return name
+
+    name = task
+
+    @property
+    def args(self) -> list[Any]:
+        args: list[Any] = self["args"]
+        return args
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        kwargs: dict[str, Any] = self["kwargs"]
+        return kwargs
+
+    @property
+    def immutable(self) -> bool:
+        """Whether it takes no results of jobs before it."""
+        return bool(self["immutable"])
+
+    @property
+    def type(self) -> JobFunction[..., Any, Any]:
+        """The job function. Raises ``UnknownJob``."""
+        return registry.get(self.task)
+
+    def set_immutable(self, immutable: bool) -> None:
+        self["immutable"] = immutable
+
+    def merged(
+        self, args: Iterable[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments with *args* before its own and *kwargs* over its own."""
+        if self.immutable:
+            return list(self.args), dict(self.kwargs)
+        return [*args, *self.args], {**self.kwargs, **kwargs}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the job function here and now, as a function."""
+        args_, kwargs_ = self.merged(args, kwargs)
+        return self.type(*args_, **kwargs_)
+
+    def __repr__(self) -> str:
+        function = registry.find(self.task)
+        rules = (function.parameters, function.options.sensitive) if function else ((), ())
+        args, kwargs = redact_arguments(self.args, self.kwargs, *rules)
+        parts = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
+        short = self.task.rpartition(".")[2]
+        return self._repr(f"{short}.{'si' if self.immutable else 's'}({', '.join(parts)})")
+
+
+class Chain(Canvas):
+    """One after the other, each with the result of the one before."""
+
+    def __init__(self, tasks: Iterable[Canvas], options: Mapping[str, Any] | None = None) -> None:
+        links = [_canvas(task) for task in tasks]
+        if not links:
+            raise ValueError("a chain needs at least one signature, got none")
+        super().__init__(chain=links, options=dict(options or {}))
+
+    @property
+    def tasks(self) -> list[Canvas]:
+        links: list[Canvas] = self["chain"]
+        return links
+
+    def set_immutable(self, immutable: bool) -> None:
+        self.tasks[0].set_immutable(immutable)
+
+    def __repr__(self) -> str:
+        code = " | ".join(map(repr, self.tasks))
+        own = self._repr("")
+        return f"({code}){own}" if own else code
+
+
+class Group(Canvas):
+    """All at the same time; results in the list of their results, in this order."""
+
+    def __init__(self, tasks: Iterable[Canvas], options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(group=[_canvas(task) for task in tasks], options=dict(options or {}))
+
+    @property
+    def tasks(self) -> list[Canvas]:
+        members: list[Canvas] = self["group"]
+        return members
+
+    def set_immutable(self, immutable: bool) -> None:
+        for member in self.tasks:
+            member.set_immutable(immutable)
+
+    def on_success(self, callback: Canvas) -> Self:
+        """Run *callback* with the list of results when every member succeeded."""
+        self.link(callback)
+        return self
+
+    def on_complete(self, callback: Canvas) -> Self:
+        """Run *callback* when every member has ended, one way or another.
+
+        Its first argument is a dict with ``id`` (the group's), ``total``, ``succeeded``, ``failed``
+        and ``revoked``, unless it is immutable.
+        """
+        self._call_back("on_complete", callback)
+        return self
+
+    def __or__(self, other: Any) -> Canvas:  # type: ignore[override]
+        return Chord(self, other) if isinstance(other, Canvas) else NotImplemented
+
+    def __repr__(self) -> str:
+        return self._repr(f"group({', '.join(map(repr, self.tasks))})")
+
+
+class Chord(Canvas):
+    """A group, and a body that takes the list of its results."""
+
+    def __init__(
+        self,
+        header: Group | Iterable[Canvas],
+        body: Canvas | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(header, Group):
+            header = Group(header)
+        super().__init__(chord=header, body=body and _canvas(body), options=dict(options or {}))
+
+    @property
+    def header(self) -> Group:
+        header: Group = self["chord"]
+        return header
+
+    @property
+    def tasks(self) -> list[Canvas]:
+        """The members of the header."""
+        return self.header.tasks
+
+    @property
+    def body(self) -> Canvas:
+        """What runs when all of the header succeeded. Raises ``ValueError`` when there is none."""
+        body: Canvas | None = self["body"]
+        if body is None:
+            raise ValueError(f"this chord has no body yet: write chord(header)(body), got {self!r}")
+        return body
+
+    def set_immutable(self, immutable: bool) -> None:
+        self.header.set_immutable(immutable)
+
+    def __or__(self, other: Any) -> Canvas:  # type: ignore[override]
+        if not isinstance(other, Canvas):
+            return NotImplemented
+        if self.options:
+            return super().__or__(other)
+        return Chord(self.header, self.body | other)
+
+    def __call__(self, body: Canvas | None = None, **options: Any) -> Handle:
+        """Enqueue it, with that *body* if one is given: ``chord(header)(body)``."""
+        whole = self if body is None else Chord(self.header, body, self.options)
+        return whole.apply_async((), {}, **options)
+
+    def __repr__(self) -> str:
+        header = ", ".join(map(repr, self.tasks))
+        group = f"[{header}]" if not self.header.options else repr(self.header)
+        body = "" if self["body"] is None else f", {self['body']!r}"
+        return self._repr(f"chord({group}{body})")
+
+
+class Chunks(Group):
+    """The calls of ``f.chunks(calls, n)``: a group of jobs that make *n* calls each."""
+
+    def group(self) -> Group:
+        """Return the group, as Celery's ``chunks`` wants to be asked."""
+        return self
+
+
+def chain(*tasks: Canvas | Iterable[Canvas]) -> Canvas:
+    """Return *tasks* one after the other: each takes the result of the one before as its first
+    argument, unless it is immutable (``f.si()``).
+
+    Raises ``ValueError`` when there are none.
+    """
+    links = _flat(tasks)
+    if not links:
+        raise ValueError("a chain needs at least one signature, got none")
+    return Chain([link for task in links for link in _links(task)]) if len(links) > 1 else links[0]
+
+
+def group(*tasks: Canvas | Iterable[Canvas]) -> Group:
+    """Return *tasks* at the same time, which result in the list of their results, in this order.
+
+    What is nested stays nested: a group in a group results in a list in the list.
+    """
+    return Group(_flat(tasks))
+
+
+def chord(header: Group | Iterable[Canvas], body: Canvas | None = None) -> Chord:
+    """Return *header* at the same time, then *body* with the list of their results.
+
+    ``chord(header)(body)`` enqueues it at once.
+    """
+    return Chord(header, body)
+
+
+def signature(
+    task: str | Mapping[str, Any],
+    args: Iterable[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    immutable: bool = False,
+    options: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Canvas:
+    """Return the call of the job function named *task*, or the canvas whose JSON form it is.
+
+    A function, ``f.s(2)``, is named by ``f.name``. Raises ``ValueError`` for a form that is none.
+    """
+    if isinstance(task, Canvas):
+        return task
+    if isinstance(task, Mapping):
+        return _from_form(task)
+    name = getattr(task, "name", task)
+    if not isinstance(name, str):
+        raise TypeError(f"signature() takes the name of a job function, got {task!r}")
+    return Signature(name, args, kwargs, {**(options or {}), **more}, immutable=immutable)
+
+
+def _from_form(form: Mapping[str, Any]) -> Canvas:
+    options = form.get("options", {})
+    if not isinstance(options, Mapping):
+        raise ValueError(f"options must be a dict, got {options!r}")
+    options = {
+        key: [signature(each) for each in value] if key in CALLBACKS else value
+        for key, value in options.items()
+    }
+    kinds = form.keys() - {"options"}
+    if kinds <= {"task", "args", "kwargs", "immutable"} and isinstance(form.get("task"), str):
+        args, kwargs = form.get("args", []), form.get("kwargs", {})
+        if isinstance(args, (list, tuple)) and isinstance(kwargs, Mapping):
+            immutable = bool(form.get("immutable"))
+            return Signature(form["task"], args, kwargs, options, immutable=immutable)
+    elif kinds == {"chain"}:
+        return Chain(map(signature, form["chain"]), options)
+    elif kinds == {"group"}:
+        return Group(map(signature, form["group"]), options)
+    elif kinds == {"chord", "body"}:
+        header = signature(form["chord"])
+        if isinstance(header, Group):
+            return Chord(header, form["body"] and signature(form["body"]), options)
+    raise ValueError(
+        "the form of a signature has 'task' (a name), 'args', 'kwargs', 'options' and 'immutable', "
+        f"or 'chain', 'group', or 'chord' and 'body'; got {dict(form)!r:.300}"
+    )
+
+
+def _canvas(task: Any) -> Canvas:
+    if isinstance(task, Canvas):
+        return task
+    if isinstance(task, Mapping):
+        return signature(task)
+    hint = "; write f.s()" if callable(task) else ""
+    raise TypeError(f"a workflow is made of signatures, got {task!r}{hint}")
+
+
+def _flat(tasks: Sequence[Any]) -> list[Canvas]:
+    """Return the signatures, given one by one or as one iterable."""
+    if len(tasks) == 1 and not isinstance(tasks[0], Mapping) and not callable(tasks[0]):
+        if not isinstance(tasks[0], Iterable):
+            raise TypeError(f"a workflow is made of signatures, got {tasks[0]!r}")
+        tasks = tuple(tasks[0])
+    return [_canvas(task) for task in tasks]
+
+
+def _links(task: Canvas) -> list[Canvas]:
+    """Return the links of a chain that has no options of its own, else just it."""
+    return list(task.tasks) if isinstance(task, Chain) and not task.options else [task]

@@ -1,0 +1,218 @@
+"""What the end of a job means for those that depend on it, in the transaction that ends it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, connections, transaction
+
+from . import log, registry, signals
+from .canvas import signature
+from .classify import keep_seconds
+from .dialects import clock, dialect_for
+from .dialects.base import chunks
+from .enqueue import TIMED_TOPIC, announce
+from .exceptions import UpstreamFailed
+from .models import Job
+from .rebuild import UPSTREAM_FAILED
+from .status import Status
+from .values import Outcome
+from .workflow import Around, Given, Plan, database_for, write
+
+
+class Ended(NamedTuple):
+    """A job that has just ended; ``options`` is a JSON text."""
+
+    id: UUID
+    name: str
+    status: str
+    options: str | None
+    has_dependents: bool
+    root_id: UUID | None = None
+    error_class: str = ""
+    message: str = ""
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Ended:
+        job, failure = outcome.job, outcome.failure
+        told = (failure.error_class, failure.message, failure.traceback) if failure else ()
+        return cls(
+            job.id, job.name, str(outcome.status), job.options, job.has_dependents, job.root_id,
+            *told,
+        )  # fmt: skip
+
+    def option(self, name: str) -> Any:
+        if self.options is None or f'"{name}"' not in self.options:
+            return None
+        return json.loads(self.options).get(name)
+
+
+def settle(ended: Sequence[Ended], using: str) -> set[str]:
+    """Let run what waited for these jobs only, fail what needed the success of one that failed, and
+    enqueue errbacks; return the queues that have new pending jobs.
+
+    Inside the transaction that ends *ended*, as its last statements: the rows of the dependents,
+    for which others may wait, are locked for the commit only.
+    """
+    lost = [each for each in ended if each.has_dependents and each.status != Status.SUCCESS]
+    failed = _fail_below(lost, using) if lost else []
+    queues = _enqueue_errbacks(_own_errbacks(ended) + body_errbacks(failed), using)
+    below = [row for row, _origin in failed]
+    parents = [each for each in (*ended, *below) if each.has_dependents]
+    return queues | _count_down(parents, using)
+
+
+def _count_down(parents: Sequence[Ended], using: str) -> set[str]:
+    if not parents:
+        return set()
+    connection = connections[using]
+    succeeded = [each.id for each in parents if each.status == Status.SUCCESS]
+    with connection.cursor() as cursor:
+        ready = dialect_for(connection).count_down(cursor, succeeded, [each.id for each in parents])
+    for job_id, _queue, options in ready:
+        if options is not None and '"later"' in options:
+            _delay(job_id, json.loads(options)["later"], using)
+    queues = {queue for _id, queue, _options in ready}
+    if queues:
+        announce(using, {*queues, TIMED_TOPIC} if _has_later(ready) else queues)
+    return queues
+
+
+def _has_later(ready: Iterable[tuple[UUID, str, str | None]]) -> bool:
+    return any(options is not None and '"later"' in options for _id, _queue, options in ready)
+
+
+def _delay(job_id: UUID, later: dict[str, float], using: str) -> None:
+    """Let the times of a job that has become ready count from now."""
+    changes: dict[str, Any] = {}
+    if "expires" in later:
+        changes["expires_at"] = clock(using, later["expires"])
+    if later.get("countdown", 0) > 0:
+        changes |= {"status": Status.SCHEDULED, "run_at": clock(using, later["countdown"])}
+    rows = Job.objects.using(using).filter(id=job_id, status=Status.PENDING)
+    if changes:
+        rows.update(**changes)
+
+
+# --- failure ------------------------------------------------------------------------------------
+
+
+def _fail_below(lost: Sequence[Ended], using: str) -> list[tuple[Ended, Ended]]:
+    """End what needs the success of *lost* jobs; return each with the one that it is due to."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        edges = dialect_for(connection).below(cursor, [each.id for each in lost])
+    origins = _origins(lost, edges)
+    failed: list[tuple[Ended, Ended]] = []
+    for chunk in chunks(sorted(origins)):
+        # All are locked, whatever their status: an operator may be about to revive one.
+        rows = Job.objects.using(using).filter(id__in=chunk).order_by("id").select_for_update()
+        for row in rows.only("id", "name", "status", "options", "has_dependents", "root_id"):
+            if row.status == Status.WAITING:
+                options = None if row.options is None else json.dumps(row.options)
+                below = Ended(row.pk, row.name, Status.FAILURE.value, options, row.has_dependents,
+                              row.root_id, UPSTREAM_FAILED)  # fmt: skip
+                failed.append((below, origins[row.pk]))
+    _write_failures(failed, using)
+    return failed
+
+
+def _origins(lost: Sequence[Ended], edges: Sequence[tuple[UUID, UUID]]) -> dict[UUID, Ended]:
+    """Return for each job below *lost* ones the first of these that leads to it."""
+    children: dict[UUID, list[UUID]] = {}
+    for parent, child in edges:
+        children.setdefault(parent, []).append(child)
+    origins: dict[UUID, Ended] = {}
+    for origin in sorted(lost):
+        reached = [origin.id]
+        while reached:
+            for child in children.pop(reached.pop(), ()):
+                if child not in origins:
+                    origins[child] = origin
+                    reached.append(child)
+    return origins
+
+
+def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
+    alike: dict[tuple[UUID, float | None], list[UUID]] = {}
+    messages: dict[UUID, str] = {}
+    for below, origin in failed:
+        keep = keep_seconds(registry.find(below.name), Status.FAILURE)
+        alike.setdefault((origin.id, keep), []).append(below.id)
+        messages[origin.id] = message_of(origin)
+    for (origin_id, keep), ids in alike.items():
+        for chunk in chunks(ids):
+            Job.objects.using(using).filter(id__in=chunk).update(
+                status=Status.FAILURE,
+                error_class=UPSTREAM_FAILED,
+                error_message=messages[origin_id],
+                ended_at=clock(using),
+                prune_at=None if keep is None else clock(using, keep),
+            )
+    if signals.job_failure.receivers:
+        for below, origin in failed:
+            error = UpstreamFailed(messages[origin.id])
+            signals.send(
+                signals.job_failure, below.name, job_id=below.id, exception=error, traceback=""
+            )
+
+
+def message_of(origin: Ended) -> str:
+    """Return what the rows say that depend on a job that did not succeed; its id comes first."""
+    state = "was revoked" if origin.status == Status.REVOKED else "failed"
+    why = ": ".join(part for part in (origin.error_class, origin.message) if part)
+    return f"job {origin.id} ({origin.name}) {state}{f': {why}' if why else ''}"
+
+
+# --- errbacks -----------------------------------------------------------------------------------
+
+
+def _own_errbacks(ended: Sequence[Ended]) -> list[tuple[Any, Ended]]:
+    failed = [each for each in ended if each.status == Status.FAILURE]
+    return [
+        (errback, each) for each in failed for errback, _since in each.option("link_error") or ()
+    ]
+
+
+def body_errbacks(failed: Sequence[tuple[Ended, Ended]]) -> list[tuple[Any, Ended]]:
+    """Return the errbacks of chords whose header failed: those that were set to be told of it."""
+    found: dict[tuple[str, str], tuple[Any, Ended]] = {}
+    for below, origin in failed:
+        for errback, since in below.option("link_error") or ():
+            stands_for = origin.option("for") or str(origin.id)
+            if since is not None and since <= stands_for < str(below.id):
+                found.setdefault((since, json.dumps(errback, sort_keys=True)), (errback, origin))
+    return list(found.values())
+
+
+def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[str]:
+    queues: set[str] = set()
+    for form, failed in errbacks:
+        try:
+            plan = Plan(failed.root_id or failed.id, failed.id)
+            plan.add(signature(form), Given([told(failed)]), Around())
+            graph = plan.graph()
+            where = database_for(graph.rows)
+            with transaction.atomic(where):
+                write(graph, where, limited=False)
+            queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:  # a name that is not registered, arguments that do not fit
+            log.errback_failed(form, failed.id)
+    return queues
+
+
+def told(failed: Ended) -> dict[str, str]:
+    """Return what an errback takes."""
+    return {
+        "id": str(failed.id),
+        "name": failed.name,
+        "error_class": failed.error_class,
+        "message": failed.message,
+        "traceback": failed.traceback,
+    }

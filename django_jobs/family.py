@@ -1,0 +1,50 @@
+"""Who depends on whom: the jobs around one in its workflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q
+
+from .models import Edge, Job
+from .result import AsyncResult
+from .resultset import ResultSet
+from .status import Status
+
+
+def parent_of(job: Job) -> AsyncResult[Any] | ResultSet | None:
+    """Return the handle on what *job* runs after, or on the job that enqueued it."""
+    if job._state.adding:  # it ran in this process and has no row
+        return None
+    using = job._state.db or ""
+    edges = Edge.objects.using(using).filter(child_id=job.pk)
+    ids = list(edges.order_by("position", "parent_id").values_list("parent_id", flat=True))
+    if not ids and job.parent_id is not None:
+        ids = [job.parent_id]
+    handles = [AsyncResult[Any](each, using=using) for each in ids]
+    return ResultSet(handles) if len(handles) > 1 else next(iter(handles), None)
+
+
+def children_of(job: Job) -> list[AsyncResult[Any]]:
+    """Return the handles on the jobs that depend on *job* or that it enqueued, oldest first."""
+    if job._state.adding:
+        return []
+    using = job._state.db or ""
+    children = Edge.objects.using(using).filter(parent_id=job.pk).values("child_id")
+    enqueued = Q(root_id=job.root_id or job.pk, parent_id=job.pk)
+    rows = Job.objects.using(using).filter(Q(id__in=children) | enqueued).order_by("id")
+    found = rows.values_list("id", "name")
+    return [AsyncResult(child, name=name, using=using) for child, name in found]
+
+
+def is_needed(using: str) -> Q:
+    """Return the condition of ended jobs whose results another one may still take.
+
+    That is one which has not ended, or which failed: an operator may run it again.
+    """
+    takers = (
+        Job.objects.using(using)
+        .filter(edges_in__parent_id=OuterRef("pk"))
+        .exclude(status__in=[Status.SUCCESS, Status.REVOKED])
+    )
+    return Q(Exists(takers), has_dependents=True)

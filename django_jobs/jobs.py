@@ -1,0 +1,31 @@
+"""The package's own job functions, which workflows are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from asgiref.sync import async_to_sync
+
+from . import registry
+from .define import job
+
+
+@job(name="django_jobs.accumulate")
+def accumulate(value: Any = None) -> Any:
+    """Result in what the job takes: the list of a group's results, or how its members ended."""
+    return value
+
+
+@job(name="django_jobs.map")
+def map_(name: str, items: Sequence[Any]) -> list[Any]:
+    """Call the job function of that *name* with each of *items*, one after the other."""
+    return starmap(name, [[item] for item in items])
+
+
+@job(name="django_jobs.starmap")
+def starmap(name: str, items: Sequence[Sequence[Any]]) -> list[Any]:
+    """Call the job function of that *name* with the arguments in each of *items*."""
+    function = registry.get(name)
+    call: Any = async_to_sync(function.__call__) if function.is_async else function
+    return [call(*item) for item in items]

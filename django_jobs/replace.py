@@ -1,0 +1,145 @@
+"""A running job goes on as something else, or adds members to the chord that it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db.models import F, Max, TextField, Value
+
+from .canvas import Canvas, signature
+from .dialects import clock
+from .enqueue import announce
+from .models import Edge, Job
+from .result import AsyncResult
+from .routing import database_of
+from .status import Status
+from .values import Graph, NewEdge, Outcome
+from .workflow import Around, Plan, Shape, write
+
+if TYPE_CHECKING:
+    from .context import JobContext
+
+
+def replacement(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> Graph:
+    """Return the workflow that a running job goes on as; its last row has the job's id.
+
+    *own* are the options of the job's row. What the workflow results in is the job's result, so
+    that whatever depends on the job takes that.
+    """
+    request = context.request
+    assert request.id is not None
+    plan = Plan(request.root_id, request.id)
+    errbacks = [(signature(errback), None) for errback, _since in own.get("link_error", ())]
+    output = plan.add(canvas, None, Around(errbacks=errbacks))
+    if isinstance(output, Shape):
+        output = plan.accumulate(output)
+    if "shape" in own:
+        plan.nodes[output].extra["shape"] = own["shape"]
+    graph = plan.graph(stands_for=str(own.get("for") or request.id))
+    return _ending_with(graph, output, request.id)
+
+
+def _ending_with(graph: Graph, last: int, job_id: UUID) -> Graph:
+    """Return *graph* with its row number *last* at the end, under the id of the job."""
+    rows = list(graph.rows)
+    row = rows.pop(last)
+    edges = [
+        edge._replace(
+            parent=job_id if edge.parent == row.id else edge.parent,
+            child=job_id if edge.child == row.id else edge.child,
+        )
+        for edge in graph.edges
+    ]
+    return Graph([*rows, row._replace(id=job_id)], edges)
+
+
+def addition(
+    context: JobContext, canvas: Canvas, own: Mapping[str, Any]
+) -> tuple[Graph, AsyncResult[Any]]:
+    """Return a workflow to add to the header of the chord of a running job, and its handle.
+
+    The last row is the one whose result the chord's body takes.
+    """
+    request = context.request
+    assert request.id is not None
+    plan = Plan(request.root_id, request.id)
+    output = plan.add(canvas, None, Around(group_id=request.group_id))
+    if isinstance(output, Shape):
+        output = plan.accumulate(output)
+    plan.nodes[output].has_dependents = True
+    graph = plan.graph(stands_for=str(own.get("for") or request.id))
+    last = graph.rows[output].id
+    return _ending_with(graph, output, last), AsyncResult(last, name=graph.rows[output].name)
+
+
+def is_member(context: JobContext) -> bool:
+    """Tell whether a running job is a member of a chord's header; of one that runs here, without a
+    row, that is known only later."""
+    request = context.request
+    assert request.id is not None
+    return request.is_eager or bool(bodies_of(request.id, database_of(request.queue)))
+
+
+def bodies_of(job_id: UUID, using: str) -> list[UUID]:
+    """Return the jobs that take the results of a group whose member *job_id* is."""
+    children = Edge.objects.using(using).filter(parent_id=job_id, kind=Edge.Kind.RESULT)
+    rows = Job.objects.using(using).filter(id__in=children.values("child_id")).order_by("id")
+    return [
+        child
+        for child, options in rows.values_list("id", "options")
+        if takes_several((options or {}).get("takes"))
+    ]
+
+
+def takes_several(takes: Any) -> bool:
+    return takes in ("list", "nothing") or isinstance(takes, list)
+
+
+def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
+    """Write what a job goes on as, in the transaction that ended its attempt; return its queues."""
+    *before, last = graph.rows
+    # What it took before is not taken again.
+    Edge.objects.using(using).filter(child_id=job_id).update(position=-1)
+    texts = {
+        name: Value(getattr(last, name), output_field=TextField())
+        for name in ("args", "kwargs", "headers", "options")
+    }
+    Job.objects.using(using).filter(id=job_id).update(
+        name=last.name,
+        queue=last.queue,
+        rank=last.rank,
+        pending_parents=F("pending_parents") + last.pending_parents,
+        retries=0,
+        crashes=0,
+        deferrals=0,
+        started_at=None,
+        ready_at=clock(using) if last.status == Status.PENDING else None,
+        **texts,
+    )
+    write(Graph(before, graph.edges), using, limited=False)
+    queues = {row.queue for row in graph.rows if row.status == Status.PENDING}
+    announce(using, queues)
+    return queues
+
+
+def add_members(outcome: Outcome, using: str) -> set[str]:
+    """Write what a job adds to the header of its chord; return the queues."""
+    queues: set[str] = set()
+    bodies = bodies_of(outcome.job.id, using)
+    jobs = Job.objects.using(using).filter(id__in=bodies)
+    for graph in outcome.added:
+        leaf = graph.rows[-1].id
+        # This comes first: it locks the bodies, for another member may add to them just now.
+        jobs.update(pending_parents=F("pending_parents") + 1)
+        taken = Edge.objects.using(using).filter(child_id__in=bodies)
+        position = (taken.aggregate(last=Max("position"))["last"] or 0) + 1
+        edges = [NewEdge(leaf, body, Edge.Kind.RESULT.value, position) for body in bodies]
+        for body, options in jobs.values_list("id", "options"):
+            if options and isinstance(options.get("takes"), list):
+                longer = {**options, "takes": [*options["takes"], "value"]}
+                Job.objects.using(using).filter(id=body).update(options=longer)
+        write(Graph(graph.rows, [*graph.edges, *edges]), using, limited=False)
+        queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}
+    return queues

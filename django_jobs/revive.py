@@ -1,0 +1,129 @@
+"""What an operator's retry of a job means for those that depend on it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connections
+from django.db.models import F
+
+from . import registry
+from .dependents import Ended, message_of
+from .dialects import dialect_for
+from .models import Edge, Job
+from .rebuild import UPSTREAM_FAILED
+from .status import Status
+from .unique import take_key
+
+#: What these ended as is no success that a dependent could take.
+LOST = (Status.FAILURE, Status.REVOKED)
+
+
+def why_not(job: Job, using: str) -> str:
+    """Return why an ended job cannot run again for what it depends on, or nothing."""
+    if job.pending_parents > 0 and _parents(job.pk, using).filter(status__in=LOST).exists():
+        return "depends on a job that did not succeed: retry that one"
+    return ""
+
+
+def reopen(job: Job, using: str) -> str:
+    """Let what depends on an ended *job* wait for it again, as it is about to run once more.
+
+    Those that failed because of it, and of nothing else, are WAITING again. Returns why that cannot
+    be, or nothing. Inside a transaction, with the job's row locked.
+    """
+    revived: list[UUID] = []
+    if job.status == Status.SUCCESS:
+        _count_up([job.pk], Edge.Kind.RESULT, using)
+    else:
+        connection = connections[using]
+        with connection.cursor() as cursor:
+            edges = dialect_for(connection).below(cursor, [job.pk])
+        family = _locked({child for _parent, child in edges}, using)
+        failed = {each for each, row in family.items() if row.error_class == UPSTREAM_FAILED}
+        revived, blocked = _split(job.pk, edges, failed, family, using)
+        for job_id in revived:
+            if not _has_key(family[job_id], using):
+                return "another live job holds the unique key of one that depends on it"
+        Job.objects.using(using).filter(id__in=revived).update(
+            status=Status.WAITING, error_class="", error_message="", ended_at=None, prune_at=None
+        )
+        for job_id, origin in blocked:
+            rows = Job.objects.using(using).filter(id=job_id)
+            rows.update(error_message=_message(origin))
+    _count_up([job.pk, *revived], Edge.Kind.COMPLETE, using)
+    return ""
+
+
+def _locked(ids: Iterable[UUID], using: str) -> dict[UUID, Job]:
+    rows = Job.objects.using(using).filter(id__in=list(ids)).order_by("id").select_for_update()
+    return {row.pk: row for row in rows.defer("args", "kwargs", "headers", "result", "progress")}
+
+
+def _split(
+    job_id: UUID,
+    edges: Sequence[tuple[UUID, UUID]],
+    failed: set[UUID],
+    family: dict[UUID, Job],
+    using: str,
+) -> tuple[list[UUID], list[tuple[UUID, Job]]]:
+    """Return which of the *failed* may wait again, and the others with one that keeps them."""
+    into = Edge.objects.using(using).filter(child_id__in=failed, kind=Edge.Kind.RESULT)
+    parents: dict[UUID, list[UUID]] = {}
+    for parent, child in into.values_list("parent_id", "child_id"):
+        parents.setdefault(child, []).append(parent)
+    # Read after all below are locked: whoever fails from here on finds them WAITING.
+    others = {parent for several in parents.values() for parent in several} - family.keys()
+    known = family | _locked(others - {job_id}, using)
+    children: dict[UUID, list[UUID]] = {}
+    for parent, child in edges:
+        children.setdefault(parent, []).append(child)
+    keeper = {
+        child: known[parent]
+        for child in failed
+        for parent in parents.get(child, ())
+        if parent in known and parent not in failed and known[parent].status in LOST
+    }
+    reached = list(keeper)
+    while reached:
+        origin = keeper[parent := reached.pop()]
+        for child in children.get(parent, ()):
+            if child in failed and child not in keeper:
+                keeper[child] = origin
+                reached.append(child)
+    return sorted(failed - keeper.keys()), list(keeper.items())
+
+
+def _has_key(job: Job, using: str) -> bool:
+    function = registry.find(job.name)
+    if not job.unique_key or function is None:
+        return True
+    return take_key(job.unique_key, job.pk, function.options.unique_for, using) is None
+
+
+def _count_up(ids: Sequence[UUID], kind: str, using: str) -> None:
+    edges = Edge.objects.using(using).filter(parent_id__in=ids, kind=kind)
+    more = Counter(edges.values_list("child_id", flat=True))
+    for child, number in sorted(more.items()):
+        Job.objects.using(using).filter(id=child).update(
+            pending_parents=F("pending_parents") + number
+        )
+
+
+def _parents(job_id: UUID, using: str) -> Any:
+    edges = Edge.objects.using(using).filter(child_id=job_id, kind=Edge.Kind.RESULT)
+    return Job.objects.using(using).filter(id__in=edges.values("parent_id"))
+
+
+def _message(origin: Job) -> str:
+    if origin.error_class == UPSTREAM_FAILED:
+        return origin.error_message
+    options = None if origin.options is None else json.dumps(origin.options)
+    return message_of(
+        Ended(origin.pk, origin.name, origin.status, options, True, origin.root_id,
+              origin.error_class, origin.error_message)
+    )  # fmt: skip
