@@ -1,12 +1,13 @@
 """How things stand at this moment, read from the open rows: the history is never counted.
 
-One look costs eight statements, whatever the tables hold, and serves everybody for some seconds.
+One look costs six statements, whatever the tables hold, and serves everybody for some seconds.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,14 +20,17 @@ from django.utils import timezone
 
 from . import registry
 from .conf import get_settings
-from .counts import CAP, CappedCount, of_status, ready_queues, status_counts
+from .counts import CAP, CappedCount, of_status, ready_queues
 from .dialects import clock
 from .models import Job, Queue, Schedule, Worker
 from .routing import database_of
+from .statistics import WINDOWS, Statistics, statistics
 from .status import Status
 
 #: For so many seconds everybody is told the same.
 CACHE_SECONDS = 3.0
+#: The same for the numbers of a day and of a week.
+LONG_CACHE_SECONDS = 30.0
 #: So many of the newest failed jobs are told apart by job function and error.
 FAILURES_READ = 2_000
 #: So many rows of workers are read.
@@ -108,6 +112,10 @@ class Overview:
 
 T = TypeVar("T")
 
+# One for each window: what is kept is known by what reads it.
+WINDOW_READERS: dict[str, Callable[[str], Statistics]] = {
+    name: functools.partial(statistics, name) for name in WINDOWS
+}
 _lock = threading.RLock()
 _looks: dict[tuple[Callable[[str], Any], str], tuple[float, Any]] = {}
 
@@ -122,18 +130,27 @@ def failures(using: str = "") -> tuple[list[FailureGroup], bool]:
     return _recent(_failures, using)
 
 
+def recent_statistics(window: str = "1h", using: str = "") -> Statistics:
+    """Return the numbers of a window of :data:`~django_jobs.statistics.WINDOWS`, kept for a while.
+
+    Long ones are read anew once in :data:`LONG_CACHE_SECONDS`: their last step changes slowly.
+    """
+    seconds = CACHE_SECONDS if window == "1h" else LONG_CACHE_SECONDS
+    return _recent(WINDOW_READERS[window], using, seconds)
+
+
 def forget() -> None:
     """Make the next one look anew, after a change that its reader must see."""
     with _lock:
         _looks.clear()
 
 
-def _recent(read: Callable[[str], T], using: str) -> T:
+def _recent(read: Callable[[str], T], using: str, seconds: float = CACHE_SECONDS) -> T:
     key = (read, using or get_settings().database)
     # Who comes while another one looks waits for that look.
     with _lock:
         taken, known = _looks.get(key, (0.0, None))
-        if known is None or time.monotonic() - taken > CACHE_SECONDS:
+        if known is None or time.monotonic() - taken > seconds:
             known = read(key[1])
             _looks[key] = (time.monotonic(), known)
         found: T = known
@@ -144,10 +161,13 @@ def look(using: str) -> Overview:
     """Read how things stand, now."""
     workers = _workers(using)
     groups, capped = failures(using)
+    ready = ready_queues(using)
+    statuses, counted = _open_jobs(using, ready)
+    live = [one for one in workers if vars(one)["is_live"]]
     return Overview(
         at=_now(),
-        statuses=status_counts(using),
-        queues=_queues(using, [one for one in workers if vars(one)["is_live"]]),
+        statuses=statuses,
+        queues=_queues(using, live, ready, counted),
         workers=workers,
         schedules=list(_next_schedules(using)),
         failures=groups,
@@ -158,51 +178,74 @@ def look(using: str) -> Overview:
 # --- queues ---------------------------------------------------------------------------------------
 
 
-def _queues(using: str, live: Iterable[Worker]) -> list[QueueState]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Counted:
+    """Open jobs of one status in one queue."""
+
+    status: str
+    queue: str
+    number: int
+    oldest: datetime.datetime | None
+
+
+def _queues(
+    using: str, live: Iterable[Worker], ready: Iterable[str], counted: Iterable[_Counted]
+) -> list[QueueState]:
     settings = get_settings()
     rows = {row.name: row for row in Queue.objects.using(using).all()}
-    ready = set(ready_queues(using))
     workers = [worker for worker in live if not worker.quiet]
     served = {str(name) for worker in workers for name in worker.queues}
     coded = {function.options.queue for function in registry.every()} - {None}
     named = {settings.default_queue, *settings.queues, *map(str, coded), *served, *rows}
-    names = ready | {name for name in named if database_of(name) == using}
+    names = {*ready, *(name for name in named if database_of(name) == using)}
     states = {name: QueueState(name, row=rows.get(name)) for name in names}
-    for kind, name, number, oldest in _open_jobs(using, sorted(ready)):
-        state = states.setdefault(name, QueueState(name))
-        if kind == Status.PENDING:
-            state.ready, state.oldest = CappedCount(number), oldest
-        elif kind == Status.STARTED:
-            state.running = number
+    for group in counted:
+        state = states.setdefault(group.queue, QueueState(group.queue))
+        if group.status == Status.PENDING:
+            state.ready, state.oldest = CappedCount(group.number), group.oldest
+        elif group.status == Status.STARTED:
+            state.running = group.number
         else:
-            state.timed = number
+            state.timed = group.number
     for state in states.values():
         state.slots = sum(worker.slots for worker in workers if worker.serves(state.name))
     return [states[name] for name in sorted(states)]
 
 
-def _open_jobs(using: str, ready: list[str]) -> list[tuple[str, str, int, Any]]:
-    """Return the status, queue, number and oldest moment of open jobs, with one statement."""
+def _open_jobs(
+    using: str, ready: Iterable[str]
+) -> tuple[dict[Status, CappedCount], list[_Counted]]:
+    """Count the jobs of each status, and the open ones by queue, all with one statement."""
     jobs: Any = Job.objects.using(using)
-    pending: dict[str, QuerySet[Any]] = {
-        name: jobs.ready().filter(queue=name).order_by("rank", "pk") for name in ready
-    }
-    groups = [(Status.PENDING, "ready_at", rows) for rows in pending.values()]
-    groups += [(Status.STARTED, "started_at", jobs.running())]
+    groups = [(Status.STARTED, "started_at", jobs.running())]
     groups += [(Status.SCHEDULED, "run_at", jobs.timed().order_by("run_at"))]
+    groups += [
+        (Status.PENDING, "ready_at", jobs.ready().filter(queue=name).order_by("rank", "pk"))
+        for name in ready
+    ]
     parts, params = [], []
-    for status, moment, rows in groups:
-        sql, values = rows.values("queue", moment)[: CAP + 1].query.get_compiler(using).as_sql()
+    for status, column, rows in groups:
+        sql, values = rows.values("queue", column)[: CAP + 1].query.get_compiler(using).as_sql()
         parts.append(
-            f"SELECT '{status.value}' AS kind, queue, COUNT(*), MIN({moment}) "  # noqa: S608
+            f"SELECT '{status.value}' AS status, queue, COUNT(*), MIN({column}) "  # noqa: S608
             f"FROM ({sql}) {status.lower()}_jobs GROUP BY queue"
         )
         params += values
-    connection = connections[using]
-    with connection.cursor() as cursor:
+    for status in Status:
+        rows = of_status(jobs.all(), status).order_by().values("pk")[: CAP + 1]
+        sql, values = rows.query.get_compiler(using).as_sql()
+        parts.append(f"SELECT '{status.value}', NULL, COUNT(*), NULL FROM ({sql}) counted")  # noqa: S608
+        params += values
+    with connections[using].cursor() as cursor:
         cursor.execute(" UNION ALL ".join(parts), params)
         found = cursor.fetchall()
-    return [(kind, name, number, _moment(oldest, using)) for kind, name, number, oldest in found]
+    statuses = {Status(row[0]): CappedCount(row[2]) for row in found if row[1] is None}
+    by_queue = [
+        _Counted(status, queue, number, _moment(oldest, using))
+        for status, queue, number, oldest in found
+        if queue is not None
+    ]
+    return statuses, by_queue
 
 
 def _moment(value: Any, using: str) -> datetime.datetime | None:

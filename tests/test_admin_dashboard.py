@@ -16,8 +16,9 @@ from django.utils import timezone
 
 from django_jobs import overview
 from django_jobs.dialects import clock
-from django_jobs.models import Job, Queue, Schedule
+from django_jobs.models import Job, Measurement, Queue, Schedule
 from django_jobs.status import Status
+from django_jobs.tally import BUCKETS
 
 from .test_admin_jobs import make, make_many, messages_of
 
@@ -176,6 +177,41 @@ def test_alert_of_a_worker_that_is_not_heard(boss: Client, new_worker: Any) -> N
     new_worker()
     type(worker).objects.update(heartbeat_at=clock("default", -50))
     assert alerts_of(boss) == ["2 workers are not heard, host:1 since 50 s ago."]
+
+
+# --- charts ---------------------------------------------------------------------------------------
+
+
+def measure(name: str, queue: str = "default", age: float = 0, **numbers: Any) -> None:
+    counts = [0] * len(BUCKETS)
+    counts[5] = numbers["succeeded"] + numbers.get("failed", 0)
+    Measurement.objects.create(
+        starts_at=int(timezone.now().timestamp() - age) // 60 * 60, queue=queue, name=name,
+        waits=counts, runs=counts, run_seconds=1.5, longest_run_seconds=0.4, **numbers,
+    )  # fmt: skip
+
+
+def test_charts_and_rows_tell_of_the_window(boss: Client) -> None:
+    measure("shop.send", "mail", succeeded=90, failed=10)
+    measure("shop.send", "mail", age=7200, succeeded=1000)
+    for window, ended in (("1h", 100), ("24h", 1100), ("nonsense", 100)):
+        context = boss.get(DASHBOARD, {"window": window}).context
+        (function,) = context["functions"]
+        assert function["runs"] == f"{ended}"
+        ended_chart, _wait, run = context["charts"]
+        assert f"succeeded {ended - 10 if window != '24h' else 90}" in ended_chart.svg
+        assert run.rows[0][1] != "–"
+        (mail,) = (queue for queue in context["queues"] if queue["name"] == "mail")
+        assert (mail["failed"], "polyline" in mail["sparkline"]) == ("10", True)
+    tile = next(tile for tile in context["tiles"] if tile["kind"] == "failure")
+    assert tile["hint"] == "10 in 1h (10 %)"
+
+
+def test_every_chart_has_its_numbers_as_a_table(boss: Client) -> None:
+    measure("shop.send", succeeded=7, failed=0)
+    html = boss.get(DASHBOARD).content.decode()
+    assert html.count('class="jobs-chart"') == html.count("As a table") == 3
+    assert '<td class="jobs-number">7</td>' in html
 
 
 # --- live -----------------------------------------------------------------------------------------

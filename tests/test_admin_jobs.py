@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from django.utils import timezone
 
 from django_jobs import counts, job
 from django_jobs.admin import operations
-from django_jobs.models import Attempt, Job, Queue, UniqueKey, Worker
+from django_jobs.models import Attempt, Job, UniqueKey, Worker
 from django_jobs.redaction import REDACTED
 from django_jobs.status import ENDED, Status
 
@@ -395,46 +394,6 @@ def test_capped_count_is_grouped_once(boss: Client, settings: Any, monkeypatch: 
 
 def _more_than_the_cap(rows: Any) -> counts.CappedCount:
     return counts.CappedCount(counts.CAP + 1)
-
-
-# --- strict content security policy ---------------------------------------------------------------
-
-
-class Inline(HTMLParser):
-    """Collects what a policy without ``unsafe-inline`` forbids."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        names = {name for name, _value in attrs}
-        if tag == "style" or (tag == "script" and "src" not in names):
-            self.found.append(tag)
-        self.found += [f"{tag} {name}" for name in names if name == "style" or name[:2] == "on"]
-        self.found += [
-            f"{tag} {value}" for _, value in attrs if (value or "")[:11] == "javascript:"
-        ]
-
-
-def every_page(new_worker: Any) -> Iterator[str]:
-    row = make(Status.FAILURE)
-    Attempt.objects.create(
-        job=row, attempt=1, status="FAILURE", ended_at=timezone.now(), traceback="Traceback"
-    )
-    worker, queue = new_worker(), Queue.objects.create(name="mail", paused_at=timezone.now())
-    yield from (LIST, f"{LIST}?status=FAILURE&q=add", page(row), f"{LIST}{row.pk}/history/")
-    yield from ("/admin/django_jobs/worker/", f"/admin/django_jobs/worker/{worker.pk}/change/")
-    yield from ("/admin/django_jobs/queue/", f"/admin/django_jobs/queue/{queue.pk}/change/")
-
-
-def test_pages_have_nothing_inline(boss: Client, new_worker: Any) -> None:
-    for url in every_page(new_worker):
-        response = boss.get(url)
-        assert response.status_code == 200
-        parser = Inline()
-        parser.feed(response.content.decode())
-        assert parser.found == [], url
 
 
 # --- workers and queues ---------------------------------------------------------------------------

@@ -22,35 +22,39 @@ def shown(value: float) -> str:
 
 def test_bars_golden() -> None:
     assert str(bars(TIMES, [DONE, FAILED], "Jobs", shown)) == (
-        '<svg class="jobs-chart" role="img" aria-label="Jobs" viewBox="0 0 600 150">\n'
-        '<line class="jobs-axis" x1="0" y1="132" x2="600" y2="132"/>\n'
+        '<svg class="jobs-chart" role="img" aria-label="Jobs" viewBox="0 0 400 120">\n'
+        '<line class="jobs-axis" x1="0" y1="102" x2="400" y2="102"/>\n'
         '<text class="jobs-axis-text" x="0" y="11">10</text>\n'
-        '<text class="jobs-axis-text" x="0" y="146">10:00</text>\n'
-        '<text class="jobs-axis-text" x="600" y="146" text-anchor="end">10:02</text>\n'
-        '<g><rect class="jobs-bar jobs-success" x="20" y="39.2" width="160" height="92.8"/>'
-        '<rect class="jobs-bar jobs-failure" x="20" y="16" width="160" height="23.2"/>'
+        '<text class="jobs-axis-text" x="0" y="116">10:00</text>\n'
+        '<text class="jobs-axis-text" x="400" y="116" text-anchor="end">10:02</text>\n'
+        "<g>"
+        '<rect class="jobs-bar jobs-success" x="13.3" y="33.2" width="106.7" height="68.8"/>'
+        '<rect class="jobs-bar jobs-failure" x="13.3" y="16" width="106.7" height="17.2"/>'
         "<title>10:00: succeeded 8, failed 2</title></g>\n"
-        '<g><rect class="jobs-bar jobs-success" x="420" y="85.6" width="160" height="46.4"/>'
-        "<title>10:02: succeeded 4, failed 0</title></g>\n</svg>"
+        "<g>"
+        '<rect class="jobs-bar jobs-success" x="280" y="67.6" width="106.7" height="34.4"/>'
+        "<title>10:02: succeeded 4, failed 0</title></g>\n"
+        "</svg>"
     )
 
 
 def test_lines_golden() -> None:
     series = [Series("p50", "half below", [1, None, 2]), Series("p95", "most below", [4, None, 2])]
     assert str(lines(TIMES, series, "Waits", shown)) == (
-        '<svg class="jobs-chart" role="img" aria-label="Waits" viewBox="0 0 600 150">\n'
-        '<line class="jobs-axis" x1="0" y1="132" x2="600" y2="132"/>\n'
+        '<svg class="jobs-chart" role="img" aria-label="Waits" viewBox="0 0 400 120">\n'
+        '<line class="jobs-axis" x1="0" y1="102" x2="400" y2="102"/>\n'
         '<text class="jobs-axis-text" x="0" y="11">4</text>\n'
-        '<text class="jobs-axis-text" x="0" y="146">10:00</text>\n'
-        '<text class="jobs-axis-text" x="600" y="146" text-anchor="end">10:02</text>\n'
-        '<path class="jobs-line jobs-p50" d="M100 103h.1M500 74h.1">'
+        '<text class="jobs-axis-text" x="0" y="116">10:00</text>\n'
+        '<text class="jobs-axis-text" x="400" y="116" text-anchor="end">10:02</text>\n'
+        '<path class="jobs-line jobs-p50" d="M66.7 80.5h.1M333.3 59h.1">'
         "<title>half below</title></path>\n"
-        '<path class="jobs-line jobs-p95" d="M100 16h.1M500 74h.1">'
+        '<path class="jobs-line jobs-p95" d="M66.7 16h.1M333.3 59h.1">'
         "<title>most below</title></path>\n"
-        '<rect class="jobs-hit" x="0" y="0" width="200" height="150">'
+        '<rect class="jobs-hit" x="0" y="0" width="133.3" height="120">'
         "<title>10:00: half below 1, most below 4</title></rect>\n"
-        '<rect class="jobs-hit" x="400" y="0" width="200" height="150">'
-        "<title>10:02: half below 2, most below 2</title></rect>\n</svg>"
+        '<rect class="jobs-hit" x="266.7" y="0" width="133.3" height="120">'
+        "<title>10:02: half below 2, most below 2</title></rect>\n"
+        "</svg>"
     )
 
 
@@ -112,7 +116,7 @@ def test_every_chart_is_well_formed_and_stays_inside(
         assert "style=" not in svg
         numbers = [float(text) for text in re.findall(r'(?:x|y|width|height)="([-\d.]+)"', svg)]
         # A bar of almost nothing is drawn with a height that can be seen.
-        assert all(-4 <= number <= 600 for number in numbers)
+        assert all(-4 <= number <= 400 for number in numbers)
 
 
 @pytest.mark.parametrize("language", ["de", "zh-hans"])
@@ -120,4 +124,4 @@ def test_numbers_are_written_for_svg_in_every_language(language: str, settings: 
     from django.utils import translation
 
     with translation.override(language):
-        assert 'y="39.2"' in bars(TIMES, [DONE, FAILED], "Jobs", shown)
+        assert 'y="33.2"' in bars(TIMES, [DONE, FAILED], "Jobs", shown)

@@ -33,7 +33,7 @@ from django_jobs.call import CallKeywords
 from django_jobs.claim import ready_queues
 from django_jobs.conf import Settings
 from django_jobs.contrib.prometheus import JobsCollector
-from django_jobs.models import Dashboard, Job, Queue, Worker
+from django_jobs.models import Dashboard, Function, Job, Queue, Worker
 from django_jobs.options import JobOptions
 from django_jobs.result import AsyncResult
 from django_jobs.schedules import periodic_tasks
@@ -252,9 +252,11 @@ def test_admin_tells_every_verb_flag_and_permission() -> None:
     verbs = next(a for a in parser_of("jobs")._actions if a.dest == "verb").choices
     assert isinstance(verbs, dict)
     used = {operation.permission.partition(".")[2] for operation in OPERATIONS}
-    used |= {f"view_{model._meta.model_name}" for model in (Dashboard, Job, Queue, Worker)}
+    used |= {
+        f"view_{model._meta.model_name}" for model in (Dashboard, Function, Job, Queue, Worker)
+    }
     used |= {f"{verb}_queue" for verb in ("add", "change", "delete", "pause")}
-    assert set(told) == {*verbs, *used, "delete_job"}
+    assert set(told) == {*verbs, *used, "delete_job", "control_worker"}
     for verb, parser in verbs.items():
         for flag in set(flags(parser)) - {"--json", "--database"}:
             assert flag in row_of("admin.rst", verb), f"jobs {verb} {flag}"

@@ -1,4 +1,4 @@
-"""Dashboard, jobs, queues, schedules and workers in the Django admin.
+"""Dashboard, job functions, jobs, queues, schedules and workers in the Django admin.
 
 Each admin has a mixin, so that a project can put it on another base::
 
@@ -10,8 +10,9 @@ Each admin has a mixin, so that a project can put it on another base::
 
 from django.contrib import admin
 
-from ..models import Dashboard, Job, Queue, Schedule, Worker
+from ..models import Dashboard, Function, Job, Queue, Schedule, Worker
 from .dashboard import DashboardAdmin, DashboardAdminMixin
+from .function import FunctionAdmin, FunctionAdminMixin
 from .job import JobAdmin, JobAdminMixin
 from .queue import QueueAdmin, QueueAdminMixin
 from .schedule import ScheduleAdmin, ScheduleAdminMixin
@@ -20,6 +21,8 @@ from .worker import WorkerAdmin, WorkerAdminMixin
 __all__ = [
     "DashboardAdmin",
     "DashboardAdminMixin",
+    "FunctionAdmin",
+    "FunctionAdminMixin",
     "JobAdmin",
     "JobAdminMixin",
     "QueueAdmin",
@@ -31,6 +34,7 @@ __all__ = [
 ]
 
 admin.site.register(Dashboard, DashboardAdmin)
+admin.site.register(Function, FunctionAdmin)
 admin.site.register(Job, JobAdmin)
 admin.site.register(Queue, QueueAdmin)
 admin.site.register(Schedule, ScheduleAdmin)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-_WIDTH, _HEIGHT = 600, 150
+_WIDTH, _HEIGHT = 400, 120
 # Room for the highest value above, the times below, and nothing beside.
 _TOP, _BOTTOM = 16, 18
 _PLOT = _HEIGHT - _TOP - _BOTTOM

@@ -15,9 +15,18 @@ from django.utils.translation import gettext as _
 from ..conf import get_settings
 from ..durations import duration
 from ..models import Job, Worker
-from ..overview import FAILURES_READ, FailureGroup, Overview, QueueState, overview
+from ..overview import (
+    FAILURES_READ,
+    FailureGroup,
+    Overview,
+    QueueState,
+    overview,
+    recent_statistics,
+)
 from ..presentation import short_class
+from ..statistics import WINDOWS, Statistics
 from ..status import Status
+from .activity import busiest, drawn, share, spark
 from .alerts import alerts
 from .badges import moment, paused_badge, worker_badge
 from .live import LIVE_SCRIPT, live_response
@@ -45,7 +54,10 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         request.current_app = self.admin_site.name
-        look = overview(get_settings().database)
+        using = get_settings().database
+        window = request.GET.get("window", "")
+        window = window if window in WINDOWS else "1h"
+        look, numbers = overview(using), recent_statistics(window, using)
         may = _permissions(request)
         context = {
             **self.admin_site.each_context(request),
@@ -57,8 +69,11 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
                 {"text": one.text, "url": self._page(f"{one.model}_changelist")}
                 for one in alerts(look)
             ],
-            "tiles": self.tiles(look),
-            "queues": [self.shown_queue(queue) for queue in look.queues],
+            "windows": _windows(window),
+            "tiles": self.tiles(look, numbers),
+            "charts": drawn(numbers),
+            "functions": [{**row, "url": self._jobs(name=row["name"])} for row in busiest(numbers)],
+            "queues": [self.shown_queue(queue, numbers) for queue in look.queues],
             "failures": [self.shown_failure(one) for one in look.failures[:_FAILURES_SHOWN]],
             "failures_read": number_format(FAILURES_READ) if look.failures_capped else "",
             "workers": [self.shown_worker(one) for one in _busiest(look)],
@@ -71,7 +86,7 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
 
     # --- what is shown --------------------------------------------------------------------------
 
-    def tiles(self, look: Overview) -> list[dict[str, Any]]:
+    def tiles(self, look: Overview, numbers: Statistics) -> list[dict[str, Any]]:
         counts = look.statuses
         running = f"{counts[Status.STARTED]}/{look.slots}"
         oldest = max((queue.oldest_seconds for queue in look.queues), default=0.0)
@@ -82,11 +97,12 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             self._tile(_("Waiting"), counts[Status.WAITING], Status.WAITING),
             self._tile(_("Scheduled"), counts[Status.SCHEDULED], Status.SCHEDULED),
             self._tile(_("Retrying"), counts[Status.RETRY], Status.RETRY),
-            self._tile(_("Failed"), counts[Status.FAILURE], Status.FAILURE),
+            self._tile(_("Failed"), counts[Status.FAILURE], Status.FAILURE, _recently(numbers)),
             self._tile(_("Oldest ready"), waited, Status.PENDING),
         ]
 
-    def shown_queue(self, queue: QueueState) -> dict[str, Any]:
+    def shown_queue(self, queue: QueueState, numbers: Statistics) -> dict[str, Any]:
+        activity = next((one for one in numbers.queues if one.name == queue.name), None)
         return {
             "name": queue.name,
             "url": self._jobs(queue=queue.name, status=Status.PENDING),
@@ -96,6 +112,8 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             "oldest": duration(datetime.timedelta(seconds=queue.oldest_seconds))
             if queue.oldest
             else "–",
+            "failed": number_format(activity.failed if activity else 0),
+            "sparkline": spark(activity),
             "is_paused": queue.is_paused,
             "badge": paused_badge() if queue.is_paused else "",
         }
@@ -132,9 +150,10 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             "when": moment(schedule.next_run_at),
         }
 
-    def _tile(self, label: str, value: object, status: Status) -> dict[str, Any]:
+    def _tile(self, label: str, value: object, status: Status, hint: str = "") -> dict[str, Any]:
         return {
             "label": label,
+            "hint": hint,
             "value": str(value),
             "kind": status.lower(),
             "url": self._jobs(status=status),
@@ -157,6 +176,20 @@ def _busiest(look: Overview) -> list[Worker]:
     return workers[:_WORKERS_SHOWN]
 
 
+def _recently(numbers: Statistics) -> str:
+    return _("%(number)s in %(window)s (%(share)s)") % {
+        "number": number_format(numbers.total.failed),
+        "window": numbers.window.name,
+        "share": share(numbers.total),
+    }
+
+
+def _windows(chosen: str) -> list[dict[str, Any]]:
+    labels = {"1h": _("1 h"), "24h": _("24 h"), "7d": _("7 d")}
+    return [{"name": name, "label": labels[name], "selected": name == chosen} for name in WINDOWS]
+
+
 def _permissions(request: HttpRequest) -> Mapping[str, bool]:
-    names = ("view_job", "retry_job", "view_queue", "pause_queue", "view_worker", "view_schedule")
+    names = ("view_job", "retry_job", "view_queue", "pause_queue", "view_worker", "view_schedule",
+             "view_function")  # fmt: skip
     return {name: request.user.has_perm(f"{Job._meta.app_label}.{name}") for name in names}

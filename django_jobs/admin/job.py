@@ -45,7 +45,7 @@ from .operations import (
 )
 from .readonly import ModelAdmin, ReadOnlyAdminMixin
 from .search import search
-from .strip import last_runs_of, strip
+from .strip import last_runs, strip
 from .timeline import timeline
 
 # More jobs than these are not changed without a question.
@@ -121,7 +121,7 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
             kept = kept_attempts(job)
             context["attempts"] = attempts_of(job, kept)
             context["steps"] = timeline(job, kept)
-            runs = last_runs_of(job)
+            runs = last_runs(job.name, str(job._state.db), until=job.pk)
             context["runs"] = strip(runs, places=len(runs))
             context["operations"] = [
                 operation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -19,12 +20,13 @@ _LOOKED_AT = 20_000
 _COLUMNS = ("id", "name", "status", "enqueued_at", "run_at", "started_at", "ended_at")
 
 
-def last_runs_of(job: Job) -> list[Job]:
-    """Return the newest jobs of *job*'s function that began, it among them, the oldest first."""
-    jobs = Job.objects.using(job._state.db)
-    newest = jobs.filter(pk__lte=job.pk).order_by("-pk")
+def last_runs(name: str, using: str, until: UUID | None = None) -> list[Job]:
+    """Return the newest jobs of a job function that began, up to *until*, the oldest first."""
+    newest = Job.objects.using(using).order_by("-pk")
+    if until is not None:
+        newest = newest.filter(pk__lte=until)
     oldest = newest.values_list("pk", flat=True)[_LOOKED_AT : _LOOKED_AT + 1].first()
-    runs = newest.filter(name=job.name, started_at__isnull=False)
+    runs = newest.filter(name=name, started_at__isnull=False)
     if oldest is not None:
         runs = runs.filter(pk__gte=oldest)
     return list(runs.only(*_COLUMNS)[:RUNS_SHOWN])[::-1]

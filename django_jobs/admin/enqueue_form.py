@@ -1,0 +1,168 @@
+"""A form for the arguments of one job function, built from its signature."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ..define import JobFunction
+from ..options import MAX_PRIORITY
+from ..redaction import is_sensitive
+
+#: Stands for an argument that is left to the function's default.
+MISSING: Any = object()
+
+_PREFIX = "argument_"
+_POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
+_BY_BOTH = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_REST, _KEYWORDS = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+
+
+class JSONArgument(forms.CharField):
+    """Any JSON, or of one *kind*; empty where it may be left out."""
+
+    def __init__(self, kind: type | None = None, **options: Any) -> None:
+        self.kind = kind
+        super().__init__(**options)
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        if not text:
+            return MISSING
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValidationError(
+                _('Enter JSON, as in 42, true, "text", [1, 2] or {"key": 1}.')
+            ) from None
+        if self.kind is not None and not isinstance(found, self.kind):
+            shape = _("a JSON array") if self.kind is list else _("a JSON object")
+            raise ValidationError(_("It must be %s.") % shape)
+        return found
+
+    def validate(self, value: Any) -> None:
+        if value is MISSING and self.required:
+            raise ValidationError(self.error_messages["required"], code="required")
+
+
+class EnqueueForm(forms.Form):
+    """The arguments, and what one call may set otherwise than its job function."""
+
+    queue = forms.CharField(
+        label=gettext_lazy("Queue"), required=False, max_length=100,
+        help_text=gettext_lazy("Empty: as routes and the job function say."),
+    )  # fmt: skip
+    priority = forms.IntegerField(
+        label=gettext_lazy("Priority"), required=False, min_value=-MAX_PRIORITY,
+        max_value=MAX_PRIORITY,
+    )  # fmt: skip
+    countdown = forms.FloatField(label=gettext_lazy("Seconds to wait"), required=False, min_value=0)
+
+    def __init__(self, function: JobFunction[..., Any, Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.function = function
+        hints = _hints(function)
+        own = {
+            _PREFIX + parameter.name: _field(parameter, hints.get(parameter.name), function)
+            for parameter in function.signature.parameters.values()
+        }
+        self.fields = {**own, **self.fields}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the call that were given."""
+        given = {name: self.cleaned_data.get(name) for name in ("queue", "priority", "countdown")}
+        return {name: value for name, value in given.items() if value not in (None, "")}
+
+    def call(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments by position and by name."""
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        by_position = self._value(_REST) not in (MISSING, [])
+        for parameter, value in self._values():
+            if value is MISSING:
+                continue
+            if parameter.kind is _REST:
+                args += value
+            elif parameter.kind is _KEYWORDS:
+                kwargs |= value
+            elif parameter.kind is _POSITIONAL or (parameter.kind is _BY_BOTH and by_position):
+                args.append(value)
+            else:
+                kwargs[parameter.name] = value
+        return args, kwargs
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        by_position = self._value(_REST) not in (MISSING, [])
+        left_out = ""
+        for parameter, value in self._values():
+            placed = parameter.kind is _POSITIONAL or (parameter.kind is _BY_BOTH and by_position)
+            if placed and value is MISSING:
+                left_out = parameter.name
+            elif placed and left_out:
+                text = _("It is passed by position: what stands before those given must be given.")
+                self.add_error(_PREFIX + left_out, text)
+                break
+        return cleaned
+
+    def _values(self) -> Iterator[tuple[inspect.Parameter, Any]]:
+        for parameter in self.function.signature.parameters.values():
+            value = self.cleaned_data.get(_PREFIX + parameter.name, MISSING)
+            optional = parameter.default is not parameter.empty
+            # An empty text is a text only where the function has no default for it.
+            if value is None or (value == "" and optional):
+                value = MISSING
+            yield parameter, value
+
+    def _value(self, kind: Any) -> Any:
+        return next((value for one, value in self._values() if one.kind is kind), MISSING)
+
+
+def _hints(function: JobFunction[..., Any, Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function.__wrapped__)
+    except Exception:  # names that exist for type checkers only
+        return {}
+
+
+def _field(
+    parameter: inspect.Parameter, hint: Any, function: JobFunction[..., Any, Any]
+) -> forms.Field:
+    if parameter.kind is _REST:
+        return JSONArgument(list, label=f"*{parameter.name}", required=False)
+    if parameter.kind is _KEYWORDS:
+        return JSONArgument(dict, label=f"**{parameter.name}", required=False)
+    optional = parameter.default is not parameter.empty
+    secret = is_sensitive(parameter.name, function.options.sensitive)
+    options: dict[str, Any] = {"label": parameter.name, "required": not optional}
+    if optional and not secret:
+        options["help_text"] = _("By default %s.") % _shown(parameter.default)
+    if secret:
+        options["widget"] = forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    if hint is int and not secret:
+        return forms.IntegerField(**options)
+    if hint is float and not secret:
+        return forms.FloatField(**options)
+    if hint is bool:
+        choices = [("", "---------"), ("true", _("yes")), ("false", _("no"))]
+        return forms.TypedChoiceField(
+            choices=choices, coerce=lambda text: text == "true", empty_value=None, **options
+        )
+    if hint is str:
+        return forms.CharField(strip=False, **options | {"required": False})
+    options.setdefault("help_text", _('JSON, as in 42, true, "text", [1, 2] or {"key": 1}.'))
+    return JSONArgument(None, **options)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from .. import registry
+from ..conf import get_settings
+from ..exceptions import JobsError
+from ..models import Job
+from ..options import JobOptions
+from ..overview import forget, recent_statistics
+from ..routing import database_of
+from .activity import function_row
+from .enqueue_form import EnqueueForm
+from .operations import COPY
+from .readonly import ModelAdmin, ReadOnlyAdminMixin
+from .strip import last_runs, strip
+
+_WINDOW = "24h"
+_FOLDER = "admin/django_jobs/function"
+
+
+class FunctionAdminMixin(ReadOnlyAdminMixin):
+    """The job functions that the code has: their options, what they did, and a way to call them."""
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        wrap = self.admin_site.admin_view
+        return [
+            path("", wrap(self.changelist_view), name=f"{name}_changelist"),
+            path("<path:function_name>/", wrap(self.function_view), name=f"{name}_change"),
+        ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        numbers = {one.name: one for one in recent_statistics(_WINDOW).functions}
+        rows = [
+            {
+                "name": function.name,
+                "url": self._page_of(function.name),
+                "queue": function.options.queue or get_settings().default_queue,
+                "options": _changed(function.options),
+                "did": function_row(numbers[function.name]) if function.name in numbers else {},
+            }
+            for function in registry.every()
+        ]
+        context = {**self._context(request), "functions": rows, **(extra_context or {})}
+        return TemplateResponse(request, f"{_FOLDER}/page.html", context)
+
+    def function_view(self, request: HttpRequest, function_name: str) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        function = registry.find(function_name)
+        if function is None:
+            raise Http404(f"no job function is named {function_name!r}")
+        may_enqueue = request.user.has_perm(COPY.permission)
+        if request.method == "POST" and not may_enqueue:
+            raise PermissionDenied
+        form = EnqueueForm(function, request.POST if request.method == "POST" else None)
+        if request.method == "POST" and form.is_valid():
+            answer = self._enqueue(request, form)
+            if answer is not None:
+                return answer
+        activities = recent_statistics(_WINDOW).functions
+        did = next((one for one in activities if one.name == function.name), None)
+        runs = last_runs(function.name, database_of(function.options.queue or ""))
+        context = {
+            **self._context(request),
+            "title": function.name,
+            "signature": f"{function.name.rpartition('.')[2]}{function.signature}",
+            "doc": inspect.getdoc(function.__wrapped__) or "",
+            "options": _all(function.options),
+            "did": function_row(did) if did else {},
+            "runs": strip(runs, places=len(runs)),
+            "jobs_url": f"{self._url('job_changelist')}?name={function.name}",
+            "form": form if may_enqueue else None,
+        }
+        return TemplateResponse(request, f"{_FOLDER}/function.html", context)
+
+    def _enqueue(self, request: HttpRequest, form: EnqueueForm) -> HttpResponse | None:
+        """Enqueue the call; None when the enqueue refuses it, which the form then tells."""
+        args, kwargs = form.call()
+        using = get_settings().database
+        user_id: Any = request.user.pk
+        try:
+            with transaction.atomic(using):
+                result = form.function.apply_async(args, kwargs, **form.options)
+                job = Job(pk=result.id, name=form.function.name)
+                LogEntry.objects.log_actions(user_id, [job], ADDITION, "Enqueued.")
+        except (TypeError, ValueError, JobsError) as error:
+            form.add_error(None, str(error))
+            return None
+        forget()
+        self.message_user(request, _("A job was enqueued."), messages.SUCCESS)
+        if request.user.has_perm(f"{self.opts.app_label}.view_job") and not get_settings().eager:
+            return HttpResponseRedirect(self._url("job_change", result.id))
+        return HttpResponseRedirect(request.path)
+
+    def _context(self, request: HttpRequest) -> dict[str, Any]:
+        request.current_app = self.admin_site.name
+        return {
+            **self.admin_site.each_context(request),
+            "title": capfirst(self.opts.verbose_name_plural),
+            "opts": self.opts,
+            "media": self.media,
+        }
+
+    def _page_of(self, name: str) -> str:
+        return self._url("function_change", name)
+
+    def _url(self, name: str, *args: Any) -> str:
+        return reverse(f"{self.admin_site.name}:{self.opts.app_label}_{name}", args=args)
+
+
+class FunctionAdmin(FunctionAdminMixin, ModelAdmin):
+    pass
+
+
+def _all(options: JobOptions) -> list[dict[str, Any]]:
+    """Return each option, its value and whether the code set it."""
+    default = JobOptions()
+    return [
+        {
+            "name": field.name,
+            "value": _shown(getattr(options, field.name)),
+            "is_set": getattr(options, field.name) != getattr(default, field.name),
+        }
+        for field in dataclasses.fields(options)
+        if field.name != "name"
+    ]
+
+
+def _changed(options: JobOptions) -> str:
+    """Return the options that the code set, but the queue, as in a call."""
+    told = [one for one in _all(options) if one["is_set"] and one["name"] != "queue"]
+    return ", ".join(f"{one['name']}={one['value']}" for one in told)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, type):
+        return value.__name__
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(_shown, value))})"
+    if callable(value):
+        name: str = getattr(value, "__qualname__", type(value).__name__)
+        return name
+    return repr(value)

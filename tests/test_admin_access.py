@@ -1,0 +1,283 @@
+"""Who may see and do what in the admin, and that a strict content security policy lets it pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from django_jobs import admin as jobs_admin
+from django_jobs import overview
+from django_jobs.models import Attempt, Command, Job, Queue, Schedule
+from django_jobs.status import Status
+
+from .test_admin_jobs import make
+
+pytestmark = pytest.mark.django_db
+
+ROOT = "/admin/django_jobs/"
+WHO = ("anonymous", "staff", "viewer", "operator", "superuser")
+VIEWS = [f"view_{name}" for name in ("dashboard", "function", "job", "queue", "schedule", "worker")]
+#: What an operator has beside the views.
+OPERATES = [
+    "retry_job", "revoke_job", "run_job", "enqueue_job", "delete_job", "add_queue", "change_queue",
+    "delete_queue", "pause_queue", "control_worker", "add_schedule", "change_schedule",
+    "delete_schedule", "run_schedule",
+]  # fmt: skip
+#: Each page, and the permission that it needs.
+PAGES = {
+    "dashboard/": "view_dashboard", "dashboard/?window=24h": "view_dashboard",
+    "dashboard/?window=7d": "view_dashboard", "function/": "view_function",
+    "function/tests.jobs.add/": "view_function", "job/": "view_job",
+    "job/?status=FAILURE&q=add": "view_job", "job/{job}/change/": "view_job",
+    "job/{job}/history/": "view_job", "job/{job}/delete/": "delete_job", "queue/": "view_queue",
+    "queue/add/": "add_queue", "queue/mail/change/": "view_queue",
+    "queue/mail/history/": "view_queue", "queue/mail/delete/": "delete_queue",
+    "schedule/": "view_schedule", "schedule/add/": "add_schedule",
+    "schedule/{schedule}/change/": "view_schedule",
+    "schedule/{schedule}/history/": "view_schedule",
+    "schedule/{schedule}/delete/": "delete_schedule", "worker/": "view_worker",
+    "worker/{worker}/change/": "view_worker", "worker/{worker}/history/": "view_worker",
+}  # fmt: skip
+#: Each action: the page it is sent to, what is sent, the permission, and the page it asks with.
+ACTIONS: dict[str, tuple[str, dict[str, str], str]] = {
+    "retry": ("job/", {"_selected_action": "{failed}"}, "retry_job"),
+    "run_now": ("job/", {"_selected_action": "{scheduled}"}, "run_job"),
+    "revoke": ("job/", {"_selected_action": "{pending}"}, "revoke_job"),
+    "terminate": ("job/", {"_selected_action": "{running}"}, "revoke_job"),
+    "copy": ("job/", {"_selected_action": "{job}"}, "enqueue_job"),
+    "delete_selected": ("job/", {"_selected_action": "{failed}", "post": "yes"}, "delete_job"),
+    "quiet": ("worker/", {"_selected_action": "{worker}"}, "control_worker"),
+    "resume": ("worker/", {"_selected_action": "{worker}"}, "control_worker"),
+    "grow": ("worker/", {"_selected_action": "{worker}"}, "control_worker"),
+    "shrink": ("worker/", {"_selected_action": "{worker}"}, "control_worker"),
+    "shut_down": ("worker/", {"_selected_action": "{worker}"}, "control_worker"),
+    "pause a queue": ("queue/", {"pause": "other"}, "pause_queue"),
+    "resume a queue": ("queue/", {"resume": "mail"}, "pause_queue"),
+    "clear a queue": ("queue/", {"clear": "default"}, "delete_job"),
+    "limit a queue": ("queue/mail/change/", {"concurrency": "3"}, "change_queue"),
+    "enqueue": (
+        "function/tests.jobs.add/", {"argument_a": "1", "argument_b": "2"}, "enqueue_job"
+    ),
+    "disable_schedules": ("schedule/", {"_selected_action": "{schedule}"}, "change_schedule"),
+    "skip_next": ("schedule/", {"_selected_action": "{schedule}"}, "change_schedule"),
+    "run_now of a schedule": (
+        "schedule/", {"_selected_action": "{schedule}", "action": "run_now"}, "run_schedule"
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def rows(new_worker: Any) -> dict[str, str]:
+    """A row of each kind, by the names that pages and actions use."""
+    job = make(Status.FAILURE, args=[1], progress={"done": 1, "total": 2})
+    Attempt.objects.create(
+        job=job, attempt=1, status="FAILURE", ended_at=timezone.now(),
+        traceback='Traceback\n  File "/x/site-packages/y.py", line 1, in z\nKeyError: 1',
+    )  # fmt: skip
+    worker = new_worker()
+    schedule = Schedule.objects.create(
+        name="nightly", job_name="tests.jobs.add", args=[1, 2], kind="interval",
+        interval_seconds=60,
+    )  # fmt: skip
+    Schedule.objects.update(next_run_at=timezone.now())
+    Queue.objects.create(name="mail", paused_at=timezone.now(), paused_by="bob")
+    made = {
+        "job": job, "worker": worker, "schedule": schedule, "failed": make(Status.FAILURE),
+        "scheduled": make(Status.SCHEDULED), "pending": make(Status.PENDING),
+        "running": make(Status.STARTED, worker_id=worker.pk),
+    }  # fmt: skip
+    return {name: str(row.pk) for name, row in made.items()}
+
+
+@pytest.fixture
+def become(client: Client, client_of: Callable[..., Client]) -> Callable[[str], Client]:
+    def become(who: str) -> Client:
+        if who == "anonymous":
+            return client
+        given = {"viewer": VIEWS, "operator": [*VIEWS, *OPERATES]}.get(who, [])
+        return client_of(*given, is_superuser=who == "superuser")
+
+    return become
+
+
+def state() -> Any:
+    """Everything that an action may change."""
+    overview.forget()
+    return (
+        sorted(Job.objects.values_list("pk", "status")),
+        sorted(Command.objects.values_list("name", flat=True)),
+        sorted(Queue.objects.values_list("name", "paused_by", "concurrency")),
+        sorted(Schedule.objects.values_list("pk", "enabled", "next_run_at")),
+    )
+
+
+def act(client: Client, action: str, rows: dict[str, str]) -> Any:
+    page, data, _permission = ACTIONS[action]
+    filled = {key: value.format(**rows) for key, value in data.items()}
+    sent = {"action": action, "index": "0", "confirmed": "1", **filled}
+    return client.post(ROOT + page, sent)
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_pages(become: Any, rows: dict[str, str], who: str) -> None:
+    client = become(who)
+    given = {"viewer": VIEWS, "operator": [*VIEWS, *OPERATES]}.get(who, [])
+    for page, permission in PAGES.items():
+        response = client.get(ROOT + page.format(**rows))
+        if who == "anonymous":
+            assert response["Location"].startswith("/admin/login/"), page
+        else:
+            allowed = who == "superuser" or permission in given
+            assert response.status_code == (200 if allowed else 403), page
+
+
+@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("action", ACTIONS)
+def test_actions(become: Any, rows: dict[str, str], who: str, action: str) -> None:
+    client = become(who)
+    before = state()
+    act(client, action, rows)
+    allowed = who in ("operator", "superuser")
+    assert (state() != before) == allowed
+    assert LogEntry.objects.exists() == allowed
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_action_needs_its_own_permission_and_no_other(
+    client_of: Callable[..., Client], rows: dict[str, str], action: str
+) -> None:
+    own = ACTIONS[action][2]
+    client = client_of(*VIEWS, *(name for name in OPERATES if name != own))
+    before = state()
+    act(client, action, rows)
+    assert state() == before
+    user = User.objects.get()
+    user.user_permissions.set(Permission.objects.filter(codename__in=[*VIEWS, own]))
+    act(client, action, rows)
+    assert state() != before
+
+
+def test_actions_are_refused_without_the_token(rows: dict[str, str]) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.create_superuser("root"))
+    before = state()
+    for action in ACTIONS:
+        assert act(client, action, rows).status_code == 403
+    assert state() == before
+
+
+def test_actions_are_not_done_by_looking(boss: Client, rows: dict[str, str]) -> None:
+    before = state()
+    for page, data, _permission in ACTIONS.values():
+        filled = {key: value.format(**rows) for key, value in data.items()}
+        boss.get(ROOT + page, {**filled, "confirmed": "1", "index": "0"})
+    assert state() == before
+
+
+# --- a strict content security policy -------------------------------------------------------------
+
+
+class Inline(HTMLParser):
+    """Collects what a policy without ``unsafe-inline`` forbids, and scripts of other sites."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "style" or (tag == "script" and "src" not in given):
+            self.found.append(tag)
+        self.found += [f"{tag} {name}" for name in given if name == "style" or name[:2] == "on"]
+        urls = [given.get(name, "") for name in ("src", "href", "action", "formaction")]
+        self.found += [url for url in urls if re.match(r"(javascript:|data:|https?:|//)", url)]
+
+
+def inline_of(response: Any) -> list[str]:
+    parser = Inline()
+    parser.feed(response.content.decode())
+    return parser.found
+
+
+def test_pages_have_nothing_inline(boss: Client, rows: dict[str, str]) -> None:
+    looked_at = 0
+    for page in PAGES:
+        url = ROOT + page.format(**rows)
+        for headers in ({}, {"X-Jobs-Live": "1"}):
+            response = boss.get(url, headers=headers)
+            assert inline_of(response) == [], url
+            looked_at += 1
+    for action, (page, data, _permission) in ACTIONS.items():
+        # What asks first, and forms that are sent back.
+        filled = {key: value.format(**rows) for key, value in data.items() if key != "post"}
+        response = boss.post(ROOT + page, {"action": action, "index": "0", **filled}, follow=True)
+        assert inline_of(response) == [], action
+        looked_at += 1
+    assert looked_at == 2 * len(PAGES) + len(ACTIONS)
+
+
+def test_the_test_sees_what_is_inline() -> None:
+    parser = Inline()
+    parser.feed(
+        "<p style='a'><a href='javascript:x'><b onclick=y><script>z</script><style>s</style>"
+        "<script src='//cdn.example/x.js'></script><script src='/static/ok.js'></script>"
+    )
+    assert parser.found == [
+        "p style", "javascript:x", "b onclick", "script", "style", "//cdn.example/x.js",
+    ]  # fmt: skip
+
+
+# --- accessibility, other bases -------------------------------------------------------------------
+
+
+def test_tables_have_captions_or_headings_and_scopes(boss: Client, rows: dict[str, str]) -> None:
+    for page in PAGES:
+        html = boss.get(ROOT + page.format(**rows)).content.decode()
+        for table in re.findall(r"<table[^>]*>.*?</table>", html, re.DOTALL):
+            # The admin's own lists and histories are as Django makes them.
+            if "<caption" in table:
+                assert not re.search(r"<th(?![^>]*scope=)[ >]", table), page
+        for svg in re.findall(r"<svg[^>]*>", html):
+            shown = 'role="img"' in svg or 'aria-hidden="true"' in svg
+            assert shown or "base-svgs" in svg or "theme-icon" in svg or "icon-auto" in svg, svg
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in jobs_admin.__all__ if name.endswith("AdminMixin")]
+)
+def test_mixin_stands_on_another_base(
+    rf: Any, rows: dict[str, str], name: str, boss: Client
+) -> None:
+    class Base(admin.ModelAdmin):  # type: ignore[type-arg]
+        list_per_page = 7
+
+    site = admin.AdminSite("other")
+    model = next(
+        model
+        for model, registered in admin.site._registry.items()
+        if isinstance(registered, getattr(jobs_admin, name))
+    )
+    made = type("Made", (getattr(jobs_admin, name), Base), {})(model, site)
+    assert made.list_per_page in (7, 25)
+    assert made.check() == []
+    request = rf.get("/")
+    request.user = User.objects.get()
+    request.session = {}
+    patterns = [str(pattern.pattern) for pattern in made.get_urls()]
+    assert "" in patterns
+
+
+def test_every_model_of_the_sidebar_can_be_seen(boss: Client) -> None:
+    html = boss.get(reverse("admin:index")).content.decode()
+    for name in ("dashboard", "function", "job", "queue", "schedule", "worker"):
+        assert f'href="{ROOT}{name}/"' in html

@@ -1,0 +1,148 @@
+"""The admin's pages of job functions: the registry, and the form that enqueues a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.test import Client
+
+from django_jobs import job
+from django_jobs.define import JobFunction
+from django_jobs.models import Job
+from django_jobs.status import Status
+
+from .test_admin_jobs import make, messages_of
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/django_jobs/function/"
+
+
+@pytest.fixture
+def send(registered: dict[str, Any]) -> JobFunction[..., Any, Any]:
+    @job(name="shop.send", queue="mail", sensitive=("code",), max_retries=7)
+    def send(
+        user_id: int,
+        subject: str,
+        body: str = "Hello",
+        urgent: bool = False,
+        weight: float = 1.5,
+        extra: Any = None,
+        code: str = "1234",
+    ) -> None:
+        """Send a mail."""
+
+    return send
+
+
+def enqueue(client: Client, name: str = "shop.send", **fields: str) -> Any:
+    data = {f"argument_{key}": value for key, value in fields.items() if key[0] != "_"}
+    data |= {key[1:]: value for key, value in fields.items() if key[0] == "_"}
+    return client.post(f"{LIST}{name}/", data, follow=True)
+
+
+def errors_of(response: Any) -> list[str]:
+    form = response.context["form"]
+    return [f"{name}: {text}" for name, texts in form.errors.items() for text in texts]
+
+
+def test_list_has_every_function_and_what_the_code_set(boss: Client, send: Any) -> None:
+    html = boss.get(LIST).content.decode()
+    for text in ("tests.jobs.add", "shop.send", "max_retries=7", "mail"):
+        assert text in html
+
+
+def test_page_tells_signature_options_and_runs(boss: Client, send: Any) -> None:
+    make(Status.FAILURE, name="shop.send")
+    html = boss.get(f"{LIST}shop.send/").content.decode()
+    assert "Send a mail." in html
+    assert "Last 1 runs: 1 failed" in html
+    assert "By default" in html
+    assert "1234" not in html.split('<h2 id="jobs-options"')[0].split("jobs-enqueue")[1]
+    assert boss.get(f"{LIST}no.such/").status_code == 404
+
+
+def test_form_enqueues_with_typed_arguments(boss: Client, send: Any) -> None:
+    response = enqueue(
+        boss, user_id="42", subject="  Hi ", urgent="true", weight="0.5", extra='{"a": [1]}',
+        _priority="3", _countdown="60",
+    )  # fmt: skip
+    row = Job.objects.get()
+    assert response.redirect_chain == [(f"/admin/django_jobs/job/{row.pk}/change/", 302)]
+    assert "A job was enqueued." in messages_of(response)
+    assert (row.args, row.queue, row.priority, row.status) == ([], "mail", 3, Status.SCHEDULED)
+    assert row.kwargs == {
+        "user_id": 42, "subject": "  Hi ", "urgent": True, "weight": 0.5, "extra": {"a": [1]},
+    }  # fmt: skip
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.action_flag) == (str(row.pk), ADDITION)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"user_id": ""}, "argument_user_id: This field is required."),
+        ({"user_id": "x"}, "argument_user_id: Enter a whole number."),
+        ({"extra": "{"}, "argument_extra: Enter JSON"),
+        ({"extra": "NaN"}, "__all__: "),
+        ({"_queue": "#bad"}, "__all__: queue"),
+        ({"_priority": "99999"}, "priority: "),
+        ({"_countdown": "-1"}, "countdown: "),
+    ],
+)
+def test_form_tells_what_is_wrong_and_writes_nothing(
+    boss: Client, send: Any, fields: dict[str, str], error: str
+) -> None:
+    response = enqueue(boss, **{"user_id": "1", "subject": "x", **fields})
+    assert error in "\n".join(errors_of(response))
+    assert not Job.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
+def test_form_does_not_send_a_secret_back(boss: Client, send: Any) -> None:
+    html = enqueue(boss, user_id="x", subject="x", code="hunter2-top").content.decode()
+    assert "hunter2-top" not in html
+    assert 'type="password"' in html
+
+
+def test_form_of_positions_and_rests(boss: Client, registered: dict[str, Any]) -> None:
+    @job(name="odd")
+    def odd(a: int, b: int = 2, /, c: int = 3, *rest: int, d: str = "", **more: int) -> None: ...
+
+    enqueue(boss, "odd", a="1", c="5", d="x", more='{"z": 1}')
+    assert "b" in " ".join(errors_of(enqueue(boss, "odd", a="1", rest="[7]", c="5")))
+    enqueue(boss, "odd", a="1", b="9", c="5", rest="[7, 8]")
+    assert "a JSON array" in errors_of(enqueue(boss, "odd", a="1", rest="{}"))[0]
+    assert "a JSON object" in errors_of(enqueue(boss, "odd", a="1", more="[]"))[0]
+    told = [(row.args, row.kwargs) for row in Job.objects.order_by("pk")]
+    assert told == [([1], {"c": 5, "d": "x", "z": 1}), ([1, 9, 5, 7, 8], {})]
+
+
+def test_form_of_a_bound_function_without_annotations(
+    boss: Client, registered: dict[str, Any]
+) -> None:
+    @job(name="bound", bind=True)
+    def bound(self, a, b=None): ...  # type: ignore[no-untyped-def]
+
+    assert "self" not in boss.get(f"{LIST}bound/").context["form"].fields
+    enqueue(boss, "bound", a='"text"')
+    assert Job.objects.get().kwargs == {"a": "text"}
+
+
+def test_form_needs_its_permission(client_of: Callable[..., Client], send: Any) -> None:
+    client = client_of("view_function")
+    assert "jobs-enqueue" not in client.get(f"{LIST}shop.send/").content.decode()
+    assert enqueue(client, user_id="1", subject="x").status_code == 403
+    assert not Job.objects.exists()
+
+
+def test_who_may_not_see_jobs_stays_on_the_page(
+    client_of: Callable[..., Client], send: Any
+) -> None:
+    client = client_of("view_function", "enqueue_job")
+    response = enqueue(client, user_id="1", subject="x")
+    assert response.redirect_chain == [(f"{LIST}shop.send/", 302)]
+    assert Job.objects.count() == 1

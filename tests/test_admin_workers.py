@@ -1,0 +1,101 @@
+"""The admin's pages of workers: what they do, and what they can be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone
+
+from django_jobs import job
+from django_jobs.models import Command
+from django_jobs.status import Status
+
+from .test_admin_jobs import make, messages_of
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/django_jobs/worker/"
+
+
+def tell(client: Client, action: str, *workers: Any, **more: str) -> Any:
+    chosen = [str(worker.pk) for worker in workers]
+    data = {"action": action, "_selected_action": chosen, "index": "0", **more}
+    return client.post(LIST, data, follow=True)
+
+
+@pytest.mark.parametrize(
+    ("action", "verb"),
+    [("quiet", "quiet"), ("resume", "resume"), ("grow", "grow"), ("shrink", "shrink")],
+)
+def test_telling_writes_a_command_and_the_log(
+    boss: Client, new_worker: Any, action: str, verb: str
+) -> None:
+    live, beat, lost = new_worker(), new_worker(pool="beat"), new_worker(-5)
+    stopped = new_worker(stopped_at=timezone.now())
+    response = tell(boss, action, live, beat, lost, stopped)
+    assert "1 worker was told. 3 were skipped" in messages_of(response)
+    command = Command.objects.get()
+    assert (command.worker_id, command.name, command.created_by) == (live.pk, verb, "ann")
+    assert LogEntry.objects.get().object_id == str(live.pk)
+
+
+def test_shut_down_asks_first(boss: Client, new_worker: Any) -> None:
+    worker = new_worker()
+    asked = tell(boss, "shut_down", worker).content.decode()
+    assert "Each runworker that one of these belongs to" in asked
+    assert not Command.objects.exists()
+    tell(boss, "shut_down", worker, confirmed="1")
+    assert Command.objects.get().name == "shutdown"
+
+
+def test_telling_returns_to_the_page_of_the_button(boss: Client, new_worker: Any) -> None:
+    worker = new_worker()
+    page = f"{LIST}{worker.pk}/change/"
+    assert tell(boss, "quiet", worker, next=page).redirect_chain == [(page, 302)]
+
+
+def test_page_shows_what_runs_and_what_it_was_told(
+    boss: Client, new_worker: Any, registered: dict[str, Any]
+) -> None:
+    @job(name="secretive")
+    def secretive(password: str, city: str) -> None: ...
+
+    worker = new_worker(slots=2, memory_bytes=50 * 1024 * 1024)
+    mine = make(Status.STARTED, worker_id=worker.pk, name="secretive", args=["hunter2", "Oslo"])
+    other = make(Status.STARTED, worker_id=new_worker().pk)
+    tell(boss, "quiet", worker)
+    html = boss.get(f"{LIST}{worker.pk}/change/").content.decode()
+    assert str(mine.pk) in html
+    assert "Oslo" in html
+    assert "hunter2" not in html
+    assert str(other.pk) not in html
+    assert "Terminate…" in html
+    assert "50.0" in html
+    assert '<th scope="row">quiet</th>' in html
+    part = boss.get(f"{LIST}{worker.pk}/change/", headers={"X-Jobs-Live": "1"})
+    assert part.content.decode().count("data-region=") == 4
+
+
+def test_page_offers_no_commands_to_the_dead_and_to_beats(boss: Client, new_worker: Any) -> None:
+    for fields in ({"stopped_at": timezone.now()}, {"pool": "beat"}):
+        html = boss.get(f"{LIST}{new_worker(**fields).pk}/change/").content.decode()
+        assert 'name="action" value="quiet"' not in html
+    assert (
+        'name="action" value="quiet"'
+        in boss.get(f"{LIST}{new_worker().pk}/change/").content.decode()
+    )
+
+
+def test_state_filter(boss: Client, new_worker: Any) -> None:
+    states = {"live": new_worker(), "lost": new_worker(-5)}
+    states["stopped"] = new_worker(stopped_at=timezone.now())
+    for state, worker in states.items():
+        assert list(boss.get(LIST, {"state": state}).context["cl"].result_list) == [worker]
+
+
+def test_served_queues_tell_the_excluded(boss: Client, new_worker: Any) -> None:
+    new_worker(exclude_queues=["mail"])
+    assert "all queues but mail" in boss.get(LIST).content.decode()
