@@ -183,7 +183,7 @@ def test_alert_of_a_worker_that_is_not_heard(boss: Client, new_worker: Any) -> N
 
 
 def measure(name: str, queue: str = "default", age: float = 0, **numbers: Any) -> None:
-    counts = [0] * len(BUCKETS)
+    counts = [0] * BUCKETS
     counts[5] = numbers["succeeded"] + numbers.get("failed", 0)
     Measurement.objects.create(
         starts_at=int(timezone.now().timestamp() - age) // 60 * 60, queue=queue, name=name,
