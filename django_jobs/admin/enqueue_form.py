@@ -72,7 +72,7 @@ class EnqueueForm(forms.Form):
         hints = _hints(function)
         own = {
             _PREFIX + parameter.name: _field(parameter, hints.get(parameter.name), function)
-            for parameter in function.signature.parameters.values()
+            for parameter in function.call_signature.parameters.values()
         }
         self.fields = {**own, **self.fields}
 
@@ -115,7 +115,7 @@ class EnqueueForm(forms.Form):
         return cleaned
 
     def _values(self) -> Iterator[tuple[inspect.Parameter, Any]]:
-        for parameter in self.function.signature.parameters.values():
+        for parameter in self.function.call_signature.parameters.values():
             value = self.cleaned_data.get(_PREFIX + parameter.name, MISSING)
             optional = parameter.default is not parameter.empty
             # An empty text is a text only where the function has no default for it.

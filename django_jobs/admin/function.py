@@ -81,7 +81,7 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
         context = {
             **self._context(request),
             "title": function.name,
-            "signature": f"{function.name.rpartition('.')[2]}{function.signature}",
+            "signature": f"{function.name.rpartition('.')[2]}{function.call_signature}",
             "doc": inspect.getdoc(function.__wrapped__) or "",
             "options": _all(function.options),
             "did": function_row(did) if did else {},
