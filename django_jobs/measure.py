@@ -72,8 +72,7 @@ class Collector:
 
     def flush(self, using: str) -> None:
         """Write what was counted since the last time, as one statement; keep it when that fails."""
-        with self._lock:
-            taken, self._minutes = self._minutes, {}
+        taken = self.take()
         if not taken:
             return
         try:
@@ -85,6 +84,12 @@ class Collector:
                     for key, tally in tallies.items():
                         self._tally(key, minute).add(tally)
             raise
+
+    def take(self) -> dict[int, dict[Key, Tally]]:
+        """Return what was counted since the last time, by minute, and forget it."""
+        with self._lock:
+            taken, self._minutes = self._minutes, {}
+        return taken
 
     def _tally(self, key: Key, minute: int | None = None) -> Tally:
         if minute is None:

@@ -128,3 +128,16 @@ def test_burst_looks_until_it_finds_nothing(keeper):
     jobs.add.delay(1, 2)
     keeper.step()
     assert keeper._next_look() <= time.monotonic()
+
+
+def test_only_outcomes_that_counted_are_measured(keeper):
+    jobs.add.delay_many([(1,), (2,)])
+    keeper.step()
+    lost = Job.objects.first()
+    Job.objects.filter(pk=lost.pk).update(attempt=9)  # another worker has it
+    end(keeper)
+    end(keeper)
+    keeper.step()
+    (tallies,) = keeper.collector.take().values()
+    (tally,) = tallies.values()
+    assert (tally.sent, tally.succeeded) == (2, 1)
