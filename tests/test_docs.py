@@ -262,6 +262,20 @@ def test_admin_tells_every_verb_flag_and_permission() -> None:
             assert flag in row_of("admin.rst", verb), f"jobs {verb} {flag}"
 
 
+def test_control_tells_every_command_subject_and_flag() -> None:
+    text = (DOCS / "control.rst").read_text()
+    told = {name.split()[0] for name, _meaning in ROW.findall(text)}
+    verbs = next(a for a in parser_of("jobs")._actions if a.dest == "verb").choices
+    wanted: dict[str, argparse.ArgumentParser] = {}
+    for verb in ("control", "inspect"):
+        inner = next(a for a in verbs[verb]._actions if a.dest == "what").choices
+        wanted |= inner
+    assert told == set(wanted)
+    for name, parser in wanted.items():
+        for flag in set(flags(parser)) - {"--json", "--database"}:
+            assert f"``{flag}``" in text, f"{name} {flag}"
+
+
 def row_of(page: str, name: str) -> str:
     text = (DOCS / page).read_text()
     start = text.index(f"   * - ``{name}``\n")

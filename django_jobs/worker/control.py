@@ -77,16 +77,15 @@ class Control:
         if worker.line is not None:
             worker.line.ask(verb, arguments)
         worker.take(changed)
-        shown = {
-            "quiet": changed.quiet,
+        queues = {
             "queues": list(changed.queues),
             "exclude_queues": list(changed.exclude_queues),
         }
-        using = changed.using
-        Worker.objects.using(using).filter(pk=worker.worker_id).update(**shown)
+        row = Worker.objects.using(changed.using).filter(pk=worker.worker_id)
+        row.update(quiet=changed.quiet, **queues)
         if verb == "time-limit":
             return dict(arguments)
-        return {"quiet": changed.quiet} if verb in ("quiet", "resume") else shown
+        return {"quiet": changed.quiet} if verb in ("quiet", "resume") else queues
 
     def _ping(self) -> dict[str, Any]:
         _waiting, running, _ended = self._worker.desk.counts()

@@ -24,10 +24,16 @@ def details(options: WorkerOptions) -> dict[str, Any]:
     if options.pool == Worker.BEAT:
         return {}
     conf = {
-        "options": dataclasses.asdict(options),
-        "settings": dataclasses.asdict(get_settings()),
+        "options": redact(_plain(dataclasses.asdict(options))),
+        "settings": settings_shown(),
     }
-    return {"conf": redact(_plain(conf)), "registered": registered()}
+    return {"conf": conf, "registered": registered()}
+
+
+def settings_shown() -> dict[str, Any]:
+    """Return this process's ``DJANGO_JOBS`` with all defaults, without secrets."""
+    shown: dict[str, Any] = redact(_plain(dataclasses.asdict(get_settings())))
+    return shown
 
 
 def registered() -> dict[str, dict[str, Any]]:

@@ -7,20 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import connections
 
 from ...conf import get_settings
 from ...status import ENDED, Status
-from ..jobs import act, look, schedules
+from ..arguments import add_verb, positive
+from ..jobs import act, control, inspect, look, schedules, steering, top
 
 
 class Command(BaseCommand):
-    help = "Lists, shows, retries, revokes, purges, counts and enqueues jobs; lists schedules."
+    help = "Lists, shows, retries, revokes, purges, counts and enqueues jobs; steers workers."
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
         for add in (_list, _show, _retry, _revoke, _purge, _stats, _run, _schedules, _import):
             add(verbs)
+        steering.add_control(verbs)
+        steering.add_inspect(verbs)
+        steering.add_pause_and_resume(verbs)
+        steering.add_top(verbs)
 
     def handle(self, *args: Any, **options: Any) -> None:
         verb, wanted = options["verb"], options["wanted"]
@@ -44,37 +48,31 @@ _VERBS: dict[str, Callable[..., None]] = {
     "revoke": act.revoke,
     "purge": act.purge,
     "run": act.run,
+    "control": control.control,
+    "inspect": inspect.inspect,
+    "pause": control.pause,
+    "resume": control.resume,
+    "top": top.show,
     "schedules": schedules.list_schedules,
     "import-celery-beat": schedules.import_celery_beat,
 }
 
 
-def _verb(verbs: Any, name: str, text: str, *wanted: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
-    parser.set_defaults(wanted=wanted)
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
-    if name != "run":
-        parser.add_argument(
-            "--database", choices=list(connections), help="alias of the jobs' database"
-        )
-    return parser
-
-
 def _list(verbs: Any) -> None:
-    parser = _verb(verbs, "list", "List the newest jobs.", "status", "queue", "name", "limit")
+    parser = add_verb(verbs, "list", "List the newest jobs.", "status", "queue", "name", "limit")
     _add_status(parser, Status.values)
     _add_name_and_queue(parser)
-    parser.add_argument("--limit", type=_positive, default=20, help="most jobs listed (20)")
+    parser.add_argument("--limit", type=positive, default=20, help="most jobs listed (20)")
 
 
 def _show(verbs: Any) -> None:
-    parser = _verb(verbs, "show", "Show one job with its attempts.", "job_id")
+    parser = add_verb(verbs, "show", "Show one job with its attempts.", "job_id")
     parser.add_argument("job_id", metavar="ID")
 
 
 def _retry(verbs: Any) -> None:
     text = "Run ended jobs again, by id or all that match."
-    parser = _verb(verbs, "retry", text, "ids", "status", "name", "queue")
+    parser = add_verb(verbs, "retry", text, "ids", "status", "name", "queue")
     parser.add_argument("ids", nargs="*", metavar="ID")
     _add_status(parser, sorted(ENDED))
     _add_name_and_queue(parser)
@@ -82,14 +80,15 @@ def _retry(verbs: Any) -> None:
 
 def _revoke(verbs: Any) -> None:
     text = "End jobs that have not begun, by id or all that match."
-    parser = _verb(verbs, "revoke", text, "ids", "name", "queue", "terminate")
+    parser = add_verb(verbs, "revoke", text, "ids", "name", "queue", "header", "terminate")
     parser.add_argument("ids", nargs="*", metavar="ID")
     _add_name_and_queue(parser)
+    parser.add_argument("--header", metavar="NAME=VALUE", help="only jobs with this header")
     parser.add_argument("--terminate", action="store_true", help="stop running ones, too")
 
 
 def _purge(verbs: Any) -> None:
-    parser = _verb(verbs, "purge", "Delete the pending jobs of a queue.", "queue")
+    parser = add_verb(verbs, "purge", "Delete the pending jobs of a queue.", "queue")
     parser.add_argument("--queue", required=True)
     parser.add_argument(
         "--noinput", "--no-input", "--yes", action="store_false", dest="interactive",
@@ -98,12 +97,14 @@ def _purge(verbs: Any) -> None:
 
 
 def _stats(verbs: Any) -> None:
-    _verb(verbs, "stats", "Count jobs per status and queue, and list the live workers.")
+    add_verb(verbs, "stats", "Count jobs per status and queue, and list the live workers.")
 
 
 def _run(verbs: Any) -> None:
     text = "Enqueue one call of a job function."
-    parser = _verb(verbs, "run", text, "name", "arguments", "keywords", "queue", "wait", "timeout")
+    parser = add_verb(
+        verbs, "run", text, "name", "arguments", "keywords", "queue", "wait", "timeout"
+    )
     parser.add_argument("name", help="name of a registered job function")
     # Django takes "args" out of a command's options.
     parser.add_argument(
@@ -118,12 +119,12 @@ def _run(verbs: Any) -> None:
 
 
 def _schedules(verbs: Any) -> None:
-    _verb(verbs, "schedules", "List the schedules with their next and last runs.")
+    add_verb(verbs, "schedules", "List the schedules with their next and last runs.")
 
 
 def _import(verbs: Any) -> None:
     text = "Copy the periodic tasks of django-celery-beat, which must be installed."
-    parser = _verb(verbs, "import-celery-beat", text, "dry_run")
+    parser = add_verb(verbs, "import-celery-beat", text, "dry_run")
     parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
 
 
@@ -134,10 +135,3 @@ def _add_status(parser: argparse.ArgumentParser, choices: Any) -> None:
 def _add_name_and_queue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of a job function")
     parser.add_argument("--queue")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number

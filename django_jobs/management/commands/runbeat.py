@@ -8,13 +8,13 @@ import os
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from django.db import connections
 
 from ...beat.beat import Beat, run
-from ...conf import get_settings
 from ...dialects import dialect_for
 from ...log import set_up_console
+from ..arguments import add_process_arguments, database
 from ..pidfile import pidfile
 
 
@@ -25,24 +25,11 @@ class Command(BaseCommand):
         add = parser.add_argument
         add("--once", action="store_true", help="fire what is due now and exit, as from a cron")
         add("-n", "--name", default="", help="name shown for it; default: the host name")
-        add(
-            "-l",
-            "--loglevel",
-            default="INFO",
-            type=str.upper,
-            choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
-            help="default: %(default)s",
-        )
-        add("--database", default=None, help="alias; default: DJANGO_JOBS['DATABASE']")
-        add("--pidfile", default=None, help="file that holds the process id while it runs")
+        add_process_arguments(parser)
 
     def handle(self, *args: Any, **given: Any) -> None:
         set_up_console(given["loglevel"])
-        using = given["database"] or get_settings().database
-        if using not in connections:
-            raise CommandError(
-                f"--database {using!r} is not in DATABASES; it has {', '.join(connections)}"
-            )
+        using = database(given)
         with pidfile(given["pidfile"]):
             if given["once"]:
                 fired = Beat(using).run_once()

@@ -11,7 +11,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from ...commands import IDLE_SECONDS, check
 from ...conf import get_settings
 from ...dialects import dialect_for
 from ...log import set_up_console
@@ -20,6 +19,7 @@ from ...worker.autoscale import Autoscale
 from ...worker.options import POOLS, WorkerOptions, build, refusals
 from ...worker.solo import run_solo
 from ...worker.supervisor import Supervisor
+from ..arguments import add_process_arguments, bounds, database
 from ..pidfile import pidfile
 
 
@@ -47,6 +47,7 @@ class Command(BaseCommand):
         )
         add(
             "--autoscale",
+            type=bounds,
             metavar="MAX,MIN[,S]",
             help="as many processes as there is work for; one idle for S seconds (30) stops",
         )
@@ -62,16 +63,7 @@ class Command(BaseCommand):
         )
         add("--time-limit", type=float, metavar="S", help="hard limit of jobs that have none")
         add("--soft-time-limit", type=float, metavar="S", help="soft limit of jobs that have none")
-        add(
-            "-l",
-            "--loglevel",
-            default="INFO",
-            type=str.upper,
-            choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
-            help="default: %(default)s",
-        )
-        add("--database", default=None, help="alias; default: DJANGO_JOBS['DATABASE']")
-        add("--pidfile", default=None, help="file that holds the process id while it runs")
+        add_process_arguments(parser)
 
     def handle(self, *args: Any, **given: Any) -> None:
         set_up_console(given["loglevel"])
@@ -83,11 +75,7 @@ class Command(BaseCommand):
         sys.exit(code)
 
     def _options(self, given: dict[str, Any]) -> WorkerOptions:
-        using = given["database"] or get_settings().database
-        if using not in connections:
-            raise CommandError(
-                f"--database {using!r} is not in DATABASES; it has {', '.join(connections)}"
-            )
+        using = database(given)
         for flag in ("max_jobs_per_child", "max_memory_per_child"):
             if given[flag] is not None and given[flag] < 1:
                 raise CommandError(f"--{flag.replace('_', '-')} must be at least 1")
@@ -96,7 +84,7 @@ class Command(BaseCommand):
                 pool=given["pool"],
                 processes=given["processes"],
                 concurrency=given["concurrency"],
-                autoscale=_autoscale(given["autoscale"]),
+                autoscale=Autoscale(**given["autoscale"]) if given["autoscale"] else None,
                 queues=_names(given["queues"]),
                 exclude_queues=_names(given["exclude_queues"]),
                 name=given["name"],
@@ -129,22 +117,6 @@ class Command(BaseCommand):
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _autoscale(text: str | None) -> Autoscale | None:
-    if text is None:
-        return None
-    parts = text.split(",")
-    try:
-        most, least, *idle = int(parts[0]), int(parts[1]), *map(float, parts[2:])
-        (idle_seconds,) = idle or [IDLE_SECONDS]
-    except (ValueError, IndexError):
-        raise ValueError(f"--autoscale must be MAX,MIN or MAX,MIN,SECONDS, got {text!r}") from None
-    bounds = {"most": most, "least": least, "idle_seconds": idle_seconds}
-    try:
-        return Autoscale(**check("autoscale", bounds))
-    except ValueError as error:
-        raise ValueError(f"--autoscale {text}: {error}") from None
 
 
 def _banner(options: WorkerOptions) -> str:

@@ -19,7 +19,7 @@ from ...presentation import pretty, shown_payload
 from ...result import AsyncResult
 from ...status import ENDED, Status
 from .output import printable, write_json
-from .select import chunks, given, matching
+from .select import chunks, given, matching, with_header
 
 
 def retry(
@@ -51,12 +51,13 @@ def revoke(
     terminate: bool,
     name: str | None,
     queue: str | None,
+    header: str | None = None,
 ) -> None:
     """End jobs that have not begun, and with *terminate* those that run."""
     allowed = (*operate.QUEUED, *((Status.STARTED,) if terminate else ()))
-    if not _by_id(ids, name=name, queue=queue):
-        jobs = matching(using, name=name, queue=queue).filter(status__in=allowed)
-        wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
+    if not _by_id(ids, name=name, queue=queue, header=header):
+        jobs = matching(using, name=name, queue=queue).filter(status__in=allowed).order_by("pk")
+        wanted = with_header(jobs, header) if header else list(jobs.values_list("pk", flat=True))
     else:
         wanted = given(ids, using)
     skipped = Counter[str]()

@@ -24,9 +24,9 @@ from .output import printable, write_fields, write_json, write_table
 from .select import matching, one
 
 _COLUMNS = ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN", "WAIT", "RUN", "ERROR")
-_ARGUMENTS_WIDTH = 50
+ARGUMENTS_WIDTH = 50
 # A list leaves out arguments of more characters.
-_LONGEST_ARGUMENTS = 10_000
+LONGEST_ARGUMENTS = 10_000
 _MOST_ATTEMPTS = 50
 
 _TIMES = ("enqueued_at", "run_at", "ready_at", "started_at", "ended_at", "expires_at")
@@ -36,10 +36,10 @@ def list_jobs(
     out: OutputWrapper, *, using: str, as_json: bool, limit: int, **wanted: str | None
 ) -> None:
     """Print the newest jobs that match."""
-    jobs = with_argument_texts(matching(using, **wanted), _LONGEST_ARGUMENTS)
+    jobs = with_argument_texts(matching(using, **wanted), LONGEST_ARGUMENTS)
     rows = list(jobs.order_by("-pk")[:limit])
     if as_json:
-        write_json(out, [_listed(job) for job in rows])
+        write_json(out, [listed(job) for job in rows])
     elif rows:
         write_table(out, _COLUMNS, [_cells(job) for job in rows])
     else:
@@ -79,8 +79,8 @@ def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
         write_json(
             out,
             {
-                "statuses": {status: _counted(count) for status, count in statuses.items()},
-                "queues": [{**queue, "ready": _counted(queue["ready"])} for queue in queues],
+                "statuses": {status: counted(count) for status, count in statuses.items()},
+                "queues": [{**queue, "ready": counted(queue["ready"])} for queue in queues],
                 "workers": [_worker(worker) for worker in workers],
             },
         )
@@ -103,7 +103,7 @@ def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
 
 def _cells(job: Job) -> list[object]:
     return [
-        job.pk, job.status, job.name, arguments_line(job, _ARGUMENTS_WIDTH), job.queue,
+        job.pk, job.status, job.name, arguments_line(job, ARGUMENTS_WIDTH), job.queue,
         attempt_line(job), relative(moment_of(job)), duration(waited(job)), duration(ran(job)),
         short_class(job.error_class),
     ]  # fmt: skip
@@ -124,7 +124,7 @@ def _columns(job: Job) -> dict[str, Any]:
     }
 
 
-def _listed(job: Job) -> dict[str, Any]:
+def listed(job: Job) -> dict[str, Any]:
     texts = vars(job)
     args = kwargs = None
     if texts["args_text"] is not None and texts["kwargs_text"] is not None:
@@ -187,7 +187,7 @@ def _oldest(waiting: Any) -> Any:
     return waiting.order_by("rank", "pk").values_list("ready_at", flat=True).first()
 
 
-def _counted(count: CappedCount) -> dict[str, Any]:
+def counted(count: CappedCount) -> dict[str, Any]:
     return {"count": int(count), "capped": count.capped}
 
 

@@ -38,6 +38,12 @@ def write_table(
         out.write("  ".join(cells).rstrip())
 
 
+def served(queues: Sequence[str], excluded: Sequence[str]) -> str:
+    """Return in words which queues a worker serves."""
+    text = ", ".join(map(str, queues)) or "all queues"
+    return text + (f" but {', '.join(map(str, excluded))}" if excluded else "")
+
+
 def write_fields(out: OutputWrapper, fields: Sequence[tuple[str, object]]) -> None:
     """Print names and values below each other; a value of several lines is indented."""
     width = max(len(name) for name, _value in fields) + 2

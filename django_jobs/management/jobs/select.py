@@ -9,7 +9,7 @@ from uuid import UUID
 from django.core.management.base import CommandError
 
 from ...counts import of_status
-from ...models import Job, JobQuerySet
+from ...models import Job, JobQuerySet, Worker
 
 # Ids looked for, and rows changed, at a time.
 CHUNK = 500
@@ -28,6 +28,19 @@ def matching(
         jobs = jobs.filter(queue=queue)
     selected: JobQuerySet = jobs
     return selected
+
+
+def with_header(jobs: JobQuerySet, header: str) -> list[UUID]:
+    """Return the ids of the *jobs* with that header, given as ``NAME=VALUE``."""
+    name, equals, value = header.partition("=")
+    if not equals or not name:
+        raise CommandError(f"--header must be NAME=VALUE, got {header!r}")
+    rows = jobs.exclude(headers=None).values_list("pk", "headers")
+    return [
+        pk
+        for pk, headers in rows.iterator(chunk_size=CHUNK)
+        if isinstance(headers, dict) and name in headers and str(headers[name]) == value
+    ]
 
 
 def one(text: str, using: str) -> Job:
@@ -67,3 +80,28 @@ def _parsed(text: str) -> UUID:
 
 def _no_job(job_id: object) -> str:
     return f"no job has the id {job_id}: it never existed, or it was forgotten or pruned"
+
+
+def live_workers(using: str, names: Sequence[str], serving: str | None = None) -> list[Worker]:
+    """Return the live workers that run jobs: all, or those of *names* that serve a queue.
+
+    A name is a worker's own (``host-2``), that of its ``runworker`` (``host``) or its id. Raises
+    ``CommandError`` for one that no live worker has.
+    """
+    live: Any = Worker.objects.using(using)
+    workers = list(live.live().executing().order_by("name", "pk"))
+    chosen = workers
+    if names:
+        chosen = []
+        for name in names:
+            found = [worker for worker in workers if _is_named(worker, name)]
+            if not found:
+                known = ", ".join(worker.name for worker in workers[:20]) or "none"
+                raise CommandError(f"no live worker is named {name!r}; live are: {known}")
+            chosen += [worker for worker in found if worker not in chosen]
+    return [worker for worker in chosen if serving is None or worker.serves(serving)]
+
+
+def _is_named(worker: Worker, name: str) -> bool:
+    base, _dash, number = worker.name.rpartition("-")
+    return name in (worker.name, str(worker.pk)) or (name == base and number.isdigit())

@@ -1,0 +1,76 @@
+"""Arguments that several commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import connections
+
+from ..commands import IDLE_SECONDS, check
+from ..conf import get_settings
+
+
+def add_process_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every long-running command takes."""
+    parser.add_argument(
+        "-l",
+        "--loglevel",
+        default="INFO",
+        type=str.upper,
+        choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+        help="default: %(default)s",
+    )
+    parser.add_argument("--database", help="alias; default: DJANGO_JOBS['DATABASE']")
+    parser.add_argument("--pidfile", help="file that holds the process id while it runs")
+
+
+def database(given: Mapping[str, Any]) -> str:
+    """Return the alias of ``--database``, or the setting's; refuse one that is not there."""
+    using: str = given["database"] or get_settings().database
+    if using not in connections:
+        raise CommandError(
+            f"--database {using!r} is not in DATABASES; it has {', '.join(connections)}"
+        )
+    return using
+
+
+def add_verb(verbs: Any, name: str, text: str, *wanted: str) -> argparse.ArgumentParser:
+    """Add a verb of ``manage.py jobs``; *wanted* are the options that its function takes."""
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    parser.set_defaults(wanted=wanted)
+    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    if name != "run":
+        parser.add_argument(
+            "--database", choices=list(connections), help="alias of the jobs' database"
+        )
+    return parser
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def bounds(text: str) -> dict[str, Any]:
+    """Return the arguments of the command ``autoscale`` from ``MAX,MIN`` or ``MAX,MIN,SECONDS``."""
+    parts = text.split(",")
+    try:
+        most, least, *idle = int(parts[0]), int(parts[1]), *map(float, parts[2:])
+        (idle_seconds,) = idle or [IDLE_SECONDS]
+    except (ValueError, IndexError):
+        raise argparse.ArgumentTypeError(
+            f"must be MAX,MIN or MAX,MIN,SECONDS, got {text!r}"
+        ) from None
+    try:
+        return check("autoscale", {"most": most, "least": least, "idle_seconds": idle_seconds})
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def bounds_or_off(text: str) -> dict[str, Any]:
+    return check("autoscale", {"most": None, "least": None}) if text == "off" else bounds(text)

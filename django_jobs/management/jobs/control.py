@@ -1,0 +1,115 @@
+"""``jobs control``, ``jobs pause`` and ``jobs resume``."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.core.management.base import CommandError, OutputWrapper
+
+from ... import commands, operate
+from ...models import Command, Worker
+from .output import served, write_json, write_table
+from .select import live_workers
+
+
+def control(
+    out: OutputWrapper,
+    *,
+    using: str,
+    as_json: bool,
+    what: str,
+    workers: Sequence[str],
+    serving: str | None,
+    timeout: float,
+    bounds: Mapping[str, Any] | None = None,
+    **arguments: Any,
+) -> None:
+    """Send a command, wait for the answers and print them; fail unless all did as told."""
+    targets = live_workers(using, workers, serving)
+    if not targets:
+        raise CommandError("no live worker is there to be told")
+    names = {worker.pk: worker for worker in targets}
+    try:
+        sent = commands.send(what, bounds or arguments, workers=list(names), by=who(), using=using)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    rows = commands.wait(sent, timeout, using)
+    if as_json:
+        write_json(out, [_shown(row, names) for row in rows])
+    else:
+        cells = [(names[row.worker_id].name, _sentence(row, timeout)) for row in rows]
+        write_table(out, ("WORKER", "ANSWER"), sorted(cells))
+    failed = sum(row.answer is None or "error" in row.answer for row in rows)
+    if failed:
+        raise CommandError(f"{failed} of {len(rows)} did not do it")
+
+
+def pause(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str]) -> None:
+    """Pause queues."""
+    _report(out, as_json, "paused", {
+        queue: _tried(lambda queue=queue: operate.pause_queue(queue, by=who(), using=using))
+        for queue in queues
+    })  # fmt: skip
+
+
+def resume(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str]) -> None:
+    """Resume paused queues."""
+    changed = {queue: operate.resume_queue(queue, using=using) for queue in queues}
+    _report(out, as_json, "resumed", changed)
+
+
+def who() -> str:
+    """Return who sits at this terminal, for the rows."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _tried(action: Any) -> bool:
+    try:
+        return bool(action())
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+
+
+def _report(out: OutputWrapper, as_json: bool, verb: str, changed: Mapping[str, bool]) -> None:
+    if as_json:
+        write_json(out, {verb: [queue for queue, was in changed.items() if was]})
+        return
+    for queue, was in changed.items():
+        out.write(f"{queue}: {verb}" if was else f"{queue}: was {_BEFORE[verb]}")
+
+
+_BEFORE = {"paused": "paused already", "resumed": "not paused"}
+
+
+def _shown(row: Command, workers: Mapping[Any, Worker]) -> dict[str, Any]:
+    return {
+        "worker": workers[row.worker_id].name,
+        "worker_id": row.worker_id,
+        "command": row.pk,
+        "done_at": row.done_at,
+        "answer": row.answer,
+    }
+
+
+def _sentence(row: Command, timeout: float) -> str:
+    if row.done_at is None:
+        return f"no answer within {timeout:g} s; it is obeyed when the worker comes to it"
+    answer: dict[str, Any] = row.answer or {}
+    if "error" in answer:
+        return f"error: {answer['error']}"
+    if "queues" in answer:
+        return served(answer["queues"], answer["exclude_queues"])
+    return ", ".join(f"{name} {_value(value)}" for name, value in answer.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
