@@ -34,6 +34,16 @@ def use_orm(number: int) -> int:
     return number
 
 
+def same(number: int) -> int:
+    """Return the *number*."""
+    return number
+
+
+def count(values: list[int]) -> int:
+    """Return how many results there are."""
+    return len(values)
+
+
 @functools.cache
 def _file(path: str) -> int:
     # One write of 16 bytes to a file opened so is never torn, whichever process makes it.

@@ -11,6 +11,8 @@ app = Celery("benchmarks", broker=os.environ["REDIS_URL"], backend=os.environ["R
 note = app.task(name="note")(body.note)
 sleep = app.task(name="sleep")(body.sleep)
 use_orm = app.task(name="use_orm")(body.use_orm)
+same = app.task(name="same")(body.same)
+count = app.task(name="count")(body.count)
 
 
 @app.task(name="fan_out")

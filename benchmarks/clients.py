@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from .workflows import timed
+
 
 class Client(Protocol):
     """The caller's side of one system, over a connection of its own."""
@@ -17,6 +19,9 @@ class Client(Protocol):
 
     def get(self, handle: Any) -> Any:
         """Wait for the job's result."""
+
+    def time_workflow(self, name: str, size: int, *, whole: bool) -> list[float]:
+        """Return the seconds that each of some workflows took; not *whole* times only the call."""
 
 
 class DjangoJobs:
@@ -35,6 +40,9 @@ class DjangoJobs:
     def get(self, handle: Any) -> Any:
         return handle.get(timeout=60)
 
+    def time_workflow(self, name: str, size: int, *, whole: bool) -> list[float]:
+        return timed(importlib.import_module("django_jobs"), self.jobs, name, size, whole=whole)
+
 
 class Celery:
     def __init__(self) -> None:
@@ -50,6 +58,9 @@ class Celery:
 
     def get(self, handle: Any) -> Any:
         return handle.get(timeout=60)
+
+    def time_workflow(self, name: str, size: int, *, whole: bool) -> list[float]:
+        return timed(importlib.import_module("celery"), self.app, name, size, whole=whole)
 
 
 def client(system: str) -> Client:

@@ -7,6 +7,8 @@ from . import body
 note = job(name="note")(body.note)
 sleep = job(name="sleep")(body.sleep)
 use_orm = job(name="use_orm")(body.use_orm)
+same = job(name="same")(body.same)
+count = job(name="count")(body.count)
 
 
 @job(name="note_async")

@@ -101,6 +101,31 @@ def round_trip(arena: Arena, jobs: int) -> Figures:
     return percentiles([each * 1000 for each in seconds])
 
 
+def chord(arena: Arena, jobs: int) -> Figures:
+    return _workflow(arena, "chord", jobs)
+
+
+def chained_chords(arena: Arena, jobs: int) -> Figures:
+    return _workflow(arena, "chained_chords", jobs)
+
+
+def chain(arena: Arena, jobs: int) -> Figures:
+    return _workflow(arena, "chain", jobs)
+
+
+def group(arena: Arena, jobs: int) -> Figures:
+    """How long the call takes; no worker runs what it enqueues."""
+    seconds = arena.produce("workflow", "group", jobs, "call")["seconds"]
+    return percentiles([each * 1000 for each in seconds])
+
+
+def _workflow(arena: Arena, name: str, jobs: int) -> Figures:
+    with arena.workers():
+        seconds = arena.produce("workflow", name, jobs, "whole")["seconds"]
+        arena.wait_until_recorded()
+    return percentiles([each * 1000 for each in seconds])
+
+
 def _waits(
     arena: Arena, schedule: str, amount: int, only: tuple[float, ...] | None = None
 ) -> list[float]:

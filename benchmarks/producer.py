@@ -105,9 +105,25 @@ def round_trip(queue: Client, jobs: str) -> dict[str, Any]:
     return {"round_trips": seconds[20:]}
 
 
+def workflow(queue: Client, name: str, size: str, whole: str) -> dict[str, Any]:
+    """Time some workflows, or only the calls that enqueue them."""
+    return {"seconds": queue.time_workflow(name, int(size), whole=whole == "whole")}
+
+
 OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
     operation.__name__: operation
-    for operation in (probe, delay, delay_many, fill, fan_out, paced, steady, claims, round_trip)
+    for operation in (
+        probe,
+        delay,
+        delay_many,
+        fill,
+        fan_out,
+        paced,
+        steady,
+        claims,
+        round_trip,
+        workflow,
+    )
 }
 
 

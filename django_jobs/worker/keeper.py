@@ -280,6 +280,8 @@ class Keeper:
         if self._was_empty or (all_taken and not self.options.burst):
             # Of what comes later it hears, where it can.
             self._look_at = time.monotonic() + self.wakeup.next_look()
+        else:
+            self._look_at = 0.0
 
     def _may_have_work(self) -> bool:
         """Look whether there is work, where that is cheaper than a claim; learn the queues."""
