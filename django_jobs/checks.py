@@ -11,6 +11,7 @@ from django.db.utils import DatabaseError
 
 from .beat.code import schedules as code_schedules
 from .conf import get_settings, problems
+from .rates import parse
 
 _WAL = (
     'OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, '
@@ -122,19 +123,25 @@ def _check_values() -> Iterator[checks.CheckMessage]:
     for queue, options in settings.queues.items():
         if not _is_queue(options):
             yield checks.Error(
-                f"DJANGO_JOBS['QUEUES'][{queue!r}] must be a dict with MAX_PENDING (a whole number "
-                f"≥ 1) and DATABASE (one of {', '.join(connections)}), got {options!r}",
-                hint='Write {"MAX_PENDING": 1000}.',
+                f"DJANGO_JOBS['QUEUES'][{queue!r}] must be a dict with MAX_PENDING and CONCURRENCY "
+                "(whole numbers ≥ 1), RATE_LIMIT (as in @job) and DATABASE (one of "
+                f"{', '.join(connections)}), got {options!r}",
+                hint='Write {"MAX_PENDING": 1000, "RATE_LIMIT": "10/s"}.',
                 id="django_jobs.E008",
             )
 
 
 def _is_queue(options: object) -> bool:
-    if not isinstance(options, dict) or set(options) - {"MAX_PENDING", "DATABASE"}:
+    allowed = {"MAX_PENDING", "DATABASE", "CONCURRENCY", "RATE_LIMIT"}
+    if not isinstance(options, dict) or set(options) - allowed:
         return False
-    limit = options.get("MAX_PENDING", 1)
+    try:
+        parse(options.get("RATE_LIMIT"))
+    except ValueError:
+        return False
+    numbers = [options[name] for name in ("MAX_PENDING", "CONCURRENCY") if name in options]
     known = options.get("DATABASE", "default") in connections
-    return known and isinstance(limit, int) and limit >= 1
+    return known and all(isinstance(number, int) and number >= 1 for number in numbers)
 
 
 @checks.register("django_jobs")

@@ -31,7 +31,8 @@ class Settings:
     #: Queue of a job function that names none.
     default_queue: str = "default"
     #: Per queue name a dict: ``MAX_PENDING`` (past so many pending jobs enqueuing raises
-    #: ``QueueFull``), ``DATABASE`` (alias of the database that holds this queue's jobs).
+    #: ``QueueFull``), ``DATABASE`` (alias of the database that holds this queue's jobs),
+    #: ``CONCURRENCY`` (most of its jobs that run at once) and ``RATE_LIMIT`` (as in ``@job``).
     queues: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     #: Glob of job names -> ``{"queue": ..., "priority": ...}``, or a list of globs' dicts and
     #: callables; the first that matches wins.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from .eager import EagerResult
+    from .keys import Key
     from .result import AsyncResult
 
 P = ParamSpec("P")
@@ -63,6 +64,8 @@ class JobFunction(Generic[P, R, T]):
         simple = all(p.kind in _POSITIONAL for p in parameters)
         required = sum(p.default is p.empty for p in parameters)
         self._fits = range(required, len(parameters) + 1) if simple else range(0)
+        for option in ("concurrency_key", "rate_limit_key"):
+            self._check_names(option, getattr(options, option))
         if options.schedule is not None:
             self._check_schedule()
 
@@ -83,6 +86,15 @@ class JobFunction(Generic[P, R, T]):
             self.call_signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self.name}{self.call_signature}: {error}") from None
+
+    def _check_names(self, option: str, wanted: Key | None) -> None:
+        names = () if wanted is None or callable(wanted) else wanted
+        for name in names:
+            if name not in self.call_signature.parameters:
+                raise ImproperlyConfigured(
+                    f"@job {self.name}: {option} names {name!r}, its parameters are "
+                    f"{', '.join(self.call_signature.parameters)}"
+                )
 
     def _check_schedule(self) -> None:
         try:

@@ -204,17 +204,19 @@ def write(
         _tell(function, rows)
         note_children(results)
         return results
+    changed: list[NewJob] = []
     # One INSERT is a transaction by itself; BEGIN and COMMIT would be two more round trips.
     with transaction.atomic(using) if several else contextlib.nullcontext():
         if function.options.unique:
-            rows, results = hold_key(function, rows, results, using)
+            rows, results, changed = hold_key(function, rows, results, using)
         with connection.cursor() as cursor:
             if rows and caller_named and Job.objects.using(using).filter(id=rows[0].id).exists():
                 raise DuplicateKey(f"a job with the id {rows[0].id} exists already")
             for start in range(0, len(rows), dialect.insert_chunk):
                 dialect.insert(cursor, rows[start : start + dialect.insert_chunk])
+    if rows or changed:
+        announce(using, {topic_of(row) for row in [*rows, *changed]})
     if rows:
-        announce(using, {topic_of(row) for row in rows})
         _tell(function, rows)
     note_children(results)
     return results

@@ -118,6 +118,11 @@ def execute_crash(job: Claimed, error: BaseException | None, environment: Enviro
     return _tell(raised(execution, error), execution)
 
 
+def execute_refusal(job: Claimed, error: Exception) -> Outcome:
+    """Return how a job ends that may not run, as nobody can tell under which limit it falls."""
+    return _tell(unrunnable(job, error), None)
+
+
 # --- resolve and bind ---------------------------------------------------------------------------
 
 

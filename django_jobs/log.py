@@ -89,6 +89,10 @@ def ticks_skipped(schedule: str, number: int, reason: str) -> None:
     _beat.info("skipped schedule=%r ticks=%d reason=%s", schedule, number, reason)
 
 
+def limit_unreadable(key: str, error: ValueError) -> None:
+    _worker.error("limit left out key=%r error=%s", key, error)
+
+
 def schedule_failed(schedule: str, error: str) -> None:
     _beat.error("cannot fire schedule=%r error=%s", schedule, error)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
-from . import measure, registry, signals
+from . import measure, places, registry, reservations, signals
 from .classify import keep_seconds
 from .conf import get_settings
 from .dependents import Ended, settle
@@ -73,7 +73,9 @@ def revoke_workflow(
 
 def _revoke(ids: Sequence[UUID], statuses: Sequence[str], reason: str, using: str) -> list[Job]:
     found: list[Job] = []
-    with transaction.atomic(using):
+    # Gates come before rows, for all who want both.
+    held = places.keys_of(ids, using) if Status.STARTED in statuses else set()
+    with places.locked(held, using):
         for chunk in chunks(sorted(ids)):
             # In the order in which the ends of jobs lock those that depend on them.
             jobs = Job.objects.using(using).select_for_update().order_by("id")
@@ -86,7 +88,13 @@ def _revoke(ids: Sequence[UUID], statuses: Sequence[str], reason: str, using: st
                     ended_at=clock(using),
                     prune_at=_prune_at(name, using),
                     error_message=reason,
+                    waiting_for=None,
                 )
+        revoked = [job.pk for job in found]
+        for chunk in chunks(revoked):
+            reservations.forget(chunk, using)
+        if held:
+            places.free(revoked, using)
         measure.revoked([(job.queue, job.name, job.attempt) for job in found], using)
         started = [job for job in found if job.status == Status.STARTED]
         if started:

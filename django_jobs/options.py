@@ -10,6 +10,8 @@ from typing import Any, Literal, TypedDict
 from django.core.exceptions import ImproperlyConfigured
 
 from .context import JobContext
+from .keys import Key
+from .rates import Rate, parse
 from .schedules import Spelling
 
 #: What a smallint holds; a higher number runs first.
@@ -70,13 +72,23 @@ class JobOptions:
     #: The body and SUCCESS commit in one transaction: the job's writes happen exactly once.
     atomic: bool = False
     #: No second live copy: ``True`` or ``"reject"`` returns the live one, ``"raise"`` raises
-    #: ``DuplicateKey``.
-    unique: bool | Literal["reject", "raise"] = False
+    #: ``DuplicateKey``, ``"replace"`` gives the new arguments to one that has not begun.
+    unique: bool | Literal["reject", "raise", "replace"] = False
     #: After a success the key stays taken until this many seconds after the enqueue.
     unique_for: float | None = None
     #: What makes two calls the same: a function of the arguments, or names of parameters; by
     #: default all arguments.
     unique_key: Callable[..., object] | Sequence[str] | None = None
+    #: At most so many of these jobs run at once, over all workers.
+    concurrency: int | None = None
+    #: What has its own ``concurrency``: a function of the arguments as the job gets them, or names
+    #: of parameters; by default all jobs of the function share it.
+    concurrency_key: Key | None = None
+    #: At most so many of these jobs start in any window of that length, over all workers:
+    #: ``"10/s"`` (``s``, ``m``, ``h``, ``d``), a number a second, or a list that all must hold.
+    rate_limit: Rate | None = None
+    #: What has its own ``rate_limit``, as ``concurrency_key``.
+    rate_limit_key: Key | None = None
     #: How long an ended job is kept; ``None`` for ever, ``"default"`` as the settings say.
     result_expires: float | Literal["default"] | None = "default"
     #: Run it by itself, without arguments: ``crontab(hour=3, minute=0)``, seconds, a timedelta, or
@@ -125,11 +137,14 @@ class JobOptions:
             found.append(f"retry_backoff must be a bool or seconds > 0, got {self.retry_backoff!r}")
         for field in ("autoretry_for", "dont_autoretry_for", "throws"):
             found += _exception_problems(field, getattr(self, field))
-        for field in ("sensitive", "unique_key"):
+        for field in ("sensitive", "unique_key", "concurrency_key", "rate_limit_key"):
             if isinstance(getattr(self, field), str):
                 found.append(f"{field} must be a list of names, got {getattr(self, field)!r}")
-        if self.unique not in (True, False, "reject", "raise"):
-            found.append(f"unique must be True, False, 'reject' or 'raise', got {self.unique!r}")
+        found += self._limit_problems()
+        if self.unique not in (True, False, "reject", "raise", "replace"):
+            found.append(
+                f"unique must be True, False, 'reject', 'raise' or 'replace', got {self.unique!r}"
+            )
         if self.on_worker_lost not in ("retry", "fail"):
             found.append(f"on_worker_lost must be 'retry' or 'fail', got {self.on_worker_lost!r}")
         if not (isinstance(self.base, type) and issubclass(self.base, JobContext)):
@@ -137,6 +152,27 @@ class JobOptions:
         if self.result_expires not in (None, "default") and not _is_number(self.result_expires):
             found.append(f"result_expires must be seconds or None, got {self.result_expires!r}")
         return found
+
+    def _limit_problems(self) -> list[str]:
+        found: list[str] = []
+        if self.concurrency is not None:
+            found += concurrency_problems(self.concurrency)
+        try:
+            windows = parse(self.rate_limit)
+        except ValueError as error:
+            return [*found, str(error)]
+        if self.rate_limit is not None and not windows:
+            found.append("rate_limit must not be empty; None is no limit")
+        for limit in ("concurrency", "rate_limit"):
+            if getattr(self, f"{limit}_key") is not None and getattr(self, limit) is None:
+                found.append(f"{limit}_key says what {limit} counts; give {limit} too")
+        return found
+
+
+def concurrency_problems(number: object) -> list[str]:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        return [f"concurrency must be a whole number ≥ 1 or None, got {number!r}"]
+    return []
 
 
 def queue_problems(queue: object) -> list[str]:
@@ -192,8 +228,12 @@ class JobKeywords(TypedDict, total=False):
     typing: bool
     sensitive: Sequence[str]
     atomic: bool
-    unique: bool | Literal["reject", "raise"]
+    unique: bool | Literal["reject", "raise", "replace"]
     unique_for: float | None
     unique_key: Callable[..., Any] | Sequence[str] | None
+    concurrency: int | None
+    concurrency_key: Callable[..., Any] | Sequence[str] | None
+    rate_limit: Rate | None
+    rate_limit_key: Callable[..., Any] | Sequence[str] | None
     result_expires: float | Literal["default"] | None
     schedule: Spelling | Mapping[str, Any] | None

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _SPELLING = re.compile(r"(\d+(?:\.\d+)?)(?:/([smhd]))?")
+#: The longest window.
+LONGEST_SECONDS = 86_400.0
 #: Most starts in one window: so many times are read to find the next free one.
 MOST = 10_000
 
@@ -58,17 +60,19 @@ def _window(text: str, rate: object) -> Window:
     if match is None or number <= 0 or not math.isfinite(number):
         raise _wrong(rate)
     seconds = _SECONDS[match[2] or "s"]
-    if number < 1:
+    if number < 1 and seconds / number <= LONGEST_SECONDS:
         return Window(1, seconds / number)
+    if number < 1:
+        raise ValueError(f"rate_limit may have windows of a day at most, got {rate!r}")
     if number > MOST:
         raise ValueError(
             f"rate_limit may have at most {MOST} starts in one window, got {rate!r}; "
             "write it for a shorter one"
         )
     if number != int(number):
-        # 2.5 a second are 5 in two: a window holds whole starts.
-        seconds *= math.ceil(number) / number
-    return Window(math.ceil(number), seconds)
+        # A window holds whole starts: of 2.5 a second, 2 in 0.8 seconds.
+        return Window(math.floor(number), seconds * math.floor(number) / number)
+    return Window(int(number), seconds)
 
 
 def _wrong(rate: object) -> ValueError:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
-from . import log
+from . import log, places, reservations
 from .dependents import Ended, settle
 from .dialects import clock, dialect_for, without_deadlock
 from .enqueue import TIMED_TOPIC, announce
@@ -53,12 +53,21 @@ def record(
 def _record(
     worker_id: UUID, outcomes: Sequence[Outcome], using: str, queues: set[str]
 ) -> list[Outcome]:
-    connection = connections[using]
+    placed = {key for outcome in outcomes for key in outcome.job.places}
+    if placed:
+        with places.locked(placed, using):
+            return _record_several(worker_id, outcomes, using, queues)
     # One statement is a transaction by itself; only more of them need BEGIN and COMMIT.
-    if not any(_was_attempt(outcome) or outcome.is_followed for outcome in outcomes):
-        with connection.cursor() as cursor:
-            changed = dialect_for(connection).write_outcomes(cursor, worker_id, outcomes)
-        return list(outcomes) if changed == len(outcomes) else _written(worker_id, outcomes, using)
+    if any(_was_attempt(outcome) or outcome.is_followed for outcome in outcomes):
+        return _record_several(worker_id, outcomes, using, queues)
+    with connections[using].cursor() as cursor:
+        changed = dialect_for(connections[using]).write_outcomes(cursor, worker_id, outcomes)
+    return list(outcomes) if changed == len(outcomes) else _written(worker_id, outcomes, using)
+
+
+def _record_several(
+    worker_id: UUID, outcomes: Sequence[Outcome], using: str, queues: set[str]
+) -> list[Outcome]:
     try:
         with transaction.atomic(using):
             _write(worker_id, outcomes, using, queues)
@@ -94,6 +103,9 @@ def _write(worker_id: UUID, outcomes: Sequence[Outcome], using: str, queues: set
     ended = [Ended.of(outcome) for outcome in followed if outcome.status in ENDED]
     if ended:
         queues |= settle(ended, using)
+    placed = [outcome.job.id for outcome in outcomes if outcome.job.places]
+    if placed:
+        queues |= places.free(placed, using)
 
 
 def _ours(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outcome]:
@@ -126,6 +138,9 @@ def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
     ]
     if given_back:
         counted = record(worker_id, given_back, using)
+        rated = [job.id for job in jobs if job.begin_by is not None]
+        if rated:
+            reservations.take_back(rated, using)
         announce(using, {outcome.job.queue for outcome in counted})
 
 
@@ -134,8 +149,12 @@ def release_strays(worker_id: UUID, held: Sequence[UUID], using: str) -> int:
 
     Such rows are left when a claim was committed and its answer lost with the connection.
     """
-    strays = Job.objects.using(using).filter(status=Status.STARTED, worker_id=worker_id)
-    return strays.exclude(id__in=held).update(status=Status.PENDING, started_at=None)
+    ours = Job.objects.using(using).filter(status=Status.STARTED, worker_id=worker_id)
+    strays = list(ours.exclude(id__in=held).values_list("id", flat=True))
+    if strays:
+        reservations.take_back(strays, using)
+        ours.filter(id__in=strays).update(status=Status.PENDING, started_at=None)
+    return len(strays)
 
 
 def save_progress(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from . import serialization
 from .conf import get_settings
 from .dialects import clock, dialect_for
 from .exceptions import DuplicateKey
-from .models import Job, UniqueKey
+from .keys import value_of
+from .models import Edge, Job, UniqueKey
 from .result import AsyncResult
+from .serialization import loads
 from .status import ENDED, Status
 from .values import NewJob
 
@@ -27,21 +29,7 @@ def key_of(
     function: JobFunction[..., Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> str:
     """Return the 64 hex digits that two calls share when they are the same job."""
-    wanted = function.options.unique_key
-    if callable(wanted):
-        same: Any = wanted(*args, **kwargs)
-    else:
-        bound = function.call_signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        same = dict(bound.arguments)
-        if wanted is not None:
-            missing = [name for name in wanted if name not in same]
-            if missing:
-                raise ImproperlyConfigured(
-                    f"unique_key of {function.name} names {missing[0]!r}, "
-                    f"its parameters are {', '.join(same)}"
-                )
-            same = {name: same[name] for name in wanted}
+    same = value_of(function, "unique_key", function.options.unique_key, args, kwargs)
     text = serialization.dumps(same, where="unique_key", max_bytes=get_settings().max_payload_bytes)
     return hashlib.sha256(f"{function.name}\0{text}".encode()).hexdigest()
 
@@ -51,29 +39,94 @@ def hold_key(
     rows: Sequence[NewJob],
     results: Sequence[AsyncResult[Any]],
     using: str,
-) -> tuple[list[NewJob], list[AsyncResult[Any]]]:
-    """Take the key of each row, inside a transaction; return the rows to write and all handles.
+) -> tuple[list[NewJob], list[AsyncResult[Any]], list[NewJob]]:
+    """Take the key of each row, inside a transaction.
 
-    A row whose key a live job holds is left out, and its handle is the live job's; with
-    ``unique="raise"`` :class:`DuplicateKey` is raised instead.
+    Returns the rows to write, all handles, and the rows that live jobs took over. A row whose key a
+    live job holds is left out, and its handle is the live job's; with ``unique="raise"``
+    :class:`DuplicateKey` is raised instead.
     """
+    options = function.options
+    first: dict[str, NewJob] = {}
+    latest: dict[str, NewJob] = {}
+    for row in rows:
+        latest[_key(row)] = row
+        first.setdefault(_key(row), row)
+    # In one order for all callers, who wait for each other's keys.
+    holders = {
+        key: take_key(key, first[key].id, options.unique_for, using) for key in sorted(first)
+    }
+    changed: list[NewJob] = []
+    if options.unique == "replace":
+        for key, holder in holders.items():
+            if holder is not None and _give(holder, latest[key], using):
+                _keep_until(key, holder, options.unique_for, using)
+                changed.append(latest[key])
+            elif holder is not None and _is_live(holder, using):
+                _keep_until(key, first[key].id, options.unique_for, using)
+                holders[key] = None
     new: list[NewJob] = []
     handles: list[AsyncResult[Any]] = []
-    ours: dict[str, UUID] = {}
     for row, result in zip(rows, results, strict=True):
-        assert row.unique_key is not None
-        holder = ours.get(row.unique_key) or take_key(
-            row.unique_key, row.id, function.options.unique_for, using
-        )
-        ours[row.unique_key] = holder or row.id
-        if holder is None:
-            new.append(row)
+        key = _key(row)
+        holder = holders[key]
+        if holder is None and row is first[key]:
+            # The last of several calls wins, by the first one's id.
+            given = latest[key] if options.unique == "replace" else row
+            new.append(given._replace(id=row.id))
             handles.append(result)
-        elif function.options.unique == "raise":
+            continue
+        holder = holder or first[key].id
+        if options.unique == "raise":
             raise DuplicateKey(f"{function.name} with these arguments is live as job {holder}")
-        else:
-            handles.append(AsyncResult(holder, name=function.name, using=using))
-    return new, handles
+        handles.append(AsyncResult(holder, name=function.name, using=using))
+    return new, handles, changed
+
+
+def _key(row: NewJob) -> str:
+    assert row.unique_key is not None
+    return row.unique_key
+
+
+def _is_live(job_id: UUID, using: str) -> bool:
+    return Job.objects.using(using).live().filter(id=job_id).exists()
+
+
+def _keep_until(key: str, job_id: UUID, seconds: float | None, using: str) -> None:
+    until = None if seconds is None else clock(using, seconds)
+    UniqueKey.objects.using(using).filter(key=key).update(job_id=job_id, until=until)
+
+
+def _give(job_id: UUID, row: NewJob, using: str) -> bool:
+    """Let a job that has not begun, and is in no workflow, be what *row* says; else False."""
+    jobs = Job.objects.using(using).live().exclude(status=Status.STARTED)
+    alone = jobs.filter(id=job_id, pending_parents=0, has_dependents=False, group_id=None)
+    if Edge.objects.using(using).filter(child_id=job_id).exists():
+        return False
+    now = clock(using)
+    changed = alone.update(
+        queue=row.queue,
+        rank=row.rank,
+        status=row.status,
+        args=loads(row.args),
+        kwargs=loads(row.kwargs),
+        headers=None if row.headers is None else loads(row.headers),
+        options=None if row.options is None else loads(row.options),
+        run_at=_moment(row.eta, row.countdown, using),
+        expires_at=_moment(row.expires_at, row.expires_in, using),
+        ready_at=now if row.status == Status.PENDING else None,
+        waiting_for=None,
+        retries=0,
+        crashes=0,
+        deferrals=0,
+        error_class="",
+        error_message="",
+    )
+    return changed == 1
+
+
+def _moment(given: datetime.datetime | None, seconds: float | None, using: str) -> Any:
+    return given if seconds is None else clock(using, seconds)
 
 
 def take_key(key: str, job_id: UUID, seconds: float | None, using: str) -> UUID | None:

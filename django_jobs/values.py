@@ -27,7 +27,7 @@ class Claimed:
     a row gives the seconds that it waited, by the database's clock.
     """
 
-    __slots__ = (*CLAIMED_COLUMNS, "begin_by", "expired", "limits", "problem", "ready")
+    __slots__ = (*CLAIMED_COLUMNS, "begin_by", "expired", "places", "problem", "ready")
 
     id: UUID
     name: str
@@ -49,8 +49,8 @@ class Claimed:
     expires_at: datetime.datetime | None
     expired: bool
     ready: float
-    #: The keys of the limits that let it start; what has none holds no place.
-    limits: tuple[str, ...]
+    #: The keys of the concurrency limits under which it has a place.
+    places: tuple[str, ...]
     #: Until when of :func:`time.monotonic` its rate limit lets it begin.
     begin_by: float | None
     #: Why it cannot run, learned after the claim.
@@ -64,7 +64,7 @@ class Claimed:
             self.expired, waited,
         ) = row  # fmt: skip
         self.ready = time.monotonic() - waited
-        self.limits = ()
+        self.places = ()
         self.problem = ""
         self.begin_by = None
 

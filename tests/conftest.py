@@ -13,10 +13,11 @@ from django.db import connections
 from django.test import Client
 
 from django_jobs import overview, registry
+from django_jobs.admit import Admission
 from django_jobs.claim import claim
 from django_jobs.define import JobFunction
 from django_jobs.dialects import clock
-from django_jobs.execute import Environment, execute
+from django_jobs.execute import Environment, execute, execute_refusal
 from django_jobs.models import Worker
 from django_jobs.record import record
 from django_jobs.values import Claimed, Outcome
@@ -96,7 +97,8 @@ def take(worker: Worker) -> Callable[..., list[Claimed]]:
 
 @pytest.fixture
 def work(worker: Worker, take: Callable[..., list[Claimed]]) -> Callable[..., list[Outcome]]:
-    """Do what a worker does once: claim, execute, record; return the outcomes that counted."""
+    """Claim, admit, execute, record, as a worker does once; return the outcomes that counted."""
+    admission = Admission("default")
 
     def work(
         limit: int = 100,
@@ -104,7 +106,9 @@ def work(worker: Worker, take: Callable[..., list[Claimed]]) -> Callable[..., li
         environment: Environment | None = None,
     ) -> list[Outcome]:
         environment = environment or Environment(worker_name="w")
-        outcomes = [execute(job, environment) for job in take(limit, queues)]
+        jobs, failed = admission.admit(worker.pk, take(limit, queues))
+        outcomes = [execute(job, environment) for job in jobs]
+        outcomes += [execute_refusal(job, error) for job, error in failed]
         return record(worker.pk, outcomes, "default") if outcomes else []
 
     return work

@@ -22,8 +22,9 @@ LAYERS: list[set[str]] = [
     {"dialects"},
     {"models"},
     {
-        "call", "claim", "classify", "commands", "define", "eager", "enqueue", "execute",
-        "measure", "operate", "options", "rebuild", "record", "result", "unique", "canvas",
+        "admit", "call", "claim", "classify", "commands", "define", "eager", "enqueue", "execute",
+        "keys", "limiting", "measure", "operate", "options", "places", "rebuild", "record",
+        "reservations", "result", "unique", "canvas",
         "dependents", "family", "handover", "jobs", "replace", "resultset", "revive", "workflow",
     },
     {

@@ -33,7 +33,7 @@ from django_jobs.options import JobKeywords, JobOptions
         ({"unique_for": -5}, "unique_for must be seconds > 0 or None"),
         ({"autoretry_for": (ValueError, "OSError")}, "exception classes, got 'OSError'"),
         ({"throws": int}, "throws must hold exception classes"),
-        ({"unique": "yes"}, "unique must be True, False, 'reject' or 'raise'"),
+        ({"unique": "yes"}, "unique must be True, False, 'reject', 'raise' or 'replace'"),
         ({"on_worker_lost": "ignore"}, "on_worker_lost must be 'retry' or 'fail'"),
         ({"base": int}, "base must be a subclass of JobContext"),
         ({"result_expires": "never"}, "result_expires must be seconds or None"),

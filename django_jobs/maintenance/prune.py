@@ -10,6 +10,7 @@ from ..commands import settle
 from ..dialects import clock
 from ..family import is_needed
 from ..models import Attempt, Command, Edge, Job, Lease, UniqueKey, Worker
+from . import gates
 
 BATCH = 1_000
 # How long the rows of workers and commands are kept after their end.
@@ -71,3 +72,4 @@ def _prune_around(using: str) -> None:
     workers.filter(lost_at__lt=before)._raw_delete(using)
     settle(using)
     Command.objects.using(using).filter(created_at__lt=before)._raw_delete(using)
+    gates.run_once(using)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
-from .. import measure, registry
+from .. import measure, places, registry
 from ..dialects import clock
 from ..enqueue import announce
 from ..execute import Environment, execute_crash
@@ -62,9 +62,7 @@ def bury(
     environment = Environment(using=using)
     jobs = Job.objects.using(using).filter(worker_id=worker_id, status=Status.STARTED)
     back, outcomes = [], []
-    stranded = [_claimed(job) for job in jobs]
-    hand_over(stranded, using)
-    for claimed in stranded:
+    for claimed in _all_claimed(jobs, using):
         key = (claimed.id, claimed.attempt)
         function = registry.find(claimed.name)
         again = function is None or function.options.acks_late
@@ -91,11 +89,20 @@ def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str) -> int:
             .update(status=Status.PENDING, started_at=None)
         )
     environment = Environment(using=using)
-    outcomes = [execute_crash(_claimed(job), None, environment) for job in jobs]
+    claimed = _all_claimed(jobs, using)
+    outcomes = [execute_crash(job, None, environment) for job in claimed]
     counted = record(worker_id, outcomes, using)
     measure.rescued(counted, using)
     announce(using, {o.job.queue for o in counted if o.status == Status.PENDING})
     return len(counted)
+
+
+def _all_claimed(jobs: Iterable[Job], using: str) -> list[Claimed]:
+    claimed = [_claimed(job) for job in jobs]
+    if claimed:
+        hand_over(claimed, using)
+        places.recall(claimed, using)
+    return claimed
 
 
 def _claimed(job: Job) -> Claimed:

@@ -29,6 +29,7 @@ class Desk:
         self._budget = budget  # jobs this process may still begin
         self._wake_keeper = wake_keeper
         self._waiting: deque[Claimed] = deque()
+        self._late: list[Claimed] = []
         self._running: dict[int, tuple[Claimed, float]] = {}
         self._ended: list[Outcome] = []
         self._closed = False
@@ -42,16 +43,25 @@ class Desk:
         Without *wait*, None also when there is none now.
         """
         with self._changed:
-            while not self._waiting or self._spent:
+            while (job := self._next()) is None:
                 if self._closed or not wait:
                     return None
                 self._changed.wait()
-            job = self._waiting.popleft()
-            self.last_move = time.monotonic()
             self._running[slot] = (job, self.last_move)
             if self._budget is not None:
                 self._budget -= 1
             return job
+
+    def _next(self) -> Claimed | None:
+        while self._waiting and not self._spent:
+            job = self._waiting.popleft()
+            self.last_move = time.monotonic()
+            if job.begin_by is None or self.last_move <= job.begin_by:
+                return job
+            # Its rate limit let it begin by then. The keeper gives it back.
+            self._late.append(job)
+            self._wake_keeper()
+        return None
 
     def end(self, slot: int, outcome: Outcome) -> None:
         """Hand an outcome over; the keeper is woken when it would otherwise sleep too long."""
@@ -97,6 +107,12 @@ class Desk:
             self._waiting.clear()
             return jobs
 
+    def withdraw_late(self) -> list[Claimed]:
+        """Take back every job that came too late for its rate limit."""
+        with self._changed:
+            jobs, self._late = self._late, []
+            return jobs
+
     def ended(self) -> list[Outcome]:
         """Return the outcomes to record; they stay until :meth:`recorded`."""
         with self._changed:
@@ -110,13 +126,15 @@ class Desk:
     def counts(self) -> tuple[int, int, int]:
         """Return how many jobs wait, run and have ended unrecorded."""
         with self._changed:
-            return len(self._waiting), len(self._running), len(self._ended)
+            waiting = len(self._waiting) + len(self._late)
+            return waiting, len(self._running), len(self._ended)
 
     def held(self) -> list[UUID]:
         """Return the ids of all jobs on the desk."""
         with self._changed:
             return [
                 *(job.id for job in self._waiting),
+                *(job.id for job in self._late),
                 *(job.id for job, _began in self._running.values()),
                 *(outcome.job.id for outcome in self._ended),
             ]

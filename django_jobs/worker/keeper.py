@@ -10,10 +10,12 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from .. import log
+from ..admit import Admission
 from ..claim import claim, ready_queues
 from ..classify import unrecordable
 from ..context import JobContext
 from ..enqueue import TIMED_TOPIC
+from ..execute import execute_refusal
 from ..measure import Collector
 from ..operate import COMMAND_TOPIC
 from ..record import record, release, release_strays, save_progress
@@ -66,6 +68,7 @@ class Keeper:
         self._on_topic = on_topic
         self._on_put = on_put
         self._on_database_error = on_database_error
+        self._admission = Admission(options.using)
         self._queues: set[str] = set()
         self._queues_read = 0.0
         self._look_at = 0.0
@@ -107,6 +110,7 @@ class Keeper:
         want = self._want()
         self._record(now=want > 0)
         self._retire_when_used_up()
+        self._release_late()
         self._release_waiting()
         if self.stopping:
             return None if self._is_empty() else self._pause()
@@ -191,6 +195,9 @@ class Keeper:
             return
         try:
             self._settle(outcomes)
+            if any(outcome.job.places for outcome in outcomes):
+                # The next in line are pending now.
+                self._look_at, self._was_empty = 0.0, False
         except (OperationalError, InterfaceError):
             raise
         except DatabaseError as error:
@@ -300,7 +307,12 @@ class Keeper:
             self._suspect = suspects[0]
             release(self.worker_id, suspects[1:], self.options.using)
             jobs = [job for job in jobs if not job.crashes]
-        self._put(jobs)
+        self._put(self._admit(jobs))
+
+    def _admit(self, jobs: list[Claimed]) -> list[Claimed]:
+        admitted, failed = self._admission.admit(self.worker_id, jobs)
+        self._write([execute_refusal(job, error) for job, error in failed])
+        return admitted
 
     def _put(self, jobs: list[Claimed]) -> None:
         if jobs:
@@ -313,11 +325,14 @@ class Keeper:
         suspect, self._suspect = self._suspect, None
         if self.stopping or self.desk.spent:
             release(self.worker_id, [suspect], self.options.using)
-        else:
+        elif admitted := self._admit([suspect]):
             self._alone = True
-            self._put([suspect])
+            self._put(admitted)
 
     # --- release --------------------------------------------------------------------------------
+
+    def _release_late(self) -> None:
+        self._give_back(self.desk.withdraw_late())
 
     def _release_waiting(self) -> None:
         waiting, _running, _ended = self.desk.counts()
@@ -328,11 +343,14 @@ class Keeper:
             jobs = self.desk.withdraw()
             if slow:
                 self.desk.run_seconds = max(self.desk.run_seconds, RELEASE_SECONDS)
-            try:
-                release(self.worker_id, jobs, self.options.using)
-            except (DatabaseError, InterfaceError):
-                self._put(jobs)
-                raise
+            self._give_back(jobs)
+
+    def _give_back(self, jobs: list[Claimed]) -> None:
+        try:
+            release(self.worker_id, jobs, self.options.using)
+        except (DatabaseError, InterfaceError):
+            self._put(jobs)
+            raise
 
     def _retire_when_used_up(self) -> None:
         if self.desk.spent and not self.stopping:

@@ -1,0 +1,124 @@
+"""Limits that an operator sets at run time, for job functions and for queues."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from . import keys, places, registry
+from .conf import get_settings
+from .dialects import clock
+from .enqueue import TIMED_TOPIC, announce
+from .models import Job, Limit, Queue, Reservation
+from .options import concurrency_problems, queue_problems
+from .rates import Rate, parse
+from .status import Status
+
+# Workers know a new limit by then; a job that came earlier would get its time by the old one.
+_KNOWN_SECONDS = 1.5
+_CHUNK = 1_000
+
+
+class Keep(enum.Enum):
+    """What is not given stays as it is."""
+
+    KEEP = "keep"
+
+
+KEEP = Keep.KEEP
+
+
+def set_limits(
+    name: str,
+    *,
+    concurrency: int | Keep | None = KEEP,
+    rate_limit: Rate | Keep | None = KEEP,
+    key: Any = KEEP,
+    using: str = "",
+) -> None:
+    """Set limits of the job function *name* that win over its code's; None is the code's again.
+
+    *key* is what its key option gives for the jobs that are meant, by default all of them. Raises
+    ``UnknownJob``, and ``ValueError`` for an impossible limit or a function without keys.
+    """
+    options = registry.get(name).options
+    if key is not KEEP and options.concurrency_key is None and options.rate_limit_key is None:
+        raise ValueError(f"{name} has neither concurrency_key nor rate_limit_key; leave key out")
+    changes = _changes(concurrency, rate_limit)
+    using = using or get_settings().database
+    base = keys.of_function(name)
+    limit = base if key is KEEP else keys.of_value(name, key)
+    rows = Limit.objects.using(using)
+    with transaction.atomic(using):
+        rows.update_or_create(key=limit, defaults=changes)
+        rows.filter(key=limit, concurrency=None, rate_limit="").delete()
+    every = Q(key=base) | Q(key__startswith=f"{base}#")
+    _compute_anew(every if key is KEEP else Q(key=limit), using)
+
+
+def set_queue_limits(
+    name: str,
+    *,
+    concurrency: int | Keep | None = KEEP,
+    rate_limit: Rate | Keep | None = KEEP,
+    using: str = "",
+) -> None:
+    """Set limits of a queue that win over the setting's; None is the setting's again.
+
+    Raises ``ValueError`` for an impossible limit or name.
+    """
+    for problem in queue_problems(name):
+        raise ValueError(problem)
+    changes = _changes(concurrency, rate_limit)
+    using = using or get_settings().database
+    Queue.objects.using(using).update_or_create(name=name, defaults=changes)
+    _compute_anew(Q(key=keys.of_queue(name)), using)
+
+
+def set_rate_limit(name: str, rate: Rate | None, *, key: Any = KEEP, using: str = "") -> None:
+    """Set the rate limit of a job function, or of the queue of that name if there is none."""
+    if registry.find(name) is not None:
+        set_limits(name, rate_limit=rate, key=key, using=using)
+    elif key is not KEEP:
+        raise ValueError(f"no job function is named {name!r}, and a queue has no keys")
+    else:
+        set_queue_limits(name, rate_limit=rate, using=using)
+
+
+def _changes(concurrency: int | Keep | None, rate_limit: Rate | Keep | None) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if not isinstance(concurrency, Keep):
+        for problem in [] if concurrency is None else concurrency_problems(concurrency):
+            raise ValueError(problem)
+        changes["concurrency"] = concurrency
+    if not isinstance(rate_limit, Keep):
+        parse(rate_limit)
+        changes["rate_limit"] = _text(rate_limit)
+    if not changes:
+        raise ValueError("give concurrency, rate_limit or both; None is the code's own limit")
+    return changes
+
+
+def _text(rate: Rate | None) -> str:
+    parts = [rate] if isinstance(rate, (str, int, float)) else rate or []
+    return ", ".join(str(part) for part in parts)
+
+
+def _compute_anew(which: Q, using: str) -> None:
+    """Let jobs that have times come for new ones, once all workers know the limit."""
+    slots = Reservation.objects.using(using).filter(which, started=False)
+    last = slots.order_by("-id").values_list("id", flat=True).first()
+    while last is not None:
+        found = list(slots.filter(id__lte=last).values_list("id", "key", "job_id")[:_CHUNK])
+        if not found:
+            return
+        with places.locked({key for _id, key, _job in found}, using):
+            slots.filter(id__in=[row[0] for row in found])._raw_delete(using)
+            waiting = Job.objects.using(using).filter(status=Status.SCHEDULED)
+            waiting.filter(id__in=[row[2] for row in found]).update(
+                run_at=clock(using, _KNOWN_SECONDS)
+            )
+            announce(using, {TIMED_TOPIC})

@@ -1,0 +1,54 @@
+"""Jobs that wait for a place that is free: a guard, for places that nobody freed."""
+
+from __future__ import annotations
+
+from .. import places
+from ..admit import read_rules
+from ..models import Job
+
+#: Most keys that one run looks at; the next goes on behind them.
+BATCH = 100
+# Of a limit that is gone so many jobs become pending at once.
+_ALL = 1_000
+# While jobs wait, a limit may be raised; where none does, nothing can be missed.
+_SOON, _SELDOM = 2.0, 5.0
+
+_last: dict[str, str] = {}
+
+
+def run_once(using: str) -> float:
+    """Wake who waits for a free place; return the seconds until the next look.
+
+    It mends what no transaction of a job could: a row that somebody deleted or edited, a limit that
+    was raised or taken away.
+    """
+    heads = _heads(_last.get(using, ""), using)
+    _last[using] = heads[-1].waiting_for or "" if len(heads) == BATCH else ""
+    if not heads:
+        return _SELDOM
+    rules = read_rules(using)
+    keys = [head.waiting_for for head in heads if head.waiting_for is not None]
+    with places.locked(keys, using):
+        taken = places.taken(keys, using)
+        free = {}
+        for key, head in zip(keys, heads, strict=True):
+            known, most = rules.places(key, head.name, head.queue)
+            if known:
+                free[key] = _ALL if most is None else most - taken[key]
+        places.fill(free, using)
+    return _SOON
+
+
+def _heads(last: str, using: str) -> list[Job]:
+    """Return the first job that waits for each of the next keys after *last*."""
+    # Who was woken and has no place yet is in line too, perhaps alone.
+    line = Job.objects.using(using).only("name", "queue", "waiting_for")
+    line = line.order_by("waiting_for", "rank", "id")
+    heads: list[Job] = []
+    while len(heads) < BATCH:
+        head = line.filter(waiting_for__gt=last).first()
+        if head is None or head.waiting_for is None:
+            break
+        heads.append(head)
+        last = head.waiting_for
+    return heads

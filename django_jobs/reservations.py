@@ -1,0 +1,163 @@
+"""Starts under rate limits: when the next job of a key may start, in sliding windows."""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef
+
+from .models import Gate, Reservation
+from .rates import Window
+
+# A job that was let go begins within this part of its shortest window, or is given back: until
+# then nobody knows when it does, and the window counts from the latest moment.
+_SLACK, _LONGEST_SLACK = 0.05, 1.0
+# What a recorded start may differ from the real one: a round trip.
+_SKEW_SECONDS = 0.02
+# How much later than others a job may come for its slot without moving those behind it.
+_LATE_SECONDS = 0.03
+
+
+class Line:
+    """Who started and who will, under the rate limit of one key, behind its gate.
+
+    A job starts, or is given a slot, after all that were in line before it. All times are in
+    seconds since 1970 and the latest possible ones, so that a window is never too full.
+    """
+
+    def __init__(self, key: str, windows: Sequence[Window]) -> None:
+        self.key = key
+        self.windows = windows
+        self.slack = min(_LONGEST_SLACK, _SLACK * min(window.seconds for window in windows))
+        #: Starts of those before the job at hand, in order.
+        self.before: list[float] = []
+        #: Those who have slots, by their ids, from the first that is not among them yet.
+        self.ahead: list[tuple[int, float]] = []
+        self.own: dict[UUID, int] = {}
+        self.started: dict[UUID, float] = {}
+        self.reserved: dict[UUID, float] = {}
+
+    @property
+    def most(self) -> int:
+        return max(window.starts for window in self.windows)
+
+    @property
+    def longest(self) -> float:
+        return max(window.seconds for window in self.windows)
+
+    def slot(self, job_id: UUID, now: float) -> float:
+        """Return the earliest time from *now* at which the windows let the job start."""
+        self._advance(self.own.get(job_id, math.inf))
+        times = [
+            self.before[-window.starts] + window.seconds
+            for window in self.windows
+            if len(self.before) >= window.starts
+        ]
+        return max(now, *times) if times else now
+
+    def start(self, job_id: UUID, now: float) -> None:
+        self._put(self.started, job_id, now + self.slack + _SKEW_SECONDS)
+
+    def reserve(self, job_id: UUID, slot: float) -> None:
+        self._put(self.reserved, job_id, slot + self.slack + _SKEW_SECONDS + _LATE_SECONDS)
+
+    def _put(self, where: dict[UUID, float], job_id: UUID, at: float) -> None:
+        where[job_id] = at
+        insort(self.before, at)
+
+    def _advance(self, number: float) -> None:
+        passed = 0
+        for reservation, at in self.ahead:
+            if reservation > number:
+                break
+            passed += 1
+            if reservation != number:
+                insort(self.before, at)
+        del self.ahead[:passed]
+
+
+def lines(
+    wanted: Mapping[str, tuple[Sequence[Window], Collection[UUID]]], now: float, using: str
+) -> dict[str, Line]:
+    """Return the line of each key, for the jobs that come to it now; behind their gates."""
+    found = {key: Line(key, windows) for key, (windows, _ids) in wanted.items()}
+    rows = Reservation.objects.using(using)
+    ids = {job_id for _windows, jobs in wanted.values() for job_id in jobs}
+    own = rows.filter(job_id__in=ids, started=False)
+    for number, key, job_id in own.values_list("id", "key", "job_id"):
+        if key in found:
+            found[key].own[job_id] = number
+    by_longest: dict[float, list[str]] = defaultdict(list)
+    for line in found.values():
+        by_longest[line.longest].append(line.key)
+    for longest, keys in by_longest.items():
+        started = rows.filter(key__in=keys, started=True)
+        started.filter(at__lte=now - longest)._raw_delete(using)
+        for key, at in started.order_by("at").values_list("key", "at"):
+            found[key].before.append(at)
+    for key in _with_slots(found, using):
+        _read_slots(found[key], len(wanted[key][1]), using)
+    return found
+
+
+def _with_slots(keys: Collection[str], using: str) -> list[str]:
+    slots = Reservation.objects.using(using).filter(key=OuterRef("key"), started=False)
+    gates = Gate.objects.using(using).filter(Exists(slots), key__in=keys)
+    return list(gates.values_list("key", flat=True))
+
+
+def _read_slots(line: Line, coming: int, using: str) -> None:
+    """Read as many of those in line as a window can hold, before the jobs that come."""
+    slots = Reservation.objects.using(using).filter(key=line.key, started=False).order_by("-id")
+    read: dict[int, float] = {}
+    if line.own:
+        last = max(line.own.values())
+        read.update(slots.filter(id__lte=last).values_list("id", "at")[: line.most + len(line.own)])
+    if len(line.own) < coming:
+        read.update(slots.values_list("id", "at")[: line.most])
+    line.ahead = sorted(read.items())
+
+
+def save(lines: Iterable[Line], using: str) -> None:
+    """Write who started and who got a slot."""
+    rows = Reservation.objects.using(using)
+    new: list[Reservation] = []
+    moved: list[Reservation] = []
+    begun: dict[float, list[int]] = defaultdict(list)
+    for line in lines:
+        for job_id, at in line.started.items():
+            if job_id in line.own:
+                begun[at].append(line.own[job_id])
+            else:
+                new.append(Reservation(key=line.key, job_id=job_id, at=at, started=True))
+        for job_id, at in line.reserved.items():
+            if job_id in line.own:
+                moved.append(Reservation(id=line.own[job_id], at=at))
+            else:
+                new.append(Reservation(key=line.key, job_id=job_id, at=at))
+    for at, numbers in begun.items():
+        rows.filter(id__in=numbers).update(started=True, at=at)
+    if moved:
+        rows.bulk_update(moved, ["at"], batch_size=500)
+    if new:
+        rows.bulk_create(new)
+
+
+def take_back(ids: Sequence[UUID], using: str) -> None:
+    """Give jobs that were let go and did not begin their places in line back."""
+    latest: dict[tuple[str, UUID], tuple[float, int]] = {}
+    rows = Reservation.objects.using(using).filter(job_id__in=ids, started=True)
+    for number, key, job_id, at in rows.values_list("id", "key", "job_id", "at"):
+        latest[key, job_id] = max(latest.get((key, job_id), (0.0, 0)), (at, number))
+    numbers = [number for _at, number in latest.values()]
+    Reservation.objects.using(using).filter(id__in=numbers).update(started=False)
+
+
+def forget(ids: Sequence[UUID], using: str) -> None:
+    """Give the slots of jobs that will not start to others."""
+    slots = Reservation.objects.using(using).filter(job_id__in=ids, started=False)
+    slots._raw_delete(using)
