@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
@@ -135,16 +136,19 @@ def statistics(window: str = "1h", using: str = "") -> Statistics:
     steps = wanted.seconds // wanted.step
     start = int(now) // wanted.step * wanted.step - (steps - 1) * wanted.step
     points = [_Sum() for _step in range(steps)]
-    functions: dict[str, _Sum] = {}
-    queues: dict[str, _Sum] = {}
-    total = _Sum()
+    parts: defaultdict[Key, _Sum] = defaultdict(lambda: _Sum(steps))
     for starts_at, queue, name, *numbers in _rows(start, using):
         step = min((starts_at - start) // wanted.step, steps - 1)
-        points[step].add(numbers, 0)
-        functions.setdefault(name, _Sum(steps)).add(numbers, step)
-        queues.setdefault(queue, _Sum(steps)).add(numbers, step)
-    for point in points:
-        total.add(point.numbers(), 0)
+        points[step].add(numbers)
+        part = parts[queue, name]
+        part.add(numbers)
+        part.ended[step] += numbers[1] + numbers[2]
+    functions: defaultdict[str, _Sum] = defaultdict(lambda: _Sum(steps))
+    queues: defaultdict[str, _Sum] = defaultdict(lambda: _Sum(steps))
+    total = _Sum(steps)
+    for (queue, name), part in parts.items():
+        for whole in (functions[name], queues[queue], total):
+            whole.add_all(part)
     busiest = sorted(functions.items(), key=lambda item: -item[1].run_seconds)
     return Statistics(
         wanted,
@@ -152,9 +156,7 @@ def statistics(window: str = "1h", using: str = "") -> Statistics:
         tuple(each.point(start + step * wanted.step) for step, each in enumerate(points)),
         tuple(each.activity(name) for name, each in busiest),
         tuple(each.activity(name) for name, each in sorted(queues.items())),
-        dataclasses.replace(
-            total.activity(""), ended_by_step=tuple(each.ended[0] for each in points)
-        ),
+        total.activity(""),
     )
 
 
@@ -228,7 +230,7 @@ class _Sum:
         self.waits, self.runs = [0] * BUCKETS, [0] * BUCKETS
         self.ended = [0] * steps
 
-    def add(self, numbers: Iterable[Any], step: int) -> None:
+    def add(self, numbers: Iterable[Any]) -> None:
         (
             sent, succeeded, failed, retried, revoked, rescued, wait_seconds, run_seconds, longest,
             waits, runs,
@@ -242,14 +244,14 @@ class _Sum:
         self.wait_seconds += wait_seconds
         self.run_seconds += run_seconds
         self.longest_run_seconds = max(self.longest_run_seconds, longest)
-        self.ended[step] += succeeded + failed
         for mine, theirs in ((self.waits, waits), (self.runs, runs)):
             for bucket, count in enumerate(theirs):
                 if count:
                     mine[bucket] += count
 
-    def numbers(self) -> Iterator[Any]:
-        return (getattr(self, name) for name in _NUMBERS)
+    def add_all(self, other: _Sum) -> None:
+        self.add([getattr(other, name) for name in _NUMBERS])
+        self.ended = [mine + theirs for mine, theirs in zip(self.ended, other.ended, strict=True)]
 
     def point(self, starts_at: int) -> Point:
         return Point(
