@@ -124,7 +124,7 @@ def test_as_many_statements_with_more_jobs(
         overview.forget()
         client.get(reverse("django_jobs:metrics"), headers=bearer(TOKEN))
 
-    with django_assert_num_queries(8) as asked:
+    with django_assert_num_queries(7) as asked:
         ask()
     jobs.send.delay_many([(number,) for number in range(50)])
     now = minute_of(unix_time("default"))
