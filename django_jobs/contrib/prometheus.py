@@ -44,7 +44,7 @@ class JobsCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics; the database is asked some ten statements."""
+        """Yield all metrics; the database is asked some eight statements."""
         tallies: dict[Key, Tally] = {}
         for using in databases():
             for key, tally in totals(using).items():
