@@ -179,7 +179,10 @@ def _own_errbacks(ended: Sequence[Ended]) -> list[tuple[Any, Ended]]:
 
 
 def body_errbacks(failed: Sequence[tuple[Ended, Ended]]) -> list[tuple[Any, Ended]]:
-    """Return the errbacks of chords whose header failed: those that were set to be told of it."""
+    """Return the errbacks of chords whose header failed: those that were set to be told of it.
+
+    A body of several jobs has each of them more than once.
+    """
     found: dict[tuple[str, str], tuple[Any, Ended]] = {}
     for below, origin in failed:
         for errback, since in below.option("link_error") or ():

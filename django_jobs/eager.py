@@ -99,6 +99,7 @@ class _Run:
         self._texts: dict[UUID, str | None] = {}
         self._into: dict[UUID, list[NewEdge]] = {}
         self._rows: dict[UUID, NewJob] = {}
+        self._unrun: list[tuple[Ended, Ended]] = []
         self._environment = Environment(
             worker_name="eager", using=get_settings().database, is_eager=True
         )
@@ -160,8 +161,10 @@ class _Run:
                       origin.traceback or "")  # fmt: skip
         self.done[row.id] = _unrun(row, message_of(ended), origin)
         below = Ended(row.id, row.name, Status.FAILURE.value, row.options, row.has_dependents)
-        for errback, _failed in body_errbacks([(below, ended)]):
-            self._run_errback(errback, ended)
+        known = body_errbacks(self._unrun)
+        self._unrun.append((below, ended))
+        for errback, failed in body_errbacks(self._unrun)[len(known) :]:
+            self._run_errback(errback, failed)
 
     def _run_errback(self, form: Any, failed: Ended) -> None:
         try:

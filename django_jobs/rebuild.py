@@ -30,13 +30,14 @@ def exception_of(row: Job) -> BaseException:
 
     Of one that could not run it is the exception of the job that it is due to.
     """
-    origin = failed_upstream(row)
-    if origin is not None:
-        if origin.status == Status.REVOKED:
+    if row.error_class == UPSTREAM_FAILED:
+        origin = failed_upstream(row)
+        if origin is not None and origin.status == Status.REVOKED:
             why = origin.error_message or "revoked"
             return JobRevoked(f"{origin.name} {origin.pk}: {why}")
-        if origin.status == Status.FAILURE:
+        if origin is not None and origin.status == Status.FAILURE:
             return exception_of(origin)
+        return UpstreamFailed(row.error_message)
     last = last_attempt(row)
     traceback = last.traceback if last else ""
     known = _loaded_class(row.error_class)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from typing import Any
 
 from django_jobs import Ignore, Reject, job, signature
@@ -20,6 +22,11 @@ def mul(a: int, b: int) -> int:
 @job
 def total(values: list[int], more: int = 0) -> int:
     return sum(values) + more
+
+
+@job
+def count(values: list[Any]) -> int:
+    return len(values)
 
 
 @job
@@ -64,3 +71,53 @@ def widen(self: Any, value: int, *signatures: Any) -> int:
     for each in signatures:
         self.add_to_chord(signature(each))
     return value
+
+
+#: What :func:`node` was called with, in this process.
+calls: list[str] = []
+
+
+@job(max_retries=0)
+def node(*args: Any) -> int:
+    """Result in a number that its arguments make; the last one is its name, or its failure's."""
+    name = args[-1]
+    calls.append(name)
+    if name.startswith("fail"):
+        raise ValueError(name)
+    return zlib.crc32(json.dumps(args).encode())
+
+
+@job(bind=True, max_retries=2, default_retry_delay=0)
+def flaky(self: Any, value: int = 0) -> int:
+    """Succeed at the third attempt."""
+    if self.request.retries < 2:
+        self.retry(countdown=0)
+    return value + 1
+
+
+@job(bind=True)
+def spawn(self: Any, value: int) -> list[str]:
+    """Start a workflow from inside; result in the ids of what this knows to have started."""
+    (add.s(value) | add.s(1)).apply_async()
+    add.delay(1)
+    return [str(child.id) for child in self.request.children]
+
+
+@job(unique=True)
+def only_one(value: int = 0) -> int:
+    return value
+
+
+@job(ignore_result=True)
+def unkept(value: int) -> int:
+    return value
+
+
+@job(throws=(KeyError,), max_retries=0)
+def expected(*args: Any) -> None:
+    raise KeyError("expected")
+
+
+@job(atomic=True)
+def atomic(value: int) -> int:
+    return value + 1

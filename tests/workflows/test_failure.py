@@ -1,0 +1,444 @@
+"""What becomes of a workflow when a job of it does not succeed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from django_jobs import JobRevoked, Reject, UpstreamFailed, chain, chord, group
+from django_jobs.dialects import clock
+from django_jobs.maintenance import prune
+from django_jobs.models import Job
+from django_jobs.operate import retry, revoke
+from tests.workflows.jobs import (
+    add,
+    atomic,
+    echo,
+    expected,
+    fail,
+    ignore,
+    reject,
+    same,
+    told,
+    total,
+    unkept,
+)
+
+pytestmark = pytest.mark.django_db
+
+Drain = Callable[..., Any]
+
+
+def statuses() -> list[str]:
+    return list(Job.objects.order_by("id").values_list("status", flat=True))
+
+
+# --- failure ------------------------------------------------------------------------------------
+
+
+def test_failed_link_fails_all_later_links(drain: Drain) -> None:
+    result = chain(add.s(1), fail.s(), add.s(2), add.s(3)).apply_async()
+    drain()
+    assert statuses() == ["SUCCESS", "FAILURE", "FAILURE", "FAILURE"]
+    with pytest.raises(ValueError, match="broken"):
+        result.get(timeout=0)
+    last = Job.objects.order_by("id").last()
+    failed = Job.objects.order_by("id")[1]
+    assert last.error_class == f"{UpstreamFailed.__module__}.{UpstreamFailed.__qualname__}"
+    assert last.error_message == (
+        f"job {failed.pk} (tests.workflows.jobs.fail) failed: builtins.ValueError: broken"
+    )
+    assert last.prune_at is not None
+    assert last.ended_at is not None
+
+
+def test_error_of_an_upstream_job_that_is_gone(drain: Drain) -> None:
+    result = chain(fail.s(), add.s(2)).apply_async()
+    drain()
+    Job.objects.filter(name__endswith="fail").delete()
+    with pytest.raises(UpstreamFailed, match=r"tests.workflows.jobs.fail\) failed"):
+        result.get(timeout=0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        total.s(),
+        total.s() | add.s(1),
+        group(total.s(), same.s()),
+        chord([total.s(), same.s()], echo.s()),
+        total.si([]),
+    ],
+    ids=["job", "chain", "group", "chord", "immutable"],
+)
+def test_failing_header_runs_no_body(drain: Drain, body: Any) -> None:
+    result = chord([add.s(1), fail.s(), add.s(2)], body).apply_async()
+    drain(1)
+    assert not Job.objects.live().exists()
+    with pytest.raises(ValueError, match="broken"):
+        result.get(timeout=0)
+    assert not Job.objects.filter(group_id=None, status="SUCCESS").exists()
+
+
+@pytest.mark.parametrize("function", [fail, reject, expected])
+def test_any_failure_counts(drain: Drain, function: Any) -> None:
+    result = (function.s() | add.s(1)).apply_async()
+    drain()
+    assert statuses() == ["FAILURE", "FAILURE"]
+    with pytest.raises((ValueError, Reject, KeyError)):
+        result.get(timeout=0)
+
+
+def test_ignore_passes_none_on(drain: Drain) -> None:
+    result = (ignore.s() | same.s()).apply_async()
+    drain()
+    assert statuses() == ["SUCCESS", "SUCCESS"]
+    assert result.get(timeout=0) is None
+
+
+def test_result_that_is_needed_is_stored_all_the_same(drain: Drain) -> None:
+    result = (unkept.s(3) | add.s(1)).apply_async()
+    drain()
+    assert result.get(timeout=0) == 4
+
+
+def test_atomic_job_starts_what_depends_on_it(drain: Drain, worker: Any) -> None:
+    from django_jobs.execute import Environment
+    from django_jobs.record import record
+
+    environment = Environment(
+        commit=lambda outcome: len(record(worker.pk, [outcome], "default")) == 1
+    )
+    result = (atomic.s(1) | add.s(1)).apply_async()
+    drain(environment=environment)
+    assert result.get(timeout=0) == 3
+
+
+def test_revoked_parent(drain: Drain) -> None:
+    result = chain(add.s(1), add.s(2), add.s(3)).apply_async()
+    second = result.parent
+    assert second.revoke()
+    assert statuses() == ["PENDING", "REVOKED", "FAILURE"]
+    drain()
+    with pytest.raises(JobRevoked, match="revoked"):
+        result.get(timeout=0)
+
+
+def test_expired_parent(drain: Drain) -> None:
+    result = (add.s(1).set(expires=-1) | add.s(2)).apply_async()
+    drain()
+    assert statuses() == ["REVOKED", "FAILURE"]
+    with pytest.raises(JobRevoked, match="expired"):
+        result.get(timeout=0)
+
+
+def test_revoking_a_workflow_revokes_what_has_not_ended(drain: Drain, work: Drain) -> None:
+    result = chain(add.s(1), group(add.s(2), add.s(3)), total.s(), add.s(4)).apply_async()
+    work()
+    assert result.revoke(workflow=True)
+    assert statuses() == ["SUCCESS", "REVOKED", "REVOKED", "REVOKED", "REVOKED"]
+    assert drain() == []
+
+
+def test_revoking_a_group(drain: Drain) -> None:
+    result = group(add.s(1) | add.s(2), add.s(3)).apply_async()
+    assert result.revoke() == 3
+    assert statuses() == ["REVOKED"] * 3
+    assert result.ready()
+    with pytest.raises(JobRevoked):
+        result.get(timeout=0)
+
+
+def test_unknown_job_function_fails_what_depends_on_it(work: Drain, drain: Drain) -> None:
+    result = (add.s(1) | add.s(2)).apply_async()
+    Job.objects.filter(pending_parents=0).update(name="nowhere", deferrals=10)
+    drain()
+    assert statuses() == ["FAILURE", "FAILURE"]
+    assert result.failed()
+
+
+# --- errbacks -----------------------------------------------------------------------------------
+
+
+def errbacks() -> list[Any]:
+    """What the errbacks were told, in order."""
+    return [row.result[0] for row in Job.objects.filter(name=told.name).order_by("id")]
+
+
+def test_errback_is_told_of_the_failure(drain: Drain) -> None:
+    result = fail.apply_async(("a",), link_error=told.s())
+    drain()
+    (failure,) = errbacks()
+    assert failure.pop("traceback").startswith("Traceback")
+    assert failure == {
+        "id": str(result.id),
+        "name": fail.name,
+        "error_class": "builtins.ValueError",
+        "message": "broken",
+    }
+    assert result.children == [result.children[0]]
+    assert result.children[0].parent_id == result.id
+
+
+def test_errbacks_that_are_immutable_or_workflows(drain: Drain) -> None:
+    fail.apply_async(link_error=[told.si("x"), chain(told.s(), told.s())])
+    drain()
+    rows = Job.objects.filter(name=told.name).order_by("id")
+    assert rows[0].result == ["x"]
+    assert rows[1].result[0]["name"] == fail.name
+    assert rows[2].result == [rows[1].result]
+
+
+def test_errback_of_a_success_does_not_run(drain: Drain) -> None:
+    add.apply_async((1,), link_error=told.s())
+    drain()
+    assert errbacks() == []
+
+
+def test_errback_runs_only_when_no_retry_is_left(drain: Drain) -> None:
+    from tests.workflows.jobs import flaky
+
+    flaky.apply_async((1,), link_error=told.s())
+    for _ in range(3):
+        drain()
+        Job.objects.filter(status="RETRY").update(status="PENDING")
+    assert errbacks() == []
+    assert Job.objects.get().status == "SUCCESS"
+
+
+def test_errback_that_cannot_be_enqueued_harms_nothing(
+    drain: Drain, caplog: pytest.LogCaptureFixture
+) -> None:
+    from django_jobs import signature
+
+    result = fail.apply_async(link_error=[signature("nowhere"), told.s()])
+    drain()
+    assert result.status == "FAILURE"
+    assert len(errbacks()) == 1
+    assert "errback not enqueued" in caplog.text
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize(
+    ("canvas", "number"),
+    [
+        (chain(add.s(1), fail.s(), add.s(2)), 1),
+        (chain(fail.s(), add.s(2), add.s(3)), 1),
+        (group(fail.s(), add.s(1), fail.s()), 2),
+        (chord([fail.s(), add.s(1), fail.s()], total.s()), 1),
+        (chord([add.s(1)], fail.s()), 1),
+        (chord([fail.s()], total.s() | add.s(1)), 1),
+        (chord([fail.s()], group(total.s(), same.s())), 1),
+        (chord([fail.s()], chord([total.s(), same.s()], echo.s())), 1),
+        (chord([chord([fail.s()], total.s())], total.s()), 1),
+        (chain(fail.s(), group(add.s(1), add.s(2)), total.s()), 1),
+        (chain(add.s(1), group(fail.s(), fail.s()), total.s()), 1),
+        (chain(add.s(1), chord([add.s(1), fail.s()], total.s()), add.s(1)), 1),
+        (chain(add.s(1), chord([add.s(1)], total.s()), fail.s()), 1),
+    ],
+    ids=repr,
+)
+def test_errback_of_a_whole_runs_once_for_each_failure(
+    drain: Drain, registered: Any, canvas: Any, number: int, eager: bool
+) -> None:
+    from django_jobs import job
+
+    ran: list[Any] = []
+
+    @job
+    def note(failure: Any) -> None:
+        ran.append(failure)
+
+    whole = canvas.clone().on_error(note.s())
+    if eager:
+        whole.apply()
+    else:
+        whole.apply_async()
+        drain()
+    assert [failure["name"] for failure in ran] == [fail.name] * number
+
+
+def test_errback_of_a_body_is_not_told_of_a_link_before_its_chord(drain: Drain) -> None:
+    chain(fail.s(), chord([add.s(1)], total.s().on_error(told.s()))).apply_async()
+    drain()
+    assert errbacks() == []
+
+
+def test_errback_of_one_member(drain: Drain) -> None:
+    chord([fail.s().on_error(told.s()), add.s(1)], total.s()).apply_async()
+    drain()
+    assert len(errbacks()) == 1
+
+
+# --- callbacks of groups ------------------------------------------------------------------------
+
+
+def test_callback_of_a_success(drain: Drain) -> None:
+    result = add.apply_async((1,), link=[add.s(10), echo.s()])
+    drain()
+    assert result.get(timeout=0) == 1
+    assert [child.get(timeout=0) for child in result.children] == [11, [[1], {}]]
+
+
+def test_callbacks_of_a_group(drain: Drain) -> None:
+    whole = group(add.s(1), add.s(2)).on_success(total.s()).on_complete(echo.s("done"))
+    result = whole.apply_async()
+    drain()
+    assert result.get(timeout=0) == [1, 2]
+    assert Job.objects.get(name=total.name).result == 3
+    summary = {"id": str(result.id), "total": 2, "succeeded": 2, "failed": 0, "revoked": 0}
+    assert Job.objects.get(name=echo.name).result == [[summary, "done"], {}]
+
+
+def test_group_completes_whatever_came_of_its_members(drain: Drain) -> None:
+    whole = group(add.s(1), fail.s() | add.s(1), add.s(2)).on_success(total.s())
+    result = whole.on_complete(echo.s()).apply_async()
+    result[2].revoke()
+    drain()
+    assert Job.objects.get(name=total.name).status == "FAILURE"
+    summary = {"id": str(result.id), "total": 3, "succeeded": 1, "failed": 1, "revoked": 1}
+    assert Job.objects.get(name=echo.name).result == [[summary], {}]
+
+
+def test_empty_group_completes(drain: Drain) -> None:
+    group().on_complete(echo.s()).apply_async()
+    drain()
+    assert Job.objects.get(name=echo.name).result[0][0]["total"] == 0
+
+
+# --- an operator's retry ------------------------------------------------------------------------
+
+
+def mend(job: Job) -> None:
+    """Let a job succeed next time."""
+    Job.objects.filter(pk=job.pk).update(name=same.name)
+
+
+def failed(number: int = 0) -> Job:
+    return Job.objects.filter(name=fail.name).order_by("id")[number]
+
+
+def test_retry_revives_what_failed_because_of_it(drain: Drain) -> None:
+    result = chain(fail.s(1), add.s(2), add.s(3)).apply_async()
+    other = (fail.s(1) | add.s(1)).apply_async()
+    drain()
+    mend(first := failed())
+    assert retry([first.pk]) == (1, {})
+    assert statuses()[:3] == ["PENDING", "WAITING", "WAITING"]
+    drain()
+    assert result.__class__(result.id).get(timeout=0) == 6
+    assert other.failed()
+
+
+def test_retry_that_fails_again_fails_them_again(drain: Drain) -> None:
+    chain(fail.s(1), add.s(2), add.s(3)).apply_async()
+    drain()
+    first = failed()
+    retry([first.pk])
+    drain()
+    assert statuses() == ["FAILURE"] * 3
+    mend(first)
+    retry([first.pk])
+    drain()
+    assert statuses() == ["SUCCESS"] * 3
+
+
+def test_body_runs_when_all_that_failed_were_retried(drain: Drain) -> None:
+    result = chord([fail.s(1), add.s(2), fail.s(3)], total.s() | add.s(10)).apply_async()
+    drain()
+    one, two = failed(0), failed(1)
+    mend(one)
+    mend(two)
+    assert retry([one.pk]) == (1, {})
+    drain()
+    body = Job.objects.get(name=total.name)
+    assert body.status == "FAILURE"
+    assert str(two.pk) in body.error_message
+    assert retry([two.pk]) == (1, {})
+    drain()
+    assert result.__class__(result.id).get(timeout=0) == 16
+    assert Job.objects.get(name=total.name).attempt == 1
+
+
+def test_dependent_cannot_be_retried_before_what_it_depends_on(drain: Drain) -> None:
+    result = (fail.s() | add.s(1)).apply_async()
+    drain()
+    done, skipped = retry([result.id])
+    assert (done, list(skipped)) == (0, ["depends on a job that did not succeed: retry that one"])
+
+
+def test_retry_of_a_revoked_job_revives(drain: Drain) -> None:
+    result = chain(add.s(1), add.s(2), add.s(3)).apply_async()
+    revoke([result.parent.id])
+    drain()
+    assert retry([result.parent.id]) == (1, {})
+    drain()
+    assert statuses() == ["SUCCESS"] * 3
+
+
+def test_success_that_is_run_again_is_waited_for_again(drain: Drain, work: Drain) -> None:
+    result = chord([add.s(1), add.s(2)], total.s()).apply_async()
+    work(1)
+    first = Job.objects.filter(status="SUCCESS").get()
+    retry([first.pk])
+    assert Job.objects.get(name=total.name).pending_parents == 2
+    work(1)
+    assert Job.objects.get(name=total.name).status == "WAITING"
+    drain()
+    assert result.get(timeout=0) == 3
+    assert Job.objects.get(name=total.name).attempt == 1
+
+
+def test_retry_of_a_member_after_the_group_completed(drain: Drain) -> None:
+    group(add.s(1), fail.s(2)).on_complete(echo.s()).apply_async()
+    drain()
+    mend(member := failed())
+    retry([member.pk])
+    drain()
+    assert statuses().count("SUCCESS") == 4
+    assert Job.objects.get(name=echo.name).attempt == 1
+
+
+def test_dependent_retried_after_its_own_failure_takes_the_results_again(drain: Drain) -> None:
+    result = (add.s(1) | fail.s()).apply_async()
+    drain()
+    Job.objects.filter(pk=result.id).update(name=same.name)
+    assert retry([result.id]) == (1, {})
+    drain()
+    assert result.__class__(result.id).get(timeout=0) == 1
+
+
+# --- what must stay -----------------------------------------------------------------------------
+
+
+def test_prune_keeps_what_is_still_needed(drain: Drain, work: Drain) -> None:
+    result = (add.s(1) | add.s(2)).apply_async()
+    work()
+    Job.objects.filter(status="SUCCESS").update(prune_at=clock("default", -1))
+    assert prune.run_once("default", uuid.uuid4()) == 0
+    with pytest.raises(ValueError, match="needed"):
+        result.parent.forget()
+    drain()
+    assert result.get(timeout=0) == 3
+    assert prune.run_once("default", uuid.UUID(int=0), lease_seconds=0) in (0, 1)
+
+
+def test_prune_keeps_what_a_retry_would_need(drain: Drain) -> None:
+    (add.s(1) | fail.s()).apply_async()
+    drain()
+    Job.objects.filter(status="SUCCESS").update(prune_at=clock("default", -1))
+    assert prune.run_once("default", uuid.uuid4()) == 0
+    Job.objects.update(prune_at=clock("default", -1))
+    assert Job.objects.count() == 2
+
+
+def test_result_that_is_gone_fails_what_takes_it(drain: Drain, work: Drain) -> None:
+    result = (add.s(1) | add.s(2)).apply_async()
+    work()
+    Job.objects.filter(status="SUCCESS").delete()
+    drain()
+    assert result.failed()
+    assert "gone" in Job.objects.get().error_message
