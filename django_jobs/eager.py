@@ -109,7 +109,7 @@ class _Run:
         for edge in graph.edges:
             self._into.setdefault(edge.child, []).append(edge)
         for row in graph.rows:
-            self._run_row(row)
+            self._run_row(self._rows[row.id])
 
     def _run_row(self, row: NewJob) -> None:
         edges = sorted(self._into.get(row.id, ()), key=lambda edge: edge.position)
@@ -176,7 +176,6 @@ class _Run:
         run_graph(plan.graph())
 
     def _add_member(self, row: NewJob, graph: Graph) -> None:
-        self.run(graph)
         for child, edges in self._into.items():
             takes = taken_by(self._rows[child].options) if child in self._rows else None
             if takes is not None and any(edge.parent == row.id for edge in edges):
@@ -187,6 +186,8 @@ class _Run:
                     options["takes"].append("value")
                     longer = self._rows[child]._replace(options=json.dumps(options))
                     self._rows[child] = longer
+        # It may add members itself.
+        self.run(graph)
 
 
 def _claimed(row: NewJob, now: datetime.datetime) -> Claimed:

@@ -128,7 +128,7 @@ class ResultSet:
             for job in new:
                 seen.add(job.id)
                 yield job._value(propagate)
-            if self._is_over(propagate=False):
+            if len(seen) == len({job.id for job in self.jobs}):
                 return
             time.sleep(pause)
 

@@ -1,0 +1,189 @@
+"""Jobs that go on as something else, and that widen their chord."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from django_jobs import chain, chord, group
+from django_jobs.execute import Environment, execute
+from django_jobs.models import Edge, Job, Worker
+from django_jobs.operate import retry, revoke
+from django_jobs.record import record
+from tests.workflows.jobs import add, become, echo, fail, flaky, same, told, total, widen
+
+pytestmark = pytest.mark.django_db
+
+Drain = Callable[..., Any]
+EAGER = pytest.mark.parametrize("eager", [False, True])
+
+
+def value(canvas: Any, eager: bool, drain: Drain) -> Any:
+    if eager:
+        return canvas.apply().get()
+    result = canvas.apply_async()
+    drain()
+    return result.get(timeout=0)
+
+
+@EAGER
+@pytest.mark.parametrize(
+    ("sig", "wanted"),
+    [
+        (add.s(1, 2), 3),
+        (add.s(1) | add.s(2) | add.s(3), 6),
+        (group(add.s(1), add.s(2)), [1, 2]),
+        (group(), []),
+        (group(add.s(1), group(add.s(2), add.s(3))), [1, [2, 3]]),
+        (chord([add.s(1), add.s(2)], total.s()), 3),
+        (chord([add.s(1), add.s(2)], group(total.s(), same.s())), [3, [1, 2]]),
+        (add.s(1) | group(add.s(1), add.s(2)), [2, 3]),
+        (become.s(become.s(group(add.s(1), add.s(2)))), [1, 2]),
+    ],
+    ids=repr,
+)
+def test_job_goes_on_as(drain: Drain, sig: Any, wanted: Any, eager: bool) -> None:
+    assert value(become.s(sig), eager, drain) == wanted
+    whole = group(same.s(0), become.s(sig), same.s(1)) | same.s()
+    assert value(whole, eager, drain) == [0, wanted, 1]
+    assert value(same.s(0) | become.si(sig) | same.s(), eager, drain) == wanted
+
+
+def test_row_stays_the_job_s(drain: Drain) -> None:
+    result = become.apply_async((chain(add.s(1), add.s(2)),), queue="default", link=same.s())
+    link = Job.objects.get(name=same.name)
+    drain()
+    row = Job.objects.get(pk=result.id)
+    assert (row.name, row.result, row.status) == (add.name, 3, "SUCCESS")
+    link.refresh_from_db()
+    assert link.result == 3
+    assert row.root_id == link.root_id
+
+
+def test_what_it_took_before_is_not_taken_again(drain: Drain) -> None:
+    result = (same.s(7) | become.s(echo.s())).apply_async()
+    drain()
+    assert result.get(timeout=0) == [[], {}]
+    assert set(Edge.objects.values_list("position", flat=True)) == {-1}
+
+
+@EAGER
+def test_failure_of_what_it_goes_on_as(drain: Drain, eager: bool) -> None:
+    with pytest.raises(ValueError, match="broken"):
+        value(become.s(add.s(1) | fail.s() | add.s(2)) | add.s(1), eager, drain)
+
+
+@pytest.mark.parametrize("sig", [fail.s(), fail.s() | add.s(1), add.s(1) | fail.s()], ids=repr)
+def test_errbacks_go_along(drain: Drain, sig: Any) -> None:
+    become.apply_async((sig,), link_error=told.s())
+    chord([become.s(sig), add.s(1)], total.s()).on_error(told.s()).apply_async()
+    drain()
+    failures = [row.result[0]["name"] for row in Job.objects.filter(name=told.name)]
+    assert failures == [fail.name] * 2
+
+
+def test_retries_begin_anew(drain: Drain) -> None:
+    become.s(flaky.s(1)).apply_async()
+    for _ in range(3):
+        drain()
+        Job.objects.filter(status="RETRY").update(status="PENDING")
+    assert Job.objects.get().result == 2
+
+
+def test_outcome_that_does_not_count_replaces_nothing(worker: Worker, take: Drain) -> None:
+    result = become.delay(chain(add.s(1), add.s(2)))
+    (claimed,) = take()
+    outcome = execute(claimed, Environment())
+    revoke([result.id], terminate=True)
+    assert record(worker.pk, [outcome], "default") == []
+    assert Job.objects.count() == 1
+    assert Job.objects.get().name == become.name
+
+
+def test_wrong_replacement_fails_the_job(drain: Drain) -> None:
+    result = become.delay(add.s(1, 2, 3, 4))
+    drain()
+    with pytest.raises(TypeError):
+        result.get(timeout=0)
+
+
+def test_direct_call_replaces_nothing() -> None:
+    with pytest.raises(RuntimeError, match="called directly"):
+        become(add.s(1))
+
+
+def test_retry_after_a_replacement(drain: Drain) -> None:
+    result = (become.si(add.s(1) | fail.s()) | add.s(5)).apply_async()
+    drain()
+    middle = Job.objects.get(name=fail.name)
+    Job.objects.filter(pk=middle.pk).update(name=same.name)
+    assert retry([middle.pk]) == (1, {})
+    drain()
+    assert Job.objects.get(pk=result.id).result == 6
+
+
+# --- more members -------------------------------------------------------------------------------
+
+
+@EAGER
+@pytest.mark.parametrize(
+    ("members", "wanted"),
+    [
+        ([widen.s(1, add.s(5)), add.s(2)], [1, 2, 5]),
+        ([widen.s(1, add.s(5), add.s(6)), add.s(2)], [1, 2, 5, 6]),
+        ([widen.s(1, add.s(5) | add.s(6)), add.s(2)], [1, 2, 11]),
+        ([widen.s(1, group(add.s(5), add.s(6)))], [1, [5, 6]]),
+        ([widen.s(1, widen.s(2, add.s(3)))], [1, 2, 3]),
+        ([group(add.s(1), add.s(2)), widen.s(3, add.s(4))], [[1, 2], 3, 4]),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("body", [same.s(), same.s() | same.s(), chord([same.s()], same.s())])
+def test_member_adds_members(
+    drain: Drain, members: Any, wanted: Any, body: Any, eager: bool
+) -> None:
+    wanted = [wanted] if "chord" in repr(body) else wanted
+    assert value(chord(members, body), eager, drain) == wanted
+
+
+def test_body_of_several_jobs_takes_added_members(drain: Drain) -> None:
+    result = chord([widen.s(1, add.s(5))], group(same.s(), total.s())).apply_async()
+    drain()
+    assert result.get(timeout=0) == [[1, 5], 6]
+
+
+def test_only_members_of_a_chord_may_add() -> None:
+    for canvas in (widen.s(1, add.s(1)), widen.s(1, add.s(1)) | add.s(1)):
+        with pytest.raises(ValueError, match="no member"):
+            work_off(canvas.apply_async())
+
+
+def work_off(result: Any) -> Any:
+    from django_jobs.result import AsyncResult
+
+    first = AsyncResult(result.root_id)
+    return execute_row(Job.objects.get(pk=first.id))
+
+
+def execute_row(row: Job) -> Any:
+    from django_jobs.maintenance.rescue import _claimed
+
+    outcome = execute(_claimed(row), Environment())
+    if isinstance(outcome.value, BaseException):
+        raise outcome.value
+    return outcome
+
+
+def test_member_that_fails_adds_nothing(drain: Drain, registered: Any) -> None:
+    from django_jobs import job
+
+    @job(bind=True, max_retries=0)
+    def give_up(self: Any) -> None:
+        self.add_to_chord(add.s(1))
+        raise ValueError("late")
+
+    chord([give_up.s()], total.s()).apply_async()
+    drain()
+    assert Job.objects.count() == 2
