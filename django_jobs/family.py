@@ -18,7 +18,9 @@ def parent_of(job: Job) -> AsyncResult[Any] | ResultSet | None:
         return None
     using = job._state.db or ""
     edges = Edge.objects.using(using).filter(child_id=job.pk)
-    ids = list(edges.order_by("position", "parent_id").values_list("parent_id", flat=True))
+    found = list(edges.order_by("position", "parent_id").values_list("position", "parent_id"))
+    # A job that goes on as a workflow keeps what it ran after before, as what it takes no more.
+    ids = [each for position, each in found if position >= 0] or [each for _p, each in found]
     if not ids and job.parent_id is not None:
         ids = [job.parent_id]
     handles = [AsyncResult[Any](each, using=using) for each in ids]
@@ -35,6 +37,25 @@ def children_of(job: Job) -> list[AsyncResult[Any]]:
     rows = Job.objects.using(using).filter(Q(id__in=children) | enqueued).order_by("id")
     found = rows.values_list("id", "name")
     return [AsyncResult(child, name=name, using=using) for child, name in found]
+
+
+def before(job: Job, most: int) -> tuple[list[Job], int]:
+    """Return up to so many of the jobs that *job* runs after, and how many there are."""
+    return _around(job, most, child_id=job.pk)
+
+
+def after(job: Job, most: int) -> tuple[list[Job], int]:
+    """Return up to so many of the jobs that depend on *job*, and how many there are."""
+    return _around(job, most, parent_id=job.pk) if job.has_dependents else ([], 0)
+
+
+def _around(job: Job, most: int, **side: Any) -> tuple[list[Job], int]:
+    using = job._state.db or ""
+    edges = Edge.objects.using(using).filter(**side)
+    other = "parent_id" if "child_id" in side else "child_id"
+    ids = list(edges.order_by("position", other).values_list(other, flat=True))
+    rows = Job.objects.using(using).filter(pk__in=ids[:most]).only("name", "status").order_by("pk")
+    return (list(rows) if ids else []), len(ids)
 
 
 def is_needed(using: str) -> Q:

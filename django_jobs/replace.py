@@ -30,7 +30,7 @@ def replacement(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> 
     """
     request = context.request
     assert request.id is not None
-    plan = Plan(request.root_id, request.id)
+    plan = Plan(request.root_id, request.parent_id)
     errbacks = [(signature(errback), None) for errback, _since in own.get("link_error", ())]
     output = plan.add(canvas, None, Around(errbacks=errbacks))
     if isinstance(output, Shape):

@@ -137,6 +137,10 @@ def add_periodic_task(
 
 def _signed(job: Any) -> tuple[Sequence[Any], Mapping[str, Any], Mapping[str, Any]]:
     """Return the arguments and options that a signature carries; a job function has none."""
+    if isinstance(job, Mapping) and not hasattr(job, "task"):
+        raise ValueError(
+            f"a schedule runs one job function, got {job!r}; write one that enqueues the workflow"
+        )
     args, kwargs = getattr(job, "args", ()), getattr(job, "kwargs", {})
     options = getattr(job, "options", {})
     return (

@@ -29,7 +29,7 @@ LAYERS: list[set[str]] = [
     },
     {
         "maintenance", "worker", "beat", "counts", "durations", "overview", "presentation",
-        "state", "statistics",
+        "state", "statistics", "tree",
     },
     {
         "admin", "apps", "checks", "contrib", "management", "pytest_plugin", "templatetags",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..durations import duration, moment_of, ran, waited
+from ..family import after, before
 from ..models import Job
 from ..presentation import (
     arguments_line,
@@ -28,6 +30,8 @@ _NONE = "–"
 _ARGUMENTS_WIDTH = 80
 # A result may have a megabyte, which no browser shows well.
 _LONGEST_JSON = 50_000
+# Of the jobs before and after one, so many are linked.
+_MOST_LINKS = 20
 # Longer ones can be folded.
 _UNFOLDED_LINES = 12
 
@@ -37,7 +41,8 @@ class JobFields:
 
     detail_fieldsets: Any = (
         (None, {"fields": ("status_column", "progress_shown", "error", "id", "name", "queue",
-                           "priority", "retries_shown", "worker", "enqueued_by")}),
+                           "priority", "retries_shown", "worker", "enqueued_by", "runs_after",
+                           "needed_by")}),
         (gettext_lazy("Arguments"), {"fields": ("arguments", "keyword_arguments",
                                                 "headers_shown")}),
         (gettext_lazy("Outcome"), {"fields": ("result_shown",)}),
@@ -113,6 +118,14 @@ class JobFields:
             return format_html('<a href="{}">{}</a>', page, _("job %s") % job.parent_id)
         return _NONE
 
+    @admin.display(description=gettext_lazy("runs after"))
+    def runs_after(self, job: Job) -> SafeString | str:
+        return _links(job, *before(job, _MOST_LINKS))
+
+    @admin.display(description=gettext_lazy("needed by"))
+    def needed_by(self, job: Job) -> SafeString | str:
+        return _links(job, *after(job, _MOST_LINKS))
+
     @admin.display(description=gettext_lazy("arguments"))
     def arguments(self, job: Job) -> SafeString:
         return _json(_payload(job)["args"])
@@ -180,6 +193,16 @@ def _json(value: Any) -> SafeString:
 
 def _page(model: str, pk: Any) -> str:
     return reverse(f"admin:django_jobs_{model}_change", args=[pk])
+
+
+def _links(job: Job, jobs: Sequence[Job], number: int) -> SafeString | str:
+    if not jobs:
+        return _NONE
+    rows = [(status_badge(each.status), _page("job", each.pk), each.name) for each in jobs]
+    links = format_html_join(mark_safe("<br>"), '{} <a href="{}">{}</a>', rows)
+    if number == len(jobs):
+        return links
+    return format_html("{}<br>{}", links, _("… and %d more") % (number - len(jobs)))
 
 
 def _payload(job: Job) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from .. import operate, registry
 from ..exceptions import JobsError
+from ..family import is_needed
 from ..ids import uuid7
 from ..models import Job, JobQuerySet
 from ..status import ENDED, TIMED, Status
@@ -131,11 +132,15 @@ def perform(
 
 
 def delete_ended(jobs: JobQuerySet) -> None:
-    """Delete those of the *jobs* that have ended by now, with their attempts."""
+    """Delete those of the *jobs* that have ended by now, with their attempts.
+
+    One whose result another job of its workflow still needs is kept.
+    """
     ids = list(jobs.values_list("pk", flat=True))
     for chunk in _chunks(ids):
         with transaction.atomic(jobs.db):
             rows = Job.objects.using(jobs.db).filter(pk__in=chunk, status__in=ENDED)
+            rows = rows.exclude(is_needed(jobs.db))
             # Locked: an operator's retry cannot come between the look and the deletion.
             ended = list(rows.select_for_update().values_list("pk", flat=True))
             rows.filter(pk__in=ended).delete()

@@ -88,10 +88,9 @@ def test_setting_is_celerys(settings):
 
 
 def test_periodic_tasks_become_rows(periodic):
-    class Signature:
-        task, args, kwargs, options = "tests.jobs.add", (1,), {"b": 2}, {"queue": "vip"}
-
-    add_periodic_task(30.0, Signature(), name="signed")
+    add_periodic_task(30.0, add.s(1, b=2).set(queue="vip"), name="signed")
+    with pytest.raises(ValueError, match="one job function"):
+        add_periodic_task(30.0, add.s(1) | add.s(2))
     add_periodic_task(crontab(minute=5), add, args=(1, 2), expires=10)
     add_periodic_task(solar("sunset", 52.5, 13.4), "tests.jobs.add", kwargs={"a": 1}, name="dark")
     synchronize("default")

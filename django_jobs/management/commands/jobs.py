@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from ...conf import get_settings
 from ...status import ENDED, Status
 from ..arguments import add_verb, positive
-from ..jobs import act, control, inspect, look, schedules, steering, top
+from ..jobs import act, control, inspect, look, schedules, steering, top, workflow
 
 
 class Command(BaseCommand):
@@ -19,7 +19,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-        for add in (_list, _show, _retry, _revoke, _purge, _stats, _run, _schedules, _import):
+        for add in (
+            _list,
+            _show,
+            _workflow,
+            _retry,
+            _revoke,
+            _purge,
+            _stats,
+            _run,
+            _schedules,
+            _import,
+        ):
             add(verbs)
         steering.add_control(verbs)
         steering.add_inspect(verbs)
@@ -43,6 +54,7 @@ class Command(BaseCommand):
 _VERBS: dict[str, Callable[..., None]] = {
     "list": look.list_jobs,
     "show": look.show_job,
+    "workflow": workflow.show_workflow,
     "stats": look.show_stats,
     "retry": act.retry,
     "revoke": act.revoke,
@@ -68,6 +80,11 @@ def _list(verbs: Any) -> None:
 def _show(verbs: Any) -> None:
     parser = add_verb(verbs, "show", "Show one job with its attempts.", "job_id")
     parser.add_argument("job_id", metavar="ID")
+
+
+def _workflow(verbs: Any) -> None:
+    text = "Show the jobs of one job's workflow, with their statuses."
+    add_verb(verbs, "workflow", text, "job_id").add_argument("job_id", metavar="ID")
 
 
 def _retry(verbs: Any) -> None:

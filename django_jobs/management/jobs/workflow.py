@@ -1,0 +1,56 @@
+"""``jobs workflow``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from django.core.management.base import OutputWrapper
+
+from ...tree import Node, Workflow, workflow_of
+from .output import one_line, write_json
+from .select import one
+
+# Jobs of one function after the same ones: of more than these only the numbers are printed.
+_MOST_ALIKE = 10
+
+
+def show_workflow(out: OutputWrapper, *, using: str, as_json: bool, job_id: str) -> None:
+    """Print the jobs of one job's workflow as a tree, with their statuses and counts."""
+    workflow = workflow_of(one(job_id, using))
+    numbers = {"done": workflow.done, "total": workflow.total, "failed": workflow.failed}
+    if as_json:
+        nodes = [
+            {"id": node.id, "name": node.name, "status": node.status, "group_id": node.group_id,
+             "parents": node.parents}
+            for node in workflow.nodes
+        ]  # fmt: skip
+        write_json(out, {**numbers, "statuses": workflow.counts, "nodes": nodes})
+        return
+    statuses = ", ".join(f"{number} {status}" for status, number in sorted(workflow.counts.items()))
+    out.write(f"{workflow.done} of {workflow.total} done, {workflow.failed} failed: {statuses}")
+    for line in _lines(workflow):
+        out.write(one_line(line))
+    if left := workflow.total - len(workflow.nodes):
+        out.write(f"… and {left} more")
+
+
+def _lines(workflow: Workflow) -> Iterator[str]:
+    for (depth, parents, name), found in groupby(workflow.nodes, key=_alike):
+        nodes = list(found)
+        margin = "  " * depth
+        after = f"  after {len(parents)}" if len(parents) > 1 else ""
+        if len(nodes) > _MOST_ALIKE:
+            yield f"{margin}{len(nodes)} × {name}: {_counted(nodes)}{after}"
+        else:
+            yield from (f"{margin}{node.status:<9}  {node.id}  {name}{after}" for node in nodes)
+
+
+def _alike(node: Node) -> tuple[int, tuple[object, ...], str]:
+    return node.depth, node.parents, node.name
+
+
+def _counted(nodes: Sequence[Node]) -> str:
+    counts = Counter(node.status for node in nodes)
+    return ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
