@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from django.db import OperationalError, connections
@@ -12,23 +13,69 @@ from .handover import hand_over
 from .values import Claimed
 
 _DEADLOCK_TRIES = 5
+# A claim that takes longer, for itself and for each job, walked over what it could not take.
+_SLOW_SECONDS, _SLOW_SECONDS_A_JOB = 0.004, 0.00005
+# How late a job may be found that became ready behind the place where the ready ones began.
+_BEGINNING_SECONDS = 2.0
+
+#: Where the ready jobs of each queue begin: the rank and the id of the first.
+Beginnings = Mapping[str, tuple[int, UUID]]
+
+
+class Claimer:
+    """Claims as :func:`claim` does, and quickly too beside a transaction that stays open for long.
+
+    While one is open, the database keeps the index entries of all jobs that ended since, and a
+    claim walks over them from the oldest on. One that was slow remembers where the ready jobs
+    began, and those after it begin there, for two seconds: so much later is a job seen that became
+    ready meanwhile and is older, as a retried one is. Higher priorities are seen at once.
+    """
+
+    def __init__(self) -> None:
+        self._beginnings: dict[str, tuple[int, UUID]] = {}
+        self._hold_until = 0.0
+
+    def claim(
+        self, worker_id: UUID, queues: Sequence[str], limit: int, using: str
+    ) -> tuple[list[Claimed], bool]:
+        began = time.monotonic()
+        known = self._beginnings if began < self._hold_until else {}
+        jobs, contended = claim(worker_id, queues, limit, using, known)
+        if not known:
+            took = time.monotonic() - began
+            slow = took > _SLOW_SECONDS + len(jobs) * _SLOW_SECONDS_A_JOB
+            self._hold_until = began + _BEGINNING_SECONDS if slow else 0.0
+        if self._hold_until:
+            self._remember(jobs, known)
+        return jobs, contended
+
+    def _remember(self, jobs: Sequence[Claimed], known: Beginnings) -> None:
+        # Backwards, so that the first of each queue is what stays.
+        for job in reversed(jobs):
+            if job.queue not in known or job.rank == known[job.queue][0]:
+                self._beginnings[job.queue] = (job.rank, job.id)
 
 
 def claim(
-    worker_id: UUID, queues: Sequence[str], limit: int, using: str
+    worker_id: UUID,
+    queues: Sequence[str],
+    limit: int,
+    using: str,
+    beginnings: Beginnings | None = None,
 ) -> tuple[list[Claimed], bool]:
     """Take up to *limit* jobs, by priority and age over all *queues*, in one transaction.
 
     Returns them, and whether there were more that another worker had locked at that moment: the
     caller then asks again at once instead of taking the queues for empty. A worker whose lease is
-    over gets none.
+    over gets none. Of a queue that has a place in *beginnings*, older jobs of that rank may be left
+    out (PostgreSQL).
     """
     if not queues or limit < 1:
         return [], False
     dialect = dialect_for(connections[using])
     for _ in range(_DEADLOCK_TRIES):
         try:
-            jobs, contended = dialect.claim(worker_id, queues, limit)
+            jobs, contended = dialect.claim(worker_id, queues, limit, beginnings or {})
             break
         except OperationalError as error:
             if not dialect.is_deadlock(error):

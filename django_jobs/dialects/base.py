@@ -6,7 +6,7 @@ import abc
 import copy
 import datetime
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -77,9 +77,15 @@ class Dialect(abc.ABC):
 
     @abc.abstractmethod
     def claim(
-        self, worker_id: UUID, queues: Sequence[str], limit: int
+        self,
+        worker_id: UUID,
+        queues: Sequence[str],
+        limit: int,
+        beginnings: Mapping[str, tuple[int, UUID]],
     ) -> tuple[list[Claimed], bool]:
         """Make up to *limit* ready jobs STARTED, by priority and age over all *queues*.
+
+        What is older, of the same rank, than a queue's place in *beginnings* need not be looked at.
 
         Return them in that order, and whether others that were ready were locked just then. A
         worker whose lease is over gets nothing, and a paused queue gives nothing.

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -66,7 +66,11 @@ class MySQL(Dialect):
         )
 
     def claim(
-        self, worker_id: UUID, queues: Sequence[str], limit: int
+        self,
+        worker_id: UUID,
+        queues: Sequence[str],
+        limit: int,
+        beginnings: Mapping[str, tuple[int, UUID]],
     ) -> tuple[list[Claimed], bool]:
         columns = self.quoted(CLAIMED_COLUMNS)
         contended = False

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,8 @@ _NOW = "statement_timestamp()"
 _SECOND = "interval '1 second'"
 _MILLISECOND = "interval '1 millisecond'"
 _COLUMNS = ", ".join(CLAIMED_COLUMNS)
+_FIRST_ID = UUID(int=0)
+_LOWEST, _HIGHEST = -32_768, 32_767  # of a smallint, as the rank is
 
 _INSERT = f"""
 INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, options, run_at,
@@ -60,15 +62,17 @@ WITH claimed AS (
 SELECT * FROM claimed ORDER BY rank, id
 """
 
-# One ORDER BY over several queues would sort the whole backlog; the first rows of each queue come
-# from the index, and only the ones that win are locked. The last column tells a drained queue from
-# one whose first rows another worker has locked at this moment.
+# One ORDER BY over several queues would sort the whole backlog; the first rows of each range of a
+# queue come from the index, and only the ones that win are locked. The last column tells a drained
+# queue from one whose first rows another worker has locked at this moment.
 _CLAIM_SEVERAL = """
 WITH candidate AS MATERIALIZED (
-    SELECT first.id FROM unnest(%s::text[]) AS wanted (name)
+    SELECT first.id FROM unnest(%s::text[], %s::smallint[], %s::uuid[], %s::smallint[])
+        AS wanted (name, from_rank, from_id, to_rank)
     CROSS JOIN LATERAL (
         SELECT id, rank FROM {jobs} j
         WHERE j.status = 'PENDING' AND j.queue = wanted.name
+        AND (j.rank, j.id) >= (wanted.from_rank, wanted.from_id) AND j.rank <= wanted.to_rank
         ORDER BY j.rank, j.id LIMIT %s) AS first
     WHERE EXISTS (SELECT 1 FROM django_jobs_worker w
         WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > {now})
@@ -161,6 +165,22 @@ SELECT '!' WHERE EXISTS (SELECT 1 FROM {COMMANDS} WHERE done_at IS NULL)
 """
 
 
+def _ranges(
+    queues: Sequence[str], beginnings: Mapping[str, tuple[int, UUID]]
+) -> Iterator[list[Any]]:
+    """Return where in the claim's index to look: queues, first ranks, first ids, last ranks."""
+    ranges: list[tuple[str, int, UUID, int]] = []
+    for queue in queues:
+        if queue in beginnings:
+            rank, job_id = beginnings[queue]
+            ranges.append((queue, rank, job_id, _HIGHEST))
+            last = rank - 1
+        else:
+            last = _HIGHEST
+        ranges.append((queue, _LOWEST, _FIRST_ID, last))
+    return map(list, zip(*ranges, strict=True))
+
+
 def _quoted(text: str) -> str:
     """Return *text* as an element of an array literal."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -202,17 +222,22 @@ class PostgreSQL(Dialect):
         return True
 
     def claim(
-        self, worker_id: UUID, queues: Sequence[str], limit: int
+        self,
+        worker_id: UUID,
+        queues: Sequence[str],
+        limit: int,
+        beginnings: Mapping[str, tuple[int, UUID]],
     ) -> tuple[list[Claimed], bool]:
         with self.connection.cursor() as cursor:
-            if len(queues) == 1:
+            if len(queues) == 1 and queues[0] not in beginnings:
                 sql = _CLAIM_ONE.format(
                     jobs=JOBS, now=_NOW, columns=_COLUMNS, claimable=self.claimable()
                 )
                 cursor.execute(sql, [worker_id, worker_id, queues[0], queues[0], limit])
                 return [Claimed(*row) for row in cursor.fetchall()], False
             sql = _CLAIM_SEVERAL.format(jobs=JOBS, now=_NOW, columns=_COLUMNS)
-            cursor.execute(sql, [list(queues), limit, worker_id, limit, worker_id])
+            ranges = _ranges(queues, beginnings)
+            cursor.execute(sql, [*ranges, limit, worker_id, limit, worker_id])
             rows = cursor.fetchall()
         jobs = [Claimed(*row[:-1]) for row in rows if row[0] is not None]
         return jobs, len(jobs) < rows[0][-1]

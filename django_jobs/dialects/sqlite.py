@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -104,7 +104,11 @@ class SQLite(Dialect):
         )  # fmt: skip
 
     def claim(
-        self, worker_id: UUID, queues: Sequence[str], limit: int
+        self,
+        worker_id: UUID,
+        queues: Sequence[str],
+        limit: int,
+        beginnings: Mapping[str, tuple[int, UUID]],
     ) -> tuple[list[Claimed], bool]:
         now = self._clock()
         first = " UNION ALL ".join([_FIRST] * len(queues))

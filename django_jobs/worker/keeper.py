@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from .. import log
 from ..admit import Admission
-from ..claim import claim, ready_queues
+from ..claim import Claimer, ready_queues
 from ..classify import unrecordable
 from ..context import JobContext
 from ..enqueue import TIMED_TOPIC
@@ -69,6 +69,7 @@ class Keeper:
         self._on_put = on_put
         self._on_database_error = on_database_error
         self._admission = Admission(options.using)
+        self._claimer = Claimer()
         self._queues: set[str] = set()
         self._queues_read = 0.0
         self._look_at = 0.0
@@ -272,7 +273,7 @@ class Keeper:
         if self._may_have_work():
             # Those that were heard before the options changed are looked at again.
             queues = sorted(filter(self.options.serves, self._queues))
-            jobs, contended = claim(self.worker_id, queues, want, self.options.using)
+            jobs, contended = self._claimer.claim(self.worker_id, queues, want, self.options.using)
         if jobs:
             self.wakeup.found_work()
             self.collector.claimed(jobs)

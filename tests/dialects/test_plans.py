@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.test.utils import CaptureQueriesContext
 
-from django_jobs.claim import claim, ready_queues
+from django_jobs.claim import Claimer, claim, ready_queues
 from django_jobs.execute import Environment, execute
 from django_jobs.models import Job, Worker
 from django_jobs.record import record
@@ -72,6 +72,45 @@ def explain(prefix: str, sql: str) -> Any:
         plan = cursor.fetchall()
         transaction.set_rollback(True)
     return plan
+
+
+@pytest.fixture
+def held_snapshot(vendor: str) -> Iterator[None]:
+    """A transaction that stays open: no index entry that it may still see is removed."""
+    if vendor != "postgresql":
+        pytest.skip("only PostgreSQL's claim remembers where the ready jobs begin")
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("SELECT count(*) FROM django_jobs_job")
+        yield
+    other.close()
+
+
+@pytest.mark.usefixtures("held_snapshot")
+def test_claim_beside_an_open_transaction_begins_where_the_ready_jobs_do(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_jobs.claim._SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("django_jobs.claim._SLOW_SECONDS_A_JOB", 0.0)
+    monkeypatch.setattr("django_jobs.claim._BEGINNING_SECONDS", 3_600.0)
+    jobs.add.delay_many((number,) for number in range(4 * BACKLOG))
+    taken = claim(worker.pk, ["default"], 3 * BACKLOG, "default")[0]
+    record(worker.pk, [execute(job, Environment()) for job in taken], "default")
+
+    def buffers(claim_ten: Callable[[], Any]) -> int:
+        (sql,) = reading(statements(claim_ten))
+        ((plan,),) = explain("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)", sql)
+        plan = plan if isinstance(plan, list) else json.loads(plan)
+        scans = [one for one in nodes(plan) if one.get("Index Name") == "django_jobs_claim"]
+        return sum(one["Shared Hit Blocks"] + one["Shared Read Blocks"] for one in scans)
+
+    def take() -> Any:
+        return claimer.claim(worker.pk, ["default"], BATCH, "default")
+
+    claimer = Claimer()
+    walked = buffers(take)  # this one finds the place
+    assert buffers(take) < walked / 2
 
 
 @pytest.mark.usefixtures("backlog")
