@@ -33,7 +33,7 @@ from django_jobs.dialects import clock, unix_time
 from django_jobs.execute import Environment, execute
 from django_jobs.maintenance import rollup
 from django_jobs.measure import Collector, append, minute_of
-from django_jobs.models import Measurement, Worker
+from django_jobs.models import Measurement, Queue, Worker
 from django_jobs.operate import pause_queue
 from django_jobs.record import record
 from django_jobs.statistics import totals
@@ -98,6 +98,7 @@ def job(samples: Samples, metric: str, name: str, queue: str = "default", **more
 @pytest.mark.usefixtures("measured")
 def test_counters_histograms_and_gauges(client: Client) -> None:
     pause_queue("mail")
+    Queue.objects.filter(name="mail").update(target_seconds=90)
     samples = scrape(client)
     assert job(samples, "job_sent_total", "add") == 3
     assert job(samples, "job_started_total", "add") == 2
@@ -112,6 +113,8 @@ def test_counters_histograms_and_gauges(client: Client) -> None:
     assert samples["queue_length", (("queue", "mail"),)] == 1
     assert samples["queue_paused", (("queue", "mail"),)] == 1
     assert samples["queue_oldest_seconds", (("queue", "mail"),)] >= 0
+    targets = {key: value for key, value in samples.items() if key[0] == "queue_target_seconds"}
+    assert targets == {("queue_target_seconds", (("queue", "mail"),)): 90}
     assert samples["jobs", (("status", "PENDING"),)] == 1
     assert samples["active_workers", ()] == 1
     assert samples["beat_lag_seconds", ()] == 0
@@ -346,7 +349,8 @@ def alert_expressions() -> dict[str, str]:
 def test_every_panel_and_alert_finds_its_series(
     prometheus: Prometheus, until: Callable[..., None]
 ) -> None:
-    # A job of "mail" is ready, and no live worker takes it.
+    # A job of "mail" is ready for longer than wanted, and no live worker takes it.
+    Queue.objects.create(name="mail", target_seconds=0)
     Worker.objects.update(queues=["default"], lease_until=clock("default", 3600))
     until(prometheus.answers, 60)
     more_counted()
@@ -357,7 +361,11 @@ def test_every_panel_and_alert_finds_its_series(
     rules = alert_expressions()
     firing = {name for name, expression in rules.items() if prometheus.query(expression)}
     assert len(rules) == 8
-    assert firing == {"DjangoJobsQueueWithoutWorker", "DjangoJobsManyFailures"}
+    assert firing == {
+        "DjangoJobsQueueWithoutWorker",
+        "DjangoJobsQueueBehind",
+        "DjangoJobsManyFailures",
+    }
 
 
 def more_counted() -> None:

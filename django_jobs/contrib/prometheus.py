@@ -95,6 +95,7 @@ def _queues(looks: Sequence[Overview]) -> Iterator[Metric]:
     oldest = _gauge("queue_oldest_seconds", "For how long the oldest job is ready", ["queue"])
     running = _gauge("queue_running", "Running jobs", ["queue"])
     slots = _gauge("queue_slots", "Slots of live workers that take jobs from it", ["queue"])
+    target = _gauge("queue_target_seconds", "The longest wait wanted, where it is set", ["queue"])
     paused = _gauge("queue_paused", "1 while the queue is paused", ["queue"])
     # A queue that moved to another database may have jobs in both.
     found: dict[str, list[QueueState]] = {}
@@ -105,12 +106,15 @@ def _queues(looks: Sequence[Overview]) -> Iterator[Metric]:
         oldest.add_metric([name], max(state.oldest_seconds for state in states))
         running.add_metric([name], sum(state.running for state in states))
         slots.add_metric([name], sum(state.slots for state in states))
+        targets = [state.row.target_seconds for state in states if state.row]
+        if wanted := [seconds for seconds in targets if seconds is not None]:
+            target.add_metric([name], min(wanted))
         paused.add_metric([name], any(state.is_paused for state in states))
     jobs = _gauge("jobs", "Jobs that have not ended, at most 10000", ["status"])
     for status in Status:
         if status not in ENDED:
             jobs.add_metric([status.value], sum(look.statuses[status] for look in looks))
-    yield from (length, oldest, running, slots, paused, jobs)
+    yield from (length, oldest, target, running, slots, paused, jobs)
 
 
 def _workers(looks: Sequence[Overview]) -> Iterator[Metric]:
