@@ -179,8 +179,8 @@ def _is_number(value: Any) -> bool:
 def _json(value: Any) -> SafeString:
     text = pretty(value)
     if len(text) > _LONGEST_JSON:
-        left = len(text) - _LONGEST_JSON
-        text = f"{text[:_LONGEST_JSON]}\n{_('… %d more characters') % left}"
+        rest = _("… %d more characters") % (len(text) - _LONGEST_JSON)
+        text = f"{text[:_LONGEST_JSON]}\n{rest}"
     shown = format_html('<pre class="jobs-text" data-copy="{}">{}</pre>', _("Copy"), text)
     lines = text.count("\n") + 1
     if lines <= _UNFOLDED_LINES:

@@ -150,7 +150,7 @@ def report(done: int, skipped: Mapping[str, int]) -> str:
     """Return the sentence for the operator."""
     sentences = [ngettext("%d job was changed.", "%d jobs were changed.", done) % done]
     if total := sum(skipped.values()):
-        reasons = "; ".join(f"{number} {reason}" for reason, number in sorted(skipped.items()))
+        reasons = "; ".join(f"{number} {_(reason)}" for reason, number in sorted(skipped.items()))
         text = ngettext("%(n)d was skipped: %(why)s.", "%(n)d were skipped: %(why)s.", total)
         sentences.append(text % {"n": total, "why": reasons})
     return " ".join(sentences)
