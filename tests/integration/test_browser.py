@@ -1,0 +1,192 @@
+"""The admin in a real browser: it renews itself, rests when hidden, and a failure is mended there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from django_jobs import job, overview
+from django_jobs.define import JobFunction
+from django_jobs.models import Job, Queue
+from django_jobs.status import Status
+from docs.screenshots import Browser, browser
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("chromium") or shutil.which("google-chrome")),
+    reason="Chromium is not installed",
+)
+
+DASHBOARD = "/admin/django_jobs/dashboard/"
+
+
+class Page:
+    """A browser's page of the live site, as its superuser sees it."""
+
+    def __init__(self, browser: Browser, site: str, until: Callable[..., None]) -> None:
+        self.browser, self.site, self.until = browser, site, until
+
+    def run(self, expression: str) -> Any:
+        answer = self.browser.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def open(self, path: str) -> None:
+        self.browser.call("Page.navigate", url=self.site + path)
+        self.wait(f"location.pathname === {path.partition('?')[0]!r}")
+        self.wait("document.readyState === 'complete'")
+
+    def wait(self, condition: str) -> None:
+        self.until(lambda: self.run(condition), 20)
+
+    def text(self, selector: str) -> str:
+        found = self.run(f"document.querySelector({selector!r})?.textContent ?? ''")
+        return " ".join(str(found).split())
+
+    def click(self, selector: str) -> None:
+        self.run(f"document.querySelector({selector!r}).click()")
+
+
+@pytest.fixture
+def page(
+    live_server: Any, transactional_db: None, boss: Client, until: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Page]:  # fmt: skip
+    # What a viewer sees is as old as his own last look.
+    monkeypatch.setattr(overview, "CACHE_SECONDS", 0)
+    session = boss.cookies["sessionid"].value
+    with browser() as opened:
+        opened.call("Network.setCookie", name="sessionid", value=session, url=live_server.url)
+        yield Page(opened, live_server.url, until)
+
+
+@pytest.fixture
+def flaky(registered: dict[str, Any]) -> JobFunction[..., Any, Any]:
+    works: list[bool] = []
+
+    @job(name="flaky", max_retries=0)
+    def flaky(number: int) -> None:
+        if not works:
+            raise ConnectionError("the other side is away")
+
+    flaky.works = works  # type: ignore[attr-defined]
+    return flaky
+
+
+READY = ".jobs-tile-pending strong"
+
+
+def renew_quickly(page: Page) -> None:
+    page.run(
+        "{ const choice = document.querySelector('[data-live-seconds]'); choice.value = '2';"
+        "  choice.dispatchEvent(new Event('change')) }"
+    )
+
+
+def test_dashboard_renews_itself_and_leaves_the_reader_alone(page: Page, flaky: Any) -> None:
+    page.open(DASHBOARD)
+    assert page.text(READY) == "0"
+    assert page.run("!document.querySelector('[data-live]').hidden")
+    page.run("document.querySelector('[data-key=table-ended]').open = true")
+    page.run("document.querySelector('button[name=pause][value=default]').focus()")
+    renew_quickly(page)
+    flaky.delay(1)
+    page.wait(f"document.querySelector({READY!r}).textContent === '1'")
+    assert page.run("document.querySelector('[data-key=table-ended]').open")
+    page.wait("document.activeElement.value === 'default'")
+    assert "No live worker serves queue" in page.text(".jobs-alerts")
+
+
+def test_selected_text_is_not_taken_away(page: Page, flaky: Any) -> None:
+    page.open(DASHBOARD)
+    page.run("document.getSelection().selectAllChildren(document.querySelector('.jobs-tiles'))")
+    renew_quickly(page)
+    flaky.delay(1)
+    page.wait("document.querySelector('.jobs-alerts') !== null")
+    assert page.text(READY) == "0"
+    assert page.run("!document.getSelection().isCollapsed")
+    page.run("document.getSelection().removeAllRanges()")
+    page.wait(f"document.querySelector({READY!r}).textContent === '1'")
+
+
+def test_hidden_page_rests_until_it_is_seen(page: Page, flaky: Any) -> None:
+    page.open(DASHBOARD)
+    page.run(
+        "window.asked = 0; const get = window.fetch;"
+        "window.fetch = (...all) => { window.asked += 1; return get(...all) };"
+        "window.away = false;"
+        "Object.defineProperty(document, 'hidden', {get: () => window.away});"
+    )
+    renew_quickly(page)
+    page.wait("window.asked > 0")
+    page.run("window.away = true; document.dispatchEvent(new Event('visibilitychange'))")
+    asked = page.run("window.asked")
+    # Three times the interval, by the page's own clock.
+    page.run("window.rested = false; setTimeout(() => { window.rested = true }, 6000)")
+    page.wait("window.rested")
+    assert page.run("window.asked") <= asked + 1  # one may have been under way
+    flaky.delay(1)
+    page.run("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait(f"document.querySelector({READY!r}).textContent === '1'")
+
+
+def test_lost_site_and_lost_session_are_told(page: Page) -> None:
+    page.open(DASHBOARD)
+    page.run("window.fetch = () => Promise.reject(new TypeError('away'))")
+    renew_quickly(page)
+    page.wait("document.querySelector('[data-live-error]').textContent.includes('No answer')")
+    page.open(DASHBOARD)
+    page.browser.call("Network.clearBrowserCookies")
+    renew_quickly(page)
+    page.wait("document.querySelector('[data-live-error]').textContent.includes('logged out')")
+
+
+def test_failure_is_found_read_retried_and_mended(
+    page: Page, flaky: Any, work: Callable[..., Any]
+) -> None:
+    flaky.delay_many([(number,) for number in range(3)])
+    work()
+    page.open(DASHBOARD)
+    row = "[data-region=failures] tbody tr"
+    assert page.text(f"{row} th") == "flaky"
+    assert "ConnectionError" in page.text(row)
+    page.click(f"{row} td:nth-child(7) a")
+    page.wait("location.pathname.includes('/job/') && document.readyState === 'complete'")
+    assert "the other side is away" in page.text("[data-region=attempts]")
+    page.open(DASHBOARD)
+    page.click(f"{row} button")
+    page.wait("document.querySelector('.jobs-confirm') && document.readyState === 'complete'")
+    assert "3 jobs were chosen" in page.text("#content")
+    page.click(".jobs-confirm [type=submit]")
+    page.wait(f"location.pathname === {DASHBOARD!r} && document.readyState === 'complete'")
+    assert "3 jobs were changed." in page.text(".messagelist")
+    flaky.works.append(True)
+    work()
+    assert set(Job.objects.values_list("status", flat=True)) == {Status.SUCCESS}
+    renew_quickly(page)
+    page.wait("document.querySelector('[data-region=failures]').textContent.includes('No failed')")
+
+
+def test_selected_across_pages_in_the_list(page: Page, flaky: Any, work: Any) -> None:
+    flaky.delay_many([(number,) for number in range(130)])
+    work(limit=200)
+    page.open("/admin/django_jobs/job/?status=FAILURE")
+    page.click("#action-toggle")
+    page.click(".actions .question a")
+    page.run("document.querySelector('select[name=action]').value = 'retry'")
+    page.click(".actions button[name=index]")
+    page.wait("document.querySelector('.jobs-confirm') && document.readyState === 'complete'")
+    assert "130 jobs were chosen" in page.text("#content")
+    page.click(".jobs-confirm [type=submit]")
+    page.wait("document.querySelector('.messagelist') !== null")
+    assert Job.objects.filter(status=Status.PENDING).count() == 130
+
+
+def test_queue_is_paused_from_the_dashboard(page: Page) -> None:
+    page.open(DASHBOARD)
+    page.click("button[name=pause][value=default]")
+    page.wait("document.querySelector('button[name=resume][value=default]') !== null")
+    assert Queue.objects.get().paused_by == "ann"
