@@ -31,6 +31,8 @@ from .status import Status
 CACHE_SECONDS = 3.0
 #: The same for the numbers of a day and of a week.
 LONG_CACHE_SECONDS = 30.0
+#: The oldest job of a queue is looked for among so many that its workers take next.
+OLDEST_AMONG = 100
 #: So many of the newest failed jobs are told apart by job function and error.
 FAILURES_READ = 2_000
 #: So many rows of workers are read.
@@ -49,7 +51,7 @@ class QueueState:
     running: int = 0
     #: Jobs that wait for their time, among the first ten thousand of all queues.
     timed: int = 0
-    #: When the oldest of the ready jobs became so.
+    #: When the oldest of those that are taken next became ready.
     oldest: datetime.datetime | None = None
     #: Slots of the live workers that take jobs from it.
     slots: int = 0
@@ -122,12 +124,12 @@ _looks: dict[tuple[Callable[[str], Any], str], tuple[float, Any]] = {}
 
 def overview(using: str = "") -> Overview:
     """Return a look at the database *using* that is at most :data:`CACHE_SECONDS` old."""
-    return _recent(look, using)
+    return _recent(look, using, CACHE_SECONDS)
 
 
 def failures(using: str = "") -> tuple[list[FailureGroup], bool]:
     """Return the groups of failed jobs as :class:`Overview` has them, and whether some are left."""
-    return _recent(_failures, using)
+    return _recent(_failures, using, CACHE_SECONDS)
 
 
 def recent_statistics(window: str = "1h", using: str = "") -> Statistics:
@@ -145,7 +147,7 @@ def forget() -> None:
         _looks.clear()
 
 
-def _recent(read: Callable[[str], T], using: str, seconds: float = CACHE_SECONDS) -> T:
+def _recent(read: Callable[[str], T], using: str, seconds: float) -> T:
     key = (read, using or get_settings().database)
     # Who comes while another one looks waits for that look.
     with _lock:
@@ -225,15 +227,16 @@ def _open_jobs(
     ]
     parts, params = [], []
     for status, column, rows in groups:
-        sql, values = rows.values("queue", column)[: CAP + 1].query.get_compiler(using).as_sql()
+        sql, values = _select(rows.values("queue")[: CAP + 1], using)
+        head, head_values = _select(rows.values(column)[:OLDEST_AMONG], using)
         parts.append(
-            f"SELECT '{status.value}' AS status, queue, COUNT(*), MIN({column}) "  # noqa: S608
-            f"FROM ({sql}) {status.lower()}_jobs GROUP BY queue"
+            f"SELECT '{status.value}' AS status, queue, COUNT(*), "  # noqa: S608
+            f"(SELECT MIN({column}) FROM ({head}) head) FROM ({sql}) counted GROUP BY queue"
         )
-        params += values
+        params += [*head_values, *values]
     for status in Status:
         rows = of_status(jobs.all(), status).order_by().values("pk")[: CAP + 1]
-        sql, values = rows.query.get_compiler(using).as_sql()
+        sql, values = _select(rows, using)
         parts.append(f"SELECT '{status.value}', NULL, COUNT(*), NULL FROM ({sql}) counted")  # noqa: S608
         params += values
     with connections[using].cursor() as cursor:
@@ -246,6 +249,11 @@ def _open_jobs(
         if queue is not None
     ]
     return statuses, by_queue
+
+
+def _select(rows: QuerySet[Any], using: str) -> tuple[str, tuple[Any, ...]]:
+    sql, params = rows.query.get_compiler(using).as_sql()
+    return sql, tuple(params)
 
 
 def _moment(value: Any, using: str) -> datetime.datetime | None:

@@ -68,6 +68,10 @@ class Browser:
             raise RuntimeError("Chromium has ended")
         return text
 
+    def close(self) -> None:
+        self._read.close()
+        os.close(self._write)
+
     def take(self, url: str, width: int, height: int) -> bytes:
         """Return the top of a page as PNG, once it is drawn."""
         self.call("Page.navigate", url=url)
@@ -103,9 +107,11 @@ def browser() -> Iterator[Browser]:
         )
         os.close(child_read)
         os.close(child_write)
+        opened = Browser(write, read)
         try:
-            yield Browser(write, read)
+            yield opened
         finally:
+            opened.close()
             process.terminate()
             process.wait()
 

@@ -19,6 +19,7 @@ PARTIAL = {
     "django_jobs_prune": (["prune_at"], "NOT NULL"),
     "django_jobs_failed": (["id"], "FAILURE"),
     "django_jobs_revoked": (["id"], "REVOKED"),
+    "django_jobs_held": (["id"], "WAITING"),
     "django_jobs_root": (["root_id"], "NOT NULL"),
     "django_jobs_group": (["group_id"], "NOT NULL"),
     "django_jobs_waiting": (["waiting_for", "rank", "id"], "NULL"),

@@ -15,7 +15,7 @@ from django.db import migrations, models
 #          see it in record's "status = 'STARTED' AND worker_id = …": it would walk the dead entries of
 #          all recent jobs there, where the primary key finds each row at once
 # prune    the ended jobs whose time is over
-# failed, revoked  the admin's lists of what did not succeed
+# failed, revoked, held  the admin's lists and counts of what did not succeed, and of what is WAITING
 # waiting  the next job that waits for a place under one concurrency limit
 # runs     the last runs of one schedule
 _PARTIAL = [
@@ -24,6 +24,7 @@ _PARTIAL = [
     ("prune", "(prune_at) WHERE prune_at IS NOT NULL"),
     ("failed", "(id) WHERE status = 'FAILURE'"),
     ("revoked", "(id) WHERE status = 'REVOKED'"),
+    ("held", "(id) WHERE status = 'WAITING'"),
     ("root", "(root_id) WHERE root_id IS NOT NULL"),
     ("group", "(group_id) WHERE group_id IS NOT NULL"),
     ("waiting", "(waiting_for, rank, id) WHERE waiting_for IS NOT NULL"),
