@@ -166,3 +166,16 @@ def eat_memory() -> int:
 
 
 eaten: list[bytes] = []
+
+
+@job
+def step(value: int = 0) -> int:
+    """Take about as long as it takes to be killed in the middle of it."""
+    time.sleep(0.002)
+    return value + 1
+
+
+@job
+def gather(values: list[int]) -> int:
+    time.sleep(0.002)
+    return sum(values)
