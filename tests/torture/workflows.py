@@ -71,7 +71,7 @@ def start_worker() -> subprocess.Popen[bytes]:
     }
     command = [sys.executable, "manage.py", "runworker", "-c", str(SHARED), "-l", "CRITICAL"]
     root = Path(__file__).parents[2]
-    return subprocess.Popen(command, env=environment, cwd=root)
+    return subprocess.Popen(command, env=environment, cwd=root, stdout=subprocess.DEVNULL)
 
 
 def kill(
