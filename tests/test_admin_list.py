@@ -346,7 +346,7 @@ def test_page_links_to_what_enqueued_it(boss: Client) -> None:
 def test_page_renews_itself(boss: Client) -> None:
     row = make(Status.PENDING)
     part = boss.get(page(row), headers={"X-Jobs-Live": "1"})
-    assert part.content.decode().count("data-region=") == 3
+    assert part.content.decode().count("data-region=") == 4
     assert 'value="revoke"' in part.content.decode()
     ask = {"X-Jobs-Live": "1", "If-None-Match": part["ETag"]}
     row.status = Status.SUCCESS

@@ -12,8 +12,8 @@ from ..durations import exact, relative
 from ..models import Worker
 from ..status import Status
 
-# Paths of 16 × 16 icons, drawn with lines.
-_ICONS = {
+#: Paths of 16 × 16 icons, drawn with lines.
+ICONS = {
     Status.WAITING: "M4 2h8M4 14h8M5 2c0 4 6 8 6 12M11 2c0 4-6 8-6 12",
     Status.SCHEDULED: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2M8 5v3l2 2",
     Status.PENDING: "M3 4h10M3 8h10M3 12h10",
@@ -39,9 +39,9 @@ def badge(kind: str, path: str, label: object) -> SafeString:
 
 def status_badge(status: str) -> SafeString:
     if status not in Status.values:  # written by hand
-        return badge("revoked", _ICONS[Status.REVOKED], status)
+        return badge("revoked", ICONS[Status.REVOKED], status)
     known = Status(status)
-    return badge(known.lower(), _ICONS[known], known.label)
+    return badge(known.lower(), ICONS[known], known.label)
 
 
 def worker_badge(worker: Worker, is_live: bool) -> SafeString:

@@ -7,6 +7,7 @@ from django.contrib.admin.actions import delete_selected
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -15,6 +16,7 @@ from ..models import Job
 from ..overview import forget
 from ..presentation import with_argument_texts
 from ..status import ENDED
+from ..tree import workflow_of
 from . import changelist
 from .attempts import attempts_of, kept_attempts
 from .changelist import JobChangeList
@@ -28,6 +30,7 @@ from .filters import (
     StatusFilter,
     WorkerFilter,
 )
+from .graph import MOST_DRAWN, graph
 from .job_fields import JobFields
 from .live import COPY_SCRIPT, HEADER, LIVE_SCRIPT, live_part, page_to_return_to
 from .operations import (
@@ -123,6 +126,7 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
             context["steps"] = timeline(job, kept)
             runs = last_runs(job.name, str(job._state.db), until=job.pk)
             context["runs"] = strip(runs, places=len(runs))
+            context["workflow"] = self.shown_workflow(job)
             context["operations"] = [
                 operation
                 for operation in OPERATIONS
@@ -132,6 +136,20 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
         if HEADER in request.headers:
             return live_part(request, "admin/django_jobs/job/live.html", context)
         return page
+
+    def shown_workflow(self, job: Job) -> dict[str, Any] | None:
+        """Return the drawing of the job's workflow; None for a job that stands alone."""
+        workflow = workflow_of(job, MOST_DRAWN)
+        if workflow.total < 2:
+            return None
+        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change"
+        return {
+            "svg": graph(workflow.nodes, job.pk, lambda pk: reverse(name, args=[pk])),
+            "total": number_format(workflow.total, force_grouping=True),
+            "done": number_format(workflow.done, force_grouping=True),
+            "failed": number_format(workflow.failed, force_grouping=True),
+            "left_out": workflow.total > len(workflow.nodes),
+        }
 
     # --- operations -----------------------------------------------------------------------------
 
