@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from django_jobs import commands
+from django_jobs.maintenance import prune
 from django_jobs.models import Command, Queue, Worker
 from django_jobs.operate import pause_queue, resume_queue
 from tests import jobs
@@ -64,6 +65,17 @@ def test_open_command_of_a_worker_that_died_is_answered(worker: Worker) -> None:
     Worker.objects.filter(pk=worker.pk).update(lost_at=worker.heartbeat_at)
     (command,) = commands.wait(sent, timeout=10)
     assert command.answer == {"error": commands.ENDED}
+
+
+def test_commands_of_the_dead_are_answered_when_nobody_waits(
+    new_worker: Callable[..., Worker],
+) -> None:
+    dead, alive = new_worker(), new_worker()
+    commands.send("ping")
+    Worker.objects.filter(pk=dead.pk).update(lost_at=dead.heartbeat_at)
+    prune.run_once("default", uuid.uuid4())
+    assert Command.objects.get(worker_id=dead.pk).answer == {"error": commands.ENDED}
+    assert Command.objects.get(worker_id=alive.pk).done_at is None
 
 
 def test_wait_ends_with_the_last_answer_and_with_its_time(

@@ -16,12 +16,14 @@ from django_jobs.claim import ready_queues
 from django_jobs.execute import Environment
 from django_jobs.ids import uuid7
 from django_jobs.models import Command, Worker
+from django_jobs.operate import pause_queue
 from django_jobs.worker import details, heartbeat
 from django_jobs.worker.autoscale import Autoscale, Gauge, Load, Report
 from django_jobs.worker.board import Board
 from django_jobs.worker.control import Control
 from django_jobs.worker.line import Line
 from django_jobs.worker.options import WorkerOptions, build
+from django_jobs.worker.process import WorkerProcess
 from django_jobs.worker.steer import steered
 from tests import jobs
 
@@ -182,6 +184,21 @@ def test_board_carries_the_load() -> None:
     board.watched, board.load = True, Report(Load.BEHIND, 12.5)
     assert (board.watched, board.load) == (True, Report(Load.BEHIND, 12.5))
     assert board.running() == []
+
+
+@pytest.mark.django_db
+def test_only_jobs_that_could_be_claimed_make_a_worker_behind() -> None:
+    worker = WorkerProcess(WorkerOptions(queues=("mail", "slow")), uuid7(), 0, Board(1), line=None)
+    assert worker._is_behind() is False
+    jobs.add.apply_async((1,), queue="other")
+    jobs.add.apply_async((1,), queue="mail", countdown=60)
+    assert worker._is_behind() is False
+    jobs.add.apply_async((1,), queue="mail")
+    assert worker._is_behind() is True
+    pause_queue("mail")
+    assert worker._is_behind() is False
+    jobs.add.apply_async((1,), queue="slow")
+    assert worker._is_behind() is True
 
 
 # --- line ---------------------------------------------------------------------------------------

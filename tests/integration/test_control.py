@@ -5,12 +5,18 @@ A worker takes a second to start and to stop, so one of them goes through many c
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import select
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from django_jobs import commands
 from django_jobs.exceptions import TimeLimitExceeded
@@ -162,3 +168,41 @@ def test_solo_worker_obeys_what_one_process_can(runworker, until, folder, notes)
     assert "'default' is its only queue" in refusal["error"]
     assert tell("shutdown") == [{"shutdown": "warm"}]
     assert worker.wait() == 0, worker.output()
+
+
+def test_top_draws_on_a_terminal_until_q(transactional_db: None, until: Any) -> None:
+    ours, terminal = pty.openpty()
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "TEST_DATABASE_NAME": str(connections["default"].settings_dict["NAME"]),
+    }
+    top = subprocess.Popen(
+        [sys.executable, "manage.py", "jobs", "top", "--interval", "0.05"],
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=Path(__file__).parents[2],
+    )
+    os.close(terminal)
+    drawn = bytearray()
+
+    def has_drawn(text: bytes, times: int) -> bool:
+        ready, _, _ = select.select([ours], [], [], 0.1)
+        if ready:
+            with contextlib.suppress(OSError):  # the other side has closed
+                drawn.extend(os.read(ours, 65536))
+        return drawn.count(text) >= times
+
+    try:
+        until(lambda: has_drawn(b"QUEUE", 3), SECONDS)
+        os.write(ours, b"xq")
+        until(lambda: has_drawn(b"\x1b[?1049l", 1), SECONDS)
+        assert top.wait(SECONDS) == 0
+    finally:
+        top.kill()
+        top.wait()
+        os.close(ours)
+    assert drawn.startswith(b"\x1b[?1049h\x1b[?25l\x1b[H")
+    assert drawn.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")
