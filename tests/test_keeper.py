@@ -141,3 +141,24 @@ def test_only_outcomes_that_counted_are_measured(keeper):
     (tallies,) = keeper.collector.take().values()
     (tally,) = tallies.values()
     assert (tally.sent, tally.succeeded) == (2, 1)
+
+
+def test_worker_looks_at_once_when_its_queues_change(keeper):
+    jobs.add.apply_async((1,), queue="new")
+    keeper.take(WorkerOptions(queues=("old",)))
+    keeper.step()
+    assert keeper._next_look() > time.monotonic() + 1
+    keeper.take(WorkerOptions(queues=("old", "new")))
+    assert keeper._next_look() <= time.monotonic()
+    keeper.step()
+    assert Job.objects.get().status == Status.STARTED
+    end(keeper)
+
+
+def test_queue_that_was_heard_is_not_claimed_once_it_was_taken_away(keeper, hear):
+    keeper.step()
+    jobs.add.delay(1)
+    hear("default")
+    keeper.options = WorkerOptions(queues=("other",))
+    keeper.step()
+    assert Job.objects.get().status == Status.PENDING

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from django_jobs import commands, job
+from django_jobs import commands, counts, job
 from django_jobs.claim import ready_queues
 from django_jobs.execute import Environment
 from django_jobs.ids import uuid7
@@ -263,6 +263,7 @@ def test_open_command_is_seen_by_who_looks_for_work(worker: Worker, control: Con
     assert ready_queues("default") == []
     commands.send("ping")
     assert ready_queues("default") == ["!"]
+    assert counts.ready_queues("default") == []
     assert control.run_once() == 1
     assert Command.objects.get().answer == {"pong": "w", "busy": 2}
     assert ready_queues("default") == []
@@ -279,6 +280,36 @@ def test_commands_are_obeyed_once_and_in_order(worker: Worker, control: Control)
     ]
     assert control.run_once() == 0
     assert Worker.objects.get().quiet is False
+
+
+@pytest.mark.django_db
+def test_row_of_the_worker_tells_what_was_changed(worker: Worker, control: Control) -> None:
+    for verb, arguments in (
+        ("quiet", {}),
+        ("remove-queue", {"queue": "slow"}),
+        ("remove-queue", {"queue": "mail"}),
+        ("add-queue", {"queue": "mail"}),
+    ):
+        commands.send(verb, arguments)
+    control.run_once()
+    row = Worker.objects.get()
+    assert (row.quiet, row.queues, row.exclude_queues) == (True, [], ["slow"])
+
+
+@pytest.mark.django_db
+def test_command_is_obeyed_later_when_the_database_goes_away_meanwhile(
+    worker: Worker, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> Any:
+        raise OperationalError("away")
+
+    commands.send("quiet")
+    with monkeypatch.context() as patch, pytest.raises(OperationalError):
+        patch.setattr("django_jobs.worker.control.steered", away)
+        control.run_once()
+    assert Command.objects.get().done_at is None
+    control.run_once()
+    assert Command.objects.get().answer == {"quiet": True}
 
 
 @pytest.mark.django_db

@@ -15,7 +15,7 @@ from django.db import connections
 from django_jobs import commands, job
 from django_jobs.management.jobs import steering
 from django_jobs.management.jobs.inspect import held
-from django_jobs.models import Command, Job, Queue, Worker
+from django_jobs.models import Command, Job, Limit, Queue, Worker
 from django_jobs.redaction import REDACTED
 from django_jobs.values import Claimed
 from tests import jobs as functions
@@ -173,6 +173,39 @@ def test_pause_and_resume() -> None:
     assert jobs_json("resume", "mail", "never") == {"resumed": ["mail"]}
     with pytest.raises(CommandError, match="queue must not begin with"):
         jobs("pause", "@")
+
+
+def test_limits_of_functions_and_queues(registered: dict[str, Any]) -> None:
+    @job(name="keyed", concurrency=2, concurrency_key=("tenant",))
+    def keyed(tenant: str) -> None: ...
+
+    assert jobs("limit", "keyed", "--rate", "10/m", "--concurrency", "3") == (
+        "job function keyed: set\n"
+    )
+    row = Limit.objects.get()
+    assert (row.rate_limit, row.concurrency) == ("10/m", 3)
+    jobs("limit", "keyed", "--concurrency", "none", "--rate", "none")
+    assert not Limit.objects.exists()
+    jobs("limit", "keyed", "--concurrency", "1", "--key", "acme")
+    assert Limit.objects.get().concurrency == 1
+    told = jobs_json("limit", "mail", "--rate", "10/s, 1000/h")
+    assert told == {"kind": "queue", "name": "mail", "rate_limit": "10/s, 1000/h"}
+    assert Queue.objects.get(name="mail").rate_limit == "10/s, 1000/h"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["mail"], "give concurrency, rate_limit or both"),
+        (["mail", "--rate", "10/x"], "rate_limit must be"),
+        (["mail", "--concurrency", "many"], "--concurrency must be a whole number or none"),
+        (["mail", "--rate", "1/s", "--key", "a"], "a queue has no keys"),
+        (["@", "--rate", "1/s"], "queue must not begin with"),
+    ],
+)
+def test_wrong_limit_is_refused(arguments: list[str], complaint: str) -> None:
+    with pytest.raises(CommandError, match=complaint):
+        jobs("limit", *arguments)
 
 
 def test_revoke_by_header() -> None:

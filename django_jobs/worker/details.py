@@ -15,7 +15,10 @@ from ..redaction import redact
 from .options import WorkerOptions
 
 # What of a job function is told when it differs from the default.
-_TOLD = ("queue", "priority", "max_retries", "time_limit", "soft_time_limit")
+_TOLD = (
+    "queue", "priority", "max_retries", "time_limit", "soft_time_limit", "rate_limit",
+    "concurrency",
+)  # fmt: skip
 _DEFAULTS = JobOptions()
 
 

@@ -86,16 +86,21 @@ def test_processes_are_told_queues_and_their_number(runworker, until, folder, no
     assert live() == []
 
 
-def test_surplus_process_finishes_its_job(runworker, until, folder, notes):
-    worker = runworker("-c", "2")
-    until(lambda: len(live()) == 2)
-    held = [jobs.hold.delay(folder) for _ in range(2)]
-    until(lambda: len(notes()) == 2)
-    assert tell("shrink", number=1) == [{"processes": 1}]
+def test_surplus_process_finishes_its_job_and_is_not_replaced(runworker, until, folder, notes):
+    worker = runworker("-c", "3", "-n", "w")
+    until(lambda: len(live()) == 3)
+    held = [jobs.hold.delay(folder) for _ in range(3)]
+    until(lambda: len(notes()) == 3)
+    assert tell("shrink", number=2) == [{"processes": 1}]
     assert {result.status for result in held} == {"STARTED"}
+    # One of them does not live to end it.
+    dead = Worker.objects.get(name="w-2").pid
+    os.kill(dead, signal.SIGKILL)
     Path(folder, "go").touch()
-    assert {result.get(timeout=SECONDS) for result in held} == set(map(int, notes()))
-    until(lambda: len(live()) == 1)
+    ended_by = [result.get(timeout=SECONDS) for result in held]
+    assert (dead in ended_by, sum(result.job.crashes for result in held)) == (False, 1)
+    until(lambda: live() == ["w-0"])
+    assert Worker.objects.count() == 3
     assert worker.stop() == 0
 
 

@@ -35,6 +35,7 @@ class Command(BaseCommand):
         steering.add_control(verbs)
         steering.add_inspect(verbs)
         steering.add_pause_and_resume(verbs)
+        steering.add_limit(verbs)
         steering.add_top(verbs)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -64,6 +65,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "inspect": inspect.inspect,
     "pause": control.pause,
     "resume": control.resume,
+    "limit": control.limit,
     "top": top.show,
     "schedules": schedules.list_schedules,
     "import-celery-beat": schedules.import_celery_beat,

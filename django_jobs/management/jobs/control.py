@@ -1,4 +1,4 @@
-"""``jobs control``, ``jobs pause`` and ``jobs resume``."""
+"""``jobs control``, ``jobs pause``, ``jobs resume`` and ``jobs limit``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
 
-from ... import commands, operate
+from ... import commands, limiting, operate, registry
 from ...models import Command, Worker
 from .output import served, write_json, write_table
 from .select import live_workers
@@ -59,6 +59,48 @@ def resume(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[st
     """Resume paused queues."""
     changed = {queue: operate.resume_queue(queue, using=using) for queue in queues}
     _report(out, as_json, "resumed", changed)
+
+
+def limit(
+    out: OutputWrapper,
+    *,
+    using: str,
+    as_json: bool,
+    name: str,
+    rate: str | None,
+    concurrency: str | None,
+    key: str | None,
+) -> None:
+    """Set limits of a job function or, if none has that name, of a queue."""
+    changes: dict[str, Any] = {}
+    if rate is not None:
+        changes["rate_limit"] = None if rate == "none" else rate
+    if concurrency is not None:
+        changes["concurrency"] = None if concurrency == "none" else _whole(concurrency)
+    is_function = registry.find(name) is not None
+    if key is not None:
+        changes["key"] = key
+    try:
+        if is_function:
+            limiting.set_limits(name, using=using, **changes)
+        elif key is not None:
+            raise ValueError(f"no job function is named {name!r}, and a queue has no keys")
+        else:
+            limiting.set_queue_limits(name, using=using, **changes)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    kind = "job function" if is_function else "queue"
+    if as_json:
+        write_json(out, {"kind": kind, "name": name, **changes})
+    else:
+        out.write(f"{kind} {name}: set")
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise CommandError(f"--concurrency must be a whole number or none, got {text!r}") from None
 
 
 def who() -> str:

@@ -1,4 +1,4 @@
-"""The arguments of ``jobs control``, ``jobs inspect``, ``jobs pause`` and ``jobs resume``."""
+"""The arguments of the verbs that steer: control, inspect, pause, resume, limit and top."""
 
 from __future__ import annotations
 
@@ -113,6 +113,17 @@ def add_pause_and_resume(verbs: Any) -> None:
     ):
         parser = add_verb(verbs, name, text, "queues")
         parser.add_argument("queues", nargs="+", metavar="QUEUE")
+
+
+def add_limit(verbs: Any) -> None:
+    text = (
+        "Set limits of a job function, or of a queue, over those of the code; none is the code's."
+    )
+    parser = add_verb(verbs, "limit", text, "name", "rate", "concurrency", "key")
+    parser.add_argument("name", metavar="NAME", help="name of a job function or of a queue")
+    parser.add_argument("--rate", metavar="RATE", help="10/m, or several: 10/s, 1000/h")
+    parser.add_argument("--concurrency", metavar="N", help="most that run at once")
+    parser.add_argument("--key", metavar="KEY", help="only for the jobs with this key")
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
