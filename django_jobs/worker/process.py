@@ -223,9 +223,11 @@ class WorkerProcess:
         # One that is quiet, or full, does not look at the queues, where it would hear of commands.
         return 1.0 if running or self.options.quiet else 10.0
 
-    def _tell_load(self) -> None:
-        if self.board.watched:
-            self.board.load = self.gauge.read(self._is_behind)
+    def _tell_load(self) -> float | None:
+        if not self.board.watched:
+            return 1.0  # a command may ask for it
+        self.board.load = self.gauge.read(self._is_behind)
+        return None
 
     def _is_behind(self) -> bool:
         """Tell whether there are ready jobs that this worker would claim if it could."""
