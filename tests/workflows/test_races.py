@@ -176,3 +176,14 @@ def test_deadlock_is_repeated(new_worker: Callable[..., Worker]) -> None:
         assert record(worker.pk, outcomes, "default") == outcomes
     assert len(tries) == 2
     assert Job.objects.get(pk=result.id).status == "PENDING"
+
+
+def test_record_tells_which_queues_have_new_work(new_worker: Callable[..., Worker]) -> None:
+    worker = new_worker()
+    (add.s(1) | group(add.s(1).set(queue="a"), add.s(2).set(queue="b", countdown=60))).apply_async()
+    (fail.s().on_error(same.s().set(queue="c"))).apply_async()
+    jobs, _contended = claim(worker.pk, ["default"], 10, "default")
+    outcomes = [execute(each, Environment()) for each in jobs]
+    heard: list[str] = []
+    record(worker.pk, outcomes, "default", on_ready=heard.append)
+    assert {"a", "c"} <= set(heard)
