@@ -17,10 +17,11 @@ from .dialects.base import chunks
 from .enqueue import TIMED_TOPIC, announce
 from .exceptions import UpstreamFailed
 from .models import Job
+from .plan import Around, Given, Plan
 from .rebuild import UPSTREAM_FAILED
 from .status import Status
 from .values import Outcome
-from .workflow import Around, Given, Plan, database_for, write
+from .workflow import database_for, write
 
 
 class Ended(NamedTuple):

@@ -17,12 +17,12 @@ from .exceptions import JobRevoked
 from .execute import Environment, execute
 from .handover import Taken, give, taken_by
 from .models import Edge, Job
+from .plan import Around, Given, Plan
 from .rebuild import UPSTREAM_FAILED
 from .result import AsyncResult
 from .serialization import loads
 from .status import ENDED, Status
 from .values import Claimed, Graph, NewEdge, NewJob, Outcome
-from .workflow import Around, Given, Plan
 
 T = TypeVar("T")
 

@@ -12,11 +12,12 @@ from .canvas import Canvas, signature
 from .dialects import clock
 from .enqueue import announce
 from .models import Edge, Job
+from .plan import Around, Plan, Shape
 from .result import AsyncResult
 from .routing import database_of
 from .status import Status
 from .values import Graph, NewEdge, Outcome
-from .workflow import Around, Plan, Shape, write
+from .workflow import write
 
 if TYPE_CHECKING:
     from .context import JobContext
