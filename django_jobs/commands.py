@@ -3,6 +3,22 @@
 The admin and ``manage.py jobs control`` :func:`send` them; a notification wakes the workers, and
 where there is none they look once a second. Who may send what is decided by the caller:
 ``control_worker`` is the permission for all of them.
+
+==============  ==============================================  ==============================
+verb            arguments                                       done by
+==============  ==============================================  ==============================
+``ping``                                                        each process
+``quiet``                                                       each process
+``resume``                                                      each process
+``add-queue``   ``queue``                                       each process
+``remove-queue``  ``queue``                                     each process
+``time-limit``  ``job``; ``hard``, ``soft``: seconds or None    each process
+``grow``        ``number`` of processes (1)                     each ``runworker``
+``shrink``      ``number`` of processes (1)                     each ``runworker``
+``autoscale``   ``most``, ``least``, ``idle_seconds`` (30);     each ``runworker``
+                both None: no longer
+``shutdown``    ``cold`` (False)                                each ``runworker``
+==============  ==============================================  ==============================
 """
 
 from __future__ import annotations
@@ -52,43 +68,20 @@ def send(
 ) -> list[Command]:
     """Tell *workers*, by their ids (default: every live one), to do something; return the rows.
 
-    ==============  ==============================================  ==============================
-    verb            arguments                                       done by
-    ==============  ==============================================  ==============================
-    ``ping``                                                        each process
-    ``quiet``                                                       each process
-    ``resume``                                                      each process
-    ``add-queue``   ``queue``                                       each process
-    ``remove-queue``  ``queue``                                     each process
-    ``time-limit``  ``job``; ``hard``, ``soft``: seconds or None    each process
-    ``grow``        ``number`` of processes (1)                     each ``runworker``
-    ``shrink``      ``number`` of processes (1)                     each ``runworker``
-    ``autoscale``   ``most``, ``least``, ``idle_seconds`` (30);     each ``runworker``
-                    both None: no longer
-    ``shutdown``    ``cold`` (False)                                each ``runworker``
-    ==============  ==============================================  ==============================
-
     What concerns a ``runworker`` goes to one of its processes, the one that was heard last. *by*
     is who wants it, and is kept in the row. A worker that is not alive is not told; its row says so
     at once. Raises ``ValueError`` for an unknown verb and for arguments that are none.
     """
     using = using or get_settings().database
     checked = check(verb, arguments or {}, using)
+    # Read before the transaction: on SQLite one that reads first cannot always write then.
+    told, gone = _targets(VERBS[verb], workers, using)
+    common = {"name": verb, "arguments": checked, "created_by": by[:150]}
+    rows = Command.objects.using(using)
     with transaction.atomic(using):
-        live: Any = Worker.objects.using(using)
-        targets = {worker.pk: worker for worker in live.live().executing()}
-        gone: list[UUID] = []
-        if workers is not None:
-            wanted = list(dict.fromkeys(workers))
-            gone = [worker_id for worker_id in wanted if worker_id not in targets]
-            targets = {pk: targets[pk] for pk in wanted if pk in targets}
-        told = _one_of_each(targets.values()) if VERBS[verb].once else list(targets)
-        common = {"name": verb, "arguments": checked, "created_by": by[:150]}
-        rows = Command.objects.using(using)
         # One by one: MySQL does not tell the keys of many.
-        ids = [
-            rows.create(worker_id=pk, created_at=clock(using), **common).pk for pk in told
-        ] + [
+        ids = [rows.create(worker_id=pk, created_at=clock(using), **common).pk for pk in told]
+        ids += [
             rows.create(
                 worker_id=pk, created_at=clock(using), done_at=clock(using),
                 answer={"error": ENDED}, **common,
@@ -97,7 +90,7 @@ def send(
         ]  # fmt: skip
         if told:
             announce(using, {COMMAND_TOPIC})
-        return list(rows.filter(pk__in=ids).order_by("pk"))
+    return list(rows.filter(pk__in=ids).order_by("pk"))
 
 
 def check(verb: str, arguments: Mapping[str, Any], using: str = "") -> dict[str, Any]:
@@ -139,8 +132,24 @@ def settle(using: str) -> int:
     """Answer the open commands of workers that are gone; return how many."""
     live: Any = Worker.objects.using(using)
     alive = live.live().filter(pk=OuterRef("worker_id"))
-    open_commands = Command.objects.using(using).filter(~Exists(alive), done_at=None)
-    return open_commands.update(done_at=clock(using), answer={"error": ENDED})
+    rows = Command.objects.using(using).filter(done_at=None)
+    # Looked for first: who waits for answers asks often, and a writer would hold SQLite up.
+    ids = list(rows.filter(~Exists(alive)).values_list("pk", flat=True))
+    if not ids:
+        return 0
+    return rows.filter(pk__in=ids).update(done_at=clock(using), answer={"error": ENDED})
+
+
+def _targets(
+    verb: Verb, workers: Iterable[UUID] | None, using: str
+) -> tuple[list[UUID], list[UUID]]:
+    """Return the ids of the workers to tell, and of those wanted that are not alive."""
+    rows: Any = Worker.objects.using(using)
+    live = {worker.pk: worker for worker in rows.live().executing()}
+    wanted = list(live) if workers is None else list(dict.fromkeys(workers))
+    there = [live[pk] for pk in wanted if pk in live]
+    told = _one_of_each(there) if verb.once else [worker.pk for worker in there]
+    return told, [pk for pk in wanted if pk not in live]
 
 
 def _one_of_each(workers: Iterable[Worker]) -> list[UUID]:

@@ -33,6 +33,7 @@ from .values import Claimed, Outcome
 
 if TYPE_CHECKING:
     from .define import JobFunction
+    from .options import JobOptions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     except (TypeError, ValueError) as error:
         return unrunnable(job, error)
     defaults = function.options
-    hard, soft = environment.time_limits.get(job.name, (None, None))
+    hard, soft = _time_limits(job.name, options, defaults, environment)
     request = Request(
         id=job.id,
         name=job.name,
@@ -159,14 +160,8 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
         worker=environment.worker_name,
         called_directly=False,
         is_eager=environment.is_eager,
-        time_limit=options.get("time_limit")
-        or hard
-        or defaults.time_limit
-        or environment.time_limit,
-        soft_time_limit=options.get("soft_time_limit")
-        or soft
-        or defaults.soft_time_limit
-        or environment.soft_time_limit,
+        time_limit=hard,
+        soft_time_limit=soft,
         ignore_result=options.get("ignore_result", defaults.ignore_result),
     )
     context = defaults.base(function, request, environment.report)
@@ -176,6 +171,20 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     if unable:
         return not_here(job, unable)
     return Execution(job, context, time.monotonic())
+
+
+def _time_limits(
+    name: str, options: Mapping[str, Any], defaults: JobOptions, environment: Environment
+) -> tuple[float | None, float | None]:
+    """Return the call's own limits, else an operator's, the function's or the worker's."""
+    hard, soft = environment.time_limits.get(name, (None, None))
+    return (
+        options.get("time_limit") or hard or defaults.time_limit or environment.time_limit,
+        options.get("soft_time_limit")
+        or soft
+        or defaults.soft_time_limit
+        or environment.soft_time_limit,
+    )
 
 
 def _parsed(
