@@ -157,8 +157,9 @@ def main(site: str) -> None:
         page.take(f"{site}/admin/", 800, 600)
         fold = "localStorage.setItem('django.admin.navSidebarIsOpen', 'false')"
         page.call("Runtime.evaluate", expression=fold)
+        save("dashboard.png", page.take(f"{site}/admin/django_jobs/dashboard/", 1400, 1250))
         save("jobs.png", page.take(f"{site}/admin/django_jobs/job/", 1600, 860))
-        save("job.png", page.take(newest_failure(opener, site), 1200, 2050))
+        save("job.png", page.take(newest_failure(opener, site), 1200, 1900))
 
 
 if __name__ == "__main__":
