@@ -356,3 +356,21 @@ def test_steering_a_queue_needs_its_permission(
     user = User.objects.get()
     user.user_permissions.add(Permission.objects.get(codename=permission))
     assert client.post(QUEUES, {action: "mail", "confirmed": "1"}).status_code == 302
+
+
+def test_queue_page_tells_limits_of_settings_and_rows(boss: Client, settings: Any) -> None:
+    settings.DJANGO_JOBS = {"QUEUES": {"mail": {"CONCURRENCY": 4, "RATE_LIMIT": "9/m"}}}
+    measure("shop.send", "mail", succeeded=3, failed=2)
+    shown = {queue["name"]: queue for queue in boss.get(QUEUES).context["queues"]}
+    assert (shown["mail"]["running"], shown["mail"]["rate_limit"]) == ("0/4", "9/m")
+    assert (shown["mail"]["failed"], "polyline" in shown["mail"]["sparkline"]) == ("2", True)
+    Queue.objects.create(name="mail", concurrency=2, rate_limit="5/s")
+    overview.forget()
+    shown = {queue["name"]: queue for queue in boss.get(QUEUES).context["queues"]}
+    assert (shown["mail"]["running"], shown["mail"]["rate_limit"]) == ("0/2", "5/s")
+
+
+def test_rate_limit_that_is_none_is_refused(boss: Client) -> None:
+    form = {"name": "mail", "concurrency": "", "rate_limit": "often", "target_seconds": ""}
+    assert boss.post(f"{QUEUES}add/", form).status_code == 200
+    assert not Queue.objects.exists()

@@ -19,7 +19,9 @@ from ..conf import get_settings
 from ..counts import capped_count
 from ..durations import duration
 from ..models import Job, Queue
-from ..overview import QueueState, forget, overview
+from ..overview import QueueState, forget, overview, recent_statistics
+from ..statistics import Activity
+from .activity import spark
 from .badges import moment, paused_badge
 from .live import LIVE_SCRIPT, live_response, page_to_return_to
 from .queue_form import QueueForm
@@ -79,10 +81,11 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
         request.current_app = self.admin_site.name
         if request.method == "POST":
             return self._act(request)
-        look = overview(get_settings().database)
+        look = overview()
+        did = {one.name: one for one in recent_statistics("24h").queues}
         context = {
             **self._page(request, capfirst(self.opts.verbose_name_plural)),
-            "queues": [self.shown(queue) for queue in look.queues],
+            "queues": [self.shown(queue, did.get(queue.name)) for queue in look.queues],
             "may": {
                 name: self._may(request, name)
                 for name in ("pause_queue", "change_queue", "add_queue", "delete_job")
@@ -91,10 +94,11 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
         }
         return live_response(request, f"{_FOLDER}/page.html", f"{_FOLDER}/live.html", context)
 
-    def shown(self, queue: QueueState) -> dict[str, Any]:
+    def shown(self, queue: QueueState, did: Activity | None) -> dict[str, Any]:
         """Return what the list tells of one queue, as text."""
-        row = queue.row
-        limit = row.concurrency if row and row.concurrency else queue.slots
+        row, coded = queue.row, get_settings().queues.get(queue.name, {})
+        limit = (row.concurrency if row else None) or coded.get("CONCURRENCY") or queue.slots
+        rate = (row.rate_limit if row else "") or coded.get("RATE_LIMIT") or "–"
         oldest = datetime.timedelta(seconds=queue.oldest_seconds)
         return {
             "name": queue.name,
@@ -103,7 +107,9 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
             "running": f"{number_format(queue.running)}/{number_format(limit)}",
             "timed": number_format(queue.timed),
             "oldest": duration(oldest) if queue.oldest else "–",
-            "rate_limit": (row.rate_limit if row else "") or "–",
+            "rate_limit": str(rate),
+            "failed": number_format(did.failed if did else 0),
+            "sparkline": spark(did),
             "badge": paused_badge() if queue.is_paused else "",
             "paused_since": moment(row.paused_at) if row else "",
             "paused_by": row.paused_by if row else "",
