@@ -167,7 +167,7 @@ def test_paused_queue_gives_nothing_until_it_is_resumed(take: Callable[..., Any]
 
 
 def test_pausing_keeps_what_was_set_for_the_queue() -> None:
-    Queue.objects.create(name="mail", max_pending=5)
+    Queue.objects.create(name="mail", concurrency=5)
     pause_queue("mail")
     resume_queue("mail")
     assert Queue.objects.get().max_pending == 5

@@ -213,7 +213,6 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=100, primary_key=True, serialize=False, verbose_name='name')),
                 ('paused_at', models.DateTimeField(blank=True, null=True, verbose_name='paused since')),
                 ('paused_by', models.CharField(blank=True, default='', max_length=150, verbose_name='paused by')),
-                ('max_pending', models.PositiveIntegerField(blank=True, null=True, verbose_name='most pending jobs')),
                 ('concurrency', models.PositiveIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='most running jobs')),
                 ('rate_limit', models.CharField(blank=True, default='', max_length=100, validators=[django_jobs.models.limit.validate_rate], verbose_name='rate limit')),
                 ('target_seconds', models.FloatField(blank=True, null=True, verbose_name='longest wait wanted')),

@@ -11,7 +11,6 @@ class Queue(models.Model):
     name = models.CharField(_("name"), max_length=100, primary_key=True)
     paused_at = models.DateTimeField(_("paused since"), null=True, blank=True)
     paused_by = models.CharField(_("paused by"), max_length=150, default="", blank=True)
-    max_pending = models.PositiveIntegerField(_("most pending jobs"), null=True, blank=True)
     concurrency = models.PositiveIntegerField(
         _("most running jobs"), null=True, blank=True, validators=[MinValueValidator(1)]
     )

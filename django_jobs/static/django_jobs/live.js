@@ -30,7 +30,7 @@ if (document.querySelector("[data-live]")) {
     }
 
     async function look() {
-        if (asking || document.hidden) {
+        if (asking) {
             return;
         }
         asking = true;
