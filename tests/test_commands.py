@@ -170,7 +170,7 @@ def test_pausing_keeps_what_was_set_for_the_queue() -> None:
     Queue.objects.create(name="mail", concurrency=5)
     pause_queue("mail")
     resume_queue("mail")
-    assert Queue.objects.get().max_pending == 5
+    assert Queue.objects.get().concurrency == 5
 
 
 def test_queue_that_cannot_be_is_not_paused() -> None:
