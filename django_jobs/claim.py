@@ -41,6 +41,10 @@ class Claimer:
         began = time.monotonic()
         known = self._beginnings if began < self._hold_until else {}
         jobs, contended = claim(worker_id, queues, limit, using, known)
+        if known and not jobs and not contended:
+            # Older ones that became ready are better than none.
+            self.forget()
+            return self.claim(worker_id, queues, limit, using)
         if not known:
             took = time.monotonic() - began
             slow = took > _SLOW_SECONDS + len(jobs) * _SLOW_SECONDS_A_JOB
@@ -48,6 +52,10 @@ class Claimer:
         if self._hold_until:
             self._remember(jobs, known)
         return jobs, contended
+
+    def forget(self) -> None:
+        """Look at all ready jobs with the next claim: older ones may have become ready."""
+        self._hold_until = 0.0
 
     def _remember(self, jobs: Sequence[Claimed], known: Beginnings) -> None:
         # Backwards, so that the first of each queue is what stays.

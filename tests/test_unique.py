@@ -238,3 +238,135 @@ def test_second_copy_waits_for_the_first_one_s_transaction() -> None:
 def test_named_by_its_caller_and_rejected_returns_the_live_one() -> None:
     live = unique.delay(1)
     assert unique.apply_async((1,), task_id=str(uuid7())).id == live.id
+
+
+# --- replace ------------------------------------------------------------------------------------
+
+
+@job(unique="replace", unique_key=["page"], name="tests.replaced")
+def replaced(page: int, text: str = "") -> str:
+    return text
+
+
+@pytest.fixture
+def replaced_here(registered: dict[str, Any]) -> None:
+    registered[replaced.name] = replaced
+
+
+@pytest.mark.usefixtures("replaced_here")
+@pytest.mark.parametrize("status", ["WAITING", "SCHEDULED", "PENDING", "RETRY"])
+def test_replace_gives_the_new_arguments_to_one_that_has_not_begun(status: str, work: Work) -> None:
+    first = replaced.apply_async((1, "old"), headers={"a": 1}, ignore_result=True)
+    Job.objects.update(status=status, waiting_for="job:x", retries=2, error_class="E")
+    second = replaced.apply_async(
+        (1, "new"), queue="default", priority=7, headers={"b": 2}, expires=60
+    )
+    assert second == first
+    row = Job.objects.get()
+    assert (row.status, row.args, row.priority, row.headers) == ("PENDING", [1, "new"], 7, {"b": 2})
+    assert (row.options, row.waiting_for, row.retries, row.error_class) == (None, None, 0, "")
+    assert row.run_at is None
+    assert row.expires_at is not None
+    assert row.ready_at is not None
+    work()
+    assert first.get(timeout=0) == "new"
+
+
+@pytest.mark.usefixtures("replaced_here")
+def test_replace_postpones_with_each_call() -> None:
+    first = replaced.apply_async((1, "a"), countdown=60)
+    before = first.job.run_at
+    assert before is not None
+    assert replaced.apply_async((1, "b"), countdown=600) == first
+    row = Job.objects.get()
+    assert row.status == "SCHEDULED"
+    assert row.run_at is not None
+    assert row.run_at - before > datetime.timedelta(seconds=500)
+    moment = timezone.now() + datetime.timedelta(days=2)
+    replaced.apply_async((1, "c"), eta=moment)
+    assert Job.objects.get().run_at == moment
+
+
+@pytest.mark.usefixtures("replaced_here")
+def test_replace_enqueues_beside_one_that_runs(take: Any) -> None:
+    first = replaced.delay(1, "old")
+    take()
+    second = replaced.delay(1, "new")
+    assert second != first
+    assert replaced.delay(1, "newer") == second
+    assert [row.args[1] for row in Job.objects.order_by("id")] == ["old", "newer"]
+
+
+@pytest.mark.usefixtures("replaced_here")
+@pytest.mark.parametrize(
+    "fields", [{"has_dependents": True}, {"pending_parents": 1, "status": "WAITING"}]
+)
+def test_replace_changes_no_job_of_a_workflow(fields: dict[str, Any]) -> None:
+    first = replaced.delay(1, "old")
+    Job.objects.update(**fields)
+    assert replaced.delay(1, "new") != first
+    assert Job.objects.get(id=first.id).args == [1, "old"]
+
+
+@pytest.mark.usefixtures("replaced_here")
+def test_replace_in_one_call_takes_the_last() -> None:
+    results = replaced.delay_many([(1, "a"), (2, "b"), (1, "c")])
+    assert results[0] == results[2]
+    assert [row.args for row in Job.objects.order_by("id")] == [[1, "c"], [2, "b"]]
+    assert Job.objects.get(id=results[0].id).args == [1, "c"]
+
+
+def test_replace_within_unique_for_keeps_the_success(work: Work) -> None:
+    @job(unique="replace", unique_for=60)
+    def body() -> None: ...
+
+    first = body.delay()
+    work()
+    assert body.delay() == first
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("replaced_here")
+@pytest.mark.parametrize("function", [unique, replaced])
+def test_racing_calls_and_workers_leave_one_that_waits(
+    function: Any, new_worker: Callable[..., Any]
+) -> None:
+    from django_jobs.claim import claim
+    from django_jobs.execute import Environment, execute
+    from django_jobs.record import record
+
+    barrier = threading.Barrier(6)
+    errors: list[BaseException] = []
+    most: list[int] = []
+
+    def enqueue(order: int) -> None:
+        for number in range(4):
+            keys = [(n, str(number)) for n in range(4)][::order]
+            function.delay_many(keys if function is replaced else [(n,) for n, _text in keys])
+            queued = Job.objects.filter(status="PENDING")
+            most.append(max(queued.filter(args__startswith=f"[{n}").count() for n in range(4)))
+
+    def work(worker_id: Any) -> None:
+        for _ in range(6):
+            claimed, _contended = claim(worker_id, ["default"], 3, "default")
+            if claimed:
+                record(worker_id, [execute(one, Environment()) for one in claimed], "default")
+
+    def guarded(target: Callable[..., None], argument: Any) -> None:
+        try:
+            barrier.wait(10)
+            target(argument)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=guarded, args=(enqueue, order)) for order in (1, -1, 1, -1)]
+    threads += [threading.Thread(target=guarded, args=(work, new_worker().pk)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert max(most) == 1

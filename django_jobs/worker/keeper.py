@@ -197,7 +197,8 @@ class Keeper:
         try:
             self._settle(outcomes)
             if any(outcome.job.places for outcome in outcomes):
-                # The next in line are pending now.
+                # The next in line are pending now, and older than others.
+                self._claimer.forget()
                 self._look_at, self._was_empty = 0.0, False
         except (OperationalError, InterfaceError):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -179,3 +180,23 @@ def step(value: int = 0) -> int:
 def gather(values: list[int]) -> int:
     time.sleep(0.002)
     return sum(values)
+
+
+@job(concurrency=1, concurrency_key=["key"])
+def exclusive(folder: str, key: int) -> None:
+    """Note when another one of the same key runs in any process; a dead one holds no lock."""
+    with Path(folder, f"key-{key}").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note(folder, "overlap")
+        time.sleep(0.02)
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@job(rate_limit="20/s")
+def rated() -> None: ...
+
+
+@job(rate_limit="5/s", rate_limit_key=["key"])
+def rated_by_key(key: int) -> None: ...

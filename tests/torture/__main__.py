@@ -15,7 +15,7 @@ from tests.databases import KINDS, say, server
 #: Scenarios that use no database.
 PLAIN = ("cron",)
 #: Scenarios that are run once for each database.
-SCENARIOS = ("beats", "lag", "workflows")
+SCENARIOS = ("beats", "lag", "workflows", "limits")
 
 
 def main(wanted: list[str]) -> int:
