@@ -156,7 +156,7 @@ def boss(client_of: Callable[..., Client]) -> Client:
 def until() -> Callable[..., None]:
     """Wait for a condition; fail when it does not hold in time."""
 
-    def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    def until(condition: Callable[[], Any], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not true within {seconds} s"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -39,6 +39,7 @@ from django_jobs.record import record
 from django_jobs.statistics import totals
 from django_jobs.tally import MOST_ERRORS, OTHERS, Errors, Tally
 from django_jobs.values import Claimed
+from testproject.demo import free_port
 from tests import jobs
 
 MONITORING = Path(__file__).parent.parent / "docs" / "monitoring"
@@ -249,9 +250,8 @@ class Prometheus:
     """A server that scrapes one address every half second."""
 
     def __init__(self, folder: Path, target: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        # Below the ports that the system gives to connections, one of which could take it meanwhile.
+        self.port = free_port(10_000 + os.getpid() % 20_000)
         config = {
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
             "rule_files": [str(MONITORING / "alerts.yml")],

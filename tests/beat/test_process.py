@@ -62,7 +62,7 @@ def start(transactional_db: None, until: Callable[..., None]) -> Iterator[Callab
     def start(*arguments: str) -> Process:
         process = Process(*arguments)
         started.append(process)
-        until(lambda: "beat ready" in process.output() or process.process.poll() is not None, 30)
+        until(lambda: "beat ready" in process.output() or process.process.poll() is not None, 60)
         assert process.process.poll() is None, process.output()
         return process
 
@@ -83,7 +83,7 @@ def test_beat_fires_wakes_for_a_new_schedule_and_stops(make, start, until, tmp_p
     Schedule.objects.create(
         name="new", job_name="tests.jobs.add", args=[1], kind="interval", interval_seconds=0.5
     )
-    until(lambda: Job.objects.count() >= 2, 5)
+    until(lambda: Job.objects.count() >= 2, 60)
     assert time.monotonic() - began < 4
     jobs = list(Job.objects.order_by("run_at"))
     assert jobs[1].run_at - jobs[0].run_at == datetime.timedelta(seconds=0.5)
@@ -101,10 +101,10 @@ def test_beat_ends_on_ctrl_c(start):
 def test_beat_inside_runworker_runs_the_jobs_it_fires(make, start, until):
     make(kind="interval", interval_seconds=0.5)
     worker = start("runworker", "--beat", "-c", "1")
-    until(lambda: Job.objects.filter(status="SUCCESS").count() >= 2, 20)
+    until(lambda: Job.objects.filter(status="SUCCESS").count() >= 2, 60)
     (row,) = Worker.objects.live().beats()
     os.kill(row.pid, signal.SIGKILL)
-    until(lambda: Worker.objects.live().beats().exclude(pk=row.pk).exists(), 10)
+    until(lambda: Worker.objects.live().beats().exclude(pk=row.pk).exists(), 60)
     row.refresh_from_db()
     fired = Job.objects.count()
     until(lambda: Job.objects.count() > fired)
@@ -138,7 +138,7 @@ def test_beat_survives_its_connections(make, start, until, vendor):
             for (thread,) in cursor.fetchall():
                 cursor.execute(f"KILL {thread}")
     fired = Job.objects.count()
-    until(lambda: Job.objects.count() > fired + 2, 15)
+    until(lambda: Job.objects.count() > fired + 2, 60)
     assert "database back" in beat.output()
     assert beat.end() == 0
 

@@ -24,7 +24,8 @@ def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         "DATABASE_URL": f"sqlite:///{tmp_path}/demo.sqlite3",
         "DJANGO_SETTINGS_MODULE": "testproject.settings",
         "DEMO_DIR": str(tmp_path),
-        "PORT": str(free_port(8600)),
+        # Suites that run side by side look for one in different places.
+        "PORT": str(free_port(10_000 + os.getpid() % 20_000)),
     }
     command = [sys.executable, "-m", "testproject.demo"]
     with subprocess.Popen(
