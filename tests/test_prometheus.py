@@ -250,7 +250,7 @@ class Prometheus:
     """A server that scrapes one address every half second."""
 
     def __init__(self, folder: Path, target: str) -> None:
-        # Below the ports that the system gives to connections, one of which could take it meanwhile.
+        # Below the ports that connections are given, one of which could take it meanwhile.
         self.port = free_port(10_000 + os.getpid() % 20_000)
         config = {
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
