@@ -54,6 +54,8 @@ def test_one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Job.objects.filter(status=Status.PENDING).count() == 8
 
 
+# MariaDB's ANALYZE commits.
+@pytest.mark.django_db(transaction=True)
 def test_neither_query_sorts_the_waiting_jobs() -> None:
     timed(1_000, 3_600, Status.SCHEDULED)
     timed(1_000, 3_600, Status.RETRY)
