@@ -146,7 +146,7 @@ def save(name: str, png: bytes) -> None:
     path.write_bytes(png)
     # A page has few colours: a palette makes a third of the bytes.
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(128).save(path, optimize=True)
+        picture.convert("RGB").quantize(256).save(path, optimize=True)
     sys.stdout.write(f"{path.name}: {path.stat().st_size // 1024} KiB\n")
 
 
