@@ -162,3 +162,36 @@ def test_queue_that_was_heard_is_not_claimed_once_it_was_taken_away(keeper, hear
     keeper.options = WorkerOptions(queues=("other",))
     keeper.step()
     assert Job.objects.get().status == Status.PENDING
+
+
+def test_jobs_claimed_while_jobs_were_shorter_go_back_but_for_the_next_few(keeper):
+    keeper.desk.run_seconds = 0.0001
+    jobs.add.delay_many((number,) for number in range(300))
+    keeper.step()
+    assert keeper.desk.counts()[0] == 300
+    keeper.desk.run_seconds = 0.005
+    keeper.step()
+    assert keeper.desk.counts()[0] == 10  # 50 ms of work
+    kept = [keeper.desk.take(0, wait=False).args for _ in range(10)]
+    assert kept == [f"[{number}]" for number in range(10)]
+    assert Job.objects.filter(status=Status.PENDING).count() == 290
+
+
+def test_what_is_claimed_ahead_stays_while_jobs_are_as_short_as_they_were(keeper):
+    keeper.desk.run_seconds = 0.0001
+    jobs.add.delay_many((number,) for number in range(300))
+    keeper.step()
+    keeper.desk.run_seconds = 0.0015
+    keeper.step()
+    assert keeper.desk.counts()[0] == 300
+
+
+def test_full_batch_after_a_look_at_empty_queues_is_followed_by_another(keeper, hear):
+    keeper.step()
+    keeper.desk.run_seconds = 0.5  # nothing ahead: each claim is a full one
+    jobs.add.delay_many([(1,), (2,)])
+    hear("default")
+    keeper.step()
+    end(keeper)
+    keeper.step()
+    assert sorted(Job.objects.values_list("status", flat=True)) == ["STARTED", "SUCCESS"]

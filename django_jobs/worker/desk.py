@@ -100,12 +100,12 @@ class Desk:
             self._waiting.extend(jobs)
             self._changed.notify_all()
 
-    def withdraw(self) -> list[Claimed]:
-        """Take back every job that has not begun."""
+    def withdraw(self, keep: int = 0) -> list[Claimed]:
+        """Take back every job that has not begun, but for the first *keep* of them."""
         with self._changed:
             jobs = list(self._waiting)
-            self._waiting.clear()
-            return jobs
+            self._waiting = deque(jobs[:keep])
+            return jobs[keep:]
 
     def withdraw_late(self) -> list[Claimed]:
         """Take back every job that came too late for its rate limit."""

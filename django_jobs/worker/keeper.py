@@ -237,11 +237,14 @@ class Keeper:
 
     # --- claim ----------------------------------------------------------------------------------
 
+    def _ahead(self) -> int:
+        ahead = int(self.options.slots * AHEAD_SECONDS / max(self.desk.run_seconds, 1e-6))
+        return min(ahead, MAX_BATCH)
+
     def _want_room(self) -> int:
         """How many jobs fit: into free slots, and ahead for as long as a round trip takes."""
         waiting, running, _ended = self.desk.counts()
-        ahead = int(self.options.slots * AHEAD_SECONDS / max(self.desk.run_seconds, 1e-6))
-        ahead = min(ahead, MAX_BATCH)
+        ahead = self._ahead()
         self.desk.low_water = ahead // 2
         room = self.options.slots + ahead - running - waiting
         return room if waiting <= self.desk.low_water else 0
@@ -346,6 +349,9 @@ class Keeper:
             if slow:
                 self.desk.run_seconds = max(self.desk.run_seconds, RELEASE_SECONDS)
             self._give_back(jobs)
+        elif waiting * self.desk.run_seconds > self.options.slots * RELEASE_SECONDS:
+            # Claimed while jobs were shorter: the last of them would begin too late here.
+            self._give_back(self.desk.withdraw(keep=self._ahead()))
 
     def _give_back(self, jobs: list[Claimed]) -> None:
         try:
