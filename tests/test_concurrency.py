@@ -239,6 +239,19 @@ def test_key_is_computed_from_what_the_job_gets(admit: Admit) -> None:
     assert len(admit()) == 1
 
 
+def test_key_is_computed_from_what_a_workflow_hands_over(
+    worker: Worker, admit: Admit, work: Callable[..., list[Outcome]]
+) -> None:
+    results = [(jobs.add.s(1) | one_a_user.s(number)).apply_async() for number in (5, 6)]
+    work()
+    (first,) = admit(("mail",))
+    assert first.args == "[1,5]"
+    assert statuses() == {"SUCCESS": 2, "STARTED": 1, "WAITING": 1}
+    end(worker, [first])
+    work(queues=("mail",))
+    assert [result.get(timeout=0) for result in results] == [5, 6]
+
+
 # --- queues -------------------------------------------------------------------------------------
 
 
