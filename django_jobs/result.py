@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Seconds between two looks of get(): from the first, growing, to the last.
-_FIRST_LOOK, _LAST_LOOK, _GROWTH = 0.002, 0.25, 1.2
+_FIRST_LOOK, _LAST_LOOK, _GROWTH = 0.001, 0.25, 1.15
 
 
 class AsyncResult(Generic[T]):
