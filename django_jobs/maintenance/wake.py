@@ -11,7 +11,7 @@ BATCH = 100
 # Of a limit that is gone so many jobs become pending at once.
 _ALL = 1_000
 # While jobs wait, a limit may be raised; where none does, nothing can be missed.
-_SOON, _SELDOM = 2.0, 5.0
+_SOON, _SELDOM = 2.0, 10.0
 
 _last: dict[str, str] = {}
 

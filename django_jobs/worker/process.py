@@ -182,7 +182,7 @@ class WorkerProcess:
             # A database that comes back finds every lease run out: first all renew theirs.
             Duty("rescue", rescue_seconds, self._rescue, after=rescue_seconds),
             Duty("measure", 15.0, self._measure, after=15.0),
-            Duty("wake", 5.0, lambda: wake.run_once(self.options.using), after=2.0),
+            Duty("wake", 10.0, lambda: wake.run_once(self.options.using), after=2.0),
             Duty("prune", 60.0, self._prune, after=30.0),
             Duty("rollup", 60.0, self._roll_up, after=45.0),
             Duty("parent", 1.0, self._watch_parent),
