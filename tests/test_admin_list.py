@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
-from django_jobs import job
+from django_jobs import job, overview
 from django_jobs.admin import changelist, tracebacks
 from django_jobs.admin.job import UNASKED
 from django_jobs.admin.job_fields import progress_bar
@@ -354,3 +355,29 @@ def test_page_renews_itself(boss: Client) -> None:
     after = boss.get(page(row), headers=ask)
     assert after.status_code == 200
     assert 'value="revoke"' not in after.content.decode()
+
+
+def test_list_renews_itself(boss: Client) -> None:
+    make_many(3)
+    whole = boss.get(LIST, {"status": "SUCCESS"})
+    assert "X-Jobs-Live" in whole["Vary"]
+    part = boss.get(LIST, {"status": "SUCCESS"}, headers={"X-Jobs-Live": "1"})
+    html = part.content.decode()
+    regions = re.findall(r'data-region="(\w+)"', whole.content.decode())
+    assert re.findall(r'data-region="(\w+)"', html) == regions == ["tabs", "search", "rows"]
+    assert "<html" not in html
+    assert html.count("action-select") == 3
+    assert "3 jobs" in html
+    assert "csrfmiddlewaretoken" not in html  # a new one each time: nothing would ever be the same
+    make(Status.PENDING)
+    overview.forget()
+    page = boss.get(LIST, {"status": "PENDING"}, headers={"X-Jobs-Live": "1"}).content.decode()
+    assert page.count("action-select") == 1
+
+
+def test_list_is_not_sent_again_while_nothing_has_changed(boss: Client) -> None:
+    make(Status.PENDING, ready_at=None, enqueued_at=timezone.now() - datetime.timedelta(days=90))
+    live = {"X-Jobs-Live": "1"}
+    first = boss.get(LIST, headers=live)
+    again = boss.get(LIST, headers={**live, "If-None-Match": first["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")

@@ -48,7 +48,10 @@ def test_shut_down_asks_first(boss: Client, new_worker: Any) -> None:
     assert "Each runworker that one of these belongs to" in asked
     assert not Command.objects.exists()
     tell(boss, "shut_down", worker, confirmed="1")
-    assert Command.objects.get().name == "shutdown"
+    tell(boss, "shut_down", worker, confirmed="1", cold="1")
+    sent = Command.objects.order_by("pk").values_list("name", "arguments")
+    assert list(sent) == [("shutdown", {"cold": False}), ("shutdown", {"cold": True})]
+    assert "at once" in LogEntry.objects.latest("pk").change_message
 
 
 def test_telling_returns_to_the_page_of_the_button(boss: Client, new_worker: Any) -> None:

@@ -8,6 +8,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -114,6 +115,10 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
                 "status_tabs": tabs,
                 "looked_at": looked_at,
             }
+            if HEADER in request.headers:
+                part = "admin/django_jobs/job/list_live.html"
+                response = live_part(request, part, response.context_data)
+            patch_vary_headers(response, [HEADER])
         return response
 
     def render_change_form(

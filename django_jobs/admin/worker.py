@@ -206,9 +206,13 @@ class WorkerAdminMixin(ReadOnlyAdminMixin):
         self, action: str, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
         _label, verb, audit = _TOLD[action]
+        arguments: dict[str, bool] = {}
+        if action == "shut_down" and "cold" in request.POST:
+            arguments, audit = {"cold": True}, "Told to shut down at once."
         workers = _tellable(queryset)
         by = request.user.get_username()
-        sent = commands.send(verb, workers=[one.pk for one in workers], by=by, using=queryset.db)
+        ids = [one.pk for one in workers]
+        sent = commands.send(verb, arguments, workers=ids, by=by, using=queryset.db)
         told = {command.worker_id for command in sent}
         user_id: Any = request.user.pk
         if told:

@@ -202,3 +202,30 @@ def test_queue_is_paused_from_the_dashboard(page: Page) -> None:
     page.click("button[name=pause][value=default]")
     page.wait("document.querySelector('button[name=resume][value=default]') !== null")
     assert Queue.objects.get().paused_by == "ann"
+
+
+def test_list_renews_its_rows_but_not_those_that_are_chosen(page: Page, flaky: Any) -> None:
+    rows = "document.querySelectorAll('#result_list tbody tr').length"
+    counter = "document.querySelector('.action-counter').textContent"
+    page.open("/admin/django_jobs/job/")
+    renew_quickly(page)
+    flaky.delay_many([(number,) for number in range(3)])
+    page.wait(f"{rows} === 3")
+    page.run("document.querySelectorAll('.action-select')[1].click()")
+    assert "1 of 3" in page.run(counter)  # Django's own script knows the new rows
+    chosen = page.run("document.querySelector('.action-select:checked').value")
+    flaky.delay(4)
+    page.wait(
+        "document.querySelector('.jobs-tabs .jobs-pending + .jobs-count').textContent === '4'"
+    )
+    assert page.run(rows) == 3
+    assert page.run("document.querySelector('.action-select:checked').value") == chosen
+    page.run("document.querySelector('#action-toggle').click()")
+    assert "3 of 3" in page.run(counter)
+    page.run("document.querySelector('#action-toggle').click()")
+    page.wait(f"{rows} === 4")
+    page.run("document.querySelector('#searchbar').focus()")
+    page.run("document.querySelector('#searchbar').value = 'something'")
+    flaky.delay(5)
+    page.wait(f"{rows} === 5")
+    assert page.run("document.activeElement.value") == "something"

@@ -6,6 +6,7 @@ if (document.querySelector("[data-live]")) {
     const HEADERS = {"X-Jobs-Live": "1"};
     const LONGEST_PAUSE = 60;
     const KEY = "django_jobs.refresh";
+    const CHECKBOXES = "#result_list input.action-select";
 
     const controls = document.querySelector("[data-live]");
     const select = controls.querySelector("[data-live-seconds]");
@@ -18,6 +19,7 @@ if (document.querySelector("[data-live]")) {
     let timer = 0;
     let asking = false;
     let ended = false;
+    let listens = true;
     let updated = Date.now();
 
     const seconds = () => Number(select.value);
@@ -74,7 +76,7 @@ if (document.querySelector("[data-live]")) {
         etag = left ? "" : answer.headers.get("ETag") || "";
     }
 
-    /* Puts one part in the place of the old one; false: not now, its text is being selected. */
+    /* Puts one part in the place of the old one; false: not now, somebody works in it. */
     function swap(fresh) {
         const name = fresh.dataset.region;
         const old = document.querySelector(`[data-region="${CSS.escape(name)}"]`);
@@ -94,6 +96,7 @@ if (document.querySelector("[data-live]")) {
         }
         old.replaceWith(node);
         shown.set(name, html);
+        listens = listens && !node.querySelector(CHECKBOXES);
         node.dispatchEvent(new Event("jobs:renewed", {bubbles: true}));
         node.querySelectorAll(".jobs-scroll, pre").forEach((one, place) => {
             one.scrollLeft = scrolled[place] || 0;
@@ -108,7 +111,19 @@ if (document.querySelector("[data-live]")) {
     function inUse(region) {
         const selection = document.getSelection();
         const selected = !selection.isCollapsed && selection.containsNode(region, true);
-        return selected || region.querySelector("input:checked:not([data-live-free])") !== null;
+        const fields = Array.from(region.querySelectorAll("select[name=action], input[type=text]"));
+        const filled = (one) => one === document.activeElement || one.value !== (one.defaultValue ?? "");
+        return selected || region.querySelector("input:checked:not([data-live-free])") !== null
+            || fields.some(filled);
+    }
+
+    /* The admin's own script knows the checkboxes of a list that it was told of: of those that came
+       later at the first click, as what it listens to stays for ever. */
+    function listen() {
+        if (!listens) {
+            listens = true;
+            window.Actions?.(document.querySelectorAll(CHECKBOXES));
+        }
     }
 
     /* What an element and its successor have in common. */
@@ -149,6 +164,7 @@ if (document.querySelector("[data-live]")) {
         plan(seconds());
     });
     document.addEventListener("visibilitychange", () => plan(0));
+    document.addEventListener("click", listen, {capture: true});
     setInterval(tell, 1000);
     controls.hidden = false;
     plan(seconds());
