@@ -46,6 +46,11 @@ class Ended(NamedTuple):
             *told,
         )  # fmt: skip
 
+    @property
+    def place(self) -> str:
+        """Where it stands among the jobs of its workflow, in the order of the definition."""
+        return self.option("for") or str(self.id)
+
     def option(self, name: str) -> Any:
         if self.options is None or f'"{name}"' not in self.options:
             return None
@@ -151,6 +156,7 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
                 status=Status.FAILURE,
                 error_class=UPSTREAM_FAILED,
                 error_message=messages[origin_id],
+                waiting_for=None,
                 ended_at=clock(using),
                 prune_at=None if keep is None else clock(using, keep),
             )
@@ -187,8 +193,7 @@ def body_errbacks(failed: Sequence[tuple[Ended, Ended]]) -> list[tuple[Any, Ende
     found: dict[tuple[str, str], tuple[Any, Ended]] = {}
     for below, origin in failed:
         for errback, since in below.option("link_error") or ():
-            stands_for = origin.option("for") or str(origin.id)
-            if since is not None and since <= stands_for < str(below.id):
+            if since is not None and since <= origin.place < below.place:
                 found.setdefault((since, json.dumps(errback, sort_keys=True)), (errback, origin))
     return list(found.values())
 

@@ -75,7 +75,12 @@ def set_queue_limits(
     changes = _changes(concurrency, rate_limit)
     using = using or get_settings().database
     Queue.objects.using(using).update_or_create(name=name, defaults=changes)
-    _compute_anew(Q(key=keys.of_queue(name)), using)
+    renew_times(name, using)
+
+
+def renew_times(queue: str, using: str) -> None:
+    """Let jobs of *queue* that have times under its rate come for new ones, as it has changed."""
+    _compute_anew(Q(key=keys.of_queue(queue)), using)
 
 
 def set_rate_limit(name: str, rate: Rate | None, *, key: Any = KEEP, using: str = "") -> None:

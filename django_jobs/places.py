@@ -114,7 +114,7 @@ def fill(numbers: Mapping[str, int], using: str) -> None:
     Those who are pending already, and have not taken their place yet, stand there too.
     """
     wanted = {key: number for key, number in numbers.items() if number > 0}
-    _make_pending(Job.objects.using(using), wanted, using)
+    _make_pending(Job.objects.using(using).live(), wanted, using)
 
 
 def _make_pending(jobs: QuerySet[Job], numbers: Mapping[str, int], using: str) -> set[str]:

@@ -29,13 +29,16 @@ ACCUMULATE = "django_jobs.accumulate"
 # A group after a group needs an edge from each member to each; beyond so many, both are tied to
 # one job between them.
 MOST_EDGES = 10_000
+#: Between the parts of a place; it sorts before all that an id is made of.
+PLACE_SEPARATOR = "+"
 # Options of a canvas that are for its first jobs.
 _START = ("countdown", "eta")
 # Options of one call that cannot be a default for several.
 _SINGLE = (*CALLBACKS, *_START, "task_id", "durable")
 
-#: An errback, and the first job whose failure it is told of (None: the job that carries it).
-Errback: TypeAlias = tuple[Canvas, UUID | None]
+#: An errback, and the place of the first job whose failure it is told of (None: the job that
+#: carries it).
+Errback: TypeAlias = tuple[Canvas, str | None]
 
 
 class Shape(list[Any]):
@@ -100,10 +103,16 @@ class Node:
 
 
 class Plan:
-    """Collects the jobs of canvases, every one after those that it depends on."""
+    """Collects the jobs of canvases, every one after those that it depends on.
 
-    def __init__(self, root_id: UUID | None = None, parent_id: UUID | None = None) -> None:
-        self.root_id, self.parent_id = root_id, parent_id
+    *within* is the place of the job that they are part of now. Places, as texts, stand in the order
+    of the definition: those of the jobs that one became come between it and what is after it.
+    """
+
+    def __init__(
+        self, root_id: UUID | None = None, parent_id: UUID | None = None, *, within: str = ""
+    ) -> None:
+        self.root_id, self.parent_id, self.within = root_id, parent_id, within
         self.nodes: list[Node] = []
         self.edges: list[tuple[int, int, str, int]] = []
         #: Ids that the caller chose.
@@ -141,7 +150,7 @@ class Plan:
             output = self.add(link, output, inner)
             # A chord is one link: what is told of its failure stands at its body.
             if is_header and len(self.nodes) > first:
-                began = self.nodes[first].row.id
+                began = self._place(self.nodes[first])
                 errbacks = [(errback, since or began) for errback, since in errbacks]
             elif not is_header:
                 errbacks = [(errback, None) for errback, _since in around.errbacks]
@@ -189,6 +198,9 @@ class Plan:
         node = Node(row._replace(group_id=around.group_id), after)
         if later:
             node.extra["later"] = later
+        if options.get("task_id") is not None:
+            # The id that the caller chose tells no order.
+            node.extra["for"] = str(uuid7())
         self._set_errbacks(node, [*_errbacks(call.options), *around.errbacks])
         if after is not None and takes:
             node.takes = _form(after)
@@ -281,23 +293,23 @@ class Plan:
 
     def _set_errbacks(self, node: Node, errbacks: Sequence[Errback]) -> None:
         if errbacks:
-            told = [[errback, since and str(since)] for errback, since in errbacks]
-            node.extra["link_error"] = told
+            node.extra["link_error"] = [[errback, since] for errback, since in errbacks]
+
+    def _place(self, node: Node) -> str:
+        own = node.extra.get("for") or str(node.row.id)
+        return f"{self.within}{PLACE_SEPARATOR}{own}" if self.within else own
 
     def accumulate(self, shape: Shape) -> int:
         """Add a job that results in the list that *shape* stands for."""
         return self._add_accumulate(shape, _form(shape), Around())
 
-    def graph(self, stands_for: str | None = None) -> Graph:
-        """Return the rows and edges; the first row is the root where nobody else is.
-
-        *stands_for* is the id of the job that the rows take the place of.
-        """
+    def graph(self) -> Graph:
+        """Return the rows and edges; the first row is the root where nobody else is."""
         root_id = self.root_id
         if root_id is None and len(self.nodes) > 1:
             root_id = self.nodes[0].row.id
-        for node in self.nodes if stands_for else ():
-            node.extra["for"] = stands_for
+        for node in self.nodes if self.within else ():
+            node.extra["for"] = self._place(node)
         rows = [self._finished(node, root_id) for node in self.nodes]
         edges = [
             NewEdge(rows[parent].id, rows[child].id, kind, position)

@@ -12,7 +12,7 @@ from .canvas import Canvas, signature
 from .dialects import clock
 from .enqueue import announce
 from .models import Edge, Job
-from .plan import Around, Plan, Shape
+from .plan import PLACE_SEPARATOR, Around, Plan, Shape
 from .result import AsyncResult
 from .routing import database_of
 from .status import Status
@@ -31,15 +31,22 @@ def replacement(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> 
     """
     request = context.request
     assert request.id is not None
-    plan = Plan(request.root_id, request.parent_id)
+    plan = Plan(request.root_id, request.parent_id, within=_place(request.id, own))
     errbacks = [(signature(errback), None) for errback, _since in own.get("link_error", ())]
     output = plan.add(canvas, None, Around(errbacks=errbacks))
     if isinstance(output, Shape):
         output = plan.accumulate(output)
     if "shape" in own:
         plan.nodes[output].extra["shape"] = own["shape"]
-    graph = plan.graph(stands_for=str(own.get("for") or request.id))
-    return _ending_with(graph, output, request.id)
+    return _ending_with(plan.graph(), output, request.id)
+
+
+def _place(job_id: UUID, own: Mapping[str, Any]) -> str:
+    place = str(own.get("for") or job_id)
+    around, _separator, _last = place.rpartition(PLACE_SEPARATOR)
+    # The last of those that a job became has its id, and nothing of theirs comes after it: a job
+    # that goes on as itself again and again gets no longer place.
+    return around if around.endswith(str(job_id)) else place
 
 
 def _ending_with(graph: Graph, last: int, job_id: UUID) -> Graph:
@@ -65,12 +72,12 @@ def addition(
     """
     request = context.request
     assert request.id is not None
-    plan = Plan(request.root_id, request.id)
+    plan = Plan(request.root_id, request.id, within=_place(request.id, own))
     output = plan.add(canvas, None, Around(group_id=request.group_id))
     if isinstance(output, Shape):
         output = plan.accumulate(output)
     plan.nodes[output].has_dependents = True
-    graph = plan.graph(stands_for=str(own.get("for") or request.id))
+    graph = plan.graph()
     last = graph.rows[output].id
     return _ending_with(graph, output, last), AsyncResult(last, name=graph.rows[output].name)
 

@@ -109,8 +109,11 @@ def _count_up(ids: Sequence[UUID], kind: str, using: str) -> None:
     edges = Edge.objects.using(using).filter(parent_id__in=ids, kind=kind)
     more = Counter(edges.values_list("child_id", flat=True))
     for child, number in sorted(more.items()):
-        Job.objects.using(using).filter(id=child).update(
-            pending_parents=F("pending_parents") + number
+        job = Job.objects.using(using).filter(id=child)
+        job.update(pending_parents=F("pending_parents") + number)
+        # It may have become ready, or stand in line for a limit.
+        job.live().exclude(status=Status.STARTED).update(
+            status=Status.WAITING, waiting_for=None, ready_at=None
         )
 
 

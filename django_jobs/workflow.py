@@ -114,6 +114,7 @@ def _name(plan: Plan, output: Output, id: UUID) -> None:
         output.id = id
     else:
         node = plan.nodes[output]
+        node.extra.setdefault("for", str(node.row.id))
         node.row = node.row._replace(id=id)
         plan.named.append(id)
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from django_jobs import overview
 from django_jobs.dialects import clock
-from django_jobs.models import Job, Measurement, Queue, Schedule
+from django_jobs.models import Job, Measurement, Queue, Reservation, Schedule
 from django_jobs.status import Status
 from django_jobs.tally import BUCKETS
 
@@ -331,6 +331,22 @@ def test_limits_are_edited_without_touching_a_pause(boss: Client) -> None:
     row = Queue.objects.get()
     assert (row.concurrency, row.target_seconds, row.paused_by) == (7, 60, "bob")
     assert LogEntry.objects.count() == 2
+
+
+@pytest.mark.parametrize("way", ["change", "delete"])
+def test_new_rate_gives_new_times(boss: Client, way: str) -> None:
+    Queue.objects.create(name="mail", rate_limit="1/h")
+    later = timezone.now() + datetime.timedelta(hours=5)
+    row = make("SCHEDULED", queue="mail", run_at=later)
+    Reservation.objects.create(key="queue:mail", job_id=row.pk, at=later.timestamp())
+    form = {"name": "mail", "concurrency": "5", "rate_limit": "1/h", "target_seconds": ""}
+    assert boss.post(f"{QUEUES}mail/change/", form).status_code == 302
+    assert Job.objects.get().run_at == later
+    if way == "change":
+        form["rate_limit"] = "9/s"
+    assert boss.post(f"{QUEUES}mail/{way}/", {**form, "post": "yes"}).status_code == 302
+    assert not Reservation.objects.exists()
+    assert Job.objects.get().run_at < timezone.now() + datetime.timedelta(seconds=60)
 
 
 @pytest.mark.parametrize(

@@ -373,6 +373,22 @@ def test_guard_leaves_workflows_alone() -> None:
     assert statuses() == {"WAITING": 1}
 
 
+def test_who_ran_while_there_was_no_limit_holds_nobody_up(worker: Worker, admit: Admit) -> None:
+    Limit.objects.create(key="job:tests.jobs.add", concurrency=1)
+    jobs.add.delay_many([(n,) for n in range(3)])
+    first = admit()
+    Limit.objects.all().delete()
+    wake.run_once("default")
+    end(worker, [*first, *admit()])
+    Limit.objects.create(key="job:tests.jobs.add", concurrency=1)
+    jobs.add.delay_many([(n,) for n in range(3, 5)])
+    Job.objects.filter(id__in=[one.id for one in admit()]).delete()
+    assert Job.objects.filter(waiting_for__isnull=False).count() == 3
+    wake.run_once("default")
+    assert args_of(admit()) == ["[4]"]
+    assert not Job.objects.filter(waiting_for__isnull=False).exists()
+
+
 def test_guard_looks_at_all_keys_by_and_by(admit: Admit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wake, "BATCH", 2)
     one_a_user.delay_many([(user, n) for user in range(5) for n in range(2)])

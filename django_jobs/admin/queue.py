@@ -18,6 +18,7 @@ from .. import operate
 from ..conf import get_settings
 from ..counts import capped_count
 from ..durations import duration
+from ..limiting import renew_times
 from ..models import Job, Queue
 from ..overview import QueueState, forget, overview, recent_statistics
 from ..statistics import Activity
@@ -68,7 +69,16 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
         # Somebody may have paused it since the form was opened.
         own = ["concurrency", "rate_limit", "target_seconds"] if change else None
-        obj.save(using=get_settings().database, update_fields=own)
+        using = get_settings().database
+        obj.save(using=using, update_fields=own)
+        if "rate_limit" in form.changed_data:
+            renew_times(obj.name, using)
+        forget()
+
+    def delete_model(self, request: HttpRequest, obj: Queue) -> None:
+        name, using = obj.name, get_settings().database
+        obj.delete(using=using)
+        renew_times(name, using)
         forget()
 
     # --- the list -------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import places
 from ..admit import read_rules
 from ..models import Job
+from ..status import ENDED
 
 #: Most keys that one run looks at; the next goes on behind them.
 BATCH = 100
@@ -36,6 +37,9 @@ def run_once(using: str) -> float:
             if known:
                 free[key] = _ALL if most is None else most - taken[key]
         places.fill(free, using)
+        # Who ran while there was no limit took no place, and stands in line no more.
+        ended = Job.objects.using(using).filter(waiting_for__in=keys, status__in=ENDED)
+        ended.update(waiting_for=None)
     return _SOON
 
 

@@ -261,6 +261,23 @@ def test_errback_of_a_whole_runs_once_for_each_failure(
     assert [failure["name"] for failure in ran] == [fail.name] * number
 
 
+LOW, HIGH = uuid.UUID(int=5), uuid.UUID("ffffffff-ffff-4fff-bfff-ffffffffffff")
+
+
+@pytest.mark.parametrize("chosen", [LOW, HIGH])
+@pytest.mark.parametrize("which", ["whole", "first", "second"])
+def test_errback_of_a_chord_whose_ids_were_chosen(drain: Drain, which: str, chosen: Any) -> None:
+    header = [add.s(1), fail.s()]
+    whole = chord(header, total.s()).on_error(told.s())
+    if which == "whole":
+        whole.apply_async(task_id=chosen)
+    else:
+        header[which == "second"].set(task_id=str(chosen))
+        whole.apply_async()
+    drain()
+    assert len(errbacks()) == 1
+
+
 def test_errback_of_a_body_is_not_told_of_a_link_before_its_chord(drain: Drain) -> None:
     chain(fail.s(), chord([add.s(1)], total.s().on_error(told.s()))).apply_async()
     drain()
@@ -390,6 +407,28 @@ def test_success_that_is_run_again_is_waited_for_again(drain: Drain, work: Drain
     drain()
     assert result.get(timeout=0) == 3
     assert Job.objects.get(name=total.name).attempt == 1
+
+
+@pytest.mark.parametrize("status", ["PENDING", "SCHEDULED", "RETRY", "WAITING"])
+def test_ready_dependent_of_a_success_that_is_run_again_waits_again(
+    drain: Drain, work: Drain, status: str
+) -> None:
+    result = (add.s(1, 1) | add.s(5)).apply_async()
+    work(1)
+    line = "job:some" if status == "WAITING" else None
+    Job.objects.filter(pk=result.id).update(status=status, waiting_for=line)
+    retry([result.parent.id])
+    row = Job.objects.get(pk=result.id)
+    assert (row.status, row.waiting_for, row.pending_parents) == ("WAITING", None, 1)
+    drain()
+    assert result.get(timeout=0) == 7
+
+
+def test_failure_takes_dependents_out_of_the_line_of_a_limit(drain: Drain) -> None:
+    result = (fail.s() | add.s(5)).apply_async()
+    Job.objects.filter(pk=result.id).update(waiting_for="job:some")
+    drain()
+    assert Job.objects.get(pk=result.id).waiting_for is None
 
 
 def test_retry_of_a_member_after_the_group_completed(drain: Drain) -> None:

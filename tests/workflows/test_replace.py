@@ -84,6 +84,40 @@ def test_errbacks_go_along(drain: Drain, sig: Any) -> None:
     assert failures == [fail.name] * 2
 
 
+CHORD = chord([fail.s(), add.s(1, 1)], total.s())
+
+
+@pytest.mark.parametrize(
+    "canvas",
+    [
+        become.s(CHORD).on_error(told.s()),
+        become.s(CHORD.clone().on_error(told.s())),
+        become.s(become.s(CHORD)).on_error(told.s()),
+        become.s(add.si(1, 1) | become.si(CHORD)).on_error(told.s()),
+        chord([become.s(CHORD), add.s(1, 1)], total.s()).on_error(told.s()),
+        chord([add.s(1, 1), become.s(chord([become.s(CHORD)], total.s()))], total.s()).on_error(
+            told.s()
+        ),
+        chord([add.s(1, 1)], become.s(CHORD)).on_error(told.s()),
+    ],
+    ids=range(7),
+)
+def test_errback_is_told_once_of_a_chord_that_a_job_became(drain: Drain, canvas: Any) -> None:
+    canvas.apply_async()
+    drain()
+    failures = [row.result[0]["name"] for row in Job.objects.filter(name=told.name)]
+    assert failures == [fail.name]
+
+
+def test_place_of_a_job_that_goes_on_again_and_again_grows_no_longer(drain: Drain) -> None:
+    sig = add.si(1, 1)
+    for _ in range(6):
+        sig = add.si(1, 1) | become.si(sig)
+    become.s(sig).apply_async()
+    drain()
+    assert max(len((row.options or {}).get("for", "")) for row in Job.objects.all()) == 36 * 2 + 1
+
+
 def test_retries_begin_anew(drain: Drain) -> None:
     become.s(flaky.s(1)).apply_async()
     for _ in range(3):
