@@ -301,8 +301,8 @@ class GroupResult(ResultSet):
         """
         group = cls(id, [])
         for using in databases():
-            rows = Job.objects.using(using).filter(group_id=group.id).order_by("id")
-            found = list(rows.values_list("id", "name", "options"))
+            rows = Job.objects.using(using).filter(group_id=group.id)
+            found = sorted(rows.values_list("id", "name", "options"), key=_in_order)
             if found:
                 jobs = iter([AsyncResult[Any](row[0], name=row[1], using=using) for row in found])
                 shape = (found[0][2] or {}).get("shape") or ["value"] * len(found)
@@ -345,6 +345,12 @@ def _by_database(
         ids = [job.id for job in jobs if job._using in (using, "")]
         for start in range(0, len(ids), max(chunk, 1)):
             yield using, ids[start : start + chunk]
+
+
+def _in_order(row: tuple[UUID, str, Any]) -> str:
+    """Return what sorts members as they were defined: their ids, unless the caller chose these."""
+    job_id, place = str(row[0]), (row[2] or {}).get("for", "")
+    return job_id if job_id in place else place[: len(job_id)] or job_id
 
 
 def _shaped(shape: Any, jobs: Iterator[AsyncResult[Any]], id: UUID) -> AsyncResult[Any] | ResultSet:

@@ -23,7 +23,7 @@ from django_jobs import (
     group,
 )
 from django_jobs.models import Job
-from tests.workflows.jobs import add, fail, same, total
+from tests.workflows.jobs import add, become, fail, same, total, widen
 
 pytestmark = pytest.mark.django_db
 
@@ -114,6 +114,20 @@ def test_restore_from_the_id_alone(drain: Drain) -> None:
     values = [GroupResult.restore(str(result.id)).get(timeout=0) for result in results]
     assert values == [result.get(timeout=0) for result in results]
     assert values == [[1, 2], [1, [2, [], 3], 9], [1, 2], [3, [3, 4]]]
+
+
+@pytest.mark.parametrize("chosen", ["00000000-0000-4000-8000-000000000005", "f" * 32])
+def test_restore_keeps_the_order_of_members_whose_ids_were_chosen(
+    drain: Drain, chosen: str
+) -> None:
+    for position in range(3):
+        members = [add.s(1, 1), become.s(group(add.s(2, 2))), widen.s(7, add.s(4, 4))]
+        members[position].set(task_id=chosen)
+        header = (group(members) | total.si([])).apply_async().parent
+        drain()
+        assert header.get(timeout=0) == [2, [4], 7]
+        assert GroupResult.restore(header.id).get(timeout=0) == [2, [4], 7, 8]
+        Job.objects.all().delete()
 
 
 def test_unknown_group_is_an_error() -> None:
