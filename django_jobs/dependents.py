@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -112,23 +112,33 @@ def _fail_below(lost: Sequence[Ended], using: str) -> list[tuple[Ended, Ended]]:
     connection = connections[using]
     with connection.cursor() as cursor:
         edges = dialect_for(connection).below(cursor, [each.id for each in lost])
-    origins = _origins(lost, edges)
-    failed: list[tuple[Ended, Ended]] = []
-    for chunk in chunks(sorted(origins)):
+    waiting: dict[UUID, Ended] = {}
+    for chunk in chunks(sorted({child for _parent, child in edges})):
         # All are locked, whatever their status: an operator may be about to revive one.
         rows = Job.objects.using(using).filter(id__in=chunk).order_by("id").select_for_update()
-        for row in rows.only("id", "name", "status", "options", "has_dependents", "root_id"):
-            if row.status == Status.WAITING:
+        for row in rows.only("name", "status", "options", "has_dependents", "root_id",
+                             "pending_parents"):  # fmt: skip
+            # Without parents it waits for a place under a limit.
+            if row.status == Status.WAITING and row.pending_parents > 0:
                 options = None if row.options is None else json.dumps(row.options)
-                below = Ended(row.pk, row.name, Status.FAILURE.value, options, row.has_dependents,
-                              row.root_id, UPSTREAM_FAILED)  # fmt: skip
-                failed.append((below, origins[row.pk]))
+                waiting[row.pk] = Ended(
+                    row.pk, row.name, Status.FAILURE.value, options, row.has_dependents,
+                    row.root_id, UPSTREAM_FAILED,
+                )  # fmt: skip
+    origins = _origins(lost, edges, waiting)
+    failed = [(waiting[job_id], origins[job_id]) for job_id in sorted(origins)]
     _write_failures(failed, using)
     return failed
 
 
-def _origins(lost: Sequence[Ended], edges: Sequence[tuple[UUID, UUID]]) -> dict[UUID, Ended]:
-    """Return for each job below *lost* ones the first of these that leads to it."""
+def _origins(
+    lost: Sequence[Ended], edges: Sequence[tuple[UUID, UUID]], waiting: Collection[UUID]
+) -> dict[UUID, Ended]:
+    """Return for each job below *lost* ones the first of these that leads to it.
+
+    Only through *waiting* ones: what is below a success has its result, though an operator had what
+    that success took run again.
+    """
     children: dict[UUID, list[UUID]] = {}
     for parent, child in edges:
         children.setdefault(parent, []).append(child)
@@ -137,7 +147,7 @@ def _origins(lost: Sequence[Ended], edges: Sequence[tuple[UUID, UUID]]) -> dict[
         reached = [origin.id]
         while reached:
             for child in children.pop(reached.pop(), ()):
-                if child not in origins:
+                if child in waiting and child not in origins:
                     origins[child] = origin
                     reached.append(child)
     return origins

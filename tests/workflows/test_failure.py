@@ -424,6 +424,26 @@ def test_ready_dependent_of_a_success_that_is_run_again_waits_again(
     assert result.get(timeout=0) == 7
 
 
+@pytest.mark.parametrize("parents", [0, 1])
+def test_what_is_below_a_success_does_not_fail_with_what_that_took(
+    drain: Drain, work: Drain, parents: int
+) -> None:
+    result = (add.s(1, 1) | add.s(2) | add.s(3)).apply_async()
+    work(1)
+    work(1)
+    line = None if parents else "job:some"
+    last = Job.objects.filter(pk=result.id)
+    last.update(status="WAITING", pending_parents=parents, waiting_for=line)
+    first = Job.objects.get(pk=result.parent.parent.id)
+    retry([first.pk])
+    Job.objects.filter(pk=first.pk).update(name=fail.name, args=[])
+    drain()
+    assert last.get().status == "WAITING"
+    last.update(status="PENDING", pending_parents=0, waiting_for=None)
+    drain()
+    assert result.get(timeout=0) == 7
+
+
 def test_failure_takes_dependents_out_of_the_line_of_a_limit(drain: Drain) -> None:
     result = (fail.s() | add.s(5)).apply_async()
     Job.objects.filter(pk=result.id).update(waiting_for="job:some")
