@@ -340,18 +340,19 @@ class Keeper:
         self._give_back(self.desk.withdraw_late())
 
     def _release_waiting(self) -> None:
-        waiting, _running, _ended = self.desk.counts()
+        waiting, running, _ended = self.desk.counts()
         if not waiting:
             return
+        free = max(0, self.options.slots - running)  # so many are about to be taken
         slow = time.monotonic() - self.desk.last_move >= RELEASE_SECONDS
         if slow or self.stopping or self.desk.spent:
             jobs = self.desk.withdraw()
             if slow:
                 self.desk.run_seconds = max(self.desk.run_seconds, RELEASE_SECONDS)
             self._give_back(jobs)
-        elif waiting * self.desk.run_seconds > self.options.slots * RELEASE_SECONDS:
+        elif (waiting - free) * self.desk.run_seconds > self.options.slots * RELEASE_SECONDS:
             # Claimed while jobs were shorter: the last of them would begin too late here.
-            self._give_back(self.desk.withdraw(keep=self._ahead()))
+            self._give_back(self.desk.withdraw(keep=free + self._ahead()))
 
     def _give_back(self, jobs: list[Claimed]) -> None:
         try:
