@@ -24,7 +24,7 @@ from django_jobs.models import Worker
 from django_jobs.operate import pause_queue, resume_queue
 from tests.integration import jobs
 
-SECONDS = 20
+SECONDS = 60
 
 
 def tell(verb: str, workers: Any = None, **arguments: Any) -> list[dict[str, Any]]:
