@@ -113,9 +113,7 @@ class JobOptions:
         if self.queue is not None:
             found += queue_problems(self.queue)
         found += priority_problems(self.priority)
-        for field in ("default_retry_delay", "retry_backoff_max"):
-            if not _is_number(getattr(self, field)) or getattr(self, field) < 0:
-                found.append(f"{field} must be seconds ≥ 0, got {getattr(self, field)!r}")
+        found += self._retry_problems()
         for field in ("time_limit", "soft_time_limit", "unique_for"):
             value = getattr(self, field)
             if value is not None and (not _is_number(value) or value <= 0):
@@ -125,18 +123,6 @@ class JobOptions:
                 f"soft_time_limit ({self.soft_time_limit}) must be shorter than time_limit "
                 f"({self.time_limit})"
             )
-        if self.max_retries is not None and (
-            not isinstance(self.max_retries, int) or self.max_retries < 0
-        ):
-            found.append(
-                f"max_retries must be a whole number ≥ 0 or None, got {self.max_retries!r}"
-            )
-        if not isinstance(self.retry_backoff, bool) and (
-            not _is_number(self.retry_backoff) or self.retry_backoff <= 0
-        ):
-            found.append(f"retry_backoff must be a bool or seconds > 0, got {self.retry_backoff!r}")
-        for field in ("autoretry_for", "dont_autoretry_for", "throws"):
-            found += _exception_problems(field, getattr(self, field))
         for field in ("sensitive", "unique_key", "concurrency_key", "rate_limit_key"):
             if isinstance(getattr(self, field), str):
                 found.append(f"{field} must be a list of names, got {getattr(self, field)!r}")
@@ -151,6 +137,26 @@ class JobOptions:
             found.append(f"base must be a subclass of JobContext, got {self.base!r}")
         if self.result_expires not in (None, "default") and not _is_number(self.result_expires):
             found.append(f"result_expires must be seconds or None, got {self.result_expires!r}")
+        return found
+
+    def _retry_problems(self) -> list[str]:
+        found = [
+            f"{field} must be seconds ≥ 0, got {getattr(self, field)!r}"
+            for field in ("default_retry_delay", "retry_backoff_max")
+            if not _is_number(getattr(self, field)) or getattr(self, field) < 0
+        ]
+        if self.max_retries is not None and (
+            not isinstance(self.max_retries, int) or self.max_retries < 0
+        ):
+            found.append(
+                f"max_retries must be a whole number ≥ 0 or None, got {self.max_retries!r}"
+            )
+        if not isinstance(self.retry_backoff, bool) and (
+            not _is_number(self.retry_backoff) or self.retry_backoff <= 0
+        ):
+            found.append(f"retry_backoff must be a bool or seconds > 0, got {self.retry_backoff!r}")
+        for field in ("autoretry_for", "dont_autoretry_for", "throws"):
+            found += _exception_problems(field, getattr(self, field))
         return found
 
     def _limit_problems(self) -> list[str]:

@@ -58,13 +58,7 @@ def hold_key(
     }
     changed: list[NewJob] = []
     if options.unique == "replace":
-        for key, holder in holders.items():
-            if holder is not None and _give(holder, latest[key], using):
-                _keep_until(key, holder, options.unique_for, using)
-                changed.append(latest[key])
-            elif holder is not None and _is_live(holder, using):
-                _keep_until(key, first[key].id, options.unique_for, using)
-                holders[key] = None
+        changed = _give_to_holders(holders, first, latest, options.unique_for, using)
     new: list[NewJob] = []
     handles: list[AsyncResult[Any]] = []
     for row, result in zip(rows, results, strict=True):
@@ -81,6 +75,28 @@ def hold_key(
             raise DuplicateKey(f"{function.name} with these arguments is live as job {holder}")
         handles.append(AsyncResult(holder, name=function.name, using=using))
     return new, handles, changed
+
+
+def _give_to_holders(
+    holders: dict[str, UUID | None],
+    first: Mapping[str, NewJob],
+    latest: Mapping[str, NewJob],
+    seconds: float | None,
+    using: str,
+) -> list[NewJob]:
+    """Let the holders take over the latest calls; return these.
+
+    One that runs cannot: its key goes to the new job, and it stands no longer among *holders*.
+    """
+    changed: list[NewJob] = []
+    for key, holder in holders.items():
+        if holder is not None and _give(holder, latest[key], using):
+            _keep_until(key, holder, seconds, using)
+            changed.append(latest[key])
+        elif holder is not None and _is_live(holder, using):
+            _keep_until(key, first[key].id, seconds, using)
+            holders[key] = None
+    return changed
 
 
 def _key(row: NewJob) -> str:
