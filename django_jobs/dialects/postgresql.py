@@ -64,7 +64,9 @@ SELECT * FROM claimed ORDER BY rank, id
 
 # One ORDER BY over several queues would sort the whole backlog; the first rows of each range of a
 # queue come from the index, and only the ones that win are locked. The last column tells a drained
-# queue from one whose first rows another worker has locked at this moment.
+# queue from one whose first rows another worker has locked at this moment. The status that is looked
+# at again stands in an expression that matches no index: the planner would read the whole claim's
+# index for it, with the dead entries that an open transaction keeps.
 _CLAIM_SEVERAL = """
 WITH candidate AS MATERIALIZED (
     SELECT first.id FROM unnest(%s::text[], %s::smallint[], %s::uuid[], %s::smallint[])
@@ -83,7 +85,7 @@ claimed AS (
     UPDATE {jobs} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, started_at = {now}
     WHERE id = ANY(ARRAY(
         SELECT id FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM candidate))
-        AND status = 'PENDING' FOR UPDATE SKIP LOCKED))
+        AND status || '' = 'PENDING' FOR UPDATE SKIP LOCKED))
     RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
         COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
 SELECT claimed.*, seen.n FROM (SELECT count(*) AS n FROM candidate) AS seen
