@@ -26,22 +26,29 @@ BATCH = 10
 QUEUES = [["default"], ["default", "mail", "empty"]]
 
 
-@pytest.fixture
-def backlog() -> None:
-    """Many ready jobs of mixed priorities in two queues, and as many that have ended."""
+@pytest.fixture(params=["fresh", "stale"])
+def backlog(request: pytest.FixtureRequest) -> None:
+    """Many ready jobs of mixed priorities in two queues, and as many that have ended.
+
+    Stale statistics say that no job is ready: they are from before the backlog grew.
+    """
+    jobs.add.delay_many(((number,) for number in range(BACKLOG)), queue="old")
+    Job.objects.filter(queue="old").update(status="SUCCESS")
+    if request.param == "stale":
+        analyze()
     for queue in ("default", "mail"):
         for priority in (0, 5, -5):
             jobs.add.delay_many(
                 ((number,) for number in range(BACKLOG // 3)), queue=queue, priority=priority
             )
-    jobs.add.delay_many(((number,) for number in range(BACKLOG)), queue="old")
-    Job.objects.filter(queue="old").update(status="SUCCESS")
+    if request.param == "fresh":
+        analyze()
+
+
+def analyze() -> None:
+    statement = {"mysql": "ANALYZE TABLE django_jobs_job", "sqlite": "ANALYZE"}
     with connection.cursor() as cursor:
-        cursor.execute(
-            {"mysql": "ANALYZE TABLE django_jobs_job", "sqlite": "ANALYZE"}.get(
-                connection.vendor, "ANALYZE django_jobs_job"
-            )
-        )
+        cursor.execute(statement.get(connection.vendor, "ANALYZE django_jobs_job"))
 
 
 def statements(run: Callable[[], Any]) -> list[str]:
@@ -134,7 +141,7 @@ def check_postgresql(sql: str) -> None:
     assert scans
     for scan in scans:
         assert scan["Node Type"] in ("Index Scan", "Index Only Scan")
-        assert scan["Actual Rows"] <= BATCH
+        assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= BATCH
     # What is sorted is at most a batch of each queue, never the backlog.
     for node in found:
         if "Sort" in node.get("Node Type", ""):
@@ -250,9 +257,7 @@ def test_record_finds_each_job_by_its_key(
     # In a table of a few pages a sequential scan would be right.
     jobs.add.delay_many((number,) for number in range(20_000))
     if statistics == "fresh":
-        with connection.cursor() as cursor:
-            table = "TABLE django_jobs_job" if vendor == "mysql" else "django_jobs_job"
-            cursor.execute(f"ANALYZE {table}")
+        analyze()
     claimed, _contended = claim(worker.pk, ["default"], batch, "default")
     outcomes = [execute(job, Environment()) for job in claimed]
     with transaction.atomic():
