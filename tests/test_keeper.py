@@ -95,6 +95,15 @@ def test_worker_that_came_too_late_lets_others_go_first_until_it_wins_again(keep
     assert hear("default") <= 0
 
 
+def test_worker_that_lets_others_go_first_is_not_put_off_by_what_it_hears_meanwhile(keeper, hear):
+    keeper.step()
+    hear("default")
+    keeper.step()  # somebody else had it
+    hear("default")
+    keeper._heard_at -= PATIENCE_SECONDS
+    assert hear("default") <= 0
+
+
 def test_worker_without_a_free_slot_lets_others_go_first_and_looks_when_it_has_one(keeper, hear):
     jobs.add.delay(1, 2)
     keeper.step()

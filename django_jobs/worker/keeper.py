@@ -123,12 +123,17 @@ class Keeper:
 
     def _sleep(self, seconds: float) -> None:
         for topic in self._survive(lambda: self.wakeup.wait(seconds)) or ():
+            now = time.monotonic()
             if topic == ANY_TOPIC:
                 self._queues_read = 0.0
-                self._heard_at = time.monotonic()
             elif self._hear(topic):
                 # What was just heard need not be asked for.
-                self._queues_read = self._heard_at = time.monotonic()
+                self._queues_read = now
+            else:
+                continue
+            # The first call counts: many that follow it closely must not put the look off.
+            if self._heard_at is None:
+                self._heard_at = now
 
     def _hear(self, topic: str) -> bool:
         """Note a queue that has jobs, if this worker serves it, or pass a duty's call on."""
