@@ -80,7 +80,7 @@ CASES = [
         measure.round_trip,
         "p50_ms",
         {"": 300},
-        _PEERS,
+        limits=_POSTGRESQL,
     ),
     Case(
         "fan_out",

@@ -61,9 +61,6 @@ class Limit:
             self.cursor.execute(_INSERT + ", ".join([_ROW] * len(some)), values)
         self.connection.commit()
 
-    def get(self, handle: Any) -> Any:
-        raise NotImplementedError("nobody asks the bare system for results")
-
     def work(self) -> None:
         worker_id = uuid.uuid4().hex
         done: list[tuple[str, int, str]] = []

@@ -1,4 +1,5 @@
 import json
+import time
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -32,13 +33,17 @@ WHERE id = ANY(ARRAY(SELECT id FROM django_jobs_job WHERE status = 'PENDING' AND
 RETURNING id, attempt, name, args
 """
 
+_RESULT = "SELECT result FROM django_jobs_job WHERE id = %s"
+
 
 class Limit:
     def __init__(self, url: str) -> None:
         self.connection = psycopg.connect(url, autocommit=True)
 
-    def send(self, function: str, *args: Any) -> None:
-        self.connection.execute(_INSERT, [uuid7(), function, json.dumps(args)])
+    def send(self, function: str, *args: Any) -> uuid.UUID:
+        job_id = uuid7()
+        self.connection.execute(_INSERT, [job_id, function, json.dumps(args)])
+        return job_id
 
     def send_many(self, function: str, numbers: Iterable[int]) -> None:
         with (
@@ -50,8 +55,12 @@ class Limit:
                 row = (uuid7(), function, "default", 0, "PENDING", args, "{}", "now", "now")
                 copy.write_row(row)
 
-    def get(self, handle: Any) -> Any:
-        raise NotImplementedError("nobody asks the bare system for results")
+    def get(self, handle: uuid.UUID) -> Any:
+        while True:
+            (result,) = self.connection.execute(_RESULT, [handle]).fetchone() or (None,)
+            if result is not None:
+                return json.loads(result)
+            time.sleep(0.001)
 
     def work(self) -> None:
         worker_id = uuid.uuid4()

@@ -43,9 +43,6 @@ class Limit:
         self.connection.executemany(_INSERT, rows)
         self.connection.execute("COMMIT")
 
-    def get(self, handle: Any) -> Any:
-        raise NotImplementedError("nobody asks the bare system for results")
-
     def work(self) -> None:
         worker_id = uuid.uuid4().hex
         done: list[tuple[str, str, str, int]] = []
