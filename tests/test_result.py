@@ -118,6 +118,43 @@ def failed(work: Work, error: BaseException) -> AsyncResult[None]:
     return result
 
 
+def test_get_of_a_success_takes_one_query_and_outlives_the_row(
+    work: Work, django_assert_num_queries: Any
+) -> None:
+    result = jobs.add.delay(2, 3)
+    work()
+    with django_assert_num_queries(1):
+        assert result.get() == 5
+        assert (result.status, result.state, result.info, result.result) == (
+            "SUCCESS",
+            "SUCCESS",
+            5,
+            5,
+        )
+        assert result.successful()
+    with django_assert_num_queries(1):
+        assert result.date_done is not None
+        assert result.job.args == [2, 3]
+    result = jobs.add.delay(4, 3)
+    work()
+    result.get()
+    Job.objects.all().delete()
+    assert result.get() == 7
+
+
+def test_get_of_what_the_caller_enqueued_sleeps_while_it_cannot_have_ended(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = []
+    monkeypatch.setattr("django_jobs.result._SOONEST_END", 3_600.0)
+    monkeypatch.setattr("django_jobs.result.time.sleep", slept.append)
+    result = jobs.add.delay(2, 3)
+    work()
+    assert result.get(timeout=0.5) == 5
+    assert AsyncResult(result.id).get() == 5
+    assert slept == [0.5, 0.0]
+
+
 def test_get_raises_the_job_s_own_exception(work: Work) -> None:
     result = failed(work, OwnError("mine", 5))
     with pytest.raises(OwnError) as caught:

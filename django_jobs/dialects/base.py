@@ -97,6 +97,13 @@ class Dialect(abc.ABC):
     ) -> int:
         """Write each outcome whose job this worker still owns; return how many rows changed."""
 
+    def end_of(self, job_id: UUID) -> tuple[str, str | None] | None:
+        """Return a job's status and the text of its result; None when there is no such job."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT status, result FROM {JOBS} WHERE id = %s", [self.uuid(job_id)])
+            row: tuple[str, str | None] | None = cursor.fetchone()
+        return row
+
     @abc.abstractmethod
     def ready_queues(self, cursor: CursorWrapper) -> list[str]:
         """Return the names of all queues that have pending jobs, one index probe each.

@@ -64,9 +64,9 @@ SELECT * FROM claimed ORDER BY rank, id
 
 # One ORDER BY over several queues would sort the whole backlog; the first rows of each range of a
 # queue come from the index, and only the ones that win are locked. The last column tells a drained
-# queue from one whose first rows another worker has locked at this moment. The status that is looked
-# at again stands in an expression that matches no index: the planner would read the whole claim's
-# index for it, with the dead entries that an open transaction keeps.
+# queue from one whose first rows another worker has locked at this moment. The second look at the
+# status is an expression that matches no index: for its sake the planner would read all of the
+# claim's index, and the dead entries that an open transaction keeps.
 _CLAIM_SEVERAL = """
 WITH candidate AS MATERIALIZED (
     SELECT first.id FROM unnest(%s::text[], %s::smallint[], %s::uuid[], %s::smallint[])

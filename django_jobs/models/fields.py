@@ -13,6 +13,16 @@ else:
     _Text = models.TextField
 
 
+def decoded(text: str | None) -> Any:
+    """Return the value that *text* is the JSON of."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # edited by hand into no JSON: shown as it is, refused when it is run
+
+
 class JSONTextField(_Text):
     """JSON kept as text: what is read is what was written, on every database.
 
@@ -26,12 +36,7 @@ class JSONTextField(_Text):
         _pyi_private_get_type: Any
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
-        if value is None:
-            return None
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value  # edited by hand into no JSON: shown as it is, refused when it is run
+        return decoded(value)
 
     def to_python(self, value: Any) -> Any:
         return value
