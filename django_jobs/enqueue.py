@@ -190,7 +190,8 @@ def write(
     """
     connection = connections[using]
     dialect = dialect_for(connection)
-    results = [AsyncResult[Any](row.id, name=row.name, using=using) for row in rows]
+    results: list[AsyncResult[Any]]
+    results = [AsyncResult(row.id, name=row.name, using=using) for row in rows]
     for queue in {row.queue for row in rows}:
         if database_of(queue) != using:
             raise ImproperlyConfigured(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from django_jobs import ArgumentError
@@ -135,6 +138,37 @@ def test_insert_of_jobs_that_wait(number: int) -> None:
         assert (row.status, row.ready_at, row.group_id) == ("WAITING", None, group)
         assert (row.pending_parents, row.has_dependents) == (3, True)
     assert Job.objects.count() == number
+
+
+def test_rows_that_differ_in_everything_are_inserted_as_they_are() -> None:
+    moment = timezone.now() + datetime.timedelta(days=1)
+    first = rows_of(jobs.add, [((1, 2), {})], {})[0]
+    texts = ['a "quoted" \\ {b, c}', "NULL", "ü\n\t'%s", "x" * 64]
+    second = first._replace(
+        id=uuid.uuid4(), name=texts[0], queue=texts[1], rank=-7, status="WAITING",
+        args=json.dumps([texts]), kwargs=json.dumps({texts[0]: None}), headers='{"a": "\\""}',
+        options="{}", eta=moment, expires_at=moment, root_id=uuid.uuid4(), parent_id=uuid.uuid4(),
+        unique_key=texts[3], schedule_id=2**40, group_id=uuid.uuid4(), pending_parents=3,
+        has_dependents=True,
+    )  # fmt: skip
+    third = second._replace(
+        id=uuid.uuid4(), eta=None, countdown=3_600.5, expires_at=None, expires_in=7_200.0
+    )
+    with connection.cursor() as cursor:
+        dialect_for(connection).insert(cursor, [first, second, third])
+    plain, full, relative = (Job.objects.get(pk=row.id) for row in (first, second, third))
+    assert (plain.args, plain.run_at, plain.expires_at) == ([1, 2], None, None)
+    assert (plain.status, plain.has_dependents, plain.ready_at) == (
+        "PENDING", False, plain.enqueued_at,
+    )  # fmt: skip
+    assert (full.args, full.kwargs) == ([texts], {texts[0]: None})
+    assert (full.headers, full.options) == ({"a": '"'}, {})
+    assert (full.run_at, full.expires_at, full.ready_at) == (moment, moment, None)
+    for name in ("name", "queue", "rank", "status", "root_id", "parent_id", "unique_key",
+                 "schedule_id", "group_id", "pending_parents", "has_dependents"):  # fmt: skip
+        assert getattr(full, name) == getattr(second, name)
+    assert (relative.run_at - relative.enqueued_at).total_seconds() == 3_600.5
+    assert (relative.expires_at - relative.enqueued_at).total_seconds() == 7_200.0
 
 
 # --- who may claim ------------------------------------------------------------------------------
