@@ -20,7 +20,7 @@ from .exceptions import DuplicateKey, QueueFull
 from .ids import uuid7
 from .models import Job
 from .result import AsyncResult
-from .routing import database_of, max_pending, route
+from .routing import database_of, max_pending, misplaced, route
 from .status import Status
 from .unique import hold_key, key_of
 from .values import NewJob
@@ -193,11 +193,8 @@ def write(
     results: list[AsyncResult[Any]]
     results = [AsyncResult(row.id, name=row.name, using=using) for row in rows]
     for queue in {row.queue for row in rows}:
-        if database_of(queue) != using:
-            raise ImproperlyConfigured(
-                f"queue {queue!r} lives on database {database_of(queue)!r}, and what enqueues here "
-                f"(a schedule) on {using!r}; name a queue of the same database"
-            )
+        if why := misplaced(queue, using):
+            raise ImproperlyConfigured(why)
         refuse_when_full(queue, sum(row.queue == queue for row in rows), using)
     several = len(rows) > dialect.insert_chunk or function.options.unique or caller_named
     alone = len(rows) == 1 and not several and connection.get_autocommit()

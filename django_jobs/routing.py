@@ -51,6 +51,17 @@ def database_of(queue: str) -> str:
     return alias
 
 
+def misplaced(queue: str, using: str) -> str:
+    """Return why what enqueues on *using* alone cannot use *queue*; empty when it can."""
+    alias = database_of(queue)
+    if alias == using:
+        return ""
+    return (
+        f"queue {queue!r} lives on database {alias!r}, and what enqueues here (a schedule) on "
+        f"{using!r}; name a queue of the same database"
+    )
+
+
 def databases() -> list[str]:
     """Return the aliases of all databases that hold jobs, the default one first."""
     settings = get_settings()

@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy, ngettext
 from ..beat import operate
 from ..beat.due import plan
 from ..conf import get_settings
-from ..exceptions import JobsError
 from ..models import Schedule
 from .readonly import ModelAdmin
 from .schedule_fields import ScheduleFields
@@ -134,8 +133,9 @@ class ScheduleAdminMixin(ScheduleFields):
                 try:
                     operate.run_now(schedule, using=using)
                     done += 1
-                except (TypeError, ValueError, JobsError) as error:
-                    self.message_user(request, f"{schedule}: {error}", messages.ERROR)
+                except Exception as error:  # each is in a transaction of its own
+                    text = f"{schedule}: {type(error).__name__}: {error}"
+                    self.message_user(request, text, messages.ERROR)
             return done
 
         return run

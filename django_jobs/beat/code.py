@@ -37,10 +37,11 @@ _ALIASES = {"expires": "expires_seconds"}
 _TIMING = tuple(Timing.__dataclass_fields__)
 
 
-def schedules() -> tuple[list[Schedule], list[str]]:
+def schedules(using: str = "") -> tuple[list[Schedule], list[str]]:
     """Return the schedules of the code as rows that are not saved, and what is wrong with others.
 
-    The problems name the entry, and are system checks.
+    The problems name the entry, and are system checks. *using* is the database that the rows are
+    for, by default the setting ``DATABASE``.
     """
     found: dict[str, Schedule] = {}
     wrong: list[str] = []
@@ -51,7 +52,9 @@ def schedules() -> tuple[list[Schedule], list[str]]:
             wrong.append(f"{where}: {error}")
             continue
         texts = [
-            f"{column}: {text}" for column, all_ in problems(schedule).items() for text in all_
+            f"{column}: {text}"
+            for column, all_ in problems(schedule, using).items()
+            for text in all_
         ]
         if name in found:
             texts.append("another schedule in code has this name; give one of them another name=")
@@ -68,7 +71,7 @@ def synchronize(using: str) -> None:
     A row that an operator changed keeps the change. One that left the code is disabled and kept.
     Entries that are wrong are logged and left out.
     """
-    wanted, wrong = schedules()
+    wanted, wrong = schedules(using)
     for problem in wrong:
         log.schedule_left_out(problem)
     rows = Schedule.objects.using(using)

@@ -106,7 +106,7 @@ def _plan(schedule: Schedule, using: str) -> None:
     error = ""
     try:
         tick = first_tick(schedule, now)
-    except (ValueError, ArithmeticError) as problem:
+    except Exception as problem:  # one row, whatever stands in it, must not keep the others back
         tick, error = None, f"disabled: {problem}"
         log.schedule_failed(schedule.name, error)
     Schedule.objects.using(using).filter(pk=schedule.pk, enabled=True, next_run_at=None).update(

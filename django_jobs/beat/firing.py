@@ -11,7 +11,6 @@ from django.db import DatabaseError, InterfaceError
 
 from .. import log
 from ..enqueue import write
-from ..exceptions import JobsError
 from ..models import Schedule
 from ..values import NewJob
 from .rows import function_of, row_of_tick
@@ -67,7 +66,7 @@ def decide(schedule: Schedule, now: datetime.datetime, overlaps: bool) -> Firing
     assert first is not None
     try:
         due = due_ticks(schedule, first, now, most_runs(schedule))
-    except (ValueError, ArithmeticError) as problem:
+    except Exception as problem:  # one row, whatever stands in it, must not keep the others back
         firing = Firing(schedule, now, None)
         firing.fail(f"disabled: {problem}")
         return firing
@@ -106,8 +105,8 @@ def _written(group: Sequence[Firing], using: str) -> bool:
         handles = write(function_of(group[0].schedule), list(rows), using)
     except (DatabaseError, InterfaceError):
         raise
-    except JobsError as refusal:
-        # A full queue, a live copy of a unique job: alone, the others may be allowed.
+    except Exception as refusal:
+        # A full queue, one of another database: alone, the others may be allowed.
         if len(group) == 1:
             group[0].fail(f"{type(refusal).__name__}: {refusal}")
         return False

@@ -9,7 +9,9 @@ from .. import registry, serialization
 from ..conf import get_settings
 from ..models import Schedule
 from ..options import priority_problems, queue_problems
+from ..routing import misplaced
 from . import crontab, sun
+from .rows import row_of
 from .times import Kind, utc, zone_of
 
 _LONGEST_CRONTAB = 1_000
@@ -23,8 +25,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 
 
-def problems(schedule: Schedule) -> Mapping[str, list[str]]:
-    """Return what is wrong with a schedule, by the name of the column; empty when nothing is."""
+def problems(schedule: Schedule, using: str = "") -> Mapping[str, list[str]]:
+    """Return what is wrong with a schedule, by the name of the column; empty when nothing is.
+
+    *using* is the database of its row, by default the setting ``DATABASE``.
+    """
     found: dict[str, list[str]] = {}
 
     def add(column: str, *texts: str) -> None:
@@ -52,7 +57,19 @@ def problems(schedule: Schedule) -> Mapping[str, list[str]]:
     start, end = utc(schedule.starts_at), utc(schedule.ends_at)
     if start and end and end <= start:
         add("ends_at", "must be later than the start")
+    if not found:
+        for text in _queue_problems(schedule, using or get_settings().database):
+            add("queue", text)
     return found
+
+
+def _queue_problems(schedule: Schedule, using: str) -> list[str]:
+    try:
+        queue = row_of(schedule).queue
+    except Exception:  # of the project's routes or keys; it may be over by the next tick
+        return []
+    why = misplaced(queue, using)
+    return [why] if why else []
 
 
 def _timing_problems(schedule: Schedule) -> list[tuple[str, str]]:

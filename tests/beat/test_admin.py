@@ -177,6 +177,15 @@ def test_run_now_says_why_not(boss, make):
     assert not LogEntry.objects.exists()
 
 
+def test_queue_of_another_database_is_refused(boss, make, settings):
+    settings.DJANGO_JOBS = {"QUEUES": {"reports": {"DATABASE": "reports"}}}
+    (error,) = post(boss, queue="reports")
+    assert "lives on database 'reports'" in error
+    schedule = make(queue="reports")
+    form = {"action": "run_now", "_selected_action": schedule.pk}
+    assert "lives on database" in boss.post(LIST, form, follow=True).content.decode()
+
+
 @pytest.mark.parametrize("permissions", [(), ("view_job",)])
 def test_schedules_are_hidden_without_permission(client_of, make, permissions):
     schedule = make()

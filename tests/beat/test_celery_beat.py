@@ -118,7 +118,7 @@ def test_task_without_a_schedule_is_left_out():
         enabled=True, one_off=False, start_time=None, expires=None, expire_seconds=None, queue=None,
         priority=None, interval=None, crontab=None, clocked=None, solar=None,
     )  # fmt: skip
-    assert converted(task)[:2] == (
+    assert converted(task, "default")[:2] == (
         None,
         "it has no interval, crontab, clocked time or solar event",
     )

@@ -177,6 +177,17 @@ def test_wrong_entry_is_a_system_check_and_stops_nothing(settings, entry, messag
     assert not Schedule.objects.filter(name="sum").exists()
 
 
+@pytest.mark.parametrize("where", ["entry", "route", "function"])
+def test_queue_of_another_database_is_a_system_check(settings, where):
+    entry = {"job": "tests.jobs.send", "args": [1]} if where == "function" else {}
+    wanted(settings, **entry, **({"queue": "mail"} if where == "entry" else {}))
+    queues = {"mail": {"DATABASE": "reports"}}
+    routes = {"tests.jobs.add": {"queue": "mail"}} if where == "route" else {}
+    settings.DJANGO_JOBS = {**settings.DJANGO_JOBS, "QUEUES": queues, "ROUTES": routes}
+    (error,) = checks.check_schedules(None)
+    assert "queue: queue 'mail' lives on database 'reports'" in error.msg
+
+
 def test_two_entries_with_one_name_are_a_system_check(settings, periodic):
     wanted(settings)
     add_periodic_task(10, add, args=(1,), name="sum")

@@ -248,6 +248,49 @@ def test_schedule_that_cannot_run_says_why_and_moves_on(make, fields, error):
     assert broken.next_run_at > timezone.now()
 
 
+def test_schedule_for_a_queue_of_another_database_keeps_no_other_from_firing(make, settings):
+    settings.DJANGO_JOBS = {"QUEUES": {"reports": {"DATABASE": "reports"}}}
+    broken, sound = make(due=2, queue="reports"), make(due=1)
+    assert fire_due("default") == 2
+    assert Job.objects.get().schedule_id == sound.pk
+    broken.refresh_from_db()
+    assert "queue 'reports' lives on database 'reports'" in broken.last_error
+    assert broken.next_run_at > timezone.now()
+
+
+def test_error_that_nobody_foresaw_keeps_no_other_from_firing(make, monkeypatch):
+    from django_jobs import enqueue
+
+    def refuse(queue: str, *_: object) -> None:
+        if queue == "cursed":
+            raise RuntimeError("what is this")
+
+    monkeypatch.setattr(enqueue, "refuse_when_full", refuse)
+    broken, sound = make(due=2, queue="cursed"), make(due=1)
+    assert fire_due("default") == 2
+    assert Job.objects.get().schedule_id == sound.pk
+    broken.refresh_from_db()
+    assert broken.last_error == "RuntimeError: what is this"
+
+
+def test_error_that_nobody_foresaw_in_the_times_disables_the_schedule(make, monkeypatch):
+    from django_jobs.beat import firing
+
+    due_ticks = firing.due_ticks
+
+    def cursed(schedule: Schedule, *args: object) -> object:
+        if schedule == broken:
+            raise RuntimeError("what is this")
+        return due_ticks(schedule, *args)
+
+    monkeypatch.setattr(firing, "due_ticks", cursed)
+    broken, sound = make(due=2), make(due=1)
+    assert fire_due("default") == 2
+    assert Job.objects.get().schedule_id == sound.pk
+    broken.refresh_from_db()
+    assert (broken.enabled, broken.last_error) == (False, "disabled: what is this")
+
+
 def test_error_goes_when_the_schedule_runs_again(make):
     schedule = make(due=1)
     Schedule.objects.update(last_error="old")

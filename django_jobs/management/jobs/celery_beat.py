@@ -20,10 +20,10 @@ _EITHER = (
 _ROUTING = "exchange and routing_key mean nothing here: name a queue"
 
 
-def converted(task: Any) -> tuple[Schedule | None, str, str]:
+def converted(task: Any, using: str) -> tuple[Schedule | None, str, str]:
     """Return the schedule that *task* is, not saved; or None and why; and what a person must know.
 
-    The job function must be registered under the task's name.
+    The job function must be registered under the task's name. *using* is the row's database.
     """
     if task.task == _CLEANUP:
         return None, "workers delete expired results by themselves", ""
@@ -47,7 +47,8 @@ def converted(task: Any) -> tuple[Schedule | None, str, str]:
         )
     except ValueError as error:
         return None, str(error), ""
-    wrong = [f"{column}: {text}" for column, texts in problems(schedule).items() for text in texts]
+    found = problems(schedule, using).items()
+    wrong = [f"{column}: {text}" for column, texts in found for text in texts]
     if wrong:
         return None, "; ".join(wrong), ""
     notes = [_ROUTING] if task.exchange or task.routing_key else []

@@ -52,7 +52,7 @@ def import_celery_beat(out: OutputWrapper, *, using: str, as_json: bool, dry_run
     notes: dict[str, str] = {}
     with transaction.atomic(using):
         for task in related.order_by("name"):
-            schedule, reason, note = converted(task)
+            schedule, reason, note = converted(task, using)
             if task.name in known:
                 left[task.name] = "a schedule of that name exists"
             elif schedule is None:
