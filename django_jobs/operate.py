@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
+from django.utils.translation import gettext_noop
 
 from . import measure, places, registry, reservations, signals
 from .classify import keep_seconds
@@ -216,7 +217,7 @@ def _make_pending(job_id: UUID, using: str, **changes: Any) -> None:
 
 def _why_not_retry(job: Job | None, using: str) -> str:
     if job is None:
-        return "gone"
+        return gettext_noop("gone")
     if not job.has_ended:
         return f"is {job.get_status_display()}"
     if reason := why_not(job, using):
@@ -225,7 +226,7 @@ def _why_not_retry(job: Job | None, using: str) -> str:
         function = registry.find(job.name)
         seconds = function.options.unique_for if function else None
         if take_key(job.unique_key, job.id, seconds, using) is not None:
-            return "another live job holds its unique key"
+            return gettext_noop("another live job holds its unique key")
     return ""
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import connections
 from django.db.models import F
+from django.utils.translation import gettext_noop
 
 from . import registry
 from .dependents import Ended, message_of
@@ -26,7 +27,7 @@ LOST = (Status.FAILURE, Status.REVOKED)
 def why_not(job: Job, using: str) -> str:
     """Return why an ended job cannot run again for what it depends on, or nothing."""
     if job.pending_parents > 0 and _parents(job.pk, using).filter(status__in=LOST).exists():
-        return "depends on a job that did not succeed: retry that one"
+        return gettext_noop("depends on a job that did not succeed: retry that one")
     return ""
 
 
@@ -48,7 +49,9 @@ def reopen(job: Job, using: str) -> str:
         revived, blocked = _split(job.pk, edges, failed, family, using)
         for job_id in revived:
             if not _has_key(family[job_id], using):
-                return "another live job holds the unique key of one that depends on it"
+                return gettext_noop(
+                    "another live job holds the unique key of one that depends on it"
+                )
         Job.objects.using(using).filter(id__in=revived).update(
             status=Status.WAITING, error_class="", error_message="", ended_at=None, prune_at=None
         )

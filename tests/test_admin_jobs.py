@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from django_jobs import counts, job
 from django_jobs.admin import operations
-from django_jobs.models import Attempt, Job, UniqueKey, Worker
+from django_jobs.models import Attempt, Edge, Job, UniqueKey, Worker
 from django_jobs.redaction import REDACTED
 from django_jobs.status import ENDED, Status
 
@@ -153,6 +153,25 @@ def test_retry_tells_of_a_unique_key_that_is_taken(boss: Client) -> None:
     assert not LogEntry.objects.exists()
 
 
+def test_retry_of_what_waits_for_another_is_a_change(boss: Client) -> None:
+    parent = make(Status.STARTED, has_dependents=True)
+    row = make(Status.FAILURE, pending_parents=1)
+    Edge.objects.create(parent_id=parent.pk, child_id=row.pk)
+    assert "1 job was changed." in messages_of(post(boss, "retry", row))
+    row.refresh_from_db()
+    assert row.status == Status.WAITING
+    assert LogEntry.objects.get().object_id == str(row.pk)
+
+
+def test_copy_of_what_takes_results_of_others_is_refused(boss: Client) -> None:
+    row = make(args=[100], options={"takes": "value"})
+    response = post(boss, "copy", row)
+    assert "1 was skipped: 1 takes results" in messages_of(response)
+    assert Job.objects.count() == 1
+    post(boss, "copy", make(options={"takes": "nothing"}))
+    assert Job.objects.count() == 3
+
+
 def test_operation_on_all_that_match_takes_only_the_filtered(boss: Client) -> None:
     failed, others = [make(Status.FAILURE) for _ in range(3)], make(Status.REVOKED)
     data = {"action": "retry", "_selected_action": [str(failed[0].pk)], "index": "0"}
@@ -182,28 +201,59 @@ def test_operation_from_the_detail_returns_to_it(boss: Client) -> None:
 def test_delete_ended_only(boss: Client) -> None:
     ended, live = make(Status.FAILURE), make(Status.PENDING)
     Attempt.objects.create(job=ended, attempt=1, status="FAILURE", ended_at=timezone.now())
-    asked = post(boss, "delete_selected", ended, live).content.decode()
-    assert str(ended.pk) in asked
-    assert str(live.pk) not in asked
-    post(boss, "delete_selected", ended, live, post="yes")
+    response = post(boss, "delete_selected", ended, live)
+    assert "1 job was deleted. 1 was skipped: 1 is pending." in messages_of(response)
     assert list(Job.objects.all()) == [live]
     assert not Attempt.objects.exists()
-    assert LogEntry.objects.get().action_flag == DELETION
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.action_flag) == (str(ended.pk), DELETION)
 
 
-def test_delete_of_one_that_has_not_ended_is_refused(boss: Client) -> None:
-    live, ended = make(Status.STARTED), make()
-    assert boss.post(f"{LIST}{live.pk}/delete/", {"post": "yes"}).status_code == 403
-    assert boss.post(f"{LIST}{ended.pk}/delete/", {"post": "yes"}).status_code == 302
-    assert list(Job.objects.all()) == [live]
+def test_delete_tells_of_what_is_still_needed_and_logs_no_deletion(boss: Client) -> None:
+    needed, taker = make(has_dependents=True), make(Status.WAITING, pending_parents=1)
+    Edge.objects.create(parent_id=needed.pk, child_id=taker.pk)
+    response = post(boss, "delete_selected", needed, next=page(needed))
+    assert "0 jobs were deleted. 1 was skipped: 1 another job" in messages_of(response)
+    assert response.redirect_chain == [(page(needed), 302)]
+    assert Job.objects.count() == 2
+    assert not LogEntry.objects.exists()
+
+
+def test_delete_asks_first_and_reads_no_attempts(boss: Client) -> None:
+    row = make(Status.FAILURE)
+    Attempt.objects.create(job=row, attempt=1, status="FAILURE", ended_at=timezone.now())
+    with CaptureQueriesContext(connection) as asked:
+        html = boss.post(LIST, {"action": "delete_selected", "_selected_action": [row.pk],
+                                "index": "0"}).content.decode()  # fmt: skip
+    assert page(row) in html
+    assert Job.objects.exists()
+    with CaptureQueriesContext(connection) as done:
+        post(boss, "delete_selected", row)
+    queries = [one["sql"] for one in (*asked, *done)]
+    assert not [sql for sql in queries if "SELECT" in sql and "traceback" in sql]
+
+
+def test_delete_from_the_detail_goes_to_the_list(boss: Client) -> None:
+    row = make()
+    assert 'value="delete_selected"' in boss.get(page(row)).content.decode()
+    response = post(boss, "delete_selected", row, next=page(row))
+    assert response.redirect_chain == [(LIST, 302)]
+    assert not Job.objects.exists()
+
+
+def test_delete_has_no_page_that_would_tell_of_what_did_not_happen(boss: Client) -> None:
+    row = make()
+    url = f"{LIST}{row.pk}/delete/"
+    assert url not in boss.get(page(row)).content.decode()
+    assert boss.post(url, {"post": "yes"}).status_code == 403
 
 
 def test_delete_needs_its_permission(client_of: Callable[..., Client]) -> None:
     client = client_of("view_job", "retry_job", "revoke_job", "run_job")
     row = make()
-    assert 'value="delete_selected"' not in client.get(LIST).content.decode()
-    post(client, "delete_selected", row, post="yes")
-    assert client.post(f"{LIST}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    for url in (LIST, page(row)):
+        assert 'value="delete_selected"' not in client.get(url).content.decode()
+    post(client, "delete_selected", row)
     assert Job.objects.exists()
 
 

@@ -24,7 +24,7 @@ import django_jobs
 
 PACKAGE = Path(django_jobs.__file__).parent
 CATALOGUE = PACKAGE / "locale" / "zh_Hans" / "LC_MESSAGES"
-MARKS = {"_", "gettext", "gettext_lazy", "ngettext"}
+MARKS = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext"}
 PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[.\d]*[a-z]")
 
 

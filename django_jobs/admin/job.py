@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.actions import delete_selected
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -16,7 +15,6 @@ from django.utils.translation import gettext_lazy
 from ..models import Job
 from ..overview import forget
 from ..presentation import with_argument_texts
-from ..status import ENDED
 from ..tree import workflow_of
 from . import changelist
 from .attempts import attempts_of, kept_attempts
@@ -36,6 +34,7 @@ from .job_fields import JobFields
 from .live import COPY_SCRIPT, HEADER, LIVE_SCRIPT, live_part, page_to_return_to
 from .operations import (
     COPY,
+    DELETE,
     MOST_JOBS,
     OPERATIONS,
     RETRY,
@@ -43,7 +42,6 @@ from .operations import (
     RUN_NOW,
     TERMINATE,
     Operation,
-    delete_ended,
     perform,
     report,
 )
@@ -170,6 +168,10 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
     def has_enqueue_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(COPY.permission)
 
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        # Django's page for the deletion of one object stays shut: DELETE asks and tells itself.
+        return obj is None and request.user.has_perm(DELETE.permission)
+
     @admin.action(permissions=["retry"], description=gettext_lazy("Retry selected jobs"))
     def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return self._perform(RETRY, request, queryset)
@@ -194,6 +196,10 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
     def copy(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return self._perform(COPY, request, queryset)
 
+    @admin.action(permissions=["delete"], description=gettext_lazy("Delete selected ended jobs"))
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return self._perform(DELETE, request, queryset)
+
     def _perform(
         self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
@@ -204,8 +210,9 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
         done, skipped = perform(operation, ids, request.user.pk, queryset.db)
         forget()
         level = messages.SUCCESS if done else messages.WARNING
-        self.message_user(request, f"{operation.label}: {report(done, skipped)}", level)
-        if next_page := page_to_return_to(request):
+        self.message_user(request, report(operation, done, skipped), level)
+        is_gone = operation is DELETE and done
+        if not is_gone and (next_page := page_to_return_to(request)):
             return HttpResponseRedirect(next_page)
         return None
 
@@ -235,29 +242,6 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
             text = _("More than %d jobs match; only the newest were taken. Repeat for the others.")
             self.message_user(request, text % MOST_JOBS, messages.WARNING)
         return ids[:MOST_JOBS]
-
-    # --- deletion: of ended jobs only -----------------------------------------------------------
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        allowed = request.user.has_perm(f"{Job._meta.app_label}.delete_job")
-        return allowed and (not isinstance(obj, Job) or obj.has_ended)
-
-    @admin.action(permissions=["delete"], description=gettext_lazy("Delete selected ended jobs"))
-    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        ids = self._first_ids(request, queryset)
-        selected = queryset.model._default_manager.using(queryset.db).filter(pk__in=ids)
-        ended = selected.filter(status__in=ENDED)
-        if not ended.exists():
-            text = _("None of the selected jobs has ended: revoke them before you delete them.")
-            self.message_user(request, text, messages.WARNING)
-            return None
-        return delete_selected(self, request, ended)
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        self.delete_queryset(request, self.get_queryset(request).filter(pk=obj.pk))
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        delete_ended(queryset)  # type: ignore[arg-type]
 
 
 class JobAdmin(JobAdminMixin, ModelAdmin):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -17,8 +18,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from .. import operate, registry
 from ..exceptions import JobsError
 from ..family import is_needed
+from ..handover import taken_by
 from ..ids import uuid7
-from ..models import Job, JobQuerySet
+from ..models import Job
 from ..status import ENDED, TIMED, Status
 
 #: One request changes at most so many jobs.
@@ -42,6 +44,7 @@ class Operation:
     codename: str
     #: What cannot be taken back is asked for first, even for one job of the list.
     destructive: bool = False
+    flag: int = CHANGE
 
     @property
     def permission(self) -> str:
@@ -50,7 +53,7 @@ class Operation:
 
 def _retry(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
     _done, skipped = operate.retry(ids, using=using)
-    return _now_in(ids, using, {Status.PENDING}), skipped
+    return _now_in(ids, using, {Status.PENDING, Status.WAITING}), skipped
 
 
 def _revoke(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
@@ -80,6 +83,9 @@ def _copy(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[st
         if function is None:
             skipped[_("its job function is unknown")] += 1
             continue
+        if taken_by(json.dumps(job.options)) is not None:
+            skipped[_("takes results of other jobs, which a copy would lack")] += 1
+            continue
         wanted = uuid7()
         try:
             with transaction.atomic(using):
@@ -98,6 +104,15 @@ def _copy(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[st
     return copied, skipped
 
 
+def _delete(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
+    rows = Job.objects.using(using)
+    needed = set(rows.filter(is_needed(using), pk__in=ids).values_list("pk", flat=True))
+    deleted = set(ids) - needed
+    rows.filter(pk__in=deleted).only("pk").delete()
+    reasons = {_("another job of its workflow still needs its result"): len(needed)}
+    return deleted, reasons if needed else {}
+
+
 RETRY = Operation("retry", gettext_lazy("Retry"), ENDED, _retry, "Retried.", "retry_job")
 REVOKE = Operation(
     "revoke", gettext_lazy("Revoke"), frozenset(operate.QUEUED), _revoke, "Revoked.", "revoke_job",
@@ -114,7 +129,12 @@ COPY = Operation(
     "copy", gettext_lazy("Enqueue a copy"), frozenset(Status), _copy, "Enqueued a copy.",
     "enqueue_job",
 )  # fmt: skip
-OPERATIONS = (RETRY, RUN_NOW, REVOKE, TERMINATE, COPY)
+# It takes the place of Django's own, which logs a deletion and tells of it before it happens.
+DELETE = Operation(
+    "delete_selected", gettext_lazy("Delete"), ENDED, _delete, "", "delete_job",
+    destructive=True, flag=DELETION,
+)  # fmt: skip
+OPERATIONS = (RETRY, RUN_NOW, REVOKE, TERMINATE, COPY, DELETE)
 
 
 def perform(
@@ -126,34 +146,25 @@ def perform(
         # The rows stay locked from the look at their status until the log is written.
         with transaction.atomic(using):
             changed = _perform_chunk(operation, chunk, using, skipped)
-            _log(changed, operation.audit, user_id)
+            if changed:
+                log = LogEntry.objects.log_actions
+                log(user_id, changed, operation.flag, operation.audit)
         done += len(changed)
     return done, skipped
 
 
-def delete_ended(jobs: JobQuerySet) -> None:
-    """Delete those of the *jobs* that have ended by now, with their attempts.
-
-    One whose result another job of its workflow still needs is kept.
-    """
-    ids = list(jobs.values_list("pk", flat=True))
-    for chunk in _chunks(ids):
-        with transaction.atomic(jobs.db):
-            rows = Job.objects.using(jobs.db).filter(pk__in=chunk, status__in=ENDED)
-            rows = rows.exclude(is_needed(jobs.db))
-            # Locked: an operator's retry cannot come between the look and the deletion.
-            ended = list(rows.select_for_update().values_list("pk", flat=True))
-            rows.filter(pk__in=ended).delete()
-
-
-def report(done: int, skipped: Mapping[str, int]) -> str:
+def report(operation: Operation, done: int, skipped: Mapping[str, int]) -> str:
     """Return the sentence for the operator."""
-    sentences = [ngettext("%d job was changed.", "%d jobs were changed.", done) % done]
+    if operation.flag == DELETION:
+        told = ngettext("%d job was deleted.", "%d jobs were deleted.", done)
+    else:
+        told = ngettext("%d job was changed.", "%d jobs were changed.", done)
+    sentences = [told % done]
     if total := sum(skipped.values()):
         reasons = "; ".join(f"{number} {_(reason)}" for reason, number in sorted(skipped.items()))
         text = ngettext("%(n)d was skipped: %(why)s.", "%(n)d were skipped: %(why)s.", total)
         sentences.append(text % {"n": total, "why": reasons})
-    return " ".join(sentences)
+    return f"{operation.label}: {' '.join(sentences)}"
 
 
 def _perform_chunk(
@@ -170,11 +181,6 @@ def _perform_chunk(
     done, refused = operation.run(list(allowed), using)
     skipped.update(refused)
     return [job for pk, job in allowed.items() if pk in done]
-
-
-def _log(jobs: Sequence[Job], audit: str, user_id: Any) -> None:
-    if jobs:
-        LogEntry.objects.log_actions(user_id, jobs, CHANGE, audit)
 
 
 def _chunks(ids: Iterable[UUID]) -> Iterable[list[UUID]]:

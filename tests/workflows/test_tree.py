@@ -82,13 +82,16 @@ def test_job_s_page_links_what_is_around_it(admin_client: Client) -> None:
         assert f"/admin/django_jobs/job/{each.id}/change/" in page
 
 
-def test_deleting_in_the_admin_keeps_what_is_needed(work: Drain) -> None:
-    from django_jobs.admin.operations import delete_ended
+def test_deleting_in_the_admin_keeps_what_is_needed(work: Drain, admin_user: Any) -> None:
+    from django_jobs.admin.operations import DELETE, perform
+
+    def delete() -> None:
+        perform(DELETE, Job.objects.values_list("pk", flat=True), admin_user.pk, "default")
 
     (add.s(1) | add.s(2)).apply_async()
     work()
-    delete_ended(Job.objects.all())
+    delete()
     assert Job.objects.count() == 2
     work()
-    delete_ended(Job.objects.all())
+    delete()
     assert Job.objects.count() == 0
