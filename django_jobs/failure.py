@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from typing import Any
 
 from .exceptions import ArgumentError
-from .redaction import redact_text
-from .serialization import dumps
+from .redaction import redact_text, redact_values
+from .serialization import dumps, loads
 from .values import Failure
 
 MAX_TRACEBACK = 16 * 1024
 MAX_MESSAGE = 4 * 1024
+_ARGUMENTS = "exception arguments"
 # The frames between the worker's loop and the body, which say nothing about the job.
 _OWN_FILES = ("django_jobs/execute.py", "django_jobs/limits.py", "asgiref/sync.py")
 
@@ -53,8 +53,11 @@ def _traceback(error: BaseException) -> str:
 
 def _arguments(error: BaseException, secrets: list[str]) -> str | None:
     try:
-        args: Any = [redact_text(a, secrets) if isinstance(a, str) else a for a in error.args]
-        return dumps(args, where="exception arguments", max_bytes=MAX_MESSAGE)
+        text = dumps(error.args, where=_ARGUMENTS, max_bytes=MAX_MESSAGE)
+        if not secrets:
+            return text
+        shown = redact_values(loads(text), secrets)
+        return dumps(shown, where=_ARGUMENTS, max_bytes=MAX_MESSAGE)
     except (ArgumentError, RecursionError):
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Case, ExpressionWrapper, F, TextField, Value, When
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from . import registry
 from .models import Job, JobQuerySet
 from .models.fields import JSONTextField
-from .redaction import redact, redact_arguments, redact_text, secrets_in
+from .redaction import redact, redact_arguments, redact_text, redact_values, secrets_in
 
 #: Columns that may be large; a list of jobs leaves them in the database.
 LARGE_COLUMNS = ("args", "kwargs", "headers", "options", "result", "progress", "error_message")
@@ -84,7 +84,7 @@ def shown_payload(job: Job) -> dict[str, Any]:
     args, kwargs = shown_arguments(job.name, texts["args"], texts["kwargs"])
     shown = {"args": args, "kwargs": kwargs}
     for name in ("headers", "result", "progress"):
-        shown[name] = _blank(redact(_read(texts[name]), sensitive), secrets)
+        shown[name] = redact_values(redact(_read(texts[name]), sensitive), secrets)
     return shown | {"message": redact_text(texts["error_message"], secrets)}
 
 
@@ -151,16 +151,6 @@ def _read(text: str | None) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return Unreadable()
-
-
-def _blank(value: Any, secrets: set[str]) -> Any:
-    if isinstance(value, str):
-        return redact_text(value, secrets)
-    if isinstance(value, Mapping):
-        return {redact_text(key, secrets): _blank(item, secrets) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_blank(item, secrets) for item in value]
-    return value
 
 
 def _compact(value: Any) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from .conf import get_settings
 
@@ -65,7 +67,10 @@ def secrets_in(
     parameters: Sequence[str] = (),
     sensitive: Iterable[str] = (),
 ) -> set[str]:
-    """Return the texts of all sensitive values among the arguments, to blank them in messages."""
+    """Return the texts of all sensitive values among the arguments, to blank them in messages.
+
+    With each text its forms that are escaped, as messages often quote what they name.
+    """
     found: set[str] = set()
     for position, value in enumerate(args):
         name = parameters[position] if position < len(parameters) else ""
@@ -80,6 +85,20 @@ def redact_text(text: str, secrets: Iterable[str]) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return text
+
+
+def redact_values(value: Any, secrets: Collection[str]) -> Any:
+    """Return a copy of a JSON *value* with every one of the *secrets* blanked, in keys, too."""
+    if isinstance(value, str):
+        return redact_text(value, secrets)
+    if isinstance(value, Mapping):
+        return {
+            redact_text(key, secrets): redact_values(item, secrets) for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [redact_values(item, secrets) for item in value]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return REDACTED if number and str(value) in secrets else value
 
 
 def _secrets(name: str, value: Any, sensitive: Iterable[str]) -> Iterator[str]:
@@ -102,3 +121,18 @@ def _leaves(value: Any) -> Iterator[str]:
             yield from _leaves(item)
     elif value is not None and len(text := str(value)) >= _SHORTEST_SECRET:
         yield text
+        if not (text.isascii() and text.isalnum()):
+            yield from _escaped(text)
+
+
+def _escaped(text: str) -> Iterator[str]:
+    """Yield *text* as it stands within a repr, a JSON text and a URL."""
+    yield repr(text)[1:-1]
+    yield ascii(text)[1:-1]
+    # A repr escapes the apostrophes, too, when both kinds of quotes stand in it.
+    yield repr(f"{text}'\"")[1:-4]
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
+    for safe in ("/", ""):
+        yield quote(text, safe, errors="surrogatepass")
+        yield quote_plus(text, safe, errors="surrogatepass")

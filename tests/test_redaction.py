@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -11,6 +13,7 @@ from django_jobs.redaction import (
     redact,
     redact_arguments,
     redact_text,
+    redact_values,
     secrets_in,
 )
 
@@ -79,6 +82,37 @@ def test_redact_text_takes_the_longest_first() -> None:
     assert redact_text("abcdef abcd", ["abcd", "abcdef"]) == f"{REDACTED} {REDACTED}"
 
 
+AWKWARD = "key\n'a\"\\ \u00e9+b/c="
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        AWKWARD,
+        f"{AWKWARD!r}",
+        f"{AWKWARD + chr(39)!r}",
+        ascii(AWKWARD),
+        str(["curl", AWKWARD]),
+        json.dumps({"a": AWKWARD}),
+        json.dumps({"a": AWKWARD}, ensure_ascii=False),
+        f"https://host/?a={quote(AWKWARD)}",
+        f"https://host/?a={quote(AWKWARD, safe='')}",
+        f"https://host/?{urlencode({'a': AWKWARD})}",
+    ],
+)
+def test_secret_is_blanked_as_it_is_escaped(text: str) -> None:
+    blanked = redact_text(text, secrets_in([], {"token": AWKWARD}))
+    assert REDACTED in blanked
+    assert "key" not in blanked
+
+
+def test_redact_values_finds_secrets_however_deep() -> None:
+    value = {"hunter2": ["a hunter2", 12345, 1, True, None, {"a": ("hunter2",)}]}
+    assert redact_values(value, {"hunter2", "12345", "True"}) == {
+        REDACTED: [f"a {REDACTED}", REDACTED, 1, True, None, {"a": [REDACTED]}]
+    }
+
+
 def raised(error: BaseException) -> BaseException:
     try:
         raise error
@@ -93,6 +127,12 @@ def test_failure_has_no_secret_in_message_traceback_or_args() -> None:
         assert text
         assert "hunter2" not in text
         assert REDACTED in text
+
+
+def test_failure_has_no_secret_deep_in_its_args() -> None:
+    error = ValueError({"sent": ["hunter2", 12345]}, ("hunter2",), 7)
+    failure = describe(raised(error), ["hunter2", "12345"])
+    assert json.loads(failure.args or "") == [{"sent": [REDACTED, REDACTED]}, [REDACTED], 7]
 
 
 def test_failure_of_a_chained_error_hides_the_secret_in_its_cause() -> None:
