@@ -8,9 +8,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from . import registry
 from .models import Job
-from .redaction import redact
+from .presentation import Unreadable, shown_payload
 from .status import Status
 
 _TEXTS = {
@@ -30,7 +29,8 @@ def state_of(job: Job, *, shows_result: bool = False) -> dict[str, Any]:
 
     With *shows_result* also what it returned, or the class and the message of its error.
     """
-    done, total, message = _progress(job)
+    shown = shown_payload(job)
+    done, total, message = _progress(shown["progress"])
     state = {
         "id": str(job.pk),
         "status": str(job.status),
@@ -44,13 +44,14 @@ def state_of(job: Job, *, shows_result: bool = False) -> dict[str, Any]:
         "ended_at": job.ended_at,
     }
     if shows_result:
-        state["result"] = redact(job.result, _sensitive(job)) if job.has_ended else None
-        state["error_class"], state["error_message"] = job.error_class, job.error_message
+        result = shown["result"] if job.has_ended else None
+        state["result"] = str(result) if isinstance(result, Unreadable) else result
+        state["error_class"], state["error_message"] = job.error_class, shown["message"]
     return state
 
 
-def _progress(job: Job) -> tuple[float | None, float | None, str]:
-    shown = job.progress if isinstance(job.progress, Mapping) else {}
+def _progress(progress: Any) -> tuple[float | None, float | None, str]:
+    shown = progress if isinstance(progress, Mapping) else {}
     done, total = (
         value if isinstance(value := shown.get(key), (int, float)) else None
         for key in ("done", "total")
@@ -66,8 +67,3 @@ def _text(job: Job, done: float | None, total: float | None, message: str) -> st
     if done is not None and total is not None:
         return _("%(done)g of %(total)g") % {"done": done, "total": total}
     return str(_TEXTS[Status.STARTED])
-
-
-def _sensitive(job: Job) -> tuple[str, ...]:
-    function = registry.find(job.name)
-    return tuple(function.options.sensitive) if function else ()

@@ -13,6 +13,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.contrib.staticfiles import finders
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 from django.template import Context, Template
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -66,6 +67,30 @@ def test_result_is_told_only_where_the_signer_asked(
     }
     failed = client.get(bad.status_url(result=True)).json()
     assert (failed["error_class"], failed["error_message"]) == ("builtins.ValueError", "no luck")
+
+
+def test_secret_arguments_are_told_nowhere(client: Client, work: Callable[..., Any]) -> None:
+    @job
+    def spell(token: str) -> str:
+        return f"used {token}"
+
+    result = spell.delay("hunter2")
+    Job.objects.update(status="STARTED", progress={"done": 1, "message": "using hunter2"})
+    state = client.get(result.status_url()).json()
+    assert state["message"] == state["text"] == "using ********"
+    Job.objects.update(status="PENDING")
+    work()
+    Job.objects.update(error_message="hunter2 is wrong")
+    state = client.get(result.status_url(result=True)).json()
+    assert (state["result"], state["error_message"]) == ("used ********", "******** is wrong")
+
+
+def test_result_that_is_no_json_is_told_as_such(client: Client) -> None:
+    result = jobs.add.delay(1)
+    Job.objects.update(status="SUCCESS")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE django_jobs_job SET result = '{'")
+    assert client.get(result.status_url(result=True)).json()["result"] == "(unreadable)"
 
 
 def test_address_cannot_be_changed(client: Client) -> None:
