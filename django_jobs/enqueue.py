@@ -196,7 +196,7 @@ def write(
         if why := misplaced(queue, using):
             raise ImproperlyConfigured(why)
         refuse_when_full(queue, sum(row.queue == queue for row in rows), using)
-    several = len(rows) > dialect.insert_chunk or function.options.unique or caller_named
+    several = function.options.unique or caller_named or len(list(dialect.insertable(rows))) > 1
     alone = len(rows) == 1 and not several and connection.get_autocommit()
     if alone and dialect.insert_and_wake(rows[0], topic_of(rows[0])):
         _tell(function, rows)
@@ -210,8 +210,8 @@ def write(
         with connection.cursor() as cursor:
             if rows and caller_named and Job.objects.using(using).filter(id=rows[0].id).exists():
                 raise DuplicateKey(f"a job with the id {rows[0].id} exists already")
-            for start in range(0, len(rows), dialect.insert_chunk):
-                dialect.insert(cursor, rows[start : start + dialect.insert_chunk])
+            for piece in dialect.insertable(rows):
+                dialect.insert(cursor, piece)
     if rows or changed:
         announce(using, {topic_of(row) for row in [*rows, *changed]})
     if rows:

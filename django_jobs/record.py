@@ -19,6 +19,9 @@ from .serialization import loads
 from .status import ENDED, TIMED, Status
 from .values import Claimed, Outcome
 
+# So many with the longest tracebacks fit into a statement of MariaDB.
+_ATTEMPTS = 100
+
 
 def record(
     worker_id: UUID,
@@ -27,7 +30,7 @@ def record(
     *,
     on_ready: Callable[[str], object] = lambda queue: None,
 ) -> list[Outcome]:
-    """Write how jobs ended, as one statement, and return the outcomes that counted.
+    """Write how jobs ended, many with one statement, and return the outcomes that counted.
 
     An outcome counts only while its row carries this worker's id and the claimed attempt. When it
     does not, someone else owns the job now (it was revoked, or this worker was taken for dead and
@@ -57,7 +60,7 @@ def _record(
     if placed:
         with places.locked(placed, using):
             return _record_several(worker_id, outcomes, using, queues)
-    # One statement is a transaction by itself; only more of them need BEGIN and COMMIT.
+    # A row is a transaction by itself; only what changes with it needs BEGIN and COMMIT.
     if any(_was_attempt(outcome) or outcome.is_followed for outcome in outcomes):
         return _record_several(worker_id, outcomes, using, queues)
     with connections[using].cursor() as cursor:
@@ -191,18 +194,21 @@ def _was_attempt(outcome: Outcome) -> bool:
 def _keep_attempts(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> None:
     ages = {id(outcome): outcome.ages() for outcome in outcomes}
     Attempt.objects.using(using).bulk_create(
-        Attempt(
-            job_id=outcome.job.id,
-            attempt=outcome.job.attempt,
-            status=outcome.status,
-            worker_id=worker_id,
-            started_at=clock(using, -ages[id(outcome)][0]),
-            ended_at=clock(using, -ages[id(outcome)][1]),
-            error_class=outcome.failure.error_class,
-            error_message=outcome.failure.message,
-            error_args=None if outcome.failure.args is None else loads(outcome.failure.args),
-            traceback=outcome.failure.traceback,
-        )
-        for outcome in outcomes
-        if outcome.failure is not None
+        (
+            Attempt(
+                job_id=outcome.job.id,
+                attempt=outcome.job.attempt,
+                status=outcome.status,
+                worker_id=worker_id,
+                started_at=clock(using, -ages[id(outcome)][0]),
+                ended_at=clock(using, -ages[id(outcome)][1]),
+                error_class=outcome.failure.error_class,
+                error_message=outcome.failure.message,
+                error_args=None if outcome.failure.args is None else loads(outcome.failure.args),
+                traceback=outcome.failure.traceback,
+            )
+            for outcome in outcomes
+            if outcome.failure is not None
+        ),
+        batch_size=_ATTEMPTS,
     )

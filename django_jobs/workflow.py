@@ -184,8 +184,8 @@ def write(graph: Graph, using: str, *, named: Sequence[UUID] = (), limited: bool
         if named and Job.objects.using(using).filter(id__in=named).exists():
             raise DuplicateKey(f"a job with the id {named[0]} exists already")
         _take_keys(graph.rows, using)
-        for start in range(0, len(graph.rows), dialect.insert_chunk):
-            dialect.insert(cursor, graph.rows[start : start + dialect.insert_chunk])
+        for piece in dialect.insertable(graph.rows):
+            dialect.insert(cursor, piece)
         for start in range(0, len(graph.edges), dialect.insert_chunk):
             dialect.insert_edges(cursor, graph.edges[start : start + dialect.insert_chunk])
     announce(using, {topic_of(row) for row in graph.rows if row.status != Status.WAITING})

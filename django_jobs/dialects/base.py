@@ -6,7 +6,7 @@ import abc
 import copy
 import datetime
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -27,6 +27,9 @@ EDGES = "django_jobs_edge"
 
 #: Most parameters of one kind in a statement.
 CHUNK = 1_000
+#: Most characters of the jobs' texts in a statement: half of the 16 MiB that MariaDB takes at most,
+#: when each takes four bytes.
+TEXT = 2 * 1024 * 1024
 
 _DEADLOCK_TRIES = 5
 
@@ -64,9 +67,17 @@ class Dialect(abc.ABC):
 
     # --- the life of a job ----------------------------------------------------------------------
 
+    def insertable(self, rows: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
+        """Return *rows* in pieces that fit into one INSERT."""
+        lengths = (
+            len(row.args) + len(row.kwargs) + len(row.headers or "") + len(row.options or "")
+            for row in rows
+        )
+        return _pieces(rows, lengths, self.insert_chunk)
+
     @abc.abstractmethod
     def insert(self, cursor: CursorWrapper, rows: Sequence[NewJob]) -> None:
-        """Insert up to :attr:`insert_chunk` jobs with one statement."""
+        """Insert the jobs of one of the pieces of :meth:`insertable`, all or none."""
 
     def insert_and_wake(self, row: NewJob, topic: str) -> bool:
         """Insert one job, commit and wake the workers in one round trip, outside a transaction.
@@ -91,11 +102,26 @@ class Dialect(abc.ABC):
         worker whose lease is over gets nothing, and a paused queue gives nothing.
         """
 
-    @abc.abstractmethod
     def write_outcomes(
         self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
     ) -> int:
-        """Write each outcome whose job this worker still owns; return how many rows changed."""
+        """Write each outcome whose job this worker still owns; return how many rows changed.
+
+        Outside a transaction some may be written when an error ends it, and others not.
+        """
+        lengths = (
+            len(outcome.result or "") + (len(outcome.failure.message) if outcome.failure else 0)
+            for outcome in outcomes
+        )
+        return sum(
+            self._write_outcomes(cursor, worker_id, piece)
+            for piece in _pieces(outcomes, lengths, len(outcomes))
+        )
+
+    @abc.abstractmethod
+    def _write_outcomes(
+        self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
+    ) -> int: ...
 
     def end_of(self, job_id: UUID) -> tuple[str, str | None] | None:
         """Return a job's status and the text of its result; None when there is no such job."""
@@ -326,6 +352,18 @@ def without_deadlock(using: str, action: Callable[[], T]) -> T:
 
 def _marks(values: Sequence[Any]) -> str:
     return ", ".join(["%s"] * len(values))
+
+
+def _pieces(items: Sequence[T], lengths: Iterable[int], most: int) -> Iterator[Sequence[T]]:
+    """Return *items* in pieces of at most *most* and, unless it is one alone, so much text."""
+    start = total = 0
+    for position, length in enumerate(lengths):
+        total += length
+        if position > start and (total > TEXT or position - start == most):
+            yield items[start:position]
+            start, total = position, length
+    if items:
+        yield items[start:]
 
 
 def chunks(values: Sequence[UUID]) -> Iterator[Sequence[UUID]]:

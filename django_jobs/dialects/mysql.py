@@ -136,7 +136,7 @@ class MySQL(Dialect):
                 setattr(job, name, timezone.make_aware(value, self.connection.timezone))
         return job
 
-    def write_outcomes(
+    def _write_outcomes(
         self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
     ) -> int:
         rows, params = [], []

@@ -265,7 +265,7 @@ class PostgreSQL(Dialect):
         jobs = [Claimed(*row[:-1]) for row in rows if row[0] is not None]
         return jobs, len(jobs) < rows[0][-1]
 
-    def write_outcomes(
+    def _write_outcomes(
         self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
     ) -> int:
         successes: dict[float | None, list[Outcome]] = {}

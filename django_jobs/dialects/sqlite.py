@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
@@ -87,7 +89,8 @@ class SQLite(Dialect):
         def later(seconds: float | None) -> datetime.datetime | None:
             return None if seconds is None else now + datetime.timedelta(seconds=seconds)
 
-        cursor.executemany(
+        self._execute_all(
+            cursor,
             _INSERT,
             [
                 (
@@ -102,6 +105,12 @@ class SQLite(Dialect):
                 for row in rows
             ],
         )  # fmt: skip
+
+    def _execute_all(self, cursor: CursorWrapper, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        # By themselves the rows would be a transaction each.
+        together = transaction.atomic(self.connection.alias, savepoint=False)
+        with together if len(rows) > 1 else contextlib.nullcontext():
+            cursor.executemany(sql, rows)
 
     def claim(
         self,
@@ -144,10 +153,11 @@ class SQLite(Dialect):
         aware = self.connection.timezone is not None and timezone.is_naive(moment)
         return timezone.make_aware(moment, self.connection.timezone) if aware else moment
 
-    def write_outcomes(
+    def _write_outcomes(
         self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
     ) -> int:
-        cursor.executemany(_WRITE, [self._outcome_row(outcome, worker_id) for outcome in outcomes])
+        rows = [self._outcome_row(outcome, worker_id) for outcome in outcomes]
+        self._execute_all(cursor, _WRITE, rows)
         return int(cursor.rowcount)
 
     def _outcome_row(self, outcome: Outcome, worker_id: UUID) -> tuple[Any, ...]:

@@ -329,8 +329,9 @@ def test_statements_of_an_enqueue(
     batch: int, vendor: str, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     # PostgreSQL: one round trip inserts a job and wakes the workers, for many there are two.
-    expected = 2 if vendor == "postgresql" and batch > 1 else 1
-    with django_assert_num_queries(expected):
+    # SQLite: BEGIN and COMMIT around many, which no network makes slow.
+    several = {"sqlite": 3, "postgresql": 2, "mysql": 1}[vendor]
+    with django_assert_num_queries(several if batch > 1 else 1):
         jobs.add.delay_many((number,) for number in range(batch))
     assert Job.objects.count() == batch
 
@@ -356,12 +357,12 @@ def test_statements_of_a_claim(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("batch", [1, 10, 100])
 def test_statements_of_recording_successes(
-    worker: Worker, batch: int, django_assert_num_queries: DjangoAssertNumQueries
+    worker: Worker, batch: int, vendor: str, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     jobs.add.delay_many((number,) for number in range(batch))
     found, _ = claim(worker.pk, ["default"], batch, "default")
     outcomes = [execute(one, Environment()) for one in found]
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(3 if vendor == "sqlite" and batch > 1 else 1):
         assert record(worker.pk, outcomes, "default") == outcomes
     assert Job.objects.filter(status="SUCCESS").count() == batch
 
