@@ -126,13 +126,13 @@ class ScheduleAdminMixin(ScheduleFields):
     def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         return self._do(request, queryset, self._run_each(request), "Run now.")
 
-    def _run_each(self, request: HttpRequest) -> Callable[..., int]:
-        def run(ids: list[int], *, using: str) -> int:
-            done = 0
+    def _run_each(self, request: HttpRequest) -> Callable[..., list[int]]:
+        def run(ids: list[int], *, using: str) -> list[int]:
+            done = []
             for schedule in Schedule.objects.using(using).filter(pk__in=ids):
                 try:
                     operate.run_now(schedule, using=using)
-                    done += 1
+                    done.append(schedule.pk)
                 except Exception as error:  # each is in a transaction of its own
                     text = f"{schedule}: {type(error).__name__}: {error}"
                     self.message_user(request, text, messages.ERROR)
@@ -144,7 +144,7 @@ class ScheduleAdminMixin(ScheduleFields):
         self,
         request: HttpRequest,
         queryset: QuerySet[Any],
-        operation: Callable[..., int],
+        operation: Callable[..., list[int]],
         audit: str,
     ) -> HttpResponse | None:
         using = get_settings().database
@@ -153,8 +153,10 @@ class ScheduleAdminMixin(ScheduleFields):
         with transaction.atomic(using):
             done = operation([schedule.pk for schedule in chosen], using=using)
             if done:
-                LogEntry.objects.log_actions(user_id, chosen, CHANGE, audit)
-        text = ngettext("%d schedule was changed.", "%d schedules were changed.", done) % done
+                changed = [schedule for schedule in chosen if schedule.pk in done]
+                LogEntry.objects.log_actions(user_id, changed, CHANGE, audit)
+        number = len(done)
+        text = ngettext("%d schedule was changed.", "%d schedules were changed.", number) % number
         self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
         page = request.POST.get("from_schedule", "")
         if page.isdigit():

@@ -33,6 +33,8 @@ _PERIODS = [
     ("weeks", gettext_lazy("weeks")),
 ]
 _EMPTY = {"crontab": "", "solar_event": ""}
+# In place of a stored value: there is none.
+_NOWHERE: Any = ...
 
 
 def _text_area(rows: int) -> forms.Textarea:
@@ -93,10 +95,15 @@ class ScheduleForm(_ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        moved = "job_name" in self.changed_data
         for name, empty in (("args", []), ("kwargs", {}), ("headers", None)):
             value = empty if cleaned.get(name) is None else cleaned[name]
             # What was blanked on the page comes back blank: the row's own value stays.
-            cleaned[name] = unblanked(value, getattr(self.instance, name))
+            try:
+                stored = _NOWHERE if moved else getattr(self.instance, name)
+                cleaned[name] = unblanked(value, stored)
+            except ValidationError as error:
+                self.add_error(name, error)
         return cleaned
 
     def _post_clean(self) -> None:
@@ -144,12 +151,24 @@ def shown_arguments(schedule: Schedule) -> dict[str, Any]:
 
 
 def unblanked(value: Any, stored: Any) -> Any:
-    """Return *value* with every blank replaced by what stands at its place in *stored*."""
+    """Return *value* with every blank replaced by what stands at its place in *stored*.
+
+    Raises ``ValidationError`` for a blank that has no place there: with another value in it, or
+    under another job function, a secret would be shown or change its meaning.
+    """
     if value == REDACTED:
+        if stored is _NOWHERE:
+            text = _(
+                "Type it anew instead of %s: a value that is not shown is kept only at its place, "
+                "of the same job function, in a list of the same length."
+            )
+            raise ValidationError(text % REDACTED)
         return stored
-    if isinstance(value, dict) and isinstance(stored, dict):
-        return {key: unblanked(item, stored.get(key, item)) for key, item in value.items()}
-    if isinstance(value, list) and isinstance(stored, list):
-        rest = value[len(stored) :]
-        return [*(unblanked(*pair) for pair in zip(value, stored, strict=False)), *rest]
+    if isinstance(value, dict):
+        known = stored if isinstance(stored, dict) else {}
+        return {key: unblanked(item, known.get(key, _NOWHERE)) for key, item in value.items()}
+    if isinstance(value, list):
+        is_same = isinstance(stored, list) and len(stored) == len(value)
+        places = stored if is_same else [_NOWHERE] * len(value)
+        return [unblanked(*pair) for pair in zip(value, places, strict=True)]
     return value

@@ -29,8 +29,8 @@ def changed(using: str) -> None:
     announce(using, {SCHEDULES_TOPIC})
 
 
-def enable(ids: Collection[int], *, using: str = "") -> int:
-    """Let schedules run again, from their next tick after now; return how many did not before.
+def enable(ids: Collection[int], *, using: str = "") -> list[int]:
+    """Let schedules run again, from their next tick after now; return those that did not before.
 
     One that left the code belongs to the operator from then on.
     """
@@ -41,13 +41,14 @@ def enable(ids: Collection[int], *, using: str = "") -> int:
             schedule.enabled = True
             by_hand(schedule)
             schedule.save(using=using)
-        plan(using, [schedule.pk for schedule in off])
+        enabled = [schedule.pk for schedule in off]
+        plan(using, enabled)
         changed(using)
-    return len(off)
+    return enabled
 
 
-def disable(ids: Collection[int], *, using: str = "") -> int:
-    """Stop schedules; return how many ran before."""
+def disable(ids: Collection[int], *, using: str = "") -> list[int]:
+    """Stop schedules; return those that ran before."""
     using = using or get_settings().database
     with transaction.atomic(using):
         on = list(_locked(using).filter(pk__in=ids, enabled=True))
@@ -56,13 +57,13 @@ def disable(ids: Collection[int], *, using: str = "") -> int:
             by_hand(schedule)
             schedule.save(using=using)
         changed(using)
-    return len(on)
+    return [schedule.pk for schedule in on]
 
 
-def skip_next(ids: Collection[int], *, using: str = "") -> int:
-    """Leave out the next tick of each schedule; return how many had one."""
+def skip_next(ids: Collection[int], *, using: str = "") -> list[int]:
+    """Leave out the next tick of each schedule; return those that had one."""
     using = using or get_settings().database
-    skipped = 0
+    skipped = []
     with transaction.atomic(using):
         for schedule in _locked(using).filter(pk__in=ids, enabled=True, next_run_at__isnull=False):
             tick = utc(schedule.next_run_at)
@@ -76,7 +77,7 @@ def skip_next(ids: Collection[int], *, using: str = "") -> int:
                 enabled=following is not None,
                 skipped_count=F("skipped_count") + 1,
             )
-            skipped += 1
+            skipped.append(schedule.pk)
         changed(using)
     return skipped
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -177,6 +178,12 @@ def test_run_now_says_why_not(boss, make):
     assert not LogEntry.objects.exists()
 
 
+def test_only_what_was_changed_is_logged(boss, make):
+    ran, gone = make(), make(job_name="tests.jobs.gone")
+    boss.post(LIST, {"action": "run_now", "_selected_action": [ran.pk, gone.pk]})
+    assert LogEntry.objects.get().object_id == str(ran.pk)
+
+
 def test_queue_of_another_database_is_refused(boss, make, settings):
     settings.DJANGO_JOBS = {"QUEUES": {"reports": {"DATABASE": "reports"}}}
     (error,) = post(boss, queue="reports")
@@ -225,8 +232,34 @@ def test_secrets_are_blank_and_stay(boss, client_of, make, registered):
 
 
 def test_blanks_find_their_own_places():
-    assert unblanked([REDACTED, {"a": REDACTED}, 3], [1, {"a": 2}]) == [1, {"a": 2}, 3]
-    assert unblanked({"b": REDACTED}, {"a": 1}) == {"b": REDACTED}
+    assert unblanked([REDACTED, {"a": REDACTED}, 3], [1, {"a": 2}, 4]) == [1, {"a": 2}, 3]
+    assert unblanked([1, 2], [1]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [({"b": REDACTED}, {"a": 1}), ([REDACTED], [1, 2]), ([REDACTED, 3], [1]), (REDACTED, ...),
+     ({"a": [REDACTED]}, {"a": 1}), ([{"a": REDACTED}], [{"a": 1}, {"a": 2}])],
+)  # fmt: skip
+def test_blanks_without_a_place_are_refused(value, stored):
+    with pytest.raises(ValidationError, match="Type it anew"):
+        unblanked(value, stored)
+
+
+def test_blanks_are_not_kept_for_another_job_function(boss, make, registered):
+    @job(name="login")
+    def login(password: str) -> None: ...
+
+    @job(name="say")
+    def say(text: str) -> None: ...
+
+    schedule = make(name="sum", job_name="login", args=[SECRET], headers={"token": SECRET})
+    changed = {"job_name": "say", "args": f'["{REDACTED}"]', "headers": '{"token": "new"}'}
+    (error,) = post(boss, page(schedule), **changed)
+    assert error.startswith("args: Type it anew")
+    schedule.refresh_from_db()
+    assert (schedule.job_name, schedule.args) == ("login", [SECRET])
+    assert post(boss, page(schedule), **changed | {"args": '["hello"]'}) == []
 
 
 def test_pages_survive_rows_edited_into_nonsense(boss, make):

@@ -80,8 +80,8 @@ def test_new_schedule_waits_for_its_next_tick(make):
 
 def test_schedule_enabled_again_fires_nothing_of_the_time_before(make):
     schedule = make(due=7200, missed="all")
-    assert disable([schedule.pk]) == 1
-    assert enable([schedule.pk]) == 1
+    assert disable([schedule.pk]) == [schedule.pk]
+    assert enable([schedule.pk]) == [schedule.pk]
     assert fire_due("default") == 0
     schedule.refresh_from_db()
     assert schedule.next_run_at > timezone.now()
@@ -398,7 +398,7 @@ def test_run_now_runs_beside_the_ticks(make):
 def test_skip_next_leaves_one_tick_out(make):
     schedule = make()
     tick = schedule.next_run_at
-    assert skip_next([schedule.pk]) == 1
+    assert skip_next([schedule.pk]) == [schedule.pk]
     schedule.refresh_from_db()
     assert schedule.next_run_at == tick + HOUR
     assert schedule.skipped_count == 1
