@@ -16,6 +16,7 @@ from .canvas import Chunks, Signature
 from .context import Request
 from .enqueue import enqueue, enqueue_one, rows_of
 from .options import JobKeywords, JobOptions
+from .redaction import redact_signature
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -78,6 +79,11 @@ class JobFunction(Generic[P, R, T]):
     def __repr__(self) -> str:
         return f"<job function {self.name}>"
 
+    @property
+    def shown_signature(self) -> str:
+        """The signature for people: without the defaults of sensitive parameters."""
+        return redact_signature(self.call_signature, self.options.sensitive)
+
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise :class:`TypeError` when the arguments do not fit the signature."""
         if not kwargs and len(args) in self._fits:
@@ -85,7 +91,7 @@ class JobFunction(Generic[P, R, T]):
         try:
             self.call_signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}{self.call_signature}: {error}") from None
+            raise TypeError(f"{self.name}{self.shown_signature}: {error}") from None
 
     def _check_names(self, option: str, wanted: Key | None) -> None:
         names = () if wanted is None or callable(wanted) else wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
@@ -57,6 +58,21 @@ def set_limits(
         rows.filter(key=limit, concurrency=None, rate_limit="").delete()
     every = Q(key=base) | Q(key__startswith=f"{base}#")
     _compute_anew(every if key is KEEP else Q(key=limit), using)
+
+
+def limits_of(names: Iterable[str], *, using: str = "") -> dict[str, list[tuple[str, Limit]]]:
+    """Return what operators set for job functions, each row with the digest of its key's value.
+
+    The row for all jobs of a function has none, and stands first.
+    """
+    rows = list(Limit.objects.using(using or get_settings().database).order_by("key"))
+    found = {}
+    for name in names:
+        base = keys.of_function(name)
+        parts = [(*row.key[len(base) :].partition("#"), row) for row in rows
+                 if row.key.startswith(base)]  # fmt: skip
+        found[name] = [(digest, row) for rest, _sign, digest, row in parts if not rest]
+    return found
 
 
 def set_queue_limits(

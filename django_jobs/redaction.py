@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -59,6 +60,22 @@ def redact_arguments(
         for position, value in enumerate(args)
     ]
     return shown, redact(dict(kwargs), sensitive)
+
+
+def redact_signature(signature: inspect.Signature, sensitive: Iterable[str] = ()) -> str:
+    """Return *signature* as a text, with the defaults of sensitive parameters blanked."""
+    shown = [
+        parameter.replace(default=_Blank())
+        if parameter.default is not parameter.empty and is_sensitive(parameter.name, sensitive)
+        else parameter
+        for parameter in signature.parameters.values()
+    ]
+    return str(signature.replace(parameters=shown))
+
+
+class _Blank:
+    def __repr__(self) -> str:
+        return REDACTED
 
 
 def secrets_in(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -331,6 +332,15 @@ def test_limits_are_edited_without_touching_a_pause(boss: Client) -> None:
     row = Queue.objects.get()
     assert (row.concurrency, row.target_seconds, row.paused_by) == (7, 60, "bob")
     assert LogEntry.objects.count() == 2
+
+
+def test_limits_of_a_queue_with_any_name_are_a_link(boss: Client) -> None:
+    for name in ("tenant_40", "a_5Fb", "x/y?z=1", "grün & %20"):
+        Queue.objects.create(name=name)
+    html = boss.get(QUEUES).content.decode()
+    found = [boss.get(link) for link in re.findall(r'href="([^"]*/change/)"', html)]
+    told = sorted(one.context["original"].name for one in found)
+    assert told == sorted(Queue.objects.values_list("name", flat=True))
 
 
 @pytest.mark.parametrize("way", ["change", "delete"])

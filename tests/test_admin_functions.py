@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.test import Client
 
 from django_jobs import job
 from django_jobs.define import JobFunction
+from django_jobs.limiting import set_limits
 from django_jobs.models import Job
 from django_jobs.status import Status
 
@@ -63,6 +65,28 @@ def test_page_tells_signature_options_and_runs(boss: Client, send: Any) -> None:
     assert "By default" in html
     assert "1234" not in html.split('<h2 id="jobs-options"')[0].split("jobs-enqueue")[1]
     assert boss.get(f"{LIST}no.such/").status_code == 404
+
+
+def test_page_hides_defaults_of_sensitive_parameters(boss: Client, send: Any) -> None:
+    html = boss.get(f"{LIST}shop.send/").content.decode()
+    assert "= ********)" in html
+    assert "1234" not in html
+
+
+def test_page_tells_limits_of_operators(boss: Client, registered: dict[str, Any]) -> None:
+    @job(name="shop.call", rate_limit="9/s", rate_limit_key=["user"])
+    def call(user: int) -> None: ...
+
+    set_limits("shop.call", rate_limit="1/m")
+    set_limits("shop.call", concurrency=3, key={"user": 1})
+    set_limits("tests.jobs.add", concurrency=7)
+    options = boss.get(f"{LIST}shop.call/").context["options"]
+    shown = [(one["name"], one["value"]) for one in options if one.get("by_operator")]
+    assert shown[0] == ("rate_limit", "1/m")
+    assert re.fullmatch(r"concurrency #[0-9a-f]{32}", shown[1][0])
+    assert shown[1][1] == "3"
+    assert len(shown) == 2
+    assert "9/s" not in [one["value"] for one in options]
 
 
 def test_form_enqueues_with_typed_arguments(boss: Client, send: Any) -> None:

@@ -300,11 +300,22 @@ def test_inspect_registered_tells_who_knows_what(new_worker: Callable[..., Worke
     name(new_worker(details={"registered": old}), "old-0")
     name(new_worker(details={"registered": new}), "new-0")
     title, *lines = jobs("inspect", "registered").splitlines()
-    assert title.split() == ["JOB", "SETS", "WORKERS"]
+    assert title.split() == ["JOB", "SETS", "LIMITED", "TO", "WORKERS"]
     assert [line.split() for line in lines] == [["a", "queue", "mail", "all"], ["b", "new-0"]]
     told = jobs_json("inspect", "registered", "--worker", "old")
     assert told["workers"] == {"old-0": old}
     assert functions.add.name in told["here"]
+
+
+def test_inspect_registered_tells_limits_of_operators() -> None:
+    jobs("limit", functions.add.name, "--rate", "1/m", "--concurrency", "2")
+    line = next(
+        one for one in jobs("inspect", "registered").splitlines() if functions.add.name in one
+    )
+    assert "concurrency 2, rate_limit 1/m" in line
+    assert jobs_json("inspect", "registered")["limits"] == {
+        functions.add.name: [{"key": "", "concurrency": 2, "rate_limit": "1/m"}]
+    }
 
 
 def test_inspect_conf_tells_alike_workers_once(new_worker: Callable[..., Worker]) -> None:

@@ -16,7 +16,9 @@ from django.utils.translation import gettext as _
 
 from .. import registry
 from ..conf import get_settings
+from ..define import JobFunction
 from ..exceptions import JobsError
+from ..limiting import limits_of
 from ..models import Job
 from ..options import JobOptions
 from ..overview import forget, recent_statistics
@@ -77,13 +79,14 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
                 return answer
         activities = recent_statistics(_WINDOW).functions
         did = next((one for one in activities if one.name == function.name), None)
-        runs = last_runs(function.name, database_of(function.options.queue or ""))
+        using = database_of(function.options.queue or "")
+        runs = last_runs(function.name, using)
         context = {
             **self._context(request),
             "title": function.name,
-            "signature": f"{function.name.rpartition('.')[2]}{function.call_signature}",
+            "signature": f"{function.name.rpartition('.')[2]}{function.shown_signature}",
             "doc": inspect.getdoc(function.__wrapped__) or "",
-            "options": _all(function.options),
+            "options": _limited(function, using),
             "did": function_row(did) if did else {},
             "runs": strip(runs, places=len(runs)),
             "jobs_url": f"{self._url('job_changelist')}?name={function.name}",
@@ -142,6 +145,17 @@ def _all(options: JobOptions) -> list[dict[str, Any]]:
         for field in dataclasses.fields(options)
         if field.name != "name"
     ]
+
+
+def _limited(function: JobFunction[..., Any, Any], using: str) -> list[dict[str, Any]]:
+    """Return the options with the limits that operators set in place of the code's."""
+    shown = {one["name"]: one for one in _all(function.options)}
+    for digest, row in limits_of([function.name], using=using)[function.name]:
+        for name in ("concurrency", "rate_limit"):
+            if value := getattr(row, name):
+                told = f"{name} #{digest}" if digest else name
+                shown[told] = {"name": told, "value": str(value), "by_operator": True}
+    return list(shown.values())
 
 
 def _changed(options: JobOptions) -> str:

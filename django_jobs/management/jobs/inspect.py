@@ -11,6 +11,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.utils import timezone
 
 from ...durations import duration, ran, relative
+from ...limiting import limits_of
 from ...models import Job, Worker
 from ...overview import QueueState, look
 from ...presentation import arguments_line, attempt_line, pretty, with_argument_texts
@@ -125,21 +126,39 @@ def _scheduled(out: OutputWrapper, *, using: str, as_json: bool, limit: int) -> 
 def _registered(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
     rows = live_workers(using, workers)
     known = {worker.name: worker.details.get("registered", {}) for worker in _with_details(rows)}
+    here = registered()
+    names = sorted({name for functions in (known or {"": here}).values() for name in functions})
+    limits = {
+        name: [{"key": digest, "concurrency": row.concurrency, "rate_limit": row.rate_limit}
+               for digest, row in found]
+        for name, found in limits_of(names, using=using).items() if found
+    }  # fmt: skip
     if as_json:
-        write_json(out, {"workers": known, "here": registered()})
+        write_json(out, {"workers": known, "here": here, "limits": limits})
         return
     if not known:
         out.write("No live worker. Known to this command's own code:")
-        known = {"": registered()}
-    names = sorted({name for functions in known.values() for name in functions})
-    write_table(out, ("JOB", "SETS", "WORKERS"), [_function_cells(name, known) for name in names])
+        known = {"": here}
+    cells = [_function_cells(name, known, limits.get(name, [])) for name in names]
+    write_table(out, ("JOB", "SETS", "LIMITED TO", "WORKERS"), cells)
 
 
-def _function_cells(name: str, known: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _function_cells(
+    name: str, known: Mapping[str, Mapping[str, Any]], limits: Sequence[Mapping[str, Any]]
+) -> list[str]:
     who = [worker for worker, functions in known.items() if name in functions]
-    sets = known[who[0]][name]
-    told = ", ".join(f"{option} {value}" for option, value in sets.items())
-    return [name, told, "all" if len(who) == len(known) > 1 else ", ".join(who)]
+    limited = [
+        f"{option} {limit[option]}" + (f" (#{limit['key']})" if limit["key"] else "")
+        for limit in limits
+        for option in ("concurrency", "rate_limit")
+        if limit[option]
+    ]
+    every = "all" if len(who) == len(known) > 1 else ", ".join(who)
+    return [name, _told(known[who[0]][name]), ", ".join(limited), every]
+
+
+def _told(sets: Mapping[str, Any]) -> str:
+    return ", ".join(f"{option} {value}" for option, value in sets.items())
 
 
 def _conf(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
