@@ -74,7 +74,7 @@ class FailureGroup:
     error_class: str
     hour: int = 0
     day: int = 0
-    total: int = 0
+    week: int = 0
     #: The newest of them.
     sample: UUID | None = None
     last_seen: datetime.datetime | None = None
@@ -299,10 +299,10 @@ def _failures(using: str) -> tuple[list[FailureGroup], bool]:
         age = (now - ended_at).total_seconds() if ended_at else 0.0
         group.hour += age < 3600
         group.day += age < 86_400
-        group.total += 1
+        group.week += age < 604_800
         if group.last_seen is None or (ended_at and ended_at > group.last_seen):
             group.last_seen, group.sample = ended_at, pk
-    by_number = sorted(groups.values(), key=lambda group: (-group.day, -group.total, group.name))
+    by_number = sorted(groups.values(), key=lambda group: (-group.day, -group.week, group.name))
     return by_number, len(rows) > FAILURES_READ
 
 

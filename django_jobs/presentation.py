@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Case, ExpressionWrapper, F, TextField, Value, When
 from django.db.models.functions import Length
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from . import registry
@@ -103,6 +104,13 @@ def retries_line(job: Job) -> str:
 def attempt_line(job: Job) -> str:
     """Return ``2/4``: which attempt this is or was, of how many; 0 before the first."""
     return f"{job.retries + 1 if job.attempt else 0}{_out_of(job, 1)}"
+
+
+def plain(number: float) -> str:
+    """Return a number as people write it: in the language of the request, without exponents."""
+    if isinstance(number, float):
+        number = int(number) if number.is_integer() else round(number, 3)
+    return number_format(number, force_grouping=True)
 
 
 def short_class(path: str) -> str:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .models import Job
-from .presentation import Unreadable, shown_payload
+from .presentation import Unreadable, plain, shown_payload
 from .status import Status
 
 _TEXTS = {
@@ -65,5 +65,5 @@ def _text(job: Job, done: float | None, total: float | None, message: str) -> st
     if message:
         return message
     if done is not None and total is not None:
-        return _("%(done)g of %(total)g") % {"done": done, "total": total}
+        return _("%(done)s of %(total)s") % {"done": plain(done), "total": plain(total)}
     return str(_TEXTS[Status.STARTED])

@@ -309,6 +309,14 @@ def test_page_shows_the_traceback_in_parts(boss: Client) -> None:
             ),
         ),
         ({"done": 3, "total": None, "message": "so far"}, "3 so far"),
+        ({"done": 1_234_567, "total": None}, "1,234,567 "),
+        (
+            {"done": 1.5, "total": 3e6},
+            (
+                '<progress class="jobs-progress" value="1.5" max="3000000.0">'
+                "1.5/3,000,000 (0%)</progress> 1.5/3,000,000 (0%) "
+            ),
+        ),
     ],
 )
 def test_progress_is_a_bar(progress: Any, told: str) -> None:

@@ -172,6 +172,7 @@ def test_every_status_has_a_text(client: Client, value: Status) -> None:
     [
         ({"done": 1, "total": 4, "message": "Page 1"}, "Page 1"),
         ({"done": 0.5, "total": 2, "message": ""}, "0.5 of 2"),
+        ({"done": 1_234_567, "total": 2e6, "message": ""}, "1,234,567 of 2,000,000"),
         ({"done": 7, "total": None, "message": ""}, "Running"),
         ({"state": "BUSY", "meta": {"x": 1}}, "Running"),
         (None, "Running"),

@@ -125,7 +125,7 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             "error": short_class(group.error_class),
             "hour": number_format(group.hour),
             "day": number_format(group.day),
-            "total": number_format(group.total),
+            "week": number_format(group.week),
             "last_seen": moment(group.last_seen),
             "sample": self._page("job_change", group.sample),
             "url": self._jobs(**filters),

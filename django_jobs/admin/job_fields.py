@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.contrib import admin
 from django.urls import reverse
@@ -18,6 +18,7 @@ from ..models import Job
 from ..presentation import (
     arguments_line,
     attempt_line,
+    plain,
     pretty,
     retries_line,
     short_class,
@@ -162,17 +163,19 @@ def progress_bar(progress: Any) -> SafeString:
     done, total = known.get("done"), known.get("total")
     if not _is_number(done) or not (total is None or (_is_number(total) and total > 0)):
         return _json(progress)
-    told = f"{done:g}" if total is None else f"{done:g}/{total:g} ({done / total:.0%})"
+    told = plain(done)
+    if total is not None:
+        told = f"{told}/{plain(total)} ({done / total:.0%})"
     message = str(known.get("message") or "")
     if total is None:
         return format_html("{} {}", told, message)
     return format_html(
         '<progress class="jobs-progress" value="{}" max="{}">{}</progress> {} {}',
-        f"{done:g}", f"{total:g}", told, told, message,
+        done, total, told, told, message,
     )  # fmt: skip
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -9,6 +9,7 @@ from django.utils.translation import get_language, gettext, ngettext, to_locale
 
 from ..durations import exact
 from ..models import Schedule
+from ..presentation import plain
 from ..schedules import SOLAR_EVENTS
 from .crontab import parse
 
@@ -61,7 +62,7 @@ def _interval(seconds: float | None) -> str:
         "minutes": ngettext("Every minute", "Every %(number)s minutes", whole),
         "seconds": ngettext("Every second", "Every %(number)s seconds", whole),
     }
-    return texts[unit] % {"number": f"{number:g}"}
+    return texts[unit] % {"number": plain(number)}
 
 
 def _crontab(expression: str) -> str:
