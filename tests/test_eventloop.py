@@ -45,7 +45,7 @@ def test_loop_ends_when_the_desk_closes_while_the_last_job_ends(monkeypatch, fun
         f"{module}.registry.find", lambda name: SimpleNamespace(is_async=function == "coroutine")
     )
     monkeypatch.setattr(f"{module}.execute_async", ended_at_once)
-    monkeypatch.setattr(f"{module}.thread_environment", lambda *_: None)
+    monkeypatch.setattr(pool, "_plain_environment", lambda *_: None)
     monkeypatch.setattr(pool, "environment", lambda *_: None)
     monkeypatch.setattr(pool, "run_one", lambda slot, job, _: pool.ended(slot, job, outcome))
 

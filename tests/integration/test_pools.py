@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from django_jobs import TimeLimitExceeded
 from django_jobs.models import Job, Worker
 from tests.integration import jobs
 
@@ -111,6 +112,16 @@ def test_pool_that_cannot_hold_a_limit_refuses_to_start(runworker):
     worker = runworker("-P", "threads", "--burst")
     assert worker.wait() == 1
     assert "never_release_the_gil: a hard time limit cannot stop a thread" in worker.output()
+
+
+def test_limits_of_an_asyncio_worker_are_for_coroutines(runworker, folder):
+    plain, coroutine = jobs.count_groups.delay(), jobs.hold_async.delay(folder)
+    worker = runworker("-P", "asyncio", "--time-limit", "0.2", "--burst", *PLAIN)
+    assert worker.wait() == 0, worker.output()
+    assert "for async def only" in worker.output()
+    assert plain.get(timeout=60) == 0
+    with pytest.raises(TimeLimitExceeded):
+        coroutine.get(timeout=60)
 
 
 def test_prefork_replaces_a_process_after_its_jobs(runworker, folder):

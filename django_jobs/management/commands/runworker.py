@@ -129,10 +129,13 @@ def _banner(options: WorkerOptions) -> str:
     processes = f"{options.processes} process{'es' if options.processes > 1 else ''}{each}"
     if options.autoscale:
         processes = f"{options.autoscale.least} to {options.autoscale.most} processes{each}"
+    limits = ""
+    if options.pool == "asyncio" and (options.time_limit or options.soft_time_limit):
+        limits = "\n  limits    for async def only: no time limit reaches a plain function here"
     return (
         f"django_jobs worker {options.base_name} (pid {os.getpid()})\n"
         f"  queues    {queues}\n"
-        f"  pool      {options.pool}, {processes}\n"
+        f"  pool      {options.pool}, {processes}{limits}\n"
         f"  database  {options.using} ({connection.display_name})\n"
         f"  wake-up   {dialect_for(connection).wakeup}{beat}\n"
         f"  stops     {'when the queues are empty' if options.burst else 'on Ctrl-C'}"

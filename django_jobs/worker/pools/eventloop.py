@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from asgiref.sync import sync_to_async
 from ... import log, registry
 from ...classify import Execution, escaped
 from ...exceptions import TimeLimitExceeded, WorkerStopping
-from ...execute import body, execute_async
+from ...execute import Environment, body, execute_async
 from ...limits import soft_limited
 from ...values import Claimed
 from ..tidy import close_open_transactions
@@ -67,7 +68,7 @@ class EventLoopPool(Pool):
     async def _run(self, slot: int, job: Claimed) -> None:
         function = registry.find(job.name)
         if function is not None and not function.is_async:
-            environment = thread_environment(self, slot)
+            environment = self._plain_environment(slot)
             await asyncio.get_running_loop().run_in_executor(
                 self._threads, self.run_one, slot, job, environment
             )
@@ -83,6 +84,11 @@ class EventLoopPool(Pool):
         del self._running[slot]
         self._free.append(slot)
         self._more.set()
+
+    def _plain_environment(self, slot: int) -> Environment:
+        # The worker's own limits are for jobs that it can hold to them.
+        environment = thread_environment(self, slot)
+        return dataclasses.replace(environment, time_limit=None, soft_time_limit=None)
 
     async def _call(self, execution: Execution) -> Any:
         job, request = execution.job, execution.context.request
