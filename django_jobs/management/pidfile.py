@@ -28,7 +28,10 @@ def pidfile(name: str | None) -> Iterator[None]:
 
 def _is_alive(text: str) -> bool:
     try:
-        os.kill(int(text), 0)
+        pid = int(text)
+        if pid <= 0 or pid == os.getpid():  # a container's processes get the same ids again
+            return False
+        os.kill(pid, 0)
     except PermissionError:
         return True
     except (ValueError, ProcessLookupError, OverflowError):

@@ -160,9 +160,18 @@ def test_unknown_database_is_refused():
 
 @pytest.mark.django_db
 def test_pidfile_of_a_running_process_is_refused(tmp_path):
-    (tmp_path / "pid").write_text(f"{os.getpid()}\n")
+    (tmp_path / "pid").write_text(f"{os.getppid()}\n")
     with pytest.raises(CommandError, match="names a running process"):
         call_command("runbeat", "--once", "--pidfile", str(tmp_path / "pid"))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("left", [os.getpid(), 0, -1, ""])
+def test_pidfile_that_a_dead_process_left_is_taken_over(tmp_path, left):
+    path = tmp_path / "pid"
+    path.write_text(f"{left}\n")
+    call_command("runbeat", "--once", "--pidfile", str(path))
+    assert not path.exists()
 
 
 @pytest.mark.django_db
