@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from .canvas import Canvas, signature
+from .canvas import Canvas, callbacks
 from .options import Expiry, priority_problems, queue_problems
 
 # A century: longer ones are mistakes, and overflow the databases' times.
@@ -66,16 +66,6 @@ def check(options: Mapping[str, Any]) -> None:
         raise ValueError("; ".join(problems))
     for key in ("link", "link_error"):
         callbacks(options, key)
-
-
-def callbacks(options: Mapping[str, Any], key: str) -> list[Canvas]:
-    """Return the signatures under *key*, given as one, as several or as their JSON forms."""
-    given = options.get(key) or []
-    several = [given] if isinstance(given, Mapping) else list(given)
-    for callback in several:
-        if not isinstance(callback, Mapping):
-            raise TypeError(f"{key} takes signatures, as f.s(), got {callback!r}")
-    return [signature(callback) for callback in several]
 
 
 def _seconds_problems(key: str, value: object, least: float) -> list[str]:

@@ -49,7 +49,7 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
         """Set options of the call (as for ``apply_async``) in place; return this very canvas."""
         if immutable is not None:
             self.set_immutable(immutable)
-        self.options.update(options)
+        self.options.update(_options(options))
         return self
 
     @abc.abstractmethod
@@ -160,7 +160,7 @@ class Signature(Canvas):
             task=task,
             args=list(args),
             kwargs=dict(kwargs or {}),
-            options=dict(options or {}),
+            options=_options(options),
             immutable=immutable,
         )
 
@@ -224,7 +224,7 @@ class Chain(Canvas):
         links = [_canvas(task) for task in tasks]
         if not links:
             raise ValueError("a chain needs at least one signature, got none")
-        super().__init__(chain=links, options=dict(options or {}))
+        super().__init__(chain=links, options=_options(options))
 
     @property
     def tasks(self) -> list[Canvas]:
@@ -244,7 +244,7 @@ class Group(Canvas):
     """All at the same time; results in the list of their results, in this order."""
 
     def __init__(self, tasks: Iterable[Canvas], options: Mapping[str, Any] | None = None) -> None:
-        super().__init__(group=[_canvas(task) for task in tasks], options=dict(options or {}))
+        super().__init__(group=[_canvas(task) for task in tasks], options=_options(options))
 
     @property
     def tasks(self) -> list[Canvas]:
@@ -287,7 +287,7 @@ class Chord(Canvas):
     ) -> None:
         if not isinstance(header, Group):
             header = Group(header)
-        super().__init__(chord=header, body=body and _canvas(body), options=dict(options or {}))
+        super().__init__(chord=header, body=body and _canvas(body), options=_options(options))
 
     @property
     def header(self) -> Group:
@@ -388,14 +388,28 @@ def signature(
     return Signature(name, args, kwargs, {**(options or {}), **more}, immutable=immutable)
 
 
+def callbacks(options: Mapping[str, Any], key: str) -> list[Canvas]:
+    """Return the signatures under *key*, given as one, as several or as their JSON forms."""
+    given = options.get(key) or []
+    several = [given] if isinstance(given, Mapping) else list(given)
+    for callback in several:
+        if not isinstance(callback, Mapping):
+            raise TypeError(f"{key} takes signatures, as f.s(), got {callback!r}")
+    return [signature(callback) for callback in several]
+
+
+def _options(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a copy in which callbacks are lists, to which others can be added."""
+    given = given or {}
+    return {
+        key: callbacks(given, key) if key in CALLBACKS else value for key, value in given.items()
+    }
+
+
 def _from_form(form: Mapping[str, Any]) -> Canvas:
     options = form.get("options", {})
     if not isinstance(options, Mapping):
         raise ValueError(f"options must be a dict, got {options!r}")
-    options = {
-        key: [signature(each) for each in value] if key in CALLBACKS else value
-        for key, value in options.items()
-    }
     kinds = form.keys() - {"options"}
     if kinds <= {"task", "args", "kwargs", "immutable"} and isinstance(form.get("task"), str):
         args, kwargs = form.get("args", []), form.get("kwargs", {})

@@ -12,7 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import NotSupportedError, connections, transaction
 
 from . import serialization, signals
-from .call import CallKeywords, aware, callbacks, check, expiry
+from .call import CallKeywords, aware, check, expiry
+from .canvas import callbacks
 from .conf import get_settings
 from .context import running
 from .dialects import dialect_for, own_connection

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 from . import registry, serialization
-from .call import CallKeywords, callbacks, check
-from .canvas import CALLBACKS, Canvas, Chord, Group, Signature
+from .call import CallKeywords, check
+from .canvas import CALLBACKS, Canvas, Chord, Group, Signature, callbacks
 from .conf import get_settings
 from .enqueue import template
 from .ids import uuid7

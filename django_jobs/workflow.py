@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 
 from . import registry, signals
-from .call import CallKeywords, callbacks, check
-from .canvas import CALLBACKS, Canvas, Signature
+from .call import CallKeywords, check
+from .canvas import CALLBACKS, Canvas, Signature, callbacks
 from .conf import get_settings
 from .dialects import dialect_for
 from .enqueue import (

@@ -148,6 +148,20 @@ def test_callbacks_are_kept_once() -> None:
     assert call.options == {"link": [told.s()], "link_error": [told.s()]}
 
 
+@pytest.mark.parametrize("one", [told.s(), dict(told.s()), [told.s()], (dict(told.s()),)])
+def test_one_callback_is_as_good_as_several(one: Any) -> None:
+    made = add.signature((1,), link=one), add.s(1).set(link=one), signature(add.name, [1], link=one)
+    for call in made:
+        assert call.options["link"] == [told.s()]
+        assert isinstance(call.options["link"][0], Signature)
+        call.link(total.s())
+        assert signature(json.loads(json.dumps(call))) == call
+        assert call.options["link"] == [told.s(), total.s()]
+    assert signature({"task": add.name, "options": {"link": one}}).options["link"] == [told.s()]
+    assert group(add.s(1)).set(link_error=one).options["link_error"] == [told.s()]
+    assert add.s().set(link=None).options["link"] == []
+
+
 def test_chunks_and_maps() -> None:
     chunks = add.chunks(zip(range(5), range(5), strict=True), 2)
     assert isinstance(chunks, Group)

@@ -168,6 +168,13 @@ def errbacks() -> list[Any]:
     return [row.result[0] for row in Job.objects.filter(name=told.name).order_by("id")]
 
 
+def test_errback_that_has_one_callback_runs(drain: Drain) -> None:
+    errback = told.signature(link=told.si("after"), link_error=told.s())
+    fail.s().on_error(errback).apply_async()
+    drain()
+    assert errbacks()[-1] == "after"
+
+
 def test_errback_is_told_of_the_failure(drain: Drain) -> None:
     result = fail.apply_async(("a",), link_error=told.s())
     drain()
