@@ -13,6 +13,7 @@ from ..models.job import JobQuerySet
 from ..status import TIMED, Status
 
 BATCH = 1_000
+_LOCKED_SECONDS = 0.25
 
 
 def run_once(using: str, *, longest_pause: float = 10.0, grace: float = 0.0) -> float:
@@ -24,9 +25,12 @@ def run_once(using: str, *, longest_pause: float = 10.0, grace: float = 0.0) -> 
     wait = _seconds_until_next(using) + grace
     if wait > 0:
         return min(longest_pause, wait)
-    if _promote(using, grace) == BATCH:
+    promoted = _promote(using, grace)
+    if promoted == BATCH:
         return 0.0
-    return min(longest_pause, _seconds_until_next(using) + grace)
+    # What is due and was not promoted, another transaction has locked.
+    least = 0.0 if promoted else _LOCKED_SECONDS
+    return min(longest_pause, max(least, _seconds_until_next(using) + grace))
 
 
 def _promote(using: str, grace: float) -> int:
@@ -46,10 +50,11 @@ def _promote(using: str, grace: float) -> int:
 
 
 def _seconds_until_next(using: str) -> float:
+    """Return the seconds until the next job is due, below 0 when it is overdue."""
     nearest = float("inf")
     for timed in _timed(using):
         for run_at, now in timed.order_by("run_at").values_list("run_at", clock(using))[:1]:
-            nearest = min(nearest, max(0.0, float((run_at - now).total_seconds())))
+            nearest = min(nearest, float((run_at - now).total_seconds()))
     return nearest
 
 

@@ -39,6 +39,8 @@ from .pools import POOLS
 from .pools.base import Workplace
 from .wakeup import Waker, Wakeup
 
+# Jobs that were scheduled within this time are looked at together.
+TOGETHER_SECONDS = 0.02
 #: Exit codes by which the supervisor knows what a child wants; 0 is "done, do not replace me".
 RECYCLE, LOST = 75, 76
 
@@ -85,6 +87,8 @@ class WorkerProcess:
         )
         self.control = Control(self)
         self.gauge = Gauge(self.desk, options.slots)
+        # Others than a host's first worker promote when that one is stuck in C code.
+        self._late = min(index, 4) * 0.25
         self.duties = Duties(self._table(), options.using)
         self._counted = 0
 
@@ -160,7 +164,11 @@ class WorkerProcess:
                 pause = min(5.0, pause * 2)
 
     def _heard(self, topic: str) -> None:
-        self.duties.ask("promote" if topic == TIMED_TOPIC else "control")
+        if topic == TIMED_TOPIC:
+            # Many that come together need one look, and the other workers need none so soon.
+            self.duties.ask("promote", within=max(TOGETHER_SECONDS, self._late))
+        else:
+            self.duties.ask("control")
 
     def _put(self) -> None:
         self.pool.wake()
@@ -172,13 +180,11 @@ class WorkerProcess:
     def _table(self) -> list[Duty]:
         beat_seconds = get_settings().heartbeat_seconds
         rescue_seconds = get_settings().lease_seconds / 4
-        # Others than a host's first worker step in when that one is stuck in C code.
-        late = min(self.index, 4) * 0.25
         return [
             Duty("heartbeat", beat_seconds, self._beat, after=beat_seconds),
             Duty("control", 1.0, self._control, after=1.0),
             Duty("load", LOOK_SECONDS, self._tell_load),
-            Duty("promote", 10.0, lambda: self._promote(late)),
+            Duty("promote", 10.0, self._promote),
             # A database that comes back finds every lease run out: first all renew theirs.
             Duty("rescue", rescue_seconds, self._rescue, after=rescue_seconds),
             Duty("measure", 15.0, self._measure, after=15.0),
@@ -235,10 +241,10 @@ class WorkerProcess:
         paused = Queue.objects.using(self.options.using).exclude(paused_at=None)
         return bool(set(ready) - set(paused.values_list("name", flat=True)))
 
-    def _promote(self, late: float) -> float:
+    def _promote(self) -> float:
         # SQLite's keeper sees that rows changed, but not that time has passed.
         longest = 1.0 if self.wakeup.dialect.version() is not None else 10.0
-        return promote.run_once(self.options.using, longest_pause=longest, grace=late)
+        return promote.run_once(self.options.using, longest_pause=longest, grace=self._late)
 
     def _rescue(self) -> None:
         rescued = rescue.run_once(self.options.using)
