@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from django_jobs.ids import uuid7
 from django_jobs.models import Worker
 from django_jobs.worker import heartbeat
+from django_jobs.worker.board import Board
 from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.process import WorkerProcess
 
 pytestmark = pytest.mark.django_db
 
@@ -26,3 +30,44 @@ def test_beat_of_a_worker_that_was_taken_for_dead_says_so() -> None:
     Worker.objects.update(lost_at=Worker.objects.get().started_at)
     assert heartbeat.beat(worker_id, "default", busy=1, done=2) is False
     assert Worker.objects.get().jobs_done == 2
+
+
+# --- who judges others --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcess]:
+    """A worker process that is registered; its ``rescues`` counts."""
+    process = WorkerProcess(WorkerOptions(), uuid7(), 0, Board(1), line=None)
+    process.rescues = []
+
+    def run_once(using: str) -> int:
+        process.rescues.append(using)
+        return 0
+
+    monkeypatch.setattr("django_jobs.maintenance.rescue.run_once", run_once)
+    yield process
+    process.waker.close()
+
+
+def test_worker_judges_nobody_before_it_is_registered_and_others_had_time(process) -> None:
+    process._rescue()
+    process._register()
+    process._rescue()
+    assert process.rescues == []
+    process._judges_from -= 15
+    process._rescue()
+    assert process.rescues == ["default"]
+
+
+def test_worker_that_could_not_renew_its_lease_judges_nobody_until_all_had_time(process) -> None:
+    process._register()
+    process._judges_from -= 15
+    process._beaten -= 31  # seconds, of a lease of 60
+    process._rescue()
+    process._beat()
+    process._rescue()
+    assert process.rescues == []
+    process._judges_from -= 15
+    process._rescue()
+    assert process.rescues == ["default"]

@@ -1,13 +1,15 @@
-"""One worker process: a pool in the main thread, the keeper and the duties in two others."""
+"""One worker process: a pool in the main thread; keeper, duties and heartbeat in three others."""
 
 from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -90,6 +92,8 @@ class WorkerProcess:
         # Others than a host's first worker promote when that one is stuck in C code.
         self._late = min(index, 4) * 0.25
         self.duties = Duties(self._table(), options.using)
+        self.heart = Duties(self._heart_table(), options.using)
+        self._beaten = self._judges_from = math.inf
         self._counted = 0
 
     def run(self) -> int:
@@ -98,12 +102,16 @@ class WorkerProcess:
         signals.send(signals.worker_process_init, type(self), worker_id=self.worker_id)
         threads = [
             threading.Thread(target=self._guard, args=(target,), name=name, daemon=True)
-            for name, target in (("keeper", self._keep), ("duties", self._do_duties))
+            for name, target in (
+                ("keeper", self._keep),
+                ("duties", lambda: self._do(self.duties)),
+                ("heartbeat", lambda: self._do(self.heart)),
+            )
         ]
         for thread in threads:
             thread.start()
         self._guard(self.pool.run)
-        self.duties.stop()
+        self._stop_duties()
         for thread in threads:
             thread.join()
         signals.send(signals.worker_process_shutdown, type(self), worker_id=self.worker_id)
@@ -136,13 +144,15 @@ class WorkerProcess:
         signals.send(signals.worker_shutting_down, type(self), worker_id=self.worker_id, warm=True)
         self.desk.close()
         self.pool.wake()
-        self.duties.stop()
+        self._stop_duties()
         self._sign_off()
         connections.close_all()
 
     def _register(self) -> None:
         heartbeat.register(self.worker_id, self.name, self.options)
         self.collector.synchronize(self.options.using)
+        self._beaten = time.monotonic()
+        self._judges_from = self._beaten + get_settings().lease_seconds / 4
 
     def _sign_off(self) -> None:
         try:
@@ -175,37 +185,52 @@ class WorkerProcess:
         # A job may be terminated while it runs, and a notification of that may be lost.
         self.duties.ask("control", within=1.0)
 
-    # --- the duties' thread ---------------------------------------------------------------------
+    # --- the threads of the duties and of the heartbeat -----------------------------------------
 
     def _table(self) -> list[Duty]:
-        beat_seconds = get_settings().heartbeat_seconds
         rescue_seconds = get_settings().lease_seconds / 4
         return [
-            Duty("heartbeat", beat_seconds, self._beat, after=beat_seconds),
             Duty("control", 1.0, self._control, after=1.0),
             Duty("load", LOOK_SECONDS, self._tell_load),
             Duty("promote", 10.0, self._promote),
-            # A database that comes back finds every lease run out: first all renew theirs.
             Duty("rescue", rescue_seconds, self._rescue, after=rescue_seconds),
             Duty("measure", 15.0, self._measure, after=15.0),
             Duty("wake", 10.0, lambda: wake.run_once(self.options.using), after=2.0),
             Duty("prune", 60.0, self._prune, after=30.0),
             Duty("rollup", 60.0, self._roll_up, after=45.0),
+        ]
+
+    def _heart_table(self) -> list[Duty]:
+        """What nothing may hold up, as the other duties' waiting for locks would."""
+        beat_seconds = get_settings().heartbeat_seconds
+        return [
+            Duty("heartbeat", beat_seconds, self._beat, after=beat_seconds),
             Duty("parent", 1.0, self._watch_parent),
         ]
 
-    def _do_duties(self) -> None:
+    def _do(self, duties: Duties) -> None:
         own_connection(self.options.using)
         try:
-            self.duties.run()
+            duties.run()
         finally:
             connections.close_all()
+
+    def _stop_duties(self) -> None:
+        self.duties.stop()
+        self.heart.stop()
 
     def _beat(self) -> None:
         _waiting, running, _ended = self.desk.counts()
         done = self._newly_done()
         if not heartbeat.beat(self.worker_id, self.options.using, busy=running, done=done):
             self._lost()
+        now = time.monotonic()
+        if self._is_late(now):
+            self._judges_from = now + get_settings().lease_seconds / 4
+        self._beaten = now
+
+    def _is_late(self, now: float) -> bool:
+        return now - self._beaten > get_settings().lease_seconds / 2
 
     def _newly_done(self) -> int:
         done = self.desk.jobs_done
@@ -246,10 +271,15 @@ class WorkerProcess:
         longest = 1.0 if self.wakeup.dialect.version() is not None else 10.0
         return promote.run_once(self.options.using, longest_pause=longest, grace=self._late)
 
-    def _rescue(self) -> None:
+    def _rescue(self) -> float | None:
+        now = time.monotonic()
+        if self._is_late(now) or now < self._judges_from:
+            # The database was away and every lease ran out: first all that live renew theirs.
+            return None
         rescued = rescue.run_once(self.options.using)
         if rescued:
             _log.warning("rescued jobs=%d from dead workers", rescued)
+        return 0.1 if rescued >= rescue.BATCH else None
 
     def _prune(self) -> float | None:
         pruned = prune.run_once(self.options.using, self.worker_id)
