@@ -126,10 +126,16 @@ def not_here(job: Claimed, why: str) -> Outcome:
     """
     if job.deferrals >= MAX_DEFERRALS:
         return unrunnable(job, UnknownJob(why))
+    outcome = postponed(job)
+    outcome.value = why
+    return outcome
+
+
+def postponed(job: Claimed) -> Outcome:
+    """Return the outcome of a job that is left for another worker, later each time."""
     outcome = _plain(job, Status.SCHEDULED, None)
     outcome.deferrals += 1
     outcome.delay = min(2.0**job.deferrals, 60.0)
-    outcome.value = why
     return outcome
 
 

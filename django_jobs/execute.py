@@ -55,7 +55,7 @@ class Environment:
     )
     #: Tells why this pool cannot hold a job to its time limits, or None when it can.
     unable: Callable[[Request, JobFunction[..., Any, Any]], str | None] | None = None
-    #: Told of the job and its hard limit before the body runs.
+    #: Told of the job and its hard limit before anything of it runs.
     begins: Callable[[Execution], None] = lambda execution: None
     #: Writes an atomic job's SUCCESS in the body's transaction; False when the job is not ours.
     commit: Callable[[Outcome], bool] = lambda outcome: True
@@ -71,9 +71,10 @@ def execute(job: Claimed, environment: Environment) -> Outcome:
         return _tell(execution, None)
     token = running.set(execution.context)
     try:
-        _start(execution)
         try:
+            # First of all: what kills the process from here on is this job's doing.
             environment.begins(execution)
+            _start(execution)
             outcome = _call(execution, environment)
         except BaseException as error:
             if environment.is_eager and isinstance(error, KeyboardInterrupt):
@@ -96,9 +97,9 @@ async def execute_async(
         return _tell(execution, None)
     token = running.set(execution.context)
     try:
-        _start(execution)
         try:
             environment.begins(execution)
+            _start(execution)
             outcome = returned(execution, await call(execution))
         except BaseException as error:
             outcome = raised(execution, error)

@@ -231,10 +231,14 @@ def test_soft_limit_in_a_coroutine_fails_the_job(run: Run) -> None:
     assert outcome.failure.error_class == "django_jobs.exceptions.SoftTimeLimitExceeded"
 
 
-def test_begins_is_told_before_the_body(run: Run) -> None:
+def test_begins_is_told_before_the_hooks_and_the_body(run: Run) -> None:
     seen: list[Any] = []
 
-    @job(time_limit=9)
+    class Context(JobContext):
+        def before_start(self, *_: Any) -> None:
+            seen.append("hook")
+
+    @job(time_limit=9, base=Context)
     def body() -> None:
         seen.append("body")
 
@@ -242,7 +246,7 @@ def test_begins_is_told_before_the_body(run: Run) -> None:
         seen.append(execution.context.request.time_limit)
 
     run(body, environment=Environment(begins=begins))
-    assert seen == [9, "body"]
+    assert seen == [9, "hook", "body"]
 
 
 # --- transactions -------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from django_jobs.models import Job, Worker
 from django_jobs.status import Status
 from django_jobs.values import Outcome
 from django_jobs.worker.desk import Desk
-from django_jobs.worker.keeper import PATIENCE_SECONDS, Keeper
+from django_jobs.worker.keeper import PATIENCE_SECONDS, POSTPONEMENTS, RELEASE_SECONDS, Keeper
 from django_jobs.worker.options import WorkerOptions
-from django_jobs.worker.wakeup import Waker, Wakeup
+from django_jobs.worker.wakeup import GUARD_SECONDS, Waker, Wakeup
 
 from . import jobs
 
@@ -213,3 +213,131 @@ def test_full_batch_after_a_look_at_empty_queues_is_followed_by_another(keeper, 
     end(keeper)
     keeper.step()
     assert sorted(Job.objects.values_list("status", flat=True)) == ["STARTED", "SUCCESS"]
+
+
+def test_burst_does_not_end_before_it_looked_for_what_its_last_job_enqueued(keeper):
+    object.__setattr__(keeper.options, "burst", True)
+    jobs.add.delay(1)
+    keeper.step()
+    keeper._was_empty = True  # another slot's look, while the job ran
+    jobs.add.delay(2)
+    end(keeper)
+    keeper.step()
+    assert not keeper.stopping
+    assert Job.objects.filter(status=Status.STARTED).count() == 1
+
+
+def test_calls_for_one_queue_do_not_put_off_the_look_at_the_others_for_ever(keeper, hear):
+    keeper.step()
+    jobs.add.apply_async((1,), queue="missed")  # its notification was lost
+    for _ in range(3):
+        keeper._queues_asked -= GUARD_SECONDS
+        keeper._queues_read -= GUARD_SECONDS
+        hear("default")
+        keeper.step()
+    assert Job.objects.get().status == Status.STARTED
+
+
+# --- jobs that were in a crash ------------------------------------------------------------------
+
+
+def crashed(number: int, **columns: Any) -> None:
+    jobs.add.delay_many((each,) for each in range(number))
+    Job.objects.filter(status=Status.PENDING).update(crashes=1, **columns)
+
+
+@pytest.fixture
+def busy(keeper: Keeper) -> Keeper:
+    """A keeper whose pool runs a long job in one of several slots."""
+    keeper.options = WorkerOptions(pool="threads", slots=8)
+    jobs.add.delay(1, 2)
+    keeper.step()
+    assert keeper.desk.take(0, wait=False)
+    keeper._look_at = 0.0
+    return keeper
+
+
+def test_idle_worker_begins_it_at_once_and_takes_no_other_beside(keeper):
+    crashed(1)
+    keeper.step()
+    assert keeper.desk.counts()[0] == 1
+    jobs.add.delay(1, 2)
+    keeper._look_at = 0.0
+    assert keeper.step() > 0.1  # it sleeps, and claims nothing
+    assert Job.objects.filter(status=Status.STARTED).count() == 1
+    end(keeper)
+    keeper.step()
+    assert keeper._next_look() <= time.monotonic()
+    keeper.step()
+    assert Job.objects.filter(status=Status.STARTED).count() == 1
+
+
+def test_busy_worker_sleeps_for_it_and_then_leaves_it_to_another(busy):
+    crashed(1)
+    assert 0.1 < busy.step() <= RELEASE_SECONDS
+    suspect = Job.objects.get(crashes=1)
+    assert suspect.status == Status.STARTED
+    busy._suspected_at -= RELEASE_SECONDS
+    busy.step()
+    suspect.refresh_from_db()
+    assert (suspect.status, suspect.deferrals, suspect.crashes) == (Status.SCHEDULED, 1, 1)
+    assert suspect.run_at > suspect.enqueued_at
+    jobs.add.delay(3, 4)
+    busy._look_at = 0.0
+    busy.step()
+    assert busy.desk.counts()[0] == 1  # the other slots go on
+
+
+def test_worker_that_is_always_busy_keeps_it_in_the_end(busy):
+    crashed(1, deferrals=POSTPONEMENTS)
+    assert busy.step() > RELEASE_SECONDS
+    busy._suspected_at -= RELEASE_SECONDS
+    assert busy.step() > RELEASE_SECONDS
+    assert Job.objects.get(crashes=1).status == Status.STARTED
+    (job,) = busy.desk.running()
+    now = time.monotonic()
+    busy.desk.end(0, Outcome(job, Status.SUCCESS, began=now, ended=now))
+    assert busy.step() == 0
+    busy.step()
+    assert busy.desk.counts()[0] == 1
+
+
+def test_those_of_a_dead_host_are_claimed_one_by_one(keeper):
+    keeper.desk.run_seconds = 0.001
+    crashed(20)
+    keeper.step()
+    assert Job.objects.filter(status=Status.STARTED).count() == 1
+    attempts = sum(Job.objects.values_list("attempt", flat=True))
+    for _ in range(3):
+        end(keeper)
+        keeper._look_at = 0.0
+        keeper.step()
+        keeper.step()
+    assert sum(Job.objects.values_list("attempt", flat=True)) == attempts + 3
+
+
+def test_it_is_given_back_when_the_worker_stops(busy):
+    crashed(1)
+    busy.step()
+    busy.stopping = True
+    busy.step()
+    assert Job.objects.get(crashes=1).status == Status.PENDING
+
+
+def test_it_can_be_terminated_before_it_begins(busy):
+    crashed(1)
+    busy.step()
+    suspect = Job.objects.get(crashes=1)
+    assert not busy.forget_suspect(suspect.pk, suspect.attempt + 1)
+    assert busy.forget_suspect(suspect.pk, suspect.attempt)
+    assert busy._suspect is None
+
+
+def test_job_that_waits_in_a_process_can_be_terminated(keeper):
+    keeper.desk.run_seconds = 0.001
+    jobs.add.delay_many([(1,), (2,), (3,)])
+    keeper.step()
+    second = Job.objects.order_by("id")[1]
+    assert not keeper.desk.remove(second.pk, 9)
+    assert keeper.desk.remove(second.pk, 1)
+    assert [keeper.desk.take(slot, wait=False).args for slot in (0, 1)] == ["[1]", "[3]"]

@@ -13,6 +13,7 @@ from django.db import OperationalError
 
 from django_jobs import commands, counts, job
 from django_jobs.claim import ready_queues
+from django_jobs.dialects import clock
 from django_jobs.execute import Environment
 from django_jobs.ids import uuid7
 from django_jobs.models import Command, Worker
@@ -244,7 +245,8 @@ class FakeWorker(SimpleNamespace):
 def control(worker: Worker) -> Control:
     terminated: list[Any] = []
     pool = SimpleNamespace(terminate=lambda *job: terminated.append(job) or True)
-    desk = SimpleNamespace(counts=lambda: (1, 2, 3))
+    desk = SimpleNamespace(counts=lambda: (1, 2, 3), remove=lambda *job: False)
+    keeper = SimpleNamespace(forget_suspect=lambda *job: False)
     return Control(
         FakeWorker(
             options=WorkerOptions(),
@@ -252,6 +254,7 @@ def control(worker: Worker) -> Control:
             name="w",
             line=None,
             desk=desk,
+            keeper=keeper,
             pool=pool,
             terminated=terminated,
         )  # type: ignore[arg-type]
@@ -280,6 +283,24 @@ def test_commands_are_obeyed_once_and_in_order(worker: Worker, control: Control)
     ]
     assert control.run_once() == 0
     assert Worker.objects.get().quiet is False
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("place", ["keeper.forget_suspect", "desk.remove"])
+def test_job_that_has_not_begun_is_terminated_where_it_waits(
+    control: Control, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    Command.objects.create(
+        worker_id=control._worker.worker_id,
+        name="terminate",
+        arguments={"id": str(uuid7()), "attempt": 1},
+        created_at=clock("default"),
+    )
+    holder, method = place.split(".")
+    monkeypatch.setattr(getattr(control._worker, holder), method, lambda *job: True)
+    control.run_once()
+    assert Command.objects.get().answer == {"stopped": True}
+    assert control._worker.terminated == []
 
 
 @pytest.mark.django_db

@@ -92,7 +92,12 @@ class Control:
         return {"pong": self._worker.name, "busy": running}
 
     def _terminate(self, id: str, attempt: int) -> dict[str, Any]:
-        return {"stopped": self._worker.pool.terminate(UUID(id), attempt)}
+        worker, job_id = self._worker, UUID(id)
+        return {
+            "stopped": worker.keeper.forget_suspect(job_id, attempt)
+            or worker.desk.remove(job_id, attempt)
+            or worker.pool.terminate(job_id, attempt)
+        }
 
     def _resize(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if self._worker.line is None:

@@ -107,6 +107,18 @@ class Desk:
             self._waiting = deque(jobs[:keep])
             return jobs[keep:]
 
+    def remove(self, job_id: UUID, attempt: int) -> bool:
+        """Drop a job that has not begun; tell whether it was here. Safe from any thread."""
+        with self._changed:
+            for position, job in enumerate(self._waiting):
+                if (job.id, job.attempt) == (job_id, attempt):
+                    del self._waiting[position]
+                    break
+            else:
+                return False
+        self._wake_keeper()
+        return True
+
     def withdraw_late(self) -> list[Claimed]:
         """Take back every job that came too late for its rate limit."""
         with self._changed:

@@ -45,6 +45,14 @@ def fork(target: Callable[[], int], close: Sequence[int]) -> int:
         _leave(code)
 
 
+def close_everything() -> None:
+    """Close all connections, also those in pools, where a child would find its parent's."""
+    connections.close_all()
+    for connection in connections.all(initialized_only=True):
+        close_pool: Callable[[], None] = getattr(connection, "close_pool", lambda: None)
+        close_pool()
+
+
 def hear_term(handler: Any = signal.SIG_DFL) -> None:
     """Let *handler* have SIGTERM, also one that came since the fork."""
     signal.signal(signal.SIGTERM, handler)

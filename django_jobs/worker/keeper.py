@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from .. import log
 from ..admit import Admission
 from ..claim import Claimer, ready_queues
-from ..classify import unrecordable
+from ..classify import postponed, unrecordable
 from ..context import JobContext
 from ..enqueue import TIMED_TOPIC
 from ..execute import execute_refusal
@@ -22,7 +22,7 @@ from ..record import record, release, release_strays, save_progress
 from ..values import Claimed, Outcome
 from .desk import Desk
 from .options import WorkerOptions
-from .wakeup import ANY_TOPIC, Wakeup
+from .wakeup import ANY_TOPIC, GUARD_SECONDS, Wakeup
 
 #: Most jobs claimed by one statement.
 MAX_BATCH = 1000
@@ -34,6 +34,8 @@ GATHER_SECONDS = 0.01
 PROGRESS_SECONDS = 0.05
 # Jobs that did not begin within this time, as those before them run long, go back to the queue.
 RELEASE_SECONDS = 0.5
+# A job that must run alone, where long ones run, is left to others so often.
+POSTPONEMENTS = 5
 # How long the names of the queues that have jobs are believed while there is always work.
 QUEUES_SECONDS = 1.0
 # Who hears of work and has no free slot, or came too late the last time, lets others go first for
@@ -72,13 +74,15 @@ class Keeper:
         self._claimer = Claimer()
         self._queues: set[str] = set()
         self._queues_read = 0.0
+        self._queues_asked = 0.0
         self._look_at = 0.0
         self._look_anew = False
         self._heard_at: float | None = None
         self._came_late = False
         self._was_empty = False
         self._suspect: Claimed | None = None
-        self._alone = False
+        self._suspected_at = 0.0
+        self._alone = self._wary = False
         self._shown: dict[tuple[UUID, int], dict[str, Any]] = {}
         self._saved_at = 0.0
         self._backoff = 0.0
@@ -127,8 +131,9 @@ class Keeper:
             if topic == ANY_TOPIC:
                 self._queues_read = 0.0
             elif self._hear(topic):
-                # What was just heard need not be asked for.
-                self._queues_read = now
+                # What was just heard need not be asked for, but others may have been missed.
+                if now - self._queues_asked < GUARD_SECONDS:
+                    self._queues_read = now
             else:
                 continue
             # The first call counts: many that follow it closely must not put the look off.
@@ -164,14 +169,18 @@ class Keeper:
         return answer
 
     def _pause(self) -> float:
-        waiting, _running, ended = self.desk.counts()
+        waiting, running, ended = self.desk.counts()
         if ended:
             return GATHER_SECONDS
+        if self._suspect and not waiting and not running:
+            return 0.0
         now = time.monotonic()
         if self._shown:
             return max(0.0, self._saved_at + PROGRESS_SECONDS - now)
         until = self._next_look()
-        if self._want_room() <= 0 or self.stopping or self.options.quiet:
+        if self._suspect and self._may_postpone(self._suspect):
+            until = self._suspected_at + RELEASE_SECONDS
+        elif self._takes_none() or self._want_room() <= 0:
             until = now + 1.0
         if waiting:
             until = min(until, self.desk.last_move + RELEASE_SECONDS)
@@ -195,6 +204,9 @@ class Keeper:
                 self._write([outcome for outcome in batch if not outcome.recorded])
                 self.collector.ended(outcome for outcome in batch if outcome.recorded)
                 self.desk.recorded(len(batch))
+            if self.options.burst:
+                # They may have enqueued others, or be what others waited for.
+                self._look_at, self._was_empty = 0.0, False
 
     def _write(self, outcomes: list[Outcome]) -> None:
         if not outcomes:
@@ -255,14 +267,18 @@ class Keeper:
         return room if waiting <= self.desk.low_water else 0
 
     def _want(self) -> int:
-        if self._alone and not any(self.desk.counts()):
-            self._alone = False
-        if self.stopping or self.options.quiet or self._alone or self._suspect or self.desk.spent:
+        if self._takes_none():
             self._begin_suspect()
             return 0
         if time.monotonic() < self._next_look():
             return 0
-        return min(self._want_room(), MAX_BATCH)
+        # Those of a dead host come together, and each of them needs this worker for itself.
+        return min(self._want_room(), 1 if self._wary else MAX_BATCH)
+
+    def _takes_none(self) -> bool:
+        self._alone = self._alone and any(self.desk.counts())
+        suspected = self._alone or self._suspect is not None
+        return self.stopping or self.options.quiet or suspected or self.desk.spent
 
     def _next_look(self) -> float:
         if self._look_anew:
@@ -304,7 +320,7 @@ class Keeper:
         """Look whether there is work, where that is cheaper than a claim; learn the queues."""
         now = time.monotonic()
         if now - self._queues_read >= QUEUES_SECONDS:
-            self._queues_read = now
+            self._queues_read = self._queues_asked = now
             self._queues.clear()
             for topic in ready_queues(self.options.using):
                 self._hear(topic)
@@ -313,11 +329,13 @@ class Keeper:
     def _hand_over(self, jobs: list[Claimed]) -> None:
         """Give claimed jobs to the pool; one that was in a crash waits until it can run alone."""
         suspects = [job for job in jobs if job.crashes]
+        self._wary = bool(suspects)
         if suspects:
-            self._suspect = suspects[0]
+            self._suspect, self._suspected_at = suspects[0], time.monotonic()
             release(self.worker_id, suspects[1:], self.options.using)
             jobs = [job for job in jobs if not job.crashes]
         self._put(self._admit(jobs))
+        self._begin_suspect()
 
     def _admit(self, jobs: list[Claimed]) -> list[Claimed]:
         admitted, failed = self._admission.admit(self.worker_id, jobs)
@@ -330,14 +348,37 @@ class Keeper:
             self._on_put()
 
     def _begin_suspect(self) -> None:
-        if self._suspect is None or any(self.desk.counts()):
+        if self._suspect is None:
+            return
+        busy = any(self.desk.counts())
+        ends = self.stopping or self.desk.spent
+        late = time.monotonic() >= self._suspected_at + RELEASE_SECONDS
+        if busy and not ends and not (late and self._may_postpone(self._suspect)):
             return
         suspect, self._suspect = self._suspect, None
-        if self.stopping or self.desk.spent:
+        if ends:
             release(self.worker_id, [suspect], self.options.using)
+        elif busy:
+            self._write([postponed(suspect)])
         elif admitted := self._admit([suspect]):
             self._alone = True
             self._put(admitted)
+
+    def forget_suspect(self, job_id: UUID, attempt: int) -> bool:
+        """Drop the job that waits to run alone, if it is that one; called from another thread."""
+        suspect = self._suspect
+        if suspect is None or (suspect.id, suspect.attempt) != (job_id, attempt):
+            return False
+        self._suspect = None
+        self.wakeup.waker.wake()
+        return True
+
+    def _may_postpone(self, suspect: Claimed) -> bool:
+        """Tell whether it may leave for a worker that is idle, rather than keep all slots waiting.
+
+        It may not for ever: where all are busy it would never run.
+        """
+        return suspect.deferrals < POSTPONEMENTS
 
     # --- release --------------------------------------------------------------------------------
 

@@ -131,6 +131,8 @@ def refusals(options: WorkerOptions) -> Iterator[str]:
         yield f"--time-limit: {_WHY[options.pool]}"
     if options.soft_time_limit and options.pool == "threads":
         yield f"--soft-time-limit: {_WHY_SOFT}"
+    if options.max_memory and options.pool == "solo":
+        yield "--max-memory-per-child: the only process cannot be replaced; use --pool prefork"
     for function in registry.every():
         if options.serves(_queue_of(function)):
             yield from _problems(options, function)

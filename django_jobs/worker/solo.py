@@ -23,6 +23,7 @@ def run_solo(options: WorkerOptions) -> int:
         worker = WorkerProcess(options, uuid7(), 0, board, line=None)
         _stop_on_signals(worker)
         code = worker.run()
+        worker.waker.close()
         options = worker.options  # as commands have changed them
     signals.send(signals.worker_shutdown, WorkerProcess)
     return code

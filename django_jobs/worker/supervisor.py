@@ -8,7 +8,6 @@ import functools
 import itertools
 import logging
 import os
-import select
 import signal
 import sys
 import time
@@ -16,19 +15,18 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.db import connections
-
 from .. import signals
 from ..ids import uuid7
 from .autoscale import LOOK_SECONDS, Autoscale, Load, Report
 from .board import Board
 from .child import Child, Reasons
-from .fork import fork, hear_term
+from .fork import close_everything, fork, hear_term
 from .line import Line
 from .options import WorkerOptions
 from .process import LOST, RECYCLE, WorkerProcess
 from .steer import steered
 from .undertaker import BURIAL_SECONDS, settle
+from .wakeup import readable
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -63,7 +61,7 @@ class Supervisor:
     def run(self) -> int:
         """Supervise to the end; return the exit code."""
         signals.send(signals.worker_init, type(self), options=self.options)
-        connections.close_all()
+        close_everything()
         self._listen_to_signals()
         now = time.monotonic()
         self._vacant = dict.fromkeys(range(self.options.processes), now)
@@ -107,7 +105,7 @@ class Supervisor:
 
     def _heard_signals(self) -> list[int]:
         lines = [child.line.fileno() for child in self._children.values()]
-        select.select([self._read, *lines], [], [], TICK_SECONDS)
+        readable([self._read, *lines], TICK_SECONDS)
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, 4096)
         heard, self._signals = self._signals, []
@@ -224,7 +222,7 @@ class Supervisor:
         deadline = time.monotonic() + BURIAL_SECONDS + 1
         while self._undertakers and time.monotonic() < deadline:
             self._reap()
-            select.select([self._read], [], [], 0.02)
+            readable([self._read], 0.02)
 
     # --- commands and the number of processes ---------------------------------------------------
 

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 
 from django.db import connections
 
@@ -22,6 +23,14 @@ ANY_TOPIC = "*"
 _GROWTH = 1.1
 # The self-test's topic begins with what no queue's name can.
 _TEST = "\x01"
+
+
+def readable(descriptors: Sequence[int], seconds: float) -> set[int]:
+    """Wait at most *seconds*; return the descriptors that can be read, whatever their numbers."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return {descriptor for descriptor, _event in poll.poll(max(0.0, seconds) * 1000)}
 
 
 class Waker:
@@ -48,7 +57,7 @@ class Waker:
         watched = [self._read] if also is None else [self._read, also]
         self._sleeping = True
         # A call that came before this line wrote nothing: it must be seen here.
-        ready, _, _ = select.select(watched, [], [], 0.0 if self._calls else max(0.0, seconds))
+        ready = readable(watched, 0.0 if self._calls else seconds)
         self._sleeping = False
         called = self._take_call()
         if self._read in ready:
@@ -157,7 +166,7 @@ class Wakeup:
         deadline = time.monotonic() + 2.0
         while (left := deadline - time.monotonic()) > 0:
             descriptor = self.dialect.fileno()
-            select.select([] if descriptor is None else [descriptor], [], [], left)
+            readable([] if descriptor is None else [descriptor], left)
             if token in self.dialect.received():
                 return True
         return False
