@@ -20,7 +20,7 @@ class QuickKeeper:
     """A keeper that is done the moment the last job has ended: the pool's thread gets no turn."""
 
     def __init__(self) -> None:
-        self.desk = Desk(2, self.wake, None)
+        self.desk = Desk(self.wake, None)
         self.pool: Any = None
 
     def wake(self) -> None:

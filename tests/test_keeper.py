@@ -44,7 +44,7 @@ def keeper(worker: Worker) -> Any:
     keeper = Keeper(
         worker.pk,
         WorkerOptions(),
-        Desk(1, nothing, None),
+        Desk(nothing, None),
         wakeup,
         Collector(),
         on_topic=nothing,

@@ -444,7 +444,7 @@ def test_job_that_comes_too_late_is_not_begun(admit: Admit) -> None:
     assert first.begin_by is not None
     first.begin_by = 0.0
     woken: list[bool] = []
-    desk = Desk(1, lambda: woken.append(True), None)
+    desk = Desk(lambda: woken.append(True), None)
     desk.put([first, second])
     assert desk.take(0, wait=False) is second
     assert woken
@@ -464,7 +464,7 @@ def test_racing_workers_keep_the_windows(new_worker: Callable[..., Worker]) -> N
 
     def work(worker: Worker) -> None:
         own_connection("default")
-        admission, desk = Admission("default"), Desk(1, lambda: None, None)
+        admission, desk = Admission("default"), Desk(lambda: None, None)
         try:
             while not errors and Job.objects.exclude(status="SUCCESS").exists():
                 promote.run_once("default")

@@ -17,8 +17,7 @@ class Desk:
     All of it is guarded by one lock, held for microseconds.
     """
 
-    def __init__(self, slots: int, wake_keeper: Callable[[], None], budget: int | None) -> None:
-        self.slots = slots
+    def __init__(self, wake_keeper: Callable[[], None], budget: int | None) -> None:
         self.low_water = 0
         #: How long a job takes, smoothed. Nothing is claimed ahead until jobs showed to be short.
         self.run_seconds = 0.5
@@ -30,7 +29,7 @@ class Desk:
         self._wake_keeper = wake_keeper
         self._waiting: deque[Claimed] = deque()
         self._late: list[Claimed] = []
-        self._running: dict[int, tuple[Claimed, float]] = {}
+        self._running: dict[int, Claimed] = {}
         self._ended: list[Outcome] = []
         self._closed = False
         self._changed = threading.Condition(threading.Lock())
@@ -47,7 +46,7 @@ class Desk:
                 if self._closed or not wait:
                     return None
                 self._changed.wait()
-            self._running[slot] = (job, self.last_move)
+            self._running[slot] = job
             if self._budget is not None:
                 self._budget -= 1
             return job
@@ -147,13 +146,13 @@ class Desk:
             return [
                 *(job.id for job in self._waiting),
                 *(job.id for job in self._late),
-                *(job.id for job, _began in self._running.values()),
+                *(job.id for job in self._running.values()),
                 *(outcome.job.id for outcome in self._ended),
             ]
 
     def running(self) -> list[Claimed]:
         with self._changed:
-            return [job for job, _began in self._running.values()]
+            return list(self._running.values())
 
     @property
     def closed(self) -> bool:

@@ -63,7 +63,7 @@ class WorkerProcess:
         self.name = f"{options.base_name}-{index}"
         self.parent = os.getppid()
         self.waker = Waker()
-        self.desk = Desk(options.slots, self.waker.wake, options.max_jobs)
+        self.desk = Desk(self.waker.wake, options.max_jobs)
         self.wakeup = Wakeup(options.using, self.waker)
         self.collector = Collector()
         self.keeper = Keeper(
