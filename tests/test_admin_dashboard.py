@@ -108,6 +108,29 @@ def test_failures_beyond_the_newest_are_said_to_be_left_out(
     assert shown(boss, "failures")[0]["week"] == "2"
 
 
+def test_dashboard_links_what_may_be_seen_only(
+    client_of: Callable[..., Client], new_worker: Any
+) -> None:
+    make(Status.FAILURE, error_class="a.B")
+    new_worker()
+    Schedule.objects.create(
+        name="nightly", job_name="tests.jobs.add", kind="interval", interval_seconds=60,
+        next_run_at=ago(seconds=90),
+    )  # fmt: skip
+    measure("shop.send", "mail", succeeded=3)
+    client = client_of("view_dashboard", "retry_job", "pause_queue")
+    html = client.get(DASHBOARD).content.decode().split('id="content-main"')[1]
+    assert re.findall(r'(?:href|action)="(/[^"]*)"', html) == []
+    assert "Retry all" not in html
+    assert "nightly" in html
+    every = ["view_job", "view_worker", "view_schedule", "view_queue", "view_function"]
+    User.objects.get().user_permissions.add(*Permission.objects.filter(codename__in=every))
+    html = client.get(DASHBOARD).content.decode().split('id="content-main"')[1]
+    links = set(re.findall(r'(?:href|formaction)="(/[^"]*)"', html))
+    assert len(links) > 10
+    assert {client.get(link.replace("&amp;", "&")).status_code for link in links} == {200}
+
+
 def test_retry_all_of_a_failure_asks_with_its_number(boss: Client) -> None:
     make(Status.FAILURE, error_class="a.B")
     make(Status.FAILURE, error_class="a.C")

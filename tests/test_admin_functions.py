@@ -61,7 +61,7 @@ def test_page_tells_signature_options_and_runs(boss: Client, send: Any) -> None:
     make(Status.FAILURE, name="shop.send")
     html = boss.get(f"{LIST}shop.send/").content.decode()
     assert "Send a mail." in html
-    assert "Last 1 runs: 1 failed" in html
+    assert "Last 1 run: 1 failed" in html
     assert "By default" in html
     assert "1234" not in html.split('<h2 id="jobs-options"')[0].split("jobs-enqueue")[1]
     assert boss.get(f"{LIST}no.such/").status_code == 404

@@ -144,6 +144,9 @@ def test_what_no_index_knows_is_looked_for_among_the_newest(
     assert found(boss, q=str(old.pk)) == {old}
     make_many(1, Status.FAILURE)
     assert found(boss, name="old", status="FAILURE") == set()
+    html = boss.get(LIST, {"name": "old", "status": "FAILURE"}).content.decode()
+    assert "Only the newest 3 jobs of this status were searched." in html
+    assert "choose a status" in boss.get(LIST, {"name": "old"}).content.decode()
     assert len(found(boss, status="FAILURE")) == 4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -90,6 +91,18 @@ def test_page_offers_no_commands_to_the_dead_and_to_beats(boss: Client, new_work
         'name="action" value="quiet"'
         in boss.get(f"{LIST}{new_worker().pk}/change/").content.decode()
     )
+
+
+def test_list_renews_itself(boss: Client, new_worker: Any) -> None:
+    worker = new_worker()
+    whole = boss.get(LIST)
+    assert "X-Jobs-Live" in whole["Vary"]
+    assert "data-live-seconds" in whole.content.decode()
+    html = boss.get(LIST, headers={"X-Jobs-Live": "1"}).content.decode()
+    regions = re.findall(r'data-region="(\w+)"', whole.content.decode())
+    assert re.findall(r'data-region="(\w+)"', html) == regions == ["tabs", "search", "rows"]
+    assert "<html" not in html
+    assert str(worker.pk) in html
 
 
 def test_state_filter(boss: Client, new_worker: Any) -> None:

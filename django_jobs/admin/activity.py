@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from ..durations import duration
 from ..statistics import DAY, HOUR, Activity, Spread, Statistics
@@ -76,7 +77,7 @@ def spark(activity: Activity | None) -> SafeString | str:
     if activity is None:
         return _NONE
     ended = sum(activity.ended_by_step)
-    label = _("%s jobs ended") % number_format(ended)
+    label = ngettext("%s job ended", "%s jobs ended", ended) % number_format(ended)
     return charts.sparkline(activity.ended_by_step, label)
 
 

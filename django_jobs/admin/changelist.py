@@ -7,6 +7,8 @@ from typing import Any
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 
 from ..conf import get_settings
 from ..counts import of_status
@@ -24,8 +26,8 @@ _LISTED = frozenset(Status) - {Status.SUCCESS}
 
 
 class JobChangeList(ChangeList):
-    #: Older jobs may fit what is asked, and were not looked at.
-    is_bounded = False
+    #: That older jobs may fit what is asked, and were not looked at; else empty.
+    bound_note = ""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
@@ -33,14 +35,24 @@ class JobChangeList(ChangeList):
             return rows
         status = self.params.get("status")
         oldest = _oldest_looked_at(status if status in _LISTED else None)
-        self.is_bounded = oldest is not None
-        return rows.filter(pk__gte=oldest) if oldest else rows
+        if oldest is None:
+            return rows
+        self.bound_note = _bound_note(status) % number_format(MOST_LOOKED_AT, force_grouping=True)
+        return rows.filter(pk__gte=oldest)
 
     def _is_scan(self) -> bool:
         if self.query and is_id(self.query) is not None:
             return False
         asked = {name for name in self.filter_params if name not in _INDEXED}
         return bool(asked or self.query or self.params.get("status") == Status.SUCCESS)
+
+
+def _bound_note(status: str | None) -> str:
+    if status is None:
+        return _("Only the newest %s jobs were searched: choose a status to reach older ones.")
+    if status in _LISTED:
+        return _("Only the newest %s jobs of this status were searched.")
+    return _("Only the newest %s jobs were searched.")
 
 
 def _oldest_looked_at(status: str | None) -> Any:

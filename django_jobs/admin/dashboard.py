@@ -59,16 +59,19 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
         window = window if window in WINDOWS else "1h"
         look, numbers = overview(using), recent_statistics(window, using)
         may = _permissions(request)
+        pages = {
+            name: self._page(f"{name}_changelist")
+            for name in ("queue", "function", "worker", "schedule")
+            if may[f"view_{name}"]
+        }
         context = {
             **self.admin_site.each_context(request),
             "title": capfirst(self.opts.verbose_name),
             "opts": self.opts,
             "media": self.media,
             "may": may,
-            "alerts": [
-                {"text": one.text, "url": self._page(f"{one.model}_changelist")}
-                for one in alerts(look)
-            ],
+            "alerts": [{"text": one.text, "url": pages.get(one.model, "")} for one in alerts(look)],
+            "pages": pages,
             "windows": _windows(window),
             "tiles": self.tiles(look, numbers),
             "charts": drawn(numbers),
@@ -192,4 +195,8 @@ def _windows(chosen: str) -> list[dict[str, Any]]:
 def _permissions(request: HttpRequest) -> Mapping[str, bool]:
     names = ("view_job", "retry_job", "view_queue", "pause_queue", "view_worker", "view_schedule",
              "view_function")  # fmt: skip
-    return {name: request.user.has_perm(f"{Job._meta.app_label}.{name}") for name in names}
+    may = {name: request.user.has_perm(f"{Job._meta.app_label}.{name}") for name in names}
+    # The buttons go to these lists.
+    may["retry_job"] &= may["view_job"]
+    may["pause_queue"] &= may["view_queue"]
+    return may

@@ -7,7 +7,6 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.cache import patch_vary_headers
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -16,7 +15,6 @@ from ..models import Job
 from ..overview import forget
 from ..presentation import with_argument_texts
 from ..tree import workflow_of
-from . import changelist
 from .attempts import attempts_of, kept_attempts
 from .changelist import JobChangeList
 from .filters import (
@@ -31,7 +29,7 @@ from .filters import (
 )
 from .graph import MOST_DRAWN, graph
 from .job_fields import JobFields
-from .live import COPY_SCRIPT, HEADER, LIVE_SCRIPT, live_part, page_to_return_to
+from .live import COPY_SCRIPT, HEADER, LIVE_SCRIPT, live_list, live_part, page_to_return_to
 from .operations import (
     COPY,
     DELETE,
@@ -80,6 +78,7 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
         "value."
     )
     actions = ("retry", "run_now", "revoke", "terminate", "copy", "delete_selected")
+    change_list_template = "admin/django_jobs/live_list.html"
     fieldsets = JobFields.detail_fieldsets
     readonly_fields = JobFields.detail_fields
 
@@ -107,17 +106,8 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
         if isinstance(response, TemplateResponse) and shown is not None:
             filters = [f for f in shown.filter_specs if isinstance(f, StatusFilter)]
             tabs = [tab for f in filters for tab in f.tabs(shown)]
-            looked_at = number_format(changelist.MOST_LOOKED_AT, force_grouping=True)
-            response.context_data = {
-                **(response.context_data or {}),
-                "status_tabs": tabs,
-                "looked_at": looked_at,
-            }
-            if HEADER in request.headers:
-                part = "admin/django_jobs/job/list_live.html"
-                response = live_part(request, part, response.context_data)
-            patch_vary_headers(response, [HEADER])
-        return response
+            response.context_data = {**(response.context_data or {}), "status_tabs": tabs}
+        return live_list(request, response)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -220,14 +210,18 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
         self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any], ids: list[Any]
     ) -> HttpResponse:
         allowed = queryset.filter(pk__in=ids, status__in=operation.allowed)
+        number = allowed.order_by().count()
         context = {
             **self.admin_site.each_context(request),
             "title": _("%(operation)s: are you sure?") % {"operation": operation.label},
             "opts": self.opts,
             "media": self.media,
             "operation": operation,
+            "action": operation.name,
             "chosen": number_format(len(ids), force_grouping=True),
-            "allowed": number_format(allowed.order_by().count(), force_grouping=True),
+            "chosen_number": len(ids),
+            "allowed": number_format(number, force_grouping=True),
+            "allowed_number": number,
             "some": allowed.order_by("-pk")[:SHOWN_WHEN_ASKED],
             "selected": request.POST.getlist("_selected_action"),
             "across": request.POST.get("select_across", "0"),

@@ -96,10 +96,12 @@ class JobFields:
     def retries_shown(self, job: Job) -> str:
         if not job.crashes:
             return retries_line(job)
-        return _("%(retries)s, and %(crashes)d lost workers") % {
-            "retries": retries_line(job),
-            "crashes": job.crashes,
-        }
+        text = ngettext(
+            "%(retries)s, and %(crashes)d lost worker",
+            "%(retries)s, and %(crashes)d lost workers",
+            job.crashes,
+        )
+        return text % {"retries": retries_line(job), "crashes": job.crashes}
 
     @admin.display(description=gettext_lazy("priority"))
     def priority(self, job: Job) -> int:
@@ -182,7 +184,8 @@ def _is_number(value: Any) -> TypeGuard[float]:
 def _json(value: Any) -> SafeString:
     text = pretty(value)
     if len(text) > _LONGEST_JSON:
-        rest = _("… %d more characters") % (len(text) - _LONGEST_JSON)
+        more = len(text) - _LONGEST_JSON
+        rest = ngettext("… %d more character", "… %d more characters", more) % more
         text = f"{text[:_LONGEST_JSON]}\n{rest}"
     shown = format_html('<pre class="jobs-text" data-copy="{}">{}</pre>', _("Copy"), text)
     lines = text.count("\n") + 1

@@ -45,6 +45,16 @@ def live_part(request: HttpRequest, part: str, context: dict[str, Any]) -> HttpR
     return get_conditional_response(request, etag=etag, response=response) or response
 
 
+def live_list(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Return *response*, a list of the admin, or for the script only its rows and what is above."""
+    context = getattr(response, "context_data", None) or {}
+    if "cl" in context:
+        if HEADER in request.headers:
+            response = live_part(request, "admin/django_jobs/list_live.html", context)
+        patch_vary_headers(response, [HEADER])
+    return response
+
+
 def page_to_return_to(request: HttpRequest) -> str:
     """Return the page whose button was pressed, or nothing if it is not of this site."""
     wanted = request.POST.get("next", "")

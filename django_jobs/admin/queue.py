@@ -98,7 +98,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
             "queues": [self.shown(queue, did.get(queue.name)) for queue in look.queues],
             "may": {
                 name: self._may(request, name)
-                for name in ("pause_queue", "change_queue", "add_queue", "delete_job")
+                for name in ("view_job", "pause_queue", "add_queue", "delete_job")
             },
             **(extra_context or {}),
         }
@@ -171,6 +171,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
                 **page,
                 "queue": name,
                 "ready": str(ready),
+                "ready_number": int(ready),
                 "next": page_to_return_to(request) or request.path,
             }
             return TemplateResponse(request, f"{_FOLDER}/clear.html", context)

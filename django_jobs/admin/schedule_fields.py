@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from .. import registry
 from ..beat.describe import description
@@ -143,10 +143,12 @@ class ScheduleFields(_Mixed):
 
     @admin.display(description=gettext_lazy("counted"))
     def counts(self, schedule: Schedule) -> str:
-        return _("%(runs)d runs, %(skipped)d ticks skipped") % {
-            "runs": schedule.run_count,
-            "skipped": schedule.skipped_count,
-        }
+        runs, skipped = schedule.run_count, schedule.skipped_count
+        told = (
+            ngettext("%d run", "%d runs", runs) % runs,
+            ngettext("%d tick skipped", "%d ticks skipped", skipped) % skipped,
+        )
+        return ", ".join(told)
 
     @admin.display(description=gettext_lazy("late by"))
     def lateness(self, schedule: Schedule) -> str:

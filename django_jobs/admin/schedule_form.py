@@ -14,11 +14,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .. import registry
-from ..beat.describe import UNITS, split_interval
+from ..beat.describe import SOLAR_LABELS, UNITS, split_interval
 from ..beat.validation import COLUMNS, problems
 from ..models import Schedule
 from ..redaction import REDACTED, redact, redact_arguments
-from ..schedules import SOLAR_EVENTS
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Schedule]
@@ -86,8 +85,7 @@ class ScheduleForm(_ModelForm):
         zones = sorted({*_zones(), schedule.timezone})
         self._choose("job_name", [("", "---------"), *((name, name) for name in names)])
         self._choose("timezone", [(name, name) for name in zones])
-        events = [(event, event.replace("_", " ")) for event in SOLAR_EVENTS]
-        self._choose("solar_event", [("", "---------"), *events])
+        self._choose("solar_event", [("", "---------"), *SOLAR_LABELS.items()])
         if not schedule.pk:
             self.initial.setdefault("timezone", settings.TIME_ZONE)
         every, period = split_interval(schedule.interval_seconds)
@@ -128,7 +126,7 @@ class ScheduleForm(_ModelForm):
                 for column in columns:
                     setattr(self.instance, column, _EMPTY.get(column))
 
-    def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
+    def _choose(self, name: str, choices: list[tuple[str, Any]]) -> None:
         field: Any = self.fields.get(name)  # a page to look at has no fields
         if field is not None:
             field.choices = choices

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from ..durations import duration, exact, ran
 from ..models import Job
@@ -48,7 +48,10 @@ def _label(job: Job) -> str:
 
 
 def _summary(runs: Sequence[Job]) -> str:
-    return _("Last %(runs)d runs: %(failed)d failed") % {
+    text = ngettext(
+        "Last %(runs)d run: %(failed)d failed", "Last %(runs)d runs: %(failed)d failed", len(runs)
+    )
+    return text % {
         "runs": len(runs),
         "failed": sum(job.status == Status.FAILURE for job in runs),
     }

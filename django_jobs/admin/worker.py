@@ -22,7 +22,7 @@ from ..models import Command, Job, Worker
 from ..overview import forget
 from ..presentation import arguments_line, pretty, with_argument_texts
 from .badges import moment, worker_badge
-from .live import HEADER, LIVE_SCRIPT, live_part, page_to_return_to
+from .live import HEADER, LIVE_SCRIPT, live_list, live_part, page_to_return_to
 from .operations import TERMINATE
 from .readonly import ModelAdmin, ReadOnlyAdminMixin
 
@@ -63,6 +63,7 @@ class WorkerAdminMixin(ReadOnlyAdminMixin):
     readonly_fields = fields
     search_fields = ("name", "hostname")
     actions = tuple(_TOLD)
+    change_list_template = "admin/django_jobs/live_list.html"
     change_form_template = "admin/django_jobs/worker/change_form.html"
 
     class Media:
@@ -82,6 +83,11 @@ class WorkerAdminMixin(ReadOnlyAdminMixin):
         known: QuerySet[Any] = workers.annotate(is_live=live)
         return known
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return live_list(request, super().changelist_view(request, extra_context))
+
     # --- a worker's page ------------------------------------------------------------------------
 
     def render_change_form(
@@ -91,7 +97,9 @@ class WorkerAdminMixin(ReadOnlyAdminMixin):
         if isinstance(worker, Worker):
             context["running"] = _running(worker)
             context["told"] = _told(worker)
-            context["may_terminate"] = request.user.has_perm(TERMINATE.permission)
+            may_view = request.user.has_perm(f"{self.opts.app_label}.view_job")
+            context["may_view_job"] = may_view
+            context["may_terminate"] = may_view and request.user.has_perm(TERMINATE.permission)
             controlled = self.has_control_permission(request) and vars(worker)["is_live"]
             context["operations"] = [
                 {"name": name, "label": label}
@@ -195,7 +203,9 @@ class WorkerAdminMixin(ReadOnlyAdminMixin):
                 "title": _("Shut down: are you sure?"),
                 "opts": self.opts,
                 "media": self.media,
+                "action": "shut_down",
                 "workers": workers,
+                "selected": [worker.pk for worker in workers],
                 "next": page_to_return_to(request) or request.get_full_path(),
             }
             request.current_app = self.admin_site.name

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from cron_descriptor import ExpressionDescriptor, Options
-from django.utils.translation import get_language, gettext, ngettext, to_locale
+from django.utils.translation import get_language, gettext, gettext_lazy, ngettext, to_locale
 
 from ..durations import exact
 from ..models import Schedule
 from ..presentation import plain
-from ..schedules import SOLAR_EVENTS
 from .crontab import parse
 
 Kind = Schedule.Kind
@@ -18,6 +17,20 @@ Kind = Schedule.Kind
 # The descriptor's names of languages that Django calls by their script.
 _LOCALES = {"zh_Hans": "zh_CN", "zh_Hant": "zh_TW"}
 
+SOLAR_LABELS = {
+    "dawn_astronomical": gettext_lazy("astronomical dawn"),
+    "dawn_nautical": gettext_lazy("nautical dawn"),
+    "dawn_civil": gettext_lazy("civil dawn"),
+    "dawn": gettext_lazy("dawn"),
+    "sunrise": gettext_lazy("sunrise"),
+    "solar_noon": gettext_lazy("solar noon"),
+    "noon": gettext_lazy("noon"),
+    "sunset": gettext_lazy("sunset"),
+    "dusk": gettext_lazy("dusk"),
+    "dusk_civil": gettext_lazy("civil dusk"),
+    "dusk_nautical": gettext_lazy("nautical dusk"),
+    "dusk_astronomical": gettext_lazy("astronomical dusk"),
+}
 #: The units of an interval, the largest that fits wins.
 UNITS = (("weeks", 604_800), ("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
 
@@ -31,9 +44,9 @@ def description(schedule: Schedule) -> str:
         return f"{text} ({schedule.timezone})" if text else ""
     if schedule.kind == Kind.CLOCKED:
         return gettext("Once, at %s") % exact(schedule.clocked_at) if schedule.clocked_at else ""
-    if schedule.solar_event in SOLAR_EVENTS:
+    if schedule.solar_event in SOLAR_LABELS:
         return gettext("At %(event)s at %(latitude)s, %(longitude)s") % {
-            "event": schedule.solar_event.replace("_", " "),
+            "event": SOLAR_LABELS[schedule.solar_event],
             "latitude": f"{schedule.latitude:g}°" if schedule.latitude is not None else "?",
             "longitude": f"{schedule.longitude:g}°" if schedule.longitude is not None else "?",
         }

@@ -18,8 +18,10 @@ from django.utils import timezone
 from django_jobs import job
 from django_jobs.admin.schedule_form import unblanked
 from django_jobs.admin.strip import strip
+from django_jobs.beat.describe import SOLAR_LABELS
 from django_jobs.models import Job, Schedule
 from django_jobs.redaction import REDACTED
+from django_jobs.schedules import SOLAR_EVENTS
 from django_jobs.status import Status
 
 pytestmark = pytest.mark.django_db
@@ -123,6 +125,10 @@ def test_form_refuses_what_cannot_run(boss, fields, error):
     errors = post(boss, **fields)
     assert any(text.startswith(error) for text in errors), errors
     assert not Schedule.objects.exists()
+
+
+def test_every_solar_event_has_a_name():
+    assert tuple(SOLAR_LABELS) == SOLAR_EVENTS
 
 
 def test_interval_has_a_unit(boss):
