@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,6 +44,20 @@ UPDATE {JOBS} SET status = %s, result = %s, retries = %s, crashes = %s, deferral
     started_at = %s, ended_at = %s, prune_at = %s,
     run_at = COALESCE(%s, run_at), error_class = %s, error_message = %s
 WHERE id = %s AND status = 'STARTED' AND worker_id = %s AND attempt = %s
+"""
+
+# What nearly all jobs need, as one statement: between the rows of several the interpreter's lock is
+# let go, and the threads that run jobs have it for some milliseconds each time. CROSS JOIN keeps
+# the order: each job is found by its key.
+_WRITE_SUCCESSES = f"""
+UPDATE {JOBS} SET status = 'SUCCESS', result = new.result, error_class = '', error_message = '',
+    started_at = new.started_at, ended_at = new.ended_at, prune_at = new.prune_at
+FROM (SELECT j.id, json_extract(value, '$[2]') AS result, json_extract(value, '$[3]') AS started_at,
+        json_extract(value, '$[4]') AS ended_at, json_extract(value, '$[5]') AS prune_at
+    FROM json_each(%s) CROSS JOIN {JOBS} j ON j.id = json_extract(value, '$[0]')
+    WHERE j.status = 'STARTED' AND j.worker_id = %s
+    AND j.attempt = json_extract(value, '$[1]')) AS new
+WHERE {JOBS}.id = new.id
 """
 
 _READY_QUEUES = f"""
@@ -156,9 +171,40 @@ class SQLite(Dialect):
     def _write_outcomes(
         self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
     ) -> int:
-        rows = [self._outcome_row(outcome, worker_id) for outcome in outcomes]
-        self._execute_all(cursor, _WRITE, rows)
-        return int(cursor.rowcount)
+        successes, others = [], []
+        for outcome in outcomes:
+            (successes if outcome.status == Status.SUCCESS else others).append(outcome)
+        changed = 0
+        if successes:
+            cursor.execute(_WRITE_SUCCESSES, [self._success_rows(successes), worker_id.hex])
+            changed += cursor.rowcount
+        if others:
+            rows = [self._outcome_row(outcome, worker_id) for outcome in others]
+            self._execute_all(cursor, _WRITE, rows)
+            changed += cursor.rowcount
+        return changed
+
+    def _success_rows(self, outcomes: Sequence[Outcome]) -> str:
+        moment, now = timezone.now(), time.monotonic()
+        if timezone.is_aware(moment):
+            moment = timezone.make_naive(moment, self.connection.timezone)
+
+        def clock(seconds: float) -> str:
+            return str(moment + datetime.timedelta(seconds=seconds))
+
+        pruned = {
+            keep: None if keep is None else clock(keep)
+            for keep in {outcome.keep_seconds for outcome in outcomes}
+        }
+        rows = [
+            (
+                outcome.job.id.hex, outcome.job.attempt, outcome.result,
+                clock(outcome.began - now), clock(outcome.ended - now),
+                pruned[outcome.keep_seconds],
+            )
+            for outcome in outcomes
+        ]  # fmt: skip
+        return json.dumps(rows, ensure_ascii=False)
 
     def _outcome_row(self, outcome: Outcome, worker_id: UUID) -> tuple[Any, ...]:
         job, failure, status = outcome.job, outcome.failure, outcome.status

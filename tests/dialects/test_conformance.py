@@ -357,12 +357,12 @@ def test_statements_of_a_claim(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("batch", [1, 10, 100])
 def test_statements_of_recording_successes(
-    worker: Worker, batch: int, vendor: str, django_assert_num_queries: DjangoAssertNumQueries
+    worker: Worker, batch: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     jobs.add.delay_many((number,) for number in range(batch))
     found, _ = claim(worker.pk, ["default"], batch, "default")
     outcomes = [execute(one, Environment()) for one in found]
-    with django_assert_num_queries(3 if vendor == "sqlite" and batch > 1 else 1):
+    with django_assert_num_queries(1):
         assert record(worker.pk, outcomes, "default") == outcomes
     assert Job.objects.filter(status="SUCCESS").count() == batch
 
