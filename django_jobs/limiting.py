@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -14,7 +14,7 @@ from .conf import get_settings
 from .dialects import clock
 from .enqueue import TIMED_TOPIC, announce
 from .models import Job, Limit, Queue, Reservation
-from .options import concurrency_problems, queue_problems
+from .options import JobOptions, concurrency_problems, queue_problems
 from .rates import Rate, parse
 from .status import Status
 
@@ -42,16 +42,19 @@ def set_limits(
 ) -> None:
     """Set limits of the job function *name* that win over its code's; None is the code's again.
 
-    *key* is what its key option gives for the jobs that are meant, by default all of them. Raises
-    ``UnknownJob``, and ``ValueError`` for an impossible limit or a function without keys.
+    *key* is what the limit's key option gives for the jobs that are meant, by default all of them;
+    for an option that names one parameter its value will do. Raises ``UnknownJob``, and
+    ``ValueError`` for an impossible limit and for a key that no job can have.
     """
     options = registry.get(name).options
-    if key is not KEEP and options.concurrency_key is None and options.rate_limit_key is None:
-        raise ValueError(f"{name} has neither concurrency_key nor rate_limit_key; leave key out")
     changes = _changes(concurrency, rate_limit)
     using = using or get_settings().database
-    base = keys.of_function(name)
-    limit = base if key is KEEP else keys.of_value(name, key)
+    base = limit = keys.of_function(name)
+    if key is not KEEP:
+        limits = {keys.of_value(name, _value(options, name, each, key)) for each in changes}
+        if len(limits) > 1:
+            raise ValueError(f"{name} has keys of two kinds; set its limits one at a time")
+        (limit,) = limits
     rows = Limit.objects.using(using)
     with transaction.atomic(using):
         rows.update_or_create(key=limit, defaults=changes)
@@ -99,14 +102,23 @@ def renew_times(queue: str, using: str) -> None:
     _compute_anew(Q(key=keys.of_queue(queue)), using)
 
 
-def set_rate_limit(name: str, rate: Rate | None, *, key: Any = KEEP, using: str = "") -> None:
-    """Set the rate limit of a job function, or of the queue of that name if there is none."""
-    if registry.find(name) is not None:
-        set_limits(name, rate_limit=rate, key=key, using=using)
-    elif key is not KEEP:
-        raise ValueError(f"no job function is named {name!r}, and a queue has no keys")
-    else:
-        set_queue_limits(name, rate_limit=rate, using=using)
+def _value(options: JobOptions, name: str, limit: str, key: Any) -> Any:
+    """Return *key* as the key option of *limit* gives it for a job."""
+    wanted = getattr(options, f"{limit}_key")
+    if wanted is None:
+        raise ValueError(
+            f"{name} has no {limit}_key, so key cannot be given with it; leave key out"
+        )
+    if callable(wanted):
+        return key
+    if isinstance(key, Mapping) and set(key) == set(wanted):
+        return {each: key[each] for each in wanted}  # in this order, as a digest is kept
+    if len(wanted) == 1:
+        return {wanted[0]: key}
+    names = ", ".join(wanted)
+    raise ValueError(
+        f"{limit}_key of {name} names {names}; key must be a dict of these, got {key!r}"
+    )
 
 
 def _changes(concurrency: int | Keep | None, rate_limit: Rate | Keep | None) -> dict[str, Any]:

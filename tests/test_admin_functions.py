@@ -74,7 +74,7 @@ def test_page_hides_defaults_of_sensitive_parameters(boss: Client, send: Any) ->
 
 
 def test_page_tells_limits_of_operators(boss: Client, registered: dict[str, Any]) -> None:
-    @job(name="shop.call", rate_limit="9/s", rate_limit_key=["user"])
+    @job(name="shop.call", rate_limit="9/s", concurrency=9, concurrency_key=["user"])
     def call(user: int) -> None: ...
 
     set_limits("shop.call", rate_limit="1/m")

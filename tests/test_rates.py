@@ -16,13 +16,13 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_jobs import job
+from django_jobs import job, keys
 from django_jobs.admit import Admission
 from django_jobs.claim import claim
 from django_jobs.dialects import clock, own_connection, unix_time
 from django_jobs.exceptions import UnknownJob
 from django_jobs.execute import Environment, execute
-from django_jobs.limiting import set_limits, set_queue_limits, set_rate_limit
+from django_jobs.limiting import set_limits, set_queue_limits
 from django_jobs.maintenance import promote
 from django_jobs.models import Job, Limit, Queue, Reservation, Worker
 from django_jobs.operate import revoke
@@ -185,9 +185,22 @@ def both(number: int = 0) -> int:
     return number
 
 
+@job(
+    rate_limit=1,
+    rate_limit_key=["number", "user"],
+    concurrency=1,
+    concurrency_key=["user"],
+    name="tests.two_keys",
+)
+def two_keys(user: int, number: int = 0) -> int:
+    return number
+
+
 @pytest.fixture(autouse=True)
 def registered_here(registered: dict[str, Any]) -> None:
-    registered.update({function.name: function for function in (three, two_windows, both)})
+    registered.update(
+        {function.name: function for function in (three, two_windows, both, two_keys)}
+    )
 
 
 @pytest.fixture
@@ -383,26 +396,33 @@ def test_batch_costs_the_same_however_long_the_line(
 def test_new_rate_gives_new_times(admit: Admit) -> None:
     three.delay_many([(n,) for n in range(9)])
     admit()
-    set_rate_limit("tests.three", "6/m")
+    set_limits("tests.three", rate_limit="6/m")
     assert max(slots().values()) < 2
     pass_by(2)
     assert args_of(admit()) == ["[3]", "[4]", "[5]"]
-    set_rate_limit("tests.three", None)
+    set_limits("tests.three", rate_limit=None)
     assert not Limit.objects.exists()
 
 
 @database
-def test_rate_of_one_key(admit: Admit) -> None:
-    set_limits("tests.two_windows", rate_limit="1/m", key={"user": 1})
+@pytest.mark.parametrize("key", [{"user": 1}, 1])
+def test_rate_of_one_key(admit: Admit, key: Any) -> None:
+    set_limits("tests.two_windows", rate_limit="1/m", key=key)
     two_windows.delay_many([(user, n) for n in range(2) for user in (1, 2)])
     assert args_of(admit()) == ["[1,0]", "[2,0]", "[2,1]"]
 
 
 @database
+def test_key_of_several_names_is_given_in_any_order(admit: Admit) -> None:
+    set_limits("tests.two_keys", rate_limit="1/d", key={"user": 1, "number": 2})
+    assert Limit.objects.get().key == keys.of_value("tests.two_keys", {"number": 2, "user": 1})
+
+
+@database
 def test_rate_of_a_queue_and_of_a_function_without_one(admit: Admit) -> None:
-    set_rate_limit("mail", ["1/m", "9/h"])
+    set_queue_limits("mail", rate_limit=["1/m", "9/h"])
     assert Queue.objects.get().rate_limit == "1/m, 9/h"
-    set_rate_limit("tests.jobs.add", 1)
+    set_limits("tests.jobs.add", rate_limit=1)
     jobs.send.delay_many([(n,) for n in range(2)])
     jobs.add.delay_many([(1,), (2,)])
     assert len(admit()) == 2
@@ -419,9 +439,16 @@ def test_rate_of_a_queue_and_of_a_function_without_one(admit: Admit) -> None:
         (lambda: set_limits("tests.three", concurrency=0), ValueError, "concurrency must be"),
         (lambda: set_limits("tests.three"), ValueError, "give concurrency, rate_limit or both"),
         (lambda: set_queue_limits("@", rate_limit="1/s"), ValueError, "queue must not begin"),
-        (lambda: set_rate_limit("mail", "1/s", key=1), ValueError, "a queue has no keys"),
+        (lambda: set_limits("tests.two_windows", concurrency=1, key=1), ValueError,
+         "tests.two_windows has no concurrency_key, so key cannot be"),
+        (lambda: set_limits("tests.two_keys", rate_limit="1/m", key=1), ValueError,
+         "rate_limit_key of tests.two_keys names number, user; key must be a dict of these, got 1"),
+        (lambda: set_limits("tests.two_keys", rate_limit="1/m", key={"user": 1}), ValueError,
+         "must be a dict of these"),
+        (lambda: set_limits("tests.two_keys", rate_limit="1/m", concurrency=1,
+                            key={"number": 1, "user": 1}), ValueError, "one at a time"),
     ],
-)
+)  # fmt: skip
 def test_impossible_limit_is_refused(
     call: Callable[[], None], error: type[Exception] | None, message: str
 ) -> None:

@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from django_jobs import commands, job
+from django_jobs.keys import of_value
 from django_jobs.management.jobs import steering
 from django_jobs.management.jobs.inspect import held
 from django_jobs.models import Command, Job, Limit, Queue, Worker
@@ -188,6 +189,12 @@ def test_limits_of_functions_and_queues(registered: dict[str, Any]) -> None:
     assert not Limit.objects.exists()
     jobs("limit", "keyed", "--concurrency", "1", "--key", "acme")
     assert Limit.objects.get().concurrency == 1
+    assert Limit.objects.get().key == of_value("keyed", {"tenant": "acme"})
+    jobs("limit", "keyed", "--concurrency", "none", "--key", "acme")
+    for key, value in (("7", 7), ('"7"', "7"), ('{"tenant": 7}', 7)):
+        jobs("limit", "keyed", "--concurrency", "1", "--key", key)
+        assert Limit.objects.get().key == of_value("keyed", {"tenant": value})
+        jobs("limit", "keyed", "--concurrency", "none", "--key", key)
     told = jobs_json("limit", "mail", "--rate", "10/s, 1000/h")
     assert told == {"kind": "queue", "name": "mail", "rate_limit": "10/s, 1000/h"}
     assert Queue.objects.get(name="mail").rate_limit == "10/s, 1000/h"

@@ -12,10 +12,6 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
     def live(self) -> WorkerQuerySet:
         return self.filter(stopped_at=None, lost_at=None, lease_until__gte=clock(self.db))
 
-    def beats(self) -> WorkerQuerySet:
-        """Processes that fire schedules."""
-        return self.filter(pool=Worker.BEAT)
-
     def executing(self) -> WorkerQuerySet:
         """Processes that run jobs."""
         return self.exclude(pool=Worker.BEAT)

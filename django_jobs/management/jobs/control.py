@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -79,7 +80,7 @@ def limit(
         changes["concurrency"] = None if concurrency == "none" else _whole(concurrency)
     is_function = registry.find(name) is not None
     if key is not None:
-        changes["key"] = key
+        changes["key"] = _json(key)
     try:
         if is_function:
             limiting.set_limits(name, using=using, **changes)
@@ -94,6 +95,13 @@ def limit(
         write_json(out, {"kind": kind, "name": name, **changes})
     else:
         out.write(f"{kind} {name}: set")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _whole(text: str) -> int:

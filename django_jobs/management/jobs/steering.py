@@ -123,7 +123,9 @@ def add_limit(verbs: Any) -> None:
     parser.add_argument("name", metavar="NAME", help="name of a job function or of a queue")
     parser.add_argument("--rate", metavar="RATE", help="10/m, or several: 10/s, 1000/h")
     parser.add_argument("--concurrency", metavar="N", help="most that run at once")
-    parser.add_argument("--key", metavar="KEY", help="only for the jobs with this key")
+    parser.add_argument(
+        "--key", metavar="KEY", help="only for the jobs with this key: JSON or a text"
+    )
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
