@@ -171,9 +171,8 @@ class SQLite(Dialect):
     def _write_outcomes(
         self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
     ) -> int:
-        successes, others = [], []
-        for outcome in outcomes:
-            (successes if outcome.status == Status.SUCCESS else others).append(outcome)
+        successes = [outcome for outcome in outcomes if outcome.status == Status.SUCCESS]
+        others = [outcome for outcome in outcomes if outcome.status != Status.SUCCESS]
         changed = 0
         if successes:
             cursor.execute(_WRITE_SUCCESSES, [self._success_rows(successes), worker_id.hex])

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
 from .. import measure, places, registry
-from ..dialects import clock
+from ..dialects import clock, without_deadlock
 from ..enqueue import announce
 from ..execute import Environment, execute_crash
 from ..handover import hand_over
@@ -33,6 +33,11 @@ def run_once(using: str) -> int:
         lost_at=None, stopped_at=None, lease_until__lt=clock(using)
     )
     expired.update(lost_at=clock(using))
+    # Recording may lock gates that somebody who waits for these rows has locked before.
+    return without_deadlock(using, lambda: _rescue_some(using))
+
+
+def _rescue_some(using: str) -> int:
     live = Worker.objects.filter(
         id=OuterRef("worker_id"), lost_at=None, lease_until__gte=clock(using)
     )
