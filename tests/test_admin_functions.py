@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.auth.models import User
 from django.test import Client
 
 from django_jobs import job
@@ -65,6 +66,21 @@ def test_page_tells_signature_options_and_runs(boss: Client, send: Any) -> None:
     assert "By default" in html
     assert "1234" not in html.split('<h2 id="jobs-options"')[0].split("jobs-enqueue")[1]
     assert boss.get(f"{LIST}no.such/").status_code == 404
+
+
+def test_page_links_jobs_for_those_who_may_see_them(
+    boss: Client, client_of: Callable[..., Client], registered: dict[str, Any]
+) -> None:
+    @job(name="a&b")
+    def odd() -> None: ...
+
+    tiles = boss.get(f"{LIST}a&b/").context["tiles"]
+    (failed,) = [tile["url"] for tile in tiles if tile["label"] == "Failed"]
+    row = make(Status.FAILURE, name="a&b")
+    assert list(boss.get(failed).context["cl"].result_list) == [row]
+    User.objects.all().delete()
+    html = client_of("view_function").get(f"{LIST}a&b/").content.decode()
+    assert 'href="/admin/django_jobs/job/' not in html
 
 
 def test_page_hides_defaults_of_sensitive_parameters(boss: Client, send: Any) -> None:

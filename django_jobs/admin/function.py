@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.admin.models import ADDITION, LogEntry
@@ -23,6 +25,7 @@ from ..models import Job
 from ..options import JobOptions
 from ..overview import forget, recent_statistics
 from ..routing import database_of
+from ..status import Status
 from .activity import function_row
 from .enqueue_form import EnqueueForm
 from .operations import COPY
@@ -87,12 +90,27 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
             "signature": f"{function.name.rpartition('.')[2]}{function.shown_signature}",
             "doc": inspect.getdoc(function.__wrapped__) or "",
             "options": _limited(function, using),
-            "did": function_row(did) if did else {},
+            "tiles": self._tiles(function.name, function_row(did) if did else {}),
+            "may": {"view_job": request.user.has_perm(f"{self.opts.app_label}.view_job")},
             "runs": strip(runs, places=len(runs)),
-            "jobs_url": f"{self._url('job_changelist')}?name={function.name}",
             "form": form if may_enqueue else None,
         }
         return TemplateResponse(request, f"{_FOLDER}/function.html", context)
+
+    def _tiles(self, name: str, did: Mapping[str, Any]) -> list[dict[str, Any]]:
+        jobs = f"{self._url('job_changelist')}?{urlencode({'name': name})}"
+        labels = {
+            "runs": _("Runs"), "failed": _("Failed"), "wait_p95": _("Wait p95"),
+            "run_p50": _("Run p50"), "run_p95": _("Run p95"), "longest": _("Longest"),
+        }  # fmt: skip
+        return [
+            {
+                "label": label,
+                "value": did.get(key) or "–",
+                "url": f"{jobs}&status={Status.FAILURE}" if key == "failed" else jobs,
+            }
+            for key, label in labels.items()
+        ]
 
     def _enqueue(self, request: HttpRequest, form: EnqueueForm) -> HttpResponse | None:
         """Enqueue the call; None when the enqueue refuses it, which the form then tells."""
