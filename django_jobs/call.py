@@ -11,7 +11,7 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 
 from .canvas import Canvas, callbacks
-from .options import Expiry, priority_problems, queue_problems
+from .options import Expiry, priority_problems, queue_problems, unknown_options
 
 # A century: longer ones are mistakes, and overflow the databases' times.
 LONGEST_SECONDS = 100 * 365.25 * 86_400
@@ -46,12 +46,8 @@ class CallKeywords(TypedDict, total=False):
 
 def check(options: Mapping[str, Any]) -> None:
     """Raise ``TypeError`` for an unknown option and ``ValueError`` for an impossible value."""
-    unknown = set(options) - set(CallKeywords.__annotations__)
-    if unknown:
-        raise TypeError(
-            f"unknown option {', '.join(sorted(unknown))}; "
-            f"allowed: {', '.join(CallKeywords.__annotations__)}"
-        )
+    if unknown := unknown_options(options, CallKeywords.__annotations__):
+        raise TypeError(unknown)
     problems: list[str] = []
     if options.get("queue") is not None:
         problems += queue_problems(options["queue"])

@@ -15,7 +15,7 @@ from .call import CallKeywords
 from .canvas import Chunks, Signature
 from .context import Request
 from .enqueue import enqueue, enqueue_one, rows_of
-from .options import JobKeywords, JobOptions
+from .options import JobKeywords, JobOptions, unknown_options
 from .redaction import redact_signature
 
 if TYPE_CHECKING:
@@ -234,17 +234,20 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a job function: ``@job`` or ``@job(queue="mail", max_retries=5)``.
 
     :class:`~django_jobs.options.JobOptions` lists the options. Raises ``DuplicateJob`` when the
-    name is taken and ``ImproperlyConfigured`` for an impossible option.
+    name is taken, ``TypeError`` for an unknown option and ``ImproperlyConfigured`` for an
+    impossible one.
     """
     if function is None:
-        return functools.partial(_define, options=JobOptions(**options))
-    return _define(function, JobOptions(**options))
+        return functools.partial(_define, options=options)
+    return _define(function, options)
 
 
-def _define(function: Callable[..., Any], options: JobOptions) -> JobFunction[..., Any, Any]:
+def _define(function: Callable[..., Any], options: Mapping[str, Any]) -> JobFunction[..., Any, Any]:
     if not callable(function) or isinstance(function, JobFunction):
         raise TypeError(f"@job decorates a function, got {function!r}")
-    defined: JobFunction[..., Any, Any] = JobFunction(function, options)
+    if unknown := unknown_options(options, JobOptions.__dataclass_fields__):
+        raise TypeError(f"@job {function.__module__}.{function.__name__}: {unknown}")
+    defined: JobFunction[..., Any, Any] = JobFunction(function, JobOptions(**options))
     registry.register(defined)
     return defined
 

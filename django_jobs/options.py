@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from django.core.exceptions import ImproperlyConfigured
@@ -16,6 +17,9 @@ from .schedules import Spelling
 
 #: What a smallint holds; a higher number runs first.
 MAX_PRIORITY = 32_767
+
+# What Celery's users write, and what it is called here.
+_INSTEAD = {"retry_kwargs": "max_retries"}
 
 Exceptions = Sequence[type[BaseException]]
 Expiry = float | datetime.timedelta | datetime.datetime
@@ -173,6 +177,18 @@ class JobOptions:
             if getattr(self, f"{limit}_key") is not None and getattr(self, limit) is None:
                 found.append(f"{limit}_key says what {limit} counts; give {limit} too")
         return found
+
+
+def unknown_options(given: Iterable[str], known: Collection[str]) -> str:
+    """Say which options are not *known* and what may be meant; empty when all are."""
+    told = []
+    for name in sorted(set(given) - set(known)):
+        near = difflib.get_close_matches(name, known, 1)
+        if _INSTEAD.get(name) in known:
+            told.append(f"{name} (use {_INSTEAD[name]}=)")
+        else:
+            told.append(f"{name} (did you mean {near[0]}=?)" if near else name)
+    return f"unknown option {', '.join(told)}; allowed: {', '.join(known)}" if told else ""
 
 
 def concurrency_problems(number: object) -> list[str]:

@@ -58,6 +58,19 @@ def test_bound_job_called_gets_a_context_that_says_so() -> None:
     assert (told["args"], told["kwargs"]) == ([1], {"x": 2})
 
 
+def test_unknown_option_says_where_and_what_there_is() -> None:
+    options: dict[str, Any] = {"retry_kwargs": {"max_retries": 5}, "time_limits": 3, "zzz": 1}
+
+    def pay() -> None: ...
+
+    with pytest.raises(TypeError) as caught:
+        job(**options)(pay)
+    text = str(caught.value)
+    assert text.startswith(f"@job {__name__}.pay: unknown option retry_kwargs ")
+    assert "retry_kwargs (use max_retries=)" in text
+    assert "time_limits (did you mean time_limit=?), zzz; allowed: name, bind, " in text
+
+
 def test_retry_in_a_direct_call_raises_the_error_itself() -> None:
     @job(bind=True)
     def body(self: Any, error: Exception | None) -> None:

@@ -184,6 +184,7 @@ def test_times_without_time_zone_support(settings: Any, vendor: str) -> None:
         ({"headers": {"a": float("nan")}}, ArgumentError, "headers"),
         ({"task_id": "no-uuid"}, ValueError, "UUID"),
         ({"retries": 3}, TypeError, "unknown option retries; allowed: countdown"),
+        ({"time_limits": 3}, TypeError, r"time_limits \(did you mean time_limit=\?\); allowed:"),
     ],
 )
 def test_impossible_option_writes_nothing(
