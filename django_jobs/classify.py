@@ -261,7 +261,11 @@ def keep_seconds(function: JobFunction[..., Any, Any] | None, status: Status) ->
     """Return how long a job that ended so is kept; None is for ever, or that it has not ended."""
     if status not in ENDED:
         return None
-    if function is not None and function.options.result_expires != "default":
-        return function.options.result_expires
     settings = get_settings()
-    return settings.failure_expires if status == Status.FAILURE else settings.result_expires
+    seconds = settings.failure_expires if status == Status.FAILURE else settings.result_expires
+    if function is not None and function.options.result_expires != "default":
+        seconds = function.options.result_expires
+    if function is not None and status == Status.SUCCESS and seconds is not None:
+        # It answers for its key for so long.
+        seconds = max(seconds, function.options.unique_for or 0)
+    return seconds

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import datetime
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import OperationalError, connection, connections, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from django_jobs import DuplicateKey, job
+from django_jobs.dialects import clock
+from django_jobs.dialects.base import UNIQUE_KEYS
 from django_jobs.ids import uuid7
+from django_jobs.maintenance import prune, unique_keys
 from django_jobs.models import Job, UniqueKey
 from django_jobs.operate import retry, revoke
 from django_jobs.values import Outcome
@@ -238,6 +243,94 @@ def test_second_copy_waits_for_the_first_one_s_transaction() -> None:
 def test_named_by_its_caller_and_rejected_returns_the_live_one() -> None:
     live = unique.delay(1)
     assert unique.apply_async((1,), task_id=str(uuid7())).id == live.id
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(
+    not connection.features.has_select_for_update_nowait, reason="one transaction at a time writes"
+)
+def test_key_cannot_go_while_a_call_looks_who_holds_it() -> None:
+    first = unique.delay(1)
+    refused: list[BaseException] = []
+
+    def delete() -> None:
+        try:
+            with transaction.atomic():
+                list(UniqueKey.objects.select_for_update(nowait=True))
+                UniqueKey.objects.all().delete()
+        except OperationalError as error:
+            refused.append(error)
+        finally:
+            connections.close_all()
+
+    def delete_after_insert(execute: Any, sql: str, *rest: Any) -> Any:
+        result = execute(sql, *rest)
+        if sql.startswith(f"INSERT INTO {UNIQUE_KEYS}"):
+            thread = threading.Thread(target=delete)
+            thread.start()
+            thread.join(30)
+        return result
+
+    with connection.execute_wrapper(delete_after_insert):
+        assert unique.delay(1) == first
+    assert len(refused) == 1
+
+
+def test_kept_success_is_not_pruned_before_its_key_is_free(work: Work) -> None:
+    @job(unique_for=7 * 86_400, result_expires=60)
+    def body() -> None: ...
+
+    first = body.delay()
+    work()
+    Job.objects.update(prune_at=F("prune_at") - datetime.timedelta(days=6))
+    prune.run_once("default", uuid.uuid4())
+    assert body.delay() == first
+
+
+# --- keys that nobody holds ---------------------------------------------------------------------
+
+
+def end_all_and_prune() -> int:
+    Job.objects.update(status="SUCCESS", prune_at=clock("default", -1))
+    return prune.run_once("default", uuid.uuid4())
+
+
+def test_key_goes_with_its_job() -> None:
+    unique.delay_many([(1,), (2,)])
+    assert end_all_and_prune() == 2
+    assert not UniqueKey.objects.exists()
+
+
+def test_key_that_went_to_another_job_stays() -> None:
+    first = unique.delay(1)
+    Job.objects.update(status="SUCCESS", prune_at=clock("default", -1))
+    second = unique.delay(1)
+    assert second != first
+    assert prune.run_once("default", uuid.uuid4()) == 1
+    assert unique.delay(1) == second
+
+
+def test_key_of_a_deleted_job_goes() -> None:
+    lost = unique.delay(1)
+    kept = unique.delay(2)
+    Job.objects.filter(id=lost.id).delete()
+    prune.run_once("default", uuid.uuid4())
+    assert UniqueKey.objects.get().job_id == kept.id
+
+
+def test_keys_of_deleted_jobs_go_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unique_keys, "BATCH", 2)
+    monkeypatch.setattr(unique_keys, "_last", {})
+    unique.delay_many([(number,) for number in range(5)])
+    kept = Job.objects.order_by("id")[0]
+    Job.objects.exclude(id=kept.pk).delete()
+    left = []
+    for _ in range(3):
+        unique_keys.run_once("default")
+        left.append(UniqueKey.objects.count())
+    assert left[0] > 2
+    assert left[-1] == 1
+    assert unique.delay(0).id == kept.pk
 
 
 # --- replace ------------------------------------------------------------------------------------

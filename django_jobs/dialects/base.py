@@ -139,13 +139,14 @@ class Dialect(abc.ABC):
         """
 
     def hold_key(self, cursor: CursorWrapper, key: str, job_id: UUID, until: str) -> None:
-        """Insert the row of a unique key unless there is one; wait for who inserts it just now.
+        """Insert the row of a unique key unless there is one, and lock it.
 
         *until* is SQL of a time, or NULL.
         """
+        # DO NOTHING would lock nothing, and the row could be gone before the next statement.
         cursor.execute(
             f"INSERT INTO {UNIQUE_KEYS} (key, job_id, until) VALUES (%s, %s, {until}) "
-            "ON CONFLICT (key) DO NOTHING",
+            "ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id WHERE FALSE",
             [key, self.uuid(job_id)],
         )
 

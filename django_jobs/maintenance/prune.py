@@ -9,8 +9,8 @@ from django.db import connections, transaction
 from ..commands import settle
 from ..dialects import clock
 from ..family import is_needed
-from ..models import Attempt, Command, Edge, Job, Lease, UniqueKey, Worker
-from . import gates
+from ..models import Attempt, Command, Edge, Job, Lease, Worker
+from . import gates, unique_keys
 
 BATCH = 1_000
 # How long the rows of workers and commands are kept after their end.
@@ -53,15 +53,17 @@ def _prune_jobs(using: str) -> int:
             .order_by("prune_at")
             .select_for_update(skip_locked=skip_locked)
         )
-        ids = list(over.values_list("id", flat=True)[:BATCH])
+        ended = dict(over.values_list("id", "unique_key")[:BATCH])
+        ids = list(ended)
         if not ids:
             return 0
         # The database has no foreign keys here, and Django's own cascade reads every row first.
         Attempt.objects.using(using).filter(job_id__in=ids)._raw_delete(using)
         for side in ("parent_id__in", "child_id__in"):
             Edge.objects.using(using).filter(**{side: ids})._raw_delete(using)
-        UniqueKey.objects.using(using).filter(job_id__in=ids)._raw_delete(using)
         Job.objects.using(using).filter(id__in=ids)._raw_delete(using)
+    # Behind the jobs' locks: who enqueues locks a key first, and a job only then.
+    unique_keys.forget([key for key in ended.values() if key], ids, using)
     return len(ids)
 
 
@@ -73,3 +75,4 @@ def _prune_around(using: str) -> None:
     settle(using)
     Command.objects.using(using).filter(created_at__lt=before)._raw_delete(using)
     gates.run_once(using)
+    unique_keys.run_once(using)
