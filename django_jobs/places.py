@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from .dialects import clock
 from .dialects.base import chunks
 from .enqueue import announce
-from .models import Gate, Job, Place
+from .models import Gate, Job, Place, Queue
 from .status import Status
 from .values import Claimed
 
@@ -111,7 +111,8 @@ def wake(numbers: Mapping[str, int], using: str) -> set[str]:
 def fill(numbers: Mapping[str, int], using: str) -> None:
     """Make pending who stands among the first *numbers* in line for each key, behind its gate.
 
-    Those who are pending already, and have not taken their place yet, stand there too.
+    Those who are pending already, and have not taken their place yet, stand there too. Jobs of
+    paused queues stand in no line.
     """
     wanted = {key: number for key, number in numbers.items() if number > 0}
     _make_pending(Job.objects.using(using).live(), wanted, using)
@@ -119,6 +120,10 @@ def fill(numbers: Mapping[str, int], using: str) -> None:
 
 def _make_pending(jobs: QuerySet[Job], numbers: Mapping[str, int], using: str) -> set[str]:
     found: dict[UUID, str] = {}
+    # Who cannot be claimed would keep the place from those behind; the guard wakes him later. With
+    # EXISTS for it PostgreSQL would sort the whole line.
+    paused = Queue.objects.using(using).filter(paused_at__isnull=False)
+    jobs = jobs.exclude(queue__in=paused.values("name"))
     for key in sorted(numbers):
         line = jobs.filter(waiting_for=key).order_by("rank", "id")
         # Not past locked rows: MariaDB locks for a moment what a statement only looks at, and

@@ -18,7 +18,7 @@ from django_jobs.claim import claim
 from django_jobs.execute import Environment, execute
 from django_jobs.maintenance import prune, rescue, wake
 from django_jobs.models import Gate, Job, Limit, Place, Queue, Worker
-from django_jobs.operate import revoke
+from django_jobs.operate import pause_queue, resume_queue, revoke
 from django_jobs.record import record, release
 from django_jobs.values import Claimed, Outcome
 from tests import jobs
@@ -344,6 +344,50 @@ def test_limit_that_is_gone_lets_all_go(admit: Admit) -> None:
     assert len(admit()) == 3
 
 
+# --- paused queues ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_two_queues(admit: Admit) -> list[Claimed]:
+    """Both places are taken, and of two jobs that wait the older one is in the queue "mail"."""
+    two.delay_many([(0,), (1,)])
+    running = admit()
+    two.apply_async((2,), queue="mail")
+    admit()
+    two.delay(3)
+    assert admit() == []
+    assert statuses() == {"STARTED": 2, "WAITING": 2}
+    return running
+
+
+def test_place_goes_past_who_waits_in_a_paused_queue(
+    worker: Worker, admit: Admit, in_two_queues: list[Claimed]
+) -> None:
+    pause_queue("mail")
+    end(worker, in_two_queues[:1])
+    assert args_of(admit()) == ["[3]"]
+    end(worker, in_two_queues[1:])
+    wake.run_once("default")
+    assert admit() == []
+    resume_queue("mail")
+    wake.run_once("default")
+    assert args_of(admit()) == ["[2]"]
+
+
+def test_guard_gives_the_place_on_that_a_job_of_a_paused_queue_was_woken_for(
+    worker: Worker, admit: Admit, in_two_queues: list[Claimed]
+) -> None:
+    end(worker, in_two_queues[:1])
+    pause_queue("mail")
+    assert admit() == []
+    wake.run_once("default")
+    assert args_of(admit()) == ["[3]"]
+    resume_queue("mail")
+    assert admit() == []
+    end(worker, in_two_queues[1:])
+    assert args_of(admit()) == ["[2]"]
+
+
 # --- the guard ----------------------------------------------------------------------------------
 
 
@@ -460,7 +504,8 @@ def test_next_in_line_is_read_from_the_index(worker: Worker, admit: Admit, vendo
         admit()
     table = "TABLE django_jobs_job" if vendor == "mysql" else "django_jobs_job"
     line = (
-        "SELECT id FROM django_jobs_job WHERE waiting_for = 'job:tests.two' AND status = 'WAITING'"
+        "SELECT id FROM django_jobs_job WHERE waiting_for = 'job:tests.two' AND status = 'WAITING' "
+        "AND NOT queue IN (SELECT name FROM django_jobs_queue WHERE paused_at IS NOT NULL)"
     )
     order = " ORDER BY `rank`, id LIMIT 1" if vendor == "mysql" else " ORDER BY rank, id LIMIT 1"
     with connection.cursor() as cursor:
