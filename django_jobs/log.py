@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -67,7 +67,9 @@ def hook_failed(hook: str, name: str) -> None:
 
 
 def errback_failed(errback: Any, job_id: UUID) -> None:
-    _jobs.exception("errback not enqueued job=%s errback=%r", job_id, errback)
+    # Its name only: its arguments may be secret.
+    name = errback.get("task", "a workflow") if isinstance(errback, Mapping) else "unreadable"
+    _jobs.exception("errback not enqueued job=%s errback=%s", job_id, name)
 
 
 def database_away(what: str, error: Exception, seconds: float) -> None:

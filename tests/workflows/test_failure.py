@@ -221,11 +221,12 @@ def test_errback_that_cannot_be_enqueued_harms_nothing(
 ) -> None:
     from django_jobs import signature
 
-    result = fail.apply_async(link_error=[signature("nowhere"), told.s()])
+    result = fail.apply_async(link_error=[signature("nowhere", ("s3cret",)), told.s()])
     drain()
     assert result.status == "FAILURE"
     assert len(errbacks()) == 1
-    assert "errback not enqueued" in caplog.text
+    assert f"errback not enqueued job={result.id} errback=nowhere" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 @pytest.mark.parametrize("eager", [False, True])
