@@ -8,11 +8,10 @@ from uuid import UUID
 
 from django.db import OperationalError, connections
 
-from .dialects import dialect_for
+from .dialects import dialect_for, without_deadlock
 from .handover import hand_over
 from .values import Claimed
 
-_DEADLOCK_TRIES = 5
 # A claim that takes longer, for itself and for each job, walked over what it could not take.
 _SLOW_SECONDS, _SLOW_SECONDS_A_JOB = 0.004, 0.00005
 # How late a job may be found that became ready behind the place where the ready ones began.
@@ -81,14 +80,13 @@ def claim(
     if not queues or limit < 1:
         return [], False
     dialect = dialect_for(connections[using])
-    for _ in range(_DEADLOCK_TRIES):
-        try:
-            jobs, contended = dialect.claim(worker_id, queues, limit, beginnings or {})
-            break
-        except OperationalError as error:
-            if not dialect.is_deadlock(error):
-                raise
-    else:
+    try:
+        jobs, contended = without_deadlock(
+            using, lambda: dialect.claim(worker_id, queues, limit, beginnings or {})
+        )
+    except OperationalError as error:
+        if not dialect.is_deadlock(error):
+            raise
         return [], True
     hand_over(jobs, using)
     return jobs, contended

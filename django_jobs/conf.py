@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -14,10 +14,6 @@ from django.core.signals import setting_changed
 SETTING = "DJANGO_JOBS"
 
 DAY = 86_400.0
-
-#: What a route may be: options for every job whose name the glob matches, or a function of
-#: ``(name, args, kwargs)`` that returns options or None.
-Route = Callable[[str, Sequence[Any], Mapping[str, Any]], Mapping[str, Any] | None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
