@@ -256,7 +256,9 @@ def test_admin_tells_every_verb_flag_and_permission() -> None:
         f"view_{model._meta.model_name}" for model in (Dashboard, Function, Job, Queue, Worker)
     }
     used |= {f"{verb}_queue" for verb in ("add", "change", "delete", "pause")}
-    assert set(told) == {*verbs, *used, "delete_job", "control_worker"}
+    used |= {f"{verb}_schedule" for verb in ("view", "add", "change", "delete", "run")}
+    used |= {"delete_job", "control_worker", "view_measurement"}
+    assert set(told) == {*verbs, *used}
     for verb, parser in verbs.items():
         for flag in set(flags(parser)) - {"--json", "--database"}:
             assert flag in row_of("admin.rst", verb), f"jobs {verb} {flag}"
