@@ -119,7 +119,8 @@ def percentile(counts: Sequence[int], share: float, longest: float | None = None
             high = BOUNDS[bucket] if bucket < len(BOUNDS) else max(low, longest or low)
             if longest is not None:
                 high = max(low, min(high, longest))
-            return low + (high - low) * max(0.0, rank - below) / count
+            # The sum may be greater by the last digit of a float.
+            return min(high, low + (high - low) * max(0.0, rank - below) / count)
         below += count
     raise AssertionError("the last bucket holds the rest")
 
