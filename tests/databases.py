@@ -34,7 +34,13 @@ def main(arguments: list[str]) -> int:
         urls = {kind: stack.enter_context(server(kind)) for kind in wanted}
         if urls.get("mysql", "") is None:
             report.append("MariaDB, MySQL: left out, set MYSQL_URL to test one")
-        suites = [Suite(kind, url, arguments) for kind, url in urls.items() if url is not None]
+        suites: list[Suite] = []
+        for kind, url in urls.items():
+            if url is not None:
+                again = bool(suites) and not arguments
+                suites.append(Suite(kind, url, ["-m", "not once"] if again else arguments))
+        if len(suites) > 1 and not arguments:
+            report.append(f"what needs no database: ran once, with {suites[0].kind}")
         for suite in suites:
             stack.callback(suite.stop)
             suite.start(alone=len(suites) == 1)

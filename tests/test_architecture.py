@@ -10,6 +10,8 @@ import pytest
 
 import django_jobs
 
+pytestmark = pytest.mark.once
+
 PACKAGE = Path(django_jobs.__file__).parent
 
 # From the bottom to the top. A module may import from its own layer and from those below.

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 SNIPPET = """
 from typing import Any
 from django_jobs import AsyncResult, JobContext, job

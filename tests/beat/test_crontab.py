@@ -11,6 +11,8 @@ import pytest
 from django_jobs.beat.crontab import next_after, parse
 from tests.beat import oracle
 
+pytestmark = pytest.mark.once
+
 UTC = datetime.UTC
 
 

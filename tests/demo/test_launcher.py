@@ -15,6 +15,8 @@ import pytest
 from testproject.airports import source
 from testproject.demo import free_port
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
