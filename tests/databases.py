@@ -3,8 +3,9 @@
 ``python -m tests.databases [pytest's arguments]`` takes SQLite, a PostgreSQL that comes in a wheel
 and lives for this run only (or the server of ``POSTGRESQL_URL``), and the server of ``MYSQL_URL``
 if that is set. ``DATABASES=sqlite,mysql`` names some of them. Each database is made and dropped by
-the tests, as ``test_`` and the URL's own name. What a suite prints is shown as a whole at its end,
-or as it comes when there is one only.
+the tests, as ``test_`` and the URL's own name. Without arguments, tests marked ``once`` run with
+the first database only. What a suite prints is shown as a whole at its end, or as it comes when
+there is one only.
 """
 
 from __future__ import annotations
