@@ -74,11 +74,13 @@ def check_database(
                     )
                 ]
         elif connection.vendor == "sqlite":
-            if connection.Database.sqlite_version_info < (3, 35):
+            is_old = connection.Database.sqlite_version_info < (3, 35)
+            if is_old or not connection.features.supports_json_field:
+                lacks = "RETURNING" if is_old else "JSON functions"
                 return [
                     checks.Error(
-                        f"SQLite {connection.Database.sqlite_version} has no RETURNING",
-                        hint="Use SQLite 3.35 or newer.",
+                        f"SQLite {connection.Database.sqlite_version} has no {lacks}",
+                        hint="Use SQLite 3.35 or newer, built with the JSON functions.",
                         id="django_jobs.E005",
                     )
                 ]
