@@ -57,7 +57,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
 def check_database(
     app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    """The database server's version."""
+    """What the database server is able to do."""
     using = get_settings().database
     if not databases or using not in databases or using not in connections:
         return []
