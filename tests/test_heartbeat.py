@@ -51,9 +51,13 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcess]:
 
 
 def test_worker_judges_nobody_before_it_is_registered_and_others_had_time(process) -> None:
-    process._rescue()
+    assert process._rescue() == 15
     process._register()
-    process._rescue()
+    # It looks again as soon as it may, not a whole period later.
+    assert 1 <= process._rescue() <= 15
+    process._judges_from -= 12
+    assert 1 <= process._rescue() <= 3
+    process._judges_from += 12
     assert process.rescues == []
     process._judges_from -= 15
     process._rescue()

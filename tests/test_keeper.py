@@ -328,9 +328,27 @@ def test_it_can_be_terminated_before_it_begins(busy):
     crashed(1)
     busy.step()
     suspect = Job.objects.get(crashes=1)
-    assert not busy.forget_suspect(suspect.pk, suspect.attempt + 1)
-    assert busy.forget_suspect(suspect.pk, suspect.attempt)
-    assert busy._suspect is None
+    assert suspect.pk in busy.desk.held()
+    assert not busy.desk.remove(suspect.pk, suspect.attempt + 1)
+    assert busy.desk.remove(suspect.pk, suspect.attempt)
+    assert suspect.pk not in busy.desk.held()
+
+
+def test_it_may_be_terminated_at_any_moment_of_the_keeper_s_step(busy, monkeypatch):
+    crashed(1)
+    busy.step()
+    suspect = Job.objects.get(crashes=1)
+    busy._suspected_at -= RELEASE_SECONDS
+    counts = busy.desk.counts
+
+    def terminated_meanwhile() -> Any:
+        busy.desk.remove(suspect.pk, suspect.attempt)
+        return counts()
+
+    monkeypatch.setattr(busy.desk, "counts", terminated_meanwhile)
+    busy.step()
+    suspect.refresh_from_db()
+    assert (suspect.status, suspect.deferrals) == (Status.STARTED, 0)
 
 
 def test_job_that_waits_in_a_process_can_be_terminated(keeper):

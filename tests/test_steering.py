@@ -246,7 +246,6 @@ def control(worker: Worker) -> Control:
     terminated: list[Any] = []
     pool = SimpleNamespace(terminate=lambda *job: terminated.append(job) or True)
     desk = SimpleNamespace(counts=lambda: (1, 2, 3), remove=lambda *job: False)
-    keeper = SimpleNamespace(forget_suspect=lambda *job: False)
     return Control(
         FakeWorker(
             options=WorkerOptions(),
@@ -254,7 +253,6 @@ def control(worker: Worker) -> Control:
             name="w",
             line=None,
             desk=desk,
-            keeper=keeper,
             pool=pool,
             terminated=terminated,
         )  # type: ignore[arg-type]
@@ -286,9 +284,8 @@ def test_commands_are_obeyed_once_and_in_order(worker: Worker, control: Control)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("place", ["keeper.forget_suspect", "desk.remove"])
 def test_job_that_has_not_begun_is_terminated_where_it_waits(
-    control: Control, monkeypatch: pytest.MonkeyPatch, place: str
+    control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Command.objects.create(
         worker_id=control._worker.worker_id,
@@ -296,8 +293,7 @@ def test_job_that_has_not_begun_is_terminated_where_it_waits(
         arguments={"id": str(uuid7()), "attempt": 1},
         created_at=clock("default"),
     )
-    holder, method = place.split(".")
-    monkeypatch.setattr(getattr(control._worker, holder), method, lambda *job: True)
+    monkeypatch.setattr(control._worker.desk, "remove", lambda *job: True)
     control.run_once()
     assert Command.objects.get().answer == {"stopped": True}
     assert control._worker.terminated == []

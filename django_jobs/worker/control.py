@@ -92,12 +92,8 @@ class Control:
         return {"pong": self._worker.name, "busy": running}
 
     def _terminate(self, id: str, attempt: int) -> dict[str, Any]:
-        worker, job_id = self._worker, UUID(id)
-        return {
-            "stopped": worker.keeper.forget_suspect(job_id, attempt)
-            or worker.desk.remove(job_id, attempt)
-            or worker.pool.terminate(job_id, attempt)
-        }
+        worker, job = self._worker, (UUID(id), attempt)
+        return {"stopped": worker.desk.remove(*job) or worker.pool.terminate(*job)}
 
     def _resize(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if self._worker.line is None:

@@ -29,6 +29,7 @@ class Desk:
         self._wake_keeper = wake_keeper
         self._waiting: deque[Claimed] = deque()
         self._late: list[Claimed] = []
+        self._aside: Claimed | None = None
         self._running: dict[int, Claimed] = {}
         self._ended: list[Outcome] = []
         self._closed = False
@@ -106,17 +107,35 @@ class Desk:
             self._waiting = deque(jobs[:keep])
             return jobs[keep:]
 
+    @property
+    def aside(self) -> Claimed | None:
+        """The job that waits until nothing runs beside it; it is not counted."""
+        with self._changed:
+            return self._aside
+
+    def put_aside(self, job: Claimed) -> None:
+        with self._changed:
+            self._aside = job
+
+    def take_aside(self) -> Claimed | None:
+        """Take the job that waits alone from the desk, if it is still there."""
+        with self._changed:
+            job, self._aside = self._aside, None
+            return job
+
     def remove(self, job_id: UUID, attempt: int) -> bool:
         """Drop a job that has not begun; tell whether it was here. Safe from any thread."""
         with self._changed:
-            for position, job in enumerate(self._waiting):
-                if (job.id, job.attempt) == (job_id, attempt):
-                    del self._waiting[position]
-                    break
-            else:
-                return False
-        self._wake_keeper()
-        return True
+            key = (job_id, attempt)
+            found = [job for job in self._waiting if (job.id, job.attempt) == key]
+            for job in found:
+                self._waiting.remove(job)
+            if self._aside is not None and (self._aside.id, self._aside.attempt) == key:
+                found.append(self._aside)
+                self._aside = None
+        if found:
+            self._wake_keeper()
+        return bool(found)
 
     def withdraw_late(self) -> list[Claimed]:
         """Take back every job that came too late for its rate limit."""
@@ -146,6 +165,7 @@ class Desk:
             return [
                 *(job.id for job in self._waiting),
                 *(job.id for job in self._late),
+                *([self._aside.id] if self._aside else []),
                 *(job.id for job in self._running.values()),
                 *(outcome.job.id for outcome in self._ended),
             ]

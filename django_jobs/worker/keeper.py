@@ -80,7 +80,6 @@ class Keeper:
         self._heard_at: float | None = None
         self._came_late = False
         self._was_empty = False
-        self._suspect: Claimed | None = None
         self._suspected_at = 0.0
         self._alone = self._wary = False
         self._shown: dict[tuple[UUID, int], dict[str, Any]] = {}
@@ -108,8 +107,7 @@ class Keeper:
     def step(self) -> float | None:
         """Do what is due; return the seconds to sleep, or None when all is done."""
         if self._strays_possible:
-            held = self.desk.held() + ([self._suspect.id] if self._suspect else [])
-            release_strays(self.worker_id, held, self.options.using)
+            release_strays(self.worker_id, self.desk.held(), self.options.using)
             self._strays_possible = False
         self._save_progress()
         want = self._want()
@@ -172,13 +170,14 @@ class Keeper:
         waiting, running, ended = self.desk.counts()
         if ended:
             return GATHER_SECONDS
-        if self._suspect and not waiting and not running:
+        suspect = self.desk.aside
+        if suspect and not waiting and not running:
             return 0.0
         now = time.monotonic()
         if self._shown:
             return max(0.0, self._saved_at + PROGRESS_SECONDS - now)
         until = self._next_look()
-        if self._suspect and self._may_postpone(self._suspect):
+        if suspect and suspect.deferrals < POSTPONEMENTS:
             until = self._suspected_at + RELEASE_SECONDS
         elif self._takes_none() or self._want_room() <= 0:
             until = now + 1.0
@@ -187,7 +186,7 @@ class Keeper:
         return max(0.0, until - now)
 
     def _is_empty(self) -> bool:
-        return not any(self.desk.counts()) and self._suspect is None
+        return not any(self.desk.counts()) and self.desk.aside is None
 
     # --- record ---------------------------------------------------------------------------------
 
@@ -277,7 +276,7 @@ class Keeper:
 
     def _takes_none(self) -> bool:
         self._alone = self._alone and any(self.desk.counts())
-        suspected = self._alone or self._suspect is not None
+        suspected = self._alone or self.desk.aside is not None
         return self.stopping or self.options.quiet or suspected or self.desk.spent
 
     def _next_look(self) -> float:
@@ -331,7 +330,8 @@ class Keeper:
         suspects = [job for job in jobs if job.crashes]
         self._wary = bool(suspects)
         if suspects:
-            self._suspect, self._suspected_at = suspects[0], time.monotonic()
+            self._suspected_at = time.monotonic()
+            self.desk.put_aside(suspects[0])
             release(self.worker_id, suspects[1:], self.options.using)
             jobs = [job for job in jobs if not job.crashes]
         self._put(self._admit(jobs))
@@ -348,14 +348,17 @@ class Keeper:
             self._on_put()
 
     def _begin_suspect(self) -> None:
-        if self._suspect is None:
+        suspect = self.desk.aside
+        if suspect is None:
             return
         busy = any(self.desk.counts())
         ends = self.stopping or self.desk.spent
+        # It leaves for a worker that is idle, rather than keep all slots waiting; not for ever, for
+        # where all are busy it would never run.
         late = time.monotonic() >= self._suspected_at + RELEASE_SECONDS
-        if busy and not ends and not (late and self._may_postpone(self._suspect)):
+        leaves = late and suspect.deferrals < POSTPONEMENTS
+        if (busy and not ends and not leaves) or self.desk.take_aside() is None:
             return
-        suspect, self._suspect = self._suspect, None
         if ends:
             release(self.worker_id, [suspect], self.options.using)
         elif busy:
@@ -363,22 +366,6 @@ class Keeper:
         elif admitted := self._admit([suspect]):
             self._alone = True
             self._put(admitted)
-
-    def forget_suspect(self, job_id: UUID, attempt: int) -> bool:
-        """Drop the job that waits to run alone, if it is that one; called from another thread."""
-        suspect = self._suspect
-        if suspect is None or (suspect.id, suspect.attempt) != (job_id, attempt):
-            return False
-        self._suspect = None
-        self.wakeup.waker.wake()
-        return True
-
-    def _may_postpone(self, suspect: Claimed) -> bool:
-        """Tell whether it may leave for a worker that is idle, rather than keep all slots waiting.
-
-        It may not for ever: where all are busy it would never run.
-        """
-        return suspect.deferrals < POSTPONEMENTS
 
     # --- release --------------------------------------------------------------------------------
 

@@ -152,7 +152,7 @@ class WorkerProcess:
         heartbeat.register(self.worker_id, self.name, self.options)
         self.collector.synchronize(self.options.using)
         self._beaten = time.monotonic()
-        self._judges_from = self._beaten + get_settings().lease_seconds / 4
+        self._judges_from = self._beaten + _rescue_seconds()
 
     def _sign_off(self) -> None:
         try:
@@ -188,12 +188,11 @@ class WorkerProcess:
     # --- the threads of the duties and of the heartbeat -----------------------------------------
 
     def _table(self) -> list[Duty]:
-        rescue_seconds = get_settings().lease_seconds / 4
         return [
             Duty("control", 1.0, self._control, after=1.0),
             Duty("load", LOOK_SECONDS, self._tell_load),
             Duty("promote", 10.0, self._promote),
-            Duty("rescue", rescue_seconds, self._rescue, after=rescue_seconds),
+            Duty("rescue", _rescue_seconds(), self._rescue),
             Duty("measure", 15.0, self._measure, after=15.0),
             Duty("wake", 10.0, lambda: wake.run_once(self.options.using), after=2.0),
             Duty("prune", 60.0, self._prune, after=30.0),
@@ -226,7 +225,7 @@ class WorkerProcess:
             self._lost()
         now = time.monotonic()
         if self._is_late(now):
-            self._judges_from = now + get_settings().lease_seconds / 4
+            self._judges_from = now + _rescue_seconds()
         self._beaten = now
 
     def _is_late(self, now: float) -> bool:
@@ -275,7 +274,7 @@ class WorkerProcess:
         now = time.monotonic()
         if self._is_late(now) or now < self._judges_from:
             # The database was away and every lease ran out: first all that live renew theirs.
-            return None
+            return min(_rescue_seconds(), max(1.0, self._judges_from - now))
         rescued = rescue.run_once(self.options.using)
         if rescued:
             _log.warning("rescued jobs=%d from dead workers", rescued)
@@ -323,3 +322,8 @@ class WorkerProcess:
             # Half a worker is worse than none: without bookkeeping its jobs would be lost to all.
             sys.stderr.flush()
             os._exit(1)
+
+
+def _rescue_seconds() -> float:
+    """How often a worker looks for dead ones; so long all others have to renew their leases."""
+    return get_settings().lease_seconds / 4
