@@ -16,7 +16,37 @@ else:
     ModelAdmin, _Mixed = admin.ModelAdmin, object
 
 
-class ReadOnlyAdminMixin(_Mixed):
+# What Django's own filters ask of the column that they are for.
+_ASKED = frozenset({"", "exact", "in", "isnull", "isempty", "gte", "lt"})
+_DATES = frozenset({"year", "month", "day", "gte", "lt"})
+
+
+class FilteredAdminMixin(_Mixed):
+    """The address of a list takes the parameters of its filters, and no other ones."""
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        # Django allows every lookup on every column: a value that no page shows could be guessed,
+        # one character after the other, and a regular expression can keep SQLite busy for minutes.
+        filters = self.get_list_filter(request) if request else self.list_filter
+        column, _, part = lookup.rpartition("__")
+        is_date = bool(column) and column == self.date_hierarchy and part in _DATES
+        return is_date or any(_asks(item, lookup) for item in filters)
+
+
+def _asks(item: Any, lookup: str) -> bool:
+    """Tell whether one item of ``list_filter`` has the parameter *lookup*."""
+    if (parameter := getattr(item, "parameter_name", None)) is not None:
+        return lookup == str(parameter)
+    column = item[0] if isinstance(item, (list, tuple)) else str(item)
+    for relation in ("", "__id", "__pk"):
+        name = f"{column}{relation}"
+        is_of_it = lookup == name or lookup.startswith(f"{name}__")
+        if is_of_it and lookup.removeprefix(name).removeprefix("__") in _ASKED:
+            return True
+    return False
+
+
+class ReadOnlyAdminMixin(FilteredAdminMixin):
     """Rows that only the engine writes, in a list that stays quick when there are millions."""
 
     paginator = CappingPaginator

@@ -15,7 +15,7 @@ from ..beat import operate
 from ..beat.due import plan
 from ..conf import get_settings
 from ..models import Schedule
-from .readonly import ModelAdmin
+from .readonly import FilteredAdminMixin, ModelAdmin
 from .schedule_fields import ScheduleFields
 from .schedule_form import ScheduleForm
 from .schedule_runs import last_runs
@@ -29,7 +29,7 @@ _ACTIONS = (
 )
 
 
-class ScheduleAdminMixin(ScheduleFields):
+class ScheduleAdminMixin(ScheduleFields, FilteredAdminMixin):
     """When which job runs: made and changed here, or shown as the code says it."""
 
     form = ScheduleForm

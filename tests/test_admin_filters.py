@@ -1,0 +1,108 @@
+"""What the address of a list may ask: its own filters, and nothing that a page does not show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import models
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from django_jobs.admin import JobAdminMixin, ScheduleAdminMixin
+from django_jobs.admin.readonly import ModelAdmin
+from django_jobs.models import Job, Schedule
+from django_jobs.models.fields import JSONTextField
+
+from .test_admin_jobs import make
+
+pytestmark = pytest.mark.django_db
+
+ADMINS = [
+    one for one in admin.site._registry.values() if one.opts.app_label == "django_jobs"
+]  # fmt: skip
+LISTS = [
+    one for one in ADMINS if type(one).__name__ in ("JobAdmin", "ScheduleAdmin", "WorkerAdmin")
+]
+LOOKUPS = (
+    "contains", "icontains", "startswith", "istartswith", "endswith", "iendswith", "regex",
+    "iregex", "gt", "range", "iexact", "length__gt",
+)  # fmt: skip
+
+
+def url_of(model_admin: Any) -> str:
+    return reverse(f"admin:django_jobs_{model_admin.opts.model_name}_changelist")
+
+
+def columns(model: Any) -> list[str]:
+    # What the lists add to their rows can be asked for like a column.
+    return [field.name for field in model._meta.get_fields()] + ["args_text", "kwargs_length"]
+
+
+@pytest.mark.parametrize("model_admin", ADMINS, ids=lambda one: type(one).__name__)
+def test_no_column_can_be_guessed_by_the_address(model_admin: Any) -> None:
+    request = RequestFactory().get("/")
+    for column in columns(model_admin.model):
+        for lookup in LOOKUPS:
+            assert not model_admin.lookup_allowed(f"{column}__{lookup}", "x", request)
+
+
+@pytest.mark.parametrize("model_admin", ADMINS, ids=lambda one: type(one).__name__)
+def test_columns_that_hold_payload_cannot_be_asked_for_at_all(model_admin: Any) -> None:
+    request = RequestFactory().get("/")
+    texts = [
+        field.name
+        for field in model_admin.model._meta.get_fields()
+        if isinstance(field, (JSONTextField, models.TextField))
+    ]
+    for column in texts:
+        for lookup in ("", "__exact", "__in", "__isnull"):
+            assert not model_admin.lookup_allowed(f"{column}{lookup}", "x", request)
+
+
+@pytest.mark.parametrize("model_admin", LISTS, ids=lambda one: type(one).__name__)
+def test_page_refuses_what_is_no_filter(boss: Client, model_admin: Any) -> None:
+    for field in model_admin.model._meta.get_fields():
+        if isinstance(field, models.TextField | models.CharField):
+            answer = boss.get(url_of(model_admin), {f"{field.name}__contains": "x"})
+            assert answer.status_code == 400, field.name
+
+
+def test_blanked_argument_is_not_told_by_a_regular_expression(boss: Client) -> None:
+    make(name="tests.jobs.echo", kwargs={"password": "Tr0ub4dor"})
+    url = reverse("admin:django_jobs_job_changelist")
+    for value in ('"password":"T', '"password":"X', "(a+)+$"):
+        assert boss.get(url, {"kwargs__regex": value}).status_code == 400
+
+
+def test_own_filters_work(boss: Client) -> None:
+    asked = {
+        Job: {"status": "FAILURE", "queue": "default", "name": "x", "error": "x", "age": "day",
+              "attempts": "more", "schedule": "1", "worker": "x", "p": "1", "o": "1", "q": "x"},
+        Schedule: {"enabled__exact": "1", "kind__exact": "interval", "source__exact": "admin",
+                   "q": "x", "o": "1"},
+    }  # fmt: skip
+    for model, queries in asked.items():
+        url = reverse(f"admin:django_jobs_{model._meta.model_name}_changelist")
+        for name, value in queries.items():
+            assert boss.get(url, {name: value}).status_code == 200, name
+
+
+def test_filters_of_a_project_s_own_list_work() -> None:
+    class MyJobAdmin(JobAdminMixin, ModelAdmin):
+        list_filter = ("queue", ("name", admin.AllValuesFieldListFilter))
+        date_hierarchy = "enqueued_at"
+
+    class MyScheduleAdmin(ScheduleAdminMixin, ModelAdmin):
+        def get_list_filter(self, request: Any) -> Any:
+            return ("timezone",)
+
+    request = RequestFactory().get("/")
+    jobs, schedules = MyJobAdmin(Job, admin.site), MyScheduleAdmin(Schedule, admin.site)
+    for lookup in ("queue", "queue__exact", "name", "name__isnull", "enqueued_at__year"):
+        assert jobs.lookup_allowed(lookup, "x", request)
+    for lookup in ("status", "queue__regex", "enqueued_at__regex", "kwargs", "name__queue"):
+        assert not jobs.lookup_allowed(lookup, "x", request)
+    assert schedules.lookup_allowed("timezone__exact", "UTC", request)
+    assert not schedules.lookup_allowed("enabled__exact", "1", request)
