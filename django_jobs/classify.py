@@ -215,10 +215,10 @@ def _later(execution: Execution, seconds: float) -> Outcome:
 
 
 def _replaced(execution: Execution, graph: Graph) -> Outcome:
-    last = graph.rows[-1]
-    outcome = _outcome(execution, Status(last.status))
+    row = graph.output_row()
+    outcome = _outcome(execution, Status(row.status))
     outcome.replacement, outcome.added = graph, execution.context.added
-    outcome.delay, outcome.run_at = last.countdown, last.eta
+    outcome.delay, outcome.run_at = row.countdown, row.eta
     return outcome
 
 

@@ -139,13 +139,7 @@ class _Run:
             self._add_member(row, graph)
         if outcome.replacement is not None:
             self._into.pop(row.id, None)
-            last = outcome.replacement.rows[-1]
-            kept = last._replace(
-                root_id=row.root_id, parent_id=row.parent_id, group_id=row.group_id,
-                has_dependents=row.has_dependents,
-            )  # fmt: skip
-            rows = [*outcome.replacement.rows[:-1], kept]
-            self.run(Graph(rows, outcome.replacement.edges))
+            self._go_on_as(row, outcome.replacement)
             return
         self._texts[row.id] = outcome.result
         self.done[row.id] = _result(row, outcome, enqueued, began)
@@ -153,6 +147,14 @@ class _Run:
             ended = Ended.of(outcome)
             for errback, _since in ended.option("link_error") or ():
                 self._run_errback(errback, ended)
+
+    def _go_on_as(self, row: NewJob, graph: Graph) -> None:
+        output = graph.output_row()
+        kept = output._replace(
+            root_id=row.root_id, parent_id=row.parent_id, group_id=row.group_id,
+            has_dependents=row.has_dependents or output.has_dependents,
+        )  # fmt: skip
+        self.run(Graph([kept if each is output else each for each in graph.rows], graph.edges))
 
     def _fail(self, row: NewJob, parent: EagerResult[Any]) -> None:
         origin = parent.origin
@@ -179,8 +181,9 @@ class _Run:
         for child, edges in self._into.items():
             takes = taken_by(self._rows[child].options) if child in self._rows else None
             if takes is not None and any(edge.parent == row.id for edge in edges):
-                last = max(edge.position for edge in edges)
-                edges.append(NewEdge(graph.rows[-1].id, child, Edge.Kind.RESULT.value, last + 1))
+                position = max(edge.position for edge in edges) + 1
+                member = graph.output_row().id
+                edges.append(NewEdge(member, child, Edge.Kind.RESULT.value, position))
                 if isinstance(takes, list):
                     options = loads(self._rows[child].options or "{}")
                     options["takes"].append("value")

@@ -299,9 +299,9 @@ class Plan:
         own = node.extra.get("for") or str(node.row.id)
         return f"{self.within}{PLACE_SEPARATOR}{own}" if self.within else own
 
-    def accumulate(self, shape: Shape) -> int:
-        """Add a job that results in the list that *shape* stands for."""
-        return self._add_accumulate(shape, _form(shape), Around())
+    def accumulate(self, output: Output) -> int:
+        """Add a job that results in what *output* stands for: a job's result, or a list."""
+        return self._add_accumulate(output, _form(output), Around())
 
     def graph(self) -> Graph:
         """Return the rows and edges; the first row is the root where nobody else is."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F, Max, TextField, Value
 
 from .canvas import Canvas, signature
@@ -17,14 +18,14 @@ from .result import AsyncResult
 from .routing import database_of
 from .status import Status
 from .values import Graph, NewEdge, Outcome
-from .workflow import write
+from .workflow import database_for, write
 
 if TYPE_CHECKING:
     from .context import JobContext
 
 
 def replacement(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> Graph:
-    """Return the workflow that a running job goes on as; its last row has the job's id.
+    """Return the workflow that a running job goes on as; its output row has the job's id.
 
     *own* are the options of the job's row. What the workflow results in is the job's result, so
     that whatever depends on the job takes that.
@@ -34,11 +35,24 @@ def replacement(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> 
     plan = Plan(request.root_id, request.parent_id, within=_place(request.id, own))
     errbacks = [(signature(errback), None) for errback, _since in own.get("link_error", ())]
     output = plan.add(canvas, None, Around(errbacks=errbacks))
-    if isinstance(output, Shape):
+    if isinstance(output, Shape) or plan.nodes[output].row.unique_key is not None:
+        # The job's row keeps the unique key that it has.
         output = plan.accumulate(output)
     if "shape" in own:
         plan.nodes[output].extra["shape"] = own["shape"]
-    return _ending_with(plan.graph(), output, request.id)
+    graph = plan.graph()
+    _refuse_elsewhere(graph, request.queue)
+    return _resulting_in(graph, output, request.id)
+
+
+def _refuse_elsewhere(graph: Graph, queue: str) -> None:
+    """Raise ``ImproperlyConfigured`` when the jobs would live on another database than *queue*."""
+    here, there = database_of(queue), database_for(graph.rows)
+    if there != here:
+        raise ImproperlyConfigured(
+            f"a job of queue {queue!r} lives on the database {here!r} and can go on only there; "
+            f"queue {graph.rows[0].queue!r} lives on {there!r}"
+        )
 
 
 def _place(job_id: UUID, own: Mapping[str, Any]) -> str:
@@ -49,18 +63,19 @@ def _place(job_id: UUID, own: Mapping[str, Any]) -> str:
     return around if around.endswith(str(job_id)) else place
 
 
-def _ending_with(graph: Graph, last: int, job_id: UUID) -> Graph:
-    """Return *graph* with its row number *last* at the end, under the id of the job."""
-    rows = list(graph.rows)
-    row = rows.pop(last)
-    edges = [
+def _resulting_in(graph: Graph, output: int, job_id: UUID) -> Graph:
+    """Return *graph* with the row that it results in, number *output*, under the id of the job."""
+    rows, edges = list(graph.rows), graph.edges
+    old = rows[output].id
+    rows[output] = rows[output]._replace(id=job_id)
+    renamed = [
         edge._replace(
-            parent=job_id if edge.parent == row.id else edge.parent,
-            child=job_id if edge.child == row.id else edge.child,
+            parent=job_id if edge.parent == old else edge.parent,
+            child=job_id if edge.child == old else edge.child,
         )
-        for edge in graph.edges
+        for edge in edges
     ]
-    return Graph([*rows, row._replace(id=job_id)], edges)
+    return Graph(rows, renamed, job_id)
 
 
 def addition(
@@ -68,7 +83,7 @@ def addition(
 ) -> tuple[Graph, AsyncResult[Any]]:
     """Return a workflow to add to the header of the chord of a running job, and its handle.
 
-    The last row is the one whose result the chord's body takes.
+    The output row is the one whose result the chord's body takes.
     """
     request = context.request
     assert request.id is not None
@@ -78,8 +93,9 @@ def addition(
         output = plan.accumulate(output)
     plan.nodes[output].has_dependents = True
     graph = plan.graph()
-    last = graph.rows[output].id
-    return _ending_with(graph, output, last), AsyncResult(last, name=graph.rows[output].name)
+    _refuse_elsewhere(graph, request.queue)
+    graph.output = graph.rows[output].id
+    return graph, AsyncResult(graph.output, name=graph.rows[output].name)
 
 
 def is_member(context: JobContext) -> bool:
@@ -107,7 +123,7 @@ def takes_several(takes: Any) -> bool:
 
 def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
     """Write what a job goes on as, in the transaction that ended its attempt; return its queues."""
-    *before, last = graph.rows
+    last = graph.output_row()
     # What it took before is not taken again.
     Edge.objects.using(using).filter(child_id=job_id).update(position=-1)
     texts = {
@@ -123,10 +139,13 @@ def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
         crashes=0,
         deferrals=0,
         started_at=None,
+        expires_at=last.expires_at if last.expires_in is None else clock(using, last.expires_in),
         ready_at=clock(using) if last.status == Status.PENDING else None,
         **texts,
+        **({"has_dependents": True} if last.has_dependents else {}),
     )
-    write(Graph(before, graph.edges), using, limited=False)
+    others = [row for row in graph.rows if row is not last]
+    write(Graph(others, graph.edges), using, limited=False)
     queues = {row.queue for row in graph.rows if row.status == Status.PENDING}
     announce(using, queues)
     return queues
@@ -138,7 +157,7 @@ def add_members(outcome: Outcome, using: str) -> set[str]:
     bodies = bodies_of(outcome.job.id, using)
     jobs = Job.objects.using(using).filter(id__in=bodies)
     for graph in outcome.added:
-        leaf = graph.rows[-1].id
+        leaf = graph.output_row().id
         # This comes first: it locks the bodies, for another member may add to them just now.
         jobs.update(pending_parents=F("pending_parents") + 1)
         taken = Edge.objects.using(using).filter(child_id__in=bodies)

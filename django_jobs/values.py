@@ -99,6 +99,12 @@ class Graph:
 
     rows: list[NewJob]
     edges: list[NewEdge]
+    #: Id of the row whose result is the workflow's, where somebody takes it.
+    output: UUID | None = None
+
+    def output_row(self) -> NewJob:
+        """Return the row whose result is the workflow's."""
+        return next(row for row in self.rows if row.id == self.output)
 
 
 @dataclasses.dataclass(slots=True)
@@ -127,10 +133,10 @@ class Outcome:
     value: Any = None
     #: The transaction of an ``atomic`` job has written it already.
     recorded: bool = False
-    #: What the job goes on as: its last row is the job's own, with the same id.
+    #: What the job goes on as: the output row is the job's own, with the same id.
     replacement: Graph | None = None
     #: Workflows to add to the header of the job's chord when it succeeds; the chord's body takes
-    #: the result of the last row of each.
+    #: the result of the output row of each.
     added: list[Graph] = dataclasses.field(default_factory=list)
 
     @property

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from django_jobs import AsyncResult
+from django_jobs import AsyncResult, chord
 from django_jobs.claim import claim
 from django_jobs.dialects import clock
 from django_jobs.enqueue import rows_of, write
@@ -18,6 +18,7 @@ from django_jobs.execute import Environment, execute
 from django_jobs.models import Job, Worker
 from django_jobs.record import record
 from tests import jobs
+from tests.workflows import jobs as flows
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "reports"])
 
@@ -92,3 +93,18 @@ def test_row_of_another_databases_queue_is_refused() -> None:
 def test_unknown_database_of_a_queue_is_a_check(settings: Any) -> None:
     settings.DJANGO_JOBS = {"QUEUES": {"reports": {"DATABASE": "nowhere"}}}
     assert "django_jobs.E008" in [message.id for message in run_checks()]
+
+
+@pytest.mark.parametrize("how", [flows.become, flows.widen])
+def test_job_goes_on_only_where_it_lives(how: Any) -> None:
+    elsewhere = flows.add.s(1, 2).set(queue="reports")
+    args = (elsewhere,) if how is flows.become else (1, elsewhere)
+    chord([how.s(*args)], flows.same.s()).apply_async()
+    work_on("default")
+    row = Job.objects.get(name=how.name)
+    assert (row.status, row.error_class.rpartition(".")[2]) == ("FAILURE", "ImproperlyConfigured")
+    assert "lives on the database 'default' and can go on only there" in row.error_message
+    assert not Job.objects.using("reports").exists()
+    chord([how.si(*args).set(queue="reports")], flows.same.s().set(queue="reports")).apply_async()
+    work_on("reports")
+    assert Job.objects.using("reports").filter(status="FAILURE").count() == 0

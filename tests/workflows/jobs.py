@@ -35,6 +35,11 @@ def echo(*args: Any, **kwargs: Any) -> list[Any]:
 
 
 @job
+def first_of(values: list[Any]) -> Any:
+    return values[0]
+
+
+@job
 def same(value: Any = None) -> Any:
     return value
 
@@ -71,6 +76,15 @@ def widen(self: Any, value: int, *signatures: Any) -> int:
     for each in signatures:
         self.add_to_chord(signature(each))
     return value
+
+
+#: What :func:`hear` was called with, in this process.
+heard: list[list[Any]] = []
+
+
+@job
+def hear(*args: Any) -> None:
+    heard.append(list(args))
 
 
 #: What :func:`node` was called with, in this process.

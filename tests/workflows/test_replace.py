@@ -12,7 +12,21 @@ from django_jobs.execute import Environment, execute
 from django_jobs.models import Edge, Job, Worker
 from django_jobs.operate import retry, revoke
 from django_jobs.record import record
-from tests.workflows.jobs import add, become, echo, fail, flaky, same, told, total, widen
+from tests.workflows.jobs import (
+    add,
+    become,
+    echo,
+    fail,
+    first_of,
+    flaky,
+    hear,
+    heard,
+    only_one,
+    same,
+    told,
+    total,
+    widen,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +63,84 @@ def test_job_goes_on_as(drain: Drain, sig: Any, wanted: Any, eager: bool) -> Non
     whole = group(same.s(0), become.s(sig), same.s(1)) | same.s()
     assert value(whole, eager, drain) == [0, wanted, 1]
     assert value(same.s(0) | become.si(sig) | same.s(), eager, drain) == wanted
+
+
+LINKED = [
+    (lambda: add.s(1, 2).set(link=hear.s("a")), 3, [[3, "a"]]),
+    (lambda: (add.s(1) | add.s(2)).set(link=hear.s("a")), 3, [[3, "a"]]),
+    (lambda: add.s(1) | add.s(2).set(link=hear.s("a")), 3, [[3, "a"]]),
+    (lambda: add.s(1).set(link=hear.s("a")) | add.s(2), 3, [[1, "a"]]),
+    (lambda: add.s(1, 2).set(link=[same.s() | hear.s("a"), hear.s("b")]), 3, [[3, "a"], [3, "b"]]),
+    (lambda: group(add.s(1), add.s(2)).set(link=hear.s("a")), [1, 2], [[[1, 2], "a"]]),
+    (lambda: group(add.s(1).set(link=hear.s("a")), add.s(2)), [1, 2], [[1, "a"]]),
+    (lambda: chord([add.s(1)], total.s()).set(link=hear.s("a")), 1, [[1, "a"]]),
+    (lambda: chord([add.s(1)], total.s().set(link=hear.s("a"))), 1, [[1, "a"]]),
+    (lambda: become.s(add.s(1, 2).set(link=hear.s("a"))).set(link=hear.s("b")), 3,
+     [[3, "a"], [3, "b"]]),
+    (lambda: group(add.s(1)).on_complete(hear.s("a").set(immutable=True)), [1], [["a"]]),
+]  # fmt: skip
+
+
+@EAGER
+@pytest.mark.parametrize(("make", "wanted", "calls"), LINKED, ids=range(len(LINKED)))
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda sig: become.s(sig),
+        lambda sig: become.s(sig) | same.s(),
+        lambda sig: same.s() | become.si(sig) | same.s(),
+        lambda sig: same.s() | become.si(sig),
+        lambda sig: chord([become.s(sig)], same.s()) | first_of.s(),
+        lambda sig: chord([same.s()], become.si(sig)),
+        lambda sig: become.s(sig).set(link=same.s()),
+    ],
+    ids=["alone", "first", "middle", "last", "member", "body", "linked"],
+)
+def test_links_of_what_a_job_goes_on_as(
+    drain: Drain, make: Any, wanted: Any, calls: Any, around: Any, eager: bool
+) -> None:
+    heard.clear()
+    assert value(around(make()), eager, drain) == wanted
+    assert sorted(heard, key=str) == calls
+    assert not Job.objects.live().exists()
+
+
+@EAGER
+def test_links_of_an_added_member(drain: Drain, eager: bool) -> None:
+    heard.clear()
+    linked = (add.s(1) | add.s(2)).set(link=hear.s("a"))
+    assert value(chord([widen.s(1, linked), same.s(2)], same.s()), eager, drain) == [1, 2, 3]
+    assert heard == [[3, "a"]]
+    assert not Job.objects.live().exists()
+
+
+@EAGER
+def test_errbacks_of_what_a_job_goes_on_as(drain: Drain, eager: bool) -> None:
+    heard.clear()
+    sig = (add.s(1) | fail.si()).set(link=hear.s("link")).on_error(hear.si("own"))
+    with pytest.raises(ValueError, match="broken"):
+        value(become.s(sig).on_error(hear.si("job's")) | same.s(), eager, drain)
+    assert sorted(heard) == [["job's"], ["own"]]
+
+
+def test_expiry_is_that_of_what_a_job_goes_on_as(drain: Drain) -> None:
+    first = become.apply_async((add.s(1) | add.s(2),), expires=3600)
+    second = become.apply_async((add.s(1, 2).set(expires=60),))
+    third = become.apply_async((add.s(1, 2).set(expires=-1),))
+    drain(limit=3)
+    rows = Job.objects.in_bulk([first.id, second.id, third.id])
+    assert rows[first.id].expires_at is None
+    assert rows[second.id].expires_at is not None
+    assert rows[third.id].status == "REVOKED"
+
+
+def test_unique_job_that_a_job_goes_on_as_is_found_by_its_key(drain: Drain, work: Drain) -> None:
+    result = become.delay(only_one.s(7))
+    work()
+    assert only_one.delay(7).id != result.id
+    assert Job.objects.filter(name=only_one.name).count() == 1
+    drain()
+    assert result.get(timeout=0) == 7
 
 
 def test_row_stays_the_job_s(drain: Drain) -> None:
