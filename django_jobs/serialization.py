@@ -34,6 +34,7 @@ _AS_STRING = (
     uuid.UUID,
     Promise,
 )
+_PAYLOAD = " (MAX_PAYLOAD_BYTES)"
 _encoder = DjangoJSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -44,14 +45,16 @@ def dumps(value: Any, *, where: str, max_bytes: int) -> str:
     Infinity, NUL characters and lone surrogates, keys that are no strings, integers beyond 64 bits,
     nesting beyond 32, more than *max_bytes* of UTF-8, and objects that are no JSON.
     """
-    _check(value, where, 1)
+    try:
+        _check(value, max_bytes, 1)
+    except _Refusal as refusal:
+        raise ArgumentError(refusal.told(where, 0)) from None
+    except _TooLarge:
+        raise ArgumentError(_too_large(f"{where} takes", None, max_bytes)) from None
     text = _encoder.encode(value)
     size = len(text) if text.isascii() else len(text.encode())
     if size > max_bytes:
-        raise ArgumentError(
-            f"{where} takes {size:,} bytes as JSON, allowed are {max_bytes:,}; "
-            "store it in a model or a file and pass its id"
-        )
+        raise ArgumentError(_too_large(f"{where} takes", size, max_bytes))
     return text
 
 
@@ -59,24 +62,32 @@ def dumps_arguments(
     args: Sequence[Any], kwargs: Mapping[str, Any], *, max_bytes: int
 ) -> tuple[str, str]:
     """Return positional and keyword arguments as two JSON texts, validated together."""
-    if args:
-        for position, value in enumerate(args):
-            _check(value, f"argument {position}", 2)
-    if kwargs:
-        for name, value in kwargs.items():
-            _check_text(name, "argument name")
-            _check(value, f"argument {name!r}", 2)
+    try:
+        room = _check(list(args), max_bytes, 1) if args else max_bytes - 2
+        if kwargs:
+            _check(dict(kwargs), room, 1)
+    except _Refusal as refusal:
+        named = f"argument {refusal.steps[-1]!r}" if refusal.steps else "argument name"
+        raise ArgumentError(refusal.told(named, 1)) from None
+    except _TooLarge:
+        raise ArgumentError(_too_large("the arguments take", None, max_bytes, _PAYLOAD)) from None
     args_text = _encoder.encode(list(args)) if args else "[]"
     kwargs_text = _encoder.encode(dict(kwargs)) if kwargs else "{}"
     size = len(args_text) + len(kwargs_text)
     if not (args_text.isascii() and kwargs_text.isascii()):
         size = len(args_text.encode()) + len(kwargs_text.encode())
     if size > max_bytes:
-        raise ArgumentError(
-            f"the arguments take {size:,} bytes as JSON, allowed are {max_bytes:,} "
-            "(MAX_PAYLOAD_BYTES); store them in a model or a file and pass its id"
-        )
+        raise ArgumentError(_too_large("the arguments take", size, max_bytes, _PAYLOAD))
     return args_text, kwargs_text
+
+
+def _too_large(what: str, size: int | None, allowed: int, setting: str = "") -> str:
+    found = f"more than {allowed:,}" if size is None else f"{size:,}"
+    it = "them" if setting else "it"
+    return (
+        f"{what} {found} bytes as JSON, allowed are {allowed:,}{setting}; "
+        f"store {it} in a model or a file and pass its id"
+    )
 
 
 def loads(text: str) -> Any:
@@ -84,55 +95,119 @@ def loads(text: str) -> Any:
     return json.loads(text)
 
 
-def _check(value: Any, where: str, depth: int) -> None:
+class _TooLarge(Exception):
+    """The JSON of a value takes more bytes than are left."""
+
+
+class _Refusal(Exception):
+    """Why a value is refused. The *steps* lead to it from the outside, the last one first.
+
+    Each level adds its own step on the way up: a path that every element got, whether it is wrong
+    or not, would cost the length of all keys above it.
+    """
+
+    def __init__(self, why: str, is_key: bool = False) -> None:
+        super().__init__(why)
+        self.why, self.is_key = why, is_key
+        self.steps: list[int | str] = []
+
+    def told(self, where: str, skip: int) -> str:
+        """Return the error's text; *where* stands for the first *skip* steps."""
+        path = "".join(f"[{_cut(step)}]" for step in self.steps[::-1][skip:])
+        of = "a key of " if self.is_key and len(self.steps) >= skip else ""
+        return f"{of}{where}{path} {self.why}"
+
+
+def _check(value: Any, room: int, depth: int) -> int:
+    """Return how many of *room* bytes are left after *value*, or more: escapes are not counted.
+
+    Raises :class:`_TooLarge` before it looks into what cannot fit.
+    """
     kind = type(value)
     if value is None or kind is bool:
-        return
+        return room - 4
     if kind is int or isinstance(value, int):
         if not -MAX_INT - 1 <= value <= MAX_INT:
-            raise ArgumentError(f"{where} is an integer beyond 64 bits; pass it as a string")
-    elif isinstance(value, str):
-        _check_text(value, where)
-    elif isinstance(value, float):
+            raise _Refusal("is an integer beyond 64 bits; pass it as a string")
+        return room - 1
+    if isinstance(value, str):
+        room -= len(value) + 2
+        if room < 0:
+            raise _TooLarge
+        _check_text(value)
+        return room
+    if isinstance(value, float):
         if not math.isfinite(value):
-            raise ArgumentError(f"{where} is {value!r}, which is no JSON; pass None or a string")
-    elif isinstance(value, (list, tuple)):
-        _check_depth(where, depth)
-        for position, item in enumerate(value):
-            _check(item, f"{where}[{position}]", depth + 1)
-    elif isinstance(value, dict):
-        _check_depth(where, depth)
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise ArgumentError(
-                    f"{where} has the key {key!r}, JSON keys are strings; pass {str(key)!r}"
-                )
-            _check_text(key, f"a key of {where}")
-            _check(item, f"{where}[{key!r}]", depth + 1)
-    elif isinstance(value, _AS_STRING):
-        if isinstance(value, decimal.Decimal) and not value.is_finite():
-            raise ArgumentError(f"{where} is {value!r}, which is no number; pass None or a string")
-        _check_text(str(value), where)
-    else:
-        raise ArgumentError(f"{where} is {_named(value)}, which is no JSON; {_advice(value)}")
+            raise _Refusal(f"is {value!r}, which is no JSON; pass None or a string")
+        return room - 1
+    if isinstance(value, (list, tuple)):
+        return _check_list(value, room, depth)
+    if isinstance(value, dict):
+        return _check_dict(value, room, depth)
+    if not isinstance(value, _AS_STRING):
+        raise _Refusal(f"is {_named(value)}, which is no JSON; {_advice(value)}")
+    if isinstance(value, decimal.Decimal) and not value.is_finite():
+        raise _Refusal(f"is {value!r}, which is no number; pass None or a string")
+    _check_text(str(value))
+    return room - 2
 
 
-def _check_depth(where: str, depth: int) -> None:
+def _check_list(value: Sequence[Any], room: int, depth: int) -> int:
+    room -= 1  # two brackets, and no comma after the last
+    _check_container(len(value), 2, room, depth)
+    position = 0
+    try:
+        for position, item in enumerate(value):  # noqa: B007 (the refusal takes it)
+            room = _check(item, room, depth + 1) - 1
+    except _Refusal as refusal:
+        refusal.steps.append(position)
+        raise
+    return room if value else room - 1
+
+
+def _check_dict(value: Mapping[Any, Any], room: int, depth: int) -> int:
+    room -= 1
+    _check_container(len(value), 5, room, depth)
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise _Refusal(f"has the key {_cut(key)}, JSON keys are strings; pass {_cut(str(key))}")
+        room -= len(key) + 4
+        if room < 0:
+            raise _TooLarge
+        _check_text(key, is_key=True)
+        try:
+            room = _check(item, room, depth + 1)
+        except _Refusal as refusal:
+            refusal.steps.append(key)
+            raise
+    return room if value else room - 1
+
+
+def _check_container(number: int, least: int, room: int, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise ArgumentError(f"{where} is nested deeper than {MAX_DEPTH}; pass a flatter value")
+        raise _Refusal(f"is nested deeper than {MAX_DEPTH}; pass a flatter value")
+    # Each element takes so many bytes at least, with its comma.
+    if number * least > room:
+        raise _TooLarge
 
 
-def _check_text(text: str, where: str) -> None:
+def _check_text(text: str, is_key: bool = False) -> None:
     if "\0" in text:
-        raise ArgumentError(f"{where} has a NUL character, which PostgreSQL cannot store; strip it")
+        raise _Refusal("has a NUL character, which PostgreSQL cannot store; strip it", is_key)
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise ArgumentError(
-                f"{where} has a lone surrogate, which is no Unicode text; "
-                "decode the bytes with errors='replace'"
+            raise _Refusal(
+                "has a lone surrogate, which is no Unicode text; "
+                "decode the bytes with errors='replace'",
+                is_key,
             ) from None
+
+
+def _cut(value: object) -> str:
+    text = repr(value[:100]) if isinstance(value, str) else repr(value)
+    return text if len(text) <= 110 else f"{text[:109]}…"
 
 
 def _named(value: object) -> str:

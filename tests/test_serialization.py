@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import json
 import math
+import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -117,12 +120,16 @@ def test_size_is_counted_in_bytes_not_characters() -> None:
     assert dumps("é" * 4, where="it", max_bytes=10) == '"éééé"'
     with pytest.raises(ArgumentError, match="it takes 12 bytes as JSON, allowed are 10"):
         dumps("é" * 5, where="it", max_bytes=10)
+    with pytest.raises(ArgumentError, match="it takes more than 10 bytes as JSON, allowed are 10"):
+        dumps("é" * 9, where="it", max_bytes=10)
 
 
 def test_arguments_share_one_limit() -> None:
     assert dumps_arguments(["aa"], {"b": "c"}, max_bytes=15) == ('["aa"]', '{"b":"c"}')
-    with pytest.raises(ArgumentError, match="the arguments take 15 bytes as JSON, allowed are 14"):
+    with pytest.raises(ArgumentError, match="the arguments take more than 14 bytes as JSON"):
         dumps_arguments(["aa"], {"b": "c"}, max_bytes=14)
+    with pytest.raises(ArgumentError, match="the arguments take 17 bytes as JSON, allowed are 16"):
+        dumps_arguments(["ää"], {"b": "c"}, max_bytes=16)
 
 
 def test_argument_error_names_the_argument() -> None:
@@ -136,3 +143,80 @@ def test_text_is_real_json() -> None:
     text = dumps({"a": [1, 1e16, "ü", None, True]}, where="it", max_bytes=BIG)
     assert json.loads(text) == {"a": [1, 1e16, "ü", None, True]}
     assert " " not in text
+
+
+# --- what hostile input costs ---------------------------------------------------------------------
+
+
+def calls(function: Callable[[], Any]) -> int:
+    """How many calls *function* makes, of Python's and of C's."""
+    number = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal number
+        number += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return number
+
+
+class Key(str):
+    """A key that counts how often a path is made of it."""
+
+    named = 0
+
+    def __repr__(self) -> str:
+        Key.named += 1
+        return super().__repr__()
+
+
+@pytest.mark.parametrize("make", [
+    lambda size: {"A" * size: [1] * size},
+    lambda size: [[1] * 10] * (size // 10),
+    lambda size: {f"{number}": "x" for number in range(size // 10)},
+    lambda size: "\u00e9" * size,
+])  # fmt: skip
+def test_twice_the_value_costs_twice(make: Callable[[int], Any]) -> None:
+    once, twice = (
+        calls(functools.partial(dumps, value, where="it", max_bytes=BIG))
+        for value in (make(10_000), make(20_000))
+    )
+    assert twice <= 2.2 * once
+
+
+def test_no_path_is_made_for_values_that_are_right() -> None:
+    Key.named = 0
+    dumps({Key("A" * 1000): {Key("B"): [1, [2]]}}, where="it", max_bytes=BIG)
+    dumps_arguments([{Key("a"): [1]}], {Key("b"): [2]}, max_bytes=BIG)
+    assert Key.named == 0
+
+
+@pytest.mark.parametrize("value", [
+    [1] * 1_200_000, [[1]] * 600_000, "x" * 2_400_000, {"A" * 1_200_000: [1] * 600_000},
+    [["x" * 1000] * 1000] * 3,
+])  # fmt: skip
+def test_what_is_far_too_large_is_refused_before_it_is_looked_into(value: Any) -> None:
+    def refuse() -> None:
+        with pytest.raises(ArgumentError, match="more than 262,144 bytes"):
+            dumps_arguments([value], {}, max_bytes=256 * 1024)
+
+    assert calls(refuse) < 2_000
+
+
+@given(values)
+def test_what_just_fits_is_accepted(value: Any) -> None:
+    size = len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+    dumps(value, where="it", max_bytes=size)
+    with pytest.raises(ArgumentError, match="allowed are"):
+        dumps(value, where="it", max_bytes=size - 1)
+
+
+def test_long_key_is_cut_in_the_error() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        dumps({"A" * 10_000: [math.nan]}, where="it", max_bytes=BIG)
+    assert len(str(caught.value)) < 300
