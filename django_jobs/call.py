@@ -7,14 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 from uuid import UUID
 
-from django.conf import settings as django_settings
-from django.utils import timezone
-
 from .canvas import Canvas, callbacks
+from .moments import LONGEST_SECONDS, aware, range_problems, seconds
 from .options import Expiry, priority_problems, queue_problems, unknown_options
-
-# A century: longer ones are mistakes, and overflow the databases' times.
-LONGEST_SECONDS = 100 * 365.25 * 86_400
 
 
 class CallKeywords(TypedDict, total=False):
@@ -65,10 +60,9 @@ def check(options: Mapping[str, Any]) -> None:
 
 
 def _seconds_problems(key: str, value: object, least: float) -> list[str]:
+    # A Decimal or a timedelta would be another value once it was JSON, as in an errback.
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if least <= value <= LONGEST_SECONDS:  # which NaN fails too
-            return []
-        return [f"{key} must be from {least:g} to {LONGEST_SECONDS:.0f} seconds, got {value!r}"]
+        return range_problems(key, value, least)
     return [f"{key} must be seconds, got {value!r}"]
 
 
@@ -78,19 +72,6 @@ def expiry(expires: Expiry | None) -> tuple[datetime.datetime | None, float | No
         return None, None
     if isinstance(expires, datetime.datetime):
         return aware(expires, "expires"), None
-    if isinstance(expires, datetime.timedelta):
-        expires = expires.total_seconds()
-    if isinstance(expires, bool) or not isinstance(expires, (int, float)):
+    if isinstance(expires, str):
         raise ValueError(f"expires must be seconds, a timedelta or a datetime, got {expires!r}")
-    for problem in _seconds_problems("expires", expires, -LONGEST_SECONDS):
-        raise ValueError(problem)
-    return None, float(expires)
-
-
-def aware(moment: datetime.datetime, where: str) -> datetime.datetime:
-    """Return *moment* as USE_TZ has it; a naive one is in the current time zone."""
-    if not isinstance(moment, datetime.datetime):
-        raise ValueError(f"{where} must be a datetime, got {moment!r}; seconds go into countdown")
-    if django_settings.USE_TZ:
-        return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-    return moment if timezone.is_naive(moment) else timezone.make_naive(moment)
+    return None, seconds(expires, "expires")

@@ -11,6 +11,8 @@ from django.db.utils import DatabaseError
 
 from .beat.code import schedules as code_schedules
 from .conf import get_settings, problems
+from .moments import LONGEST_SECONDS
+from .options import queue_problems
 from .rates import parse
 
 _WAL = (
@@ -103,7 +105,7 @@ def check_database(
 
 def _check_values() -> Iterator[checks.CheckMessage]:
     settings = get_settings()
-    if settings.heartbeat_seconds <= 0 or settings.lease_seconds < 3 * settings.heartbeat_seconds:
+    if not 0 < 3 * settings.heartbeat_seconds <= settings.lease_seconds <= LONGEST_SECONDS:
         yield checks.Error(
             f"LEASE_SECONDS ({settings.lease_seconds}) must be at least three times "
             f"HEARTBEAT_SECONDS ({settings.heartbeat_seconds}), which must be above 0",
@@ -122,6 +124,21 @@ def _check_values() -> Iterator[checks.CheckMessage]:
             hint="Take a random one: python -c 'import secrets; print(secrets.token_urlsafe())'.",
             id="django_jobs.E010",
         )
+    for name in ("result_expires", "failure_expires", "shutdown_grace_seconds"):
+        value = getattr(settings, name)
+        if value is not None and not 0 <= value <= LONGEST_SECONDS:
+            yield checks.Error(
+                f"{name.upper()} must be from 0 seconds to a century, got {value}",
+                hint="None keeps ended jobs for ever." if name.endswith("expires") else None,
+                id="django_jobs.E011",
+            )
+    for queue in {settings.default_queue, *settings.queues}:
+        for problem in queue_problems(queue):
+            yield checks.Error(
+                f"DJANGO_JOBS names a queue that cannot be: {problem}",
+                hint="Rename it in DEFAULT_QUEUE or QUEUES.",
+                id="django_jobs.E012",
+            )
     for queue, options in settings.queues.items():
         if not _is_queue(options):
             yield checks.Error(

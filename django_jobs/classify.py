@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from .exceptions import (
     WorkerStopping,
 )
 from .failure import describe
+from .moments import aware, seconds
 from .redaction import secrets_in
 from .status import ENDED, Status
 from .values import Claimed, Failure, Graph, Outcome
@@ -70,15 +72,10 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
         if execution.function.options.acks_late:
             return _outcome(execution, Status.PENDING)
         return _failed(execution, WorkerLost("its worker was stopped while it ran"))
-    if isinstance(error, Retry):
-        delay = error.countdown
-        if delay is None and error.eta is None:
-            delay = execution.function.options.default_retry_delay
-        return _retried(execution, error.exc or error, delay, error)
+    if isinstance(error, (Retry, Snooze)):
+        return _asked_later(execution, error)
     if isinstance(error, Replaced):
         return _replaced(execution, error.graph)
-    if isinstance(error, Snooze):
-        return _later(execution, error.seconds)
     if isinstance(error, Reject) and error.requeue:
         return _later(execution, REQUEUE_SECONDS)
     if isinstance(error, Ignore):
@@ -199,18 +196,40 @@ def _failed(execution: Execution, error: BaseException, status: Status = Status.
 
 
 def _retried(
-    execution: Execution, error: BaseException, delay: float | None, asked: Retry | None = None
+    execution: Execution,
+    error: BaseException,
+    delay: float | None,
+    eta: datetime.datetime | None = None,
 ) -> Outcome:
     outcome = _failed(execution, error, Status.RETRY)
     outcome.retries += 1
-    outcome.delay = delay
-    outcome.run_at = asked.eta if asked else None
+    outcome.delay, outcome.run_at = delay, eta
     return outcome
 
 
-def _later(execution: Execution, seconds: float) -> Outcome:
+def _asked_later(execution: Execution, asked: Retry | Snooze) -> Outcome:
+    """Return the outcome of a body that wants to run later; a failure when it told no time."""
+    try:
+        if isinstance(asked, Snooze):
+            return _later(execution, seconds(asked.seconds, "Snooze()"))
+        delay, eta = asked.countdown, asked.eta
+        if delay is None and eta is None:
+            delay = execution.function.options.default_retry_delay
+        return _retried(
+            execution,
+            asked.exc or asked,
+            None if delay is None else seconds(delay, "countdown"),
+            None if eta is None else aware(eta, "eta"),
+        )
+    except ValueError as error:
+        # The traceback then tells where the body asked for it.
+        error.__cause__ = asked
+        return _failed(execution, error)
+
+
+def _later(execution: Execution, delay: float) -> Outcome:
     outcome = _outcome(execution, Status.SCHEDULED)
-    outcome.delay = seconds
+    outcome.delay = delay
     return outcome
 
 

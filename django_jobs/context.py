@@ -11,6 +11,7 @@ from uuid import UUID
 
 from .conf import get_settings
 from .exceptions import MaxRetriesExceededError, Replaced, Retry
+from .moments import aware, seconds
 from .serialization import dumps
 
 if TYPE_CHECKING:
@@ -98,16 +99,18 @@ class JobContext:
         self,
         *,
         exc: BaseException | None = None,
-        countdown: float | None = None,
+        countdown: float | datetime.timedelta | None = None,
         eta: datetime.datetime | None = None,
         max_retries: int | None = None,
         throw: bool = True,
     ) -> NoReturn:
-        """End this attempt and run the job again after *countdown* seconds or at *eta*.
+        """End this attempt and run the job again after *countdown* or at *eta*.
 
-        Without either it waits ``default_retry_delay``. Raises :class:`Retry`; when *max_retries*
-        (default: the job function's) are used up, *exc* itself, or ``MaxRetriesExceededError``
-        without one. ``throw=False`` is refused: no code after the call belongs to the attempt.
+        *countdown* is in seconds or a timedelta; a naive *eta* is in the current time zone. Without
+        either it waits ``default_retry_delay``. Raises :class:`Retry`; when *max_retries* (default:
+        the job function's) are used up, *exc* itself, or ``MaxRetriesExceededError`` without one;
+        ``ValueError`` for a time that is none. ``throw=False`` is refused: no code after the call
+        belongs to the attempt.
         """
         if not throw:
             raise TypeError("retry(throw=False) is not possible; catch Retry if code must follow")
@@ -120,6 +123,11 @@ class JobContext:
             raise MaxRetriesExceededError(f"{self.name} was retried {limit} times")
         if countdown is None and eta is None:
             countdown = self.function.options.default_retry_delay
+        if countdown is not None:
+            countdown = seconds(countdown, "countdown")
+        if eta is not None:
+            # Here, where the body's own current time zone holds.
+            eta = aware(eta, "eta")
         raise Retry(str(exc or ""), exc=exc, countdown=countdown, eta=eta)
 
     def replace(self, sig: Canvas) -> NoReturn:

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import NotSupportedError, connections, transaction
 
 from . import serialization, signals
-from .call import CallKeywords, aware, check, expiry
+from .call import CallKeywords, check, expiry
 from .canvas import callbacks
 from .conf import get_settings
 from .context import running
@@ -20,6 +20,7 @@ from .dialects import dialect_for, own_connection
 from .exceptions import DuplicateKey, QueueFull
 from .ids import uuid7
 from .models import Job
+from .moments import aware
 from .result import AsyncResult
 from .routing import database_of, max_pending, misplaced, route
 from .status import Status

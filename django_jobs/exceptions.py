@@ -92,14 +92,14 @@ class TransactionLeftOpen(JobsError):
 class Retry(JobsError):
     """The attempt ends here and the job runs again; raised by ``self.retry()``.
 
-    ``countdown`` is in seconds and ``eta`` an aware datetime; one of them is given.
+    ``countdown`` is in seconds or a timedelta, and ``eta`` a datetime; one of them is given.
     """
 
     def __init__(
         self,
         message: str = "",
         exc: BaseException | None = None,
-        countdown: float | None = None,
+        countdown: float | datetime.timedelta | None = None,
         eta: datetime.datetime | None = None,
     ) -> None:
         super().__init__(message)
@@ -140,9 +140,12 @@ class Replaced(JobsError):
 
 
 class Snooze(JobsError):
-    """The job is not ready yet: it runs again after ``seconds`` and no retry is counted."""
+    """The job is not ready yet: it runs again later and no retry is counted.
 
-    def __init__(self, seconds: float) -> None:
+    ``seconds`` is a number or a timedelta.
+    """
+
+    def __init__(self, seconds: float | datetime.timedelta) -> None:
         super().__init__(seconds)
         self.seconds = seconds
 

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .context import JobContext
 from .keys import Key
+from .moments import FIRST_YEAR, LAST_YEAR, LONGEST_SECONDS
 from .rates import Rate, parse
 from .schedules import Spelling
 
@@ -120,8 +121,11 @@ class JobOptions:
         found += self._retry_problems()
         for field in ("time_limit", "soft_time_limit", "unique_for"):
             value = getattr(self, field)
-            if value is not None and (not _is_number(value) or value <= 0):
-                found.append(f"{field} must be seconds > 0 or None, got {value!r}")
+            if value is not None and (not _is_seconds(value) or value <= 0):
+                found.append(
+                    f"{field} must be seconds > 0 or None, a century at most, got {value!r}"
+                )
+        found += _expiry_problems(self.expires)
         if self.time_limit and self.soft_time_limit and self.soft_time_limit >= self.time_limit:
             found.append(
                 f"soft_time_limit ({self.soft_time_limit}) must be shorter than time_limit "
@@ -139,15 +143,18 @@ class JobOptions:
             found.append(f"on_worker_lost must be 'retry' or 'fail', got {self.on_worker_lost!r}")
         if not (isinstance(self.base, type) and issubclass(self.base, JobContext)):
             found.append(f"base must be a subclass of JobContext, got {self.base!r}")
-        if self.result_expires not in (None, "default") and not _is_number(self.result_expires):
-            found.append(f"result_expires must be seconds or None, got {self.result_expires!r}")
+        if self.result_expires not in (None, "default") and not _is_seconds(self.result_expires):
+            found.append(
+                "result_expires must be seconds or None, a century at most, "
+                f"got {self.result_expires!r}"
+            )
         return found
 
     def _retry_problems(self) -> list[str]:
         found = [
-            f"{field} must be seconds ≥ 0, got {getattr(self, field)!r}"
+            f"{field} must be seconds ≥ 0, a century at most, got {getattr(self, field)!r}"
             for field in ("default_retry_delay", "retry_backoff_max")
-            if not _is_number(getattr(self, field)) or getattr(self, field) < 0
+            if not _is_seconds(getattr(self, field))
         ]
         if self.max_retries is not None and (
             not isinstance(self.max_retries, int) or self.max_retries < 0
@@ -156,9 +163,12 @@ class JobOptions:
                 f"max_retries must be a whole number ≥ 0 or None, got {self.max_retries!r}"
             )
         if not isinstance(self.retry_backoff, bool) and (
-            not _is_number(self.retry_backoff) or self.retry_backoff <= 0
+            not _is_seconds(self.retry_backoff) or self.retry_backoff <= 0
         ):
-            found.append(f"retry_backoff must be a bool or seconds > 0, got {self.retry_backoff!r}")
+            found.append(
+                "retry_backoff must be a bool or seconds > 0, a century at most, "
+                f"got {self.retry_backoff!r}"
+            )
         for field in ("autoretry_for", "dont_autoretry_for", "throws"):
             found += _exception_problems(field, getattr(self, field))
         return found
@@ -202,6 +212,8 @@ def queue_problems(queue: object) -> list[str]:
         return [f"queue must be a printable text of 1 to 100 characters, got {queue!r}"]
     if queue.strip() != queue:
         return [f"queue must not begin or end with blanks, got {queue!r}"]
+    if "," in queue:
+        return [f"queue must not have a comma, which separates names in --queues, got {queue!r}"]
     if queue[0] in "@!#":
         return [f"queue must not begin with @, ! or #, which are kept for workers, got {queue!r}"]
     return []
@@ -213,8 +225,25 @@ def priority_problems(priority: object) -> list[str]:
     return []
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_seconds(value: object) -> bool:
+    """Tell whether *value* is a number of seconds that every database can add to its clock."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and 0 <= value <= LONGEST_SECONDS  # type: ignore[operator]
+
+
+def _expiry_problems(expires: object) -> list[str]:
+    if isinstance(expires, datetime.datetime):
+        fits = FIRST_YEAR <= expires.year <= LAST_YEAR
+    elif isinstance(expires, datetime.timedelta):
+        fits = abs(expires.total_seconds()) <= LONGEST_SECONDS
+    else:
+        fits = expires is None or _is_seconds(expires)
+    if fits:
+        return []
+    allowed = (
+        f"a timedelta (a century at most), a datetime in the years {FIRST_YEAR} to {LAST_YEAR}"
+    )
+    return [f"expires must be seconds or {allowed}, or None, got {expires!r}"]
 
 
 def _exception_problems(field: str, value: object) -> list[str]:

@@ -36,3 +36,20 @@ def test_server_that_lacks_something_is_an_error(
     ((number, text),) = found()
     assert number == ("django_jobs.E004" if vendor == "mysql" else "django_jobs.E005")
     assert text.endswith(f"has no {lack}")
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [
+        ({"RESULT_EXPIRES": 1e12}, "E011"),
+        ({"FAILURE_EXPIRES": float("nan")}, "E011"),
+        ({"SHUTDOWN_GRACE_SECONDS": -1}, "E011"),
+        ({"LEASE_SECONDS": float("inf")}, "E006"),
+        ({"HEARTBEAT_SECONDS": float("nan")}, "E006"),
+        ({"DEFAULT_QUEUE": "a,b"}, "E012"),
+        ({"QUEUES": {" mail": {}}}, "E012"),
+    ],
+)
+def test_impossible_setting_is_an_error(settings: Any, given: dict[str, Any], number: str) -> None:
+    settings.DJANGO_JOBS = given
+    assert [each for each, _text in found()] == [f"django_jobs.{number}"]

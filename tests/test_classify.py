@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
@@ -232,6 +234,86 @@ def test_retry_with_eta(run: Run, naive: bool) -> None:
     run(body)
     row = Job.objects.get()
     assert (row.status, row.run_at) == ("RETRY", moment)
+
+
+def test_naive_eta_of_a_retry_is_in_the_body_s_time_zone(run: Run) -> None:
+    @job(bind=True)
+    def body(self: Any) -> None:
+        with timezone.override("America/New_York"):
+            self.retry(eta=datetime.datetime(2040, 1, 2, 3))  # noqa: DTZ001
+
+    run(body)
+    assert Job.objects.get().run_at == datetime.datetime(2040, 1, 2, 8, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def local_times(settings: Any) -> None:
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Asia/Tokyo"
+
+
+@pytest.mark.parametrize("aware", [False, True])
+def test_eta_of_a_retry_without_time_zone_support(local_times: None, run: Run, aware: bool) -> None:
+    local = datetime.datetime(2040, 1, 2, 3)  # noqa: DTZ001
+    given = local.replace(tzinfo=ZoneInfo("Asia/Tokyo")) if aware else local
+
+    @job
+    def body() -> None:
+        raise Retry(eta=given)
+
+    run(body)
+    assert Job.objects.get().run_at == local
+
+
+MINUTE = datetime.timedelta(minutes=1)
+CENTURY = 100 * 365.25 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("given", "delay"),
+    [(MINUTE, 60), (Decimal("1.5"), 1.5), (0, 0), (-5, -5), (CENTURY, CENTURY)],
+)
+@pytest.mark.parametrize("how", ["retry", "Retry", "Snooze"])
+def test_time_of_a_retry_or_a_snooze(run: Run, how: str, given: Any, delay: float) -> None:
+    outcome = run(asking_later(how, given))
+    assert (outcome.status, outcome.delay) == ("SCHEDULED" if how == "Snooze" else "RETRY", delay)
+    row = Job.objects.get()
+    assert row.status == outcome.status
+    assert wait_of(row) == pytest.approx(delay, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["5", "", True, [], 1e12, 1e300, -1e12, float("nan"), float("inf"), Decimal("nan"), 10**400,
+     Decimal("sNaN"), datetime.timedelta.max, datetime.datetime.max, None],  # noqa: DTZ901
+)  # fmt: skip
+@pytest.mark.parametrize("how", ["retry", "Retry", "Snooze", "eta", "Retry eta"])
+def test_what_is_no_time_fails_that_job_alone(
+    run: Run, work: Callable[..., list[Outcome]], how: str, given: Any
+) -> None:
+    if given is None and how != "Snooze":
+        pytest.skip("None is the default delay")
+    asking_later(how, given).delay()
+    jobs.add.delay(1)
+    assert len(work()) == 2
+    guilty, innocent = Job.objects.order_by("id")
+    assert (guilty.status, innocent.status) == ("FAILURE", "SUCCESS")
+    assert guilty.error_class == "builtins.ValueError"
+    name = {"Snooze": "Snooze()"}.get(how, "eta" if "eta" in how else "countdown")
+    assert guilty.error_message.startswith(f"{name} must ")
+    assert "tests/test_classify.py" in guilty.attempts.get().traceback
+
+
+def asking_later(how: str, given: Any) -> Any:
+    @job(bind=True, autoretry_for=())
+    def body(self: Any) -> None:
+        if how == "Snooze":
+            raise Snooze(given)
+        if how.startswith("Retry"):
+            raise Retry(**{"eta" if "eta" in how else "countdown": given})
+        self.retry(**{"eta" if "eta" in how else "countdown": given})
+
+    return body
 
 
 def test_retry_keeps_the_error_that_caused_it(run: Run) -> None:

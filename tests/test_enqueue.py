@@ -9,6 +9,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.db import IntegrityError, NotSupportedError, connection, transaction
+from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -17,6 +18,7 @@ from django_jobs.context import JobContext, Request, running
 from django_jobs.dialects import dialect_for
 from django_jobs.models import Job
 from django_jobs.result import AsyncResult
+from django_jobs.values import Claimed
 from tests import jobs
 
 pytestmark = pytest.mark.django_db
@@ -161,6 +163,22 @@ def test_times_without_time_zone_support(settings: Any, vendor: str) -> None:
     assert seconds_between(counted.expires_at, counted.enqueued_at) == pytest.approx(120, abs=0.01)
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "UTC", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("year", [1900, 8999])
+def test_first_and_last_moment_that_is_taken_can_be_read(
+    settings: Any, take: Callable[..., list[Claimed]], boss: Client, zone: str, year: int
+) -> None:
+    settings.TIME_ZONE = zone
+    at = datetime.datetime(year, 1, 1) if year == 1900 else datetime.datetime(year, 12, 31, 23, 59)  # noqa: DTZ001
+    jobs.add.apply_async((1,), eta=at)
+    jobs.add.apply_async((1,), expires=at)
+    Job.objects.update(status="PENDING")
+    timed, expiring = take()
+    assert timed.run_at == expiring.expires_at == timezone.make_aware(at)
+    assert boss.get("/admin/django_jobs/job/").status_code == 200
+    assert boss.get(f"/admin/django_jobs/job/{timed.id}/change/").status_code == 200
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 
@@ -177,6 +195,15 @@ def test_times_without_time_zone_support(settings: Any, vendor: str) -> None:
         ({"eta": 5}, ValueError, "seconds go into countdown"),
         ({"expires": "soon"}, ValueError, "expires must be seconds, a timedelta or a datetime"),
         ({"expires": float("nan")}, ValueError, "expires"),
+        ({"expires": datetime.datetime.max}, ValueError, "expires must lie in the years 1900 to"),  # noqa: DTZ901
+        ({"eta": datetime.datetime.min}, ValueError, "eta must lie in the years 1900 to 8999"),  # noqa: DTZ901
+        (
+            {"eta": datetime.datetime.max.replace(tzinfo=datetime.UTC)},
+            ValueError,
+            "eta must lie in the years 1900 to 8999",
+        ),
+        ({"expires": datetime.timedelta.max}, ValueError, "expires must be from"),
+        ({"queue": "a,b"}, ValueError, "queue must not have a comma"),
         ({"expires": 1e300}, ValueError, "expires"),
         ({"time_limit": True}, ValueError, "time_limit must be seconds"),
         ({"time_limit": -1}, ValueError, "time_limit must be"),

@@ -16,9 +16,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
 from .. import log, registry
-from ..call import aware
 from ..conf import get_settings
 from ..models import Schedule
+from ..moments import aware
 from ..schedules import Timing, periodic_tasks, timing
 from .due import plan
 from .operate import changed

@@ -1,0 +1,58 @@
+"""Seconds and datetimes as people give them, within what every database keeps and reads."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+
+from django.conf import settings
+from django.utils import timezone
+
+#: A century. A longer time is a mistake, and it overflows the times of the databases.
+LONGEST_SECONDS = 100 * 365.25 * 86_400
+# MySQL keeps no year before 1000 and Python none after 9999, in any time zone. The margin keeps a
+# time that is a century away readable.
+FIRST_YEAR, LAST_YEAR = 1900, 8999
+
+
+def seconds(value: object, where: str, *, least: float = -LONGEST_SECONDS) -> float:
+    """Return *value*, a number or a timedelta, in seconds.
+
+    *where* names it in the ``ValueError`` for what is no time, or one beyond a century.
+    """
+    number = value
+    if isinstance(value, datetime.timedelta):
+        number = value.total_seconds()
+    elif isinstance(value, decimal.Decimal):
+        number = float(value) if value.is_finite() else math.nan
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise ValueError(f"{where} must be seconds, got {value!r}")
+    for problem in range_problems(where, number, least):
+        raise ValueError(problem)
+    return float(number)
+
+
+def range_problems(where: str, number: float, least: float = -LONGEST_SECONDS) -> list[str]:
+    """Say what is wrong with a number of seconds."""
+    if least <= number <= LONGEST_SECONDS:  # NaN is neither
+        return []
+    return [f"{where} must be from {least:g} to {LONGEST_SECONDS:.0f} seconds, got {number!r:.40}"]
+
+
+def aware(moment: object, where: str) -> datetime.datetime:
+    """Return *moment* as USE_TZ has it; a naive one is in the current time zone.
+
+    *where* names it in the ``ValueError`` for what is no datetime, or one that not every database
+    and time zone can tell.
+    """
+    if not isinstance(moment, datetime.datetime):
+        hint = "; seconds go into countdown" if where == "eta" else ""
+        raise ValueError(f"{where} must be a datetime, got {moment!r}{hint}")
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(
+            f"{where} must lie in the years {FIRST_YEAR} to {LAST_YEAR}, got {moment!r}"
+        )
+    if settings.USE_TZ:
+        return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return moment if timezone.is_naive(moment) else timezone.make_naive(moment)
