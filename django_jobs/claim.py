@@ -72,10 +72,9 @@ def claim(
 ) -> tuple[list[Claimed], bool]:
     """Take up to *limit* jobs, by priority and age over all *queues*, in one transaction.
 
-    Returns them, and whether there were more that another worker had locked at that moment: the
-    caller then asks again at once instead of taking the queues for empty. A worker whose lease is
-    over gets none. Of a queue that has a place in *beginnings*, older jobs of that rank may be left
-    out (PostgreSQL).
+    Returns them, and whether there were more that other transactions had locked at that moment:
+    the caller then must not take the queues for empty. A worker whose lease is over gets none. Of a
+    queue that has a place in *beginnings*, older jobs of that rank may be left out (PostgreSQL).
     """
     if not queues or limit < 1:
         return [], False

@@ -104,6 +104,26 @@ def test_worker_that_lets_others_go_first_is_not_put_off_by_what_it_hears_meanwh
     assert hear("default") <= 0
 
 
+def test_worker_that_finds_all_ready_jobs_locked_pauses_longer_each_time(keeper, monkeypatch):
+    jobs.add.delay(1, 2)
+    claims = [([], True)] * 20
+    monkeypatch.setattr(keeper._claimer, "claim", lambda *_: claims.pop())
+    pauses = []
+    while claims:
+        now = time.monotonic()
+        keeper.step()
+        assert keeper._look_at >= now + keeper._locked_pause
+        pauses.append(keeper._locked_pause)
+        keeper._look_at = 0.0
+    assert 0 < pauses[0] < pauses[1] < pauses[-2] == pauses[-1] < 1.0
+    # It starts over after a claim that met no locks.
+    claims += [([], True), ([], False)]
+    keeper.step()
+    keeper._look_at = 0.0
+    keeper.step()
+    assert keeper._locked_pause == pauses[0]
+
+
 def test_worker_without_a_free_slot_lets_others_go_first_and_looks_when_it_has_one(keeper, hear):
     jobs.add.delay(1, 2)
     keeper.step()

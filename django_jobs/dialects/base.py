@@ -31,6 +31,9 @@ CHUNK = 1_000
 #: when each takes four bytes.
 TEXT = 2 * 1024 * 1024
 
+#: Most jobs of several queues that a claim looks at behind those that are locked.
+MOST_CANDIDATES = 10_000
+
 _DEADLOCK_TRIES = 5
 
 T = TypeVar("T")
@@ -98,9 +101,28 @@ class Dialect(abc.ABC):
 
         What is older, of the same rank, than a queue's place in *beginnings* need not be looked at.
 
-        Return them in that order, and whether others that were ready were locked just then. A
-        worker whose lease is over gets nothing, and a paused queue gives nothing.
+        Return them in that order, and whether others that were ready were locked just then: a
+        claim passes locked jobs by and takes those behind them. A worker whose lease is over gets
+        nothing, and a paused queue gives nothing.
         """
+
+    def _claim_widening(
+        self, limit: int, claim: Callable[[int], tuple[list[Claimed], int]]
+    ) -> tuple[list[Claimed], bool]:
+        """Claim up to *limit* jobs of several queues; return them as :meth:`claim` does.
+
+        *claim* takes the number of candidates; it returns the claimed jobs, and how many
+        candidates there were.
+        """
+        wanted = limit
+        while True:
+            jobs, seen = claim(wanted)
+            contended = len(jobs) < min(limit, seen)
+            if jobs or seen < wanted or wanted >= MOST_CANDIDATES:
+                return jobs, contended
+            # Another transaction has locked all candidates, perhaps for long. Jobs behind them
+            # may be free, also in other queues.
+            wanted = 4 * wanted + 10
 
     def write_outcomes(
         self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]

@@ -14,6 +14,8 @@ from ..status import ENDED, TIMED, Status
 from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
 from .base import COMMANDS, JOBS, UNIQUE_KEYS, Dialect
 
+# So many queues stand in one statement; each takes three tables from the server's cache.
+_QUEUES = 50
 _DEADLOCK = 1213
 _LOCK_WAIT_TIMEOUT = 1205
 
@@ -72,38 +74,34 @@ class MySQL(Dialect):
         limit: int,
         beginnings: Mapping[str, tuple[int, UUID]],
     ) -> tuple[list[Claimed], bool]:
-        columns = self.quoted(CLAIMED_COLUMNS)
-        contended = False
-        with transaction.atomic(self.connection.alias), self.connection.cursor() as cursor:
-            if len(queues) == 1:
-                wanted = (
-                    f"status = 'PENDING' AND queue = %s AND {self.claimable()} "
-                    "ORDER BY `rank`, id LIMIT %s"
-                )
-                params = [queues[0], self.uuid(worker_id), queues[0], limit]
-            else:
-                ids = self._first_ids(cursor, worker_id, queues, limit)
-                if not ids:
-                    return [], False
-                wanted = f"id IN ({', '.join(['%s'] * len(ids))}) AND status = 'PENDING'"
-                params = ids
-            cursor.execute(
-                f"SELECT {columns}, COALESCE(expires_at <= {self.now}, 0), "
-                f"COALESCE(TIMESTAMPDIFF(MICROSECOND, ready_at, {self.now}), 0) / 1e6 FROM {JOBS} "
-                f"WHERE {wanted} FOR UPDATE SKIP LOCKED",
-                params,
+        if len(queues) > 1:
+            return self._claim_widening(
+                limit, lambda wanted: self._claim_several(worker_id, queues, limit, wanted)
             )
-            jobs = [self._claimed(row) for row in cursor.fetchall()]
-            if len(queues) > 1:
-                contended = len(jobs) < len(ids)
-                jobs.sort(key=lambda job: (job.rank, job.id.int))
-            if jobs:
-                cursor.execute(
-                    f"UPDATE {JOBS} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, "
-                    f"started_at = {self.now} WHERE id IN ({', '.join(['%s'] * len(jobs))})",
-                    [self.uuid(worker_id), *self.uuids([job.id for job in jobs])],
-                )
-        return jobs, contended
+        with transaction.atomic(self.connection.alias), self.connection.cursor() as cursor:
+            condition = (
+                f"status = 'PENDING' AND queue = %s AND {self.claimable()} "
+                "ORDER BY `rank`, id LIMIT %s"
+            )
+            jobs = self._lock(
+                cursor, condition, [queues[0], self.uuid(worker_id), queues[0], limit]
+            )
+            self._start(cursor, worker_id, jobs)
+        return jobs, False
+
+    def _claim_several(
+        self, worker_id: UUID, queues: Sequence[str], limit: int, wanted: int
+    ) -> tuple[list[Claimed], int]:
+        with transaction.atomic(self.connection.alias), self.connection.cursor() as cursor:
+            ids = self._first_ids(cursor, worker_id, queues, wanted)
+            if not ids:
+                return [], 0
+            condition = f"id IN ({', '.join(['%s'] * len(ids))}) AND status = 'PENDING'"
+            jobs = self._lock(cursor, condition, ids)
+            jobs.sort(key=lambda job: (job.rank, job.id.int))
+            del jobs[limit:]
+            self._start(cursor, worker_id, jobs)
+        return jobs, len(ids)
 
     def _first_ids(
         self, cursor: CursorWrapper, worker_id: UUID, queues: Sequence[str], limit: int
@@ -112,15 +110,38 @@ class MySQL(Dialect):
             f"(SELECT id, `rank` FROM {JOBS} WHERE status = 'PENDING' AND queue = %s "
             f"AND {self.claimable()} ORDER BY `rank`, id LIMIT %s)"
         )
-        params: list[Any] = []
-        for queue in queues:
-            params += [queue, self.uuid(worker_id), queue, limit]
+        found: list[tuple[Any, int]] = []
+        for start in range(0, len(queues), _QUEUES):
+            some = queues[start : start + _QUEUES]
+            params: list[Any] = []
+            for queue in some:
+                params += [queue, self.uuid(worker_id), queue, limit]
+            cursor.execute(
+                f"SELECT id, `rank` FROM ({' UNION ALL '.join([first] * len(some))}) AS first "
+                "ORDER BY `rank`, id LIMIT %s",
+                [*params, limit],
+            )
+            found += cursor.fetchall()
+        if len(queues) > _QUEUES:
+            found.sort(key=lambda row: (row[1], row[0]))
+        return [row[0] for row in found[:limit]]
+
+    def _lock(self, cursor: CursorWrapper, condition: str, params: Sequence[Any]) -> list[Claimed]:
         cursor.execute(
-            f"SELECT id FROM ({' UNION ALL '.join([first] * len(queues))}) AS first "
-            "ORDER BY `rank`, id LIMIT %s",
-            [*params, limit],
+            f"SELECT {self.quoted(CLAIMED_COLUMNS)}, COALESCE(expires_at <= {self.now}, 0), "
+            f"COALESCE(TIMESTAMPDIFF(MICROSECOND, ready_at, {self.now}), 0) / 1e6 FROM {JOBS} "
+            f"WHERE {condition} FOR UPDATE SKIP LOCKED",
+            params,
         )
-        return [found for (found,) in cursor.fetchall()]
+        return [self._claimed(row) for row in cursor.fetchall()]
+
+    def _start(self, cursor: CursorWrapper, worker_id: UUID, jobs: Sequence[Claimed]) -> None:
+        if jobs:
+            cursor.execute(
+                f"UPDATE {JOBS} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, "
+                f"started_at = {self.now} WHERE id IN ({', '.join(['%s'] * len(jobs))})",
+                [self.uuid(worker_id), *self.uuids([job.id for job in jobs])],
+            )
 
     def _claimed(self, row: Sequence[Any]) -> Claimed:
         job = Claimed(*row)

@@ -67,11 +67,11 @@ WITH claimed AS (
 SELECT * FROM claimed ORDER BY rank, id
 """
 
-# One ORDER BY over several queues would sort the whole backlog; the first rows of each range of a
-# queue come from the index, and only the ones that win are locked. The last column tells a drained
-# queue from one whose first rows another worker has locked at this moment. The second look at the
-# status is an expression that matches no index: for its sake the planner would read all of the
-# claim's index, and the dead entries that an open transaction keeps.
+# One ORDER BY over several queues would sort the whole backlog. The first rows of each range of a
+# queue come from the index, and the claim locks only as many of them as it takes. The last column
+# counts the candidates: another transaction has locked those that were not claimed. The second look
+# at the status is an expression that matches no index: the planner would read all of the claim's
+# index for it, and the dead entries that an open transaction keeps.
 _CLAIM_SEVERAL = """
 WITH candidate AS MATERIALIZED (
     SELECT first.id FROM unnest(%s::text[], %s::smallint[], %s::uuid[], %s::smallint[])
@@ -90,7 +90,7 @@ claimed AS (
     UPDATE {jobs} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, started_at = {now}
     WHERE id = ANY(ARRAY(
         SELECT id FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM candidate))
-        AND status || '' = 'PENDING' FOR UPDATE SKIP LOCKED))
+        AND status || '' = 'PENDING' ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
     RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
         COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
 SELECT claimed.*, seen.n FROM (SELECT count(*) AS n FROM candidate) AS seen
@@ -259,11 +259,14 @@ class PostgreSQL(Dialect):
                 cursor.execute(sql, [worker_id, worker_id, queues[0], queues[0], limit])
                 return [Claimed(*row) for row in cursor.fetchall()], False
             sql = _CLAIM_SEVERAL.format(jobs=JOBS, now=_NOW, columns=_COLUMNS)
-            ranges = _ranges(queues, beginnings)
-            cursor.execute(sql, [*ranges, limit, worker_id, limit, worker_id])
-            rows = cursor.fetchall()
-        jobs = [Claimed(*row[:-1]) for row in rows if row[0] is not None]
-        return jobs, len(jobs) < rows[0][-1]
+            ranges = list(_ranges(queues, beginnings))
+
+            def several(wanted: int) -> tuple[list[Claimed], int]:
+                cursor.execute(sql, [*ranges, wanted, worker_id, wanted, worker_id, limit])
+                rows = cursor.fetchall()
+                return [Claimed(*row[:-1]) for row in rows if row[0] is not None], rows[0][-1]
+
+            return self._claim_widening(limit, several)
 
     def _write_outcomes(
         self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]

@@ -31,6 +31,16 @@ _FIRST = (
     "ORDER BY rank, id LIMIT %s)"
 )
 
+# SQLite takes at most 500 terms in a compound SELECT. This form takes any number of queues, and is
+# slower for a few.
+_FIRST_OF_MANY = (
+    f"SELECT j.id, j.rank FROM json_each(%s) AS wanted CROSS JOIN {JOBS} j WHERE j.id IN ("
+    f"SELECT id FROM {JOBS} WHERE status = 'PENDING' AND queue = wanted.value "
+    f"AND NOT EXISTS (SELECT 1 FROM {QUEUES} q WHERE q.name = wanted.value "
+    "AND q.paused_at IS NOT NULL) ORDER BY rank, id LIMIT %s)"
+)
+_FEW_QUEUES = 100
+
 _CLAIM = f"""
 UPDATE {JOBS} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, started_at = %s
 WHERE id IN (SELECT id FROM ({{first}}) ORDER BY rank, id LIMIT %s)
@@ -135,10 +145,14 @@ class SQLite(Dialect):
         beginnings: Mapping[str, tuple[int, UUID]],
     ) -> tuple[list[Claimed], bool]:
         now = self._clock()
-        first = " UNION ALL ".join([_FIRST] * len(queues))
         params: list[Any] = [worker_id.hex, now]
-        for queue in queues:
-            params += [queue, queue, limit]
+        if len(queues) <= _FEW_QUEUES:
+            first = " UNION ALL ".join([_FIRST] * len(queues))
+            for queue in queues:
+                params += [queue, queue, limit]
+        else:
+            first = _FIRST_OF_MANY
+            params += [json.dumps(queues), limit]
         params += [limit, worker_id.hex, now, now]
         # An UPDATE takes the write lock before it reads: no other statement can come between.
         with self.connection.cursor() as cursor:

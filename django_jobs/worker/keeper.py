@@ -42,6 +42,9 @@ QUEUES_SECONDS = 1.0
 # so long: of many sleepers one wakes for each job, and the rest do not hold it up on its way.
 PATIENCE_SECONDS = 0.002
 _SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
+# While other transactions hold all ready jobs, a worker looks again after such pauses. The end of
+# such a transaction is announced only where it makes a job ready: a rollback is not.
+_SHORTEST_LOCKED, _LONGEST_LOCKED = 0.002, 0.25
 
 
 class Keeper:
@@ -80,6 +83,7 @@ class Keeper:
         self._heard_at: float | None = None
         self._came_late = False
         self._was_empty = False
+        self._locked_pause = 0.0
         self._suspected_at = 0.0
         self._alone = self._wary = False
         self._shown: dict[tuple[UUID, int], dict[str, Any]] = {}
@@ -312,8 +316,13 @@ class Keeper:
         if self._was_empty or (all_taken and not self.options.burst):
             # Of what comes later it hears, where it can.
             self._look_at = time.monotonic() + self.wakeup.next_look()
+        elif not jobs:
+            self._locked_pause = min(_LONGEST_LOCKED, 2 * self._locked_pause or _SHORTEST_LOCKED)
+            self._look_at = time.monotonic() + self._locked_pause
+            return
         else:
             self._look_at = 0.0
+        self._locked_pause = 0.0
 
     def _may_have_work(self) -> bool:
         """Look whether there is work, where that is cheaper than a claim; learn the queues."""

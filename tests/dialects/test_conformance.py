@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -20,6 +21,7 @@ from django_jobs.dialects import clock, dialect_for
 from django_jobs.enqueue import rows_of
 from django_jobs.execute import Environment, execute
 from django_jobs.models import Job, Queue, Worker
+from django_jobs.operate import pause_queue, resume_queue
 from django_jobs.record import record
 from django_jobs.values import Claimed
 from tests import jobs
@@ -290,14 +292,45 @@ def test_claim_does_not_wait_for_rows_that_another_holds(
         return
     enqueue(*[("default", 0)] * 4)
     worker = new_worker()
+    with first_jobs_locked(2):
+        first, contended = claim(worker.pk, queues, 10, "default")
+        rest = claim(worker.pk, queues, 10, "default")
+    assert numbers(first) == [2, 3]
+    if len(queues) > 1:
+        # The caller must not take the queues for empty.
+        assert contended
+        assert rest == ([], True)
+    assert numbers(claim(worker.pk, queues, 10, "default")[0]) == [0, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize("queues", [["default"], ["default", "other"]])
+def test_locked_jobs_do_not_hide_those_behind_them(
+    new_worker: Callable[..., Worker], vendor: str, queues: list[str], limit: int
+) -> None:
+    if vendor == "sqlite":
+        return  # One writer at a time.
+    enqueue(*[("default", 5)] * 30, ("default", 1), ("other", 3), ("other", 0), ("default", 2))
+    worker = new_worker()
+    with first_jobs_locked(30):
+        taken = []
+        for _ in range(4 // limit):
+            found, contended = claim(worker.pk, queues, limit, "default")
+            assert not contended
+            taken += numbers(found)
+    assert taken == ([33, 30] if len(queues) == 1 else [31, 33, 30, 32])
+
+
+@contextlib.contextmanager
+def first_jobs_locked(number: int) -> Iterator[None]:
+    """Let another transaction hold the oldest jobs."""
     locked, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        from django.db import transaction
-
         try:
             with transaction.atomic():
-                list(Job.objects.select_for_update().order_by("id")[:2])
+                list(Job.objects.select_for_update().order_by("id")[:number])
                 locked.set()
                 done.wait(20)
         finally:
@@ -307,17 +340,20 @@ def test_claim_does_not_wait_for_rows_that_another_holds(
     holder.start()
     assert locked.wait(10)
     try:
-        first, contended = claim(worker.pk, queues, 10, "default")
-        rest = claim(worker.pk, queues, 10, "default")
+        yield
     finally:
         done.set()
         holder.join(20)
-    assert numbers(first) == [2, 3]
-    if len(queues) > 1:
-        # Candidates were seen and were locked: the caller looks again at once.
-        assert contended
-        assert rest == ([], True)
-    assert numbers(claim(worker.pk, queues, 10, "default")[0]) == [0, 1]
+
+
+def test_claim_serves_any_number_of_queues(take: Take) -> None:
+    names = [f"queue-{number:04}" for number in range(1_200)]
+    enqueue(("queue-0003", 0), ("queue-1199", 7), ("queue-0600", 0), ("queue-0700", 1))
+    assert numbers(take(1, queues=names)) == [1]
+    pause_queue("queue-0700")
+    assert numbers(take(9, queues=names)) == [0, 2]
+    resume_queue("queue-0700")
+    assert numbers(take(9, queues=names)) == [3]
 
 
 # --- the number of statements -------------------------------------------------------------------
