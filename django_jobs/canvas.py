@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="Canvas")
 
+# Methods of Celery's signatures, and what takes their place.
+_INSTEAD = {
+    "stamp": "set(headers={...})",
+    "freeze": "apply_async(task_id=...)",
+    "replace": "clone() and set()",
+    "skew": "set(countdown=...) for each member",
+}
+
 #: Options that are signatures to run afterwards, and not of the call itself.
 CALLBACKS = ("link", "link_error", "on_complete")
 
@@ -44,6 +52,23 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
     def clone(self) -> Self:
         """Return a copy that shares nothing with this one."""
         return copy.deepcopy(self)
+
+    def _part(self) -> Self:
+        """Return a copy to be a part of another canvas; it shares only values of arguments."""
+        part = type(self).__new__(type(self))
+        for key, value in self.items():
+            if isinstance(value, Canvas):
+                part[key] = value._part()
+            elif key == "options":
+                part[key] = {
+                    name: [each._part() for each in option] if name in CALLBACKS else option
+                    for name, option in _options(value).items()
+                }
+            elif key in ("chain", "group"):
+                part[key] = [each._part() for each in value]
+            else:
+                part[key] = copy.copy(value)
+        return part
 
     def set(self, *, immutable: bool | None = None, **options: Any) -> Self:
         """Set options of the call (as for ``apply_async``) in place; return this very canvas."""
@@ -74,20 +99,21 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
         return self
 
     def _call_back(self, kind: str, callback: C) -> C:
+        # A callback that is linked to another one later is linked here, too: it is the same one.
+        (given,) = callbacks({kind: [callback]}, kind)
         known = self.options.setdefault(kind, [])
-        if not isinstance(callback, Canvas):
-            raise TypeError(f"{kind} takes a signature, as f.s(), got {callback!r}")
-        if callback not in known:
-            known.append(callback)
-        return callback
+        if given not in known:
+            known.append(given)
+        return callback if isinstance(callback, Canvas) else given
 
     # --- the algebra ----------------------------------------------------------------------------
 
     def __or__(self, other: Any) -> Canvas:  # type: ignore[override]
         """Return this and then *other*, which takes what this results in."""
-        if not isinstance(other, Canvas):
-            return NotImplemented
-        return Chain([*_links(self), *_links(other)])
+        return Chain([*_links(self), *_links(_canvas(other))])
+
+    def __ror__(self, other: Any) -> Canvas:  # type: ignore[override]
+        return _canvas(other) | self
 
     def __invert__(self) -> Any:
         """Enqueue it, wait for the end and return the result."""
@@ -132,6 +158,12 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.apply_async(args, kwargs)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            instead = f"; use {_INSTEAD[name]}" if name in _INSTEAD else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{instead}")
 
     def _repr(self, code: str) -> str:
         shown = {key: value for key, value in self.options.items() if key not in CALLBACKS}
@@ -220,8 +252,10 @@ class Signature(Canvas):
 class Chain(Canvas):
     """One after the other, each with the result of the one before."""
 
-    def __init__(self, tasks: Iterable[Canvas], options: Mapping[str, Any] | None = None) -> None:
-        links = [_canvas(task) for task in tasks]
+    def __init__(
+        self, tasks: Canvas | Iterable[Canvas], options: Mapping[str, Any] | None = None
+    ) -> None:
+        links = _parts(tasks)
         if not links:
             raise ValueError("a chain needs at least one signature, got none")
         super().__init__(chain=links, options=_options(options))
@@ -243,8 +277,10 @@ class Chain(Canvas):
 class Group(Canvas):
     """All at the same time; results in the list of their results, in this order."""
 
-    def __init__(self, tasks: Iterable[Canvas], options: Mapping[str, Any] | None = None) -> None:
-        super().__init__(group=[_canvas(task) for task in tasks], options=_options(options))
+    def __init__(
+        self, tasks: Canvas | Iterable[Canvas] = (), options: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(group=_parts(tasks), options=_options(options))
 
     @property
     def tasks(self) -> list[Canvas]:
@@ -270,7 +306,7 @@ class Group(Canvas):
         return self
 
     def __or__(self, other: Any) -> Canvas:  # type: ignore[override]
-        return Chord(self, other) if isinstance(other, Canvas) else NotImplemented
+        return Chord(self, other)
 
     def __repr__(self) -> str:
         return self._repr(f"group({', '.join(map(repr, self.tasks))})")
@@ -281,13 +317,16 @@ class Chord(Canvas):
 
     def __init__(
         self,
-        header: Group | Iterable[Canvas],
+        header: Canvas | Iterable[Canvas],
         body: Canvas | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(header, Group):
-            header = Group(header)
-        super().__init__(chord=header, body=body and _canvas(body), options=_options(options))
+        one = _canvas(header) if isinstance(header, Mapping) else None
+        super().__init__(
+            chord=one._part() if isinstance(one, Group) else Group(one or header),
+            body=None if body is None else _canvas(body)._part(),
+            options=_options(options),
+        )
 
     @property
     def header(self) -> Group:
@@ -311,8 +350,6 @@ class Chord(Canvas):
         self.header.set_immutable(immutable)
 
     def __or__(self, other: Any) -> Canvas:  # type: ignore[override]
-        if not isinstance(other, Canvas):
-            return NotImplemented
         if self.options:
             return super().__or__(other)
         return Chord(self.header, self.body | other)
@@ -337,16 +374,13 @@ class Chunks(Group):
         return self
 
 
-def chain(*tasks: Canvas | Iterable[Canvas]) -> Canvas:
+def chain(*tasks: Canvas | Iterable[Canvas]) -> Chain:
     """Return *tasks* one after the other: each takes the result of the one before as its first
     argument, unless it is immutable (``f.si()``).
 
     Raises ``ValueError`` when there are none.
     """
-    links = _flat(tasks)
-    if not links:
-        raise ValueError("a chain needs at least one signature, got none")
-    return Chain([link for task in links for link in _links(task)]) if len(links) > 1 else links[0]
+    return Chain([link for task in _canvases(_one_or_all(tasks)) for link in _links(task)])
 
 
 def group(*tasks: Canvas | Iterable[Canvas]) -> Group:
@@ -354,10 +388,10 @@ def group(*tasks: Canvas | Iterable[Canvas]) -> Group:
 
     What is nested stays nested: a group in a group results in a list in the list.
     """
-    return Group(_flat(tasks))
+    return Group(_one_or_all(tasks))
 
 
-def chord(header: Group | Iterable[Canvas], body: Canvas | None = None) -> Chord:
+def chord(header: Canvas | Iterable[Canvas], body: Canvas | None = None) -> Chord:
     """Return *header* at the same time, then *body* with the list of their results.
 
     ``chord(header)(body)`` enqueues it at once.
@@ -391,11 +425,11 @@ def signature(
 def callbacks(options: Mapping[str, Any], key: str) -> list[Canvas]:
     """Return the signatures under *key*, given as one, as several or as their JSON forms."""
     given = options.get(key) or []
-    several = [given] if isinstance(given, Mapping) else list(given)
-    for callback in several:
-        if not isinstance(callback, Mapping):
-            raise TypeError(f"{key} takes signatures, as f.s(), got {callback!r}")
-    return [signature(callback) for callback in several]
+    try:
+        several = [given] if isinstance(given, Mapping) or callable(given) else list(given)
+        return [_canvas(callback) for callback in several]
+    except TypeError as error:
+        raise TypeError(f"{key} takes signatures, as f.s(): {error}") from None
 
 
 def _options(given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -417,13 +451,11 @@ def _from_form(form: Mapping[str, Any]) -> Canvas:
             immutable = bool(form.get("immutable"))
             return Signature(form["task"], args, kwargs, options, immutable=immutable)
     elif kinds == {"chain"}:
-        return Chain(map(signature, form["chain"]), options)
+        return Chain(form["chain"], options)
     elif kinds == {"group"}:
-        return Group(map(signature, form["group"]), options)
+        return Group(form["group"], options)
     elif kinds == {"chord", "body"}:
-        header = signature(form["chord"])
-        if isinstance(header, Group):
-            return Chord(header, form["body"] and signature(form["body"]), options)
+        return Chord(form["chord"], form["body"], options)
     raise ValueError(
         "the form of a signature has 'task' (a name), 'args', 'kwargs', 'options' and 'immutable', "
         f"or 'chain', 'group', or 'chord' and 'body'; got {dict(form)!r:.300}"
@@ -431,21 +463,35 @@ def _from_form(form: Mapping[str, Any]) -> Canvas:
 
 
 def _canvas(task: Any) -> Canvas:
+    """Return the canvas that is meant: a job function means ``f.s()``."""
     if isinstance(task, Canvas):
         return task
     if isinstance(task, Mapping):
         return signature(task)
-    hint = "; write f.s()" if callable(task) else ""
+    name = getattr(task, "name", None)
+    if isinstance(name, str) and registry.find(name) is task:
+        return Signature(name)
+    hint = "; make it a job function with @job, and write f.s()" if callable(task) else ""
     raise TypeError(f"a workflow is made of signatures, got {task!r}{hint}")
 
 
-def _flat(tasks: Sequence[Any]) -> list[Canvas]:
-    """Return the signatures, given one by one or as one iterable."""
-    if len(tasks) == 1 and not isinstance(tasks[0], Mapping) and not callable(tasks[0]):
-        if not isinstance(tasks[0], Iterable):
-            raise TypeError(f"a workflow is made of signatures, got {tasks[0]!r}")
-        tasks = tuple(tasks[0])
+def _canvases(tasks: Any) -> list[Canvas]:
+    """Return the signatures, given as one or as several."""
+    if isinstance(tasks, Mapping) or callable(tasks):
+        tasks = [tasks]
+    elif isinstance(tasks, str) or not isinstance(tasks, Iterable):
+        raise TypeError(f"a workflow is made of signatures, got {tasks!r}")
     return [_canvas(task) for task in tasks]
+
+
+def _parts(tasks: Any) -> list[Canvas]:
+    """Return copies of the signatures: a change of the whole changes nothing that it is made of."""
+    return [task._part() for task in _canvases(tasks)]
+
+
+def _one_or_all(tasks: Sequence[Any]) -> Any:
+    """Return what was given one by one, or as one iterable."""
+    return tasks[0] if len(tasks) == 1 else tasks
 
 
 def _links(task: Canvas) -> list[Canvas]:

@@ -12,7 +12,7 @@ from django.db import connections, transaction
 
 from . import registry, signals
 from .call import CallKeywords, check
-from .canvas import CALLBACKS, Canvas, Signature, callbacks
+from .canvas import CALLBACKS, Canvas, Chain, Signature, callbacks
 from .conf import get_settings
 from .dialects import dialect_for
 from .enqueue import (
@@ -48,6 +48,7 @@ def enqueue_canvas(
     Raises what :func:`~django_jobs.enqueue.enqueue` does, and ``ImproperlyConfigured`` when the
     queues of its jobs live on several databases.
     """
+    canvas = _only(canvas)
     if isinstance(canvas, Signature) and not (options.get("link") or canvas.options.get("link")):
         args, kwargs = canvas.merged(args, kwargs)
         merged: Any = {**canvas.options, **options}
@@ -87,6 +88,7 @@ def planned(
 ) -> tuple[Plan, Output]:
     """Return the plan of *canvas* with these arguments and options, and what it results in."""
     check(options)
+    canvas = _only(canvas)
     plan = Plan(*lineage())
     first = Given(args, kwargs)
     if isinstance(canvas, Signature):
@@ -101,6 +103,13 @@ def planned(
     if options.get("task_id") is not None:
         _name(plan, output, UUID(str(options["task_id"])))
     return plan, output
+
+
+def _only(canvas: Canvas) -> Canvas:
+    """Return the one link of a chain that has no options of its own: it is no workflow."""
+    while isinstance(canvas, Chain) and len(canvas.tasks) == 1 and not canvas.options:
+        (canvas,) = canvas.tasks
+    return canvas
 
 
 def _name(plan: Plan, output: Output, id: UUID) -> None:

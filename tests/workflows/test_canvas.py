@@ -60,7 +60,8 @@ def test_algebra() -> None:
     assert (group(a, b) | c | b).body == c | b
     assert (a | group(a, b)).tasks == [a, group(a, b)]
     assert isinstance(group(a) | group(b), Chord)
-    assert chain(a) == a
+    assert chain(a) == chain([a]) == chain(a for _ in range(1)) == Chain([a])
+    assert chain(a) | b == a | b == chain(chain(a), chain(b))
     assert group(a for _ in range(2)) == group(a, a)
     assert isinstance(chain(a, b).set(queue="x") | c, Chain)
     assert (chain(a, b).set(queue="x") | c).tasks[1] == c
@@ -75,19 +76,76 @@ def test_empty_chain_is_refused(make: Any) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: group(add),
-        lambda: chain(add, add),
         lambda: group([1]),
+        lambda: group("ab"),
+        lambda: group(None),
+        lambda: group(print),
+        lambda: chain(add.s(), print),
+        lambda: chord(print, add.s()),
+        lambda: chord(None, add.s()),
+        lambda: print | add.s(),
         lambda: chord([add.s()], 3),
         lambda: group(3),
         lambda: add.s() | 3,
         lambda: add.s().link(3),
         lambda: add.s().on_error(print),
+        lambda: add.apply_async((1,), link=print),
+        lambda: add.apply_async((1,), link_error=3),
+        lambda: group(add.s()).on_complete(print),
     ],
 )
 def test_what_is_no_signature_is_refused(make: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="signatures, ") as caught:
         make()
+    assert ("@job" in str(caught.value)) == ("print" in str(caught.value))
+
+
+ONE = [
+    lambda one: one(add),
+    lambda one: one(add.s()),
+    lambda one: one([add]),
+    lambda one: one((add.s(),)),
+    lambda one: one(add.s() for _ in range(1)),
+    lambda one: one({add.name: add.s()}.values()),
+    lambda one: one(dict(add.s())),
+    lambda one: one(json.loads(json.dumps(add.s()))),
+    lambda one: one(filter(None, [add])),
+]
+
+
+@pytest.mark.parametrize("give", ONE, ids=range(len(ONE)))
+def test_one_signature_is_as_good_as_several(give: Any) -> None:
+    assert give(chain) == give(Chain) == Chain([add.s()])
+    assert give(group) == give(Group) == Group([add.s()])
+    assert give(lambda header: chord(header, total)) == chord([add.s()], total.s())
+    assert give(lambda header: Chord(header, total.s())) == chord([add.s()], total.s())
+    assert give(lambda tasks: Group(tasks) | total) == chord([add.s()], total.s())
+
+
+def test_header_of_one_that_is_a_workflow() -> None:
+    assert chord(add.s() | add.s(1), total.s()).tasks == [chain(add.s(), add.s(1))]
+    inner = chord([add.s()], total.s())
+    assert chord(inner, total.s()).tasks == [inner]
+    assert chord(group(add, mul), total).tasks == [add.s(), mul.s()]
+    assert chord(json.loads(json.dumps(group(add, mul))), total) == chord([add, mul], total)
+
+
+def test_job_function_stands_for_its_call() -> None:
+    assert add | mul.s() == add.s() | mul == chain(add, mul)
+    assert add.s(1).on_error(told) == add.s(1).on_error(told.s())
+    assert add.s(1).link(told) == told.s()
+    assert add.signature((1,), link=told, link_error=[told]).options == {
+        "link": [told.s()], "link_error": [told.s()],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["stamp", "freeze", "replace", "skew"])
+def test_methods_of_celery_name_what_to_use(name: str) -> None:
+    for canvas in (add.s(), chain(add.s()), group(add.s())):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; use "):
+            getattr(canvas, name)
+    with pytest.raises(AttributeError, match=r"Signature has no attribute 'nothing'$"):
+        add.s().nothing  # noqa: B018
 
 
 @pytest.mark.parametrize(
@@ -98,7 +156,7 @@ def test_what_is_no_signature_is_refused(make: Any) -> None:
         {"task": "x", "args": 3},
         {"task": "x", "options": 3},
         {"task": "x", "more": 1},
-        {"chord": {"task": "x"}, "body": None},
+        {"chord": {"task": 3}, "body": None},
         {"group": [{}]},
     ],
 )

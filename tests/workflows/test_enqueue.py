@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_jobs import DuplicateKey, QueueFull, chain, chord, group
+from django_jobs import AsyncResult, DuplicateKey, GroupResult, QueueFull, chain, chord, group
 from django_jobs.maintenance import promote
 from django_jobs.models import Edge, Job
 from tests.workflows.jobs import add, count, echo, fail, only_one, same, total
@@ -199,3 +199,45 @@ def test_eager_setting_runs_a_workflow_here(settings: Any) -> None:
     with pytest.raises(ValueError, match="broken"):
         (fail.s() | add.s(1)).apply_async().get()
     assert Job.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "wanted"),
+    [
+        (lambda: chain(add.s(3, 4))(), AsyncResult, 7),
+        (lambda: chain(add.s(4))(3), AsyncResult, 7),
+        (lambda: chain([add.s(3, 4)])(), AsyncResult, 7),
+        (lambda: chain(chain(add.s(3, 4)))(), AsyncResult, 7),
+        (lambda: chain(add.s(3, 4)).apply_async(), AsyncResult, 7),
+        (lambda: chain(add.s(4)).delay(3), AsyncResult, 7),
+        (lambda: chain(add.s(3, 4)).apply(), AsyncResult, 7),
+        (lambda: chain(add.s(3), add.s(4))(), AsyncResult, 7),
+        (lambda: chain(group(add.s(3, 4)))(), GroupResult, [7]),
+        (lambda: group(add.s(3, 4))(), GroupResult, [7]),
+        (lambda: group([add.s(3, 4)])(), GroupResult, [7]),
+        (lambda: group(chain(add.s(3, 4)))(), GroupResult, [7]),
+        (lambda: group(add.s(4)).apply_async((3,)), GroupResult, [7]),
+        (lambda: chord(add.s(3, 4))(total.s()), AsyncResult, 7),
+        (lambda: chord([add.s(3, 4)])(total), AsyncResult, 7),
+        (lambda: chord(add.s(3, 4), total.s())(), AsyncResult, 7),
+        (lambda: chord([chain(add.s(3, 4))], chain(total.s()))(), AsyncResult, 7),
+    ],
+)
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_workflow_of_one_is_enqueued(
+    call: Any, kind: type, wanted: Any, eager: bool, drain: Any, settings: Any
+) -> None:
+    settings.DJANGO_JOBS = {"EAGER": eager}
+    result = call()
+    assert isinstance(result, kind)
+    drain()
+    assert result.get(timeout=0) == wanted
+
+
+def test_chain_of_one_is_its_link() -> None:
+    first = only_one.delay(5)
+    assert chain(only_one.s(5))() == first
+    named = chain(add.s(1)).apply_async(task_id=uuid.uuid4())
+    assert named.parent is None
+    row = Job.objects.exclude(pk=first.id).get()
+    assert (row.root_id, row.has_dependents, row.options) == (None, False, None)
