@@ -1,5 +1,6 @@
 # make demo   a small real site with its worker, in one terminal
-# make test   the whole suite on SQLite and on a real PostgreSQL that comes in a wheel
+# make test   the whole suite on SQLite and on a real PostgreSQL that comes in a wheel; it tells how
+#             far it is, and names a test as soon as it fails
 #             (also on MariaDB or MySQL: make test MYSQL_URL=mysql://root@127.0.0.1:3306/django_jobs)
 # make bench  throughput and latency beside bare SQL and Celery (ARGS=--quick, ARGS=--help)
 # make torture  long runs that break things on purpose (an hour; ARGS=beats: one of them)
@@ -8,11 +9,12 @@
 # make wheel  dist/*.whl
 # make clean  remove all that these made
 #
+# Python 3.11 or newer with its venv is all that it takes (Debian: apt install make python3-venv).
 # Another Python or Django, in an environment of its own:
 #   make test PYTHON=python3.13 DJANGO='~=6.1.0' VENV=.venv-313
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
-	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 VENV ?= .venv
 DJANGO ?=
@@ -56,10 +58,14 @@ clean:
 # One stamp for each set of extras: repeated runs install nothing. The warnings are the build
 # backend's, about editable installations as such.
 $(STAMPS)%: $(VENV)/bin/python $(MANIFESTS)
-	PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --editable '.[$*]' 'Django$(DJANGO)'
+	@echo 'Installing django-jobs[$*] and Django$(DJANGO) into $(VENV): this takes a minute the first time.'
+	@PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --editable '.[$*]' 'Django$(DJANGO)'
 	touch '$@'
 
+# An environment that was made by half would be taken for a whole one the next time.
 $(VENV)/bin/python:
-	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed; name it with PYTHON=...' >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo 'Python 3.11 or newer with its venv is needed (Debian, Ubuntu: apt install python3-venv).' >&2; \
+		echo 'The one here: $(or $(PYTHON),none). Name another one with PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(VENV)/bin/python -m pip install --quiet --upgrade pip

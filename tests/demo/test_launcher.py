@@ -1,5 +1,6 @@
 """``python -m testproject.demo``: real processes, real signals."""
 
+import contextlib
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from testproject.airports import source
 from testproject.demo import free_port
+from tests.waiting import LONG
 
 pytestmark = pytest.mark.once
 
@@ -40,7 +42,7 @@ def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     ) as process:
         yield process
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=LONG)
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -65,8 +67,13 @@ def children_in(told: str) -> dict[str, int]:
 
 def living(groups: Collection[int]) -> list[str]:
     """Return the processes of these groups, without those that only wait to be reaped."""
-    listed = subprocess.check_output(["ps", "-eo", "pgid=,stat=,args="], text=True).splitlines()
-    return [line for line in listed if int(line.split()[0]) in groups and " Z" not in line]
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, _parent, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(group) in groups and state != "Z":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -77,7 +84,7 @@ def test_signal_stops_every_process(demo: subprocess.Popen[str], number: int) ->
     assert living(children.values())
     assert "user admin, password admin" in told
     demo.send_signal(number)
-    rest, _ = demo.communicate(timeout=30)
+    rest, _ = demo.communicate(timeout=LONG)
     assert (demo.returncode, "demo: stopped." in rest) == (0, True)
     assert living(children.values()) == []
 
@@ -86,7 +93,7 @@ def test_signal_stops_every_process(demo: subprocess.Popen[str], number: int) ->
 def test_dead_child_stops_the_others(demo: subprocess.Popen[str], victim: str) -> None:
     children = children_in(started(demo))
     os.kill(children[victim], signal.SIGKILL)
-    rest, _ = demo.communicate(timeout=30)
+    rest, _ = demo.communicate(timeout=LONG)
     assert f"demo: {victim} (exit code -9) has ended" in rest
     assert demo.returncode == 1
     assert living(children.values()) == []
@@ -103,7 +110,7 @@ def test_reader_that_goes_away_leaves_no_process(demo: subprocess.Popen[str]) ->
     children = children_in(started(demo))
     demo.stdout.close()
     demo.terminate()
-    demo.wait(timeout=30)
+    demo.wait(timeout=LONG)
     assert living(children.values()) == []
 
 

@@ -17,7 +17,7 @@ from docs.screenshots import Browser, browser
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromium") or shutil.which("google-chrome")),
-    reason="Chromium is not installed",
+    reason="no Chromium here: apt-get install chromium",
 )
 
 DASHBOARD = "/admin/django_jobs/dashboard/"
