@@ -99,7 +99,7 @@ def _delay(job_id: UUID, later: dict[str, float], using: str) -> None:
         changes["expires_at"] = clock(using, later["expires"])
     if later.get("countdown", 0) > 0:
         changes |= {"status": Status.SCHEDULED, "run_at": clock(using, later["countdown"])}
-    rows = Job.objects.using(using).filter(id=job_id, status=Status.PENDING)
+    rows = Job.objects.using(using).filter(id=job_id, status__in=(Status.PENDING, Status.SCHEDULED))
     if changes:
         rows.update(**changes)
 

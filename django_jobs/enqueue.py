@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import NotSupportedError, connections, transaction
+from django.db import IntegrityError, NotSupportedError, connections, transaction
 
 from . import serialization, signals
 from .call import CallKeywords, check, expiry
 from .canvas import callbacks
 from .conf import get_settings
 from .context import running
-from .dialects import dialect_for, own_connection
+from .dialects import dialect_for, own_connection, without_deadlock
 from .exceptions import DuplicateKey, QueueFull
 from .ids import uuid7
 from .models import Job
@@ -198,28 +198,67 @@ def write(
         if why := misplaced(queue, using):
             raise ImproperlyConfigured(why)
         refuse_when_full(queue, sum(row.queue == queue for row in rows), using)
-    several = function.options.unique or caller_named or len(list(dialect.insertable(rows))) > 1
+    several = (
+        bool(function.options.unique) or caller_named or len(list(dialect.insertable(rows))) > 1
+    )
     alone = len(rows) == 1 and not several and connection.get_autocommit()
     if alone and dialect.insert_and_wake(rows[0], topic_of(rows[0])):
         _tell(function, rows)
         note_children(results)
         return results
-    changed: list[NewJob] = []
-    # One INSERT is a transaction by itself; BEGIN and COMMIT would be two more round trips.
-    with transaction.atomic(using) if several else contextlib.nullcontext():
-        if function.options.unique:
-            rows, results, changed = hold_key(function, rows, results, using)
-        with connection.cursor() as cursor:
-            if rows and caller_named and Job.objects.using(using).filter(id=rows[0].id).exists():
-                raise DuplicateKey(f"a job with the id {rows[0].id} exists already")
-            for piece in dialect.insertable(rows):
-                dialect.insert(cursor, piece)
+    rows, results, changed = without_deadlock(
+        using, lambda: _insert(function, rows, results, using, caller_named, several)
+    )
     if rows or changed:
         announce(using, {topic_of(row) for row in [*rows, *changed]})
     if rows:
         _tell(function, rows)
     note_children(results)
     return results
+
+
+def _insert(
+    function: JobFunction[..., Any, Any],
+    rows: list[NewJob],
+    results: list[AsyncResult[Any]],
+    using: str,
+    caller_named: bool,
+    several: bool,
+) -> tuple[list[NewJob], list[AsyncResult[Any]], list[NewJob]]:
+    """Insert *rows*; return those that were written, all handles, and those that were taken over.
+
+    *several* statements need a transaction.
+    """
+    dialect = dialect_for(connections[using])
+    changed: list[NewJob] = []
+    # One INSERT is a transaction by itself; BEGIN and COMMIT would be two more round trips.
+    with transaction.atomic(using) if several else contextlib.nullcontext():
+        if function.options.unique:
+            rows, results, changed = hold_key(function, rows, results, using)
+        ids = [row.id for row in rows] if caller_named else []
+        with (
+            connections[using].cursor() as cursor,
+            named(ids, using) if ids else contextlib.nullcontext(),
+        ):
+            for piece in dialect.insertable(rows):
+                dialect.insert(cursor, piece)
+    return rows, results, changed
+
+
+@contextlib.contextmanager
+def named(ids: Sequence[UUID], using: str) -> Iterator[None]:
+    """Raise ``DuplicateKey`` when a job has one of *ids*, which the caller chose."""
+    if not ids:
+        yield
+        return
+    problem = f"a job with the id {ids[0]} exists already"
+    if Job.objects.using(using).filter(id__in=ids).exists():
+        raise DuplicateKey(problem)
+    try:
+        yield
+    except IntegrityError as error:
+        # Another caller wrote it after the look.
+        raise DuplicateKey(problem) from error
 
 
 def topic_of(row: NewJob) -> str:

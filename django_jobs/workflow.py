@@ -14,19 +14,19 @@ from . import registry, signals
 from .call import CallKeywords, check
 from .canvas import CALLBACKS, Canvas, Chain, Signature, callbacks
 from .conf import get_settings
-from .dialects import dialect_for
+from .dialects import dialect_for, without_deadlock
 from .enqueue import (
     Pair,
     announce,
     enqueue_one,
     lineage,
+    named,
     note_children,
     outside_transaction,
     refuse_when_full,
     topic_of,
 )
 from .exceptions import DuplicateKey
-from .models import Job
 from .plan import Around, Given, Output, Plan, Shape
 from .result import AsyncResult
 from .resultset import GroupResult
@@ -136,7 +136,7 @@ def _enqueue(plan: Plan, outputs: Sequence[Output], *, durable: bool) -> list[Ha
     if graph.rows:
         outside = outside_transaction(using) if durable else None
         with outside or contextlib.nullcontext():
-            write(graph, using, named=plan.named)
+            write(graph, using, names=plan.named)
     handle = plan.handles(using)
     results = [handle(output) for output in outputs]
     note_children(results)
@@ -173,10 +173,10 @@ def database_for(rows: Sequence[NewJob]) -> str:
     return next(iter(places.values()), get_settings().database)
 
 
-def write(graph: Graph, using: str, *, named: Sequence[UUID] = (), limited: bool = True) -> None:
+def write(graph: Graph, using: str, *, names: Sequence[UUID] = (), limited: bool = True) -> None:
     """Insert the rows and edges of *graph*, in one transaction, and wake the workers.
 
-    *named* are ids that somebody chose. Without *limited* a full queue takes them, too. Raises
+    *names* are ids that the caller chose. Without *limited* a full queue takes them, too. Raises
     ``QueueFull``, and ``DuplicateKey`` also when a live job has the unique key of one of them: what
     comes after it waits for this very job.
     """
@@ -189,14 +189,17 @@ def write(graph: Graph, using: str, *, named: Sequence[UUID] = (), limited: bool
     if limited:
         for queue, number in ready.items():
             refuse_when_full(queue, number, using)
-    with transaction.atomic(using), connection.cursor() as cursor:
-        if named and Job.objects.using(using).filter(id__in=named).exists():
-            raise DuplicateKey(f"a job with the id {named[0]} exists already")
-        _take_keys(graph.rows, using)
-        for piece in dialect.insertable(graph.rows):
-            dialect.insert(cursor, piece)
-        for start in range(0, len(graph.edges), dialect.insert_chunk):
-            dialect.insert_edges(cursor, graph.edges[start : start + dialect.insert_chunk])
+
+    def insert() -> None:
+        with transaction.atomic(using), connection.cursor() as cursor:
+            _take_keys(graph.rows, using)
+            with named(names, using):
+                for piece in dialect.insertable(graph.rows):
+                    dialect.insert(cursor, piece)
+            for start in range(0, len(graph.edges), dialect.insert_chunk):
+                dialect.insert_edges(cursor, graph.edges[start : start + dialect.insert_chunk])
+
+    without_deadlock(using, insert)
     announce(using, {topic_of(row) for row in graph.rows if row.status != Status.WAITING})
     _tell(graph.rows)
 

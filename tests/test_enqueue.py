@@ -13,13 +13,14 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from django_jobs import ArgumentError, DuplicateKey, QueueFull, registry, signals
+from django_jobs import ArgumentError, DuplicateKey, QueueFull, chain, registry, signals
 from django_jobs.context import JobContext, Request, running
 from django_jobs.dialects import dialect_for
 from django_jobs.models import Job
 from django_jobs.result import AsyncResult
 from django_jobs.values import Claimed
 from tests import jobs
+from tests.races import Aside, Meeting
 
 pytestmark = pytest.mark.django_db
 
@@ -269,6 +270,33 @@ def test_task_id_that_exists_is_refused_and_the_transaction_goes_on() -> None:
             jobs.add.apply_async((2,), task_id=first.id)
         jobs.add.delay(3)
     assert [row.args for row in Job.objects.order_by("id")] == [[1], [3]]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("call", [
+    lambda given: jobs.add.apply_async((1,), task_id=given),
+    lambda given: chain(jobs.add.s(1), jobs.add.s()).apply_async(task_id=given),
+])  # fmt: skip
+def test_task_id_that_two_callers_use_at_once_is_refused_to_one(
+    call: Callable[[uuid.UUID], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, both = uuid.uuid4(), Meeting(2)
+    insert = type(dialect_for(connection)).insert
+
+    def meet(self: Any, cursor: Any, rows: Any) -> None:
+        both.wait()  # both have looked, and neither has written
+        insert(self, cursor, rows)
+
+    monkeypatch.setattr(type(dialect_for(connection)), "insert", meet)
+    callers = [Aside(lambda: call(given)) for _ in range(2)]
+    errors = []
+    for caller in callers:
+        try:
+            caller.result()
+        except DuplicateKey as error:
+            errors.append(str(error))
+    assert errors == [f"a job with the id {given} exists already"]
+    assert Job.objects.filter(id=given).count() == 1
 
 
 def test_task_id_of_many_is_refused() -> None:

@@ -31,6 +31,8 @@ _SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
 # How often a sleeping beat looks whether a schedule was changed: at the table where nothing else
 # tells, and at most where SQLite tells of every commit.
 _POLL_SECONDS, _LOOK_SECONDS = 1.0, 0.05
+# While another transaction holds all due schedules, a beat looks again after such pauses.
+_SHORTEST_LOCKED, _LONGEST_LOCKED = 0.005, 0.25
 
 
 class Beat:
@@ -48,6 +50,7 @@ class Beat:
         self._fired = 0
         self._beat_at = 0.0
         self._backoff = 0.0
+        self._locked_pause = 0.0
         self._ready = False
 
     def run(self) -> int:
@@ -82,12 +85,19 @@ class Beat:
         planned = plan(self.using)
         pause = seconds_until_next(self.using)
         if pause <= 0:
-            fired = fire_due(self.using)
-            self._fired += fired
-            # Others fire what this one found due and could not lock; they need a moment.
-            return 0.0 if fired else 0.005
+            return self._fire()
         until_beat = max(0.0, self._beat_at - time.monotonic())
         return 0.0 if planned else min(pause, until_beat)
+
+    def _fire(self) -> float:
+        fired = fire_due(self.using)
+        self._fired += fired
+        if fired:
+            self._locked_pause = 0.0
+        else:
+            # Another beat fires them, or somebody edits them.
+            self._locked_pause = min(_LONGEST_LOCKED, 2 * self._locked_pause or _SHORTEST_LOCKED)
+        return self._locked_pause
 
     def _survive(self) -> None:
         """Take a step and sleep; a database that is away is waited for."""

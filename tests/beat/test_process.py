@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +19,9 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from django_jobs.beat.beat import Beat
+from django_jobs.dialects import clock
 from django_jobs.models import Job, Schedule, Worker
+from tests.races import held
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +56,23 @@ class Process:
         self.process.kill()
         self.process.wait()
         self.log.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_beat_pauses_longer_each_time_while_a_due_schedule_is_locked(make, vendor):
+    if vendor == "sqlite":
+        return  # One writer at a time.
+    make(due=1)
+    beat = Beat("default")
+    beat._ready, beat._beat_at = True, math.inf
+    with held(lambda: list(Schedule.objects.select_for_update())):
+        pauses = [beat.step() for _ in range(12)]
+    assert 0 < pauses[0] < pauses[1] < pauses[-2] == pauses[-1] < 1.0
+    assert beat.step() == 0.0
+    assert Job.objects.count() == 1
+    Schedule.objects.update(next_run_at=clock("default", -1))
+    with held(lambda: list(Schedule.objects.select_for_update())):
+        assert beat.step() == pauses[0]
 
 
 @pytest.fixture

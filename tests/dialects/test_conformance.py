@@ -7,11 +7,11 @@ import datetime
 import json
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, connections
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -25,6 +25,7 @@ from django_jobs.operate import pause_queue, resume_queue
 from django_jobs.record import record
 from django_jobs.values import Claimed
 from tests import jobs
+from tests.races import held
 
 pytestmark = pytest.mark.django_db
 
@@ -322,28 +323,9 @@ def test_locked_jobs_do_not_hide_those_behind_them(
     assert taken == ([33, 30] if len(queues) == 1 else [31, 33, 30, 32])
 
 
-@contextlib.contextmanager
-def first_jobs_locked(number: int) -> Iterator[None]:
+def first_jobs_locked(number: int) -> contextlib.AbstractContextManager[None]:
     """Let another transaction hold the oldest jobs."""
-    locked, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        try:
-            with transaction.atomic():
-                list(Job.objects.select_for_update().order_by("id")[:number])
-                locked.set()
-                done.wait(20)
-        finally:
-            connections.close_all()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert locked.wait(10)
-    try:
-        yield
-    finally:
-        done.set()
-        holder.join(20)
+    return held(lambda: list(Job.objects.select_for_update().order_by("id")[:number]))
 
 
 def test_claim_serves_any_number_of_queues(take: Take) -> None:

@@ -115,6 +115,15 @@ def test_eta_of_a_link_is_kept(work: Callable[..., Any]) -> None:
     assert rows()[1].run_at == eta
 
 
+def test_expires_of_a_link_with_an_eta_counts_from_its_turn(work: Callable[..., Any]) -> None:
+    eta = timezone.now() + datetime.timedelta(hours=1)
+    chain(add.s(1), add.s(2).set(eta=eta, expires=90)).apply_async()
+    work()
+    second = rows()[1]
+    assert (second.status, second.run_at) == ("SCHEDULED", eta)
+    assert 60 < (second.expires_at - timezone.now()).total_seconds() < 95
+
+
 def test_expires_of_the_whole_is_one_moment_for_all() -> None:
     chain(add.s(1), add.s(2)).apply_async(expires=60)
     assert rows()[0].expires_at == rows()[1].expires_at is not None
