@@ -222,11 +222,16 @@ def _call(execution: Execution, environment: Environment) -> Outcome:
         return _call_atomic(execution, environment)
     value = _run(execution, environment)
     if environment.tidy():
-        raise TransactionLeftOpen(
-            f"{execution.job.name} returned with a database transaction open, which was rolled "
-            "back; leave atomic() before you return"
-        )
+        raise left_open(execution)
     return returned(execution, value)
+
+
+def left_open(execution: Execution) -> TransactionLeftOpen:
+    """Return the error of a body that returned inside a transaction, which was rolled back."""
+    return TransactionLeftOpen(
+        f"{execution.job.name} returned with a database transaction open, which was rolled "
+        "back; leave atomic() before you return"
+    )
 
 
 def _call_atomic(execution: Execution, environment: Environment) -> Outcome:

@@ -6,19 +6,18 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 from typing import Any
 from uuid import UUID
-
-from asgiref.sync import sync_to_async
 
 from ... import log, registry
 from ...classify import Execution, escaped
 from ...exceptions import TimeLimitExceeded, WorkerStopping
-from ...execute import Environment, body, execute_async
+from ...execute import Environment, body, execute_async, left_open
 from ...limits import soft_limited
-from ...values import Claimed
-from ..tidy import close_open_transactions
+from ...values import Claimed, Outcome
 from .base import Pool, Workplace, thread_environment
+from .lending import LentThreads
 
 
 class EventLoopPool(Pool):
@@ -29,12 +28,26 @@ class EventLoopPool(Pool):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._more = asyncio.Event()
         self._tasks: dict[tuple[UUID, int], asyncio.Task[Any]] = {}
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[Outcome] | None] = {}
         self._free = list(range(place.options.slots))
         self._threads = concurrent.futures.ThreadPoolExecutor(place.options.slots)
+        self._lent = LentThreads()
 
     def run(self) -> None:
-        asyncio.run(self._serve())
+        runner = asyncio.Runner()
+        loop = runner.get_loop()
+        serving = loop.create_task(self._serve())
+        serving.add_done_callback(lambda _: loop.stop())
+        while not serving.done():
+            # A job ended the loop: by loop.stop(), or by sys.exit() in one of its tasks, which
+            # asyncio raises here, too. It is that task's error already; the others go on.
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                loop.run_forever()
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            runner.close()
+        self._threads.shutdown()
+        self._lent.close()
+        serving.result()
 
     def wake(self) -> None:
         if self._loop is not None:
@@ -58,29 +71,46 @@ class EventLoopPool(Pool):
                 if job is None:
                     break
                 self._free.pop()
-                task = asyncio.create_task(self._run(slot, job))
-                self._running[slot] = task
+                self._begin(slot, job)
             if self.desk.closed and not self._running:
                 break
-            await self._more.wait()
-        self._threads.shutdown()
+            # Only a job that cancels all tasks of the loop cancels this one.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._more.wait()
 
-    async def _run(self, slot: int, job: Claimed) -> None:
+    def _begin(self, slot: int, job: Claimed) -> None:
         function = registry.find(job.name)
-        if function is not None and not function.is_async:
-            environment = self._plain_environment(slot)
-            await asyncio.get_running_loop().run_in_executor(
-                self._threads, self.run_one, slot, job, environment
-            )
+        if function is None or function.is_async:
+            task = asyncio.create_task(self._run(slot, job))
+            self._running[slot] = task
+            task.add_done_callback(functools.partial(self._ended, slot, job))
         else:
-            try:
-                outcome = await execute_async(job, self.environment(slot), self._call)
-            except BaseException as error:  # whatever it is, the slot must come back
-                outcome = escaped(job, error)
-                log.job_ended(outcome)
-            await sync_to_async(close_open_transactions)()
-            self.ended(slot, job, outcome)
-        # Not by a callback of the task: the loop would look before it is called, and sleep on.
+            # No task: nothing in the loop can give its slot back before its thread is done.
+            self._running[slot] = None
+            self._threads.submit(self._run_plain, slot, job)
+
+    async def _run(self, slot: int, job: Claimed) -> Outcome:
+        try:
+            return await execute_async(job, self.environment(slot), self._call)
+        except BaseException as error:  # whatever it is, the slot must come back
+            outcome = escaped(job, error)
+            log.job_ended(outcome)
+            return outcome
+
+    def _ended(self, slot: int, job: Claimed, task: asyncio.Task[Outcome]) -> None:
+        # A task that is cancelled before its first step runs nothing of itself.
+        outcome = escaped(job, asyncio.CancelledError()) if task.cancelled() else task.result()
+        self.ended(slot, job, outcome)
+        self._is_free(slot)
+
+    def _run_plain(self, slot: int, job: Claimed) -> None:
+        try:
+            self.run_one(slot, job, self._plain_environment(slot))
+        finally:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._is_free, slot)
+
+    def _is_free(self, slot: int) -> None:
         del self._running[slot]
         self._free.append(slot)
         self._more.set()
@@ -91,6 +121,17 @@ class EventLoopPool(Pool):
         return dataclasses.replace(environment, time_limit=None, soft_time_limit=None)
 
     async def _call(self, execution: Execution) -> Any:
+        loan = self._lent.lend(lambda: self._distrusted_at)
+        try:
+            value = await self._call_limited(execution)
+        except BaseException:
+            await loan.end()
+            raise
+        if await loan.end():
+            raise left_open(execution)
+        return value
+
+    async def _call_limited(self, execution: Execution) -> Any:
         job, request = execution.job, execution.context.request
         task = asyncio.create_task(soft_limited(body(execution), request.soft_time_limit))
         self._tasks[job.id, job.attempt] = task
@@ -103,6 +144,7 @@ class EventLoopPool(Pool):
             await asyncio.wait({task}, timeout=1.0)
             raise TimeLimitExceeded(f"the job ran longer than {request.time_limit} s")
         except asyncio.CancelledError:
+            task.cancel()
             if execution.context.revoked:
                 raise WorkerStopping("the job was revoked") from None
             raise

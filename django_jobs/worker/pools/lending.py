@@ -1,0 +1,128 @@
+"""Threads for what ``async def`` jobs call through ``sync_to_async``, as the ORM does."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from django.db import connections
+
+from ..tidy import ConnectionCheck, close_open_transactions
+
+#: So many threads, each with its connections, are kept for the jobs that come.
+IDLE_THREADS = 8
+
+
+class LentThreads:
+    """Lends a job a thread of its own when it first asks for one.
+
+    A thread that jobs share makes each wait for the calls of the others, and mixes their
+    transactions, as they share its connection.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[_Thread] = []
+        self._lock = threading.Lock()
+
+    def lend(self, distrusted_at: Callable[[], float]) -> Loan:
+        """Let ``sync_to_async`` in this task, and in those that it makes, use the loan's thread."""
+        loan = Loan(self, distrusted_at)
+        loan.begin()
+        return loan
+
+    def take(self) -> _Thread:
+        with self._lock:
+            return self._idle.pop() if self._idle else _Thread()
+
+    def give_back(self, thread: _Thread) -> None:
+        with self._lock:
+            if len(self._idle) < IDLE_THREADS:
+                self._idle.append(thread)
+                return
+        thread.end()
+
+    def close(self) -> None:
+        """End the idle threads and wait for that: their connections are closed."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for thread in idle:
+            thread.end()
+            thread.executor.shutdown()
+
+
+class Loan(concurrent.futures.Executor):
+    """The thread of one job, once it has asked for it."""
+
+    def __init__(self, threads: LentThreads, distrusted_at: Callable[[], float]) -> None:
+        self._threads = threads
+        self._distrusted_at = distrusted_at
+        self._context = ThreadSensitiveContext()
+        self._thread: _Thread | None = None
+        self._latest: concurrent.futures.Future[Any] | None = None
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        SyncToAsync.context_to_thread_executor[self._context] = self
+        SyncToAsync.thread_sensitive_context.set(self._context)
+
+    def submit(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> concurrent.futures.Future[Any]:
+        with self._lock:
+            if self._ended:
+                raise RuntimeError(
+                    "the job that made this task has ended, and with it the thread of its "
+                    "sync_to_async() calls; await your tasks before you return"
+                )
+            if self._thread is None:
+                self._thread = self._threads.take()
+                self._thread.executor.submit(self._thread.check.before_job, self._distrusted_at())
+            self._latest = self._thread.executor.submit(fn, *args, **kwargs)
+            return self._latest
+
+    async def end(self) -> bool:
+        """Tidy up the thread's connections; tell whether the job left a transaction open.
+
+        A call that outlives its job, as after a time limit, is not waited for: its thread ends
+        after it.
+        """
+        with self._lock:
+            self._ended = True
+            thread, latest = self._thread, self._latest
+        if thread is None or latest is None:
+            return False
+        if not latest.done():
+            thread.end()
+            return False
+        tidied = thread.executor.submit(thread.tidy)
+        try:
+            left_open = await asyncio.wrap_future(tidied)
+        except BaseException:
+            thread.end()
+            raise
+        self._threads.give_back(thread)
+        return left_open
+
+
+class _Thread:
+    """One thread, and when its connections were last used."""
+
+    def __init__(self) -> None:
+        self.executor = concurrent.futures.ThreadPoolExecutor(1, "coroutines")
+        self.check = ConnectionCheck()
+
+    def tidy(self) -> bool:
+        try:
+            return close_open_transactions()
+        finally:
+            self.check.after_job()
+
+    def end(self) -> None:
+        """Close its connections and let it end, after what it runs; do not wait."""
+        self.executor.submit(connections.close_all)
+        self.executor.shutdown(wait=False)
