@@ -11,6 +11,7 @@ from uuid import UUID
 
 from .conf import get_settings
 from .exceptions import MaxRetriesExceededError, Replaced, Retry
+from .ids import JobId, job_id
 from .moments import aware, seconds
 from .serialization import dumps
 
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(slots=True)
 class Request:
-    """One attempt at a job. ``retries`` counts from 0, ``attempt`` is ``retries + 1``."""
+    """One attempt at a job. ``retries`` counts from 0, ``attempt`` is ``retries + 1``.
 
-    id: UUID | None = None
+    ``id``, ``root_id``, ``parent_id`` and ``group_id`` are texts (:class:`~django_jobs.ids.JobId`).
+    """
+
+    uuid: UUID | None = None
     name: str = ""
     args: list[Any] = dataclasses.field(default_factory=list)
     kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -35,9 +39,9 @@ class Request:
     eta: datetime.datetime | None = None
     expires: datetime.datetime | None = None
     headers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    root_id: UUID | None = None
-    parent_id: UUID | None = None
-    group_id: UUID | None = None
+    root_uuid: UUID | None = None
+    parent_uuid: UUID | None = None
+    group_uuid: UUID | None = None
     #: Name of the worker that runs it.
     worker: str = ""
     called_directly: bool = True
@@ -52,12 +56,28 @@ class Request:
     def attempt(self) -> int:
         return self.retries + 1
 
+    @property
+    def id(self) -> JobId | None:
+        return job_id(self.uuid)
+
+    @property
+    def root_id(self) -> JobId | None:
+        return job_id(self.root_uuid)
+
+    @property
+    def parent_id(self) -> JobId | None:
+        return job_id(self.parent_uuid)
+
+    @property
+    def group_id(self) -> JobId | None:
+        return job_id(self.group_uuid)
+
 
 class JobContext:
     """What ``bind=True`` passes as ``self``, and what ``current_job`` stands for.
 
-    Subclass it and pass the class as ``base=`` to be told of the job's life by the hooks below.
-    An error in a hook is logged and changes nothing for the job.
+    Subclass it and pass the class as ``base=``: override the hooks below to hear of the job's life,
+    and ``__call__`` to wrap its body. An error in a hook is logged and changes nothing for the job.
     """
 
     def __init__(
@@ -92,6 +112,16 @@ class JobContext:
         if name.startswith("_") or name == "function":
             raise AttributeError(name)
         return getattr(self.function, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the body. Override it to wrap each attempt; ``super().__call__()`` goes on."""
+        return self.run(*args, **kwargs)
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function as it was written; for ``async def`` the answer is a coroutine."""
+        if self.function.options.bind:
+            return self.function.__wrapped__(self, *args, **kwargs)
+        return self.function.__wrapped__(*args, **kwargs)
 
     # --- steering -------------------------------------------------------------------------------
 

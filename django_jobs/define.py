@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
@@ -13,8 +15,9 @@ from django.core.exceptions import ImproperlyConfigured
 from . import registry
 from .call import CallKeywords
 from .canvas import Chunks, Signature
-from .context import Request
+from .context import JobContext, Request
 from .enqueue import enqueue, enqueue_one, rows_of
+from .exceptions import NestedJob
 from .options import JobKeywords, JobOptions, unknown_options
 from .redaction import redact_signature
 
@@ -49,7 +52,8 @@ class JobFunction(Generic[P, R, T]):
                 f"@job {self.name}: atomic=True needs a plain function, Django's transactions do "
                 "not span await"
             )
-        signature = inspect.signature(function)
+        self.base_wraps = options.base.__call__ is not JobContext.__call__
+        signature = _signature(function)
         parameters = list(signature.parameters.values())
         if options.bind:
             if not parameters or parameters[0].kind not in _POSITIONAL:
@@ -71,10 +75,11 @@ class JobFunction(Generic[P, R, T]):
             self._check_schedule()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        if not self.options.bind:
+        if not self.options.bind and not self.base_wraps:
             return self.__wrapped__(*args, **kwargs)
         request = Request(name=self.name, args=list(args), kwargs=dict(kwargs))
-        return self.__wrapped__(self.options.base(self, request), *args, **kwargs)
+        result: R = self.options.base(self, request)(*args, **kwargs)
+        return result
 
     def __repr__(self) -> str:
         return f"<job function {self.name}>"
@@ -85,13 +90,30 @@ class JobFunction(Generic[P, R, T]):
         return redact_signature(self.call_signature, self.options.sensitive)
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Raise :class:`TypeError` when the arguments do not fit the signature."""
-        if not kwargs and len(args) in self._fits:
+        """Raise :class:`TypeError` when the arguments do not fit the signature.
+
+        With ``typing=False`` all fit: the call itself shows what does not.
+        """
+        if (not kwargs and len(args) in self._fits) or not self.options.typing:
             return
         try:
             self.call_signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}{self.shown_signature}: {error}") from None
+            problem = self._unexpected(kwargs) or str(error)
+            raise TypeError(f"{self.name}{self.shown_signature}: {problem}") from None
+
+    def _unexpected(self, kwargs: Mapping[str, Any]) -> str:
+        """Say which argument has no parameter, if that is so, and which one may be meant."""
+        known = self.call_signature.parameters
+        if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            return ""
+        for name in kwargs:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                return f"unexpected argument {name!r}" + (
+                    f" (did you mean {near[0]!r}?)" if near else ""
+                )
+        return ""
 
     def _check_names(self, option: str, wanted: Key | None) -> None:
         names = () if wanted is None or callable(wanted) else wanted
@@ -243,13 +265,60 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 def _define(function: Callable[..., Any], options: Mapping[str, Any]) -> JobFunction[..., Any, Any]:
-    if not callable(function) or isinstance(function, JobFunction):
-        raise TypeError(f"@job decorates a function, got {function!r}")
+    where = _checked(function)
     if unknown := unknown_options(options, JobOptions.__dataclass_fields__):
-        raise TypeError(f"@job {function.__module__}.{function.__name__}: {unknown}")
-    defined: JobFunction[..., Any, Any] = JobFunction(function, JobOptions(**options))
+        raise TypeError(f"@job {where}: {unknown}")
+    try:
+        checked = JobOptions(**options)
+    except ImproperlyConfigured as error:
+        raise ImproperlyConfigured(f"@job {where}: {error}") from None
+    defined: JobFunction[..., Any, Any] = JobFunction(function, checked)
     registry.register(defined)
     return defined
+
+
+def _checked(function: Any) -> str:
+    """Return the full name of *function*; raise or warn when no worker can find it again."""
+    if isinstance(function, type):
+        raise TypeError(f"@job decorates a function, got the class {function.__qualname__}")
+    name = getattr(function, "__qualname__", None)
+    if not callable(function) or isinstance(function, JobFunction) or name is None:
+        raise TypeError(f"@job decorates a function, got {function!r}")
+    where = f"{function.__module__}.{function.__name__}"
+    if name.endswith("<lambda>"):
+        raise TypeError(f"@job decorates a function with a name, got a lambda in {where}; use def")
+    outer = name.rpartition(".")[0]
+    if outer and not outer.endswith("<locals>"):
+        raise TypeError(
+            f"@job decorates functions, and {name} is a method: a worker has no object to call it "
+            "on. Write a function of the module that does"
+        )
+    if outer and registry.importing(function.__module__) is None:
+        warnings.warn(
+            f"@job {where} is defined inside a function that was called after its module's import: "
+            "a worker knows it only after that call there. Define it at the top of the module",
+            NestedJob,
+            stacklevel=4,
+        )
+    if function.__module__ == "__main__":
+        warnings.warn(
+            f"@job {where}: no worker imports the program that you start. Define it in the jobs.py "
+            "or tasks.py of an installed app",
+            NestedJob,
+            stacklevel=4,
+        )
+    return where
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature that a call must fit.
+
+    A wrapper with parameters of its own may add or take away arguments, so its own count. One that
+    takes ``*args, **kwargs`` passes on what the wrapped function takes.
+    """
+    own = inspect.signature(function, follow_wrapped=False)
+    passes_on = all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in own.parameters.values())
+    return inspect.signature(function) if passes_on else own
 
 
 if TYPE_CHECKING:

@@ -38,15 +38,10 @@ class EagerResult(AsyncResult[T]):
         #: The result of the job whose failure it is due to: its own, but in a workflow.
         self.origin: EagerResult[Any] = self
 
-    def wait(self, timeout: float | None = None, *, allow_join: bool = False) -> AsyncResult[T]:
+    def _await_end(self, timeout: float | None, allow_join: bool) -> None:
         """Return at once: all that this job will do is done."""
-        return self
 
-    async def await_(
-        self, timeout: float | None = None, *, allow_join: bool = False
-    ) -> AsyncResult[T]:
-        """Asynchronous twin of :meth:`wait`."""
-        return self
+    async def _aawait_end(self, timeout: float | None, allow_join: bool) -> None: ...
 
     def _value(self, propagate: bool) -> Any:
         if self.error is not None:
@@ -158,7 +153,7 @@ class _Run:
 
     def _fail(self, row: NewJob, parent: EagerResult[Any]) -> None:
         origin = parent.origin
-        ended = Ended(origin.id, origin.name, str(origin.status), self._rows[origin.id].options,
+        ended = Ended(origin.uuid, origin.name, str(origin.status), self._rows[origin.uuid].options,
                       True, None, origin.job.error_class, origin.job.error_message,
                       origin.traceback or "")  # fmt: skip
         self.done[row.id] = _unrun(row, message_of(ended), origin)

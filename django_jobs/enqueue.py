@@ -21,7 +21,7 @@ from .exceptions import DuplicateKey, QueueFull
 from .ids import uuid7
 from .models import Job
 from .moments import aware
-from .result import AsyncResult
+from .result import AsyncResult, awaited_commit
 from .routing import database_of, max_pending, misplaced, route
 from .status import Status
 from .unique import hold_key, key_of
@@ -175,7 +175,7 @@ def lineage() -> tuple[UUID | None, UUID | None]:
     parent = running.get()
     if parent is None:
         return None, None
-    return parent.request.root_id or parent.request.id, parent.request.id
+    return parent.request.root_uuid or parent.request.uuid, parent.request.uuid
 
 
 def write(
@@ -213,6 +213,10 @@ def write(
         announce(using, {topic_of(row) for row in [*rows, *changed]})
     if rows:
         _tell(function, rows)
+    if (commit := awaited_commit(using)) is not None:
+        written = {row.id for row in rows}
+        for result in results:
+            result._commit = commit if result.uuid in written else None
     note_children(results)
     return results
 

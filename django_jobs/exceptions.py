@@ -19,6 +19,10 @@ class DuplicateJob(JobsError, ImproperlyConfigured):
     """Two job functions were given the same name."""
 
 
+class NestedJob(RuntimeWarning):
+    """A job function is defined where a worker may never define it."""
+
+
 class UnknownJob(JobsError, LookupError):
     """No job function of that name is registered."""
 
@@ -33,6 +37,21 @@ class QueueFull(JobsError):
 
 class DuplicateKey(JobsError):
     """A job with that id, or a live one with that unique key, exists already."""
+
+
+# --- Limits. They are no Exception, so that ``except Exception`` in a job does not swallow them.
+
+
+class SoftTimeLimitExceeded(BaseException):
+    """The job ran longer than its ``soft_time_limit``; it may still tidy up until the hard one."""
+
+
+class TimeLimitExceeded(BaseException):
+    """The job ran longer than its ``time_limit`` and was stopped."""
+
+
+class WorkerStopping(BaseException):
+    """The worker stops at once and gives the job back; never the job's own fault."""
 
 
 # --- Results ----------------------------------------------------------------------------------
@@ -63,6 +82,10 @@ class JobRevoked(JobsError):
     """The job was revoked, or expired, before it could end."""
 
 
+class JobNotCommitted(JobsError):
+    """You wait for a job inside the transaction that enqueued it: no worker can see it yet."""
+
+
 class ResultTimeout(JobsError, TimeoutError):
     """The job had not ended when the time to wait for it was over."""
 
@@ -76,6 +99,17 @@ class UpstreamFailed(JobsError):
 
 class WorkerLost(JobsError):
     """The worker process died while it ran the job."""
+
+
+class RemoteTimeLimitExceeded(TimeLimitExceeded, JobsError):
+    """A job that you wait for ran longer than its ``time_limit`` and was stopped.
+
+    ``get()`` raises it. It is an ``Exception``, unlike the one that ends the job itself.
+    """
+
+
+class RemoteSoftTimeLimitExceeded(SoftTimeLimitExceeded, JobsError):
+    """A job that you wait for ended by its ``soft_time_limit``; an ``Exception``, as above."""
 
 
 class WouldDeadlock(RuntimeWarning):
@@ -148,18 +182,3 @@ class Snooze(JobsError):
     def __init__(self, seconds: float | datetime.timedelta) -> None:
         super().__init__(seconds)
         self.seconds = seconds
-
-
-# --- Limits. They are no Exception, so that ``except Exception`` in a job does not swallow them.
-
-
-class SoftTimeLimitExceeded(BaseException):
-    """The job ran longer than its ``soft_time_limit``; it may still tidy up until the hard one."""
-
-
-class TimeLimitExceeded(BaseException):
-    """The job ran longer than its ``time_limit`` and was stopped."""
-
-
-class WorkerStopping(BaseException):
-    """The worker stops at once and gives the job back; never the job's own fault."""

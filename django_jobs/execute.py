@@ -5,8 +5,10 @@ Nothing here writes to the job's row; the :class:`~django_jobs.values.Outcome` i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
+import types
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -145,7 +147,7 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     defaults = function.options
     hard, soft = _time_limits(job.name, options, defaults, environment)
     request = Request(
-        id=job.id,
+        uuid=job.id,
         name=job.name,
         args=args,
         kwargs=kwargs,
@@ -155,9 +157,9 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
         eta=job.run_at,
         expires=job.expires_at,
         headers=headers,
-        root_id=job.root_id or job.id,
-        parent_id=job.parent_id,
-        group_id=job.group_id,
+        root_uuid=job.root_id or job.id,
+        parent_uuid=job.parent_id,
+        group_uuid=job.group_id,
         worker=environment.worker_name,
         called_directly=False,
         is_eager=environment.is_eager,
@@ -212,8 +214,8 @@ def _parsed(
 def body(execution: Execution) -> Any:
     """Call the function; for ``async def`` the answer is a coroutine."""
     function, request = execution.function, execution.context.request
-    if function.options.bind:
-        return function.__wrapped__(execution.context, *request.args, **request.kwargs)
+    if function.options.bind or function.base_wraps:
+        return execution.context(*request.args, **request.kwargs)
     return function.__wrapped__(*request.args, **request.kwargs)
 
 
@@ -251,10 +253,23 @@ def _run(execution: Execution, environment: Environment) -> Any:
     if execution.function.is_async:
         # The limit is raised inside the coroutine: it runs beside this thread, not in it.
         return async_to_sync(soft_limited)(body(execution), seconds)
-    if seconds and environment.soft_limit is not None:
-        with environment.soft_limit(seconds):
-            return body(execution)
-    return body(execution)
+    limit = environment.soft_limit if seconds else None
+    with limit(seconds) if limit is not None and seconds else contextlib.nullcontext():
+        value = body(execution)
+    if type(value) is types.CoroutineType:
+        return _awaited(execution, value, seconds)
+    return value
+
+
+def _awaited(execution: Execution, value: Any, seconds: float | None) -> Any:
+    """Await what a plain function returned: a decorator may hide that the body is ``async def``."""
+    if execution.function.options.atomic:
+        value.close()
+        raise TypeError(
+            f"{execution.job.name} returned a coroutine, and atomic=True needs a plain function: "
+            "Django's transactions do not span await"
+        )
+    return async_to_sync(soft_limited)(value, seconds)
 
 
 # --- hooks, signals and log ---------------------------------------------------------------------

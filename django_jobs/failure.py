@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
+from typing import Any
 
 from .exceptions import ArgumentError
-from .redaction import redact_text, redact_values
+from .redaction import redact, redact_text, redact_values
 from .serialization import dumps, loads
 from .values import Failure
 
@@ -52,12 +53,29 @@ def _traceback(error: BaseException) -> str:
 
 
 def _arguments(error: BaseException, secrets: list[str]) -> str | None:
+    """Return as JSON what :mod:`django_jobs.rebuild` makes the exception of, or None.
+
+    That is the list of its ``args``, or ``args`` and ``attributes`` where it has any.
+    """
+    args: list[Any] = list(error.args)
+    if isinstance(error, OSError) and error.filename is not None and len(args) == 2:
+        # Python keeps the name of the file apart.
+        args += [error.filename, *([None, error.filename2] if error.filename2 else [])]
+    attributes = {
+        name: value
+        for name, value in vars(error).items()
+        if not name.startswith("_") and _text_of(value) is not None
+    }
+    stored = {"args": args, "attributes": redact(attributes)} if attributes else args
+    text = _text_of(stored) or _text_of(args)
+    if text is None or not secrets:
+        return text
+    return _text_of(redact_values(loads(text), secrets))
+
+
+def _text_of(value: Any) -> str | None:
     try:
-        text = dumps(error.args, where=_ARGUMENTS, max_bytes=MAX_MESSAGE)
-        if not secrets:
-            return text
-        shown = redact_values(loads(text), secrets)
-        return dumps(shown, where=_ARGUMENTS, max_bytes=MAX_MESSAGE)
+        return dumps(value, where=_ARGUMENTS, max_bytes=MAX_MESSAGE)
     except (ArgumentError, RecursionError):
         return None
 

@@ -1,9 +1,47 @@
-"""Time-ordered identifiers, made by the client."""
+"""Identifiers of jobs: time-ordered, made by the client."""
 
 import os
 import threading
 import time
+from collections.abc import Iterable
 from uuid import UUID
+
+
+class JobId(str):
+    """The id of a job or a group as users see it: a ``str`` that also equals its :class:`UUID`.
+
+    It goes into JSON, sessions and texts as it is. Its hash is that of the text: a dict with UUIDs
+    as keys finds it by :attr:`uuid` only.
+    """
+
+    __slots__ = ()
+
+    @property
+    def uuid(self) -> UUID:
+        return UUID(self)
+
+    @property
+    def hex(self) -> str:
+        return self.uuid.hex
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, str(other)) if isinstance(other, UUID) else str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+def job_id(uuid: UUID | None) -> JobId | None:
+    """Return *uuid* as users see it, or None for None."""
+    return None if uuid is None else JobId(uuid)
+
+
+def uuids(ids: Iterable[UUID | str]) -> list[UUID]:
+    """Return *ids* as UUIDs; raise ``ValueError`` for a text that is none."""
+    return [each if isinstance(each, UUID) else UUID(each) for each in ids]
+
 
 _lock = threading.Lock()
 _last = 0

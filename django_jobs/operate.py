@@ -18,6 +18,7 @@ from .dependents import Ended, settle
 from .dialects import clock, dialect_for, without_deadlock
 from .dialects.base import chunks
 from .enqueue import announce
+from .ids import uuids
 from .models import Command, Job, Queue
 from .options import queue_problems
 from .revive import reopen, why_not
@@ -35,7 +36,7 @@ QUEUED = (Status.WAITING, Status.SCHEDULED, Status.PENDING, Status.RETRY)
 
 
 def revoke(
-    ids: Sequence[UUID], *, terminate: bool = False, reason: str = "revoked", using: str = ""
+    ids: Sequence[UUID | str], *, terminate: bool = False, reason: str = "revoked", using: str = ""
 ) -> int:
     """End the jobs that have not begun; return how many were revoked.
 
@@ -45,7 +46,8 @@ def revoke(
     """
     using = using or get_settings().database
     statuses = (*QUEUED, Status.STARTED) if terminate else QUEUED
-    revoked = without_deadlock(using, lambda: _revoke(ids, statuses, reason, using))
+    wanted = uuids(ids)
+    revoked = without_deadlock(using, lambda: _revoke(wanted, statuses, reason, using))
     for job in revoked:
         signals.send(
             signals.job_revoked,
@@ -58,7 +60,7 @@ def revoke(
 
 
 def revoke_workflow(
-    ids: Sequence[UUID], *, terminate: bool = False, reason: str = "revoked", using: str = ""
+    ids: Sequence[UUID | str], *, terminate: bool = False, reason: str = "revoked", using: str = ""
 ) -> int:
     """Revoke the jobs and all that they depend on, as far as they have not ended; return how many.
 
@@ -66,9 +68,10 @@ def revoke_workflow(
     """
     using = using or get_settings().database
     connection = connections[using]
+    wanted = uuids(ids)
     with connection.cursor() as cursor:
-        above = dialect_for(connection).above(cursor, ids)
-    every = sorted({*ids, *(parent for parent, _child in above)})
+        above = dialect_for(connection).above(cursor, wanted)
+    every = sorted({*wanted, *(parent for parent, _child in above)})
     return revoke(every, terminate=terminate, reason=reason, using=using)
 
 
@@ -111,7 +114,7 @@ def _ended(job: Job, reason: str) -> Ended:
     return Ended(job.pk, job.name, Status.REVOKED.value, options, True, job.root_id, "", reason)
 
 
-def retry(ids: Sequence[UUID], *, using: str = "") -> tuple[int, dict[str, int]]:
+def retry(ids: Sequence[UUID | str], *, using: str = "") -> tuple[int, dict[str, int]]:
     """Make ended jobs pending again, with all their retries; return how many, and the skipped.
 
     A job that has not ended is skipped, and so is one whose unique key another live job holds, or
@@ -121,7 +124,7 @@ def retry(ids: Sequence[UUID], *, using: str = "") -> tuple[int, dict[str, int]]
     skipped: dict[str, int] = {}
     queues: set[str] = set()
     done = 0
-    for job_id in ids:
+    for job_id in uuids(ids):
         queue, reason = without_deadlock(using, functools.partial(_retry, job_id, using))
         if reason:
             skipped[reason] = skipped.get(reason, 0) + 1
@@ -151,11 +154,13 @@ def _retry(job_id: UUID, using: str) -> tuple[str, str]:
         return job.queue, ""
 
 
-def run_now(ids: Sequence[UUID], *, using: str = "") -> int:
+def run_now(ids: Sequence[UUID | str], *, using: str = "") -> int:
     """Make jobs pending that wait for their time; return how many did."""
     using = using or get_settings().database
     with transaction.atomic(using):
-        waiting = Job.objects.using(using).select_for_update().filter(id__in=ids, status__in=TIMED)
+        waiting = (
+            Job.objects.using(using).select_for_update().filter(id__in=uuids(ids), status__in=TIMED)
+        )
         found = list(waiting.values_list("id", "queue"))
         for job_id, _queue in found:
             _make_pending(job_id, using)

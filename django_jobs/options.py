@@ -20,7 +20,19 @@ from .schedules import Spelling
 MAX_PRIORITY = 32_767
 
 # What Celery's users write, and what it is called here.
-_INSTEAD = {"retry_kwargs": "max_retries"}
+_INSTEAD = {
+    "retry_kwargs": "use max_retries=, and for its countdown default_retry_delay= with "
+    "retry_backoff=False",
+    "routing_key": "use queue=",
+    "exchange": "use queue=",
+    "serializer": "arguments are JSON; leave it out",
+    "compression": "arguments are JSON; leave it out",
+    "retry": "the job is a row of your database, and its INSERT needs no retry; leave it out",
+    "retry_policy": "the job is a row of your database, and its INSERT needs no retry; leave it "
+    "out",
+    "shadow": "use name= of @job",
+    "task_name": "use name= of @job",
+}
 
 Exceptions = Sequence[type[BaseException]]
 Expiry = float | datetime.timedelta | datetime.datetime
@@ -102,7 +114,7 @@ class JobOptions:
 
     def __post_init__(self) -> None:
         for problem in self._problems():
-            raise ImproperlyConfigured(f"@job {self.name or '(no name)'}: {problem}")
+            raise ImproperlyConfigured(problem)
         for field in ("autoretry_for", "dont_autoretry_for", "throws"):
             if isinstance(getattr(self, field), type):
                 object.__setattr__(self, field, (getattr(self, field),))
@@ -143,6 +155,8 @@ class JobOptions:
             found.append(f"on_worker_lost must be 'retry' or 'fail', got {self.on_worker_lost!r}")
         if not (isinstance(self.base, type) and issubclass(self.base, JobContext)):
             found.append(f"base must be a subclass of JobContext, got {self.base!r}")
+        else:
+            found += _base_problems(self.base)
         if self.result_expires not in (None, "default") and not _is_seconds(self.result_expires):
             found.append(
                 "result_expires must be seconds or None, a century at most, "
@@ -194,8 +208,8 @@ def unknown_options(given: Iterable[str], known: Collection[str]) -> str:
     told = []
     for name in sorted(set(given) - set(known)):
         near = difflib.get_close_matches(name, known, 1)
-        if _INSTEAD.get(name) in known:
-            told.append(f"{name} (use {_INSTEAD[name]}=)")
+        if name in _INSTEAD:
+            told.append(f"{name} ({_INSTEAD[name]})")
         else:
             told.append(f"{name} (did you mean {near[0]}=?)" if near else name)
     return f"unknown option {', '.join(told)}; allowed: {', '.join(known)}" if told else ""
@@ -244,6 +258,23 @@ def _expiry_problems(expires: object) -> list[str]:
         f"a timedelta (a century at most), a datetime in the years {FIRST_YEAR} to {LAST_YEAR}"
     )
     return [f"expires must be seconds or {allowed}, or None, got {expires!r}"]
+
+
+def _base_problems(base: type[JobContext]) -> list[str]:
+    """Say what a base class sets that belongs elsewhere; it would have no effect."""
+    own = {name for each in base.__mro__ for name in vars(each) if issubclass(each, JobContext)
+           and each is not JobContext}  # fmt: skip
+    found = [
+        f"base {base.__qualname__} sets {name}: options belong to @job; a base has the hooks "
+        "before_start, on_success, on_failure, on_retry and after_return, and __call__"
+        for name in sorted(own & (JobOptions.__dataclass_fields__.keys() | {"retry_kwargs"}))
+    ]
+    found += [
+        f"base {base.__qualname__} defines {name}(), which is never called: the job function has "
+        "it. Put what each call needs into a function of your own that calls it"
+        for name in sorted(own & {"apply_async", "delay", "apply", "run"})
+    ]
+    return found
 
 
 def _exception_problems(field: str, value: object) -> list[str]:

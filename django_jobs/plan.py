@@ -15,7 +15,7 @@ from .conf import get_settings
 from .enqueue import template
 from .ids import uuid7
 from .models import Edge
-from .result import AsyncResult
+from .result import AsyncResult, Commit
 from .resultset import GroupResult
 from .status import Status
 from .values import Graph, NewEdge, NewJob
@@ -339,7 +339,7 @@ class Plan:
             has_dependents=node.has_dependents,
         )
 
-    def handles(self, using: str) -> Callable[[Output], Handle]:
+    def handles(self, using: str, commit: Commit | None = None) -> Callable[[Output], Handle]:
         """Return what makes the handle of an output; each has ``parent``, what it runs after."""
         jobs: list[AsyncResult[Any]] = []
         groups: dict[int, GroupResult] = {}
@@ -354,6 +354,7 @@ class Plan:
 
         for node in self.nodes:
             result: AsyncResult[Any] = AsyncResult(node.row.id, name=node.row.name, using=using)
+            result._commit = commit
             if node.after is not None:
                 result.parent = handle(node.after)
             jobs.append(result)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import Any
 
 from .exceptions import (
     JobFailed,
     JobRevoked,
+    RemoteSoftTimeLimitExceeded,
+    RemoteTimeLimitExceeded,
     SoftTimeLimitExceeded,
     TimeLimitExceeded,
     UpstreamFailed,
@@ -16,6 +19,11 @@ from .models import Attempt, Job
 from .status import Status
 
 UPSTREAM_FAILED = f"{UpstreamFailed.__module__}.{UpstreamFailed.__qualname__}"
+# Where one waits for a job, its end by a time limit is an Exception.
+_REMOTE: dict[Any, type[Exception]] = {
+    SoftTimeLimitExceeded: RemoteSoftTimeLimitExceeded,
+    TimeLimitExceeded: RemoteTimeLimitExceeded,
+}
 # How the message begins that dependents.message_of() writes.
 _FAILED = re.compile(r"job ([0-9a-f-]{36}) \(")
 
@@ -41,12 +49,10 @@ def exception_of(row: Job) -> BaseException:
     last = last_attempt(row)
     traceback = last.traceback if last else ""
     known = _loaded_class(row.error_class)
-    if known is not None and last is not None and isinstance(last.error_args, list):
-        try:
-            error = known(*last.error_args)
-        except Exception:  # a constructor that wants something else than its args
-            error = JobFailed(row.error_class, row.error_message, traceback)
-    else:
+    error: BaseException | None = None
+    if known is not None and last is not None:
+        error = _built(known, last.error_args)
+    if error is None:
         error = JobFailed(row.error_class, row.error_message, traceback)
     if traceback:
         error.add_note(f"The traceback in the worker:\n{traceback}")
@@ -69,8 +75,38 @@ def _loaded_class(path: str) -> type[BaseException] | None:
     A row may name anything: nothing is imported for it, and what is no exception is not touched
     (https://nvd.nist.gov/vuln/detail/CVE-2021-23727).
     """
-    module, _, name = path.rpartition(".")
-    found = vars(sys.modules[module]).get(name) if module in sys.modules else None
-    if isinstance(found, type) and issubclass(found, Exception):
-        return found
-    return next((c for c in (SoftTimeLimitExceeded, TimeLimitExceeded) if c is found), None)
+    found: Any = None
+    names = path.split(".")
+    for length in range(len(names) - 1, 0, -1):
+        module = sys.modules.get(".".join(names[:length]))
+        if module is not None:
+            # An exception may stand in a class, as Model.DoesNotExist does.
+            found = vars(module).get(names[length])
+            for name in names[length + 1 :]:
+                found = vars(found).get(name) if isinstance(found, type) else None
+            break
+    if found in _REMOTE:
+        return _REMOTE[found]
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def _built(known: type[BaseException], stored: Any) -> BaseException | None:
+    """Return an exception of the class *known* with what :mod:`django_jobs.failure` stored of it.
+
+    No constructor but Python's own is called: another one may format its arguments once more, or
+    have effects. None says that this is not possible.
+    """
+    args, attributes = stored, {}
+    if isinstance(stored, dict):
+        args, attributes = stored.get("args"), stored.get("attributes", {})
+    if not isinstance(args, list) or not isinstance(attributes, dict):
+        return None
+    builtin: Any = next(base for base in known.__mro__ if base.__module__ == "builtins")
+    try:
+        error: BaseException = builtin.__new__(known, *args)
+        builtin.__init__(error, *args)
+        vars(error).update(attributes)
+        str(error)  # its own __str__ may want what was not stored
+    except Exception:
+        return None
+    return error

@@ -31,8 +31,8 @@ def replacement(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> 
     that whatever depends on the job takes that.
     """
     request = context.request
-    assert request.id is not None
-    plan = Plan(request.root_id, request.parent_id, within=_place(request.id, own))
+    assert request.uuid is not None
+    plan = Plan(request.root_uuid, request.parent_uuid, within=_place(request.uuid, own))
     errbacks = [(signature(errback), None) for errback, _since in own.get("link_error", ())]
     output = plan.add(canvas, None, Around(errbacks=errbacks))
     if isinstance(output, Shape) or plan.nodes[output].row.unique_key is not None:
@@ -42,7 +42,7 @@ def replacement(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> 
         plan.nodes[output].extra["shape"] = own["shape"]
     graph = plan.graph()
     _refuse_elsewhere(graph, request.queue)
-    return _resulting_in(graph, output, request.id)
+    return _resulting_in(graph, output, request.uuid)
 
 
 def _refuse_elsewhere(graph: Graph, queue: str) -> None:
@@ -86,9 +86,9 @@ def addition(
     The output row is the one whose result the chord's body takes.
     """
     request = context.request
-    assert request.id is not None
-    plan = Plan(request.root_id, request.id, within=_place(request.id, own))
-    output = plan.add(canvas, None, Around(group_id=request.group_id))
+    assert request.uuid is not None
+    plan = Plan(request.root_uuid, request.uuid, within=_place(request.uuid, own))
+    output = plan.add(canvas, None, Around(group_id=request.group_uuid))
     if isinstance(output, Shape):
         output = plan.accumulate(output)
     plan.nodes[output].has_dependents = True
@@ -102,8 +102,8 @@ def is_member(context: JobContext) -> bool:
     """Tell whether a running job is a member of a chord's header; of one that runs here, without a
     row, that is known only later."""
     request = context.request
-    assert request.id is not None
-    return request.is_eager or bool(bodies_of(request.id, database_of(request.queue)))
+    assert request.uuid is not None
+    return request.is_eager or bool(bodies_of(request.uuid, database_of(request.queue)))
 
 
 def bodies_of(job_id: UUID, using: str) -> list[UUID]:

@@ -6,12 +6,12 @@ import asyncio
 import datetime
 import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import connections, transaction
 
 from . import links
 from .context import running
@@ -19,10 +19,12 @@ from .dialects import dialect_for
 from .exceptions import (
     ArgumentError,
     JobDoesNotExist,
+    JobNotCommitted,
     JobRevoked,
     ResultTimeout,
     WouldDeadlock,
 )
+from .ids import JobId, job_id
 from .models import Job
 from .models.fields import decoded
 from .rebuild import exception_of, last_attempt
@@ -40,6 +42,24 @@ _SOONEST_END = 0.002
 _FIRST_PAUSE, _LAST_PAUSE, _GROWTH = 0.0005, 0.25, 1.15
 
 
+class Commit:
+    """Tells whether the transaction that enqueued a job has committed."""
+
+    __slots__ = ("done",)
+
+    def __init__(self, using: str) -> None:
+        self.done = False
+        transaction.on_commit(self._set, using=using)
+
+    def _set(self) -> None:
+        self.done = True
+
+
+def awaited_commit(using: str) -> Commit | None:
+    """Return the commit of the transaction that is open on *using*, or None without one."""
+    return Commit(using) if connections[using].in_atomic_block else None
+
+
 class AsyncResult(Generic[T]):
     """A job, known by its id, in any process. What it tells is read from the job's row each time,
     until the job has ended.
@@ -49,7 +69,7 @@ class AsyncResult(Generic[T]):
 
     def __init__(self, id: UUID | str, *, name: str = "", using: str = "") -> None:
         try:
-            self.id = id if isinstance(id, UUID) else UUID(str(id))
+            self._uuid = id if isinstance(id, UUID) else UUID(str(id))
         except ValueError:
             raise ArgumentError(f"a job's id is a UUID, got {id!r}") from None
         self._name = name
@@ -57,6 +77,8 @@ class AsyncResult(Generic[T]):
         self._made = time.monotonic()
         self._ended: Job | None = None
         self._parent: AsyncResult[Any] | ResultSet | None = None
+        self._seen = ""
+        self._commit: Commit | None = None
 
     def __repr__(self) -> str:
         return f"<AsyncResult {self.id}{' of ' + self._name if self._name else ''}>"
@@ -65,15 +87,25 @@ class AsyncResult(Generic[T]):
         return str(self.id)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, AsyncResult) and other.id == self.id
+        return isinstance(other, AsyncResult) and other.uuid == self.uuid
 
     def __hash__(self) -> int:
-        return hash(self.id)
+        return hash(self.uuid)
 
     @property
-    def task_id(self) -> UUID:
+    def id(self) -> JobId:
+        """The job's id: a ``str`` that also equals the UUID. It fits into JSON and sessions."""
+        return JobId(self._uuid)
+
+    @property
+    def task_id(self) -> JobId:
         """The same as ``id``, as Celery names it."""
         return self.id
+
+    @property
+    def uuid(self) -> UUID:
+        """The job's id as a :class:`uuid.UUID`, as its row has it."""
+        return self._uuid
 
     @property
     def job(self) -> Job:
@@ -81,7 +113,7 @@ class AsyncResult(Generic[T]):
         if self._ended is not None and not self._ended.get_deferred_fields():
             return self._ended
         for using in [self._using] if self._using else databases():
-            row = Job.objects.using(using).filter(pk=self.id).first()
+            row = Job.objects.using(using).filter(pk=self.uuid).first()
             if row is not None:
                 self._using = using
                 if row.has_ended:
@@ -148,19 +180,19 @@ class AsyncResult(Generic[T]):
     # --- its workflow ---------------------------------------------------------------------------
 
     @property
-    def root_id(self) -> UUID:
+    def root_id(self) -> JobId:
         """Id of the job at the root of its workflow, or its own."""
-        return self.job.root_id or self.id
+        return JobId(self.job.root_id or self.uuid)
 
     @property
-    def parent_id(self) -> UUID | None:
+    def parent_id(self) -> JobId | None:
         """Id of the job before it, or of the one that enqueued it."""
-        return self.job.parent_id
+        return job_id(self.job.parent_id)
 
     @property
-    def group_id(self) -> UUID | None:
+    def group_id(self) -> JobId | None:
         """Id of the group whose member it is."""
-        return self.job.group_id
+        return job_id(self.job.group_id)
 
     @property
     def parent(self) -> AsyncResult[Any] | ResultSet | None:
@@ -205,15 +237,38 @@ class AsyncResult(Generic[T]):
         """Tell whether the job ended with FAILURE."""
         return self.status == Status.FAILURE
 
-    def wait(self, timeout: float | None = None, *, allow_join: bool = False) -> AsyncResult[T]:
-        """Wait until the job has ended, at most *timeout* seconds; raise only ResultTimeout."""
+    def _await_end(self, timeout: float | None, allow_join: bool) -> None:
+        """Wait until the job has ended, at most *timeout* seconds."""
         warn_inside_job(allow_join)
         time.sleep(self._too_soon(timeout))
-        for pause in pauses(timeout, f"job {self.id}"):
+        for pause in pauses(timeout, self._timed_out):
             if self._has_ended():
-                return self
+                return
+            if pause:
+                self._refuse_uncommitted()
             time.sleep(pause)
-        return self
+
+    async def _aawait_end(self, timeout: float | None, allow_join: bool) -> None:
+        warn_inside_job(allow_join)
+        await asyncio.sleep(self._too_soon(timeout))
+        for pause in pauses(timeout, self._timed_out):
+            if await sync_to_async(self._has_ended)():
+                return
+            if pause:
+                self._refuse_uncommitted()
+            await asyncio.sleep(pause)
+
+    def _timed_out(self, seconds: float) -> str:
+        return f"job {self.id} had not ended after {seconds:g} s: it is {self._seen or 'unknown'}"
+
+    def _refuse_uncommitted(self) -> None:
+        """Raise when nobody but this transaction can see the job: the wait would have no end."""
+        if self._commit is not None and not self._commit.done:
+            raise JobNotCommitted(
+                f"job {self.id} is not committed yet, so no worker can see it. Leave atomic() "
+                "before you wait for it; ATOMIC_REQUESTS opens one around each view, and TestCase "
+                "around each test"
+            )
 
     def _too_soon(self, timeout: float | None) -> float:
         """Return for how long a job that was just enqueued cannot have ended."""
@@ -225,13 +280,15 @@ class AsyncResult(Generic[T]):
     def _has_ended(self) -> bool:
         # Asked often: building a query by the ORM takes longer than answering this one.
         if self._ended is None and self._using:
-            end = dialect_for(connections[self._using]).end_of(self.id)
+            end = dialect_for(connections[self._using]).end_of(self.uuid)
             if end is not None and end[0] == Status.SUCCESS:
-                values = [self.id, end[0], decoded(end[1])]
+                values = [self.uuid, end[0], decoded(end[1])]
                 self._ended = Job.from_db(self._using, ["id", "status", "result"], values)
             if end is not None:
+                self._seen = end[0]
                 return end[0] in ENDED
-        return self.ready()
+        self._seen = self.status
+        return self._seen in ENDED
 
     def get(
         self,
@@ -244,12 +301,23 @@ class AsyncResult(Generic[T]):
 
         Raises the job's own exception when it failed (:class:`JobFailed` where this process does
         not know its class; with ``propagate=False`` it is returned), :class:`JobRevoked`, and
-        :class:`ResultTimeout`, a ``TimeoutError``, after *timeout* seconds. A job that waits for
-        another one may wait for ever when all slots do; it is warned unless *allow_join*.
+        :class:`ResultTimeout`, a ``TimeoutError``, after *timeout* seconds. Raises
+        :class:`JobNotCommitted` at once inside the transaction that enqueued the job. A job that
+        waits for another one may wait for ever when all slots do; it is warned unless *allow_join*.
         """
-        self.wait(timeout, allow_join=allow_join)
+        self._await_end(timeout, allow_join)
         value: T = self._value(propagate)
         return value
+
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        propagate: bool = True,
+        allow_join: bool = False,
+    ) -> T:
+        """The same as :meth:`get`, as Celery names it."""
+        return self.get(timeout, propagate=propagate, allow_join=allow_join)
 
     def _value(self, propagate: bool) -> Any:
         row = self._end
@@ -271,7 +339,7 @@ class AsyncResult(Generic[T]):
 
         end = revoke_workflow if workflow else revoke
         where = [self._using] if self._using else databases()
-        return any(end([self.id], terminate=terminate, using=using) for using in where)
+        return any(end([self.uuid], terminate=terminate, using=using) for using in where)
 
     def forget(self) -> None:
         """Delete the row of an ended job.
@@ -282,9 +350,9 @@ class AsyncResult(Generic[T]):
             raise ValueError(f"job {self.id} is {self.status}; revoke it before you forget it")
         from .family import is_needed  # it returns handles
 
-        if Job.objects.using(self._using).filter(is_needed(self._using), pk=self.id).exists():
+        if Job.objects.using(self._using).filter(is_needed(self._using), pk=self.uuid).exists():
             raise ValueError(f"job {self.id} is needed by one that depends on it and has not ended")
-        Job.objects.using(self._using).filter(pk=self.id).delete()
+        Job.objects.using(self._using).filter(pk=self.uuid).delete()
         self._ended = None
 
     def status_url(self, *, result: bool = False, max_age: float = 86_400.0) -> str:
@@ -293,7 +361,7 @@ class AsyncResult(Generic[T]):
         It is good for *max_age* seconds, and tells what the job returned only with *result*. The
         project's ``urls.py`` must include ``django_jobs.urls``, else ``ImproperlyConfigured``.
         """
-        return links.status_url(self.id, shows_result=result, max_age=max_age)
+        return links.status_url(self.uuid, shows_result=result, max_age=max_age)
 
     # --- asynchronous twins ---------------------------------------------------------------------
 
@@ -317,18 +385,6 @@ class AsyncResult(Generic[T]):
         """Asynchronous twin of :meth:`failed`."""
         return await self.astatus() == Status.FAILURE
 
-    async def await_(
-        self, timeout: float | None = None, *, allow_join: bool = False
-    ) -> AsyncResult[T]:
-        """Asynchronous twin of :meth:`wait`."""
-        warn_inside_job(allow_join)
-        await asyncio.sleep(self._too_soon(timeout))
-        for pause in pauses(timeout, f"job {self.id}"):
-            if await sync_to_async(self._has_ended)():
-                return self
-            await asyncio.sleep(pause)
-        return self
-
     async def aget(
         self,
         timeout: float | None = None,
@@ -337,7 +393,7 @@ class AsyncResult(Generic[T]):
         allow_join: bool = False,
     ) -> T:
         """Asynchronous twin of :meth:`get`."""
-        await self.await_(timeout, allow_join=allow_join)
+        await self._aawait_end(timeout, allow_join)
         value: T = await sync_to_async(self._value)(propagate)
         return value
 
@@ -357,15 +413,15 @@ class AsyncResult(Generic[T]):
         await sync_to_async(self.forget)()
 
 
-def pauses(timeout: float | None, what: str) -> Iterator[float]:
-    """Return how long to sleep before each look at what is waited for; raise ``ResultTimeout``."""
+def pauses(timeout: float | None, describe: Callable[[float], str]) -> Iterator[float]:
+    """Return the seconds to sleep before each look; raise ``ResultTimeout`` after *timeout*."""
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = _FIRST_PAUSE
     while True:
         left = pause if deadline is None else deadline - time.monotonic()
         yield min(pause, max(left, 0))
         if deadline is not None and left <= 0:
-            raise ResultTimeout(f"{what} had not ended after {timeout} s")
+            raise ResultTimeout(describe(timeout or 0.0))
         pause = min(_LAST_PAUSE, pause * _GROWTH)
 
 

@@ -13,6 +13,7 @@ from django.db import connections
 
 from .dialects import dialect_for
 from .exceptions import ArgumentError, JobDoesNotExist
+from .ids import JobId
 from .models import Job
 from .result import AsyncResult, pauses, warn_inside_job
 from .routing import databases
@@ -67,7 +68,7 @@ class ResultSet:
     def ready(self) -> bool:
         """Tell whether all have ended, one way or another."""
         self._look()
-        return len(self._ended) == len({job.id for job in self.jobs})
+        return len(self._ended) == len({job.uuid for job in self.jobs})
 
     def successful(self) -> bool:
         """Tell whether all ended with SUCCESS."""
@@ -106,9 +107,11 @@ class ResultSet:
         :class:`ResultTimeout` after *timeout* seconds.
         """
         warn_inside_job(allow_join)
-        for pause in pauses(timeout, f"{len(self.jobs)} jobs"):
+        for pause in pauses(timeout, self._timed_out):
             if self._is_over(propagate):
                 break
+            if pause:
+                self._refuse_uncommitted()
             time.sleep(pause)
         return self._values(propagate)
 
@@ -121,44 +124,54 @@ class ResultSet:
     def iterate(self, timeout: float | None = None, *, propagate: bool = True) -> Iterator[Any]:
         """Return what the jobs returned as they end, within *timeout* seconds."""
         seen: set[UUID] = set()
-        for pause in pauses(timeout, f"{len(self.jobs)} jobs"):
+        for pause in pauses(timeout, self._timed_out):
             self._look()
-            new = [job for job in self.jobs if job.id in self._ended and job.id not in seen]
+            new = [job for job in self.jobs if job.uuid in self._ended and job.uuid not in seen]
             self._load(new)
             for job in new:
-                seen.add(job.id)
+                seen.add(job.uuid)
                 yield job._value(propagate)
-            if len(seen) == len({job.id for job in self.jobs}):
+            if len(seen) == len({job.uuid for job in self.jobs}):
                 return
             time.sleep(pause)
+
+    def _timed_out(self, seconds: float) -> str:
+        jobs = {job.uuid for job in self.jobs}
+        left = len(jobs - self._ended.keys())
+        return f"{left} of {len(jobs)} jobs had not ended after {seconds:g} s"
+
+    def _refuse_uncommitted(self) -> None:
+        for job in self.jobs:
+            if job.uuid not in self._ended:
+                job._refuse_uncommitted()
 
     def _is_over(self, propagate: bool) -> bool:
         new = self._look()
         if propagate:
             for job in new:
-                if self._ended[job.id] != Status.SUCCESS:
+                if self._ended[job.uuid] != Status.SUCCESS:
                     job._value(propagate=True)
-        return len(self._ended) == len({job.id for job in self.jobs})
+        return len(self._ended) == len({job.uuid for job in self.jobs})
 
     def _look(self) -> list[AsyncResult[Any]]:
         """Read who has ended since the last look; return these, in order."""
-        left = [job for job in self.jobs if job.id not in self._ended]
-        found = {job.id: job._ended.status for job in left if job._ended is not None}
-        asked = [job for job in left if job.id not in found]
+        left = [job for job in self.jobs if job.uuid not in self._ended]
+        found = {job.uuid: job._ended.status for job in left if job._ended is not None}
+        asked = [job for job in left if job.uuid not in found]
         known = dict[UUID, str]()
         for using, ids in _by_database(asked):
             rows = Job.objects.using(using).filter(id__in=ids)
             known.update(rows.values_list("id", "status"))
-        missing = [job.id for job in asked if job.id not in known]
+        missing = [job.uuid for job in asked if job.uuid not in known]
         if missing:
             raise JobDoesNotExist(f"no job has the id {missing[0]}: it was forgotten or pruned")
         found |= {job_id: status for job_id, status in known.items() if status in ENDED}
         self._ended |= found
-        return [job for job in left if job.id in found]
+        return [job for job in left if job.uuid in found]
 
     def _load(self, jobs: Sequence[AsyncResult[Any]]) -> None:
         """Read the rows of ended jobs, all with one query."""
-        by_id = {job.id: job for job in jobs if job._ended is None}
+        by_id = {job.uuid: job for job in jobs if job._ended is None}
         for using, ids in _by_database(list(by_id.values())):
             rows = Job.objects.using(using).filter(id__in=ids, status__in=ENDED)
             for row in rows.defer("args", "kwargs", "headers", "progress"):
@@ -220,9 +233,11 @@ class ResultSet:
     ) -> list[Any]:
         """Asynchronous twin of :meth:`get`."""
         warn_inside_job(allow_join)
-        for pause in pauses(timeout, f"{len(self.jobs)} jobs"):
+        for pause in pauses(timeout, self._timed_out):
             if await sync_to_async(self._is_over)(propagate):
                 break
+            if pause:
+                self._refuse_uncommitted()
             await asyncio.sleep(pause)
         return await sync_to_async(self._values)(propagate)
 
@@ -265,24 +280,34 @@ class GroupResult(ResultSet):
     ) -> None:
         super().__init__(results)
         try:
-            self.id = id if isinstance(id, UUID) else UUID(str(id))
+            self._uuid = id if isinstance(id, UUID) else UUID(str(id))
         except ValueError:
             raise ArgumentError(f"a group's id is a UUID, got {id!r}") from None
         self.parent = parent
 
     def __repr__(self) -> str:
-        return f"<GroupResult {self.id} of {len(self.results)}>"
+        return f"<GroupResult {self.uuid} of {len(self.results)}>"
 
     def __str__(self) -> str:
-        return str(self.id)
+        return str(self.uuid)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, GroupResult) and (other.id, other.results) == (
-            self.id, self.results,
+        return isinstance(other, GroupResult) and (other.uuid, other.results) == (
+            self.uuid, self.results,
         )  # fmt: skip
 
     def __hash__(self) -> int:
-        return hash(self.id)
+        return hash(self.uuid)
+
+    @property
+    def id(self) -> JobId:
+        """The group's id: a ``str`` that also equals the UUID."""
+        return JobId(self._uuid)
+
+    @property
+    def uuid(self) -> UUID:
+        """The group's id as a :class:`uuid.UUID`."""
+        return self._uuid
 
     @property
     def children(self) -> list[AsyncResult[Any] | ResultSet]:
@@ -301,12 +326,12 @@ class GroupResult(ResultSet):
         """
         group = cls(id, [])
         for using in databases():
-            rows = Job.objects.using(using).filter(group_id=group.id)
+            rows = Job.objects.using(using).filter(group_id=group.uuid)
             found = sorted(rows.values_list("id", "name", "options"), key=_in_order)
             if found:
                 jobs = iter([AsyncResult[Any](row[0], name=row[1], using=using) for row in found])
                 shape = (found[0][2] or {}).get("shape") or ["value"] * len(found)
-                group.results = [_shaped(each, jobs, group.id) for each in shape] + list(jobs)
+                group.results = [_shaped(each, jobs, group.uuid) for each in shape] + list(jobs)
                 return group
         raise JobDoesNotExist(f"no job belongs to a group with the id {group.id}")
 
@@ -342,7 +367,7 @@ def _by_database(
 ) -> Iterator[tuple[str, list[UUID]]]:
     """Return the ids of *jobs* by database; those of a job that may be in any, for each."""
     for using in databases():
-        ids = [job.id for job in jobs if job._using in (using, "")]
+        ids = [job.uuid for job in jobs if job._using in (using, "")]
         for start in range(0, len(ids), max(chunk, 1)):
             yield using, ids[start : start + chunk]
 

@@ -1,13 +1,64 @@
 """Django signals of a job's and a worker's life.
 
-The sender of a job's signal is its name, a string; ``job_id`` is a :class:`uuid.UUID`.
-A receiver's error is logged and does no harm to the job. A signal without receivers costs nothing.
+The sender of a job's signal is its name, a :class:`JobName`; ``job_id`` is a text
+(:class:`~django_jobs.ids.JobId`). Connect with ``sender=`` a job function or its name, or without a
+sender for all. ``@signal.connect`` works as a decorator. A receiver's error is logged and does no
+harm to the job. A signal without receivers costs nothing.
 """
 
-import logging
-from typing import Any
+from __future__ import annotations
 
-from django.dispatch import Signal
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.dispatch import Signal as DjangoSignal
+
+from . import registry
+from .ids import JobId
+
+
+class JobName(str):
+    """The name of a job function, as the sender of its signals; ``name`` is the same text."""
+
+    # Django compares senders by their identity: there is one object for each connected name.
+    _known: dict[str, JobName] = {}
+
+    @property
+    def name(self) -> str:
+        return str(self)
+
+
+class Signal(DjangoSignal):
+    """A Django signal that also works as a decorator, and takes a job function as its sender."""
+
+    def connect(self, receiver: Any = None, sender: Any = None, *args: Any, **options: Any) -> Any:
+        """Connect *receiver* and return it; without one return a decorator that does."""
+        if receiver is None:
+            return functools.partial(self._decorate, sender=sender, **options)
+        super().connect(receiver, _known_sender(sender), *args, **options)
+        return receiver
+
+    def _decorate(self, receiver: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        self.connect(receiver, **options)
+        return receiver
+
+    def disconnect(
+        self, receiver: Any = None, sender: Any = None, dispatch_uid: Any = None
+    ) -> bool:
+        """Disconnect *receiver*, or what has *dispatch_uid*; return whether it was connected."""
+        return super().disconnect(receiver, _known_sender(sender), dispatch_uid)
+
+
+def _known_sender(sender: Any) -> Any:
+    """Return the one object that stands for a job function, given as itself or by its name."""
+    name = getattr(sender, "name", None)
+    if isinstance(name, str) and registry.find(name) is sender:
+        sender = name
+    return JobName._known.setdefault(sender, JobName(sender)) if type(sender) is str else sender
+
 
 #: After the INSERT, in the caller's transaction: ``job_ids`` (list), ``queue``.
 job_enqueued = Signal()
@@ -28,11 +79,11 @@ job_revoked = Signal()
 worker_init = Signal()
 #: A worker is registered and takes jobs: ``worker_id``.
 worker_ready = Signal()
-#: A worker was told to stop: ``worker_id, warm``.
+#: A worker was told to stop: ``worker_id, name, warm``.
 worker_shutting_down = Signal()
 #: In the process that ``runworker`` started, at its end.
 worker_shutdown = Signal()
-#: In each worker process, at its start and at its end: ``worker_id``.
+#: In each worker process, at its start and at its end: ``worker_id, name``.
 worker_process_init = Signal()
 worker_process_shutdown = Signal()
 
@@ -43,6 +94,18 @@ def send(signal: Signal, sender: Any, **named: Any) -> None:
     """Send *signal* to its receivers, if it has any; log what they raise."""
     if not signal.receivers:
         return
+    if isinstance(sender, str):
+        sender = JobName._known.get(sender) or JobName(sender)
+    named = {key: _shown_id(value) for key, value in named.items()}
     for receiver, answer in signal.send_robust(sender, **named):
         if isinstance(answer, Exception):
             _log.error("signal receiver %r failed", receiver, exc_info=answer)
+
+
+def _shown_id(value: Any) -> Any:
+    """Return an id, or a list of ids, as texts."""
+    if isinstance(value, UUID):
+        return JobId(value)
+    if isinstance(value, list) and value and isinstance(value[0], UUID):
+        return [JobId(each) for each in value]
+    return value

@@ -28,7 +28,7 @@ from .enqueue import (
 )
 from .exceptions import DuplicateKey
 from .plan import Around, Given, Output, Plan, Shape
-from .result import AsyncResult
+from .result import AsyncResult, awaited_commit
 from .resultset import GroupResult
 from .routing import database_of
 from .status import Status
@@ -137,7 +137,7 @@ def _enqueue(plan: Plan, outputs: Sequence[Output], *, durable: bool) -> list[Ha
         outside = outside_transaction(using) if durable else None
         with outside or contextlib.nullcontext():
             write(graph, using, names=plan.named)
-    handle = plan.handles(using)
+    handle = plan.handles(using, None if durable else awaited_commit(using))
     results = [handle(output) for output in outputs]
     note_children(results)
     return results

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import functools
+import importlib
 import inspect
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +15,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django_jobs import job, registry
 from django_jobs.context import JobContext
 from django_jobs.define import JobFunction
-from django_jobs.exceptions import DuplicateJob, MaxRetriesExceededError, UnknownJob
+from django_jobs.exceptions import DuplicateJob, MaxRetriesExceededError, NestedJob, UnknownJob
+from django_jobs.values import Outcome
 from tests import jobs
 
-pytestmark = pytest.mark.usefixtures("registered")
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
 
 
 def test_job_is_named_after_module_and_function() -> None:
@@ -67,7 +74,7 @@ def test_unknown_option_says_where_and_what_there_is() -> None:
         job(**options)(pay)
     text = str(caught.value)
     assert text.startswith(f"@job {__name__}.pay: unknown option retry_kwargs ")
-    assert "retry_kwargs (use max_retries=)" in text
+    assert "retry_kwargs (use max_retries=, and for its countdown default_retry_delay= with" in text
     assert "time_limits (did you mean time_limit=?), zzz; allowed: name, bind, " in text
 
 
@@ -195,3 +202,180 @@ def test_every_returns_job_functions_by_name() -> None:
     names = [function.name for function in registry.every()]
     assert names == sorted(names)
     assert "tests.jobs.add" in names
+
+
+# --- what no worker could run -------------------------------------------------------------------
+
+
+def module(name: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / f"{name}.py").write_text(f"from django_jobs import job\n{source}")
+    return importlib.import_module(name)
+
+
+def test_two_functions_of_one_name_in_a_module_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = "@job\ndef pay(): ...\n" * 2
+    with pytest.raises(DuplicateJob, match=r"twin_jobs defines the job function 'twin_jobs.pay'"):
+        module("twin_jobs", twice, tmp_path, monkeypatch)
+    factory = "def made():\n    @job\n    def pay(): ...\n    return pay\n"
+    with pytest.raises(DuplicateJob, match="twice"):
+        module("made_jobs", f"{factory}one, two = made(), made()\n", tmp_path, monkeypatch)
+
+
+def test_reload_of_a_module_defines_its_functions_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = module("fresh_jobs", "@job\ndef pay(): return 1\n", tmp_path, monkeypatch)
+    first = loaded.pay
+    assert importlib.reload(loaded).pay is not first
+    assert registry.get("fresh_jobs.pay") is loaded.pay
+
+
+def test_function_in_a_function_is_warned_of_unless_its_module_is_being_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factory = "def made(n):\n    @job(name=n)\n    def pay(): ...\n    return pay\n"
+    loaded = module("late_jobs", f"{factory}one = made('one')\n", tmp_path, monkeypatch)
+    with pytest.warns(NestedJob, match=r"late_jobs\.pay is defined inside a function"):
+        loaded.made("two")
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (lambda: str, "got the class str"),
+        (lambda: lambda: None, "got a lambda in tests.test_define.<lambda>; use def"),
+        (lambda: Counter.update, "Counter.update is a method"),
+        (lambda: functools.partial(print), "@job decorates a function, got functools.partial"),
+    ],
+)
+def test_what_no_worker_can_call_is_refused(made: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(text)):
+        job(made())
+
+
+def test_function_of_the_program_itself_is_warned_of() -> None:
+    def pay() -> None: ...
+
+    pay.__module__, pay.__qualname__ = "__main__", "pay"
+    with pytest.warns(NestedJob, match="no worker imports the program"):
+        job(pay)
+
+
+# --- wrappers -----------------------------------------------------------------------------------
+
+
+def test_wrapper_s_own_parameters_count(run: Callable[..., Outcome]) -> None:
+    def with_rate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(amount: int) -> Any:
+            return function(2, amount)
+
+        return wrapper
+
+    @job
+    @with_rate
+    def convert(rate: int, amount: int) -> int:
+        return rate * amount
+
+    assert run(convert, 21).value == 42
+    with pytest.raises(TypeError, match=r"unexpected argument 'amont' \(did you mean 'amount'\?\)"):
+        convert.delay(amont=1)
+
+
+def test_plain_wrapper_takes_what_the_function_takes() -> None:
+    def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    @job
+    @traced
+    def convert(amount: int) -> int:
+        return amount
+
+    assert convert.parameters == ("amount",)
+    with pytest.raises(TypeError, match="amount"):
+        convert.delay()
+
+
+def test_typing_off_binds_nowhere(run: Callable[..., Outcome]) -> None:
+    def with_rate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any) -> Any:
+            return function(2, *args)
+
+        return wrapper
+
+    @job(typing=False)
+    @with_rate
+    def convert(rate: int, amount: int) -> int:
+        return rate * amount
+
+    assert run(convert, 21).value == 42
+
+
+def test_coroutine_of_a_plain_wrapper_is_awaited(run: Callable[..., Outcome]) -> None:
+    def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any) -> Any:
+            return function(*args)
+
+        return wrapper
+
+    @job
+    @traced
+    async def double(number: int) -> int:
+        return 2 * number
+
+    @job(atomic=True)
+    @traced
+    async def doomed() -> None: ...
+
+    assert run(double, 21).value == 42
+    outcome = run(doomed)
+    assert outcome.failure is not None
+    assert "atomic=True needs a plain function" in outcome.failure.message
+
+
+# --- base classes -------------------------------------------------------------------------------
+
+
+def test_base_class_wraps_the_body(run: Callable[..., Outcome]) -> None:
+    class Doubled(JobContext):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return 2 * super().__call__(*args, **kwargs)
+
+    @job(base=Doubled)
+    def plain(number: int) -> int:
+        return number
+
+    @job(base=Doubled, bind=True)
+    def bound(self: JobContext, number: int) -> int:
+        return number + self.request.retries
+
+    assert [run(plain, 21).value, run(bound, 21).value] == [42, 42]
+    assert [plain(21), bound(21)] == [42, 42]
+
+
+@pytest.mark.parametrize("name", ["autoretry_for", "retry_kwargs", "max_retries", "queue"])
+def test_base_class_that_sets_an_option_is_refused(name: str) -> None:
+    base = type("Tenant", (JobContext,), {name: 3, "abstract": True})
+    with pytest.raises(ImproperlyConfigured) as caught:
+        job(base=base)(pay)
+    text = f"@job {__name__}.pay: base Tenant sets {name}: options belong to @job"
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize("name", ["apply_async", "delay", "run"])
+def test_base_class_that_overrides_the_call_is_refused(name: str) -> None:
+    base = type("Tenant", (JobContext,), {name: lambda self: None})
+    with pytest.raises(ImproperlyConfigured, match=rf"base Tenant defines {name}\(\)"):
+        job(base=base)(pay)
+
+
+def pay() -> None: ...

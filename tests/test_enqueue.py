@@ -91,7 +91,7 @@ def test_ids_are_in_the_order_of_the_calls() -> None:
 
 
 def test_enqueue_inside_a_job_names_parent_and_root() -> None:
-    parent = Request(id=uuid.uuid4(), root_id=uuid.uuid4())
+    parent = Request(uuid=uuid.uuid4(), root_uuid=uuid.uuid4())
     token = running.set(JobContext(jobs.add, parent))
     try:
         row = jobs.add.delay(1).job

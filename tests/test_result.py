@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import uuid
 from collections.abc import Callable
@@ -8,7 +9,8 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import connections
+from django.contrib.auth.models import User
+from django.db import connections, transaction
 
 from django_jobs import (
     ArgumentError,
@@ -20,7 +22,14 @@ from django_jobs import (
     job,
 )
 from django_jobs.context import JobContext, Request, running
-from django_jobs.exceptions import WouldDeadlock
+from django_jobs.exceptions import (
+    JobNotCommitted,
+    RemoteSoftTimeLimitExceeded,
+    RemoteTimeLimitExceeded,
+    SoftTimeLimitExceeded,
+    TimeLimitExceeded,
+    WouldDeadlock,
+)
 from django_jobs.models import Job
 from django_jobs.values import Outcome
 from tests import jobs
@@ -35,9 +44,41 @@ class OwnError(Exception):
     """An error that this process knows."""
 
 
+class Shop:
+    class Closed(Exception):
+        """An error that stands in a class, as ``Model.DoesNotExist`` does."""
+
+
 class Picky(Exception):
-    def __init__(self, one: str, *, two: str) -> None:
-        super().__init__(one)
+    """Its constructor formats, wants more than its args, and has an effect."""
+
+    made = 0
+
+    def __init__(self, number: int, *, limit: int) -> None:
+        Picky.made += 1
+        super().__init__(f"{number} is more than {limit}")
+        self.number = number
+        self.token = "s3cret"
+        self.handle = object()
+
+
+class Wordy(Exception):
+    def __str__(self) -> str:
+        return f"at {self.handle!r}"  # type: ignore[attr-defined]
+
+
+def test_id_is_a_text_that_equals_the_uuid(work: Work) -> None:
+    result = jobs.add.delay(1)
+    assert isinstance(result.id, str)
+    assert result.id == result.uuid
+    assert result.uuid == result.id
+    assert result.id != uuid.uuid4()
+    assert json.loads(json.dumps({"id": result.id})) == {"id": str(result.uuid)}
+    assert "id " + result.id == f"id {result.uuid}"
+    assert Job.objects.get(pk=result.id).pk == result.id
+    assert {str(result.uuid): 1}[result.id] == 1
+    jobs.echo.delay(result.id)
+    assert str(result.uuid) in str(work()[1].value)
 
 
 def test_result_is_known_by_its_id_alone() -> None:
@@ -173,6 +214,52 @@ def test_get_without_propagate_returns_the_exception(work: Work) -> None:
     assert isinstance(result.info, OwnError)
 
 
+def test_exception_in_a_class_is_rebuilt(work: Work) -> None:
+    with pytest.raises(Shop.Closed, match="on Sundays"):
+        failed(work, Shop.Closed("on Sundays")).get()
+    with pytest.raises(User.DoesNotExist, match="no ann"):
+        failed(work, User.DoesNotExist("no ann")).get()
+
+
+def test_exception_is_rebuilt_without_its_own_constructor(work: Work) -> None:
+    result = failed(work, Picky(3, limit=2))
+    made = Picky.made
+    with pytest.raises(Picky) as caught:
+        result.get()
+    assert Picky.made == made
+    assert str(caught.value) == "3 is more than 2"
+    assert caught.value.number == 3
+    assert caught.value.token != "s3cret"
+    assert not hasattr(caught.value, "handle")
+
+
+def test_os_error_keeps_its_file(work: Work) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        failed(work, FileNotFoundError(2, "No such file", "/tmp/f")).get()
+    error = caught.value
+    assert (error.errno, error.strerror, error.filename) == (2, "No such file", "/tmp/f")
+
+
+def test_exception_that_cannot_be_shown_is_not_rebuilt(work: Work) -> None:
+    with pytest.raises(JobFailed, match="Wordy"):
+        failed(work, Wordy("x")).get()
+
+
+@pytest.mark.parametrize(
+    ("stopped", "told"),
+    [
+        (SoftTimeLimitExceeded, RemoteSoftTimeLimitExceeded),
+        (TimeLimitExceeded, RemoteTimeLimitExceeded),
+    ],
+)
+def test_time_limit_is_an_exception_where_one_waits(work: Work, stopped: Any, told: Any) -> None:
+    result = failed(work, stopped("too long"))
+    with pytest.raises(Exception, match="too long") as caught:
+        result.get()
+    assert type(caught.value) is told
+    assert isinstance(caught.value, stopped)
+
+
 @pytest.mark.parametrize(
     ("path", "args"),
     [
@@ -185,7 +272,6 @@ def test_get_without_propagate_returns_the_exception(work: Work) -> None:
         ("builtins.SystemExit", "[]"),
         ("builtins.KeyboardInterrupt", "[]"),
         ("django_jobs.models.Job", "[]"),
-        (f"{__name__}.Picky", '["x"]'),
         ("builtins.UnicodeDecodeError", '["x"]'),
     ],
 )
@@ -215,8 +301,8 @@ def test_get_of_a_revoked_job(work: Work) -> None:
 
 @pytest.mark.parametrize("timeout", [0, 0.05])
 def test_get_times_out(timeout: float) -> None:
-    result = jobs.add.delay(1)
-    with pytest.raises(ResultTimeout, match=f"had not ended after {timeout} s") as caught:
+    result = AsyncResult[int](jobs.add.delay(1).id)  # a handle that another process may have
+    with pytest.raises(ResultTimeout, match=f"not ended after {timeout} s: it is PEND") as caught:
         result.get(timeout=timeout)
     assert isinstance(caught.value, TimeoutError)
 
@@ -237,9 +323,25 @@ def test_get_waits_for_the_end() -> None:
     timer.join()
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("durable", [False, True])
+def test_wait_inside_the_transaction_that_enqueued_is_refused(durable: bool, vendor: str) -> None:
+    if durable and vendor == "sqlite":
+        durable = False  # it has one writer
+    with transaction.atomic():
+        result = jobs.add.apply_async((1,), durable=durable)
+        kind = ResultTimeout if durable else JobNotCommitted
+        with pytest.raises(kind):
+            result.get(timeout=0.01)
+        with pytest.raises(ResultTimeout):
+            result.get(timeout=0)
+    with pytest.raises(ResultTimeout, match="it is PENDING"), transaction.atomic():
+        result.get(timeout=0.01)
+
+
 def test_waiting_inside_a_job_warns() -> None:
     result = jobs.add.delay(1)
-    token = running.set(JobContext(jobs.send, Request(id=NOBODY, name="tests.jobs.send")))
+    token = running.set(JobContext(jobs.send, Request(uuid=NOBODY, name="tests.jobs.send")))
     try:
         with (
             pytest.warns(WouldDeadlock, match=r"tests\.jobs\.send waits for another job"),
@@ -298,14 +400,13 @@ def test_async_twins() -> None:
             await result.afailed(),
             await result.aget(timeout=5),
             await result,
-            (await result.await_()) is result,
             (await result.ajob()).pk == result.id,
             await result.arevoke(),
         ]
 
     result = jobs.add.delay(1)
     Job.objects.update(status="SUCCESS", result=3)
-    assert async_to_sync(ask)(result) == ["SUCCESS", True, True, False, 3, 3, True, True, False]
+    assert async_to_sync(ask)(result) == ["SUCCESS", True, True, False, 3, 3, True, False]
     async_to_sync(result.aforget)()
     assert not Job.objects.exists()
 

@@ -120,7 +120,7 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
         try:
             with transaction.atomic(using):
                 result = form.function.apply_async(args, kwargs, **form.options)
-                job = Job(pk=result.id, name=form.function.name)
+                job = Job(pk=result.uuid, name=form.function.name)
                 LogEntry.objects.log_actions(user_id, [job], ADDITION, "Enqueued.")
         except (TypeError, ValueError, JobsError) as error:
             form.add_error(None, str(error))

@@ -97,7 +97,7 @@ def _copy(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[st
             # Not its message, which may tell of the arguments.
             skipped[type(error).__name__] += 1
             continue
-        if made.id == wanted:
+        if made.uuid == wanted:
             copied.add(job.pk)
         else:
             skipped[_("another live job holds its unique key")] += 1

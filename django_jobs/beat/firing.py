@@ -110,7 +110,7 @@ def _written(group: Sequence[Firing], using: str) -> bool:
         if len(group) == 1:
             group[0].fail(f"{type(refusal).__name__}: {refusal}")
         return False
-    new = {row.id for row, handle in zip(rows, handles, strict=True) if handle.id == row.id}
+    new = {row.id for row, handle in zip(rows, handles, strict=True) if handle.uuid == row.id}
     for firing in group:
         firing.job_ids = [row.id for row in firing.rows if row.id in new]
         firing.skip(len(firing.rows) - len(firing.job_ids), "a live job has its unique key")

@@ -92,7 +92,7 @@ def run_now(schedule: Schedule, *, using: str = "") -> UUID:
     with transaction.atomic(using):
         row = row_of(schedule)
         (handle,) = write(function_of(schedule), [row], using)
-        if handle.id != row.id:
+        if handle.uuid != row.id:
             raise JobsError(f"job {handle.id} is live and has the same unique key")
         Schedule.objects.using(using).filter(pk=schedule.pk).update(
             last_run_at=clock(using), last_job_id=row.id, run_count=F("run_count") + 1

@@ -242,10 +242,10 @@ class Keeper:
     def show(self, context: JobContext, progress: dict[str, Any]) -> None:
         """Take what a running job shows; only the latest is written."""
         request = context.request
-        if request.id is None:
+        if request.uuid is None:
             return
         wake = not self._shown
-        self._shown[request.id, context.fence] = progress
+        self._shown[request.uuid, context.fence] = progress
         if wake:
             self.wakeup.waker.wake()
 

@@ -99,7 +99,7 @@ class WorkerProcess:
     def run(self) -> int:
         """Run to the end; return the exit code."""
         faulthandler.register(signal.SIGUSR1, all_threads=True)
-        signals.send(signals.worker_process_init, type(self), worker_id=self.worker_id)
+        signals.send(signals.worker_process_init, type(self), **self._identity())
         threads = [
             threading.Thread(target=self._guard, args=(target,), name=name, daemon=True)
             for name, target in (
@@ -114,9 +114,12 @@ class WorkerProcess:
         self._stop_duties()
         for thread in threads:
             thread.join()
-        signals.send(signals.worker_process_shutdown, type(self), worker_id=self.worker_id)
+        signals.send(signals.worker_process_shutdown, type(self), **self._identity())
         connections.close_all()
         return RECYCLE if self.keeper.used_up else 0
+
+    def _identity(self) -> dict[str, Any]:
+        return {"worker_id": self.worker_id, "name": self.name}
 
     def stop(self, *_: Any) -> None:
         """Stop warmly: finish what runs, give the rest back. Safe as a signal handler."""
@@ -139,9 +142,9 @@ class WorkerProcess:
         self._until_database_answers(self._register)
         self._until_database_answers(self.wakeup.open)
         _log.info("worker ready name=%s wakeup=%s", self.name, self.wakeup.name)
-        signals.send(signals.worker_ready, type(self), worker_id=self.worker_id)
+        signals.send(signals.worker_ready, type(self), **self._identity())
         self.keeper.run()
-        signals.send(signals.worker_shutting_down, type(self), worker_id=self.worker_id, warm=True)
+        signals.send(signals.worker_shutting_down, type(self), **self._identity(), warm=True)
         self.desk.close()
         self.pool.wake()
         self._stop_duties()

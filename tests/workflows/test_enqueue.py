@@ -180,7 +180,7 @@ def test_workflow_started_from_inside(drain: Callable[..., Any]) -> None:
     (chained, plain) = map(uuid.UUID, result.get(timeout=0))
     assert Job.objects.get(pk=chained).root_id == result.id
     assert Job.objects.get(pk=plain).parent_id == result.id
-    assert {child.id for child in result.children} >= {plain}
+    assert {child.uuid for child in result.children} >= {plain}
 
 
 def test_callback_of_delay_many(drain: Callable[..., Any]) -> None:

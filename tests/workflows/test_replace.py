@@ -128,10 +128,10 @@ def test_expiry_is_that_of_what_a_job_goes_on_as(drain: Drain) -> None:
     second = become.apply_async((add.s(1, 2).set(expires=60),))
     third = become.apply_async((add.s(1, 2).set(expires=-1),))
     drain(limit=3)
-    rows = Job.objects.in_bulk([first.id, second.id, third.id])
-    assert rows[first.id].expires_at is None
-    assert rows[second.id].expires_at is not None
-    assert rows[third.id].status == "REVOKED"
+    rows = Job.objects.in_bulk([first.uuid, second.uuid, third.uuid])
+    assert rows[first.uuid].expires_at is None
+    assert rows[second.uuid].expires_at is not None
+    assert rows[third.uuid].status == "REVOKED"
 
 
 def test_unique_job_that_a_job_goes_on_as_is_found_by_its_key(drain: Drain, work: Drain) -> None:

@@ -166,7 +166,8 @@ def _print_result(
     out: OutputWrapper, as_json: bool, result: AsyncResult[Any], timeout: float | None
 ) -> None:
     try:
-        job = result.wait(timeout).job
+        result._await_end(timeout, allow_join=True)
+        job = result.job
     except ResultTimeout as error:
         raise CommandError(str(error)) from None
     if job.status not in ENDED or job.status != Status.SUCCESS:
