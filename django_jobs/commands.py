@@ -100,7 +100,7 @@ def check(verb: str, arguments: Mapping[str, Any], using: str = "") -> dict[str,
     try:
         checked = VERBS[verb].check(**arguments)
     except TypeError:
-        raise ValueError(f"{verb} takes other arguments, got {dict(arguments)!r}") from None
+        raise ValueError(f"{verb} takes other arguments, got {arguments!r:.200}") from None
     queue = checked.get("queue")
     using = using or get_settings().database
     if queue is not None and database_of(queue) != using:

@@ -13,7 +13,7 @@ from .conf import get_settings
 from .exceptions import MaxRetriesExceededError, Replaced, Retry
 from .ids import JobId, job_id
 from .moments import aware, seconds
-from .serialization import dumps
+from .serialization import dumps, loads
 
 if TYPE_CHECKING:
     from .canvas import Canvas
@@ -213,10 +213,11 @@ class JobContext:
         self._show({"done": done, "total": total, "message": message})
 
     def _show(self, progress: dict[str, Any]) -> None:
-        # Refused here, in the job, rather than by the worker that writes it later.
-        dumps(progress, where="progress", max_bytes=get_settings().max_payload_bytes)
+        # Refused here, in the job, rather than by the worker that writes it later. The worker gets
+        # a copy: the body may change its own meanwhile.
+        text = dumps(progress, where="progress", max_bytes=get_settings().max_payload_bytes)
         if self._report is not None:
-            self._report(self, progress)
+            self._report(self, loads(text))
 
     # --- hooks, with Celery's names and arguments -----------------------------------------------
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
-from . import log, registry, signals
+from . import log, registry, row_options, signals
 from .canvas import signature
 from .classify import keep_seconds
 from .dialects import clock, dialect_for
@@ -49,12 +49,7 @@ class Ended(NamedTuple):
     @property
     def place(self) -> str:
         """Where it stands among the jobs of its workflow, in the order of the definition."""
-        return self.option("for") or str(self.id)
-
-    def option(self, name: str) -> Any:
-        if self.options is None or f'"{name}"' not in self.options:
-            return None
-        return json.loads(self.options).get(name)
+        return row_options.place(self.options) or str(self.id)
 
 
 def settle(ended: Sequence[Ended], using: str) -> set[str]:
@@ -79,17 +74,15 @@ def _count_down(parents: Sequence[Ended], using: str) -> set[str]:
     succeeded = [each.id for each in parents if each.status == Status.SUCCESS]
     with connection.cursor() as cursor:
         ready = dialect_for(connection).count_down(cursor, succeeded, [each.id for each in parents])
-    for job_id, _queue, options in ready:
-        if options is not None and '"later"' in options:
-            _delay(job_id, json.loads(options)["later"], using)
     queues = {queue for _id, queue, _options in ready}
-    if queues:
-        announce(using, {*queues, TIMED_TOPIC} if _has_later(ready) else queues)
+    topics = set(queues)
+    for job_id, _queue, options in ready:
+        if later := row_options.later(options):
+            _delay(job_id, later, using)
+            topics.add(TIMED_TOPIC)
+    if topics:
+        announce(using, topics)
     return queues
-
-
-def _has_later(ready: Iterable[tuple[UUID, str, str | None]]) -> bool:
-    return any(options is not None and '"later"' in options for _id, _queue, options in ready)
 
 
 def _delay(job_id: UUID, later: dict[str, float], using: str) -> None:
@@ -191,7 +184,7 @@ def message_of(origin: Ended) -> str:
 def _own_errbacks(ended: Sequence[Ended]) -> list[tuple[Any, Ended]]:
     failed = [each for each in ended if each.status == Status.FAILURE]
     return [
-        (errback, each) for each in failed for errback, _since in each.option("link_error") or ()
+        (errback, each) for each in failed for errback, _since in row_options.errbacks(each.options)
     ]
 
 
@@ -202,7 +195,7 @@ def body_errbacks(failed: Sequence[tuple[Ended, Ended]]) -> list[tuple[Any, Ende
     """
     found: dict[tuple[str, str], tuple[Any, Ended]] = {}
     for below, origin in failed:
-        for errback, since in below.option("link_error") or ():
+        for errback, since in row_options.errbacks(below.options):
             if since is not None and since <= origin.place < below.place:
                 found.setdefault((since, json.dumps(errback, sort_keys=True)), (errback, origin))
     return list(found.values())

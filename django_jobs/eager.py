@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from . import log
+from . import log, row_options
 from .canvas import signature
 from .conf import get_settings
 from .dependents import Ended, body_errbacks, message_of, told
@@ -140,7 +140,7 @@ class _Run:
         self.done[row.id] = _result(row, outcome, enqueued, began)
         if outcome.status == Status.FAILURE:
             ended = Ended.of(outcome)
-            for errback, _since in ended.option("link_error") or ():
+            for errback, _since in row_options.errbacks(ended.options):
                 self._run_errback(errback, ended)
 
     def _go_on_as(self, row: NewJob, graph: Graph) -> None:

@@ -116,10 +116,15 @@ def execute_crash(job: Claimed, error: BaseException | None, environment: Enviro
     It enters the same steps at "classified", so that the rules for retries, hooks and signals are
     those of an attempt that raised.
     """
-    execution = prepare(job, environment) if error is not None else None
-    if not isinstance(execution, Execution) or error is None:
-        return _tell(crashed(job), None)
-    return _tell(raised(execution, error), execution)
+    if error is not None:
+        try:
+            execution = prepare(job, environment)
+        except Exception:  # of the project's base=, which then has no hooks to be told
+            log.unprepared(job)
+        else:
+            if isinstance(execution, Execution):
+                return _tell(raised(execution, error), execution)
+    return _tell(crashed(job), None)
 
 
 def execute_refusal(job: Claimed, error: Exception) -> Outcome:
@@ -142,7 +147,7 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     try:
         args, kwargs, headers, options = _parsed(job)
         function.bind(args, kwargs)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         return unrunnable(job, error)
     defaults = function.options
     hard, soft = _time_limits(job.name, options, defaults, environment)

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from django.db import connections
 
+from . import row_options
 from .dialects import dialect_for
 from .status import Status
 from .values import Claimed
@@ -35,7 +36,13 @@ def hand_over(jobs: Sequence[Claimed], using: str) -> None:
 
     A job whose result is gone is told so in ``problem``.
     """
-    takers = [(job, takes) for job in jobs if (takes := taken_by(job.options)) is not None]
+    takers: list[tuple[Claimed, Any]] = []
+    for job in jobs:
+        try:
+            if (takes := taken_by(job.options)) is not None:
+                takers.append((job, takes))
+        except ValueError as error:
+            job.problem = str(error)
     if not takers:
         return
     connection = connections[using]
@@ -49,13 +56,13 @@ def hand_over(jobs: Sequence[Claimed], using: str) -> None:
 
 
 def taken_by(options: str | None) -> Any:
-    """Return how the job with these options, a JSON text, takes results; None when it does not."""
-    if options is None or '"takes"' not in options:
+    """Return how the job with these options, a JSON text, takes results; None when it does not.
+
+    Raises ``ValueError`` when they tell no way.
+    """
+    if options is None:
         return None
-    try:
-        takes = json.loads(options).get("takes")
-    except (ValueError, AttributeError):  # edited by hand; it is refused when it runs
-        return None
+    takes = row_options.takes(options)
     return None if takes == "nothing" else takes
 
 
@@ -75,6 +82,9 @@ def give(job: Claimed, takes: Any, taken: Sequence[Taken]) -> None:
     except StopIteration:
         job.problem = f"a result that is an argument is gone: {len(taken)} are left of {takes}"
         return
+    except RecursionError:
+        job.problem = "the option takes is nested too deeply"
+        return
     job.args = _prepended(value, job.args)
 
 
@@ -82,7 +92,7 @@ def summary(job: Claimed, taken: Sequence[Taken]) -> dict[str, Any]:
     """Return how the members of a group ended."""
     statuses = Counter(each.status for each in taken)
     return {
-        "id": json.loads(job.options or "{}").get("group"),
+        "id": row_options.group(job.options),
         "total": len(taken),
         "succeeded": statuses[Status.SUCCESS],
         "failed": statuses[Status.FAILURE],

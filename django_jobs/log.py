@@ -9,7 +9,7 @@ from uuid import UUID
 
 from .context import running
 from .status import Status
-from .values import Outcome
+from .values import Claimed, Outcome
 
 _jobs = logging.getLogger("django_jobs.job")
 _worker = logging.getLogger("django_jobs.worker")
@@ -60,6 +60,10 @@ def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
         outcome.status,
         worker_id,
     )
+
+
+def unprepared(job: Claimed) -> None:
+    _jobs.exception("base= failed name=%s id=%s: a crash is counted without it", job.name, job.id)
 
 
 def hook_failed(hook: str, name: str) -> None:

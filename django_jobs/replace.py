@@ -113,7 +113,7 @@ def bodies_of(job_id: UUID, using: str) -> list[UUID]:
     return [
         child
         for child, options in rows.values_list("id", "options")
-        if takes_several((options or {}).get("takes"))
+        if isinstance(options, dict) and takes_several(options.get("takes"))
     ]
 
 
@@ -164,7 +164,7 @@ def add_members(outcome: Outcome, using: str) -> set[str]:
         position = (taken.aggregate(last=Max("position"))["last"] or 0) + 1
         edges = [NewEdge(leaf, body, Edge.Kind.RESULT.value, position) for body in bodies]
         for body, options in jobs.values_list("id", "options"):
-            if options and isinstance(options.get("takes"), list):
+            if isinstance(options, dict) and isinstance(options.get("takes"), list):
                 longer = {**options, "takes": [*options["takes"], "value"]}
                 Job.objects.using(using).filter(id=body).update(options=longer)
         write(Graph(graph.rows, [*graph.edges, *edges]), using, limited=False)

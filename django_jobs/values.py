@@ -8,6 +8,7 @@ import time
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from . import row_options
 from .status import ENDED
 
 #: The columns a claim reads, in the order of :class:`Claimed`'s fields.
@@ -144,9 +145,10 @@ class Outcome:
         """Tell whether other rows have to change with it."""
         if self.replacement is not None or self.added:
             return True
-        options = self.job.options
+        job = self.job
         return self.status in ENDED and (
-            self.job.has_dependents or (options is not None and '"link_error"' in options)
+            job.has_dependents
+            or (job.options is not None and bool(row_options.errbacks(job.options)))
         )
 
     def ages(self) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -151,6 +152,15 @@ def client_of(client: Client) -> Callable[..., Client]:
 @pytest.fixture
 def boss(client_of: Callable[..., Client]) -> Client:
     return client_of(is_superuser=True)
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Let the threads of a race take turns as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture

@@ -143,6 +143,18 @@ def test_progress_goes_to_the_pool(run: Run) -> None:
     progress(1)  # outside of a job it does nothing
 
 
+def test_progress_is_what_the_job_showed_though_it_changes_its_own_later(run: Run) -> None:
+    @job(bind=True)
+    def body(self: JobContext) -> None:
+        meta = {"seen": [1]}
+        self.update_state(state="LOADING", meta=meta)
+        meta["seen"].append(2)
+
+    shown: list[Any] = []
+    run(body, environment=Environment(report=lambda context, what: shown.append(what)))
+    assert shown == [{"state": "LOADING", "meta": {"seen": [1]}}]
+
+
 def test_update_state_of_another_job_is_refused(run: Run) -> None:
     @job(bind=True, max_retries=0)
     def body(self: JobContext) -> None:

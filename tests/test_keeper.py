@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
+from django_jobs.ids import uuid7
 from django_jobs.measure import Collector
 from django_jobs.models import Job, Worker
 from django_jobs.status import Status
@@ -379,3 +383,78 @@ def test_job_that_waits_in_a_process_can_be_terminated(keeper):
     assert not keeper.desk.remove(second.pk, 9)
     assert keeper.desk.remove(second.pk, 1)
     assert [keeper.desk.take(slot, wait=False).args for slot in (0, 1)] == ["[1]", "[3]"]
+
+
+# --- progress -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the keeper saves of progress, in order."""
+    saved: list[Any] = []
+
+    def save(worker_id: Any, shown: Any, using: str) -> None:
+        saved.extend(progress["done"] for progress in shown.values())
+
+    monkeypatch.setattr("django_jobs.worker.keeper.save_progress", save)
+    return saved
+
+
+class Running:
+    """A running job, as far as the keeper looks at it."""
+
+    request = SimpleNamespace(id=uuid7())
+
+    def __init__(self, meanwhile: Callable[[], Any] = lambda: None) -> None:
+        self.meanwhile = meanwhile
+
+    @property
+    def fence(self) -> int:
+        self.meanwhile()
+        return 1
+
+
+def save_now(keeper: Keeper) -> None:
+    keeper._saved_at = 0.0
+    keeper._save_progress()
+
+
+def test_progress_shown_while_the_keeper_saves_is_saved_next(keeper, saved):
+    keeper.show(Running(), {"done": 1})
+    keeper.show(Running(lambda: save_now(keeper)), {"done": 2})
+    save_now(keeper)
+    assert saved == [1, 2]
+
+
+def test_jobs_show_their_progress_while_the_keeper_saves(keeper, saved, switching):
+    def show() -> None:
+        for done in range(2_000):
+            running = Running()
+            running.request = SimpleNamespace(id=uuid7())
+            keeper.show(running, {"done": done})
+
+    threads = [threading.Thread(target=show) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        save_now(keeper)
+    save_now(keeper)
+    assert sorted(saved) == sorted([*range(2_000)] * 3)
+
+
+def test_progress_is_kept_while_the_database_is_away(keeper, monkeypatch):
+    def fail(*_: Any) -> None:
+        raise OperationalError("gone")
+
+    result = jobs.add.delay(1, 2)
+    keeper.step()
+    with monkeypatch.context() as patched:
+        patched.setattr("django_jobs.worker.keeper.save_progress", fail)
+        running = Running()
+        running.request = SimpleNamespace(id=result.id)
+        keeper.show(running, {"done": 1})
+        with pytest.raises(OperationalError):
+            save_now(keeper)
+    save_now(keeper)
+    assert result.progress == {"done": 1}
+    end(keeper)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from uuid import UUID
 
 from django.db import connections, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, ExpressionWrapper, F, OuterRef, QuerySet, TextField
 
 from .. import measure, places, registry
 from ..dialects import clock, without_deadlock
@@ -21,6 +20,8 @@ from ..status import Status
 from ..values import CLAIMED_COLUMNS, Claimed
 
 BATCH = 500
+
+_TEXTS = ("args", "kwargs", "headers", "options")
 
 
 def run_once(using: str) -> int:
@@ -45,7 +46,7 @@ def _rescue_some(using: str) -> int:
     rescued = 0
     with transaction.atomic(using):
         skip_locked = connections[using].features.has_select_for_update_skip_locked
-        jobs = list(stranded.select_for_update(skip_locked=skip_locked)[:BATCH])
+        jobs = list(_with_texts(stranded.select_for_update(skip_locked=skip_locked))[:BATCH])
         for worker_id, group in groupby(jobs, key=lambda job: job.worker_id):
             rescued += _rescue(worker_id, list(group), using)
     return rescued
@@ -65,7 +66,7 @@ def bury(
     an operator wanted: what ran goes back without blame too, unless it is ``acks_late=False``.
     """
     environment = Environment(using=using)
-    jobs = Job.objects.using(using).filter(worker_id=worker_id, status=Status.STARTED)
+    jobs = _with_texts(Job.objects.using(using).filter(worker_id=worker_id, status=Status.STARTED))
     back, outcomes = [], []
     for claimed in _all_claimed(jobs, using):
         key = (claimed.id, claimed.attempt)
@@ -110,9 +111,12 @@ def _all_claimed(jobs: Iterable[Job], using: str) -> list[Claimed]:
     return claimed
 
 
+def _with_texts(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    """Read the JSON columns as their texts, for a text that is no JSON must stop no rescue."""
+    texts = {f"{name}_text": ExpressionWrapper(F(name), TextField()) for name in _TEXTS}
+    return jobs.defer(*_TEXTS).annotate(**texts)
+
+
 def _claimed(job: Job) -> Claimed:
-    values = {column: getattr(job, column) for column in CLAIMED_COLUMNS}
-    for column in ("args", "kwargs", "headers", "options"):
-        if values[column] is not None:
-            values[column] = json.dumps(values[column])
-    return Claimed(*values.values(), False, 0.0)
+    names = (f"{name}_text" if name in _TEXTS else name for name in CLAIMED_COLUMNS)
+    return Claimed(*(getattr(job, name) for name in names), False, 0.0)

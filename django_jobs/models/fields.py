@@ -19,7 +19,7 @@ def decoded(text: str | None) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text  # edited by hand into no JSON: shown as it is, refused when it is run
 
 

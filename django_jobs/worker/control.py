@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError
 
+from ..commands import VERBS, check
 from ..dialects import clock
 from ..models import Command, Worker
 from .steer import STEERS, steered
@@ -55,13 +56,16 @@ class Control:
     def _obey(self, command: Command) -> dict[str, Any]:
         verb, arguments = command.name, command.arguments
         if verb not in ("ping", "terminate"):
-            _log.info("obeying %s %s sent by %r", verb, arguments, command.created_by or "code")
+            _log.info("obeying %r %r sent by %r", verb, arguments, command.created_by or "code")
         try:
-            if verb in STEERS:
-                return self._steer(verb, arguments)
-            if verb not in _HANDLERS:
+            if verb not in (*_HANDLERS, *STEERS):
                 known = ", ".join(sorted([*_HANDLERS, *STEERS]))
                 raise ValueError(f"this worker knows no command {verb!r}, but {known}")
+            if verb in VERBS:
+                # Another version of the code may have sent it, or somebody wrote the row by hand.
+                arguments = check(verb, arguments, self._worker.options.using)
+            if verb in STEERS:
+                return self._steer(verb, arguments)
             return _HANDLERS[verb](self, **arguments)
         except (DatabaseError, InterfaceError):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -86,6 +87,8 @@ class Keeper:
         self._locked_pause = 0.0
         self._suspected_at = 0.0
         self._alone = self._wary = False
+        # Jobs show their progress in threads of their own.
+        self._showing = threading.Lock()
         self._shown: dict[tuple[UUID, int], dict[str, Any]] = {}
         self._saved_at = 0.0
         self._backoff = 0.0
@@ -244,16 +247,25 @@ class Keeper:
         request = context.request
         if request.uuid is None:
             return
-        wake = not self._shown
-        self._shown[request.uuid, context.fence] = progress
+        key = (request.uuid, context.fence)
+        with self._showing:
+            wake = not self._shown
+            self._shown[key] = progress
         if wake:
             self.wakeup.waker.wake()
 
     def _save_progress(self) -> None:
         if self._shown and time.monotonic() >= self._saved_at + PROGRESS_SECONDS:
             self._saved_at = time.monotonic()
-            shown, self._shown = self._shown, {}
-            save_progress(self.worker_id, shown, self.options.using)
+            with self._showing:
+                shown, self._shown = self._shown, {}
+            try:
+                save_progress(self.worker_id, shown, self.options.using)
+            except (OperationalError, InterfaceError):
+                # It may be the last that its job shows for long.
+                with self._showing:
+                    self._shown = shown | self._shown
+                raise
 
     # --- claim ----------------------------------------------------------------------------------
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
+
+_log = logging.getLogger("django_jobs.worker")
 
 # The supervisor is never busy for long: it runs no job and waits for no database.
 _ANSWER_SECONDS = 5.0
@@ -46,7 +49,7 @@ class Line:
         return self._supervisor.fileno()
 
     def serve(self, obey: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
-        """Let *obey* answer what was asked since; a ``ValueError`` of it is a refusal."""
+        """Let *obey* answer what was asked since; an error of it is a refusal, and ends nothing."""
         while True:
             try:
                 number, verb, arguments = json.loads(self._supervisor.recv(_LARGEST))
@@ -57,6 +60,9 @@ class Line:
                 answer = obey(verb, arguments)
             except ValueError as error:
                 refusal = str(error)
+            except Exception as error:
+                _log.exception("cannot obey %r", verb)
+                refusal = f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):  # the child is gone
                 self._supervisor.send(json.dumps([number, answer, refusal]).encode())
 

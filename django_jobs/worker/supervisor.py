@@ -295,9 +295,9 @@ class Supervisor:
     def _set_autoscale(
         self, most: int | None, least: int | None, idle_seconds: float | None
     ) -> None:
-        self._autoscale = None
-        if most and least and idle_seconds:
-            self._autoscale = Autoscale(most, least, idle_seconds)
+        self._autoscale = (
+            Autoscale(most, least, idle_seconds) if most and least and idle_seconds else None
+        )
         for child in self._children.values():
             child.board.watched = self._autoscale is not None
         self._scaled_at = 0.0
