@@ -34,9 +34,8 @@ def of_value(name: str, value: object) -> str:
     Only a digest of *value* is kept, so that no argument is shown by its key.
     """
     limit = get_settings().max_payload_bytes
-    return (
-        f"{of_function(name)}#{_digest(serialization.dumps(value, where='key', max_bytes=limit))}"
-    )
+    text = serialization.canonical(value, where="key", max_bytes=limit)
+    return f"{of_function(name)}#{_digest(text)}"
 
 
 def of_queue(name: str) -> str:

@@ -36,6 +36,9 @@ _AS_STRING = (
 )
 _PAYLOAD = " (MAX_PAYLOAD_BYTES)"
 _encoder = DjangoJSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+_canonical = DjangoJSONEncoder(
+    allow_nan=False, separators=(",", ":"), ensure_ascii=False, sort_keys=True
+)
 
 
 def dumps(value: Any, *, where: str, max_bytes: int) -> str:
@@ -56,6 +59,12 @@ def dumps(value: Any, *, where: str, max_bytes: int) -> str:
     if size > max_bytes:
         raise ArgumentError(_too_large(f"{where} takes", size, max_bytes))
     return text
+
+
+def canonical(value: Any, *, where: str, max_bytes: int) -> str:
+    """Return *value* as :func:`dumps` does, but alike for dicts whose keys have another order."""
+    dumps(value, where=where, max_bytes=max_bytes)
+    return _canonical.encode(value)
 
 
 def dumps_arguments(

@@ -30,7 +30,8 @@ def key_of(
 ) -> str:
     """Return the 64 hex digits that two calls share when they are the same job."""
     same = value_of(function, "unique_key", function.options.unique_key, args, kwargs)
-    text = serialization.dumps(same, where="unique_key", max_bytes=get_settings().max_payload_bytes)
+    limit = get_settings().max_payload_bytes
+    text = serialization.canonical(same, where="unique_key", max_bytes=limit)
     return hashlib.sha256(f"{function.name}\0{text}".encode()).hexdigest()
 
 

@@ -403,7 +403,7 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 class Running:
     """A running job, as far as the keeper looks at it."""
 
-    request = SimpleNamespace(id=uuid7())
+    request = SimpleNamespace(uuid=uuid7())
 
     def __init__(self, meanwhile: Callable[[], Any] = lambda: None) -> None:
         self.meanwhile = meanwhile
@@ -430,7 +430,7 @@ def test_jobs_show_their_progress_while_the_keeper_saves(keeper, saved, switchin
     def show() -> None:
         for done in range(2_000):
             running = Running()
-            running.request = SimpleNamespace(id=uuid7())
+            running.request = SimpleNamespace(uuid=uuid7())
             keeper.show(running, {"done": done})
 
     threads = [threading.Thread(target=show) for _ in range(3)]
@@ -451,7 +451,7 @@ def test_progress_is_kept_while_the_database_is_away(keeper, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("django_jobs.worker.keeper.save_progress", fail)
         running = Running()
-        running.request = SimpleNamespace(id=result.id)
+        running.request = SimpleNamespace(uuid=result.id)
         keeper.show(running, {"done": 1})
         with pytest.raises(OperationalError):
             save_now(keeper)

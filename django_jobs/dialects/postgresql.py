@@ -104,8 +104,8 @@ _WRITE_SUCCESSES = f"""
 UPDATE {JOBS} AS j SET status = 'SUCCESS', result = new.result, error_class = '',
     error_message = '', started_at = {_NOW} - new.began_ago * {_MILLISECOND},
     ended_at = {_NOW} - new.ended_ago * {_MILLISECOND}, prune_at = {_NOW} + %s * {_SECOND}
-FROM unnest((SELECT %s::uuid[]), (SELECT %s::int[]), (SELECT %s::text[]), (SELECT %s::int[]),
-    (SELECT %s::int[]))
+FROM unnest((SELECT %s::uuid[]), (SELECT %s::int[]), (SELECT %s::text[]), (SELECT %s::bigint[]),
+    (SELECT %s::bigint[]))
 AS new (id, attempt, result, began_ago, ended_ago)
 WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.attempt = new.attempt
 """

@@ -12,6 +12,8 @@ from django.db import connections
 from ..commands import IDLE_SECONDS, check
 from ..conf import get_settings
 
+_LONGEST_NAME = 190
+
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every long-running command takes."""
@@ -35,6 +37,17 @@ def database(given: Mapping[str, Any]) -> str:
             f"--database {using!r} is not in DATABASES; it has {', '.join(connections)}"
         )
     return using
+
+
+def process_name(given: Mapping[str, Any]) -> str:
+    """Return ``--name``; refuse one that, with a number behind it, fits no row."""
+    name: str = given["name"]
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise CommandError(
+            f"--name must be a printable text of at most {_LONGEST_NAME} characters, "
+            f"got {len(name)}: {name!r:.80}"
+        )
+    return name
 
 
 def add_verb(verbs: Any, name: str, text: str, *wanted: str) -> argparse.ArgumentParser:

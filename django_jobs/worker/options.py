@@ -11,6 +11,7 @@ from uuid import UUID
 from .. import registry
 from ..conf import get_settings
 from ..define import JobFunction
+from ..moments import LONGEST_SECONDS
 from .autoscale import Autoscale
 
 POOLS = ("prefork", "threads", "asyncio", "solo")
@@ -125,8 +126,8 @@ def refusals(options: WorkerOptions) -> Iterator[str]:
         ("--time-limit", options.time_limit),
         ("--soft-time-limit", options.soft_time_limit),
     ):
-        if value is not None and value <= 0:
-            yield f"{flag} must be seconds above 0, got {value}"
+        if value is not None and not 0 < value <= LONGEST_SECONDS:
+            yield f"{flag} must be seconds above 0, at most a century, got {value}"
     if options.time_limit and options.pool in ("threads", "solo"):
         yield f"--time-limit: {_WHY[options.pool]}"
     if options.soft_time_limit and options.pool == "threads":

@@ -14,7 +14,7 @@ from django.db import connections
 from ...beat.beat import Beat, run
 from ...dialects import dialect_for
 from ...log import set_up_console
-from ..arguments import add_process_arguments, database
+from ..arguments import add_process_arguments, database, process_name
 from ..pidfile import pidfile
 
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{fired} schedules were due")
                 return
             self.stdout.write(_banner(using))
-            code = run(using, name=given["name"])
+            code = run(using, name=process_name(given))
         logging.shutdown()
         sys.exit(code)
 

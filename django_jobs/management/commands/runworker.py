@@ -19,7 +19,7 @@ from ...worker.autoscale import Autoscale
 from ...worker.options import POOLS, WorkerOptions, build, refusals
 from ...worker.solo import run_solo
 from ...worker.supervisor import Supervisor
-from ..arguments import add_process_arguments, bounds, database
+from ..arguments import add_process_arguments, bounds, database, process_name
 from ..pidfile import pidfile
 
 
@@ -87,7 +87,7 @@ class Command(BaseCommand):
                 autoscale=Autoscale(**given["autoscale"]) if given["autoscale"] else None,
                 queues=_names(given["queues"]),
                 exclude_queues=_names(given["exclude_queues"]),
-                name=given["name"],
+                name=process_name(given),
                 beat=given["beat"],
                 burst=given["burst"],
                 max_jobs=given["max_jobs_per_child"],
