@@ -16,6 +16,7 @@ from benchmarks.cases import CASES, Case
 from benchmarks.measure import percentiles
 from benchmarks.race import Line, Race, Result
 from benchmarks.servers import Server
+from tests.waiting import LONG
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,7 +56,7 @@ def test_benchmarks_of_this_database_give_table_json_and_plot(tmp_path: Path, ve
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=LONG,
     )
     assert done.returncode == 0, done.stderr
     measured = json.loads((tmp_path / "results.json").read_text())
@@ -138,7 +139,7 @@ def test_benchmarks_of_nothing_are_an_error(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=LONG,
     )
     assert done.returncode == 2
     assert "set MYSQL_URL" in done.stdout

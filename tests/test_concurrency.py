@@ -22,6 +22,7 @@ from django_jobs.operate import pause_queue, resume_queue, revoke
 from django_jobs.record import record, release
 from django_jobs.values import Claimed, Outcome
 from tests import jobs
+from tests.waiting import LONG
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
 
@@ -577,7 +578,7 @@ def test_racing_workers_never_run_more_than_the_limit_and_leave_nobody_waiting(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LONG)
     assert errors == []
     assert not any(thread.is_alive() for thread in threads)
     assert statuses() == {"SUCCESS": 60}

@@ -21,6 +21,7 @@ from django_jobs.result import AsyncResult
 from django_jobs.values import Claimed
 from tests import jobs
 from tests.races import Aside, Meeting
+from tests.waiting import LONG
 
 pytestmark = pytest.mark.django_db
 
@@ -458,7 +459,7 @@ def test_one_notification_for_a_transaction(vendor: str) -> None:
         with pytest.raises(RuntimeError), transaction.atomic():
             jobs.add.apply_async((1,), queue="rolled back")
             raise RuntimeError
-    topics = [note.payload for note in connection.connection.notifies(timeout=5, stop_after=3)]
+    topics = [note.payload for note in connection.connection.notifies(timeout=LONG, stop_after=3)]
     assert sorted(set(topics) - {"rolled back"}) == ["@", "default", "mail"]
     assert len(topics) == len(set(topics))
 

@@ -14,6 +14,7 @@ from django_jobs.worker.board import Board
 from django_jobs.worker.desk import Desk
 from django_jobs.worker.pools import EventLoopPool
 from django_jobs.worker.wakeup import Waker
+from tests.waiting import LONG
 
 
 class QuickKeeper:
@@ -52,7 +53,7 @@ def test_loop_ends_when_the_desk_closes_while_the_last_job_ends(monkeypatch, fun
     keeper.desk.put([job])
     thread = threading.Thread(target=pool.run, daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(LONG)
     assert not thread.is_alive()
 
 

@@ -41,6 +41,7 @@ from django_jobs.tally import MOST_ERRORS, OTHERS, Errors, Tally
 from django_jobs.values import Claimed
 from testproject.demo import free_port
 from tests import jobs
+from tests.waiting import LONG
 
 MONITORING = Path(__file__).parent.parent / "docs" / "monitoring"
 TOKEN = "a token of 24 characters"
@@ -282,7 +283,7 @@ class Prometheus:
         form = urllib.parse.urlencode({"query": expression}).encode()
         try:
             with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.port}/api/v1/query", form, timeout=10
+                f"http://127.0.0.1:{self.port}/api/v1/query", form, timeout=LONG
             ) as response:
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
@@ -352,7 +353,7 @@ def test_every_panel_and_alert_finds_its_series(
     # A job of "mail" is ready for longer than wanted, and no live worker takes it.
     Queue.objects.create(name="mail", target_seconds=0)
     Worker.objects.update(queues=["default"], lease_until=clock("default", 3600))
-    until(prometheus.answers, 60)
+    until(prometheus.answers)
     more_counted()
     # A rate needs two scrapes between which something was counted.
     until(lambda: prometheus.query("sum(rate(django_jobs_job_failed_total[1m])) > 0"), 60)

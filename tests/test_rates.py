@@ -32,6 +32,7 @@ from django_jobs.reservations import Line
 from django_jobs.values import Claimed
 from django_jobs.worker.desk import Desk
 from tests import jobs
+from tests.waiting import LONG
 
 database = pytest.mark.django_db
 pytestmark = pytest.mark.usefixtures("registered")
@@ -512,7 +513,7 @@ def test_racing_workers_keep_the_windows(new_worker: Callable[..., Worker]) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LONG)
     assert errors == []
     starts = sorted(row.started_at.timestamp() for row in Job.objects.all())
     assert len(starts) == 25

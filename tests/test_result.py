@@ -33,6 +33,7 @@ from django_jobs.exceptions import (
 from django_jobs.models import Job
 from django_jobs.values import Outcome
 from tests import jobs
+from tests.waiting import LONG
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
 
@@ -319,7 +320,7 @@ def test_get_waits_for_the_end() -> None:
 
     timer = threading.Timer(0.05, end)
     timer.start()
-    assert result.get(timeout=10) == 5
+    assert result.get(timeout=LONG) == 5
     timer.join()
 
 
@@ -398,7 +399,7 @@ def test_async_twins() -> None:
             await result.aready(),
             await result.asuccessful(),
             await result.afailed(),
-            await result.aget(timeout=5),
+            await result.aget(timeout=LONG),
             await result,
             (await result.ajob()).pk == result.id,
             await result.arevoke(),

@@ -28,6 +28,7 @@ from django_jobs.worker.options import WorkerOptions, build
 from django_jobs.worker.process import WorkerProcess
 from django_jobs.worker.steer import steered
 from tests import jobs
+from tests.waiting import LONG
 
 # --- steer --------------------------------------------------------------------------------------
 
@@ -219,7 +220,7 @@ def test_line_carries_answers_and_refusals() -> None:
 
     def serve() -> None:
         while heard != ["grow", "shrink"]:
-            select.select([line], [], [], 20)
+            select.select([line], [], [], LONG)
             line.serve(obey)
 
     supervisor = threading.Thread(target=serve)

@@ -20,6 +20,7 @@ from django_jobs.models import Command, Job, Limit, Queue, Worker
 from django_jobs.redaction import REDACTED
 from django_jobs.values import Claimed
 from tests import jobs as functions
+from tests.waiting import LONG
 
 pytestmark = pytest.mark.django_db
 
@@ -376,7 +377,7 @@ def test_control_waits_for_the_answer(
 
     def control() -> None:
         try:
-            told.append(jobs("control", "ping", "--timeout", "30"))
+            told.append(jobs("control", "ping", "--timeout", str(LONG)))
         finally:
             connections.close_all()
 
@@ -384,5 +385,5 @@ def test_control_waits_for_the_answer(
     thread.start()
     moment = Worker.objects.get().started_at
     until(lambda: Command.objects.update(done_at=moment, answer={"pong": "w"}))
-    thread.join(30)
+    thread.join(LONG)
     assert "pong w" in told[0]

@@ -20,6 +20,7 @@ from django_jobs.maintenance import prune, unique_keys
 from django_jobs.models import Job, UniqueKey
 from django_jobs.operate import retry, revoke
 from django_jobs.values import Outcome
+from tests.waiting import LONG
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
 
@@ -186,7 +187,7 @@ def test_two_threads_at_once_make_one_job() -> None:
     seen: list[Any] = []
 
     def enqueue() -> None:
-        barrier.wait(10)
+        barrier.wait(LONG)
         try:
             seen.append(unique.delay(1).id)
         except BaseException as error:
@@ -201,7 +202,7 @@ def test_two_threads_at_once_make_one_job() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(LONG)
         assert len(set(seen)) == 1, seen
         assert Job.objects.live().count() == 1, round_number
 
@@ -216,14 +217,14 @@ def test_second_copy_waits_for_the_first_one_s_transaction() -> None:
             with pytest.raises(RuntimeError), transaction.atomic():
                 unique.delay(1)
                 written.set()
-                go_on.wait(10)
+                go_on.wait(LONG)
                 raise RuntimeError
         finally:
             connections.close_all()
 
     def second() -> None:
         try:
-            written.wait(10)
+            written.wait(LONG)
             seen.append(unique.delay(1))
         finally:
             connections.close_all()
@@ -231,12 +232,12 @@ def test_second_copy_waits_for_the_first_one_s_transaction() -> None:
     threads = [threading.Thread(target=target) for target in (first, second)]
     for thread in threads:
         thread.start()
-    assert written.wait(10)
+    assert written.wait(LONG)
     threads[1].join(0.2)
     assert seen == []
     go_on.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(LONG)
     assert Job.objects.get().id == seen[0].id
 
 
@@ -268,7 +269,7 @@ def test_key_cannot_go_while_a_call_looks_who_holds_it() -> None:
         if sql.startswith(f"INSERT INTO {UNIQUE_KEYS}"):
             thread = threading.Thread(target=delete)
             thread.start()
-            thread.join(30)
+            thread.join(LONG)
         return result
 
     with connection.execute_wrapper(delete_after_insert):
@@ -448,7 +449,7 @@ def test_racing_calls_and_workers_leave_one_that_waits(
 
     def guarded(target: Callable[..., None], argument: Any) -> None:
         try:
-            barrier.wait(10)
+            barrier.wait(LONG)
             target(argument)
         except BaseException as error:
             errors.append(error)
@@ -460,6 +461,6 @@ def test_racing_calls_and_workers_leave_one_that_waits(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LONG)
     assert errors == []
     assert max(most) == 1

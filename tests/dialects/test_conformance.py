@@ -26,6 +26,7 @@ from django_jobs.record import record
 from django_jobs.values import Claimed
 from tests import jobs
 from tests.races import held
+from tests.waiting import LONG
 
 pytestmark = pytest.mark.django_db
 
@@ -252,7 +253,7 @@ def test_no_job_is_claimed_twice(new_worker: Callable[..., Worker], queues: list
     barrier = threading.Barrier(4)
 
     def work(mine: list[Claimed], worker_id: uuid.UUID) -> None:
-        barrier.wait(10)
+        barrier.wait(LONG)
         try:
             while True:
                 found, more = claim(worker_id, queues, 7, "default")
@@ -272,7 +273,7 @@ def test_no_job_is_claimed_twice(new_worker: Callable[..., Worker], queues: list
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LONG)
     assert errors == []
     everything = [found.id for mine in claimed for found in mine]
     assert len(everything) == len(set(everything)) == total

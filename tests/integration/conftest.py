@@ -13,6 +13,7 @@ import pytest
 from django.db import connections
 
 from django_jobs.models import Worker
+from tests.waiting import LONG
 
 
 class Runworker:
@@ -41,7 +42,7 @@ class Runworker:
             cwd=Path(__file__).parents[2],
         )
         if "--burst" not in arguments:
-            until(lambda: Worker.objects.exclude(pk__in=known).exists() or self.has_ended(), 60)
+            until(lambda: Worker.objects.exclude(pk__in=known).exists() or self.has_ended())
 
     def has_ended(self) -> bool:
         return self.process.poll() is not None
@@ -49,7 +50,7 @@ class Runworker:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = LONG) -> int:
         """Wait for the end and return the exit code."""
         try:
             return self.process.wait(seconds)

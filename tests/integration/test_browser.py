@@ -40,7 +40,7 @@ class Page:
         self.wait("document.readyState === 'complete'")
 
     def wait(self, condition: str) -> None:
-        self.until(lambda: self.run(condition), 60)
+        self.until(lambda: self.run(condition))
 
     def text(self, selector: str) -> str:
         found = self.run(f"document.querySelector({selector!r})?.textContent ?? ''")

@@ -23,13 +23,12 @@ from django_jobs.exceptions import TimeLimitExceeded
 from django_jobs.models import Worker
 from django_jobs.operate import pause_queue, resume_queue
 from tests.integration import jobs
-
-SECONDS = 60
+from tests.waiting import LONG
 
 
 def tell(verb: str, workers: Any = None, **arguments: Any) -> list[dict[str, Any]]:
     """Send a command, wait for it, and return the answers."""
-    rows = commands.wait(commands.send(verb, arguments, workers=workers), SECONDS)
+    rows = commands.wait(commands.send(verb, arguments, workers=workers), LONG)
     assert all(row.done_at for row in rows), f"{verb} was not answered"
     return [row.answer for row in rows]
 
@@ -40,7 +39,7 @@ def live() -> list[str]:
 
 def runs(folder: str, queue: str) -> bool:
     result = jobs.mark.apply_async((folder, queue), queue=queue)
-    return bool(result.get(timeout=SECONDS) == queue)
+    return bool(result.get(timeout=LONG) == queue)
 
 
 def test_quiet_worker_claims_nothing_and_so_does_its_successor(runworker, until, folder, notes):
@@ -53,7 +52,7 @@ def test_quiet_worker_claims_nothing_and_so_does_its_successor(runworker, until,
     assert tell("ping")[0]["busy"] == 0
     assert (held.status, Worker.objects.live().get().quiet) == ("PENDING", True)
     assert tell("resume") == [{"quiet": False}]
-    assert held.get(timeout=SECONDS) == "held"
+    assert held.get(timeout=LONG) == "held"
     assert Worker.objects.live().get().quiet is False
     assert worker.stop() == 0
 
@@ -97,7 +96,7 @@ def test_surplus_process_finishes_its_job_and_is_not_replaced(runworker, until, 
     dead = Worker.objects.get(name="w-2").pid
     os.kill(dead, signal.SIGKILL)
     Path(folder, "go").touch()
-    ended_by = [result.get(timeout=SECONDS) for result in held]
+    ended_by = [result.get(timeout=LONG) for result in held]
     assert (dead in ended_by, sum(result.job.crashes for result in held)) == (False, 1)
     until(lambda: live() == ["w-0"])
     assert Worker.objects.count() == 3
@@ -110,12 +109,12 @@ def test_time_limit_is_set_for_the_next_jobs(runworker, until, folder, notes):
     assert tell("time-limit", **arguments) == [arguments]
     for _ in range(2):  # the second in the process that follows the killed one
         with pytest.raises(TimeLimitExceeded):
-            jobs.hold.delay(folder).get(timeout=SECONDS)
+            jobs.hold.delay(folder).get(timeout=LONG)
     tell("time-limit", job=jobs.hold.name)
     result = jobs.hold.delay(folder)
     until(lambda: len(notes()) == 3)
     Path(folder, "go").touch()
-    assert result.get(timeout=SECONDS)
+    assert result.get(timeout=LONG)
     assert worker.stop() == 0
 
 
@@ -127,7 +126,7 @@ def test_paused_queue_holds_from_the_next_claim_on(runworker, until, folder, not
     assert runs(folder, "another")
     assert held.status == "PENDING"
     resume_queue("default")
-    assert held.get(timeout=SECONDS) == "held"
+    assert held.get(timeout=LONG) == "held"
     assert worker.stop() == 0
 
 
@@ -144,14 +143,14 @@ def test_autoscale_follows_the_work(runworker, until, folder, notes):
     worker = runworker("--autoscale", "3,1,1")
     assert len(live()) == 1
     held = [jobs.hold.delay(folder) for _ in range(4)]
-    until(lambda: len(notes()) == 3, SECONDS)
+    until(lambda: len(notes()) == 3, LONG)
     (refusal,) = tell("grow", number=1)
     assert "it scales itself, from 1 to 3 processes" in refusal["error"]
     assert len(live()) == 3
     Path(folder, "go").touch()
     for result in held:
-        result.get(timeout=SECONDS)
-    until(lambda: len(live()) == 1, SECONDS)
+        result.get(timeout=LONG)
+    until(lambda: len(live()) == 1, LONG)
     bounds = {"most": 4, "least": 2, "idle_seconds": 30}
     assert tell("autoscale", most=4, least=2) == [{"processes": 2, **bounds}]
     until(lambda: len(live()) == 2)
@@ -201,10 +200,10 @@ def test_top_draws_on_a_terminal_until_q(transactional_db: None, until: Any) -> 
         return drawn.count(text) >= times
 
     try:
-        until(lambda: has_drawn(b"QUEUE", 3), SECONDS)
+        until(lambda: has_drawn(b"QUEUE", 3), LONG)
         os.write(ours, b"xq")
-        until(lambda: has_drawn(b"\x1b[?1049l", 1), SECONDS)
-        assert top.wait(SECONDS) == 0
+        until(lambda: has_drawn(b"\x1b[?1049l", 1), LONG)
+        assert top.wait(LONG) == 0
     finally:
         top.kill()
         top.wait()

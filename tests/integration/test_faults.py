@@ -66,7 +66,7 @@ def test_killed_supervisor_leaves_no_orphan_and_its_jobs_are_rescued(
     first.wait()
     until(lambda: not any(map(is_alive, children)))
     second = runworker("-c", "1", lease=2)
-    until(lambda: len(notes()) == 2, 60)
+    until(lambda: len(notes()) == 2)
     Path(folder, "go").touch()
     assert result.get(timeout=60) == int(notes()[1])
     # A lease that runs out in the middle of a rescue is marked by the next one.
@@ -81,11 +81,11 @@ def test_late_outcome_of_a_stopped_worker_is_dropped(runworker, until, folder, n
     frozen = int(notes()[0])
     freeze(frozen)
     second = runworker("-c", "1", lease=2)
-    until(lambda: len(notes()) == 2, 60)
+    until(lambda: len(notes()) == 2)
     Path(folder, "go").touch()
     assert result.get(timeout=60) == int(notes()[1])
     os.kill(frozen, signal.SIGCONT)
-    until(lambda: "outcome dropped" in first.output() or "worker lost" in first.output(), 60)
+    until(lambda: "outcome dropped" in first.output() or "worker lost" in first.output())
     assert result.get() == int(notes()[1]) != frozen
     assert result.job.attempt == 2
     until(lambda: not is_alive(frozen))
@@ -201,7 +201,7 @@ def test_four_processes_and_a_web_process_lose_nothing(runworker, until, folder,
     for batch in range(20):
         results += jobs.mark.delay_many([(folder, f"{batch} {n}") for n in range(25)])
         results.append(jobs.mark.delay(folder, f"{batch} alone"))
-    until(lambda: not Job.objects.live().exists(), 60)
+    until(lambda: not Job.objects.live().exists())
     assert {result.status for result in results} == {"SUCCESS"}
     assert len(notes()) == len(set(notes())) == 520
     assert worker.stop() == 0
@@ -277,12 +277,12 @@ def test_progress_that_is_no_json_fails_the_job_and_not_the_worker(runworker):
 
 def test_long_job_outlives_its_lease_by_heartbeats(runworker, until, folder, notes):
     result = jobs.hold.delay(folder)
-    worker = runworker("-c", "2", lease=1)
+    worker = runworker("-c", "2", lease=3)
     until(notes)
     first = Worker.objects.get(pk=result.job.worker_id).lease_until
     until(
         lambda: (
-            (Worker.objects.get(pk=result.job.worker_id).lease_until - first).total_seconds() > 2
+            (Worker.objects.get(pk=result.job.worker_id).lease_until - first).total_seconds() > 3
         )
     )
     Path(folder, "go").touch()
@@ -298,5 +298,5 @@ def test_job_whose_notification_was_lost_is_found_by_polling(runworker, until, f
     template.pk = uuid7()
     template.status, template.result = "PENDING", None
     template.save(force_insert=True)
-    until(lambda: Job.objects.get(pk=template.pk).status == "SUCCESS", 60)
+    until(lambda: Job.objects.get(pk=template.pk).status == "SUCCESS")
     assert worker.stop() == 0

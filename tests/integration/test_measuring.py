@@ -27,7 +27,7 @@ def test_counts_of_workers_that_stop_are_exact(runworker, until, folder):
     atomic = jobs.write_and_hold.delay(folder, "atomic")
     Path(folder, "go").touch()
     jobs.show_nonsense.delay()
-    until(lambda: statuses() == {"SUCCESS": 202, "FAILURE": 1}, 60)
+    until(lambda: statuses() == {"SUCCESS": 202, "FAILURE": 1})
     assert atomic.status == "SUCCESS"
     assert worker.stop() == 0, worker.output()
     found = counted()
@@ -43,7 +43,7 @@ def test_counts_of_workers_that_stop_are_exact(runworker, until, folder):
 def test_crashes_are_counted_by_who_survives(runworker, until, folder):
     worker = runworker("-c", "1")
     result = jobs.die.delay(folder)
-    until(lambda: result.status == "FAILURE", 60)
+    until(lambda: result.status == "FAILURE")
     assert worker.stop() == 0, worker.output()
     assert (counted()["die"].rescued, counted()["die"].failed) == (3, 1)
     (failure,) = failures()

@@ -9,6 +9,7 @@ import pytest
 from django_jobs import TimeLimitExceeded
 from django_jobs.models import Job, Worker
 from tests.integration import jobs
+from tests.waiting import LONG
 
 EACH_POOL = pytest.mark.parametrize(
     "pool",
@@ -68,7 +69,7 @@ def test_progress_of_a_running_job_is_seen_from_outside(runworker, until, folder
     assert result.progress == {"done": 1, "total": 2, "message": "half done"}
     assert result.status == "STARTED"
     Path(folder, "go").touch()
-    result.wait(10)
+    result.wait(LONG)
     assert worker.stop() == 0
 
 

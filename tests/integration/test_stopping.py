@@ -70,7 +70,7 @@ def test_hangup_starts_over_with_new_processes(runworker, until, folder):
     Path(folder, "go").touch()
     first = before.get(timeout=60)
     worker.signal(signal.SIGHUP)
-    until(lambda: Worker.objects.count() == 2, 60)
+    until(lambda: Worker.objects.count() == 2)
     second = jobs.hold.delay(folder, "go").get(timeout=60)
     assert second != first
     assert worker.stop() == 0

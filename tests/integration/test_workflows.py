@@ -47,7 +47,7 @@ def test_workflow_ends_right_though_workers_are_killed(runworker: Any, until: An
     chance = random.Random(5)
     for kill in range(1, KILLS + 1):
         wanted = kill * CHORDS * MEMBERS // (KILLS + 1)
-        until(lambda wanted=wanted: Job.objects.ended().count() >= wanted, 60)
+        until(lambda wanted=wanted: Job.objects.ended().count() >= wanted)
         os.kill(chance.choice(worker.children()), signal.SIGKILL)
     assert result.get(timeout=60) == expected()
     assert worker.stop() == 0

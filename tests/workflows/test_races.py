@@ -18,6 +18,7 @@ from django_jobs.execute import Environment, execute
 from django_jobs.models import Job, Worker
 from django_jobs.operate import retry, revoke
 from django_jobs.record import record
+from tests.waiting import LONG
 from tests.workflows.jobs import add, count, fail, same, total
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,7 +45,7 @@ def race(actions: list[Callable[[], None]]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LONG)
         assert not thread.is_alive()
     if errors:
         raise errors[0]

@@ -23,6 +23,7 @@ from django_jobs import (
     group,
 )
 from django_jobs.models import Job
+from tests.waiting import LONG
 from tests.workflows.jobs import add, become, fail, same, total, widen
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +60,7 @@ def test_get_raises_the_first_failure_at_once(work: Drain) -> None:
     result = group(fail.s(), add.s(1)).apply_async()
     work(1)
     with pytest.raises(ValueError, match="broken"):
-        result.get(timeout=60)
+        result.get(timeout=LONG)
     with pytest.raises(ResultTimeout):
         result.get(timeout=0, propagate=False)
     work(1)
@@ -81,7 +82,7 @@ def test_looks_are_one_query_for_all_members(drain: Drain) -> None:
 
 def test_iterate_returns_results_as_they_come(work: Drain) -> None:
     result = group(add.s(1), add.s(2), add.s(3).set(priority=5)).apply_async()
-    values = result.iterate(timeout=60)
+    values = result.iterate(timeout=LONG)
     work(1)
     assert next(values) == 3
     work(1)
@@ -205,8 +206,8 @@ def test_asynchronous_twins(drain: Drain) -> None:
         return first, await group(add.s(), add.s(1)).adelay(5)
 
     async def ask() -> None:
-        assert await single.aget(timeout=5) == 3
-        assert await several.aget(timeout=5) == await several.ajoin(timeout=5) == [5, 6]
+        assert await single.aget(timeout=LONG) == 3
+        assert await several.aget(timeout=LONG) == await several.ajoin(timeout=LONG) == [5, 6]
         assert await several.aready()
         assert await several.asuccessful()
         assert not await several.afailed()
@@ -214,8 +215,8 @@ def test_asynchronous_twins(drain: Drain) -> None:
         assert await several.acompleted_count() == 2
         assert (await several.aprogress())["done"] == 2
         assert (await single.aworkflow_progress())["done"] == 2
-        assert sorted([value async for value in several.aiterate(timeout=5)]) == [5, 6]
-        assert await (await GroupResult.arestore(several.id)).aget(timeout=5) == [5, 6]
+        assert sorted([value async for value in several.aiterate(timeout=LONG)]) == [5, 6]
+        assert await (await GroupResult.arestore(several.id)).aget(timeout=LONG) == [5, 6]
         assert await several.arevoke() == 0
         await several.aforget()
 
