@@ -9,8 +9,7 @@ from typing import Any
 
 from django.db import connections, transaction
 
-#: No test waits so long unless something hangs.
-SECONDS = 60
+from tests.waiting import LONG
 
 
 class Aside(threading.Thread):
@@ -32,7 +31,7 @@ class Aside(threading.Thread):
             connections.close_all()
 
     def result(self) -> Any:
-        self.join(SECONDS)
+        self.join(LONG)
         assert not self.is_alive(), "it hangs"
         if self._error is not None:
             raise self._error
@@ -48,7 +47,7 @@ def held(lock: Callable[[], Any]) -> Iterator[None]:
         with transaction.atomic():
             lock()
             locked.set()
-            assert done.wait(SECONDS)
+            assert done.wait(LONG)
 
     holder = Aside(hold)
     try:
