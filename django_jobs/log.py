@@ -62,6 +62,20 @@ def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
     )
 
 
+def outcome_unrecordable(outcome: Outcome) -> None:
+    _jobs.exception(
+        "outcome refused name=%s id=%s attempt=%d status=%s: the job ends as FAILURE",
+        outcome.job.name,
+        outcome.job.id,
+        outcome.job.attempt,
+        outcome.status,
+    )
+
+
+def worker_error(what: str, seconds: float) -> None:
+    _worker.exception("error while=%s next_try=%.1fs", what, seconds)
+
+
 def unprepared(job: Claimed) -> None:
     _jobs.exception("base= failed name=%s id=%s: a crash is counted without it", job.name, job.id)
 

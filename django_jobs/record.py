@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 
 from . import log, places, reservations
+from .classify import unrecordable
 from .dependents import Ended, settle
 from .dialects import clock, dialect_for, without_deadlock
 from .enqueue import TIMED_TOPIC, announce
@@ -51,6 +53,67 @@ def record(
     for queue in queues:
         on_ready(queue)
     return counted
+
+
+def record_apart(
+    worker_id: UUID,
+    outcomes: Sequence[Outcome],
+    using: str,
+    *,
+    on_ready: Callable[[str], object] = lambda queue: None,
+) -> list[Outcome]:
+    """Record as :func:`record` does, but let no outcome spoil another one.
+
+    A job whose outcome cannot be recorded, for whatever reason, ends as FAILURE with that reason.
+    Only an error that says that the database is away is raised.
+    """
+    if not outcomes:
+        return []
+    try:
+        return _in_savepoint(worker_id, outcomes, using, on_ready)
+    except Exception as error:
+        if isinstance(error, (OperationalError, InterfaceError)):
+            raise
+        if len(outcomes) == 1:
+            log.outcome_unrecordable(outcomes[0])
+            return _record_refused(worker_id, unrecordable(outcomes[0], error), using, on_ready)
+    counted: list[Outcome] = []
+    for outcome in outcomes:
+        counted += record_apart(worker_id, [outcome], using, on_ready=on_ready)
+    return counted
+
+
+def _record_refused(
+    worker_id: UUID, failed: Outcome, using: str, on_ready: Callable[[str], object]
+) -> list[Outcome]:
+    try:
+        return _in_savepoint(worker_id, [failed], using, on_ready)
+    except Exception as error:
+        if isinstance(error, (OperationalError, InterfaceError)):
+            raise
+        log.outcome_unrecordable(failed)
+    # What depends on the job makes the trouble, so only the job's own row ends. What waits for it
+    # goes on when an operator has the job run again.
+    assert failed.failure is not None
+    rows = Job.objects.using(using).filter(
+        id=failed.job.id, status=Status.STARTED, worker_id=worker_id, attempt=failed.job.attempt
+    )
+    ended = rows.update(
+        status=Status.FAILURE,
+        ended_at=clock(using),
+        error_class=failed.failure.error_class,
+        error_message=failed.failure.message,
+    )
+    return [failed] if ended else []
+
+
+def _in_savepoint(
+    worker_id: UUID, outcomes: Sequence[Outcome], using: str, on_ready: Callable[[str], object]
+) -> list[Outcome]:
+    """Record so that a refused statement leaves a transaction of the caller whole."""
+    inside = connections[using].in_atomic_block
+    with transaction.atomic(using) if inside else contextlib.nullcontext():
+        return record(worker_id, outcomes, using, on_ready=on_ready)
 
 
 def _record(

@@ -15,7 +15,7 @@ from ..enqueue import announce
 from ..execute import Environment, execute_crash
 from ..handover import hand_over
 from ..models import Job, Worker
-from ..record import record, release
+from ..record import record_apart, release
 from ..status import Status
 from ..values import CLAIMED_COLUMNS, Claimed
 
@@ -77,7 +77,7 @@ def bury(
         else:
             outcomes.append(execute_crash(claimed, running[key], environment))
     if outcomes:
-        measure.rescued(record(worker_id, outcomes, using), using)
+        measure.rescued(record_apart(worker_id, outcomes, using), using)
         announce(using, {o.job.queue for o in outcomes if o.status == Status.PENDING})
     release(worker_id, back, using)
     Worker.objects.using(using).filter(id=worker_id, stopped_at=None).update(
@@ -97,7 +97,7 @@ def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str) -> int:
     environment = Environment(using=using)
     claimed = _all_claimed(jobs, using)
     outcomes = [execute_crash(job, None, environment) for job in claimed]
-    counted = record(worker_id, outcomes, using)
+    counted = record_apart(worker_id, outcomes, using)
     measure.rescued(counted, using)
     announce(using, {o.job.queue for o in counted if o.status == Status.PENDING})
     return len(counted)

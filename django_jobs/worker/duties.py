@@ -30,7 +30,11 @@ class Duty:
 
 
 class Duties:
-    """Runs each duty when it is due. A failing database is waited out; any other error is fatal."""
+    """Runs each duty when it is due. One that fails is run again, later each time.
+
+    An error that is not the database's is a defect, of this package or of a row: it is logged with
+    its traceback, and the other duties go on.
+    """
 
     def __init__(self, duties: Sequence[Duty], using: str) -> None:
         self.using = using
@@ -73,10 +77,13 @@ class Duties:
         self._set(duty, math.inf)
         try:
             pause = duty.run_once()
-        except (DatabaseError, InterfaceError) as error:
+        except Exception as error:
             duty.backoff = min(_LONGEST_BACKOFF, duty.backoff * 2 or _SHORTEST_BACKOFF)
             self._set(duty, time.monotonic() + duty.backoff)
-            log.database_away(duty.name, error, duty.backoff)
+            if isinstance(error, (DatabaseError, InterfaceError)):
+                log.database_away(duty.name, error, duty.backoff)
+            else:
+                log.worker_error(duty.name, duty.backoff)
             drop_connection(self.using)
             return
         if duty.backoff:

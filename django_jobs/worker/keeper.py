@@ -13,13 +13,13 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from .. import log
 from ..admit import Admission
 from ..claim import Claimer, ready_queues
-from ..classify import postponed, unrecordable
+from ..classify import postponed
 from ..context import JobContext
 from ..enqueue import TIMED_TOPIC
 from ..execute import execute_refusal
 from ..measure import Collector
 from ..operate import COMMAND_TOPIC
-from ..record import record, release, release_strays, save_progress
+from ..record import record_apart, release, release_strays, save_progress
 from ..values import Claimed, Outcome
 from .desk import Desk
 from .options import WorkerOptions
@@ -155,12 +155,19 @@ class Keeper:
         return False
 
     def _survive(self, action: Callable[[], Any]) -> Any:
-        """Do *action*; when the database fails, log it, wait, connect anew and say "at once"."""
+        """Do *action*; when it fails, log the error, wait, connect anew and say "at once".
+
+        An error that is not the database's is a defect, of this package or of a row: it is logged
+        with its traceback, and the jobs that run here go on.
+        """
         try:
             answer = action()
-        except (DatabaseError, InterfaceError) as error:
+        except Exception as error:
             self._backoff = min(_LONGEST_BACKOFF, self._backoff * 2 or _SHORTEST_BACKOFF)
-            log.database_away("claiming and recording", error, self._backoff)
+            if isinstance(error, (DatabaseError, InterfaceError)):
+                log.database_away("claiming and recording", error, self._backoff)
+            else:
+                log.worker_error("claiming and recording", self._backoff)
             drop_connection(self.options.using)
             self._on_database_error()
             self._strays_possible = True
@@ -215,27 +222,14 @@ class Keeper:
                 self._look_at, self._was_empty = 0.0, False
 
     def _write(self, outcomes: list[Outcome]) -> None:
-        if not outcomes:
-            return
-        try:
-            self._settle(outcomes)
-            if any(outcome.job.places for outcome in outcomes):
-                # The next in line are pending now, and older than others.
-                self._claimer.forget()
-                self._look_at, self._was_empty = 0.0, False
-        except (OperationalError, InterfaceError):
-            raise
-        except DatabaseError as error:
-            # One of them cannot be stored; the others must not suffer, nor be tried for ever.
-            if len(outcomes) > 1:
-                for outcome in outcomes:
-                    self._write([outcome])
-            else:
-                self._settle([unrecordable(outcomes[0], error)])
-
-    def _settle(self, outcomes: list[Outcome]) -> None:
         using = self.options.using
-        self.collector.ended(record(self.worker_id, outcomes, using, on_ready=self._made_ready))
+        self.collector.ended(
+            record_apart(self.worker_id, outcomes, using, on_ready=self._made_ready)
+        )
+        if any(outcome.job.places for outcome in outcomes):
+            # The next in line are pending now, and older than others.
+            self._claimer.forget()
+            self._look_at, self._was_empty = 0.0, False
 
     def _made_ready(self, queue: str) -> None:
         """Look for what this worker itself has let run, of which not every database tells it."""
