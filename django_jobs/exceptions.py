@@ -117,7 +117,7 @@ class WouldDeadlock(RuntimeWarning):
 
 
 class TransactionLeftOpen(JobsError):
-    """The job function returned with a database transaction still open."""
+    """The job function returned with a database transaction still open; it was rolled back."""
 
 
 # --- What a job function raises to steer its own life -----------------------------------------

@@ -6,7 +6,9 @@ Nothing here writes to the job's row; the :class:`~django_jobs.values.Outcome` i
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
+import decimal
 import time
 import types
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +30,7 @@ from .classify import (
     unrunnable,
 )
 from .context import JobContext, Request, running
+from .dialects.session import transaction_ended_by
 from .exceptions import ArgumentError, TransactionLeftOpen, WorkerLost
 from .limits import soft_limited
 from .status import ENDED, Status
@@ -61,31 +64,34 @@ class Environment:
     begins: Callable[[Execution], None] = lambda execution: None
     #: Writes an atomic job's SUCCESS in the body's transaction; False when the job is not ours.
     commit: Callable[[Outcome], bool] = lambda outcome: True
-    #: Closes what the body left open on the database; tells whether it was a transaction.
-    tidy: Callable[[], bool] = lambda: False
+    #: Makes the database sessions that the body used fit for others; returns the alias of the
+    #: database on which it left a transaction open, or "".
+    tidy: Callable[[], str] = lambda: ""
     is_eager: bool = False
 
 
 def execute(job: Claimed, environment: Environment) -> Outcome:
     """Run one attempt in this thread and return how it ended."""
+    # Context variables, the active language and the time zone end with the copy.
+    return contextvars.copy_context().run(_execute, job, environment)
+
+
+def _execute(job: Claimed, environment: Environment) -> Outcome:
     execution = prepare(job, environment)
     if isinstance(execution, Outcome):
         return _tell(execution, None)
-    token = running.set(execution.context)
+    _enter(execution)
     try:
-        try:
-            # First of all: what kills the process from here on is this job's doing.
-            environment.begins(execution)
-            _start(execution)
-            outcome = _call(execution, environment)
-        except BaseException as error:
-            if environment.is_eager and isinstance(error, KeyboardInterrupt):
-                raise
-            environment.tidy()
-            outcome = raised(execution, error)
-        return _tell(outcome, execution)
-    finally:
-        running.reset(token)
+        # First of all: what kills the process from here on is this job's doing.
+        environment.begins(execution)
+        _start(execution)
+        outcome = _call(execution, environment)
+    except BaseException as error:
+        if environment.is_eager and isinstance(error, KeyboardInterrupt):
+            raise
+        environment.tidy()
+        outcome = raised(execution, error)
+    return _tell(outcome, execution)
 
 
 async def execute_async(
@@ -93,21 +99,24 @@ async def execute_async(
     environment: Environment,
     call: Callable[[Execution], Awaitable[Any]],
 ) -> Outcome:
-    """Run one attempt in this event loop; *call* awaits the body under its limits."""
+    """Run one attempt in a task of its own; *call* awaits the body under its limits."""
     execution = prepare(job, environment)
     if isinstance(execution, Outcome):
         return _tell(execution, None)
-    token = running.set(execution.context)
+    _enter(execution)
     try:
-        try:
-            environment.begins(execution)
-            _start(execution)
-            outcome = returned(execution, await call(execution))
-        except BaseException as error:
-            outcome = raised(execution, error)
-        return _tell(outcome, execution)
-    finally:
-        running.reset(token)
+        environment.begins(execution)
+        _start(execution)
+        outcome = returned(execution, await call(execution))
+    except BaseException as error:
+        outcome = raised(execution, error)
+    return _tell(outcome, execution)
+
+
+def _enter(execution: Execution) -> None:
+    running.set(execution.context)
+    # The decimal context is one object for all copies of a context, and code changes it in place.
+    decimal.setcontext(decimal.getcontext().copy())
 
 
 def execute_crash(job: Claimed, error: BaseException | None, environment: Environment) -> Outcome:
@@ -228,22 +237,30 @@ def _call(execution: Execution, environment: Environment) -> Outcome:
     if execution.function.options.atomic:
         return _call_atomic(execution, environment)
     value = _run(execution, environment)
-    if environment.tidy():
-        raise left_open(execution)
+    alias = environment.tidy()
+    if alias:
+        raise left_open(execution, alias)
     return returned(execution, value)
 
 
-def left_open(execution: Execution) -> TransactionLeftOpen:
+def left_open(execution: Execution, alias: str) -> TransactionLeftOpen:
     """Return the error of a body that returned inside a transaction, which was rolled back."""
     return TransactionLeftOpen(
-        f"{execution.job.name} returned with a database transaction open, which was rolled "
-        "back; leave atomic() before you return"
+        f"{execution.job.name} returned with a transaction open on database {alias!r}, which was "
+        "rolled back; leave atomic(), and commit what your own SQL began, before you return"
     )
 
 
 def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
     with transaction.atomic(environment.using):
         outcome = returned(execution, _run(execution, environment))
+        cause = transaction_ended_by(environment.using)
+        if cause:
+            raise transaction.TransactionManagementError(
+                f"{execution.job.name} is atomic, and {cause} ended its transaction before its "
+                "time: what it wrote is not one unit with its success; leave COMMIT and ROLLBACK "
+                "to atomic()"
+            )
         if outcome.status != Status.SUCCESS:
             # The result cannot be stored: the body's writes must not stay either.
             transaction.set_rollback(True, environment.using)

@@ -265,7 +265,7 @@ def test_begins_is_told_before_the_hooks_and_the_body(run: Run) -> None:
 
 
 def test_transaction_left_open_fails_the_job(run: Run) -> None:
-    outcome = run(jobs.add, 1, environment=Environment(tidy=lambda: True))
+    outcome = run(jobs.add, 1, environment=Environment(tidy=lambda: "default"))
     assert outcome.status == "FAILURE"
     assert outcome.failure is not None
     assert outcome.failure.error_class == "django_jobs.exceptions.TransactionLeftOpen"

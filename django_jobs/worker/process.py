@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import math
 import os
-import signal
 import sys
 import threading
 import time
@@ -34,6 +32,7 @@ from .board import Board
 from .control import Control
 from .desk import Desk
 from .duties import Duties, Duty
+from .isolation import dump_stacks_on_usr1
 from .keeper import Keeper, drop_connection
 from .line import Line
 from .options import WorkerOptions
@@ -98,7 +97,7 @@ class WorkerProcess:
 
     def run(self) -> int:
         """Run to the end; return the exit code."""
-        faulthandler.register(signal.SIGUSR1, all_threads=True)
+        dump_stacks_on_usr1()
         signals.send(signals.worker_process_init, type(self), **self._identity())
         threads = [
             threading.Thread(target=self._guard, args=(target,), name=name, daemon=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import connection, transaction
 
 from django_jobs import JobContext, SoftTimeLimitExceeded, current_job, job, progress
 
@@ -109,6 +109,19 @@ def die(folder: str) -> None:
 def leave_transaction_open() -> None:
     transaction.atomic().__enter__()
     Group.objects.create(name="never committed")
+
+
+@job
+def begin_with_sql() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+    Group.objects.create(name="never committed either")
+
+
+@job
+def write_group(name: str) -> str:
+    Group.objects.create(name=name)
+    return name
 
 
 @job(atomic=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import Group
 
 from django_jobs import TimeLimitExceeded
 from django_jobs.models import Job, Worker
@@ -52,13 +53,17 @@ def test_orm_in_a_job_sees_the_committed_rows(runworker, pool):
 
 @EACH_POOL
 def test_open_transaction_is_rolled_back_and_the_next_job_is_fine(runworker, pool):
-    bad = jobs.leave_transaction_open.delay()
-    good = jobs.count_groups.delay()
+    bad, good = [], []
+    for number in range(3):
+        bad += [jobs.leave_transaction_open.delay(), jobs.begin_with_sql.delay()]
+        good += [jobs.write_group.delay(f"{number} {name}") for name in "abcd"]
     worker = runworker("-P", *pool, "--burst", *pool_queues(pool))
     assert worker.wait() == 0, worker.output()
-    assert bad.status == "FAILURE"
-    assert bad.job.error_class.endswith("TransactionLeftOpen")
-    assert good.get(timeout=60) == 0
+    assert {result.status for result in bad} == {"FAILURE"}
+    assert {result.job.error_class.rsplit(".")[-1] for result in bad} == {"TransactionLeftOpen"}
+    assert sorted(Group.objects.values_list("name", flat=True)) == [
+        result.get(timeout=60) for result in good
+    ]
 
 
 @EACH_POOL

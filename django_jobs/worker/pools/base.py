@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import abc
+import contextvars
 import dataclasses
-import time
+import logging
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -10,13 +11,16 @@ from uuid import UUID
 from ... import log
 from ...classify import Execution, escaped
 from ...context import JobContext
+from ...dialects.session import distrust
 from ...execute import Environment, execute
 from ...values import Claimed, Outcome
 from ..board import Board
 from ..desk import Desk
 from ..heartbeat import resident_bytes
+from ..isolation import Isolation, begin_attempt, tidy
 from ..options import WorkerOptions, unable
-from ..tidy import ConnectionCheck, close_open_transactions
+
+_log = logging.getLogger("django_jobs.worker")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Pool(abc.ABC):
         self.place = place
         self.desk = place.desk
         self._contexts: dict[tuple[UUID, int], JobContext] = {}
-        self._distrusted_at = 0.0
+        self.isolation = Isolation()
 
     @abc.abstractmethod
     def run(self) -> None:
@@ -54,7 +58,7 @@ class Pool(abc.ABC):
 
     def distrust_connections(self) -> None:
         """Try the jobs' connections before they are used again: the database was away."""
-        self._distrusted_at = time.monotonic()
+        distrust()
 
     def terminate(self, job_id: UUID, attempt: int) -> bool:
         """Stop one running job, whose row is revoked already; False when it does not run here.
@@ -81,30 +85,38 @@ class Pool(abc.ABC):
             ),
             begins=lambda execution: self._begins(slot, execution),
             commit=self.place.commit,
+            tidy=tidy,
             **others,
         )
 
     def work(self, slot: int, environment: Environment) -> None:
         """Run one job after the other in this thread."""
-        check = ConnectionCheck()
         while (job := self.desk.take(slot)) is not None:
-            check.before_job(self._distrusted_at)
             self.run_one(slot, job, environment)
-            check.after_job()
 
     def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
+        self.ended(slot, job, contextvars.copy_context().run(self._attempt, job, environment))
+
+    def _attempt(self, job: Claimed, environment: Environment) -> Outcome:
+        begin_attempt()
         try:
             outcome = execute(job, environment)
         except BaseException as error:  # whatever it is, the slot must come back
             outcome = escaped(job, error)
             log.job_ended(outcome)
-        self.ended(slot, job, outcome)
+        # Hooks and receivers of signals have run since the body ended.
+        tidy()
+        return outcome
 
     def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
+        reason = self.isolation.end()
         self._contexts.pop((job.id, job.attempt), None)
         self.place.board.end(slot)
         limit = self.place.options.max_memory
         if limit is not None and (resident_bytes() or 0) > limit * 1024:
+            reason = reason or f"it holds more memory than {limit} KiB"
+        if reason:
+            _log.warning("process is replaced name=%s reason=%s", self.place.name, reason)
             self.desk.hand_out_no_more()
         self.desk.end(slot, outcome)
 
@@ -114,7 +126,3 @@ class Pool(abc.ABC):
         limit = request.time_limit if self.place.options.pool == "prefork" else None
         deadline = execution.began + limit if limit else 0.0
         self.place.board.begin(slot, job.id, job.attempt, execution.began, deadline)
-
-
-def thread_environment(pool: Pool, slot: int) -> Environment:
-    return pool.environment(slot, tidy=close_open_transactions)

@@ -16,7 +16,8 @@ from ...exceptions import TimeLimitExceeded, WorkerStopping
 from ...execute import Environment, body, execute_async, left_open
 from ...limits import soft_limited
 from ...values import Claimed, Outcome
-from .base import Pool, Workplace, thread_environment
+from ..isolation import begin_attempt, ignore_alarms, left_elsewhere, watched_sessions
+from .base import Pool, Workplace
 from .lending import LentThreads
 
 
@@ -34,6 +35,11 @@ class EventLoopPool(Pool):
         self._lent = LentThreads()
 
     def run(self) -> None:
+        ignore_alarms()
+        with watched_sessions():
+            self._run_loop()
+
+    def _run_loop(self) -> None:
         runner = asyncio.Runner()
         loop = runner.get_loop()
         serving = loop.create_task(self._serve())
@@ -63,6 +69,7 @@ class EventLoopPool(Pool):
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.isolation.keep_signals()  # with those of the loop
         while True:
             self._more.clear()
             while self._free:
@@ -90,6 +97,7 @@ class EventLoopPool(Pool):
             self._threads.submit(self._run_plain, slot, job)
 
     async def _run(self, slot: int, job: Claimed) -> Outcome:
+        begin_attempt()
         try:
             return await execute_async(job, self.environment(slot), self._call)
         except BaseException as error:  # whatever it is, the slot must come back
@@ -117,18 +125,19 @@ class EventLoopPool(Pool):
 
     def _plain_environment(self, slot: int) -> Environment:
         # The worker's own limits are for jobs that it can hold to them.
-        environment = thread_environment(self, slot)
+        environment = self.environment(slot)
         return dataclasses.replace(environment, time_limit=None, soft_time_limit=None)
 
     async def _call(self, execution: Execution) -> Any:
-        loan = self._lent.lend(lambda: self._distrusted_at)
+        loan = self._lent.lend()
         try:
             value = await self._call_limited(execution)
         except BaseException:
             await loan.end()
             raise
-        if await loan.end():
-            raise left_open(execution)
+        alias = await loan.end() or left_elsewhere()
+        if alias:
+            raise left_open(execution, alias)
         return value
 
     async def _call_limited(self, execution: Execution) -> Any:

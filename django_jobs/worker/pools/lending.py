@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.db import connections
 
-from ..tidy import ConnectionCheck, close_open_transactions
+from ..isolation import tidy
 
 #: So many threads, each with its connections, are kept for the jobs that come.
 IDLE_THREADS = 8
@@ -28,9 +29,9 @@ class LentThreads:
         self._idle: list[_Thread] = []
         self._lock = threading.Lock()
 
-    def lend(self, distrusted_at: Callable[[], float]) -> Loan:
+    def lend(self) -> Loan:
         """Let ``sync_to_async`` in this task, and in those that it makes, use the loan's thread."""
-        loan = Loan(self, distrusted_at)
+        loan = Loan(self)
         loan.begin()
         return loan
 
@@ -57,9 +58,8 @@ class LentThreads:
 class Loan(concurrent.futures.Executor):
     """The thread of one job, once it has asked for it."""
 
-    def __init__(self, threads: LentThreads, distrusted_at: Callable[[], float]) -> None:
+    def __init__(self, threads: LentThreads) -> None:
         self._threads = threads
-        self._distrusted_at = distrusted_at
         self._context = ThreadSensitiveContext()
         self._thread: _Thread | None = None
         self._latest: concurrent.futures.Future[Any] | None = None
@@ -81,12 +81,11 @@ class Loan(concurrent.futures.Executor):
                 )
             if self._thread is None:
                 self._thread = self._threads.take()
-                self._thread.executor.submit(self._thread.check.before_job, self._distrusted_at())
             self._latest = self._thread.executor.submit(fn, *args, **kwargs)
             return self._latest
 
-    async def end(self) -> bool:
-        """Tidy up the thread's connections; tell whether the job left a transaction open.
+    async def end(self) -> str:
+        """Tidy the thread's sessions; return where the job left a transaction open, or "".
 
         A call that outlives its job, as after a time limit, is not waited for: its thread ends
         after it.
@@ -95,11 +94,11 @@ class Loan(concurrent.futures.Executor):
             self._ended = True
             thread, latest = self._thread, self._latest
         if thread is None or latest is None:
-            return False
+            return ""
         if not latest.done():
             thread.end()
-            return False
-        tidied = thread.executor.submit(thread.tidy)
+            return ""
+        tidied = thread.executor.submit(contextvars.copy_context().run, tidy)
         try:
             left_open = await asyncio.wrap_future(tidied)
         except BaseException:
@@ -110,17 +109,10 @@ class Loan(concurrent.futures.Executor):
 
 
 class _Thread:
-    """One thread, and when its connections were last used."""
+    """One thread, with its connections."""
 
     def __init__(self) -> None:
         self.executor = concurrent.futures.ThreadPoolExecutor(1, "coroutines")
-        self.check = ConnectionCheck()
-
-    def tidy(self) -> bool:
-        try:
-            return close_open_transactions()
-        finally:
-            self.check.after_job()
 
     def end(self) -> None:
         """Close its connections and let it end, after what it runs; do not wait."""

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from ...exceptions import SoftTimeLimitExceeded, WorkerStopping
-from ..tidy import close_open_transactions
+from ..isolation import watched_sessions
 from .base import Pool
 
 
@@ -20,8 +20,10 @@ class MainThreadPool(Pool):
 
     def run(self) -> None:
         signal.signal(signal.SIGALRM, self._alarm)
-        environment = self.environment(0, tidy=close_open_transactions, soft_limit=self._soft_limit)
-        self.work(0, environment)
+        self.isolation.keep_signals()
+        self.isolation.keep_process()
+        with watched_sessions():
+            self.work(0, self.environment(0, soft_limit=self._soft_limit))
 
     def terminate(self, job_id: UUID, attempt: int) -> bool:
         if not super().terminate(job_id, attempt):

@@ -6,7 +6,8 @@ import threading
 
 from django.db import connections
 
-from .base import Pool, thread_environment
+from ..isolation import ignore_alarms, watched_sessions
+from .base import Pool
 
 
 class ThreadPool(Pool):
@@ -17,13 +18,15 @@ class ThreadPool(Pool):
             threading.Thread(target=self._run, args=(slot,), name=f"slot-{slot}", daemon=True)
             for slot in range(self.place.options.slots)
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        ignore_alarms()
+        with watched_sessions():
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
 
     def _run(self, slot: int) -> None:
         try:
-            self.work(slot, thread_environment(self, slot))
+            self.work(slot, self.environment(slot))
         finally:
             connections.close_all()

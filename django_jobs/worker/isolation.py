@@ -1,0 +1,175 @@
+"""What a job changes in its process, and what of that is put back before the next one begins.
+
+``docs/workers.rst`` has the rules as a table. Database sessions are a part of their own:
+:mod:`django_jobs.dialects.session`.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..dialects.session import (
+    TRANSACTION,
+    Attempt,
+    current,
+    end_attempt,
+    unwatch_connections,
+    watch_connections,
+    watch_this_thread,
+)
+
+_log = logging.getLogger("django_jobs.worker")
+
+# signal.getsignal() looks for an enumeration's member each time; the C function takes 50 ns.
+_getsignal: Callable[[int], Any] = _signal.getsignal
+
+# Those that the worker lives by, and those that timers send.
+_SIGNALS = tuple(
+    int(number)
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGQUIT,
+        signal.SIGHUP,
+        signal.SIGCHLD,
+        signal.SIGPIPE,
+        signal.SIGALRM,
+        signal.SIGUSR1,
+    )
+)
+
+
+class Isolation:
+    """Puts back, in one place for each pool, what an attempt has changed.
+
+    A part raises an exception when it cannot put something back. Then the process is replaced.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[Callable[[], None]] = []
+
+    def keep_signals(self) -> None:
+        """Put the handlers of signals back, and stop timers; in the main thread only."""
+        self._parts.append(Handlers().put_back)
+
+    def keep_process(self) -> None:
+        """Put back what belongs to the process, where it runs one job at a time."""
+        self._parts.append(Process().put_back)
+
+    def end(self) -> str:
+        """Put back what the attempt changed; return why the process must be replaced, or ""."""
+        try:
+            for put_back in self._parts:
+                put_back()
+        except Exception as error:
+            return f"what a job changed cannot be put back: {error!r}"
+        return ""
+
+
+class Handlers:
+    """The handlers of signals, as they are now."""
+
+    def __init__(self) -> None:
+        self._kept = list(map(_getsignal, _SIGNALS))
+
+    def put_back(self) -> None:
+        if list(map(_getsignal, _SIGNALS)) == self._kept or not _in_main_thread():
+            return
+        for number, handler in zip(_SIGNALS, self._kept, strict=True):
+            if _getsignal(number) == handler:
+                continue
+            _log.warning(
+                "a job left another handler for %s, which is put back", signal.Signals(number).name
+            )
+            if number == signal.SIGALRM:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            # None stands for a handler that Python has not set.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            if number == signal.SIGUSR1:
+                dump_stacks_on_usr1()
+
+
+class Process:
+    """The working directory, the sockets' default timeout, stdout and stderr, as they are now."""
+
+    def __init__(self) -> None:
+        self._folder = os.open(".", os.O_RDONLY)
+        self._timeout = socket.getdefaulttimeout()
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+
+    def put_back(self) -> None:
+        os.fchdir(self._folder)
+        if socket.getdefaulttimeout() != self._timeout:
+            socket.setdefaulttimeout(self._timeout)
+        if sys.stdout is not self._stdout or sys.stderr is not self._stderr:
+            sys.stdout, sys.stderr = self._stdout, self._stderr
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._folder)
+
+
+def ignore_alarms() -> None:
+    """Let no alarm of a job end a process that other jobs share."""
+    if _in_main_thread():
+        signal.signal(signal.SIGALRM, _ignored)
+
+
+def _ignored(number: int, frame: Any) -> None:
+    _log.warning("an alarm of a job was ignored: this pool has no use for SIGALRM")
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def dump_stacks_on_usr1() -> None:
+    """Let SIGUSR1 write the stack of each thread to stderr."""
+    faulthandler.unregister(signal.SIGUSR1)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+
+
+@contextlib.contextmanager
+def watched_sessions() -> Iterator[None]:
+    """Watch the sessions of jobs, in this thread those that are open already, too."""
+    watch_connections()
+    watch_this_thread()
+    try:
+        yield
+    finally:
+        unwatch_connections()
+
+
+def begin_attempt() -> Attempt:
+    """Begin an attempt in this context, which is a copy made for it."""
+    attempt = Attempt()
+    current.set(attempt)
+    return attempt
+
+
+def tidy() -> str:
+    """Make this thread's sessions fit for others; return where a transaction was left open."""
+    attempt = current.get()
+    return "" if attempt is None else end_attempt(attempt)
+
+
+def left_elsewhere() -> str:
+    """Return where the attempt left a transaction open in a thread that is not its own.
+
+    ``sync_to_async(thread_sensitive=False)`` runs there. The thread's next use ends it.
+    """
+    attempt = current.get()
+    for session in attempt.sessions if attempt else ():
+        if session.user is attempt and session.glance() is TRANSACTION:
+            return session.connection.alias
+    return ""
