@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import OperationalError, connections
 
-from .dialects import dialect_for, without_deadlock
+from .dialects import Kind, dialect_for, kind_of, without_deadlock
 from .handover import hand_over
 from .values import Claimed
 
@@ -84,7 +84,7 @@ def claim(
             using, lambda: dialect.claim(worker_id, queues, limit, beginnings or {})
         )
     except OperationalError as error:
-        if not dialect.is_deadlock(error):
+        if kind_of(error) is not Kind.CONFLICT:
             raise
         return [], True
     hand_over(jobs, using)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import Error
+
 from .context import running
 from .status import Status
 from .values import Claimed, Outcome
@@ -72,8 +74,20 @@ def outcome_unrecordable(outcome: Outcome) -> None:
     )
 
 
-def worker_error(what: str, seconds: float) -> None:
-    _worker.exception("error while=%s next_try=%.1fs", what, seconds)
+def failed(what: str, error: Exception, seconds: float, *, away: bool) -> None:
+    """Log what failed in a worker's own work; it is tried again after *seconds*."""
+    if away:
+        database_away(what, error, seconds)
+    elif isinstance(error, Error):
+        _worker.error(
+            "statement refused while=%s next_try=%.1fs error=%s: %s",
+            what,
+            seconds,
+            type(error).__name__,
+            str(error).strip(),
+        )
+    else:
+        _worker.error("error while=%s next_try=%.1fs", what, seconds, exc_info=error)
 
 
 def unprepared(job: Claimed) -> None:

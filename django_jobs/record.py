@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import connections, transaction
 
 from . import log, places, reservations
 from .classify import unrecordable
 from .dependents import Ended, settle
-from .dialects import clock, dialect_for, without_deadlock
+from .dialects import clock, dialect_for, is_away, without_deadlock
+from .dialects.base import chunks
 from .enqueue import TIMED_TOPIC, announce
 from .models import Attempt, Job
+from .models.job import JobQuerySet
 from .replace import add_members, go_on_as
 from .serialization import loads
 from .status import ENDED, TIMED, Status
@@ -72,7 +74,7 @@ def record_apart(
     try:
         return _in_savepoint(worker_id, outcomes, using, on_ready)
     except Exception as error:
-        if isinstance(error, (OperationalError, InterfaceError)):
+        if is_away(error):
             raise
         if len(outcomes) == 1:
             log.outcome_unrecordable(outcomes[0])
@@ -89,7 +91,7 @@ def _record_refused(
     try:
         return _in_savepoint(worker_id, [failed], using, on_ready)
     except Exception as error:
-        if isinstance(error, (OperationalError, InterfaceError)):
+        if is_away(error):
             raise
         log.outcome_unrecordable(failed)
     # What depends on the job makes the trouble, so only the job's own row ends. What waits for it
@@ -210,17 +212,33 @@ def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
         announce(using, {outcome.job.queue for outcome in counted})
 
 
-def release_strays(worker_id: UUID, held: Sequence[UUID], using: str) -> int:
+def release_strays(worker_id: UUID, held: Collection[tuple[UUID, int]], using: str) -> int:
     """Give back what the rows say this worker has and it does not hold; return how many.
 
-    Such rows are left when a claim was committed and its answer lost with the connection.
+    A claim leaves such rows when it was committed and its answer was lost with the connection.
+    *held* has the ids and attempts of the jobs that the worker does hold.
     """
     ours = Job.objects.using(using).filter(status=Status.STARTED, worker_id=worker_id)
-    strays = list(ours.exclude(id__in=held).values_list("id", flat=True))
-    if strays:
-        reservations.take_back(strays, using)
-        ours.filter(id__in=strays).update(status=Status.PENDING, started_at=None)
-    return len(strays)
+    strays = [row for row in ours.values_list("id", "attempt", "queue") if row[:2] not in held]
+    if not strays:
+        return 0
+    return without_deadlock(using, lambda: _release_strays(ours, strays, using))
+
+
+def _release_strays(ours: JobQuerySet, strays: Sequence[tuple[UUID, int, str]], using: str) -> int:
+    ids = [job_id for job_id, _attempt, _queue in strays]
+    given_back = 0
+    with places.locked(places.keys_of(ids, using), using):
+        for attempt in {attempt for _id, attempt, _queue in strays}:
+            # This may arrive late itself, when the worker has claimed the job once more.
+            same = [row[0] for row in strays if row[1] == attempt]
+            for chunk in chunks(sorted(same)):
+                rows = ours.filter(id__in=chunk, attempt=attempt)
+                given_back += rows.update(status=Status.PENDING, started_at=None)
+        reservations.take_back(ids, using)
+        places.free(ids, using)
+        announce(using, {queue for _id, _attempt, queue in strays})
+    return given_back
 
 
 def save_progress(

@@ -366,10 +366,10 @@ def test_it_can_be_terminated_before_it_begins(busy):
     crashed(1)
     busy.step()
     suspect = Job.objects.get(crashes=1)
-    assert suspect.pk in busy.desk.held()
+    assert (suspect.pk, suspect.attempt) in busy.desk.held()
     assert not busy.desk.remove(suspect.pk, suspect.attempt + 1)
     assert busy.desk.remove(suspect.pk, suspect.attempt)
-    assert suspect.pk not in busy.desk.held()
+    assert (suspect.pk, suspect.attempt) not in busy.desk.held()
 
 
 def test_it_may_be_terminated_at_any_moment_of_the_keeper_s_step(busy, monkeypatch):

@@ -59,7 +59,7 @@ def test_outcome_of_an_earlier_attempt_is_dropped(
     function.delay(1)
     (first,) = take()
     late = outcome_of(first)
-    release_strays(worker.pk, [], "default")
+    release_strays(worker.pk, (), "default")
     (second,) = take()
     assert (first.attempt, second.attempt) == (1, 2)
     assert_dropped(worker.pk, late, caplog)
@@ -106,7 +106,7 @@ def test_job_that_another_attempt_ended_alike_is_dropped(
     jobs.add.delay(1)
     (first,) = take()
     late = outcome_of(first)
-    release_strays(worker.pk, [], "default")
+    release_strays(worker.pk, (), "default")
     other = new_worker()
     (second,) = take(by=other)
     assert record(other.pk, [outcome_of(second)], "default")
@@ -247,7 +247,7 @@ def test_strays_of_a_lost_claim_are_given_back(worker: Worker, take: Take) -> No
     jobs.add.delay_many([(number,) for number in range(4)])
     held = take()[:1]
     Job.objects.filter(args=[3]).update(worker_id=uuid.uuid4())
-    assert release_strays(worker.pk, [held[0].id], "default") == 2
+    assert release_strays(worker.pk, {(held[0].id, held[0].attempt)}, "default") == 2
     statuses = [row.status for row in Job.objects.order_by("id")]
     assert statuses == ["STARTED", "PENDING", "PENDING", "STARTED"]
 

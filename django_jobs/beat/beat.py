@@ -10,15 +10,15 @@ import time
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import Error, connections
 
 from .. import log
 from ..conf import get_settings
-from ..dialects import own_connection
+from ..dialects import is_away, own_connection
 from ..ids import uuid7
 from ..models import Worker
 from ..worker import heartbeat
-from ..worker.keeper import drop_connection
+from ..worker.keeper import drop_connection, longer
 from ..worker.options import WorkerOptions
 from ..worker.wakeup import ANY_TOPIC, GUARD_SECONDS, Waker, Wakeup
 from .code import synchronize
@@ -27,7 +27,6 @@ from .operate import SCHEDULES_TOPIC
 
 _log = logging.getLogger("django_jobs.beat")
 
-_SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
 # How often a sleeping beat looks whether a schedule was changed: at the table where nothing else
 # tells, and at most where SQLite tells of every commit.
 _POLL_SECONDS, _LOOK_SECONDS = 1.0, 0.05
@@ -103,9 +102,9 @@ class Beat:
         """Take a step and sleep; a database that is away is waited for."""
         try:
             self._sleep(self.step())
-        except (DatabaseError, InterfaceError) as error:
-            self._backoff = min(_LONGEST_BACKOFF, self._backoff * 2 or _SHORTEST_BACKOFF)
-            log.database_away("firing schedules", error, self._backoff)
+        except Error as error:
+            self._backoff = longer(self._backoff)
+            log.failed("firing schedules", error, self._backoff, away=is_away(error))
             drop_connection(self.using)
             self._ready = False
             self.waker.wait(self._backoff)
@@ -150,18 +149,17 @@ class Beat:
     def _beat(self) -> None:
         if time.monotonic() < self._beat_at:
             return
-        fired, self._fired = self._fired, 0
-        if not heartbeat.beat(self.worker_id, self.using, busy=0, done=fired):
+        if not heartbeat.beat(self.worker_id, self.using, busy=0, done=self._fired):
             # It was taken for dead after a long sleep. Nothing was lost by that.
-            self.worker_id = uuid7()
+            self.worker_id, self._fired = uuid7(), 0
             self._register()
         self._beat_at = time.monotonic() + get_settings().heartbeat_seconds
 
     def _sign_off(self) -> None:
         try:
             heartbeat.sign_off(self.worker_id, self.using, done=self._fired)
-        except (DatabaseError, InterfaceError) as error:
-            log.database_away("signing off", error, 0.0)
+        except Error as error:
+            log.failed("signing off", error, 0.0, away=is_away(error))
 
     def _is_orphan(self) -> bool:
         return self._parent is not None and os.getppid() != self._parent

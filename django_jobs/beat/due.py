@@ -13,17 +13,11 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import (
-    DatabaseError,
-    InterfaceError,
-    OperationalError,
-    connections,
-    transaction,
-)
+from django.db import Error, connections, transaction
 from django.db.models import QuerySet
 
 from .. import log
-from ..dialects import clock, dialect_for
+from ..dialects import Kind, clock, dialect_for, is_away, kind_of
 from ..models import Job, Schedule
 from .firing import Firing, decide, enqueue
 from .times import first_tick, stored, utc
@@ -54,16 +48,15 @@ def fire_due(using: str) -> int:
     for _ in range(_DEADLOCK_TRIES):
         try:
             return _fire(using, None)
-        except OperationalError as error:
-            if not dialect_for(connections[using]).is_deadlock(error):
-                raise
         except _Overtaken:
             continue
-        except InterfaceError:
-            raise
-        except DatabaseError:
-            # One of them is nothing that this database can store; the others must not suffer.
-            return _fire_one_by_one(using)
+        except Error as error:
+            kind = kind_of(error)
+            if kind is Kind.WRONG:
+                # The database cannot store one of them; the others must not suffer.
+                return _fire_one_by_one(using)
+            if kind is not Kind.CONFLICT:
+                raise
     return 0
 
 
@@ -140,11 +133,11 @@ def _fire_one_by_one(using: str) -> int:
     for schedule_id in ids:
         try:
             _fire(using, [schedule_id])
-        except (OperationalError, InterfaceError):
-            raise
         except _Overtaken:
             continue
-        except DatabaseError as error:
+        except Error as error:
+            if is_away(error):
+                raise
             _pass_over(schedule_id, error, using)
     return len(ids)
 

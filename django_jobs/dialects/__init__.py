@@ -5,16 +5,21 @@ from __future__ import annotations
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .base import Dialect, clock, own_connection, unix_time, without_deadlock
+from .errors import Kind, is_away, kind_of, refusing_database
 from .mysql import MySQL
 from .postgresql import PostgreSQL
 from .sqlite import SQLite
 
 __all__ = [
     "Dialect",
+    "Kind",
     "UnsupportedDatabase",
     "clock",
     "dialect_for",
+    "is_away",
+    "kind_of",
     "own_connection",
+    "refusing_database",
     "unix_time",
     "without_deadlock",
 ]

@@ -17,6 +17,7 @@ from django.db.models import DateTimeField
 from django.db.models.expressions import RawSQL
 
 from ..values import Claimed, NewEdge, NewJob, Outcome
+from .errors import Kind, kind_of
 
 JOBS = "django_jobs_job"
 WORKERS = "django_jobs_worker"
@@ -323,11 +324,6 @@ class Dialect(abc.ABC):
     def tune(cls, settings: dict[str, Any]) -> None:
         """Change the connection *settings* to what the worker's bookkeeping needs."""
 
-    @classmethod
-    def is_deadlock(cls, error: Exception) -> bool:
-        """Tell whether the statement fell victim to a deadlock and may be repeated."""
-        return False
-
     # --- shared by the dialects -----------------------------------------------------------------
 
     def quoted(self, names: Sequence[str], prefix: str = "") -> str:
@@ -358,17 +354,16 @@ class Dialect(abc.ABC):
 
 
 def without_deadlock(using: str, action: Callable[[], T]) -> T:
-    """Do *action*, again when it fell victim to a deadlock; not inside a transaction, which is lost
-    with it."""
-    from . import dialect_for
+    """Do *action*; repeat it after a deadlock or a serialization failure.
 
-    connection = connections[using]
+    Inside a transaction it is not repeated, as the conflict has ended the transaction.
+    """
     for left in reversed(range(_DEADLOCK_TRIES)):
         try:
             return action()
         except OperationalError as error:
-            victim = dialect_for(connection).is_deadlock(error)
-            if not victim or not left or connection.in_atomic_block:
+            conflict = kind_of(error) is Kind.CONFLICT
+            if not conflict or not left or connections[using].in_atomic_block:
                 raise
     raise AssertionError("the last try returns or raises")
 

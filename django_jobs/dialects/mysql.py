@@ -12,12 +12,10 @@ from django.utils import timezone
 
 from ..status import ENDED, TIMED, Status
 from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
-from .base import COMMANDS, JOBS, UNIQUE_KEYS, Dialect
+from .base import COMMANDS, JOBS, UNIQUE_KEYS, WORKERS, Dialect
 
 # So many queues stand in one statement; each takes three tables from the server's cache.
 _QUEUES = 50
-_DEADLOCK = 1213
-_LOCK_WAIT_TIMEOUT = 1205
 
 
 class MySQL(Dialect):
@@ -135,13 +133,20 @@ class MySQL(Dialect):
         )
         return [self._claimed(row) for row in cursor.fetchall()]
 
-    def _start(self, cursor: CursorWrapper, worker_id: UUID, jobs: Sequence[Claimed]) -> None:
-        if jobs:
-            cursor.execute(
-                f"UPDATE {JOBS} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, "
-                f"started_at = {self.now} WHERE id IN ({', '.join(['%s'] * len(jobs))})",
-                [self.uuid(worker_id), *self.uuids([job.id for job in jobs])],
-            )
+    def _start(self, cursor: CursorWrapper, worker_id: UUID, jobs: list[Claimed]) -> None:
+        if not jobs:
+            return
+        # The worker's row stays locked until the COMMIT took effect, for a clean-up that waits for
+        # it when the answer was lost.
+        cursor.execute(
+            f"UPDATE {JOBS} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, "
+            f"started_at = {self.now} WHERE id IN ({', '.join(['%s'] * len(jobs))}) "
+            f"AND EXISTS (SELECT 1 FROM {WORKERS} w WHERE w.id = %s AND w.lost_at IS NULL "
+            f"AND w.lease_until > {self.now} LOCK IN SHARE MODE)",
+            [self.uuid(worker_id), *self.uuids([job.id for job in jobs]), self.uuid(worker_id)],
+        )
+        if not cursor.rowcount:
+            jobs.clear()
 
     def _claimed(self, row: Sequence[Any]) -> Claimed:
         job = Claimed(*row)
@@ -259,8 +264,3 @@ class MySQL(Dialect):
         options.setdefault("connect_timeout", 5)
         options.setdefault("read_timeout", 30)
         options.setdefault("write_timeout", 30)
-
-    @classmethod
-    def is_deadlock(cls, error: Exception) -> bool:
-        code = error.args[0] if error.args else None
-        return code in (_DEADLOCK, _LOCK_WAIT_TIMEOUT)

@@ -10,10 +10,9 @@ from django.db.backends.utils import CursorWrapper
 
 from ..status import Status
 from ..values import CLAIMED_COLUMNS, Claimed, NewEdge, NewJob, Outcome
-from .base import COMMANDS, EDGES, JOBS, Dialect
+from .base import COMMANDS, EDGES, JOBS, WORKERS, Dialect
 
 CHANNEL = "django_jobs"
-_DEADLOCK = "40P01"
 _NOW = "statement_timestamp()"
 _SECOND = "interval '1 second'"
 _MILLISECOND = "interval '1 millisecond'"
@@ -62,9 +61,19 @@ WITH claimed AS (
     WHERE id = ANY(ARRAY(
         SELECT id FROM {jobs} WHERE status = 'PENDING' AND {claimable} AND queue = %s
         ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
+    AND {locked}
     RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
         COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
 SELECT * FROM claimed ORDER BY rank, id
+"""
+
+# A claim locks its worker's row, so that a clean-up can wait for the end of a COMMIT whose answer
+# was lost. CASE puts it off to the first job: a claim that finds none writes nothing. A heartbeat,
+# which changes no key, does not wait for this lock.
+_LOCKED = f"""
+CASE WHEN queue IS NOT NULL THEN EXISTS (
+    SELECT 1 FROM {WORKERS} w WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > {_NOW}
+    FOR KEY SHARE) END
 """
 
 # One ORDER BY over several queues would sort the whole backlog. The first rows of each range of a
@@ -91,6 +100,7 @@ claimed AS (
     WHERE id = ANY(ARRAY(
         SELECT id FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM candidate))
         AND status || '' = 'PENDING' ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
+    AND {locked}
     RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
         COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
 SELECT claimed.*, seen.n FROM (SELECT count(*) AS n FROM candidate) AS seen
@@ -254,15 +264,21 @@ class PostgreSQL(Dialect):
         with self.connection.cursor() as cursor:
             if len(queues) == 1 and queues[0] not in beginnings:
                 sql = _CLAIM_ONE.format(
-                    jobs=JOBS, now=_NOW, columns=_COLUMNS, claimable=self.claimable()
+                    jobs=JOBS,
+                    now=_NOW,
+                    columns=_COLUMNS,
+                    claimable=self.claimable(),
+                    locked=_LOCKED,
                 )
-                cursor.execute(sql, [worker_id, worker_id, queues[0], queues[0], limit])
+                params: list[Any] = [worker_id, worker_id, queues[0], queues[0], limit, worker_id]
+                cursor.execute(sql, params)
                 return [Claimed(*row) for row in cursor.fetchall()], False
-            sql = _CLAIM_SEVERAL.format(jobs=JOBS, now=_NOW, columns=_COLUMNS)
+            sql = _CLAIM_SEVERAL.format(jobs=JOBS, now=_NOW, columns=_COLUMNS, locked=_LOCKED)
             ranges = list(_ranges(queues, beginnings))
 
             def several(wanted: int) -> tuple[list[Claimed], int]:
-                cursor.execute(sql, [*ranges, wanted, worker_id, wanted, worker_id, limit])
+                params: list[Any] = [*ranges, wanted, worker_id, wanted, worker_id, limit]
+                cursor.execute(sql, [*params, worker_id])
                 rows = cursor.fetchall()
                 return [Claimed(*row[:-1]) for row in rows if row[0] is not None], rows[0][-1]
 
@@ -346,10 +362,6 @@ class PostgreSQL(Dialect):
             return []
         with self.connection.wrap_database_errors:
             return [note.payload for note in raw.notifies(timeout=0)]
-
-    @classmethod
-    def is_deadlock(cls, error: Exception) -> bool:
-        return getattr(error.__cause__, "sqlstate", None) == _DEADLOCK
 
     @classmethod
     def tune(cls, settings: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from uuid import UUID
 
@@ -27,8 +28,10 @@ _TEXTS = ("args", "kwargs", "headers", "options")
 def run_once(using: str) -> int:
     """Rescue the jobs of every worker whose lease is over, by the database's clock; count them.
 
-    Nobody knows which of them had begun, so each counts a crash; one that was in a crash is
-    claimed alone from then on, and takes no innocent job with it.
+    Nobody knows which of a lost worker's jobs had begun, so each counts a crash; one that was in a
+    crash is claimed alone from then on, and takes no innocent job with it. A worker that stopped
+    had settled all it ran: a job that is still its own comes from a claim whose COMMIT took effect
+    after that, and goes back without blame.
     """
     expired = Worker.objects.using(using).filter(
         lost_at=None, stopped_at=None, lease_until__lt=clock(using)
@@ -39,16 +42,17 @@ def run_once(using: str) -> int:
 
 
 def _rescue_some(using: str) -> int:
-    live = Worker.objects.filter(
-        id=OuterRef("worker_id"), lost_at=None, lease_until__gte=clock(using)
-    )
+    # Only the mark counts here: a lease that runs out just now may still be renewed.
+    live = Worker.objects.filter(id=OuterRef("worker_id"), lost_at=None, stopped_at=None)
     stranded = Job.objects.using(using).running().filter(~Exists(live)).order_by("worker_id")
     rescued = 0
     with transaction.atomic(using):
         skip_locked = connections[using].features.has_select_for_update_skip_locked
         jobs = list(_with_texts(stranded.select_for_update(skip_locked=skip_locked))[:BATCH])
+        workers = Worker.objects.using(using).filter(id__in={job.worker_id for job in jobs})
+        stopped = set(workers.filter(lost_at=None).values_list("id", flat=True))
         for worker_id, group in groupby(jobs, key=lambda job: job.worker_id):
-            rescued += _rescue(worker_id, list(group), using)
+            rescued += _rescue(worker_id, list(group), using, blamed=worker_id not in stopped)
     return rescued
 
 
@@ -65,6 +69,9 @@ def bury(
     killed, or None for a crash; what had not begun goes back without blame. *cold* is a stop that
     an operator wanted: what ran goes back without blame too, unless it is ``acks_late=False``.
     """
+    with no_more_claims(worker_id, using) as rows:
+        # If this process dies as well, the jobs that are left are a lost worker's.
+        rows.filter(lost_at=None, stopped_at=None).update(lost_at=clock(using))
     environment = Environment(using=using)
     jobs = _with_texts(Job.objects.using(using).filter(worker_id=worker_id, status=Status.STARTED))
     back, outcomes = [], []
@@ -81,11 +88,24 @@ def bury(
         announce(using, {o.job.queue for o in outcomes if o.status == Status.PENDING})
     release(worker_id, back, using)
     Worker.objects.using(using).filter(id=worker_id, stopped_at=None).update(
-        stopped_at=clock(using), lease_until=clock(using), busy=0
+        stopped_at=clock(using), lost_at=None, lease_until=clock(using), busy=0
     )
 
 
-def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str) -> int:
+@contextlib.contextmanager
+def no_more_claims(worker_id: UUID, using: str) -> Iterator[QuerySet[Worker]]:
+    """Hold the worker's row, to mark it so that it claims nothing more.
+
+    A claim locks the row as well, until its COMMIT took effect. So whatever the worker has claimed
+    can be seen from here on, and a claim that arrives later finds the mark.
+    """
+    rows = Worker.objects.using(using).filter(id=worker_id)
+    with transaction.atomic(using):
+        list(rows.select_for_update().values_list("id"))
+        yield rows
+
+
+def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, *, blamed: bool) -> int:
     if worker_id is None:
         # No claim writes such a row; somebody edited it by hand.
         ids = [job.pk for job in jobs]
@@ -96,6 +116,9 @@ def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str) -> int:
         )
     environment = Environment(using=using)
     claimed = _all_claimed(jobs, using)
+    if not blamed:
+        release(worker_id, claimed, using)
+        return len(claimed)
     outcomes = [execute_crash(job, None, environment) for job in claimed]
     counted = record_apart(worker_id, outcomes, using)
     measure.rescued(counted, using)

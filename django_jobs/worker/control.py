@@ -9,10 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError
-
 from ..commands import VERBS, check
-from ..dialects import clock
+from ..dialects import clock, is_away
 from ..models import Command, Worker
 from .steer import STEERS, steered
 
@@ -67,11 +65,11 @@ class Control:
             if verb in STEERS:
                 return self._steer(verb, arguments)
             return _HANDLERS[verb](self, **arguments)
-        except (DatabaseError, InterfaceError):
-            raise
         except ValueError as error:
             return {"error": str(error)}
         except Exception as error:
+            if is_away(error):
+                raise
             return {"error": f"{type(error).__name__}: {error}"}
 
     def _steer(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:

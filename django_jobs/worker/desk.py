@@ -159,16 +159,14 @@ class Desk:
             waiting = len(self._waiting) + len(self._late)
             return waiting, len(self._running), len(self._ended)
 
-    def held(self) -> list[UUID]:
-        """Return the ids of all jobs on the desk."""
+    def held(self) -> set[tuple[UUID, int]]:
+        """Return the ids and attempts of all jobs on the desk."""
         with self._changed:
-            return [
-                *(job.id for job in self._waiting),
-                *(job.id for job in self._late),
-                *([self._aside.id] if self._aside else []),
-                *(job.id for job in self._running.values()),
-                *(outcome.job.id for outcome in self._ended),
-            ]
+            jobs = [*self._waiting, *self._late, *self._running.values()]
+            jobs += [outcome.job for outcome in self._ended]
+            if self._aside is not None:
+                jobs.append(self._aside)
+            return {(job.id, job.attempt) for job in jobs}
 
     def running(self) -> list[Claimed]:
         with self._changed:

@@ -8,12 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from django.db import DatabaseError, InterfaceError
-
 from .. import log
-from .keeper import drop_connection
-
-_SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.5, 5.0
+from ..dialects import is_away
+from .keeper import drop_connection, longer
 
 
 @dataclasses.dataclass(slots=True)
@@ -78,12 +75,9 @@ class Duties:
         try:
             pause = duty.run_once()
         except Exception as error:
-            duty.backoff = min(_LONGEST_BACKOFF, duty.backoff * 2 or _SHORTEST_BACKOFF)
+            duty.backoff = longer(duty.backoff)
             self._set(duty, time.monotonic() + duty.backoff)
-            if isinstance(error, (DatabaseError, InterfaceError)):
-                log.database_away(duty.name, error, duty.backoff)
-            else:
-                log.worker_error(duty.name, duty.backoff)
+            log.failed(duty.name, error, duty.backoff, away=is_away(error))
             drop_connection(self.using)
             return
         if duty.backoff:

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
-from django.db.models import F
-
 from .. import __version__
 from ..conf import get_settings
 from ..dialects import clock
+from ..maintenance import rescue
 from ..models import Worker
+from ..record import release_strays
 from .details import details
 from .options import WorkerOptions
 
@@ -46,27 +46,31 @@ def register(worker_id: UUID, name: str, options: WorkerOptions) -> None:
 def beat(worker_id: UUID, using: str, *, busy: int, done: int) -> bool:
     """Renew the lease; return False when the worker was taken for dead and its jobs given away.
 
-    *busy* is the number of running jobs, *done* how many ended since the last beat.
+    *busy* is the number of running jobs, *done* how many ended since the worker was registered. An
+    update that arrives after the worker's end changes nothing.
     """
     changed = (
         Worker.objects.using(using)
-        .filter(id=worker_id, lost_at=None)
+        .filter(id=worker_id, lost_at=None, stopped_at=None)
         .update(
             heartbeat_at=clock(using),
             lease_until=clock(using, get_settings().lease_seconds),
             busy=busy,
-            jobs_done=F("jobs_done") + done,
+            jobs_done=done,
             memory_bytes=resident_bytes(),
         )
     )
     return changed == 1
 
 
-def sign_off(worker_id: UUID, using: str, *, done: int = 0) -> None:
-    """Mark the worker as stopped."""
-    Worker.objects.using(using).filter(id=worker_id, stopped_at=None).update(
-        stopped_at=clock(using), lease_until=clock(using), busy=0, jobs_done=F("jobs_done") + done
-    )
+def sign_off(worker_id: UUID, using: str, *, done: int | None = None) -> None:
+    """Mark the worker as stopped, and give back what a claim left whose answer was lost."""
+    with rescue.no_more_claims(worker_id, using) as rows:
+        release_strays(worker_id, (), using)
+        counted = {} if done is None else {"jobs_done": done}
+        rows.filter(stopped_at=None).update(
+            stopped_at=clock(using), lease_until=clock(using), busy=0, **counted
+        )
 
 
 def resident_bytes() -> int | None:

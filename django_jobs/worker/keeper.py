@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import Error, connections
 
 from .. import log
 from ..admit import Admission
 from ..claim import Claimer, ready_queues
 from ..classify import postponed
 from ..context import JobContext
+from ..dialects import is_away
 from ..enqueue import TIMED_TOPIC
 from ..execute import execute_refusal
 from ..measure import Collector
@@ -46,6 +48,9 @@ _SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
 # While other transactions hold all ready jobs, a worker looks again after such pauses. The end of
 # such a transaction is announced only where it makes a job ready: a rollback is not.
 _SHORTEST_LOCKED, _LONGEST_LOCKED = 0.002, 0.25
+# A claim may take effect long after its connection broke, so the keeper looks for such jobs again
+# and again, at most so far apart.
+_STRAYS_SECONDS = 10.0
 
 
 class Keeper:
@@ -92,7 +97,12 @@ class Keeper:
         self._shown: dict[tuple[UUID, int], dict[str, Any]] = {}
         self._saved_at = 0.0
         self._backoff = 0.0
-        self._strays_possible = False
+        # When to look for strays, and how long to wait after that; a claim whose answer was lost
+        # leaves them, so a keeper without an error never looks.
+        self._strays_at = math.inf
+        self._strays_pause = 0.0
+        # Parts of the step whose statement the database refused: not before, and the pause.
+        self._refused: dict[str, tuple[float, float]] = {}
 
     def take(self, options: WorkerOptions) -> None:
         """Work by other options from the next claim on; called from another thread."""
@@ -113,19 +123,18 @@ class Keeper:
 
     def step(self) -> float | None:
         """Do what is due; return the seconds to sleep, or None when all is done."""
-        if self._strays_possible:
-            release_strays(self.worker_id, self.desk.held(), self.options.using)
-            self._strays_possible = False
-        self._save_progress()
+        if time.monotonic() >= self._strays_at:
+            self._try("giving strays back", self._release_strays)
+        self._try("saving progress", self._save_progress)
         want = self._want()
-        self._record(now=want > 0)
+        self._try("recording", self._record, want > 0)
         self._retire_when_used_up()
-        self._release_late()
-        self._release_waiting()
+        self._try("giving late jobs back", self._release_late)
+        self._try("giving waiting jobs back", self._release_waiting)
         if self.stopping:
             return None if self._is_empty() else self._pause()
         if want > 0:
-            self._claim(want)
+            self._try("claiming", self._claim, want)
         if self.options.burst and self._was_empty and self._is_empty():
             self.stopping = True
         return self._pause()
@@ -163,14 +172,11 @@ class Keeper:
         try:
             answer = action()
         except Exception as error:
-            self._backoff = min(_LONGEST_BACKOFF, self._backoff * 2 or _SHORTEST_BACKOFF)
-            if isinstance(error, (DatabaseError, InterfaceError)):
-                log.database_away("claiming and recording", error, self._backoff)
-            else:
-                log.worker_error("claiming and recording", self._backoff)
+            self._backoff = longer(self._backoff)
+            log.failed("claiming and recording", error, self._backoff, away=is_away(error))
             drop_connection(self.options.using)
             self._on_database_error()
-            self._strays_possible = True
+            self._look_for_strays()
             self.wakeup.listens = False
             self.wakeup.waker.wait(self._backoff)
             return 0.0 if action == self.step else ()
@@ -180,14 +186,45 @@ class Keeper:
             self._survive(self.wakeup.open)
         return answer
 
+    def _try(self, name: str, part: Callable[..., None], *args: Any) -> None:
+        """Do a part of the step. A part whose statement is refused rests, longer each time.
+
+        It holds up no other part. A database that is away is raised, as it concerns all of them.
+        """
+        if self._refused and time.monotonic() < self._rests_until(name):
+            return
+        try:
+            part(*args)
+        except Error as error:
+            if is_away(error):
+                raise
+            pause = longer(self._refused.get(name, (0.0, 0.0))[1])
+            log.failed(name, error, pause, away=False)
+            self._look_for_strays()
+            self._refused[name] = time.monotonic() + pause, pause
+        else:
+            self._refused.pop(name, None)
+
+    def _rests_until(self, name: str) -> float:
+        return self._refused.get(name, (0.0, 0.0))[0]
+
+    def _look_for_strays(self) -> None:
+        """Look at once, and again later: the effect of what was sent may come at any time."""
+        self._strays_at = self._strays_pause = 0.0
+
+    def _release_strays(self) -> None:
+        self._strays_pause = min(_STRAYS_SECONDS, self._strays_pause * 2 or 1.0)
+        self._strays_at = time.monotonic() + self._strays_pause
+        release_strays(self.worker_id, self.desk.held(), self.options.using)
+
     def _pause(self) -> float:
         waiting, running, ended = self.desk.counts()
+        now = time.monotonic()
         if ended:
-            return GATHER_SECONDS
+            return max(GATHER_SECONDS, self._rests_until("recording") - now)
         suspect = self.desk.aside
         if suspect and not waiting and not running:
             return 0.0
-        now = time.monotonic()
         if self._shown:
             return max(0.0, self._saved_at + PROGRESS_SECONDS - now)
         until = self._next_look()
@@ -197,7 +234,7 @@ class Keeper:
             until = now + 1.0
         if waiting:
             until = min(until, self.desk.last_move + RELEASE_SECONDS)
-        return max(0.0, until - now)
+        return max(0.0, min(until, self._strays_at) - now)
 
     def _is_empty(self) -> bool:
         return not any(self.desk.counts()) and self.desk.aside is None
@@ -255,10 +292,11 @@ class Keeper:
                 shown, self._shown = self._shown, {}
             try:
                 save_progress(self.worker_id, shown, self.options.using)
-            except (OperationalError, InterfaceError):
-                # It may be the last that its job shows for long.
-                with self._showing:
-                    self._shown = shown | self._shown
+            except Error as error:
+                if is_away(error):
+                    # It may be the last that its job shows for long.
+                    with self._showing:
+                        self._shown = shown | self._shown
                 raise
 
     # --- claim ----------------------------------------------------------------------------------
@@ -290,6 +328,9 @@ class Keeper:
         return self.stopping or self.options.quiet or suspected or self.desk.spent
 
     def _next_look(self) -> float:
+        return max(self._wanted_look(), self._rests_until("claiming"))
+
+    def _wanted_look(self) -> float:
         if self._look_anew:
             return 0.0
         if self._heard_at is None:
@@ -403,11 +444,9 @@ class Keeper:
             self._give_back(self.desk.withdraw(keep=free + self._ahead()))
 
     def _give_back(self, jobs: list[Claimed]) -> None:
-        try:
-            release(self.worker_id, jobs, self.options.using)
-        except (DatabaseError, InterfaceError):
-            self._put(jobs)
-            raise
+        # When the answer is lost they may be another worker's already, so they do not run here. If
+        # nothing was given back, they are strays.
+        release(self.worker_id, jobs, self.options.using)
 
     def _retire_when_used_up(self) -> None:
         if self.desk.spent and not self.stopping:
@@ -419,5 +458,10 @@ def drop_connection(using: str) -> None:
     connection: Any = connections[using]
     try:
         connection.close()
-    except (DatabaseError, InterfaceError):
+    except Error:
         connection.connection = None
+
+
+def longer(pause: float) -> float:
+    """Return how long to wait after another error in a row."""
+    return min(_LONGEST_BACKOFF, pause * 2 or _SHORTEST_BACKOFF)

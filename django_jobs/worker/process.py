@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import Error, OperationalError, connections
 
 from .. import log, signals
 from ..conf import get_settings
 from ..counts import ready_queues
-from ..dialects import dialect_for, own_connection
+from ..dialects import Kind, is_away, kind_of, own_connection
 from ..enqueue import TIMED_TOPIC
 from ..exceptions import WorkerStopping
 from ..ids import uuid7
@@ -33,7 +33,7 @@ from .control import Control
 from .desk import Desk
 from .duties import Duties, Duty
 from .isolation import dump_stacks_on_usr1
-from .keeper import Keeper, drop_connection
+from .keeper import Keeper, drop_connection, longer
 from .line import Line
 from .options import WorkerOptions
 from .pools import POOLS
@@ -93,7 +93,7 @@ class WorkerProcess:
         self.duties = Duties(self._table(), options.using)
         self.heart = Duties(self._heart_table(), options.using)
         self._beaten = self._judges_from = math.inf
-        self._counted = 0
+        self._done_before = 0
 
     def run(self) -> int:
         """Run to the end; return the exit code."""
@@ -159,21 +159,21 @@ class WorkerProcess:
     def _sign_off(self) -> None:
         try:
             self.collector.flush(self.options.using)
-            heartbeat.sign_off(self.worker_id, self.options.using, done=self._newly_done())
-        except (DatabaseError, InterfaceError) as error:
-            log.database_away("signing off", error, 0.0)
+            heartbeat.sign_off(self.worker_id, self.options.using, done=self._done())
+        except Error as error:
+            log.failed("signing off", error, 0.0, away=is_away(error))
 
     def _until_database_answers(self, action: Callable[[], None]) -> None:
-        pause = 0.25
+        pause = 0.0
         while not self.keeper.stopping:
             try:
                 action()
                 return
-            except (DatabaseError, InterfaceError) as error:
-                log.database_away("starting", error, pause)
+            except Error as error:
+                pause = longer(pause)
+                log.failed("starting", error, pause, away=is_away(error))
                 drop_connection(self.options.using)
                 self.waker.wait(pause)
-                pause = min(5.0, pause * 2)
 
     def _heard(self, topic: str) -> None:
         if topic == TIMED_TOPIC:
@@ -222,7 +222,7 @@ class WorkerProcess:
 
     def _beat(self) -> None:
         _waiting, running, _ended = self.desk.counts()
-        done = self._newly_done()
+        done = self._done()
         if not heartbeat.beat(self.worker_id, self.options.using, busy=running, done=done):
             self._lost()
         now = time.monotonic()
@@ -233,10 +233,8 @@ class WorkerProcess:
     def _is_late(self, now: float) -> bool:
         return now - self._beaten > get_settings().lease_seconds / 2
 
-    def _newly_done(self) -> int:
-        done = self.desk.jobs_done
-        newly, self._counted = done - self._counted, done
-        return newly
+    def _done(self) -> int:
+        return self.desk.jobs_done - self._done_before
 
     def _lost(self) -> None:
         _log.error(
@@ -247,6 +245,7 @@ class WorkerProcess:
             os._exit(LOST)
         # Outcomes of the old id are dropped as the rows no longer carry it.
         self.worker_id = self.keeper.worker_id = uuid7()
+        self._done_before = self.desk.jobs_done
         self._register()
 
     def _control(self) -> float | None:
@@ -306,7 +305,7 @@ class WorkerProcess:
         try:
             return len(record(self.worker_id, [outcome], using)) == 1
         except OperationalError as error:
-            if dialect_for(connections[using]).is_deadlock(error):
+            if kind_of(error) is Kind.CONFLICT:
                 # Its transaction is gone and with it all that the body wrote: it runs again.
                 raise WorkerStopping from error
             raise

@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError
+from django.db import Error
 
 from .. import log
-from ..dialects import own_connection
+from ..dialects import is_away, own_connection
 from ..maintenance import rescue
 from .fork import hear_term
-from .keeper import drop_connection
+from .keeper import drop_connection, longer
 
 #: How long it tries, and the supervisor's end waits for it.
 BURIAL_SECONDS = 10.0
@@ -31,14 +31,14 @@ def settle(
     """
     hear_term(signal.SIG_IGN)
     own_connection(using)
-    pause, deadline = 0.25, time.monotonic() + BURIAL_SECONDS
+    pause, deadline = 0.0, time.monotonic() + BURIAL_SECONDS
     while time.monotonic() < deadline:
         try:
             rescue.bury(worker_id, running, using, cold=cold)
             return 0
-        except (DatabaseError, InterfaceError) as error:
-            log.database_away("giving a dead worker's jobs back", error, pause)
+        except Error as error:
+            pause = min(2.0, longer(pause))
+            log.failed("giving a dead worker's jobs back", error, pause, away=is_away(error))
             drop_connection(using)
             time.sleep(pause)
-            pause = min(2.0, pause * 2)
     return 1

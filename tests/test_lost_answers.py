@@ -1,0 +1,436 @@
+"""The answer to a worker's write is lost: before its effect, after it, or long before it comes.
+
+Each test plays a cell of the table in ``docs/reliability.rst``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import Error, connection, connections, transaction
+
+from django_jobs.beat.due import fire_due
+from django_jobs.claim import claim
+from django_jobs.dialects import clock
+from django_jobs.execute import Environment, execute
+from django_jobs.maintenance import promote, rescue
+from django_jobs.measure import Collector
+from django_jobs.models import Attempt, Job, Schedule, Worker
+from django_jobs.record import release_strays
+from django_jobs.status import Status
+from django_jobs.worker import heartbeat
+from django_jobs.worker.desk import Desk
+from django_jobs.worker.keeper import RELEASE_SECONDS, Keeper
+from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.wakeup import Waker, Wakeup
+from tests import jobs
+from tests.proxy import Proxy, through
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WHEN = pytest.mark.parametrize("when", ["before", "after", "late"])
+
+
+@pytest.fixture
+def proxy(vendor: str) -> Iterator[Proxy]:
+    if vendor == "sqlite":
+        pytest.skip("no network is between a worker and SQLite")
+    proxy = Proxy()
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def keeper(worker: Worker) -> Iterator[Keeper]:
+    def nothing(*_: Any) -> None:
+        pass
+
+    wakeup = Wakeup("default", Waker())
+    keeper = Keeper(
+        worker.pk,
+        WorkerOptions(pool="threads", slots=4),
+        Desk(nothing, None),
+        wakeup,
+        Collector(),
+        on_topic=nothing,
+        on_put=nothing,
+        on_database_error=nothing,
+    )
+    yield keeper
+    wakeup.waker.close()
+
+
+def turn(keeper: Keeper) -> None:
+    """Let the keeper do one step, and look at once whether there is work."""
+    keeper._look_at = keeper._queues_read = 0.0
+    keeper.wakeup.waker.wake()  # it need not sleep after an error
+    keeper._survive(keeper.step)
+
+
+def look_again(keeper: Keeper) -> None:
+    """Let the time pass until the keeper looks for what an uncertain claim left."""
+    assert keeper._strays_at < float("inf")
+    keeper._strays_at = 0.0
+    turn(keeper)
+
+
+def statement(vendor: str, of_transaction: str) -> str:
+    """Return what marks the message that makes a write count: MariaDB commits a claim apart."""
+    return "COMMIT" if vendor == "mysql" else of_transaction
+
+
+def assert_held_or_ready(keeper: Keeper) -> None:
+    """No job is STARTED that the worker does not have."""
+    held = keeper.desk.held()
+    for job in Job.objects.filter(worker_id=keeper.worker_id, status=Status.STARTED):
+        assert (job.pk, job.attempt) in held
+
+
+# --- claim --------------------------------------------------------------------------------------
+
+
+@WHEN
+def test_claim(keeper: Keeper, proxy: Proxy, vendor: str, when: str) -> None:
+    result = jobs.add.delay(1, 2)
+    with through(proxy):
+        turn(keeper)
+        keeper.desk.withdraw()
+        Job.objects.update(status=Status.PENDING, worker_id=None)
+        proxy.lose(statement(vendor, "SET status = 'STARTED'"), when)
+        turn(keeper)
+        assert proxy.lost.is_set()
+        assert keeper.desk.held() == set()
+        keeper.options = WorkerOptions(quiet=True)
+        turn(keeper)
+        if when == "late":
+            assert result.status == "PENDING"
+            proxy.deliver()
+            assert result.status == "STARTED"
+            look_again(keeper)
+        assert result.status == "PENDING"
+        keeper.options = WorkerOptions()
+        turn(keeper)
+        assert result.status == "STARTED"
+        look_again(keeper)
+    assert result.job.crashes == 0
+    assert_held_or_ready(keeper)
+    assert len(keeper.desk.held()) == 1
+
+
+def test_keeper_without_an_error_never_looks_for_strays(keeper: Keeper) -> None:
+    turn(keeper)
+    assert keeper._strays_at == float("inf")
+
+
+def waits_for_a_lock() -> bool:
+    """Tell whether some session of this database waits for an advisory lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+            "WHERE NOT granted AND locktype = 'advisory' AND datname = current_database()"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.fixture
+def hung_claim(
+    worker: Worker, proxy: Proxy, vendor: str, until: Callable[..., None]
+) -> Iterator[Callable[[], None]]:
+    """A claim of three jobs whose transaction stays open; the worker's process is gone.
+
+    Yields what lets the transaction end.
+    """
+    jobs.add.delay_many([(1,), (2,), (3,)])
+    if vendor == "mysql":
+        # The message with COMMIT is on its way.
+        with through(proxy):
+            proxy.lose("COMMIT", "late")
+            with pytest.raises(Error):
+                claim(worker.pk, ["default"], 3, "default")
+        yield proxy.deliver
+        return
+    # COMMIT itself waits, as it does for a standby that stalls.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NULL; END'"
+        )
+        cursor.execute(
+            "CREATE CONSTRAINT TRIGGER hang AFTER UPDATE ON django_jobs_job "
+            "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW "
+            "WHEN (NEW.status = 'STARTED') EXECUTE FUNCTION hang()"
+        )
+        cursor.execute("SELECT pg_advisory_lock(4711)")
+    with through(proxy):
+        proxy.lose("SET status = 'STARTED'", "late")
+        with pytest.raises(Error):
+            claim(worker.pk, ["default"], 3, "default")
+    committing = threading.Thread(target=proxy.deliver)
+    committing.start()
+    until(waits_for_a_lock)
+
+    def end() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(4711)")
+        committing.join(30)
+
+    try:
+        yield end
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock_all()")
+            committing.join(30)
+            cursor.execute("DROP FUNCTION hang CASCADE")
+
+
+@pytest.mark.parametrize("clean_up", ["bury", "sign_off"])
+def test_clean_up_waits_for_a_claim_under_way(
+    hung_claim: Callable[[], None], worker: Worker, clean_up: str
+) -> None:
+    done = threading.Event()
+
+    def clean() -> None:
+        try:
+            if clean_up == "bury":
+                rescue.bury(worker.pk, {}, "default", cold=True)
+            else:
+                heartbeat.sign_off(worker.pk, "default")
+        finally:
+            done.set()
+            connections.close_all()
+
+    thread = threading.Thread(target=clean)
+    thread.start()
+    # A clean-up that looks once, and does not wait, is done by then.
+    assert not done.wait(0.5)
+    hung_claim()
+    thread.join(60)
+    assert done.is_set()
+    assert set(Job.objects.values_list("status", "crashes")) == {("PENDING", 0)}
+    worker.refresh_from_db()
+    assert (worker.stopped_at is not None, worker.lost_at) == (True, None)
+
+
+@pytest.mark.parametrize("clean_up", ["bury", "sign_off"])
+def test_claim_that_arrives_after_the_worker_s_end_takes_nothing(
+    worker: Worker, proxy: Proxy, vendor: str, clean_up: str
+) -> None:
+    results = jobs.add.delay_many([(1,), (2,)])
+    # Of MariaDB's claim the last message that can come late is the one with the UPDATE.
+    first = "FOR UPDATE SKIP LOCKED" if vendor == "mysql" else "SET status = 'STARTED'"
+    with through(proxy):
+        proxy.lose(first, "late")
+        with pytest.raises(Error):
+            claim(worker.pk, ["default"], 3, "default")
+    if clean_up == "bury":
+        rescue.bury(worker.pk, {}, "default")
+    else:
+        heartbeat.sign_off(worker.pk, "default")
+    proxy.deliver()
+    assert {result.status for result in results} == {"PENDING"}
+
+
+def test_job_that_a_stopped_worker_still_has_goes_back_without_blame(
+    worker: Worker, take: Callable[..., list[Any]]
+) -> None:
+    result = jobs.add.delay(1)
+    take()
+    Worker.objects.update(stopped_at=clock("default"), lease_until=clock("default"))
+    assert rescue.run_once("default") == 1
+    assert (result.status, result.job.crashes) == ("PENDING", 0)
+    assert not Attempt.objects.exists()
+
+
+def test_worker_whose_lease_runs_out_amid_a_rescue_keeps_its_jobs_until_it_is_marked(
+    worker: Worker, take: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = jobs.add.delay(1)
+    take()
+
+    def lease_runs_out(using: str, action: Callable[[], int]) -> int:
+        Worker.objects.filter(pk=worker.pk).update(lease_until=clock("default", -1))
+        return action()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rescue, "without_deadlock", lease_runs_out)
+        assert rescue.run_once("default") == 0
+    assert result.status == "STARTED"
+    assert heartbeat.beat(worker.pk, "default", busy=1, done=0)
+    Worker.objects.filter(pk=worker.pk).update(lease_until=clock("default", -1))
+    assert rescue.run_once("default") == 1
+    assert not heartbeat.beat(worker.pk, "default", busy=1, done=0)
+
+
+def test_claim_that_finds_nothing_locks_nothing(worker: Worker, vendor: str) -> None:
+    if vendor == "postgresql":
+        for queues in (["default"], ["default", "other"]):
+            with transaction.atomic(), connection.cursor() as cursor:
+                assert claim(worker.pk, queues, 5, "default") == ([], False)
+                cursor.execute("SELECT pg_current_xact_id_if_assigned()")
+                assert cursor.fetchone()[0] is None
+
+
+# --- record -------------------------------------------------------------------------------------
+
+
+@WHEN
+@pytest.mark.parametrize("function", [jobs.add, jobs.fail])
+def test_record(keeper: Keeper, proxy: Proxy, when: str, function: Any) -> None:
+    result = function.delay(1)
+    with through(proxy):
+        turn(keeper)
+        job = keeper.desk.take(0, wait=False)
+        assert job is not None
+        keeper.desk.end(0, execute(job, Environment()))
+        keeper.options = WorkerOptions(quiet=True)
+        ended = "SUCCESS" if function is jobs.add else "FAILURE"
+        # A failure is a transaction: its attempt is kept, too.
+        proxy.lose("status = 'SUCCESS'" if ended == "SUCCESS" else "COMMIT", when)
+        if ended == "SUCCESS" and connection.vendor == "mysql":
+            proxy.lose("UPDATE (SELECT", when)
+        turn(keeper)
+        assert proxy.lost.is_set()
+        assert len(keeper.desk.held()) == 1
+        second = threading.Thread(target=lambda: when == "late" and proxy.deliver())
+        if ended == "SUCCESS":
+            # It arrives after the worker has written the outcome once more.
+            turn(keeper)
+            second.start()
+        else:
+            # The first transaction holds the row until then.
+            second.start()
+            turn(keeper)
+        second.join(30)
+        turn(keeper)
+    assert result.status == ended
+    assert keeper.desk.held() == set()
+    assert Attempt.objects.count() == (ended == "FAILURE")
+    (tallies,) = keeper.collector.take().values()
+    (tally,) = tallies.values()
+    assert (tally.succeeded, tally.failed) == (ended == "SUCCESS", ended == "FAILURE")
+
+
+# --- release ------------------------------------------------------------------------------------
+
+
+@WHEN
+def test_release(
+    keeper: Keeper, proxy: Proxy, new_worker: Callable[..., Worker], vendor: str, when: str
+) -> None:
+    result = jobs.add.delay(1)
+    with through(proxy):
+        turn(keeper)
+        keeper.options = WorkerOptions(quiet=True)
+        keeper.desk.last_move -= RELEASE_SECONDS
+        proxy.lose("UPDATE (SELECT" if vendor == "mysql" else "SET status = new.status", when)
+        turn(keeper)
+        assert proxy.lost.is_set()
+        # Another worker may have it already.
+        assert keeper.desk.take(0, wait=False) is None
+        turn(keeper)
+        other = new_worker()
+        assert len(claim(other.pk, ["default"], 1, "default")[0]) == 1
+        if when == "late":
+            proxy.deliver()
+        look_again(keeper)
+    assert (result.status, result.job.worker_id, result.job.attempt) == ("STARTED", other.pk, 2)
+    assert result.job.crashes == 0
+
+
+def test_stray_that_was_claimed_again_is_not_given_back_by_a_late_message(
+    worker: Worker, take: Callable[..., list[Any]], proxy: Proxy
+) -> None:
+    result = jobs.add.delay(1)
+    take()
+    with through(proxy):
+        proxy.lose("UPDATE", "late")
+        with pytest.raises(Error):
+            release_strays(worker.pk, (), "default")
+    assert release_strays(worker.pk, (), "default") == 1
+    take()
+    proxy.deliver()
+    assert (result.status, result.job.attempt) == ("STARTED", 2)
+
+
+# --- heartbeat ----------------------------------------------------------------------------------
+
+
+@WHEN
+def test_heartbeat(worker: Worker, proxy: Proxy, when: str) -> None:
+    with through(proxy):
+        proxy.lose("UPDATE", when)
+        with pytest.raises(Error):
+            heartbeat.beat(worker.pk, "default", busy=1, done=3)
+        connections["default"].close()
+        assert heartbeat.beat(worker.pk, "default", busy=1, done=3)
+        if when == "late":
+            proxy.deliver()
+    worker.refresh_from_db()
+    assert worker.jobs_done == 3
+
+
+def test_heartbeat_that_arrives_after_the_end_does_not_revive_the_worker(
+    worker: Worker, proxy: Proxy
+) -> None:
+    with through(proxy):
+        proxy.lose("UPDATE", "late")
+        with pytest.raises(Error):
+            heartbeat.beat(worker.pk, "default", busy=1, done=3)
+    heartbeat.sign_off(worker.pk, "default", done=3)
+    ended = Worker.objects.values().get()
+    proxy.deliver()
+    assert Worker.objects.values().get() == ended
+
+
+# --- rescue, promote, tick ----------------------------------------------------------------------
+
+
+@WHEN
+def test_rescue(
+    new_worker: Callable[..., Worker], take: Callable[..., list[Any]], proxy: Proxy, when: str
+) -> None:
+    result = jobs.add.delay(1)
+    dead = new_worker(lease_seconds=60)
+    take(by=dead)
+    Worker.objects.filter(pk=dead.pk).update(lease_until=clock("default", -1))
+    repeat_when_lost(proxy, when, "COMMIT", lambda: rescue.run_once("default"))
+    assert (result.status, result.job.crashes) == ("PENDING", 1)
+    assert Attempt.objects.count() == 1
+
+
+@WHEN
+def test_promote(proxy: Proxy, when: str) -> None:
+    result = jobs.add.apply_async((1,), countdown=60)
+    Job.objects.update(run_at=clock("default", -1))
+    repeat_when_lost(proxy, when, "COMMIT", lambda: promote.run_once("default"))
+    assert (result.status, result.job.attempt) == ("PENDING", 0)
+
+
+@WHEN
+def test_tick(proxy: Proxy, when: str) -> None:
+    Schedule.objects.create(
+        name="s", job_name=jobs.add.name, args=[1], kind="interval", interval_seconds=3600
+    )
+    Schedule.objects.update(next_run_at=clock("default", -1))
+    repeat_when_lost(proxy, when, "COMMIT", lambda: fire_due("default"))
+    assert Job.objects.count() == 1
+    assert Schedule.objects.get().run_count == 1
+
+
+def repeat_when_lost(proxy: Proxy, when: str, marker: str, action: Callable[[], object]) -> None:
+    """Lose the answer to *action*, and repeat it until there is nothing more to do."""
+    with through(proxy):
+        proxy.lose(marker, when)
+        with pytest.raises(Error):
+            action()
+        assert proxy.lost.is_set()
+        connections["default"].close()
+        second = threading.Thread(target=lambda: when == "late" and proxy.deliver())
+        second.start()
+        action()
+        second.join(30)
+        action()
+        assert not transaction.get_connection("default").in_atomic_block
