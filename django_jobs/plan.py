@@ -72,6 +72,13 @@ class Around:
     start: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     errbacks: Sequence[Errback] = ()
     group_id: UUID | None = None
+    #: For the body of a chord: the place of the header's first job. The body's own errbacks are
+    #: told of the header's failure.
+    since: str | None = None
+
+    def own_errbacks(self, options: Mapping[str, Any]) -> list[Errback]:
+        """Return the errbacks of a canvas with these *options*."""
+        return [(errback, self.since) for errback in callbacks(options, "link_error")]
 
     def inside(self, options: Mapping[str, Any]) -> Around:
         """Return what the parts of a canvas with these *options* have."""
@@ -85,7 +92,7 @@ class Around:
                 **{key: value for key, value in options.items() if key not in _SINGLE},
             },
             start=start or self.start,
-            errbacks=_errbacks(options) + list(self.errbacks),
+            errbacks=[*self.own_errbacks(options), *self.errbacks],
         )
 
 
@@ -135,7 +142,7 @@ class Plan:
     def _add_links(
         self, links: Sequence[Canvas], given: Output | Given | None, around: Around
     ) -> Output:
-        errbacks, start = around.errbacks, around.start
+        errbacks, start, since = around.errbacks, around.start, around.since
         output: Any = given
         for position, link in enumerate(links):
             last = position == len(links) - 1
@@ -145,13 +152,14 @@ class Plan:
                 start=start,
                 errbacks=() if is_header else errbacks,
                 group_id=around.group_id if last else None,
+                since=since,
             )
-            first = len(self.nodes)
+            first, since = len(self.nodes), None
             output = self.add(link, output, inner)
             # A chord is one link: what is told of its failure stands at its body.
             if is_header and len(self.nodes) > first:
-                began = self._place(self.nodes[first])
-                errbacks = [(errback, since or began) for errback, since in errbacks]
+                since = began = self._place(self.nodes[first])
+                errbacks = [(errback, known or began) for errback, known in errbacks]
             elif not is_header:
                 errbacks = [(errback, None) for errback, _since in around.errbacks]
             if len(self.nodes) > first:
@@ -201,7 +209,7 @@ class Plan:
         if options.get("task_id") is not None:
             # The id that the caller chose tells no order.
             node.extra["for"] = str(uuid7())
-        self._set_errbacks(node, [*_errbacks(call.options), *around.errbacks])
+        self._set_errbacks(node, [*around.own_errbacks(call.options), *around.errbacks])
         if after is not None and takes:
             node.takes = _form(after)
         elif isinstance(after, Shape):
@@ -359,10 +367,6 @@ class Plan:
                 result.parent = handle(node.after)
             jobs.append(result)
         return handle
-
-
-def _errbacks(options: Mapping[str, Any]) -> list[Errback]:
-    return [(errback, None) for errback in callbacks(options, "link_error")]
 
 
 def _leaves(output: Output) -> Iterator[int]:

@@ -16,9 +16,12 @@ from django_jobs.operate import retry, revoke
 from tests.workflows.jobs import (
     add,
     atomic,
+    become,
     echo,
     expected,
     fail,
+    hear,
+    heard,
     ignore,
     reject,
     same,
@@ -81,6 +84,66 @@ def test_failing_header_runs_no_body(drain: Drain, body: Any) -> None:
     with pytest.raises(ValueError, match="broken"):
         result.get(timeout=0)
     assert not Job.objects.filter(group_id=None, status="SUCCESS").exists()
+
+
+ERRBACK = hear.si("failed")
+CHAIN = total.s() | add.s(1)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize(
+    "canvas",
+    [
+        chord([fail.s()], total.s().on_error(ERRBACK)),
+        chord([fail.s()], total.si([]).on_error(ERRBACK)),
+        chord([add.s(1), fail.s(), fail.s()], total.s().on_error(ERRBACK)),
+        chord([add.s(1) | fail.s() | add.s(1)], total.s().on_error(ERRBACK)),
+        chord([fail.s()], CHAIN.clone().on_error(ERRBACK)),
+        chord([fail.s()], total.s().on_error(ERRBACK) | add.s(1)),
+        chord([fail.s()], total.s().on_error(ERRBACK)) | add.s(1) | add.s(2),
+        add.s(1) | group(fail.s()) | total.s().on_error(ERRBACK) | add.s(1),
+        chord([fail.s()], group(total.s().on_error(ERRBACK), same.s())),
+        chord([fail.s()], group(total.s(), same.s()).on_error(ERRBACK)),
+        chord([fail.s()], chord([total.s()], same.s()).on_error(ERRBACK)),
+        chord([fail.s()], chord([total.s().on_error(ERRBACK)], same.s())),
+        chord([chord([fail.s()], total.s())], same.s().on_error(ERRBACK)),
+        chord([chord([fail.s()], total.s().on_error(ERRBACK))], same.s()),
+        chord([become.s(chord([fail.s()], total.s()))], same.s().on_error(ERRBACK)),
+        chord([add.s(1)], fail.s().on_error(ERRBACK)),
+        chord([add.s(1)], become.si(fail.s()).on_error(ERRBACK)),
+        chord([fail.s()], total.s()).on_error(ERRBACK),
+        chord([fail.s()], group().on_error(ERRBACK)),
+    ],
+    ids=range(19),
+)
+def test_errback_of_a_body_is_told_once_of_the_header_too(
+    drain: Drain, canvas: Any, eager: bool
+) -> None:
+    heard.clear()
+    canvas.apply() if eager else canvas.apply_async()
+    drain()
+    assert heard == [["failed"]]
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize(
+    "canvas",
+    [
+        add.s(1) | fail.s() | add.s(1).on_error(ERRBACK),
+        chord([fail.s()], total.s() | add.s(1).on_error(ERRBACK)),
+        fail.s() | group(add.s(1)) | total.s().on_error(ERRBACK),
+        chord([add.s(1)], total.s().on_error(ERRBACK)) | fail.s(),
+        chord([add.s(1)], total.s().on_error(ERRBACK)),
+    ],
+    ids=range(5),
+)
+def test_errback_is_not_told_of_what_is_before_or_after(
+    drain: Drain, canvas: Any, eager: bool
+) -> None:
+    heard.clear()
+    canvas.apply() if eager else canvas.apply_async()
+    drain()
+    assert heard == []
 
 
 @pytest.mark.parametrize("function", [fail, reject, expected])
