@@ -125,12 +125,16 @@ class JobFunction(Generic[P, R, T]):
                 )
 
     def _check_schedule(self) -> None:
+        entry = self.options.schedule if isinstance(self.options.schedule, Mapping) else {}
+        args, kwargs = entry.get("args") or (), entry.get("kwargs") or {}
+        if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
+            return  # the system checks say what is wrong with an entry
         try:
-            self.bind((), {})
+            self.bind(args, kwargs)
         except TypeError as error:
             raise ImproperlyConfigured(
-                f"@job {self.name}: schedule= runs it without arguments ({error}); give them in "
-                "DJANGO_JOBS['SCHEDULES'] or add_periodic_task()"
+                f"@job {self.name}: schedule= gives arguments that do not fit ({error}); write "
+                'schedule={"schedule": ..., "args": [...], "kwargs": {...}}'
             ) from None
 
     # --- enqueuing ------------------------------------------------------------------------------

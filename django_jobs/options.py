@@ -108,8 +108,8 @@ class JobOptions:
     rate_limit_key: Key | None = None
     #: How long an ended job is kept; ``None`` for ever, ``"default"`` as the settings say.
     result_expires: float | Literal["default"] | None = "default"
-    #: Run it by itself, without arguments: ``crontab(hour=3, minute=0)``, seconds, a timedelta, or
-    #: a dict as in ``DJANGO_JOBS["SCHEDULES"]``.
+    #: Run it by itself: ``crontab(hour=3, minute=0)``, seconds, a timedelta, or a dict as in
+    #: ``DJANGO_JOBS["SCHEDULES"]``, which can have arguments, too.
     schedule: Spelling | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:

@@ -129,7 +129,8 @@ def add_periodic_task(
         **options,
         "job": getattr(job, "task", None) or getattr(job, "name", job),
         "schedule": schedule,
-        "args": [*args, *signed_args],
+        # What is no list stays as it is: the system check tells of it.
+        "args": [*args, *signed_args] if isinstance(args, (list, tuple)) else args,
         "kwargs": {**signed_kwargs, **(kwargs or {})},
     }
     periodic_tasks.append(PeriodicTask(name or str(entry["job"]), entry))

@@ -158,8 +158,14 @@ def _plain(column: str, value: Any) -> Any:
     if column in ("starts_at", "ends_at") and value is not None:
         return aware(value, column)
     if column == "args":
-        return list(value)
-    return dict(value) if column == "kwargs" else value
+        if not isinstance(value, (list, tuple, type(None))):
+            raise ValueError(f"args must be a list of arguments, got a {type(value).__name__}")
+        return list(value or ())
+    if column == "kwargs":
+        if not isinstance(value, (Mapping, type(None))):
+            raise ValueError(f"kwargs must be a dict of arguments, got a {type(value).__name__}")
+        return dict(value or {})
+    return value
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -61,11 +61,131 @@ def test_schedule_of_a_job_may_say_more(registered):
     assert Schedule.objects.get(name="nightly").overlap == "skip"
 
 
-def test_job_with_arguments_has_no_schedule_of_its_own(registered):
-    with pytest.raises(ImproperlyConfigured, match="runs it without arguments"):
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        30,
+        {"schedule": 30},
+        {"schedule": 30, "args": [1, 2]},
+        {"schedule": 30, "kwargs": {"b": 1}},
+        {"schedule": 30, "args": [1], "kwargs": {"a": 1}},
+    ],
+)
+def test_schedule_of_a_job_gives_arguments_that_fit(registered, schedule):
+    with pytest.raises(ImproperlyConfigured, match="schedule= gives arguments that do not fit"):
 
-        @job(name="needy", schedule=30)
+        @job(name="needy", schedule=schedule)
         def needy(a: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("entry", "args", "kwargs"),
+    [
+        ({"args": ["x"]}, ["x"], {}),
+        ({"args": ("x", 2)}, ["x", 2], {}),
+        ({"kwargs": {"a": "x"}}, [], {"a": "x"}),
+        ({"args": ["x"], "kwargs": {"b": 2}}, ["x"], {"b": 2}),
+        ({"args": None, "kwargs": {"a": "x"}}, [], {"a": "x"}),
+    ],
+)
+def test_schedule_of_a_job_has_its_arguments(registered, entry, args, kwargs):
+    @job(name="named", schedule={"schedule": 3600, **entry})
+    def named(a: str, b: int = 0) -> None: ...
+
+    synchronize("default")
+    schedule = Schedule.objects.get(name="named")
+    assert (schedule.args, schedule.kwargs, schedule.last_error) == (args, kwargs, "")
+    assert schedule.next_run_at is not None
+
+
+@pytest.mark.parametrize("place", ["job", "setting", "call"])
+@pytest.mark.parametrize("entry", [{"args": "x"}, {"args": 3}, {"kwargs": 3}, {"kwargs": ["a"]}])
+def test_arguments_that_are_no_list_or_dict_are_refused(
+    registered, periodic, settings, place, entry
+):
+    if place == "call" and "kwargs" in entry:
+        with pytest.raises(TypeError, match="mapping"):
+            entered(place, 30, settings, **entry)
+        return
+    with pytest.raises(AssertionError, match=r"must be a (list|dict) of arguments, got"):
+        entered(place, 30, settings, **entry)
+
+
+MOMENT = datetime.datetime(2100, 1, 1, 12, tzinfo=datetime.UTC)
+#: Every option that docs/schedules.rst lists: what is written, and what the row has.
+OPTIONS = [
+    ("args", [1], [1]),
+    ("kwargs", {"b": 2}, {"b": 2}),
+    ("timezone", "Europe/Berlin", "Europe/Berlin"),
+    ("description", "sums", "sums"),
+    ("enabled", False, False),
+    ("one_off", True, True),
+    ("starts_at", MOMENT, MOMENT),
+    ("ends_at", MOMENT, MOMENT),
+    ("jitter_seconds", datetime.timedelta(seconds=5), 5.0),
+    ("missed", "all", "all"),
+    ("missed_limit", 7, 7),
+    ("deadline_seconds", 60, 60),
+    ("overlap", "skip", "skip"),
+    ("queue", "vip", "vip"),
+    ("priority", 3, 3),
+    ("expires_seconds", 60, 60),
+    ("expires", datetime.timedelta(minutes=1), 60.0),
+    ("headers", {"a": 1}, {"a": 1}),
+]
+#: Every form of a time that docs/schedules.rst lists, and what the row has.
+TIMES = [
+    (30.0, "interval_seconds", 30.0),
+    (30, "interval_seconds", 30.0),
+    (datetime.timedelta(minutes=1), "interval_seconds", 60.0),
+    (crontab(hour=3, minute=0), "crontab", "0 3 * * *"),
+    (crontab(day_of_week="mon-fri", month_of_year=[1, 6]), "crontab", "* * * 1,6 mon-fri"),
+    ("0 3 * * *", "crontab", "0 3 * * *"),
+    ("@daily", "crontab", "@daily"),
+    (solar("sunrise", 52, 13), "solar_event", "sunrise"),
+    (MOMENT, "clocked_at", MOMENT),
+]
+PLACES = pytest.mark.parametrize("place", ["job", "setting", "call", "options"])
+
+
+def entered(place: str, schedule: Any, settings: Any, **entry: Any) -> Schedule:
+    """Write a schedule in one of the places for it; return its row."""
+
+    def summed(a: int = 0, b: int = 0) -> None: ...
+
+    if place == "job":
+        job(name="sum", schedule={"schedule": schedule, **entry})(summed)
+    elif place == "call":
+        add_periodic_task(schedule, job(name="summed")(summed), name="sum", **entry)
+    else:
+        job(name="summed")(summed)
+        arguments = {key: entry.pop(key) for key in ("args", "kwargs") if key in entry}
+        rest = {"options": entry} if place == "options" else entry
+        written = {"task": "summed", "schedule": schedule, **arguments, **rest}
+        settings.DJANGO_JOBS = {"SCHEDULES": {"sum": written}}
+    assert checks.check_schedules(None) == []
+    return row()
+
+
+@PLACES
+@pytest.mark.parametrize(("option", "written", "kept"), OPTIONS, ids=[o[0] for o in OPTIONS])
+def test_every_documented_option_is_taken(
+    registered, periodic, settings, place, option, written, kept
+):
+    schedule = entered(place, 30, settings, **{option: written})
+    assert getattr(schedule, "expires_seconds" if option == "expires" else option) == kept
+
+
+@PLACES
+@pytest.mark.parametrize(("written", "column", "kept"), TIMES, ids=range(len(TIMES)))
+def test_every_documented_time_is_taken(
+    registered, periodic, settings, place, written, column, kept
+):
+    if column == "solar_event":
+        pytest.importorskip("astral")
+    schedule = entered(place, written, settings)
+    assert getattr(schedule, column) == kept
+    assert schedule.next_run_at is not None
 
 
 def test_setting_is_celerys(settings):
