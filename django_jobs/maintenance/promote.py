@@ -33,6 +33,14 @@ def run_once(using: str, *, longest_pause: float = 10.0, grace: float = 0.0) -> 
     return min(longest_pause, max(least, _seconds_until_next(using) + grace))
 
 
+def run_all(using: str) -> bool:
+    """Promote all that is due; return False when another transaction has some of it locked."""
+    while _seconds_until_next(using) <= 0:
+        if not _promote(using, 0.0):
+            return False
+    return True
+
+
 def _promote(using: str, grace: float) -> int:
     skip_locked = connections[using].features.has_select_for_update_skip_locked
     found: list[tuple[UUID, str]] = []

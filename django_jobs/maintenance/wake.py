@@ -43,6 +43,14 @@ def run_once(using: str) -> float:
     return _SOON
 
 
+def run_all(using: str) -> None:
+    """Wake who waits for a free place, of every key."""
+    _last[using] = ""
+    run_once(using)
+    while _last[using]:
+        run_once(using)
+
+
 def _heads(last: str, using: str) -> list[Job]:
     """Return the first job that waits for each of the next keys after *last*."""
     # Who was woken and has no place yet is in line too, perhaps alone.

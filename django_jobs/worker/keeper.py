@@ -19,6 +19,7 @@ from ..context import JobContext
 from ..dialects import is_away
 from ..enqueue import TIMED_TOPIC
 from ..execute import execute_refusal
+from ..maintenance import promote, wake
 from ..measure import Collector
 from ..operate import COMMAND_TOPIC
 from ..record import record_apart, release, release_strays, save_progress
@@ -89,6 +90,7 @@ class Keeper:
         self._heard_at: float | None = None
         self._came_late = False
         self._was_empty = False
+        self._due_is_ready = False
         self._locked_pause = 0.0
         self._suspected_at = 0.0
         self._alone = self._wary = False
@@ -136,8 +138,18 @@ class Keeper:
         if want > 0:
             self._try("claiming", self._claim, want)
         if self.options.burst and self._was_empty and self._is_empty():
-            self.stopping = True
+            self._end_burst()
         return self._pause()
+
+    def _end_burst(self) -> None:
+        """Stop when a claim found nothing after all that is due was made ready."""
+        if self._due_is_ready:
+            self.stopping = True
+            return
+        wake.run_all(self.options.using)
+        self._due_is_ready = promote.run_all(self.options.using)
+        pause = 0.0 if self._due_is_ready else _SHORTEST_LOCKED
+        self._look_at, self._was_empty = time.monotonic() + pause, False
 
     def _sleep(self, seconds: float) -> None:
         for topic in self._survive(lambda: self.wakeup.wait(seconds)) or ():
@@ -350,6 +362,7 @@ class Keeper:
             queues = sorted(filter(self.options.serves, self._queues))
             jobs, contended = self._claimer.claim(self.worker_id, queues, want, self.options.using)
         if jobs:
+            self._due_is_ready = False
             self.wakeup.found_work()
             self.collector.claimed(jobs)
             self._hand_over(jobs)
