@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from .canvas import Canvas, callbacks
-from .moments import LONGEST_SECONDS, aware, range_problems, seconds
+from .moments import LONGEST_SECONDS, range_problems
 from .options import Expiry, priority_problems, queue_problems, unknown_options
 
 
@@ -64,14 +64,3 @@ def _seconds_problems(key: str, value: object, least: float) -> list[str]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return range_problems(key, value, least)
     return [f"{key} must be seconds, got {value!r}"]
-
-
-def expiry(expires: Expiry | None) -> tuple[datetime.datetime | None, float | None]:
-    """Return *expires* as a moment or as seconds from now; raise ``ValueError``."""
-    if expires is None:
-        return None, None
-    if isinstance(expires, datetime.datetime):
-        return aware(expires, "expires"), None
-    if isinstance(expires, str):
-        raise ValueError(f"expires must be seconds, a timedelta or a datetime, got {expires!r}")
-    return None, seconds(expires, "expires")

@@ -23,7 +23,7 @@ from .exceptions import (
     WorkerStopping,
 )
 from .failure import describe
-from .moments import aware, seconds
+from .moments import aware, expiry, seconds
 from .redaction import secrets_in
 from .status import ENDED, Status
 from .values import Claimed, Failure, Graph, Outcome
@@ -215,12 +215,15 @@ def _asked_later(execution: Execution, asked: Retry | Snooze) -> Outcome:
         delay, eta = asked.countdown, asked.eta
         if delay is None and eta is None:
             delay = execution.function.options.default_retry_delay
-        return _retried(
+        outcome = _retried(
             execution,
             asked.exc or asked,
             None if delay is None else seconds(delay, "countdown"),
             None if eta is None else aware(eta, "eta"),
         )
+        if asked.expires is not None:
+            outcome.expires = expiry(asked.expires)
+        return outcome
     except ValueError as error:
         # The traceback then tells where the body asked for it.
         error.__cause__ = asked

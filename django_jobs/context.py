@@ -12,12 +12,15 @@ from uuid import UUID
 from .conf import get_settings
 from .exceptions import MaxRetriesExceededError, Replaced, Retry
 from .ids import JobId, job_id
-from .moments import aware, seconds
+from .moments import aware, expiry, seconds
 from .serialization import dumps, loads
 
 if TYPE_CHECKING:
+    from typing import Never
+
     from .canvas import Canvas
     from .define import JobFunction
+    from .options import Expiry
     from .result import AsyncResult
     from .values import Graph
 
@@ -131,17 +134,26 @@ class JobContext:
         exc: BaseException | None = None,
         countdown: float | datetime.timedelta | None = None,
         eta: datetime.datetime | None = None,
+        expires: Expiry | None = None,
         max_retries: int | None = None,
         throw: bool = True,
+        **refused: Never,
     ) -> NoReturn:
         """End this attempt and run the job again after *countdown* or at *eta*.
 
         *countdown* is in seconds or a timedelta; a naive *eta* is in the current time zone. Without
-        either it waits ``default_retry_delay``. Raises :class:`Retry`; when *max_retries* (default:
-        the job function's) are used up, *exc* itself, or ``MaxRetriesExceededError`` without one;
-        ``ValueError`` for a time that is none. ``throw=False`` is refused: no code after the call
-        belongs to the attempt.
+        either it waits ``default_retry_delay``. What has not begun again at *expires* is revoked.
+        Raises :class:`Retry`; when *max_retries* (default: the job function's) are used up, *exc*
+        itself, or ``MaxRetriesExceededError`` without one; ``ValueError`` for a time that is none.
+        ``throw=False`` is refused: no code after the call belongs to the attempt. Other options of
+        a call are refused, too: a retry is the same call again.
         """
+        if refused:
+            raise TypeError(
+                f"retry() takes exc, countdown, eta, expires and max_retries, got "
+                f"{', '.join(refused)}; to go on as another call, use "
+                "self.replace(f.s(...).set(...))"
+            )
         if not throw:
             raise TypeError("retry(throw=False) is not possible; catch Retry if code must follow")
         limit = self.max_retries if max_retries is None else max_retries
@@ -158,7 +170,10 @@ class JobContext:
         if eta is not None:
             # Here, where the body's own current time zone holds.
             eta = aware(eta, "eta")
-        raise Retry(str(exc or ""), exc=exc, countdown=countdown, eta=eta)
+        if isinstance(expires, datetime.datetime):
+            expires = aware(expires, "expires")
+        expiry(expires)
+        raise Retry(str(exc or ""), exc=exc, countdown=countdown, eta=eta, expires=expires)
 
     def replace(self, sig: Canvas) -> NoReturn:
         """End here and go on as *sig*, a signature or a workflow, under this job's id.

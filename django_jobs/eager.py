@@ -130,6 +130,7 @@ class _Run:
                 break
             job.retries = outcome.retries
             job.attempt += 1
+            _expire(job, outcome)
         for graph in outcome.added:
             self._add_member(row, graph)
         if outcome.replacement is not None:
@@ -186,6 +187,16 @@ class _Run:
                     self._rows[child] = longer
         # It may add members itself.
         self.run(graph)
+
+
+def _expire(job: Claimed, outcome: Outcome) -> None:
+    """Let a retry begin at its time, though nobody waits for it, and perhaps expire before."""
+    now = timezone.now()
+    if outcome.expires is not None:
+        moment, within = outcome.expires
+        job.expires_at = moment or now + datetime.timedelta(seconds=within or 0)
+    starts = outcome.run_at or now + datetime.timedelta(seconds=outcome.delay or 0)
+    job.expired = job.expires_at is not None and job.expires_at <= starts
 
 
 def _claimed(row: NewJob, now: datetime.datetime) -> Claimed:

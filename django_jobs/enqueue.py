@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, NotSupportedError, connections, transaction
 
 from . import serialization, signals
-from .call import CallKeywords, check, expiry
+from .call import CallKeywords, check
 from .canvas import callbacks
 from .conf import get_settings
 from .context import running
@@ -20,7 +20,7 @@ from .dialects import dialect_for, own_connection, without_deadlock
 from .exceptions import DuplicateKey, QueueFull
 from .ids import uuid7
 from .models import Job
-from .moments import aware
+from .moments import aware, expiry
 from .result import AsyncResult, awaited_commit
 from .routing import database_of, max_pending, misplaced, route
 from .status import Status

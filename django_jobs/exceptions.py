@@ -127,6 +127,7 @@ class Retry(JobsError):
     """The attempt ends here and the job runs again; raised by ``self.retry()``.
 
     ``countdown`` is in seconds or a timedelta, and ``eta`` a datetime; one of them is given.
+    ``expires`` is any of these.
     """
 
     def __init__(
@@ -135,11 +136,13 @@ class Retry(JobsError):
         exc: BaseException | None = None,
         countdown: float | datetime.timedelta | None = None,
         eta: datetime.datetime | None = None,
+        expires: float | datetime.timedelta | datetime.datetime | None = None,
     ) -> None:
         super().__init__(message)
         self.exc = exc
         self.countdown = countdown
         self.eta = eta
+        self.expires = expires
 
 
 class MaxRetriesExceededError(JobsError):

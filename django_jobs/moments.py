@@ -56,3 +56,16 @@ def aware(moment: object, where: str) -> datetime.datetime:
     if settings.USE_TZ:
         return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
     return moment if timezone.is_naive(moment) else timezone.make_naive(moment)
+
+
+def expiry(
+    expires: float | datetime.timedelta | datetime.datetime | None,
+) -> tuple[datetime.datetime | None, float | None]:
+    """Return *expires* as a moment or as seconds from now; raise ``ValueError``."""
+    if expires is None:
+        return None, None
+    if isinstance(expires, datetime.datetime):
+        return aware(expires, "expires"), None
+    if isinstance(expires, str):
+        raise ValueError(f"expires must be seconds, a timedelta or a datetime, got {expires!r}")
+    return None, seconds(expires, "expires")

@@ -307,6 +307,13 @@ class Plan:
         own = node.extra.get("for") or str(node.row.id)
         return f"{self.within}{PLACE_SEPARATOR}{own}" if self.within else own
 
+    def keep_empty(self, output: Output, around: Around) -> None:
+        """Add a job that stands for a group without members, by whose id the group is found."""
+        if isinstance(output, Shape) and next(_leaves(output), None) is None:
+            inner = dataclasses.replace(around, group_id=output.id, errbacks=())
+            number = self._add_accumulate(output, _form(output), inner)
+            self.nodes[number].extra["shape"] = _nested(output)
+
     def accumulate(self, output: Output) -> int:
         """Add a job that results in what *output* stands for: a job's result, or a list."""
         return self._add_accumulate(output, _form(output), Around())

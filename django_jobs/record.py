@@ -162,6 +162,7 @@ def _write(worker_id: UUID, outcomes: Sequence[Outcome], using: str, queues: set
     failed = [outcome for outcome in outcomes if _was_attempt(outcome)]
     if failed:
         _keep_attempts(worker_id, failed, using)
+        _set_expiry(failed, using)
     followed = [outcome for outcome in outcomes if outcome.is_followed]
     for outcome in followed:
         if outcome.added and (outcome.replacement or outcome.status == Status.SUCCESS):
@@ -174,6 +175,14 @@ def _write(worker_id: UUID, outcomes: Sequence[Outcome], using: str, queues: set
     placed = [outcome.job.id for outcome in outcomes if outcome.job.places]
     if placed:
         queues |= places.free(placed, using)
+
+
+def _set_expiry(outcomes: Sequence[Outcome], using: str) -> None:
+    for outcome in outcomes:
+        if outcome.expires is not None:
+            moment, within = outcome.expires
+            expires_at = moment if within is None else clock(using, within)
+            Job.objects.using(using).filter(id=outcome.job.id).update(expires_at=expires_at)
 
 
 def _ours(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outcome]:

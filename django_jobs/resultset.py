@@ -330,7 +330,11 @@ class GroupResult(ResultSet):
             found = sorted(rows.values_list("id", "name", "options"), key=_in_order)
             if found:
                 jobs = iter([AsyncResult[Any](row[0], name=row[1], using=using) for row in found])
-                shape = (found[0][2] or {}).get("shape") or ["value"] * len(found)
+                shape = (found[0][2] or {}).get("shape")
+                if shape is None:
+                    shape = ["value"] * len(found)
+                elif _is_empty(shape):  # the one row stands for the group
+                    jobs = iter(())
                 group.results = [_shaped(each, jobs, group.uuid) for each in shape] + list(jobs)
                 return group
         raise JobDoesNotExist(f"no job belongs to a group with the id {group.id}")
@@ -376,6 +380,10 @@ def _in_order(row: tuple[UUID, str, Any]) -> str:
     """Return what sorts members as they were defined: their ids, unless the caller chose these."""
     job_id, place = str(row[0]), (row[2] or {}).get("for", "")
     return job_id if job_id in place else place[: len(job_id)] or job_id
+
+
+def _is_empty(shape: Any) -> bool:
+    return shape != "value" and all(map(_is_empty, shape))
 
 
 def _shaped(shape: Any, jobs: Iterator[AsyncResult[Any]], id: UUID) -> AsyncResult[Any] | ResultSet:

@@ -128,6 +128,8 @@ class Outcome:
     deferrals: int = 0
     delay: float | None = None
     run_at: datetime.datetime | None = None
+    #: When a RETRY expires, a moment or seconds from now; None leaves it as it is.
+    expires: tuple[datetime.datetime | None, float | None] | None = None
     keep_seconds: float | None = None
     failure: Failure | None = None
     #: The value the body returned, or what it raised; for hooks, signals and eager results.

@@ -99,6 +99,7 @@ def planned(
         return plan, plan.add(call, first, Around())
     around = Around().inside(options)
     output = plan.add(canvas, first, around)
+    plan.keep_empty(output, around.inside(canvas.options))
     plan.add_callbacks(options, output)
     if options.get("task_id") is not None:
         _name(plan, output, UUID(str(options["task_id"])))

@@ -356,6 +356,81 @@ def test_retry_throw_false_is_refused(run: Run) -> None:
     assert outcome.failure.error_class == "builtins.TypeError"
 
 
+@pytest.mark.parametrize(
+    "expires",
+    [
+        60,
+        60.0,
+        datetime.timedelta(minutes=1),
+        lambda: timezone.now() + datetime.timedelta(minutes=1),
+        lambda: timezone.make_naive(timezone.now()) + datetime.timedelta(minutes=1),
+    ],
+    ids=["seconds", "float", "timedelta", "moment", "naive"],
+)
+def test_retry_with_expires(run: Run, work: Callable[..., list[Outcome]], expires: Any) -> None:
+    @job(bind=True)
+    def body(self: Any) -> None:
+        self.retry(countdown=0, expires=expires() if callable(expires) else expires)
+
+    run(body)
+    row = Job.objects.get()
+    left = (row.expires_at - timezone.now()).total_seconds()
+    assert row.status == "RETRY"
+    assert left == pytest.approx(60, abs=20)
+    Job.objects.update(expires_at=timezone.now() - datetime.timedelta(hours=1))
+    again()
+    (outcome,) = work()
+    assert outcome.status == "REVOKED"
+    assert Job.objects.get().attempts.count() == 1
+
+
+def test_retry_without_expires_keeps_that_of_the_job(work: Callable[..., list[Outcome]]) -> None:
+    retrying.apply_async(expires=3600)
+    before = Job.objects.get().expires_at
+    work()
+    row = Job.objects.get()
+    assert (row.status, row.expires_at) == ("RETRY", before)
+
+
+FAR = datetime.datetime.max.replace(tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize("expires", ["60", float("nan"), 1e12, FAR])
+def test_retry_with_impossible_expires_fails_the_job(run: Run, expires: Any) -> None:
+    @job(bind=True)
+    def body(self: Any) -> None:
+        self.retry(expires=expires)
+
+    @job
+    def raising() -> None:
+        raise Retry(expires=expires)
+
+    for each in (body, raising):
+        outcome = run(each)
+        assert outcome.status == "FAILURE"
+        assert "expires must" in outcome.failure.message
+
+
+#: What Celery's retry() takes and passes on to apply_async(), besides what is taken here.
+CELERYS = {
+    "args": [], "kwargs": {}, "queue": "q", "priority": 1, "headers": {}, "link": None,
+    "link_error": None, "routing_key": "x", "exchange": "x", "serializer": "json",
+    "compression": "gzip", "time_limit": 1, "soft_time_limit": 1, "ignore_result": True,
+    "shadow": "x", "task_id": "x", "add_to_parent": True, "producer": None, "connection": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CELERYS)
+def test_other_options_of_a_retry_are_refused_with_what_to_use(run: Run, name: str) -> None:
+    outcome = run(retrying, **{name: CELERYS[name]})
+    assert outcome.status == "FAILURE"
+    assert outcome.failure is not None
+    assert outcome.failure.error_class == "builtins.TypeError"
+    assert outcome.failure.message.endswith(
+        f"got {name}; to go on as another call, use self.replace(f.s(...).set(...))"
+    )
+
+
 # --- Ignore, Reject, Snooze ---------------------------------------------------------------------
 
 

@@ -89,6 +89,28 @@ def test_eager_retries_at_once_until_they_are_used_up() -> None:
     assert failed.failed()
 
 
+@pytest.mark.parametrize(
+    ("options", "status", "runs"),
+    [
+        ({"countdown": 5, "expires": 60}, "SUCCESS", 2),
+        ({"countdown": 60, "expires": 5}, "REVOKED", 1),
+        ({"countdown": 0, "expires": datetime.timedelta(seconds=-1)}, "REVOKED", 1),
+    ],
+)
+def test_eager_retry_expires_as_in_a_worker(
+    options: dict[str, Any], status: str, runs: int
+) -> None:
+    seen: list[int] = []
+
+    @job(bind=True)
+    def body(self: Any) -> None:
+        seen.append(self.request.retries)
+        if len(seen) == 1:
+            self.retry(**options)
+
+    assert (body.apply().status, len(seen)) == (status, runs)
+
+
 def test_eager_error_is_the_very_exception() -> None:
     error = ValueError("mine")
 
