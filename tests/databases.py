@@ -107,8 +107,9 @@ class Screen:
         self._next = 0.0
 
     def line(self, text: str) -> None:
-        clear = "\r\x1b[K" if self._is_terminal and not self._silent else ""
-        write(f"{clear}{text}\n")
+        # A suite that runs alone has written a part of a line: pytest's dots.
+        before = "\n" if self._silent else "\r\x1b[K" if self._is_terminal else ""
+        write(f"{before}{text}\n")
 
     def progress(self, text: str) -> None:
         now = time.monotonic()

@@ -159,7 +159,8 @@ def test_what_no_suite_could_run_is_told(start: Callable[..., Run]) -> None:
 
 def test_single_suite_prints_as_it_goes_and_names_what_failed(start: Callable[..., Run]) -> None:
     run = start(FAILS_THEN_WAITS, DATABASES="sqlite")
-    run.until(lambda: "sqlite: FAILED test_few.py::test_that_fails - assert 1 == 2" in run.output())
+    wanted = "\nsqlite: FAILED test_few.py::test_that_fails - assert 1 == 2\n"
+    run.until(lambda: wanted in run.output())
     assert "test session starts" in run.output()
     (run.folder / "go").touch()
     code, output = run.end()
