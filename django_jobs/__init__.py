@@ -96,4 +96,13 @@ def __getattr__(name: str) -> Any:
     # Django imports this package before models may be imported, and most of it stands on models.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_PLACES.get(name, 'exceptions')}", __name__), name)
+    from django.core.exceptions import AppRegistryNotReady
+
+    try:
+        return getattr(import_module(f".{_PLACES.get(name, 'exceptions')}", __name__), name)
+    except AppRegistryNotReady as error:
+        raise AppRegistryNotReady(
+            f"django_jobs.{name} was imported before Django was set up. Call django.setup() first "
+            "in a program of your own. An app imports its jobs in jobs.py, tasks.py or ready(), "
+            "not in its __init__.py"
+        ) from error

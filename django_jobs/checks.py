@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core import checks
+from django.core.management import get_commands
 from django.db import connections
 from django.db.utils import DatabaseError
 
 from .beat.code import schedules as code_schedules
 from .conf import get_settings, problems
 from .moments import LONGEST_SECONDS
-from .options import queue_problems
+from .options import priority_problems, queue_problems
 from .rates import parse
+from .routing import route_problem
 
 _WAL = (
     'OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, '
@@ -139,6 +142,7 @@ def _check_values() -> Iterator[checks.CheckMessage]:
                 hint="Rename it in DEFAULT_QUEUE or QUEUES.",
                 id="django_jobs.E012",
             )
+    yield from _check_routes(settings.routes)
     for queue, options in settings.queues.items():
         if not _is_queue(options):
             yield checks.Error(
@@ -148,6 +152,83 @@ def _check_values() -> Iterator[checks.CheckMessage]:
                 hint='Write {"MAX_PENDING": 1000, "RATE_LIMIT": "10/s"}.',
                 id="django_jobs.E008",
             )
+
+
+def _check_routes(routes: Any) -> Iterator[checks.CheckMessage]:
+    for entry in [routes] if isinstance(routes, Mapping) else routes:
+        if callable(entry):
+            continue
+        for glob, options in entry.items() if isinstance(entry, Mapping) else [("?", entry)]:
+            problem = route_problem(options)
+            if not problem and "queue" in options:
+                problem = "; ".join(queue_problems(options["queue"]))
+            if not problem and "priority" in options:
+                problem = "; ".join(priority_problems(options["priority"]))
+            if problem:
+                yield checks.Error(
+                    f"DJANGO_JOBS['ROUTES'][{glob!r}]: {problem}",
+                    hint='Write {"shop.jobs.*": {"queue": "shop", "priority": 5}}.',
+                    id="django_jobs.E013",
+                )
+
+
+@checks.register("django_jobs")
+def check_commands(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Another app's command of the same name may win."""
+    found = get_commands()
+    return [
+        checks.Warning(
+            f"`manage.py {name}` is the command of {found[name]}, not of django_jobs",
+            hint=f"Start `manage.py jobs {alias}` instead, or put 'django_jobs' before "
+            f"{str(found[name]).rpartition('.')[2]!r} in INSTALLED_APPS: the first one wins.",
+            id="django_jobs.W004",
+        )
+        for name, alias in (("runworker", "worker"), ("runbeat", "beat"))
+        if found.get(name, "django_jobs") != "django_jobs"
+    ]
+
+
+@checks.register("django_jobs")
+def check_celery_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Celery's settings have no effect here."""
+    return [
+        checks.Warning(
+            f"the setting {name} is Celery's, and django_jobs does not read it",
+            hint=f"{hint} Remove {name} when no Celery worker needs it any more.",
+            id="django_jobs.W005",
+        )
+        for name, hint in _CELERY.items()
+        if hasattr(django_settings, name)
+    ]
+
+
+# Celery's settings as Django projects write them, and what takes their place.
+_CELERY = {
+    "CELERY_TASK_ALWAYS_EAGER": "Use DJANGO_JOBS['EAGER'].",
+    "CELERY_ALWAYS_EAGER": "Use DJANGO_JOBS['EAGER'].",
+    "CELERY_TASK_ROUTES": "Use DJANGO_JOBS['ROUTES'].",
+    "CELERY_ROUTES": "Use DJANGO_JOBS['ROUTES'].",
+    "CELERY_TASK_DEFAULT_QUEUE": "Use DJANGO_JOBS['DEFAULT_QUEUE'].",
+    "CELERY_DEFAULT_QUEUE": "Use DJANGO_JOBS['DEFAULT_QUEUE'].",
+    "CELERY_TASK_QUEUES": "Use DJANGO_JOBS['QUEUES'] for limits; queues need no declaration.",
+    "CELERY_RESULT_EXPIRES": "Use DJANGO_JOBS['RESULT_EXPIRES'].",
+    "CELERY_TASK_RESULT_EXPIRES": "Use DJANGO_JOBS['RESULT_EXPIRES'].",
+    "CELERY_BEAT_SCHEDULE": "Use DJANGO_JOBS['SCHEDULES'].",
+    "CELERYBEAT_SCHEDULE": "Use DJANGO_JOBS['SCHEDULES'].",
+    "CELERY_TASK_TIME_LIMIT": "Use `runworker --time-limit` or time_limit= of @job.",
+    "CELERYD_TASK_TIME_LIMIT": "Use `runworker --time-limit` or time_limit= of @job.",
+    "CELERY_TASK_SOFT_TIME_LIMIT": "Use `runworker --soft-time-limit` or soft_time_limit= of @job.",
+    "CELERYD_TASK_SOFT_TIME_LIMIT": (
+        "Use `runworker --soft-time-limit` or soft_time_limit= of @job."
+    ),
+    "CELERY_WORKER_CONCURRENCY": "Use `runworker --concurrency`.",
+    "CELERYD_CONCURRENCY": "Use `runworker --concurrency`.",
+    "CELERY_WORKER_MAX_TASKS_PER_CHILD": "Use `runworker --max-jobs-per-child`.",
+    "CELERYD_MAX_TASKS_PER_CHILD": "Use `runworker --max-jobs-per-child`.",
+    "CELERY_WORKER_PREFETCH_MULTIPLIER": "There is nothing to tune: waiting jobs are given back.",
+    "CELERY_TASK_ACKS_LATE": "It is the default; acks_late=False of @job turns it off.",
+    "CELERY_TASK_IGNORE_RESULT": "Use ignore_result= of @job.",
+}
 
 
 def _is_queue(options: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -77,6 +78,17 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "metrics_token": (str, type(None)),
     "schedules": (Mapping,),
 }
+_WORDS: dict[type, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text in quotes",
+    list: "a list",
+    tuple: "a tuple",
+    Mapping: "a dict",
+    datetime.timedelta: "a timedelta",
+    type(None): "None",
+}
 KEYS = tuple(sorted(name.upper() for name in _KINDS))
 
 
@@ -105,10 +117,16 @@ def problems() -> list[tuple[str, str]]:
     found = []
     for key, value in given.items():
         if key not in KEYS:
-            found.append((f"{SETTING} has an unknown key {key!r}", f"Allowed: {', '.join(KEYS)}."))
+            near = difflib.get_close_matches(str(key).upper(), KEYS, 1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            hint += f"Allowed: {', '.join(KEYS)}."
+            found.append((f"{SETTING} has an unknown key {key!r}", hint))
         elif not _kind_fits(key.lower(), value):
-            kinds = " or ".join(kind.__name__ for kind in _KINDS[key.lower()])
-            found.append((f"{SETTING}[{key!r}] must be {kinds}, got {value!r}", "Mend the value."))
+            kinds = _KINDS[key.lower()]
+            named = " or ".join(kind.__name__ for kind in kinds)
+            shown = type(value).__name__ if key == "METRICS_TOKEN" else repr(value)
+            hint = "Use " + " or ".join(_WORDS[kind] for kind in kinds) + "."
+            found.append((f"{SETTING}[{key!r}] must be {named}, got {shown}", hint))
     return found
 
 

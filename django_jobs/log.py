@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import Error
 
 from .context import running
@@ -135,18 +136,33 @@ def schedule_left_out(problem: str) -> None:
     _beat.error("schedule in code left out: %s", problem)
 
 
-def set_up_console(level: str) -> None:
-    """Show all log lines of *level* and above on stderr, unless the project set handlers up."""
-    root = logging.getLogger()
+def set_up_console(level: str | None) -> None:
+    """Show log lines of *level* (INFO by default) and above on stderr.
+
+    Where the project has ``LOGGING``, the root logger stays as it is. The package's own lines get a
+    handler when nothing else shows them, and a level when *level* is given or ``LOGGING`` names
+    neither the root logger nor the package's.
+    """
+    package, root = logging.getLogger("django_jobs"), logging.getLogger()
+    if settings.LOGGING:
+        if not package.hasHandlers():
+            package.addHandler(_console())
+        loggers: Any = settings.LOGGING.get("loggers", {})
+        if level or not ("root" in settings.LOGGING or "" in loggers or "django_jobs" in loggers):
+            package.setLevel(level or "INFO")
+        return
     if not root.handlers:
-        handler = logging.StreamHandler()
-        handler.addFilter(JobFilter())
-        handler.setFormatter(
-            logging.Formatter(
-                "%(asctime)s %(levelname)s %(process)d %(name)s [%(job_name)s %(job_id)s] "
-                "%(message)s"
-            )
+        root.addHandler(_console())
+    root.setLevel(level or "INFO")
+    package.setLevel(level or "INFO")
+
+
+def _console() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.addFilter(JobFilter())
+    handler.setFormatter(
+        logging.Formatter(
+            "%(asctime)s %(levelname)s %(process)d %(name)s [%(job_name)s %(job_id)s] %(message)s"
         )
-        root.addHandler(handler)
-    root.setLevel(level)
-    logging.getLogger("django_jobs").setLevel(level)
+    )
+    return handler

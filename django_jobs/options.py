@@ -53,7 +53,8 @@ class JobOptions:
     queue: str | None = None
     #: −32,767 … 32,767; the higher runs first.
     priority: int = 0
-    #: How often a failed job is run again; None is without end.
+    #: Most retries that ``autoretry_for`` and ``self.retry()`` make; None is without end. Without
+    #: one of these a failure is final.
     max_retries: int | None = 3
     #: Wait before a retry by ``self.retry()`` that names none.
     default_retry_delay: float = 180.0

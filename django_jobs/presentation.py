@@ -122,7 +122,10 @@ def _out_of(job: Job, first: int) -> str:
     function = registry.find(job.name)
     if function is None:
         return ""
-    limit = function.options.max_retries
+    options = function.options
+    if not (job.retries or options.autoretry_for or options.bind):
+        return ""  # nothing retries it
+    limit = options.max_retries
     return "/∞" if limit is None else f"/{limit + first}"
 
 

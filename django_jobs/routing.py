@@ -29,13 +29,21 @@ def route(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[
             found = next((entry[glob] for glob in entry if _matches(glob, name)), None)
         if found is None:
             continue
-        unknown = set(found) - {"queue", "priority"} if isinstance(found, Mapping) else found
-        if unknown or not isinstance(found, Mapping):
-            raise ImproperlyConfigured(
-                f"a route of {name} must be a dict with 'queue' and 'priority', got {found!r}"
-            )
-        return found
+        if problem := route_problem(found):
+            raise ImproperlyConfigured(f"the route of {name} {problem}")
+        routed: Mapping[str, Any] = found
+        return routed
     return {}
+
+
+def route_problem(options: Any) -> str:
+    """Say what is wrong with the options of a route; empty when nothing is."""
+    if not isinstance(options, Mapping):
+        return f"must be a dict with 'queue' and 'priority', got {options!r}"
+    for name in options.keys() - {"queue", "priority"}:
+        hint = "; Celery's routing_key is 'queue' here" if name == "routing_key" else ""
+        return f"has {name!r}, and only 'queue' and 'priority' are allowed{hint}"
+    return ""
 
 
 def max_pending(queue: str) -> int | None:

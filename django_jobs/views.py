@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.core.exceptions import ImproperlyConfigured
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.crypto import constant_time_compare
@@ -18,6 +18,7 @@ from .result import AsyncResult
 from .state import state_of
 
 
+@login_not_required  # both check by themselves who may ask
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
@@ -31,10 +32,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
         from prometheus_client.exposition import choose_encoder
 
         from .contrib.prometheus import JobsCollector
-    except ImportError as error:
-        raise ImproperlyConfigured(
-            "metrics need prometheus-client; pip install 'django-jobs[prometheus]'"
-        ) from error
+    except ImportError:
+        text = "The metrics need the package prometheus-client: install the extra 'prometheus'.\n"
+        return HttpResponse(text, "text/plain", 503)
     registry = CollectorRegistry()
     registry.register(JobsCollector())
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -43,6 +43,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@login_not_required
 @require_safe
 @never_cache
 def status(request: HttpRequest, job_id: UUID) -> JsonResponse:

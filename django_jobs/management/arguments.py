@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,10 +21,9 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-l",
         "--loglevel",
-        default="INFO",
         type=str.upper,
         choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
-        help="default: %(default)s",
+        help="default: INFO, or what LOGGING says",
     )
     parser.add_argument("--database", help="alias; default: DJANGO_JOBS['DATABASE']")
     parser.add_argument("--pidfile", help="file that holds the process id while it runs")
@@ -40,8 +40,13 @@ def database(given: Mapping[str, Any]) -> str:
 
 
 def process_name(given: Mapping[str, Any]) -> str:
-    """Return ``--name``; refuse one that, with a number behind it, fits no row."""
+    """Return ``--name`` with Celery's ``%h`` (host), ``%n`` (its first part) and ``%d`` (the rest)
+    filled in; refuse one that, with a number behind it, fits no row."""
+    host = socket.gethostname()
+    first, _, rest = host.partition(".")
     name: str = given["name"]
+    for mark, text in (("%h", host), ("%n", first), ("%d", rest)):
+        name = name.replace(mark, text)
     if len(name) > _LONGEST_NAME or not name.isprintable():
         raise CommandError(
             f"--name must be a printable text of at most {_LONGEST_NAME} characters, "
@@ -67,6 +72,23 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return number
+
+
+class Refused(argparse.Action):
+    """An argument of Celery's that says what to do instead."""
+
+    def __init__(self, instead: str, **others: Any) -> None:
+        self.instead = instead
+        super().__init__(help=argparse.SUPPRESS, nargs="?", **others)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        parser.error(f"{option_string} is Celery's: {self.instead}")
 
 
 def bounds(text: str) -> dict[str, Any]:

@@ -54,6 +54,11 @@ class WorkerOptions:
     def base_name(self) -> str:
         return self.name or socket.gethostname()
 
+    def name_of(self, index: int) -> str:
+        """Return the name of the process at *index*: ``%i`` stands for it, else it comes last."""
+        name = self.base_name
+        return name.replace("%i", str(index)) if "%i" in name else f"{name}-{index}"
+
     def serves(self, queue: str) -> bool:
         """Tell whether this worker takes jobs of *queue*."""
         if not queue.isprintable() or queue.startswith("#"):  # heard, and meant for others

@@ -59,7 +59,7 @@ class WorkerProcess:
         self.index = index
         self.line = line
         self.board = board
-        self.name = f"{options.base_name}-{index}"
+        self.name = options.name_of(index)
         self.parent = os.getppid()
         self.waker = Waker()
         self.desk = Desk(self.waker.wake, options.max_jobs)

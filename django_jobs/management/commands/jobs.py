@@ -12,6 +12,7 @@ from ...conf import get_settings
 from ...status import ENDED, Status
 from ..arguments import add_verb, positive
 from ..jobs import act, control, inspect, look, schedules, steering, top, workflow
+from . import runbeat, runworker
 
 
 class Command(BaseCommand):
@@ -37,9 +38,18 @@ class Command(BaseCommand):
         steering.add_pause_and_resume(verbs)
         steering.add_limit(verbs)
         steering.add_top(verbs)
+        # Another app may have commands of these names, as Channels has a runworker.
+        for name, command in _PROCESSES.items():
+            command().add_arguments(verbs.add_parser(name, help=command.help))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        verb, wanted = options["verb"], options["wanted"]
+        verb = options["verb"]
+        if verb in _PROCESSES:
+            command = _PROCESSES[verb]()
+            command.stdout = self.stdout
+            command.handle(*args, **options)
+            return
+        wanted = options["wanted"]
         given = {name: options[name] for name in wanted}
         given["as_json"] = options["as_json"]
         if verb != "run":  # enqueuing goes where the setting says
@@ -51,6 +61,8 @@ class Command(BaseCommand):
     def _confirm(self, question: str) -> bool:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
+
+_PROCESSES: dict[str, type[BaseCommand]] = {"worker": runworker.Command, "beat": runbeat.Command}
 
 _VERBS: dict[str, Callable[..., None]] = {
     "list": look.list_jobs,

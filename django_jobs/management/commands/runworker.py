@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 from ...conf import get_settings
 from ...dialects import dialect_for
 from ...log import set_up_console
+from ...models import Worker
 from ...routing import database_of
 from ...worker.autoscale import Autoscale
 from ...worker.options import POOLS, WorkerOptions, build, refusals
 from ...worker.solo import run_solo
 from ...worker.supervisor import Supervisor
-from ..arguments import add_process_arguments, bounds, database, process_name
+from ..arguments import Refused, add_process_arguments, bounds, database, process_name
 from ..pidfile import pidfile
 
 
@@ -30,7 +32,8 @@ class Command(BaseCommand):
         add = parser.add_argument
         add("-Q", "--queues", default="", help="serve these queues (a,b,c); default: every queue")
         add("-X", "--exclude-queues", default="", help="serve every queue but these (a,b,c)")
-        add("-P", "--pool", choices=POOLS, default="prefork", help="default: %(default)s")
+        add("-P", "--pool", type=_pool, metavar=f"{{{','.join(POOLS)}}}", default="prefork",
+            help="default: %(default)s")  # fmt: skip
         add(
             "-c",
             "--concurrency",
@@ -51,10 +54,18 @@ class Command(BaseCommand):
             metavar="MAX,MIN[,S]",
             help="as many processes as there is work for; one idle for S seconds (30) stops",
         )
-        add("-n", "--name", default="", help="name shown for its workers; default: the host name")
+        add("-n", "--name", "--hostname", default="", help="name shown for its workers; %%h is the "
+            "host's, %%n its first part, %%i the process's number; default: the host name"
+        )  # fmt: skip
         add("-B", "--beat", action="store_true", help="fire schedules, too (as runbeat does)")
         add("--burst", action="store_true", help="exit with 0 once the queues are empty")
-        add("--max-jobs-per-child", type=int, metavar="N", help="replace a process after N jobs")
+        add(
+            "--max-jobs-per-child",
+            "--max-tasks-per-child",
+            type=int,
+            metavar="N",
+            help="replace a process after N jobs",
+        )
         add(
             "--max-memory-per-child",
             type=int,
@@ -64,10 +75,13 @@ class Command(BaseCommand):
         add("--time-limit", type=float, metavar="S", help="hard limit of jobs that have none")
         add("--soft-time-limit", type=float, metavar="S", help="soft limit of jobs that have none")
         add_process_arguments(parser)
+        for names, instead in _REFUSED.items():
+            add(*names.split(), action=Refused, instead=instead, dest="refused")
 
     def handle(self, *args: Any, **given: Any) -> None:
         set_up_console(given["loglevel"])
         options = self._options(given)
+        _refuse_without_tables(options.using)
         with pidfile(given["pidfile"]):
             self.stdout.write(_banner(options))
             code = run_solo(options) if options.pool == "solo" else Supervisor(options).run()
@@ -113,6 +127,43 @@ class Command(BaseCommand):
                 + "\nUse a pool that can, or leave the queues of these jobs out."
             )
         return options
+
+
+# What Celery's users type out of habit.
+_REFUSED = {
+    "-A --app": "Django's settings name the project. Leave it out",
+    "-E --task-events": "all events are rows. Leave it out",
+    "-O --optimization": "workers take no more jobs than they run soon. Leave it out",
+    "-f --logfile": "the worker logs to stderr. Redirect it, or set Django's LOGGING",
+    "-s --schedule": "schedules are rows. Leave it out",
+    "-D --detach": "let systemd, a container or another supervisor keep it",
+    "--prefetch-multiplier": "workers take no more jobs than they run soon. Leave it out",
+    "--without-gossip": "there is no gossip. Leave it out",
+    "--without-mingle": "there is no mingling. Leave it out",
+    "--without-heartbeat": "a worker without a heartbeat would be taken for dead. Leave it out",
+    "--heartbeat-interval": "set DJANGO_JOBS['HEARTBEAT_SECONDS']",
+}
+
+
+def _pool(text: str) -> str:
+    if text in POOLS:
+        return text
+    hint = ""
+    if text in ("gevent", "eventlet"):
+        hint = "; for many jobs that wait use asyncio (async def) or threads"
+    elif text in ("processes", "fork"):
+        hint = "; did you mean prefork?"
+    raise argparse.ArgumentTypeError(f"there is no pool {text!r}, but {', '.join(POOLS)}{hint}")
+
+
+def _refuse_without_tables(using: str) -> None:
+    """Raise ``CommandError`` when the tables are missing; a database that is away may come back."""
+    with contextlib.suppress(OperationalError, InterfaceError):
+        if Worker._meta.db_table not in connections[using].introspection.table_names():
+            raise CommandError(
+                f"database {using!r} has no table {Worker._meta.db_table}: run "
+                f"`manage.py migrate{'' if using == 'default' else f' --database {using}'}` first"
+            )
 
 
 def _names(text: str) -> tuple[str, ...]:
