@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import abc
 import copy
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from asgiref.sync import sync_to_async
 
 from . import registry
-from .redaction import redact, redact_arguments
+from .rules import redact, rules_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -241,9 +242,10 @@ class Signature(Canvas):
         return self.type(*args_, **kwargs_)
 
     def __repr__(self) -> str:
-        function = registry.find(self.task)
-        rules = (function.parameters, function.options.sensitive) if function else ((), ())
-        args, kwargs = redact_arguments(self.args, self.kwargs, *rules)
+        # Results of other jobs, and further arguments, may come before these.
+        rules = dataclasses.replace(rules_of(self.task), is_partial=not self.immutable)
+        shown = rules.shown(self.args, self.kwargs)
+        args, kwargs = shown.args, shown.kwargs
         parts = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
         short = self.task.rpartition(".")[2]
         return self._repr(f"{short}.{'si' if self.immutable else 's'}({', '.join(parts)})")

@@ -24,7 +24,8 @@ from .exceptions import (
 )
 from .failure import describe
 from .moments import aware, expiry, seconds
-from .redaction import secrets_in
+from .redaction import NO_SECRETS, Secrets
+from .rules import secrets_of
 from .status import ENDED, Status
 from .values import Claimed, Failure, Graph, Outcome
 
@@ -88,7 +89,7 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
 def unrunnable(job: Claimed, error: BaseException) -> Outcome:
     """Return the outcome of a job whose arguments or options make no call."""
     outcome = _plain(job, Status.FAILURE, registry.find(job.name))
-    outcome.failure, outcome.value = describe(error, ()), error
+    outcome.failure, outcome.value = describe(error, hidden(job)), error
     return outcome
 
 
@@ -122,7 +123,10 @@ def not_here(job: Claimed, why: str) -> Outcome:
     It is left for a worker that can, for some minutes, and fails then with the reason.
     """
     if job.deferrals >= MAX_DEFERRALS:
-        return unrunnable(job, UnknownJob(why))
+        error = UnknownJob(why)
+        outcome = _plain(job, Status.FAILURE, registry.find(job.name))
+        outcome.failure, outcome.value = describe(error, NO_SECRETS), error
+        return outcome
     outcome = postponed(job)
     outcome.value = why
     return outcome
@@ -139,7 +143,7 @@ def postponed(job: Claimed) -> Outcome:
 def unrecordable(outcome: Outcome, error: BaseException) -> Outcome:
     """Return the outcome of a job whose own outcome the database refuses to store."""
     failed = _plain(outcome.job, Status.FAILURE, registry.find(outcome.job.name))
-    failed.failure, failed.value = describe(error, ()), error
+    failed.failure, failed.value = describe(error, hidden(outcome.job)), error
     return failed
 
 
@@ -159,8 +163,14 @@ def crashed(job: Claimed) -> Outcome:
     error = WorkerLost(
         f"its worker process died while it ran, {outcome.crashes} of {settings.max_crashes} times"
     )
-    outcome.failure, outcome.value = describe(error, ()), error
+    outcome.failure, outcome.value = describe(error, NO_SECRETS), error
     return outcome
+
+
+def hidden(job: Claimed, result: Any = None) -> Secrets:
+    """Return what no text about the job, or about its *result*, may tell; only failures ask."""
+    # The texts that were claimed: the body may have changed what it was given.
+    return secrets_of(job, has_taken=not job.problem, result=result)
 
 
 def _outcome(
@@ -186,12 +196,8 @@ def _plain(job: Claimed, status: Status, function: JobFunction[..., Any, Any] | 
 
 
 def _failed(execution: Execution, error: BaseException, status: Status = Status.FAILURE) -> Outcome:
-    function, request = execution.function, execution.context.request
-    secrets = secrets_in(
-        request.args, request.kwargs, function.parameters, function.options.sensitive
-    )
     outcome = _outcome(execution, status, error)
-    outcome.failure = describe(error, secrets)
+    outcome.failure = describe(error, hidden(execution.job))
     return outcome
 
 

@@ -29,19 +29,21 @@ if TYPE_CHECKING:
 class Request:
     """One attempt at a job. ``retries`` counts from 0, ``attempt`` is ``retries + 1``.
 
+    Its repr leaves the payload out: trackers of errors send the reprs of what stands in frames.
+
     ``id``, ``root_id``, ``parent_id`` and ``group_id`` are texts (:class:`~django_jobs.ids.JobId`).
     """
 
     uuid: UUID | None = None
     name: str = ""
-    args: list[Any] = dataclasses.field(default_factory=list)
-    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    args: list[Any] = dataclasses.field(default_factory=list, repr=False)
+    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     retries: int = 0
     queue: str = ""
     priority: int = 0
     eta: datetime.datetime | None = None
     expires: datetime.datetime | None = None
-    headers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    headers: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     root_uuid: UUID | None = None
     parent_uuid: UUID | None = None
     group_uuid: UUID | None = None

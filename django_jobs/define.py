@@ -19,7 +19,7 @@ from .context import JobContext, Request
 from .enqueue import enqueue, enqueue_one, rows_of
 from .exceptions import NestedJob
 from .options import JobKeywords, JobOptions, unknown_options
-from .redaction import redact_signature
+from .rules import redact_signature
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -87,7 +87,7 @@ class JobFunction(Generic[P, R, T]):
     @property
     def shown_signature(self) -> str:
         """The signature for people: without the defaults of sensitive parameters."""
-        return redact_signature(self.call_signature, self.options.sensitive)
+        return redact_signature(self)
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise :class:`TypeError` when the arguments do not fit the signature.

@@ -16,9 +16,11 @@ from .dialects import clock, dialect_for
 from .dialects.base import chunks
 from .enqueue import TIMED_TOPIC, announce
 from .exceptions import UpstreamFailed
+from .failure import describe
 from .models import Job
 from .plan import Around, Given, Plan
 from .rebuild import UPSTREAM_FAILED
+from .rules import secrets_in
 from .status import Status
 from .values import Outcome
 from .workflow import database_for, write
@@ -214,8 +216,8 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
             queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}
         except (DatabaseError, InterfaceError):
             raise
-        except Exception:  # a name that is not registered, arguments that do not fit
-            log.errback_failed(form, failed.id)
+        except Exception as error:  # a name that is not registered, arguments that do not fit
+            log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
     return queues
 
 

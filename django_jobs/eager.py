@@ -15,11 +15,13 @@ from .conf import get_settings
 from .dependents import Ended, body_errbacks, message_of, told
 from .exceptions import JobRevoked
 from .execute import Environment, execute
+from .failure import describe
 from .handover import Taken, give, taken_by
 from .models import Edge, Job
 from .plan import Around, Given, Plan
 from .rebuild import UPSTREAM_FAILED
 from .result import AsyncResult
+from .rules import secrets_in
 from .serialization import loads
 from .status import ENDED, Status
 from .values import Claimed, Graph, NewEdge, NewJob, Outcome
@@ -168,8 +170,8 @@ class _Run:
         try:
             plan = Plan(failed.root_id or failed.id, failed.id)
             plan.add(signature(form), Given([told(failed)]), Around())
-        except Exception:  # as in a worker: the job's own end stays what it is
-            log.errback_failed(form, failed.id)
+        except Exception as error:  # as in a worker: the job's own end stays what it is
+            log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
             return
         run_graph(plan.graph())
 

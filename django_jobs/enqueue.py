@@ -23,6 +23,7 @@ from .models import Job
 from .moments import aware, expiry
 from .result import AsyncResult, awaited_commit
 from .routing import database_of, max_pending, misplaced, route
+from .rules import secrets_of
 from .status import Status
 from .unique import hold_key, key_of
 from .values import NewJob
@@ -281,6 +282,7 @@ def _tell(function: JobFunction[..., Any, Any], rows: Sequence[NewJob]) -> None:
     signals.send(
         signals.job_enqueued,
         function.name,
+        hidden=lambda: secrets_of(*rows),
         job_ids=[row.id for row in rows],
         queue=rows[0].queue,
     )

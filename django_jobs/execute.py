@@ -23,6 +23,7 @@ from .classify import (
     Execution,
     crashed,
     expired,
+    hidden,
     not_here,
     raised,
     returned,
@@ -32,6 +33,7 @@ from .classify import (
 from .context import JobContext, Request, running
 from .dialects.session import transaction_ended_by
 from .exceptions import ArgumentError, TransactionLeftOpen, WorkerLost
+from .failure import describe
 from .limits import soft_limited
 from .status import ENDED, Status
 from .values import Claimed, Outcome
@@ -128,8 +130,8 @@ def execute_crash(job: Claimed, error: BaseException | None, environment: Enviro
     if error is not None:
         try:
             execution = prepare(job, environment)
-        except Exception:  # of the project's base=, which then has no hooks to be told
-            log.unprepared(job)
+        except Exception as broken:  # of the project's base=, which then has no hooks to be told
+            log.unprepared(job, describe(broken, hidden(job)))
         else:
             if isinstance(execution, Execution):
                 return _tell(raised(execution, error), execution)
@@ -212,14 +214,22 @@ def _parsed(
     headers = serialization.loads(job.headers) if job.headers else {}
     options = serialization.loads(job.options) if job.options else {}
     if not isinstance(args, list):
-        raise ArgumentError(f"args must be a JSON list, the row has {job.args[:100]!r}")
+        raise ArgumentError(f"args must be a JSON list, the row has {_kind(args)}")
     for column, value in (("kwargs", kwargs), ("headers", headers), ("options", options)):
         if not isinstance(value, dict):
-            raise ArgumentError(f"{column} must be a JSON object, the row has {value!r:.100}")
+            raise ArgumentError(f"{column} must be a JSON object, the row has {_kind(value)}")
     for key in ("time_limit", "soft_time_limit"):
         if not isinstance(options.get(key, 1.0), (int, float)):
             raise ArgumentError(f"{key} must be seconds, the row has {options[key]!r:.100}")
     return args, kwargs, headers, options
+
+
+def _kind(value: Any) -> str:
+    """Return what a JSON value is, in words: the value itself may be secret."""
+    for kind, told in ((dict, "an object"), (list, "an array"), (str, "a text")):
+        if isinstance(value, kind):
+            return told
+    return "a number, a boolean or null"
 
 
 # --- call ---------------------------------------------------------------------------------------
@@ -300,10 +310,8 @@ def _awaited(execution: Execution, value: Any, seconds: float | None) -> Any:
 def _start(execution: Execution) -> None:
     job, request = execution.job, execution.context.request
     if _overrides(execution.context, "before_start"):
-        _hook(execution.context, "before_start", job.id, request.args, request.kwargs)
-    signals.send(
-        signals.job_prerun, job.name, job_id=job.id, args=request.args, kwargs=request.kwargs
-    )
+        _hook(execution, "before_start", job.id, request.args, request.kwargs)
+    _send(signals.job_prerun, job, args=request.args, kwargs=request.kwargs)
 
 
 def _tell(outcome: Outcome, execution: Execution | None) -> Outcome:
@@ -312,24 +320,19 @@ def _tell(outcome: Outcome, execution: Execution | None) -> Outcome:
         _tell_hooks(outcome, execution)
     job, status, value = outcome.job, outcome.status, outcome.value
     if status == Status.SUCCESS:
-        signals.send(signals.job_success, job.name, job_id=job.id, result=value)
+        _send(signals.job_success, job, result=value)
     elif status == Status.RETRY:
-        signals.send(
-            signals.job_retry, job.name, job_id=job.id, exception=value, delay=outcome.delay
-        )
+        _send(signals.job_retry, job, exception=value, delay=outcome.delay)
     elif status == Status.FAILURE:
         trace = outcome.failure.traceback if outcome.failure else ""
-        signals.send(signals.job_failure, job.name, job_id=job.id, exception=value, traceback=trace)
+        _send(signals.job_failure, job, exception=value, traceback=trace)
     elif status == Status.REVOKED:
-        signals.send(
-            signals.job_revoked, job.name, job_id=job.id, terminated=False, reason="expired"
-        )
+        _send(signals.job_revoked, job, terminated=False, reason="expired")
     if execution is not None:
         request = execution.context.request
-        signals.send(
+        _send(
             signals.job_postrun,
-            job.name,
-            job_id=job.id,
+            job,
             args=request.args,
             kwargs=request.kwargs,
             status=status,
@@ -349,21 +352,27 @@ def _tell_hooks(outcome: Outcome, execution: Execution) -> None:
     trace = outcome.failure.traceback if outcome.failure else ""
     arguments = (job.id, request.args, request.kwargs)
     if outcome.status == Status.SUCCESS:
-        _hook(context, "on_success", value, *arguments)
+        _hook(execution, "on_success", value, *arguments)
     elif outcome.status == Status.RETRY:
-        _hook(context, "on_retry", value, *arguments, trace)
+        _hook(execution, "on_retry", value, *arguments, trace)
     elif outcome.status == Status.FAILURE:
-        _hook(context, "on_failure", value, *arguments, trace)
+        _hook(execution, "on_failure", value, *arguments, trace)
     if outcome.status in ENDED or outcome.status == Status.RETRY:
-        _hook(context, "after_return", outcome.status, value, *arguments, trace)
+        _hook(execution, "after_return", outcome.status, value, *arguments, trace)
 
 
 def _overrides(context: JobContext, hook: str) -> bool:
     return getattr(type(context), hook) is not getattr(JobContext, hook)
 
 
-def _hook(context: JobContext, hook: str, *args: Any) -> None:
+def _hook(execution: Execution, hook: str, *args: Any) -> None:
     try:
-        getattr(context, hook)(*args)
-    except Exception:
-        log.hook_failed(hook, context.name)
+        getattr(execution.context, hook)(*args)
+    except Exception as error:
+        job = execution.job
+        log.hook_failed(hook, job.name, describe(error, hidden(job, list(args))))
+
+
+def _send(signal: signals.Signal, job: Claimed, **named: Any) -> None:
+    if signal.receivers:
+        signals.send(signal, job.name, hidden=lambda: hidden(job, named), job_id=job.id, **named)

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import traceback
-from collections.abc import Iterable
 from typing import Any
 
 from .exceptions import ArgumentError
-from .redaction import redact, redact_text, redact_values
+from .redaction import Secrets
+from .rules import redact
 from .serialization import dumps, loads
 from .values import Failure
 
 MAX_TRACEBACK = 16 * 1024
 MAX_MESSAGE = 4 * 1024
 _ARGUMENTS = "exception arguments"
+# PostgreSQL quotes the beginning of each value: of a secret only a part, which nobody finds again.
+_ROW = re.compile(r"(Failing row contains )\(.*?(?=\n\n|\Z)", re.DOTALL)
 # The frames between the worker's loop and the body, which say nothing about the job.
 _OWN_FILES = ("django_jobs/execute.py", "django_jobs/limits.py", "asgiref/sync.py")
 
 
-def describe(error: BaseException, secrets: Iterable[str]) -> Failure:
-    """Return *error* as a :class:`~django_jobs.values.Failure`, with each of *secrets* blanked."""
-    secrets = list(secrets)
+def describe(error: BaseException, secrets: Secrets) -> Failure:
+    """Return *error* as a :class:`~django_jobs.values.Failure`, with the *secrets* blanked."""
     kind = type(error)
-    message = _storable(redact_text(_message(error), secrets))
-    text = _storable(redact_text(_traceback(error), secrets))
+    message = _storable(secrets.blanked(message_of(error)))
+    text = _storable(secrets.blanked(_traceback(error)))
     return Failure(
         error_class=f"{kind.__module__}.{kind.__qualname__}"[:255],
         message=_cut(message, MAX_MESSAGE),
@@ -32,9 +34,10 @@ def describe(error: BaseException, secrets: Iterable[str]) -> Failure:
     )
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """Return the error's text; of a row that a database refused nothing."""
     try:
-        return str(error)
+        return _ROW.sub(r"\1(not shown)", str(error))
     except Exception as broken:
         return f"(its __str__ raised {type(broken).__name__})"
 
@@ -47,12 +50,12 @@ def _traceback(error: BaseException) -> str:
         frames = frames.tb_next
     try:
         lines = traceback.TracebackException(type(error), error, frames, limit=-100).format()
-        return "".join(lines)
+        return _ROW.sub(r"\1(not shown)", "".join(lines))
     except Exception as broken:
         return f"(formatting the traceback raised {type(broken).__name__})"
 
 
-def _arguments(error: BaseException, secrets: list[str]) -> str | None:
+def _arguments(error: BaseException, secrets: Secrets) -> str | None:
     """Return as JSON what :mod:`django_jobs.rebuild` makes the exception of, or None.
 
     That is the list of its ``args``, or ``args`` and ``attributes`` where it has any.
@@ -70,7 +73,7 @@ def _arguments(error: BaseException, secrets: list[str]) -> str | None:
     text = _text_of(stored) or _text_of(args)
     if text is None or not secrets:
         return text
-    return _text_of(redact_values(loads(text), secrets))
+    return _text_of(secrets.blanked_value(loads(text)))
 
 
 def _text_of(value: Any) -> str | None:

@@ -11,8 +11,9 @@ from django.conf import settings
 from django.db import Error
 
 from .context import running
+from .failure import message_of
 from .status import Status
-from .values import Claimed, Outcome
+from .values import Claimed, Failure, Outcome
 
 _jobs = logging.getLogger("django_jobs.job")
 _worker = logging.getLogger("django_jobs.worker")
@@ -65,13 +66,14 @@ def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
     )
 
 
-def outcome_unrecordable(outcome: Outcome) -> None:
-    _jobs.exception(
-        "outcome refused name=%s id=%s attempt=%d status=%s: the job ends as FAILURE",
+def outcome_unrecordable(outcome: Outcome, failure: Failure | None) -> None:
+    _jobs.error(
+        "outcome refused name=%s id=%s attempt=%d status=%s: the job ends as FAILURE\n%s",
         outcome.job.name,
         outcome.job.id,
         outcome.job.attempt,
         outcome.status,
+        failure.traceback if failure else "",
     )
 
 
@@ -91,23 +93,29 @@ def failed(what: str, error: Exception, seconds: float, *, away: bool) -> None:
         _worker.error("error while=%s next_try=%.1fs", what, seconds, exc_info=error)
 
 
-def unprepared(job: Claimed) -> None:
-    _jobs.exception("base= failed name=%s id=%s: a crash is counted without it", job.name, job.id)
+def unprepared(job: Claimed, failure: Failure) -> None:
+    _jobs.error(
+        "base= failed name=%s id=%s: a crash is counted without it\n%s",
+        job.name,
+        job.id,
+        failure.traceback,
+    )
 
 
-def hook_failed(hook: str, name: str) -> None:
-    _jobs.exception("hook failed name=%s hook=%s", name, hook)
+def hook_failed(hook: str, name: str, failure: Failure) -> None:
+    # The exception itself may quote the job's arguments, so no handler gets it.
+    _jobs.error("hook failed name=%s hook=%s\n%s", name, hook, failure.traceback)
 
 
-def errback_failed(errback: Any, job_id: UUID) -> None:
+def errback_failed(errback: Any, job_id: UUID, failure: Failure) -> None:
     # Its name only: its arguments may be secret.
     name = errback.get("task", "a workflow") if isinstance(errback, Mapping) else "unreadable"
-    _jobs.exception("errback not enqueued job=%s errback=%s", job_id, name)
+    _jobs.error("errback not enqueued job=%s errback=%s\n%s", job_id, name, failure.traceback)
 
 
 def database_away(what: str, error: Exception, seconds: float) -> None:
     _worker.error(
-        "database away while=%s next_try=%.1fs error=%s", what, seconds, str(error).strip()
+        "database away while=%s next_try=%.1fs error=%s", what, seconds, message_of(error).strip()
     )
 
 

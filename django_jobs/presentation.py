@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db.models import Case, ExpressionWrapper, F, TextField, Value, When
@@ -14,12 +15,17 @@ from django.utils.translation import gettext as _
 from . import registry
 from .models import Job, JobQuerySet
 from .models.fields import JSONTextField
-from .redaction import redact, redact_arguments, redact_text, redact_values, secrets_in
+from .redaction import NO_SECRETS
+from .rules import TAKES, Shown, rules_of
 
 #: Columns that may be large; a list of jobs leaves them in the database.
 LARGE_COLUMNS = ("args", "kwargs", "headers", "options", "result", "progress", "error_message")
 
-_PAYLOAD = ("args", "kwargs", "headers", "result", "progress")
+PAYLOAD = ("args", "kwargs", "headers", "result", "progress")
+# The columns that say what must be blanked in the others.
+_CALL = ("args", "kwargs", "headers", "options")
+# The keys that progress() writes.
+_PROGRESS = frozenset({"done", "total", "message"})
 
 
 class Unreadable:
@@ -29,10 +35,24 @@ class Unreadable:
         return _("(unreadable)")
 
 
+@dataclasses.dataclass(slots=True)
+class Payload:
+    """What of one job people may see; ``text`` shows a message or a traceback of an attempt."""
+
+    args: Any = None
+    kwargs: Any = None
+    headers: Any = None
+    result: Any = None
+    progress: Any = None
+    message: str = ""
+    text: Callable[[str], str] = NO_SECRETS.blanked
+
+
 def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
     """Leave the large columns out and add ``args_text`` and ``kwargs_text``, None if too long.
 
     They are texts, not values, so that one row that was broken by hand does not break a page.
+    ``takes_text`` says whether results of other jobs come before the arguments.
     """
     texts = {
         f"{column}_text": Case(
@@ -42,18 +62,27 @@ def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
         )
         for column in ("args", "kwargs")
     }
-    lengths = {f"{column}_length": Length(_text(column)) for column in ("args", "kwargs")}
-    shown: JobQuerySet = jobs.defer(*LARGE_COLUMNS).alias(**lengths).annotate(**texts)
+    lengths = {
+        f"{column}_length": Length(_text(column)) for column in ("args", "kwargs", "options")
+    }
+    takes = Case(
+        When(options__contains=TAKES, options_length__lte=longest, then=_text("options")),
+        # Too long to be read here: nobody can tell, and nothing is shown.
+        When(options__contains=TAKES, then=Value(TAKES)),
+        default=Value(None),
+        output_field=TextField(null=True),
+    )
+    shown: JobQuerySet = (
+        jobs.defer(*LARGE_COLUMNS).alias(**lengths).annotate(**texts, takes_text=takes)
+    )
     return shown
 
 
 def arguments_line(job: Job, limit: int) -> str:
     """Return the arguments of a row from :func:`with_argument_texts` as in a call, cut."""
-    texts = vars(job)
-    args_text, kwargs_text = texts["args_text"], texts["kwargs_text"]
-    if args_text is None or kwargs_text is None:
+    args, kwargs = listed_arguments(job)
+    if args is None or kwargs is None:
         return "…"
-    args, kwargs = shown_arguments(job.name, args_text, kwargs_text)
     if isinstance(args, Unreadable) or isinstance(kwargs, Unreadable):
         return str(Unreadable())
     parts = [_compact(value) for value in args]
@@ -62,31 +91,41 @@ def arguments_line(job: Job, limit: int) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
-def shown_arguments(name: str, args: str, kwargs: str) -> tuple[Any, Any]:
-    """Return both kinds of arguments, given as texts, redacted."""
-    values = _arguments(args, kwargs)
-    if values is None:
-        return Unreadable(), Unreadable()
-    return redact_arguments(*values, *_rules(name))
+def listed_arguments(job: Job) -> tuple[Any, Any]:
+    """Return both kinds of arguments of a row from :func:`with_argument_texts`, redacted."""
+    texts = vars(job)
+    args, kwargs = texts["args_text"], texts["kwargs_text"]
+    if args is None or kwargs is None:
+        return None, None
+    return _arguments(_shown(job.name, args, kwargs, None, texts["takes_text"]))
 
 
-def shown_payload(job: Job) -> dict[str, Any]:
-    """Return ``args``, ``kwargs``, ``headers``, ``result``, ``progress`` and ``message``, redacted.
+def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD) -> Payload:
+    """Return what may be seen of a job, read from the row in one query.
 
-    Read from the row in one query. A secret among the arguments is blanked wherever it comes up
-    again.
+    A secret among the arguments is blanked wherever it comes up again. Of the arguments, the
+    headers, the result and the progress only those in *columns* are read, and the arguments where
+    there is anything in which they could come up.
     """
-    texts = _stored_texts(job)
+    rest = [name for name in columns if name not in ("args", "kwargs")]
+    is_whole = "args" in columns
+    texts = _stored_texts(job, list(dict.fromkeys([*rest, *(_CALL if is_whole else ())])))
     if texts is None:  # deleted since
-        return dict.fromkeys(_PAYLOAD) | {"message": ""}
-    parameters, sensitive = _rules(job.name)
-    values = _arguments(texts["args"], texts["kwargs"])
-    secrets = secrets_in(*values, parameters, sensitive) if values else set()
-    args, kwargs = shown_arguments(job.name, texts["args"], texts["kwargs"])
-    shown = {"args": args, "kwargs": kwargs}
-    for name in ("headers", "result", "progress"):
-        shown[name] = redact_values(redact(_read(texts[name]), sensitive), secrets)
-    return shown | {"message": redact_text(texts["error_message"], secrets)}
+        return Payload()
+    values = {name: _read(texts[name]) for name in rest}
+    message = texts["error_message"]
+    if not is_whole:
+        if not message and not any(map(_may_quote, values.values())):
+            return Payload(**values)
+        if (texts := _stored_texts(job, _CALL)) is None:
+            return Payload()
+    shown = _shown(job.name, *(texts[name] for name in _CALL))
+    args, kwargs = _arguments(shown) if is_whole else (None, None)
+    seen = {
+        name: value if isinstance(value, Unreadable) else shown.value(value)
+        for name, value in values.items()
+    }
+    return Payload(args, kwargs, **seen, message=shown.text(message), text=shown.text)
 
 
 def pretty(value: Any) -> str:
@@ -129,30 +168,38 @@ def _out_of(job: Job, first: int) -> str:
     return "/∞" if limit is None else f"/{limit + first}"
 
 
-def _stored_texts(job: Job) -> dict[str, Any] | None:
+def _stored_texts(job: Job, columns: Sequence[str]) -> dict[str, Any] | None:
+    """Return the texts of the columns, and the error's message; None of a row that is gone."""
     if job._state.adding:  # it ran in this process and has no row
         field: Any = JSONTextField()
-        prepared = {name: field.get_prep_value(vars(job)[name]) for name in _PAYLOAD}
+        prepared = {name: field.get_prep_value(vars(job)[name]) for name in columns}
         return prepared | {"error_message": job.error_message}
     row = Job.objects.using(job._state.db).filter(pk=job.pk)
-    found = row.values_list(*map(_text, _PAYLOAD), "error_message").first()
-    return None if found is None else dict(zip((*_PAYLOAD, "error_message"), found, strict=True))
+    found = row.values_list(*map(_text, columns), "error_message").first()
+    return None if found is None else dict(zip((*columns, "error_message"), found, strict=True))
 
 
 def _text(column: str) -> ExpressionWrapper[Any]:
     return ExpressionWrapper(F(column), output_field=TextField())
 
 
-def _rules(name: str) -> tuple[Sequence[str], Sequence[str]]:
-    function = registry.find(name)
-    return (function.parameters, function.options.sensitive) if function else ((), ())
+def _shown(name: str, args: str, kwargs: str, headers: str | None, options: str | None) -> Shown:
+    values = (_read(args), _read(kwargs), _read(headers))
+    known = (None if isinstance(value, Unreadable) else value for value in values)
+    return rules_of(name, options).shown(*known)
 
 
-def _arguments(args: str, kwargs: str) -> tuple[list[Any], dict[str, Any]] | None:
-    values = _read(args), _read(kwargs)
-    if isinstance(values[0], list) and isinstance(values[1], dict):
-        return values[0], values[1]
-    return None
+def _arguments(shown: Shown) -> tuple[Any, Any]:
+    if isinstance(shown.args, list) and isinstance(shown.kwargs, dict):
+        return shown.args, shown.kwargs
+    return Unreadable(), Unreadable()
+
+
+def _may_quote(value: Any) -> bool:
+    """Tell whether an argument could stand in *value*: numbers of progress() quote nothing."""
+    if isinstance(value, dict):
+        return any(name not in _PROGRESS or _may_quote(item) for name, item in value.items())
+    return not (value is None or isinstance(value, (int, float, Unreadable)) or value == "")
 
 
 def _read(text: str | None) -> Any:

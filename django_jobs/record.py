@@ -77,8 +77,9 @@ def record_apart(
         if is_away(error):
             raise
         if len(outcomes) == 1:
-            log.outcome_unrecordable(outcomes[0])
-            return _record_refused(worker_id, unrecordable(outcomes[0], error), using, on_ready)
+            failed = unrecordable(outcomes[0], error)
+            log.outcome_unrecordable(outcomes[0], failed.failure)
+            return _record_refused(worker_id, failed, using, on_ready)
     counted: list[Outcome] = []
     for outcome in outcomes:
         counted += record_apart(worker_id, [outcome], using, on_ready=on_ready)
@@ -93,7 +94,7 @@ def _record_refused(
     except Exception as error:
         if is_away(error):
             raise
-        log.outcome_unrecordable(failed)
+        log.outcome_unrecordable(failed, unrecordable(failed, error).failure)
     # What depends on the job makes the trouble, so only the job's own row ends. What waits for it
     # goes on when an operator has the job run again.
     assert failed.failure is not None

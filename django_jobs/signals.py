@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import traceback
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,9 @@ from uuid import UUID
 from django.dispatch import Signal as DjangoSignal
 
 from . import registry
+from .failure import describe
 from .ids import JobId
+from .redaction import NO_SECRETS, Secrets
 
 
 class JobName(str):
@@ -50,6 +53,10 @@ class Signal(DjangoSignal):
     ) -> bool:
         """Disconnect *receiver*, or what has *dispatch_uid*; return whether it was connected."""
         return super().disconnect(receiver, _known_sender(sender), dispatch_uid)
+
+    def _log_robust_failure(self, receiver: Any, err: Exception) -> None:
+        # Django's own log line has the exception, which may quote the job's arguments.
+        pass
 
 
 def _known_sender(sender: Any) -> Any:
@@ -90,8 +97,14 @@ worker_process_shutdown = Signal()
 _log = logging.getLogger("django_jobs.signals")
 
 
-def send(signal: Signal, sender: Any, **named: Any) -> None:
-    """Send *signal* to its receivers, if it has any; log what they raise."""
+def send(
+    signal: Signal, sender: Any, *, hidden: Callable[[], Secrets] | None = None, **named: Any
+) -> None:
+    """Send *signal* to its receivers, if it has any; log what they raise.
+
+    *hidden* tells what their errors must not tell of the jobs. Without it the log has of an error
+    about a job only the class and the lines of code.
+    """
     if not signal.receivers:
         return
     if isinstance(sender, str):
@@ -99,7 +112,16 @@ def send(signal: Signal, sender: Any, **named: Any) -> None:
     named = {key: _shown_id(value) for key, value in named.items()}
     for receiver, answer in signal.send_robust(sender, **named):
         if isinstance(answer, Exception):
-            _log.error("signal receiver %r failed", receiver, exc_info=answer)
+            # The exception itself may quote the job's arguments, so no handler gets it.
+            _log.error("signal receiver %r failed\n%s", receiver, _told(answer, hidden, named))
+
+
+def _told(error: Exception, hidden: Callable[[], Secrets] | None, named: dict[str, Any]) -> str:
+    if hidden is not None:
+        return describe(error, hidden()).traceback
+    if not {"job_id", "job_ids"} & named.keys():
+        return describe(error, NO_SECRETS).traceback
+    return f"{''.join(traceback.format_tb(error.__traceback__))}{type(error).__qualname__}"
 
 
 def _shown_id(value: Any) -> Any:

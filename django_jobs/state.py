@@ -29,8 +29,10 @@ def state_of(job: Job, *, shows_result: bool = False) -> dict[str, Any]:
 
     With *shows_result* also what it returned, or the class and the message of its error.
     """
-    shown = shown_payload(job)
-    done, total, message = _progress(shown["progress"])
+    # A page asks twice a second: a result of a megabyte is read only where it is told.
+    is_told = shows_result and job.has_ended
+    shown = shown_payload(job, ("result", "progress") if is_told else ("progress",))
+    done, total, message = _progress(shown.progress)
     state = {
         "id": str(job.pk),
         "status": str(job.status),
@@ -44,9 +46,9 @@ def state_of(job: Job, *, shows_result: bool = False) -> dict[str, Any]:
         "ended_at": job.ended_at,
     }
     if shows_result:
-        result = shown["result"] if job.has_ended else None
+        result = shown.result
         state["result"] = str(result) if isinstance(result, Unreadable) else result
-        state["error_class"], state["error_message"] = job.error_class, shown["message"]
+        state["error_class"], state["error_message"] = job.error_class, shown.message
     return state
 
 

@@ -122,7 +122,7 @@ class Outcome:
     status: str
     began: float
     ended: float
-    result: str | None = None
+    result: str | None = dataclasses.field(default=None, repr=False)
     retries: int = 0
     crashes: int = 0
     deferrals: int = 0
@@ -133,7 +133,7 @@ class Outcome:
     keep_seconds: float | None = None
     failure: Failure | None = None
     #: The value the body returned, or what it raised; for hooks, signals and eager results.
-    value: Any = None
+    value: Any = dataclasses.field(default=None, repr=False)
     #: The transaction of an ``atomic`` job has written it already.
     recorded: bool = False
     #: What the job goes on as: the output row is the job's own, with the same id.
@@ -189,3 +189,7 @@ class NewJob(NamedTuple):
     group_id: UUID | None = None
     pending_parents: int = 0
     has_dependents: bool = False
+
+    def __repr__(self) -> str:
+        # Without the arguments: trackers of errors send the reprs of what stands in frames.
+        return f"NewJob({self.name!r}, id={self.id}, queue={self.queue!r}, status={self.status!r})"

@@ -31,6 +31,7 @@ from .plan import Around, Given, Output, Plan, Shape
 from .result import AsyncResult, awaited_commit
 from .resultset import GroupResult
 from .routing import database_of
+from .rules import secrets_of
 from .status import Status
 from .unique import take_key
 from .values import Graph, NewJob
@@ -226,4 +227,6 @@ def _tell(rows: Sequence[NewJob]) -> None:
     for row in rows:
         by_name.setdefault((row.name, row.queue), []).append(row.id)
     for (name, queue), ids in by_name.items():
-        signals.send(signals.job_enqueued, name, job_ids=ids, queue=queue)
+        signals.send(
+            signals.job_enqueued, name, hidden=lambda: secrets_of(*rows), job_ids=ids, queue=queue
+        )

@@ -121,6 +121,22 @@ def test_search_finds_no_secret(boss: Client, mailer: str) -> None:
         assert found(boss, q=text) == set(), text
 
 
+def test_search_for_an_argument_after_a_result(boss: Client, registered: dict[str, Any]) -> None:
+    @job(name="shop.deploy")
+    def deploy(build: str, password: str, place: str = "") -> None: ...
+
+    @job(name="shop.lock")
+    def lock(pin: str, place: str = "") -> None: ...
+
+    after = make(name=deploy.name, args=["hunter2-chain", "Oslo"], options={"takes": "value"})
+    direct = make(name=deploy.name, args=["b1", "hunter2-chain", "Oslo"])
+    alone = make(name=lock.name, args=["4711", "Oslo"], options={"takes": "nothing"})
+    assert found(boss, q="args.place:Oslo") == {after, direct}
+    assert found(boss, q="args.build:b1") == {direct}
+    for text in ("args.build:hunter2-chain", "args.password:hunter2-chain", "args.place:4711"):
+        assert found(boss, q=text) == set(), alone
+
+
 @pytest.mark.parametrize("text", ["'", '"a', "a\0b", "job:", "args.:", "args.x:", ":", "\\", "%"])
 def test_search_takes_any_text(boss: Client, text: str) -> None:
     make()

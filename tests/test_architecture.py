@@ -18,7 +18,8 @@ PACKAGE = Path(django_jobs.__file__).parent
 LAYERS: list[set[str]] = [
     {
         "backoff", "conf", "context", "exceptions", "failure", "ids", "limits", "links", "log",
-        "moments", "rates", "redaction", "registry", "routing", "row_options", "schedules",
+        "moments", "rates", "redaction", "registry", "routing", "row_options", "rules",
+        "schedules",
         "serialization", "signals", "status", "tally", "values",
     },
     {"dialects"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from django.utils.safestring import SafeString
@@ -40,11 +40,16 @@ def kept_attempts(job: Job) -> list[Attempt]:
     return list(rows.defer("error_args").order_by("-id")[:MOST_ATTEMPTS])
 
 
-def attempts_of(job: Job, kept: Sequence[Attempt]) -> list[ShownAttempt]:
-    """Return the attempts to show, the newest first; of a success only the job's row tells."""
+def attempts_of(
+    job: Job, kept: Sequence[Attempt], text: Callable[[str], str]
+) -> list[ShownAttempt]:
+    """Return the attempts to show, the newest first; of a success only the job's row tells.
+
+    *text* blanks the job's secrets in messages and tracebacks.
+    """
     ids = {attempt.worker_id for attempt in kept} | {job.worker_id}
     names = _worker_names(ids, str(job._state.db))
-    shown = [_shown(attempt, names) for attempt in kept]
+    shown = [_shown(attempt, names, text) for attempt in kept]
     if job.status in (Status.STARTED, Status.SUCCESS):
         shown.insert(0, _current(job, names))
     return shown
@@ -61,7 +66,9 @@ def _worker_names(ids: set[UUID | None], using: str) -> dict[UUID | None, str]:
     return {key: names.get(key, _("%s (gone)") % key if key else "–") for key in ids}
 
 
-def _shown(attempt: Attempt, names: dict[UUID | None, str]) -> ShownAttempt:
+def _shown(
+    attempt: Attempt, names: dict[UUID | None, str], text: Callable[[str], str]
+) -> ShownAttempt:
     return ShownAttempt(
         number=attempt.attempt,
         status=status_badge(attempt.status),
@@ -70,8 +77,8 @@ def _shown(attempt: Attempt, names: dict[UUID | None, str]) -> ShownAttempt:
         ended=moment(attempt.ended_at, precise=True),
         took=duration(_between(attempt.started_at, attempt.ended_at)),
         error=short_class(attempt.error_class),
-        message=attempt.error_message,
-        traceback=parts(attempt.traceback),
+        message=text(attempt.error_message),
+        traceback=parts(text(attempt.traceback)),
     )
 
 

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.formats import number_format
@@ -14,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from ..conf import get_settings
 from ..durations import duration
-from ..models import Job, Worker
+from ..models import Function, Job, Queue, Schedule, Worker
 from ..overview import (
     FAILURES_READ,
     FailureGroup,
@@ -30,7 +32,7 @@ from .activity import busiest, drawn, share, spark
 from .alerts import alerts
 from .badges import moment, paused_badge, worker_badge
 from .live import LIVE_SCRIPT, live_response
-from .readonly import ModelAdmin, ReadOnlyAdminMixin
+from .readonly import ModelAdmin, ReadOnlyAdminMixin, may_view
 
 _FAILURES_SHOWN = 10
 _WORKERS_SHOWN = 10
@@ -58,7 +60,7 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
         window = request.GET.get("window", "")
         window = window if window in WINDOWS else "1h"
         look, numbers = overview(using), recent_statistics(window, using)
-        may = _permissions(request)
+        may = _permissions(self.admin_site, request)
         pages = {
             name: self._page(f"{name}_changelist")
             for name in ("queue", "function", "worker", "schedule")
@@ -192,10 +194,11 @@ def _windows(chosen: str) -> list[dict[str, Any]]:
     return [{"name": name, "label": labels[name], "selected": name == chosen} for name in WINDOWS]
 
 
-def _permissions(request: HttpRequest) -> Mapping[str, bool]:
-    names = ("view_job", "retry_job", "view_queue", "pause_queue", "view_worker", "view_schedule",
-             "view_function")  # fmt: skip
-    may = {name: request.user.has_perm(f"{Job._meta.app_label}.{name}") for name in names}
+def _permissions(site: AdminSite, request: HttpRequest) -> Mapping[str, bool]:
+    models: tuple[type[Model], ...] = (Job, Queue, Worker, Schedule, Function)
+    may = {f"view_{model._meta.model_name}": may_view(site, model, request) for model in models}
+    for name in ("retry_job", "pause_queue"):
+        may[name] = request.user.has_perm(f"{Job._meta.app_label}.{name}")
     # The buttons go to these lists.
     may["retry_job"] &= may["view_job"]
     may["pause_queue"] &= may["view_queue"]

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from ..define import JobFunction
 from ..options import MAX_PRIORITY
-from ..redaction import is_sensitive
+from ..rules import rules_of_function, shown_default
 
 #: Stands for an argument that is left to the function's default.
 MISSING: Any = object()
@@ -142,10 +142,11 @@ def _field(
     if parameter.kind is _KEYWORDS:
         return JSONArgument(dict, label=f"**{parameter.name}", required=False)
     optional = parameter.default is not parameter.empty
-    secret = is_sensitive(parameter.name, function.options.sensitive)
+    rules = rules_of_function(function)
+    secret = rules.hides_name(parameter.name)
     options: dict[str, Any] = {"label": parameter.name, "required": not optional}
     if optional and not secret:
-        options["help_text"] = _("By default %s.") % _shown(parameter.default)
+        options["help_text"] = _("By default %s.") % _cut(shown_default(parameter, rules))
     if secret:
         options["widget"] = forms.PasswordInput(attrs={"autocomplete": "new-password"})
     if hint is int and not secret:
@@ -163,6 +164,5 @@ def _field(
     return JSONArgument(None, **options)
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -25,14 +25,16 @@ from ..models import Job
 from ..options import JobOptions
 from ..overview import forget, recent_statistics
 from ..routing import database_of
+from ..rules import rules_of
 from ..status import Status
 from .activity import function_row
 from .enqueue_form import EnqueueForm
 from .operations import COPY
-from .readonly import ModelAdmin, ReadOnlyAdminMixin
+from .readonly import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .strip import last_runs, strip
 
 _WINDOW = "24h"
+_PAYLOAD = frozenset({"args", "kwargs", "headers", "options"})
 _FOLDER = "admin/django_jobs/function"
 
 
@@ -91,7 +93,7 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
             "doc": inspect.getdoc(function.__wrapped__) or "",
             "options": _limited(function, using),
             "tiles": self._tiles(function.name, function_row(did) if did else {}),
-            "may": {"view_job": request.user.has_perm(f"{self.opts.app_label}.view_job")},
+            "may": {"view_job": may_view(self.admin_site, Job, request)},
             "runs": strip(runs, places=len(runs)),
             "form": form if may_enqueue else None,
         }
@@ -122,12 +124,15 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
                 result = form.function.apply_async(args, kwargs, **form.options)
                 job = Job(pk=result.uuid, name=form.function.name)
                 LogEntry.objects.log_actions(user_id, [job], ADDITION, "Enqueued.")
-        except (TypeError, ValueError, JobsError) as error:
-            form.add_error(None, str(error))
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception as error:  # also what the function's own unique_key raises
+            hidden = rules_of(form.function.name).shown(args, kwargs)
+            form.add_error(None, hidden.text(_told(error)))
             return None
         forget()
         self.message_user(request, _("A job was enqueued."), messages.SUCCESS)
-        if request.user.has_perm(f"{self.opts.app_label}.view_job") and not get_settings().eager:
+        if may_view(self.admin_site, Job, request) and not get_settings().eager:
             return HttpResponseRedirect(self._url("job_change", result.id))
         return HttpResponseRedirect(request.path)
 
@@ -149,6 +154,12 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
 
 class FunctionAdmin(FunctionAdminMixin, ModelAdmin):
     pass
+
+
+def _told(error: Exception) -> str:
+    """Return what was wrong with a call, with the class where the message may not tell it."""
+    is_ours = isinstance(error, (TypeError, ValueError, JobsError))
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"
 
 
 def _all(options: JobOptions) -> list[dict[str, Any]]:
@@ -190,4 +201,6 @@ def _shown(value: Any) -> str:
     if callable(value):
         name: str = getattr(value, "__qualname__", type(value).__name__)
         return name
+    if isinstance(value, Mapping):  # a schedule: its arguments may be secret
+        return repr({key: item for key, item in value.items() if key not in _PAYLOAD})
     return repr(value)

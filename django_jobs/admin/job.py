@@ -28,7 +28,7 @@ from .filters import (
     WorkerFilter,
 )
 from .graph import MOST_DRAWN, graph
-from .job_fields import JobFields
+from .job_fields import JobFields, payload_of
 from .live import COPY_SCRIPT, HEADER, LIVE_SCRIPT, live_list, live_part, page_to_return_to
 from .operations import (
     COPY,
@@ -115,7 +115,7 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
         job = context.get("original")
         if isinstance(job, Job):
             kept = kept_attempts(job)
-            context["attempts"] = attempts_of(job, kept)
+            context["attempts"] = attempts_of(job, kept, payload_of(job).text)
             context["steps"] = timeline(job, kept)
             runs = last_runs(job.name, str(job._state.db), until=job.pk)
             context["runs"] = strip(runs, places=len(runs))

@@ -16,6 +16,7 @@ from ..durations import duration, moment_of, ran, waited
 from ..family import after, before
 from ..models import Job
 from ..presentation import (
+    Payload,
     arguments_line,
     attempt_line,
     plain,
@@ -131,29 +132,29 @@ class JobFields:
 
     @admin.display(description=gettext_lazy("arguments"))
     def arguments(self, job: Job) -> SafeString:
-        return _json(_payload(job)["args"])
+        return _json(payload_of(job).args)
 
     @admin.display(description=gettext_lazy("keyword arguments"))
     def keyword_arguments(self, job: Job) -> SafeString:
-        return _json(_payload(job)["kwargs"])
+        return _json(payload_of(job).kwargs)
 
     @admin.display(description=gettext_lazy("headers"))
     def headers_shown(self, job: Job) -> SafeString | str:
-        return _json(headers) if (headers := _payload(job)["headers"]) else _NONE
+        return _json(headers) if (headers := payload_of(job).headers) else _NONE
 
     @admin.display(description=gettext_lazy("result"))
     def result_shown(self, job: Job) -> SafeString | str:
-        result = _payload(job)["result"]
+        result = payload_of(job).result
         return _NONE if result is None else _json(result)
 
     @admin.display(description=gettext_lazy("progress"))
     def progress_shown(self, job: Job) -> SafeString | str:
-        progress = _payload(job)["progress"]
+        progress = payload_of(job).progress
         return _NONE if progress is None else progress_bar(progress)
 
     @admin.display(description=gettext_lazy("error"))
     def error(self, job: Job) -> SafeString | str:
-        message = _payload(job)["message"]
+        message = payload_of(job).message
         if not job.error_class and not message:
             return _NONE
         return format_html('<pre class="jobs-text">{}</pre>', _joined(job.error_class, message))
@@ -211,9 +212,9 @@ def _links(job: Job, jobs: Sequence[Job], number: int) -> SafeString | str:
     return format_html("{}<br>{}", links, _("… and %d more") % (number - len(jobs)))
 
 
-def _payload(job: Job) -> dict[str, Any]:
-    # Five fields of one page show parts of it; the row is read once.
-    shown: dict[str, Any] | None = vars(job).get("_shown_payload")
+def payload_of(job: Job) -> Payload:
+    """Return what may be seen of a job whose page shows it in several places; it is read once."""
+    shown: Payload | None = vars(job).get("_shown_payload")
     if shown is None:
         shown = vars(job)["_shown_payload"] = shown_payload(job)
     return shown

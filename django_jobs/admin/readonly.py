@@ -16,6 +16,13 @@ else:
     ModelAdmin, _Mixed = admin.ModelAdmin, object
 
 
+def may_view(site: admin.AdminSite, model: type[Model], request: HttpRequest) -> bool:
+    """Tell whether *request* may see rows of *model*, as that model's own admin on *site* says."""
+    if site.is_registered(model):
+        return bool(site.get_model_admin(model).has_view_permission(request))
+    return request.user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}")
+
+
 # What Django's own filters ask of the column that they are for.
 _ASKED = frozenset({"", "exact", "in", "isnull", "isempty", "gte", "lt"})
 _DATES = frozenset({"year", "month", "day", "gte", "lt"})

@@ -15,6 +15,7 @@ from ..beat import operate
 from ..beat.due import plan
 from ..conf import get_settings
 from ..models import Schedule
+from ..rules import shown_schedule
 from .readonly import FilteredAdminMixin, ModelAdmin
 from .schedule_fields import ScheduleFields
 from .schedule_form import ScheduleForm
@@ -134,7 +135,8 @@ class ScheduleAdminMixin(ScheduleFields, FilteredAdminMixin):
                     operate.run_now(schedule, using=using)
                     done.append(schedule.pk)
                 except Exception as error:  # each is in a transaction of its own
-                    text = f"{schedule}: {type(error).__name__}: {error}"
+                    why = shown_schedule(schedule).text(str(error))
+                    text = f"{schedule}: {type(error).__name__}: {why}"
                     self.message_user(request, text, messages.ERROR)
             return done
 

@@ -21,6 +21,7 @@ from ..beat.times import Kind, upcoming, utc, zone_of
 from ..durations import duration, ran
 from ..models import Job, Schedule
 from ..presentation import pretty, short_class
+from ..rules import shown_schedule
 from .badges import badge, moment, status_badge
 from .readonly import _Mixed
 from .schedule_form import shown_arguments
@@ -164,7 +165,9 @@ class ScheduleFields(_Mixed):
     def error(self, schedule: Schedule) -> SafeString | str:
         if not schedule.last_error:
             return "–"
-        return format_html('<pre class="jobs-text">{}</pre>', schedule.last_error)
+        return format_html(
+            '<pre class="jobs-text">{}</pre>', shown_schedule(schedule).text(schedule.last_error)
+        )
 
     @admin.display(description=gettext_lazy("arguments"))
     def shown_args(self, schedule: Schedule) -> SafeString:

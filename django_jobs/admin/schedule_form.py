@@ -17,7 +17,8 @@ from .. import registry
 from ..beat.describe import SOLAR_LABELS, UNITS, split_interval
 from ..beat.validation import COLUMNS, problems
 from ..models import Schedule
-from ..redaction import REDACTED, redact, redact_arguments
+from ..redaction import REDACTED
+from ..rules import redact, shown_schedule
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Schedule]
@@ -140,12 +141,9 @@ def _zones() -> frozenset[str]:
 
 def shown_arguments(schedule: Schedule) -> dict[str, Any]:
     """Return args, kwargs and headers without their secrets."""
-    function = registry.find(schedule.job_name)
-    rules = (function.parameters, function.options.sensitive) if function else ((), ())
-    args, kwargs = schedule.args, schedule.kwargs
-    if isinstance(args, list) and isinstance(kwargs, dict):
-        args, kwargs = redact_arguments(args, kwargs, *rules)
-    return {"args": args, "kwargs": kwargs, "headers": redact(schedule.headers, rules[1])}
+    shown = shown_schedule(schedule)
+    headers = shown.value(schedule.headers)
+    return {"args": shown.args, "kwargs": shown.kwargs, "headers": headers}
 
 
 def unblanked(value: Any, stored: Any) -> Any:
@@ -154,8 +152,10 @@ def unblanked(value: Any, stored: Any) -> Any:
     Raises ``ValidationError`` for a blank that has no place there: with another value in it, or
     under another job function, a secret would be shown or change its meaning.
     """
-    if value == REDACTED:
-        if stored is _NOWHERE:
+    if isinstance(value, str) and REDACTED in value:
+        # A part of a text may be blanked, as a password in a URL.
+        is_kept = stored is not _NOWHERE if value == REDACTED else redact(stored) == value
+        if not is_kept:
             text = _(
                 "Type it anew instead of %s: a value that is not shown is kept only at its place, "
                 "of the same job function, in a list of the same length."

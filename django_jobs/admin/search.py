@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 
 from .. import registry
 from ..redaction import is_sensitive
+from ..rules import TAKES, rules_of
 
 #: The qualifiers, and how each is looked up; ``args.key:value`` is apart.
 QUALIFIERS = {"job": "name__icontains", "queue": "queue", "error": "error_class__icontains"}
@@ -69,14 +70,22 @@ def _argument(name: str, value: str) -> Q:
     quoted = {json.dumps(value, ensure_ascii=False), json.dumps(value)}
     wanted = "|".join(re.escape(text) for text in quoted | _bare(value))
     key = re.escape(json.dumps(name, ensure_ascii=False))
-    condition = Q(kwargs__regex=rf"^\{{({_TEXT}:{_SCALAR},)*{key}:({wanted})[,}}]")
+    rules = {function.name: rules_of(function.name) for function in functions}
+    named = [function for function, one in rules.items() if not one.hides_name(name)]
+    pattern = rf"^\{{({_TEXT}:{_SCALAR},)*{key}:({wanted})[,}}]"
+    condition = Q(name__in=named, kwargs__regex=pattern)
     places: dict[int, list[str]] = {}
-    for function in functions:
-        if name in function.parameters:
-            places.setdefault(function.parameters.index(name), []).append(function.name)
+    for function, one in rules.items():
+        if name in one.positional:
+            places.setdefault(one.positional.index(name), []).append(function)
+    takes = Q(options__contains=TAKES)
     for place, names in places.items():
         pattern = rf"^\[({_SCALAR},){{{place}}}({wanted})[],]"
-        condition |= Q(name__in=names, args__regex=pattern)
+        condition |= ~takes & Q(name__in=names, args__regex=pattern)
+        if place:  # the first parameter takes the result of the job before
+            taken = takes & ~Q(options__contains='"nothing"')
+            pattern = rf"^\[({_SCALAR},){{{place - 1}}}({wanted})[],]"
+            condition |= taken & Q(name__in=names, args__regex=pattern)
     return condition
 
 

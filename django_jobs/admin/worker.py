@@ -24,7 +24,7 @@ from ..presentation import arguments_line, pretty, with_argument_texts
 from .badges import moment, worker_badge
 from .live import HEADER, LIVE_SCRIPT, live_list, live_part, page_to_return_to
 from .operations import TERMINATE
-from .readonly import ModelAdmin, ReadOnlyAdminMixin
+from .readonly import ModelAdmin, ReadOnlyAdminMixin, may_view
 
 _FIELDS = ("name", "state", "hostname", "pid", "pool", "busy_slots", "served", "heartbeat")
 _COMMANDS_SHOWN = 10
@@ -95,11 +95,11 @@ class WorkerAdminMixin(ReadOnlyAdminMixin):
     ) -> HttpResponse:
         worker = context.get("original")
         if isinstance(worker, Worker):
-            context["running"] = _running(worker)
+            may_view_job = may_view(self.admin_site, Job, request)
+            context["running"] = self._running(request, worker, may_view_job)
             context["told"] = _told(worker)
-            may_view = request.user.has_perm(f"{self.opts.app_label}.view_job")
-            context["may_view_job"] = may_view
-            context["may_terminate"] = may_view and request.user.has_perm(TERMINATE.permission)
+            context["may_view_job"] = may_view_job
+            context["may_terminate"] = may_view_job and request.user.has_perm(TERMINATE.permission)
             controlled = self.has_control_permission(request) and vars(worker)["is_live"]
             context["operations"] = [
                 {"name": name, "label": label}
@@ -110,6 +110,28 @@ class WorkerAdminMixin(ReadOnlyAdminMixin):
         if HEADER in request.headers:
             return live_part(request, "admin/django_jobs/worker/live.html", context)
         return page
+
+    def _running(
+        self, request: HttpRequest, worker: Worker, may_view_job: bool
+    ) -> list[dict[str, Any]]:
+        jobs: Any = Job.objects.using(worker._state.db)
+        mine = jobs.running().filter(worker_id=worker.pk).order_by("started_at")
+        if may_view_job and self.admin_site.is_registered(Job):
+            # Whose rows this user sees is the jobs' admin to say.
+            rows = self.admin_site.get_model_admin(Job).get_queryset(request)
+            mine = mine.filter(pk__in=rows.order_by().values("pk"))
+        shown: Iterable[Job] = with_argument_texts(mine, _LONGEST_ARGUMENTS)[: worker.slots + 100]
+        return [
+            {
+                "pk": job.pk,
+                "name": job.name,
+                "queue": job.queue,
+                "arguments": arguments_line(job, _ARGUMENTS_WIDTH) if may_view_job else "",
+                "started": moment(job.started_at),
+                "ran": duration(ran(job)),
+            }
+            for job in shown
+        ]
 
     # --- columns --------------------------------------------------------------------------------
 
@@ -248,23 +270,6 @@ class WorkerAdmin(WorkerAdminMixin, ModelAdmin):
 
 def _tellable(workers: QuerySet[Any]) -> list[Worker]:
     return [one for one in workers if vars(one)["is_live"] and one.pool != Worker.BEAT]
-
-
-def _running(worker: Worker) -> list[dict[str, Any]]:
-    jobs: Any = Job.objects.using(worker._state.db)
-    mine = jobs.running().filter(worker_id=worker.pk).order_by("started_at")
-    shown: Iterable[Job] = with_argument_texts(mine, _LONGEST_ARGUMENTS)[: worker.slots + 100]
-    return [
-        {
-            "pk": job.pk,
-            "name": job.name,
-            "queue": job.queue,
-            "arguments": arguments_line(job, _ARGUMENTS_WIDTH),
-            "started": moment(job.started_at),
-            "ran": duration(ran(job)),
-        }
-        for job in shown
-    ]
 
 
 def _told(worker: Worker) -> list[dict[str, Any]]:

@@ -123,7 +123,7 @@ def _entries() -> Iterator[tuple[str, str, Mapping[str, Any]]]:
 
 def _schedule(name: Any, entry: Any) -> Schedule:
     if not isinstance(entry, Mapping):
-        raise ValueError(f"must be a dict with 'job' and 'schedule', got {entry!r}")
+        raise ValueError(f"must be a dict with 'job' and 'schedule', got a {type(entry).__name__}")
     if not isinstance(name, str) or not 0 < len(name) <= 200:
         raise ValueError(f"name must be a text of 1 to 200 characters, got {name!r}")
     given = {**entry, **(entry.get("options") or {})}

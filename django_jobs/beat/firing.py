@@ -12,6 +12,7 @@ from django.db import DatabaseError, InterfaceError
 from .. import log
 from ..enqueue import write
 from ..models import Schedule
+from ..rules import shown_schedule
 from ..values import NewJob
 from .rows import function_of, row_of_tick
 from .ticks import chosen, most_runs
@@ -40,7 +41,7 @@ class Firing:
         self.skipped += len(self.rows)
         self.rows = []
         self.next = self.following
-        self.error = error[:_LONGEST_ERROR]
+        self.error = shown_schedule(self.schedule).text(error)[:_LONGEST_ERROR]
 
     def skip(self, number: int, reason: str) -> None:
         if number:

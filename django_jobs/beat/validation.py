@@ -113,9 +113,9 @@ def _argument_problems(schedule: Schedule) -> list[tuple[str, str]]:
     for column, kind, name in (("args", list, "array"), ("kwargs", dict, "object")):
         value = getattr(schedule, column)
         if not isinstance(value, kind):
-            found.append((column, f"must be a JSON {name}, got {value!r:.100}"))
+            found.append((column, f"must be a JSON {name}, got a {type(value).__name__}"))
     if schedule.headers is not None and not isinstance(schedule.headers, dict):
-        found.append(("headers", f"must be a JSON object, got {schedule.headers!r:.100}"))
+        found.append(("headers", f"must be a JSON object, got a {type(schedule.headers).__name__}"))
     function = registry.find(schedule.job_name)
     if function is None:
         found.append(("job_name", f"no job function is named {schedule.job_name!r}"))

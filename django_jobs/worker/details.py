@@ -11,7 +11,7 @@ from .. import registry
 from ..conf import get_settings
 from ..models import Worker
 from ..options import JobOptions
-from ..redaction import redact
+from ..rules import redact
 from .options import WorkerOptions
 
 # What of a job function is told when it differs from the default.
@@ -19,6 +19,7 @@ _TOLD = (
     "queue", "priority", "max_retries", "time_limit", "soft_time_limit", "rate_limit",
     "concurrency",
 )  # fmt: skip
+_TIMED = ("job", "task", "schedule", "enabled")
 _DEFAULTS = JobOptions()
 
 
@@ -35,8 +36,17 @@ def details(options: WorkerOptions) -> dict[str, Any]:
 
 def settings_shown() -> dict[str, Any]:
     """Return this process's ``DJANGO_JOBS`` with all defaults, without secrets."""
-    shown: dict[str, Any] = redact(_plain(dataclasses.asdict(get_settings())))
+    settings = get_settings()
+    told = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    told["schedules"] = {name: _timed(entry) for name, entry in settings.schedules.items()}
+    shown: dict[str, Any] = redact(_plain(told))
     return shown
+
+
+def _timed(entry: Any) -> dict[str, Any]:
+    """Return what a schedule in code runs and when; its arguments may be secret."""
+    given = entry if isinstance(entry, Mapping) else {}
+    return {name: given[name] for name in _TIMED if name in given}
 
 
 def registered() -> dict[str, dict[str, Any]]:

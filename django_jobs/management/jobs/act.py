@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
+from django.db import DatabaseError, InterfaceError
 
 from ... import operate, registry
 from ...counts import capped_count
@@ -17,6 +18,7 @@ from ...exceptions import JobsError, ResultTimeout
 from ...models import Job
 from ...presentation import pretty, shown_payload
 from ...result import AsyncResult
+from ...rules import rules_of
 from ...status import ENDED, Status
 from .output import printable, write_json
 from .select import chunks, given, matching, with_header
@@ -108,8 +110,13 @@ def run(
     kwargs = _parsed("--kwargs", keywords, dict, """an object, as in '{"user_id": 1}'""")
     try:
         result = function.apply_async(args, kwargs, queue=queue)
-    except (TypeError, ValueError, JobsError) as error:
-        raise CommandError(printable(error)) from error
+    except (DatabaseError, InterfaceError):
+        raise
+    except Exception as error:  # also what the function's own unique_key raises
+        is_ours = isinstance(error, (TypeError, ValueError, JobsError))
+        text = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        shown = rules_of(name).shown(args, kwargs)
+        raise CommandError(printable(shown.text(text))) from None
     if wait:
         _print_result(out, as_json, result, timeout)
     elif as_json:
@@ -155,10 +162,10 @@ def _parsed(option: str, text: str, kind: type, wanted: str) -> Any:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise CommandError(
-            f"{option} is no JSON: {error.msg} at line {error.lineno}, column {error.colno}: {text}"
+            f"{option} is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
     if not isinstance(value, kind):
-        raise CommandError(f"{option} must be {wanted}, got {text}")
+        raise CommandError(f"{option} must be {wanted}, got a {type(value).__name__}")
     return value
 
 
@@ -171,9 +178,10 @@ def _print_result(
     except ResultTimeout as error:
         raise CommandError(str(error)) from None
     if job.status not in ENDED or job.status != Status.SUCCESS:
-        why = ": ".join(part for part in (job.error_class, job.error_message) if part)
+        message = shown_payload(job, ()).message
+        why = ": ".join(part for part in (job.error_class, message) if part)
         raise CommandError(printable(f"job {job.pk} ended with {job.status}: {why}"))
-    value = shown_payload(job)["result"]
+    value = shown_payload(job, ("result",)).result
     if as_json:
         write_json(out, {"id": job.pk, "name": job.name, "status": job.status, "result": value})
     else:

@@ -10,13 +10,15 @@ from ...counts import CappedCount, capped_counts, ready_queues, status_counts
 from ...durations import duration, exact, moment_of, ran, relative, waited
 from ...models import Attempt, Job, Queue, Worker
 from ...presentation import (
+    PAYLOAD,
+    Payload,
     Unreadable,
     arguments_line,
     attempt_line,
+    listed_arguments,
     pretty,
     retries_line,
     short_class,
-    shown_arguments,
     shown_payload,
     with_argument_texts,
 )
@@ -54,9 +56,9 @@ def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str) -> N
         Attempt.objects.using(using).filter(job_id=job.pk).order_by("-id")[:_MOST_ATTEMPTS]
     )
     if as_json:
-        error = {"error_class": job.error_class, "error_message": payload.pop("message")}
-        shown = {name: _plain(value) for name, value in payload.items()}
-        history = [_attempt(attempt) for attempt in attempts]
+        error = {"error_class": job.error_class, "error_message": payload.message}
+        shown = {name: _plain(getattr(payload, name)) for name in PAYLOAD}
+        history = [_attempt(attempt, payload) for attempt in attempts]
         write_json(out, {**_columns(job), **shown, **error, "attempts": history})
         return
     write_fields(out, _fields(job, payload))
@@ -64,9 +66,10 @@ def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str) -> N
         took = attempt.ended_at - attempt.started_at if attempt.started_at else None
         out.write(
             f"\nAttempt {attempt.attempt}, ended {exact(attempt.ended_at)}"
-            f"{f' after {duration(took)}' if took else ''}, then {attempt.status}"
+            f"{f' after {duration(took)}' if took else ''}, then {printable(attempt.status)}"
         )
-        out.write(printable(attempt.traceback or f"{attempt.error_class}: {attempt.error_message}"))
+        text = attempt.traceback or f"{attempt.error_class}: {attempt.error_message}"
+        out.write(printable(payload.text(text)))
 
 
 def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
@@ -125,18 +128,15 @@ def _columns(job: Job) -> dict[str, Any]:
 
 
 def listed(job: Job) -> dict[str, Any]:
-    texts = vars(job)
-    args = kwargs = None
-    if texts["args_text"] is not None and texts["kwargs_text"] is not None:
-        args, kwargs = shown_arguments(job.name, texts["args_text"], texts["kwargs_text"])
+    args, kwargs = listed_arguments(job)
     shown = {"args": _plain(args), "kwargs": _plain(kwargs)}
     return {**_columns(job), **shown, "error_class": job.error_class}
 
 
-def _fields(job: Job, payload: dict[str, Any]) -> list[tuple[str, object]]:
+def _fields(job: Job, payload: Payload) -> list[tuple[str, object]]:
     times = [(name.removesuffix("_at"), getattr(job, name)) for name in _TIMES]
-    optional = [(name, payload[name]) for name in ("headers", "result", "progress")]
-    error = ": ".join(part for part in (job.error_class, payload["message"]) if part)
+    optional = [(name, getattr(payload, name)) for name in ("headers", "result", "progress")]
+    error = ": ".join(part for part in (job.error_class, payload.message) if part)
     return [
         ("id", job.pk),
         ("job", job.name),
@@ -146,8 +146,8 @@ def _fields(job: Job, payload: dict[str, Any]) -> list[tuple[str, object]]:
         *((name, f"{exact(moment)} ({relative(moment)})") for name, moment in times if moment),
         *((name, duration(length)) for name, length in (("wait", waited(job)), ("run", ran(job)))
           if length is not None),
-        ("args", pretty(payload["args"])),
-        ("kwargs", pretty(payload["kwargs"])),
+        ("args", pretty(payload.args)),
+        ("kwargs", pretty(payload.kwargs)),
         *((name, pretty(value)) for name, value in optional if value is not None),
         *([("error", error)] if error else []),
     ]  # fmt: skip
@@ -157,10 +157,10 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Unreadable) else value
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    names = ("attempt", "status", "worker_id", "started_at", "ended_at", "error_class",
-             "error_message", "traceback")  # fmt: skip
-    return {name: getattr(attempt, name) for name in names}
+def _attempt(attempt: Attempt, payload: Payload) -> dict[str, Any]:
+    names = ("attempt", "status", "worker_id", "started_at", "ended_at", "error_class")
+    texts = {name: payload.text(getattr(attempt, name)) for name in ("error_message", "traceback")}
+    return {name: getattr(attempt, name) for name in names} | texts
 
 
 def _queues(using: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from ...beat.due import plan
 from ...beat.operate import changed
 from ...durations import relative
 from ...models import Schedule
+from ...rules import shown_schedule
 from .celery_beat import converted
 from .output import one_line, write_json, write_table
 
@@ -21,7 +22,6 @@ _COLUMNS = (
     "id", "name", "description", "job_name", "kind", "interval_seconds", "crontab", "clocked_at",
     "solar_event", "latitude", "longitude", "timezone", "enabled", "source", "starts_at", "ends_at",
     "one_off", "next_run_at", "last_run_at", "last_job_id", "run_count", "skipped_count",
-    "last_error",
 )  # fmt: skip
 _ERROR_WIDTH = 60
 
@@ -30,7 +30,9 @@ def list_schedules(out: OutputWrapper, *, using: str, as_json: bool) -> None:
     """Print every schedule, by name; never its arguments."""
     rows = list(Schedule.objects.using(using).order_by("name"))
     if as_json:
-        write_json(out, [{name: getattr(row, name) for name in _COLUMNS} for row in rows])
+        told = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
+        errors = [{"last_error": _error(row)} for row in rows]
+        write_json(out, [one | error for one, error in zip(told, errors, strict=True)])
     elif rows:
         write_table(out, _TITLES, [_cells(row) for row in rows])
     else:
@@ -87,11 +89,15 @@ def _report(
         out.write(f"  left out  {one_line(name)}: {one_line(reason)}")
 
 
+def _error(row: Schedule) -> str:
+    return shown_schedule(row).text(row.last_error)
+
+
 def _cells(row: Schedule) -> list[Any]:
     state = "enabled" if row.enabled else "disabled"
     if row.source != Schedule.Source.ADMIN:
         state += f", {row.get_source_display()}"
-    error = row.last_error
+    error = _error(row)
     return [
         row.name, row.job_name, description(row), state,
         relative(row.next_run_at) if row.enabled else "", relative(row.last_run_at),
