@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import fcntl
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,13 @@ async def hard_limited_async() -> None:
 def die(folder: str) -> None:
     note(folder, os.getpid())
     os._exit(9)
+
+
+@job
+def print_much() -> int:
+    for stream in (sys.stdout, sys.stderr):
+        print("Grüße × " * 2_000, file=stream, flush=True)
+    return 1
 
 
 @job

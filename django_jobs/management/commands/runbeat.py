@@ -15,6 +15,7 @@ from ...beat.beat import Beat, run
 from ...dialects import dialect_for
 from ...log import set_up_console
 from ..arguments import add_process_arguments, database, process_name
+from ..output import protected_output
 from ..pidfile import pidfile
 
 
@@ -30,7 +31,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         set_up_console(given["loglevel"])
         using = database(given)
-        with pidfile(given["pidfile"]):
+        with protected_output(self), pidfile(given["pidfile"]):
             if given["once"]:
                 fired = Beat(using).run_once()
                 self.stdout.write(f"{fired} schedules were due")

@@ -22,6 +22,7 @@ from ...worker.options import POOLS, WorkerOptions, build, refusals
 from ...worker.solo import run_solo
 from ...worker.supervisor import Supervisor
 from ..arguments import Refused, add_process_arguments, bounds, database, process_name
+from ..output import protected_output
 from ..pidfile import pidfile
 
 
@@ -82,7 +83,7 @@ class Command(BaseCommand):
         set_up_console(given["loglevel"])
         options = self._options(given)
         _refuse_without_tables(options.using)
-        with pidfile(given["pidfile"]):
+        with protected_output(self), pidfile(given["pidfile"]):
             self.stdout.write(_banner(options))
             code = run_solo(options) if options.pool == "solo" else Supervisor(options).run()
         logging.shutdown()
