@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import decimal
 import os
 import signal
@@ -78,10 +79,10 @@ def as_job(body: Callable[..., Any], coroutine: bool, name: str, options: dict[s
     return job(name=name, max_retries=0, **options)(function)
 
 
-def run_pool(worker: Worker, name: str, claimed: list[Any]) -> dict[str, Outcome]:
+def run_pool(worker: Worker, name: str, claimed: list[Any], slots: int = 1) -> dict[str, Outcome]:
     desk = Desk(lambda: None, None)
     options = build(
-        pool=name, processes=None, concurrency=None if name in ("solo", "prefork") else 1,
+        pool=name, processes=None, concurrency=None if name in ("solo", "prefork") else slots,
         autoscale=None, queues=(), exclude_queues=(), name="", beat=False, burst=False,
         max_jobs=None, max_memory=None, time_limit=None, soft_time_limit=None, using="default",
         grace_seconds=30,
@@ -90,7 +91,7 @@ def run_pool(worker: Worker, name: str, claimed: list[Any]) -> dict[str, Outcome
     def commit(outcome: Outcome) -> bool:
         return bool(record(worker.pk, [outcome], "default"))
 
-    place = Workplace("w", options, desk, Board(1), {}, lambda *_: None, commit)
+    place = Workplace("w", options, desk, Board(slots), {}, lambda *_: None, commit)
     pool = POOLS[name](place)
     desk.put(claimed)
     desk.close()
@@ -401,6 +402,57 @@ def cut(vendor: str, session: int) -> None:
                     return
     finally:
         connection.close()
+
+
+# --- connections from a pool -------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_pooled_connection(monkeypatch: pytest.MonkeyPatch, vendor: str) -> Iterator[None]:
+    """Let new threads take their connections from a pool of one, with psycopg."""
+    if vendor != "postgresql":
+        yield
+        return
+    pooled = copy.deepcopy(connections.settings["default"])
+    pooled["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 10}
+    monkeypatch.setitem(connections.settings, "default", pooled)
+    yield
+    pools: dict[str, Any] = type(connections["default"])._connection_pools  # type: ignore[attr-defined]
+    if "default" in pools:
+        pools.pop("default").close()
+
+
+@pytest.mark.usefixtures("one_pooled_connection")
+def test_pooled_connection_goes_back_after_each_job(
+    worker: Worker, take: Callable[..., Any], vendor: str
+) -> None:
+    together = threading.Barrier(2)
+
+    def count() -> int:
+        together.wait(60)  # both slots have a job
+        return Group.objects.count()
+
+    for number in range(4):
+        as_job(count, False, f"tests.isolation.pooled.{number}", {}).delay()
+    outcomes = run_pool(worker, "threads", take(), slots=2)
+    assert [outcome.value for outcome in outcomes.values()] == [0] * 4
+
+
+@pytest.mark.parametrize("kind", ["threads", "coroutines"])
+@pytest.mark.usefixtures("one_pooled_connection")
+def test_session_that_was_changed_goes_back_to_no_pool(run: Run, kind: str, vendor: str) -> None:
+    change, question, fresh = CHANGES[vendor][0]
+
+    def touch() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(change)
+
+    def ask() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(question)
+            return cursor.fetchone()[0]
+
+    assert run(kind, ask, touch, ask)["ask"].value == fresh
 
 
 def slow_statement(vendor: str) -> str:

@@ -78,12 +78,33 @@ def distrust() -> None:
     _distrusted_at = time.monotonic()
 
 
-def end_attempt(attempt: Attempt) -> str:
-    """Make this thread's sessions fit for others; return what *attempt* left a transaction on."""
-    for session in _here.sessions:
+def begin_attempt() -> None:
+    """Begin an attempt in this context, which until the next one runs nothing else."""
+    current.set(Attempt())
+
+
+def end_attempt() -> str:
+    """Make this thread's sessions fit for others; return where a transaction was left open."""
+    sessions = _here.sessions
+    if not sessions:
+        return ""
+    attempt = current.get()
+    for session in sessions:
         if session.user is attempt or session.user is None:
             session.end_use(attempt)
-    return attempt.left_open
+    return attempt.left_open if attempt is not None else ""
+
+
+def left_elsewhere() -> str:
+    """Return where the attempt left a transaction open in a thread that is not its own.
+
+    ``sync_to_async(thread_sensitive=False)`` runs there. The thread's next use ends it.
+    """
+    attempt = current.get()
+    for session in attempt.sessions if attempt else ():
+        if session.user is attempt and session.glance() is TRANSACTION:
+            return session.connection.alias
+    return ""
 
 
 def transaction_ended_by(using: str) -> str:

@@ -18,15 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..dialects.session import (
-    TRANSACTION,
-    Attempt,
-    current,
-    end_attempt,
-    unwatch_connections,
-    watch_connections,
-    watch_this_thread,
-)
+from ..dialects.session import unwatch_connections, watch_connections, watch_this_thread
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -148,28 +140,3 @@ def watched_sessions() -> Iterator[None]:
         yield
     finally:
         unwatch_connections()
-
-
-def begin_attempt() -> Attempt:
-    """Begin an attempt in this context, which is a copy made for it."""
-    attempt = Attempt()
-    current.set(attempt)
-    return attempt
-
-
-def tidy() -> str:
-    """Make this thread's sessions fit for others; return where a transaction was left open."""
-    attempt = current.get()
-    return "" if attempt is None else end_attempt(attempt)
-
-
-def left_elsewhere() -> str:
-    """Return where the attempt left a transaction open in a thread that is not its own.
-
-    ``sync_to_async(thread_sensitive=False)`` runs there. The thread's next use ends it.
-    """
-    attempt = current.get()
-    for session in attempt.sessions if attempt else ():
-        if session.user is attempt and session.glance() is TRANSACTION:
-            return session.connection.alias
-    return ""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import abc
-import contextvars
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -11,13 +10,13 @@ from uuid import UUID
 from ... import log
 from ...classify import Execution, escaped
 from ...context import JobContext
-from ...dialects.session import distrust
+from ...dialects.session import begin_attempt, distrust, end_attempt
 from ...execute import Environment, execute
 from ...values import Claimed, Outcome
 from ..board import Board
 from ..desk import Desk
 from ..heartbeat import resident_bytes
-from ..isolation import Isolation, begin_attempt, tidy
+from ..isolation import Isolation
 from ..options import WorkerOptions, unable
 
 _log = logging.getLogger("django_jobs.worker")
@@ -85,7 +84,7 @@ class Pool(abc.ABC):
             ),
             begins=lambda execution: self._begins(slot, execution),
             commit=self.place.commit,
-            tidy=tidy,
+            tidy=end_attempt,
             **others,
         )
 
@@ -95,9 +94,6 @@ class Pool(abc.ABC):
             self.run_one(slot, job, environment)
 
     def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
-        self.ended(slot, job, contextvars.copy_context().run(self._attempt, job, environment))
-
-    def _attempt(self, job: Claimed, environment: Environment) -> Outcome:
         begin_attempt()
         try:
             outcome = execute(job, environment)
@@ -105,8 +101,8 @@ class Pool(abc.ABC):
             outcome = escaped(job, error)
             log.job_ended(outcome)
         # Hooks and receivers of signals have run since the body ended.
-        tidy()
-        return outcome
+        end_attempt()
+        self.ended(slot, job, outcome)
 
     def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
         reason = self.isolation.end()

@@ -12,11 +12,12 @@ from uuid import UUID
 
 from ... import log, registry
 from ...classify import Execution, escaped
+from ...dialects.session import begin_attempt, left_elsewhere
 from ...exceptions import TimeLimitExceeded, WorkerStopping
 from ...execute import Environment, body, execute_async, left_open
 from ...limits import soft_limited
 from ...values import Claimed, Outcome
-from ..isolation import begin_attempt, ignore_alarms, left_elsewhere, watched_sessions
+from ..isolation import ignore_alarms, watched_sessions
 from .base import Pool, Workplace
 from .lending import LentThreads
 

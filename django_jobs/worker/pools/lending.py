@@ -12,7 +12,7 @@ from typing import Any
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.db import connections
 
-from ..isolation import tidy
+from ...dialects.session import end_attempt
 
 #: So many threads, each with its connections, are kept for the jobs that come.
 IDLE_THREADS = 8
@@ -98,7 +98,7 @@ class Loan(concurrent.futures.Executor):
         if not latest.done():
             thread.end()
             return ""
-        tidied = thread.executor.submit(contextvars.copy_context().run, tidy)
+        tidied = thread.executor.submit(contextvars.copy_context().run, end_attempt)
         try:
             left_open = await asyncio.wrap_future(tidied)
         except BaseException:
