@@ -108,12 +108,11 @@ def no_more_claims(worker_id: UUID, using: str) -> Iterator[QuerySet[Worker]]:
 def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, *, blamed: bool) -> int:
     if worker_id is None:
         # No claim writes such a row; somebody edited it by hand.
-        ids = [job.pk for job in jobs]
-        return (
-            Job.objects.using(using)
-            .filter(id__in=ids, status=Status.STARTED, worker_id=None)
-            .update(status=Status.PENDING, started_at=None)
-        )
+        rows = Job.objects.using(using).filter(status=Status.STARTED, worker_id=None)
+        rows = rows.filter(id__in=[job.pk for job in jobs])
+        given_back = rows.update(status=Status.PENDING, started_at=None)
+        announce(using, {job.queue for job in jobs})
+        return given_back
     environment = Environment(using=using)
     claimed = _all_claimed(jobs, using)
     if not blamed:

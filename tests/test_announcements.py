@@ -1,0 +1,411 @@
+"""Each path that makes work ready, or changes what sleepers wait for, wakes them by a notification.
+
+Without one only polling would find the work, seconds later, and no other test would notice.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+from django.utils import timezone
+
+import django_jobs
+from django_jobs import chord, commands, operate
+from django_jobs.admit import Admission
+from django_jobs.beat import operate as schedules
+from django_jobs.beat.due import fire_due
+from django_jobs.claim import claim
+from django_jobs.dialects import Dialect, clock, dialect_for, own_connection
+from django_jobs.enqueue import TIMED_TOPIC
+from django_jobs.execute import Environment, execute
+from django_jobs.limiting import set_limits
+from django_jobs.maintenance import promote, rescue, wake
+from django_jobs.models import Job, Limit, Queue, Schedule, Worker
+from django_jobs.operate import COMMAND_TOPIC
+from django_jobs.record import record, release, release_strays
+from django_jobs.values import Claimed
+from tests.workflows.jobs import add, become, fail, flaky, only_one, same, told, total, widen
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PACKAGE = Path(django_jobs.__file__).parent
+Path_ = Callable[["Site"], tuple[Callable[[], object], set[str]]]
+PATHS: list[tuple[str, Path_]] = []
+
+
+class Site:
+    """What a path needs: a worker that claims, and ends jobs."""
+
+    def __init__(self) -> None:
+        now = clock("default")
+        self.worker = Worker.objects.create(
+            name="w", hostname="h", pid=1, pool="solo", started_at=now, heartbeat_at=now,
+            lease_until=clock("default", 60),
+        )  # fmt: skip
+
+    def claim(self, limit: int = 100) -> list[Claimed]:
+        queues = sorted(set(Job.objects.ready().values_list("queue", flat=True)))
+        return claim(self.worker.pk, queues, limit, "default")[0]
+
+    def end(self, claimed: list[Claimed]) -> list[Any]:
+        outcomes = [execute(each, Environment()) for each in claimed]
+        return record(self.worker.pk, outcomes, "default")
+
+
+def path(where: str) -> Callable[[Path_], Path_]:
+    """Note what makes a path ready: it returns the path, and the topics that it notifies.
+
+    *where* is the module and the function whose call of ``announce`` it is.
+    """
+
+    def note(make: Path_) -> Path_:
+        PATHS.append((where, make))
+        return make
+
+    return note
+
+
+@path("enqueue.write")
+def several_calls(site: Site) -> Any:
+    return lambda: add.delay_many([(1,), (2,)], queue="own"), {"own"}
+
+
+@path("enqueue.write")
+def later_call(site: Site) -> Any:
+    return lambda: add.apply_async((1,), countdown=60), {TIMED_TOPIC}
+
+
+@path("enqueue.write")
+def new_arguments_of_a_live_job(site: Site) -> Any:
+    only_one.apply_async((1,))
+    options = only_one.options
+    object.__setattr__(options, "unique", "replace")
+    return lambda: only_one.apply_async((1,), queue="own"), {"own"}
+
+
+@path("enqueue.write")
+def due_schedule(site: Site) -> Any:
+    schedule = Schedule.objects.create(
+        name="s", job_name=add.name, args=[1], kind="interval", interval_seconds=60, queue="own"
+    )
+    Schedule.objects.filter(pk=schedule.pk).update(next_run_at=clock("default", -1))
+    return lambda: fire_due("default"), {"own"}
+
+
+@path("enqueue.write")
+def schedule_run_now(site: Site) -> Any:
+    schedule = Schedule.objects.create(
+        name="s", job_name=add.name, args=[1], kind="interval", interval_seconds=60, queue="own"
+    )
+    return lambda: schedules.run_now(schedule), {"own"}
+
+
+@path("workflow.write")
+def workflow(site: Site) -> Any:
+    canvas = add.s(1).set(queue="own") | add.s(2).set(queue="later")
+    return lambda: canvas.apply_async(), {"own"}
+
+
+@path("workflow.write")
+def errback(site: Site) -> Any:
+    fail.apply_async(link_error=told.s().set(queue="own"))
+    claimed = site.claim()
+    return lambda: site.end(claimed), {"own"}
+
+
+@path("workflow.write")
+def added_member(site: Site) -> Any:
+    chord([widen.s(1, add.s(2).set(queue="own"))], total.s()).apply_async()
+    claimed = site.claim()
+    return lambda: site.end(claimed), {"own"}
+
+
+@path("replace.go_on_as")
+def job_that_goes_on(site: Site) -> Any:
+    become.delay(add.s(1).set(queue="own"))
+    claimed = site.claim()
+    return lambda: site.end(claimed), {"own"}
+
+
+@path("dependents._count_down")
+def dependent(site: Site) -> Any:
+    (add.s(1) | add.s(2).set(queue="own")).apply_async()
+    claimed = site.claim()
+    return lambda: site.end(claimed), {"own"}
+
+
+@path("dependents._count_down")
+def dependent_with_a_time(site: Site) -> Any:
+    (add.s(1) | add.s(2).set(queue="own", countdown=60)).apply_async()
+    claimed = site.claim()
+    return lambda: site.end(claimed), {"own", TIMED_TOPIC}
+
+
+@path("dependents._count_down")
+def end_of_a_revoked_group(site: Site) -> Any:
+    from django_jobs import group
+
+    whole = group(add.s(1)).on_complete(same.s()).set(queue="own")
+    result = whole.apply_async()
+    Job.objects.filter(name="django_jobs.accumulate").update(queue="own")
+    return lambda: result.revoke(), {"own"}
+
+
+@path("record.record")
+def retry_of_an_attempt(site: Site) -> Any:
+    flaky.delay()
+    claimed = site.claim()
+    return lambda: site.end(claimed), {TIMED_TOPIC}
+
+
+@path("record.release")
+def job_given_back(site: Site) -> Any:
+    add.apply_async((1,), queue="own")
+    claimed = site.claim()
+    return lambda: release(site.worker.pk, claimed, "default"), {"own"}
+
+
+@path("record._release_strays")
+def stray(site: Site) -> Any:
+    add.apply_async((1,), queue="own")
+    site.claim()
+    return lambda: release_strays(site.worker.pk, [], "default"), {"own"}
+
+
+@path("places._make_pending")
+def freed_place(site: Site) -> Any:
+    Limit.objects.create(key=f"job:{add.name}", concurrency=1)
+    add.delay(1)
+    add.apply_async((2,), queue="own")
+    admitted, _failed = Admission("default").admit(site.worker.pk, site.claim())
+    assert Job.objects.filter(status="WAITING", queue="own").exists()
+    return lambda: site.end(admitted), {"own"}
+
+
+@path("places._make_pending")
+def place_that_the_guard_finds(site: Site) -> Any:
+    Limit.objects.create(key=f"job:{add.name}", concurrency=1)
+    add.delay(1)
+    add.apply_async((2,), queue="own")
+    Admission("default").admit(site.worker.pk, site.claim())
+    Limit.objects.update(concurrency=2)
+    return lambda: wake.run_all("default"), {"own"}
+
+
+@path("admit._postpone")
+def job_over_a_rate(site: Site) -> Any:
+    Limit.objects.create(key=f"job:{add.name}", rate_limit="1/h")
+    add.delay_many([(1,), (2,)])
+    claimed = site.claim()
+    return lambda: Admission("default").admit(site.worker.pk, claimed), {TIMED_TOPIC}
+
+
+@path("limiting._compute_anew")
+def new_rate(site: Site) -> Any:
+    Limit.objects.create(key=f"job:{add.name}", rate_limit="1/h")
+    add.delay_many([(1,), (2,)])
+    Admission("default").admit(site.worker.pk, site.claim())
+    return lambda: set_limits(add.name, rate_limit="1/m"), {TIMED_TOPIC}
+
+
+@path("maintenance.promote._promote")
+def due_job(site: Site) -> Any:
+    add.apply_async((1,), countdown=60, queue="own")
+    Job.objects.update(run_at=clock("default", -1))
+    return lambda: promote.run_once("default"), {"own"}
+
+
+@path("maintenance.rescue._rescue")
+def job_of_a_lost_worker(site: Site) -> Any:
+    add.apply_async((1,), queue="own")
+    site.claim()
+    Worker.objects.update(lease_until=clock("default", -1))
+    return lambda: rescue.run_once("default"), {"own"}
+
+
+@path("maintenance.rescue._rescue")
+def job_of_no_worker(site: Site) -> Any:
+    add.apply_async((1,), queue="own")
+    Job.objects.update(status="STARTED")  # by hand
+    return lambda: rescue.run_once("default"), {"own"}
+
+
+@path("maintenance.rescue.bury")
+def job_of_a_dead_process(site: Site) -> Any:
+    add.apply_async((1,), queue="own")
+    (claimed,) = site.claim()
+    running = {(claimed.id, claimed.attempt): None}
+    return lambda: rescue.bury(site.worker.pk, running, "default"), {"own"}
+
+
+@path("operate.retry")
+def retry_by_an_operator(site: Site) -> Any:
+    result = add.apply_async((1,), queue="own")
+    operate.revoke([result.uuid])
+    return lambda: operate.retry([result.uuid]), {"own"}
+
+
+@path("operate.run_now")
+def run_now(site: Site) -> Any:
+    result = add.apply_async((1,), countdown=60, queue="own")
+    return lambda: operate.run_now([result.uuid]), {"own"}
+
+
+@path("operate.resume_queue")
+def resumed_queue(site: Site) -> Any:
+    Queue.objects.create(name="own", paused_at=timezone.now())
+    return lambda: operate.resume_queue("own"), {"own"}
+
+
+@path("operate._stop_running")
+def terminated_job(site: Site) -> Any:
+    result = add.delay(1)
+    site.claim()
+    return lambda: operate.revoke([result.uuid], terminate=True), {COMMAND_TOPIC}
+
+
+@path("commands.send")
+def command(site: Site) -> Any:
+    return lambda: commands.send("ping"), {COMMAND_TOPIC}
+
+
+def a_schedule(**fields: Any) -> Schedule:
+    return Schedule.objects.create(
+        name="s", job_name=add.name, args=[1], kind="interval", interval_seconds=60, **fields
+    )
+
+
+@path("beat.operate.changed")
+def enabled_schedule(site: Site) -> Any:
+    schedule = a_schedule(enabled=False)
+    return lambda: schedules.enable([schedule.pk]), {schedules.SCHEDULES_TOPIC}
+
+
+@path("beat.operate.changed")
+def disabled_schedule(site: Site) -> Any:
+    schedule = a_schedule()
+    return lambda: schedules.disable([schedule.pk]), {schedules.SCHEDULES_TOPIC}
+
+
+@path("beat.operate.changed")
+def skipped_tick(site: Site) -> Any:
+    schedule = a_schedule(next_run_at=timezone.now())
+    return lambda: schedules.skip_next([schedule.pk]), {schedules.SCHEDULES_TOPIC}
+
+
+# --- hearing ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listener(vendor: str, registered: Any) -> Iterator[Dialect]:
+    if vendor != "postgresql":
+        pytest.skip("only PostgreSQL notifies")
+    before = connections["default"]
+    before.ensure_connection()
+    # Topics that a transaction of an earlier test left when it rolled back.
+    before.__dict__.pop("_django_jobs_topics", None)
+    unique = only_one.options.unique
+    dialect = dialect_for(own_connection("default"))
+    connections["default"] = before
+    assert dialect.listen()
+    yield dialect
+    object.__setattr__(only_one.options, "unique", unique)
+    dialect.connection.close()
+
+
+@pytest.fixture
+def heard(listener: Dialect, until: Callable[..., None]) -> Iterator[Callable[[], set[str]]]:
+    """Return the topics that were notified so far, since the last look."""
+    other = connection.copy()
+
+    def heard() -> set[str]:
+        # Notifications come in the order of their commits: this one is the last.
+        end = f"end {uuid.uuid4()}"
+        dialect_for(other).notify([end])
+        topics: set[str] = set()
+
+        def ended() -> bool:
+            topics.update(listener.received())
+            return end in topics
+
+        until(ended)
+        return topics - {end}
+
+    yield heard
+    other.close()
+
+
+class RolledBack(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("where", "make"), PATHS, ids=[make.__name__ for _where, make in PATHS])
+def test_path_notifies_when_its_transaction_commits_and_only_then(
+    where: str, make: Path_, heard: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do, topics = make(Site())
+    heard()
+    with pytest.raises(RolledBack), transaction.atomic():
+        do()
+        raise RolledBack
+    assert heard() == set()
+    connection.__dict__.pop("_django_jobs_topics", None)
+    drop_announcements(where, monkeypatch)
+    with pytest.raises(RolledBack), transaction.atomic():
+        do()
+        assert not connection.__dict__.get("_django_jobs_topics", set()) >= topics
+        raise RolledBack
+    monkeypatch.undo()
+    connection.__dict__.pop("_django_jobs_topics", None)
+    with transaction.atomic():
+        do()
+        assert heard() == set()
+    assert heard() >= topics
+
+
+def drop_announcements(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the calls of ``announce`` in one function do nothing; all others stay."""
+    module_name, _dot, function = where.rpartition(".")
+    module: Any = importlib.import_module(f"django_jobs.{module_name}")
+    announce = module.announce
+
+    def dropping(using: str, topics: set[str]) -> None:
+        if sys._getframe(1).f_code.co_name != function:
+            announce(using, topics)
+
+    monkeypatch.setattr(module, "announce", dropping)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_call_notifies_without_a_transaction(several: bool, heard: Callable[[], set[str]]) -> None:
+    heard()
+    if several:
+        add.delay_many([(1,), (2,)], queue="own")
+    else:
+        add.apply_async((1,), queue="own")
+    assert heard() == {"own"}
+
+
+@pytest.mark.once
+def test_every_call_of_announce_is_in_the_table() -> None:
+    found = set()
+    for file in PACKAGE.rglob("*.py"):
+        module = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+        for function in ast.walk(ast.parse(file.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                names = {
+                    call.func.id
+                    for call in ast.walk(function)
+                    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+                }
+                if "announce" in names:
+                    found.add(f"{module}.{function.name}")
+    assert found == {where for where, _make in PATHS}
