@@ -91,6 +91,12 @@ _WORDS: dict[type, str] = {
 }
 KEYS = tuple(sorted(name.upper() for name in _KINDS))
 
+# Settings of Celery's that a workflow's authors look for.
+_INSTEAD = {
+    "task_allow_error_cb_on_chord_header": "A chord's errback is told once of its header's failure;"
+    " for one call a member, give it to the header: chord(group(...).on_error(f.s()), body). ",
+}
+
 
 @functools.cache
 def get_settings() -> Settings:
@@ -118,7 +124,7 @@ def problems() -> list[tuple[str, str]]:
     for key, value in given.items():
         if key not in KEYS:
             near = difflib.get_close_matches(str(key).upper(), KEYS, 1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
+            hint = _INSTEAD.get(str(key).lower()) or (f"Did you mean {near[0]!r}? " if near else "")
             hint += f"Allowed: {', '.join(KEYS)}."
             found.append((f"{SETTING} has an unknown key {key!r}", hint))
         elif not _kind_fits(key.lower(), value):

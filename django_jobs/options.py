@@ -30,6 +30,13 @@ _INSTEAD = {
     "retry": "the job is a row of your database, and its INSERT needs no retry; leave it out",
     "retry_policy": "the job is a row of your database, and its INSERT needs no retry; leave it "
     "out",
+    "pydantic": "build the model in the body: Model.model_validate(argument)",
+    "pydantic_strict": "build the model in the body: Model.model_validate(argument, strict=True)",
+    "pydantic_context": "build the model in the body: Model.model_validate(argument, context=...)",
+    "pydantic_dump_kwargs": "return model.model_dump(mode='json') from the body",
+    "stamped_headers": "every header can be asked for; use headers={...}",
+    "reject_on_worker_lost": "it is the default; use on_worker_lost='fail' for the other way",
+    "track_started": "STARTED is always told; leave it out",
     "shadow": "use name= of @job",
     "task_name": "use name= of @job",
 }

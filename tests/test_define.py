@@ -379,3 +379,24 @@ def test_base_class_that_overrides_the_call_is_refused(name: str) -> None:
 
 
 def pay() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ("pydantic", "Model.model_validate(argument)"),
+        ("pydantic_strict", "strict=True"),
+        ("pydantic_context", "context=..."),
+        ("pydantic_dump_kwargs", "model.model_dump(mode='json')"),
+        ("reject_on_worker_lost", "on_worker_lost='fail'"),
+        ("track_started", "leave it out"),
+    ],
+)
+def test_options_of_celery_s_tasks_name_what_to_use(option: str, instead: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        job(**{option: True})(told_nothing)  # type: ignore[misc]
+    assert f"unknown option {option} (" in str(caught.value)
+    assert instead in str(caught.value)
+
+
+def told_nothing() -> None: ...

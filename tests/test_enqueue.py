@@ -213,6 +213,7 @@ def test_first_and_last_moment_that_is_taken_can_be_read(
         ({"headers": {"a": float("nan")}}, ArgumentError, "headers"),
         ({"task_id": "no-uuid"}, ValueError, "UUID"),
         ({"retries": 3}, TypeError, "unknown option retries; allowed: countdown"),
+        ({"stamped_headers": ["a"]}, TypeError, r"use headers=\{...\}\); allowed:"),
         ({"time_limits": 3}, TypeError, r"time_limits \(did you mean time_limit=\?\); allowed:"),
     ],
 )
@@ -556,3 +557,21 @@ def test_job_function_need_not_be_registered_to_be_enqueued(
     registered.pop("tests.jobs.add")
     assert registry.find("tests.jobs.add") is None
     assert jobs.add.delay(1).status == "PENDING"
+
+
+def test_signal_of_an_enqueue_comes_after_the_insert_in_its_transaction() -> None:
+    seen: list[Any] = []
+
+    def look(sender: str, *, job_ids: list[Any], **kwargs: Any) -> None:
+        rows = Job.objects.filter(pk__in=job_ids)
+        seen.append((sender, list(rows.values_list("headers", flat=True))))
+
+    signals.job_enqueued.connect(look)
+    try:
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            jobs.add.apply_async((1,), headers={"order": 7})
+            raise ZeroDivisionError
+    finally:
+        signals.job_enqueued.disconnect(look)
+    assert seen == [("tests.jobs.add", [{"order": 7}])]
+    assert not Job.objects.exists()
