@@ -1,0 +1,261 @@
+"""What only a lock, a conflict or a connection that breaks brings about."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, connections, transaction
+from django.utils import timezone
+
+from django_jobs import record as record_module
+from django_jobs.beat import due
+from django_jobs.dialects import clock
+from django_jobs.execute import Environment, execute
+from django_jobs.ids import uuid7
+from django_jobs.maintenance import gates
+from django_jobs.models import Gate, Job, Place, Schedule, Worker
+from django_jobs.record import record
+from django_jobs.worker import heartbeat
+from django_jobs.worker.duties import Duties, Duty
+from django_jobs.worker.options import WorkerOptions
+from tests.races import Aside, held
+from tests.waiting import LONG
+from tests.workflows.jobs import add, fail, total
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def locks(vendor: str) -> None:
+    if vendor == "sqlite":
+        pytest.skip("SQLite locks the file, and no row")
+
+
+# --- schedules that another beat has ------------------------------------------------------------
+
+
+def schedules(number: int) -> list[Schedule]:
+    for n in range(number):
+        Schedule.objects.create(
+            name=f"s{n}", job_name=add.name, args=[n], kind="interval", interval_seconds=3600
+        )
+    due.plan("default")
+    Schedule.objects.update(next_run_at=clock("default", -1))
+    return list(Schedule.objects.order_by("name"))
+
+
+def lock(model: Any, **which: Any) -> Callable[[], Any]:
+    return lambda: list(model.objects.select_for_update().filter(**which).values_list("pk"))
+
+
+def test_schedule_that_another_beat_has_locked_is_left_to_it(locks: None) -> None:
+    first, second = schedules(2)
+    with held(lock(Schedule, pk=first.pk)):
+        assert due.fire_due("default") == 1
+        assert [job.args for job in Job.objects.all()] == [[1]]
+        assert due.fire_due("default") == 0
+    assert due.fire_due("default") == 1
+    assert sorted(Job.objects.values_list("schedule_id", flat=True)) == [first.pk, second.pk]
+    assert due.fire_due("default") == 0
+
+
+def test_schedule_that_another_beat_plans_is_left_to_it(locks: None) -> None:
+    first, second = schedules(2)
+    Schedule.objects.update(next_run_at=None)
+    with held(lock(Schedule, pk=first.pk)):
+        due.plan("default")
+        planned = Schedule.objects.filter(next_run_at__isnull=False)
+        assert list(planned.values_list("pk", flat=True)) == [second.pk]
+    due.plan("default")
+    assert planned.count() == 2
+
+
+# --- gates of limits ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three_gates() -> Iterator[list[str]]:
+    keys = ["job:a", "job:b", "job:c"]
+    Gate.objects.bulk_create([Gate(key=key) for key in keys])
+    gates._last.clear()
+    yield keys
+    gates._last.clear()
+
+
+def left() -> list[str]:
+    return list(Gate.objects.order_by("key").values_list("key", flat=True))
+
+
+def test_gates_are_pruned_batch_by_batch(
+    three_gates: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "BATCH", 2)
+    assert gates.run_once("default") == 2
+    assert left() == three_gates[2:]
+    assert gates.run_once("default") == 1
+    assert gates.run_once("default") == 0
+
+
+def test_gate_that_somebody_has_locked_stays(locks: None, three_gates: list[str]) -> None:
+    with held(lock(Gate, key="job:b")):
+        assert gates.run_once("default") == 2
+        assert left() == ["job:b"]
+    assert gates.run_once("default") == 1
+
+
+def test_gate_that_is_taken_between_the_look_and_the_lock_stays(
+    three_gates: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unused = gates._unused
+    job_id = add.delay(1).uuid
+
+    def then_taken(keys: list[str], using: str) -> Any:
+        found = list(unused(keys, using).values_list("key", flat=True))
+        if not Place.objects.exists():
+            Place.objects.create(key="job:b", job_id=job_id, attempt=1)
+            return Gate.objects.filter(key__in=found)
+        return unused(keys, using)
+
+    monkeypatch.setattr(gates, "_unused", then_taken)
+    assert gates.run_once("default") == 2
+    assert left() == ["job:b"]
+
+
+# --- a deadlock amid what depends on a job ------------------------------------------------------
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_end_that_falls_victim_to_a_deadlock_is_recorded_again(
+    locks: None,
+    worker: Worker,
+    take: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    failing: bool,
+) -> None:
+    chain = (fail.s() if failing else add.s(1)) | add.s(2)
+    chain.apply_async()
+    (claimed,) = take()
+    child = Job.objects.get(status="WAITING").pk
+    wrote, locked = threading.Event(), threading.Event()
+    settle = record_module.settle
+    calls: list[int] = []
+
+    def met(*arguments: Any) -> set[str]:
+        calls.append(1)
+        wrote.set()
+        return settle(*arguments)
+
+    def the_other_way_round() -> None:
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                # Only who notices a deadlock is its victim.
+                with connection.cursor() as cursor:
+                    cursor.execute("SET LOCAL deadlock_timeout = '1h'")
+            else:
+                # The victim is who has written least.
+                Gate.objects.bulk_create([Gate(key=f"k{n}") for n in range(200)])
+            lock(Job, pk=child)()
+            locked.set()
+            assert wrote.wait(LONG)
+            lock(Job, pk=claimed.id)()
+
+    other = Aside(the_other_way_round)
+    assert locked.wait(LONG)
+    monkeypatch.setattr(record_module, "settle", met)
+    outcome = execute(claimed, Environment())
+    assert record(worker.pk, [outcome], "default") == [outcome]
+    other.result()
+    assert len(calls) >= 2
+    row = Job.objects.get(pk=child)
+    if failing:
+        assert row.status == "FAILURE"
+    else:
+        assert (row.status, row.pending_parents) == ("PENDING", 0)
+    assert Job.objects.get(pk=claimed.id).status == ("FAILURE" if failing else "SUCCESS")
+    assert Job.objects.get(pk=claimed.id).attempts.count() == (1 if failing else 0)
+
+
+# --- a COMMIT whose answer is lost ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_end_that_was_committed_is_told_on_once_when_it_is_recorded_again(
+    worker: Worker, take: Callable[..., Any], failing: bool
+) -> None:
+    whole = (fail.s() if failing else add.s(1)).set(link_error=total.si([1])) | add.s(2)
+    whole.apply_async()
+    (claimed,) = take()
+    outcome = execute(claimed, Environment())
+    # The first answer is lost; the caller knows nothing of it and says the same again.
+    record(worker.pk, [outcome], "default")
+    before = rows()
+    heard: list[str] = []
+    assert record(worker.pk, [outcome], "default", on_ready=heard.append) == [outcome]
+    assert rows() == before
+    assert heard == []
+    assert Job.objects.filter(name=total.name).count() == (1 if failing else 0)
+    assert Job.objects.get(pk=claimed.id).attempts.count() == (1 if failing else 0)
+
+
+def rows() -> list[tuple[Any, ...]]:
+    return list(
+        Job.objects.order_by("pk").values_list("pk", "status", "pending_parents", "attempt")
+    )
+
+
+# --- duties -------------------------------------------------------------------------------------
+
+
+def break_connection() -> None:
+    """Close the connection below Django, as when the server goes away."""
+    connection.ensure_connection()
+    connections["default"].connection.close()
+
+
+def test_heartbeat_is_late_and_not_lost_when_its_connection_breaks(
+    vendor: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "django_jobs")
+    worker_id = uuid7()
+    heartbeat.register(worker_id, "w", WorkerOptions())
+    Worker.objects.update(heartbeat_at=timezone.now() - datetime.timedelta(hours=1))
+    ran: list[str] = []
+
+    def beat() -> None:
+        if not ran:
+            ran.append("broken")
+            break_connection()
+        heartbeat.beat(worker_id, "default", busy=1, done=0)
+        ran.append("beat")
+
+    duties = Duties(
+        [Duty("heartbeat", 60.0, beat), Duty("parent", 60.0, lambda: ran.append("parent"))],
+        "default",
+    )
+    assert 0 < duties.run_due() <= 1
+    assert ran == ["broken", "parent"]
+    assert "while=heartbeat next_try=" in caplog.text
+    duties.ask("heartbeat")
+    assert duties.run_due() > 5
+    assert ran == ["broken", "parent", "beat"]
+    assert "database back while=heartbeat" in caplog.text
+    assert Worker.objects.get().busy == 1
+
+
+def test_duty_that_fails_again_waits_longer_each_time_up_to_a_limit() -> None:
+    def fail() -> None:
+        raise OperationalError("away")
+
+    duty = Duty("prune", 60.0, fail)
+    duties = Duties([duty], "default")
+    pauses = []
+    for _ in range(8):
+        duty.due = 0.0
+        duties.run_due()
+        pauses.append(duty.backoff)
+    assert 0 < pauses[0] < pauses[1] < pauses[2]
+    assert pauses[-1] == pauses[-2] <= 10
