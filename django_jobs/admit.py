@@ -20,6 +20,7 @@ from . import keys, log, places, registry, reservations
 from .conf import get_settings
 from .dialects import dialect_for, unix_time, without_deadlock
 from .enqueue import TIMED_TOPIC, announce
+from .locking import limits_locked
 from .models import Job, Limit, Queue
 from .rates import Window, parse
 from .serialization import loads
@@ -174,7 +175,7 @@ def _decided(
 ) -> _Batch:
     def decide() -> _Batch:
         batch = _Batch(worker_id, jobs, bounds, using)
-        with places.locked({bound.key for job in jobs for bound in bounds[job.id]}, using):
+        with limits_locked({bound.key for job in jobs for bound in bounds[job.id]}, using):
             batch.decide()
             batch.write()
         return batch
@@ -183,7 +184,7 @@ def _decided(
 
 
 class _Batch:
-    """One decision for all limited jobs of a claim, behind the gates of all their limits."""
+    """One decision for all limited jobs of a claim, while all their limits are locked."""
 
     def __init__(
         self,
@@ -269,12 +270,19 @@ class _Batch:
         if held:
             places.take(held, self.using)
         if self.lines:
-            reservations.save(self.lines.values(), self.using)
+            attempts = {job.id: job.attempt for job in self.jobs}
+            reservations.save(self.lines.values(), attempts, self.using)
         ours = Job.objects.using(self.using).filter(status=Status.STARTED, worker_id=self.worker_id)
+        woken: list[UUID] = []
         if self.most:
-            ours.filter(id__in=[job.id for job in self.jobs], waiting_for__isnull=False).update(
-                waiting_for=None
+            were_in_line = ours.filter(
+                id__in=[job.id for job in self.jobs], waiting_for__isnull=False
             )
+            woken = list(were_in_line.values_list("id", flat=True))
+        if changing := {*woken, *self.stopped}:
+            list(ours.filter(id__in=changing).order_by("id").select_for_update().values_list("id"))
+        if woken:
+            ours.filter(id__in=woken).update(waiting_for=None)
         for key, ids in self.waiting.items():
             ours.filter(id__in=ids).update(
                 status=Status.WAITING, waiting_for=key, started_at=None, worker_id=None

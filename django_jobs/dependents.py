@@ -17,13 +17,19 @@ from .dialects.base import chunks
 from .enqueue import TIMED_TOPIC, announce
 from .exceptions import UpstreamFailed
 from .failure import describe
-from .models import Job
+from .locking import lock_jobs, need
+from .models import Edge, Job
 from .plan import Around, Given, Plan
 from .rebuild import UPSTREAM_FAILED
 from .rules import secrets_in
 from .status import Status
 from .values import Outcome
 from .workflow import database_for, write
+
+
+def lock_dependents(ids: Collection[UUID], using: str) -> None:
+    """Lock all jobs that depend on *ids*."""
+    lock_jobs(_children(ids, using), using)
 
 
 class Ended(NamedTuple):
@@ -62,11 +68,11 @@ def settle(ended: Sequence[Ended], using: str) -> set[str]:
     for which others may wait, are locked for the commit only.
     """
     lost = [each for each in ended if each.has_dependents and each.status != Status.SUCCESS]
-    failed = _fail_below(lost, using) if lost else []
+    parents = [each.id for each in ended if each.has_dependents]
+    failed = _fail_below(lost, parents, using) if lost else []
     queues = _enqueue_errbacks(_own_errbacks(ended) + body_errbacks(failed), using)
     below = [row for row, _origin in failed]
-    parents = [each for each in (*ended, *below) if each.has_dependents]
-    return queues | _count_down(parents, using)
+    return queues | _count_down([each for each in (*ended, *below) if each.has_dependents], using)
 
 
 def _count_down(parents: Sequence[Ended], using: str) -> set[str]:
@@ -102,28 +108,40 @@ def _delay(job_id: UUID, later: dict[str, float], using: str) -> None:
 # --- failure ------------------------------------------------------------------------------------
 
 
-def _fail_below(lost: Sequence[Ended], using: str) -> list[tuple[Ended, Ended]]:
-    """End what needs the success of *lost* jobs; return each with the one that it is due to."""
+def _fail_below(
+    lost: Sequence[Ended], parents: Sequence[UUID], using: str
+) -> list[tuple[Ended, Ended]]:
+    """End what needs the success of *lost* jobs; return each with the one that it is due to.
+
+    All that depends on the *parents* is locked, too, as it changes next.
+    """
     connection = connections[using]
     with connection.cursor() as cursor:
         edges = dialect_for(connection).below(cursor, [each.id for each in lost])
+    below = {child for _parent, child in edges}
     waiting: dict[UUID, Ended] = {}
-    for chunk in chunks(sorted({child for _parent, child in edges})):
-        # All are locked, whatever their status: an operator may be about to revive one.
-        rows = Job.objects.using(using).filter(id__in=chunk).order_by("id").select_for_update()
-        for row in rows.only("name", "status", "options", "has_dependents", "root_id",
-                             "pending_parents"):  # fmt: skip
-            # Without parents it waits for a place under a limit.
-            if row.status == Status.WAITING and row.pending_parents > 0:
-                options = None if row.options is None else json.dumps(row.options)
-                waiting[row.pk] = Ended(
-                    row.pk, row.name, Status.FAILURE.value, options, row.has_dependents,
-                    row.root_id, UPSTREAM_FAILED,
-                )  # fmt: skip
+    # All are locked, whatever their status: an operator may be about to revive one.
+    for row in lock_jobs(below | _children({*parents, *below}, using), using):
+        # Without parents it waits for a place under a limit.
+        if row.pk in below and row.status == Status.WAITING and row.pending_parents > 0:
+            options = None if row.options is None else json.dumps(row.options)
+            waiting[row.pk] = Ended(
+                row.pk, row.name, Status.FAILURE.value, options, row.has_dependents, row.root_id,
+                UPSTREAM_FAILED,
+            )  # fmt: skip
     origins = _origins(lost, edges, waiting)
     failed = [(waiting[job_id], origins[job_id]) for job_id in sorted(origins)]
     _write_failures(failed, using)
     return failed
+
+
+def _children(ids: Collection[UUID], using: str) -> set[UUID]:
+    """Return the jobs that depend on *ids*, each by an edge of its own."""
+    children: set[UUID] = set()
+    for chunk in chunks(sorted(ids)):
+        edges = Edge.objects.using(using).filter(parent_id__in=chunk)
+        children.update(edges.values_list("child_id", flat=True))
+    return children
 
 
 def _origins(
@@ -211,6 +229,7 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
             plan.add(signature(form), Given([told(failed)]), Around())
             graph = plan.graph()
             where = database_for(graph.rows)
+            need(where, keys=graph.unique_keys())
             with transaction.atomic(where):
                 write(graph, where, limited=False)
             queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}

@@ -9,10 +9,11 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from . import keys, places, registry
+from . import keys, registry
 from .conf import get_settings
 from .dialects import clock
 from .enqueue import TIMED_TOPIC, announce
+from .locking import limits_locked, lock_jobs
 from .models import Job, Limit, Queue, Reservation
 from .options import JobOptions, concurrency_problems, queue_problems
 from .rates import Rate, parse
@@ -148,10 +149,9 @@ def _compute_anew(which: Q, using: str) -> None:
         found = list(slots.filter(id__lte=last).values_list("id", "key", "job_id")[:_CHUNK])
         if not found:
             return
-        with places.locked({key for _id, key, _job in found}, using):
+        with limits_locked({key for _id, key, _job in found}, using):
             slots.filter(id__in=[row[0] for row in found])._raw_delete(using)
-            waiting = Job.objects.using(using).filter(status=Status.SCHEDULED)
-            waiting.filter(id__in=[row[2] for row in found]).update(
-                run_at=clock(using, _KNOWN_SECONDS)
-            )
+            jobs = lock_jobs([row[2] for row in found], using, statuses=[Status.SCHEDULED])
+            waiting = Job.objects.using(using).filter(id__in=[job.pk for job in jobs])
+            waiting.update(run_at=clock(using, _KNOWN_SECONDS))
             announce(using, {TIMED_TOPIC})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
 from django.utils.translation import gettext_noop
 
-from . import measure, places, registry, reservations, signals
+from . import measure, places, registry, signals
 from .classify import keep_seconds
 from .conf import get_settings
 from .dependents import Ended, settle
@@ -19,9 +19,10 @@ from .dialects import clock, dialect_for, without_deadlock
 from .dialects.base import chunks
 from .enqueue import announce
 from .ids import uuids
+from .locking import in_order, lock_jobs, need
 from .models import Command, Job, Queue
 from .options import queue_problems
-from .revive import reopen, why_not
+from .revive import around, reopen, why_not
 from .status import TIMED, Status
 from .unique import take_key
 
@@ -31,23 +32,36 @@ COMMAND_TOPIC = "!"
 # Deleted in one transaction.
 _CHUNK = 500
 
+#: Is told in a transaction which jobs change in it.
+Note = Callable[[Sequence[Job]], object]
+
 #: A job in one of these has not begun: nothing runs that would have to be stopped.
 QUEUED = (Status.WAITING, Status.SCHEDULED, Status.PENDING, Status.RETRY)
 
 
+def _nothing(jobs: Sequence[Job]) -> None:
+    pass
+
+
 def revoke(
-    ids: Sequence[UUID | str], *, terminate: bool = False, reason: str = "revoked", using: str = ""
+    ids: Sequence[UUID | str],
+    *,
+    terminate: bool = False,
+    reason: str = "revoked",
+    using: str = "",
+    note: Note = _nothing,
 ) -> int:
     """End the jobs that have not begun; return how many were revoked.
 
     With *terminate* the running ones end too: the rows at once, their processes or coroutines
     within a second, and in pools that cannot stop a job when it looks at ``current_job.revoked``.
-    What depends on them in a workflow ends as FAILURE ``UpstreamFailed``.
+    What depends on them in a workflow ends as FAILURE ``UpstreamFailed``. *note* is called in the
+    transaction with those that are revoked, and again when it is repeated.
     """
     using = using or get_settings().database
     statuses = (*QUEUED, Status.STARTED) if terminate else QUEUED
     wanted = uuids(ids)
-    revoked = without_deadlock(using, lambda: _revoke(wanted, statuses, reason, using))
+    revoked = without_deadlock(using, lambda: _revoke(wanted, statuses, reason, using, note))
     for job in revoked:
         signals.send(
             signals.job_revoked,
@@ -75,16 +89,13 @@ def revoke_workflow(
     return revoke(every, terminate=terminate, reason=reason, using=using)
 
 
-def _revoke(ids: Sequence[UUID], statuses: Sequence[str], reason: str, using: str) -> list[Job]:
-    found: list[Job] = []
-    # Gates come before rows, for all who want both.
-    held = places.keys_of(ids, using) if Status.STARTED in statuses else set()
-    with places.locked(held, using):
-        for chunk in chunks(sorted(ids)):
-            # In the order in which the ends of jobs lock those that depend on them.
-            jobs = Job.objects.using(using).select_for_update().order_by("id")
-            jobs = jobs.filter(id__in=chunk, status__in=statuses)
-            found += jobs.defer("args", "kwargs", "headers", "result", "progress")
+def _revoke(
+    ids: Sequence[UUID], statuses: Sequence[str], reason: str, using: str, note: Note
+) -> list[Job]:
+    limits = places.keys_of(ids, using) if Status.STARTED in statuses else set()
+
+    def end() -> list[Job]:
+        found = lock_jobs(ids, using, statuses=statuses)
         for name in {job.name for job in found}:
             for chunk in chunks([job.pk for job in found if job.name == name]):
                 Job.objects.using(using).filter(id__in=chunk).update(
@@ -94,11 +105,7 @@ def _revoke(ids: Sequence[UUID], statuses: Sequence[str], reason: str, using: st
                     error_message=reason,
                     waiting_for=None,
                 )
-        revoked = [job.pk for job in found]
-        for chunk in chunks(revoked):
-            reservations.forget(chunk, using)
-        if held:
-            places.free(revoked, using)
+        note(found)
         measure.revoked([(job.queue, job.name, job.attempt) for job in found], using)
         started = [job for job in found if job.status == Status.STARTED]
         if started:
@@ -106,7 +113,12 @@ def _revoke(ids: Sequence[UUID], statuses: Sequence[str], reason: str, using: st
         parents = [_ended(job, reason) for job in found if job.has_dependents]
         if parents:
             settle(parents, using)
-    return found
+        if started:
+            # Last, as it locks jobs in line for a limit.
+            places.free([job.pk for job in started], using)
+        return found
+
+    return in_order(using, end, limits=limits)
 
 
 def _ended(job: Job, reason: str) -> Ended:
@@ -114,18 +126,21 @@ def _ended(job: Job, reason: str) -> Ended:
     return Ended(job.pk, job.name, Status.REVOKED.value, options, True, job.root_id, "", reason)
 
 
-def retry(ids: Sequence[UUID | str], *, using: str = "") -> tuple[int, dict[str, int]]:
+def retry(
+    ids: Sequence[UUID | str], *, using: str = "", note: Note = _nothing
+) -> tuple[int, dict[str, int]]:
     """Make ended jobs pending again, with all their retries; return how many, and the skipped.
 
     A job that has not ended is skipped, and so is one whose unique key another live job holds, or
     that depends on one that did not succeed. What failed because of the job waits for it again.
+    *note* is called as by :func:`revoke`, in the transaction of each job.
     """
     using = using or get_settings().database
     skipped: dict[str, int] = {}
     queues: set[str] = set()
     done = 0
     for job_id in uuids(ids):
-        queue, reason = without_deadlock(using, functools.partial(_retry, job_id, using))
+        queue, reason = without_deadlock(using, functools.partial(_retry, job_id, using, note))
         if reason:
             skipped[reason] = skipped.get(reason, 0) + 1
         else:
@@ -136,37 +151,58 @@ def retry(ids: Sequence[UUID | str], *, using: str = "") -> tuple[int, dict[str,
     return done, skipped
 
 
-def _retry(job_id: UUID, using: str) -> tuple[str, str]:
+def _retry(job_id: UUID, using: str, note: Note) -> tuple[str, str]:
     """Return the queue of the job that was made pending, or why it was not."""
-    with transaction.atomic(using):
-        job = Job.objects.using(using).select_for_update().filter(id=job_id).first()
+
+    def again() -> str:
+        ids = around(job_id, using) if has_dependents else {job_id}
+        locked = {job.pk: job for job in lock_jobs(ids, using)}
+        job = locked.get(job_id)
         reason = _why_not_retry(job, using)
         if job is None or reason:
-            return "", reason
+            raise _Refused(reason)
         if job.has_dependents and (reason := reopen(job, using)):
-            transaction.set_rollback(True, using)
-            return "", reason
-        _make_pending(job_id, using, retries=0, crashes=0, deferrals=0, ended_at=None,
+            raise _Refused(reason)
+        _make_pending([job_id], using, retries=0, crashes=0, deferrals=0, ended_at=None,
                       prune_at=None, result=None, progress=None, error_class="",
                       error_message="", expires_at=None)  # fmt: skip
         if job.pending_parents > 0:
             Job.objects.using(using).filter(id=job_id).update(status=Status.WAITING, ready_at=None)
-        return job.queue, ""
+        note([job])
+        return job.queue
+
+    rows = Job.objects.using(using).filter(id=job_id)
+    key, has_dependents = rows.values_list("unique_key", "has_dependents").first() or ("", False)
+    try:
+        return in_order(using, again, keys=[key] if key else ()), ""
+    except _Refused as refused:
+        return "", refused.reason
 
 
-def run_now(ids: Sequence[UUID | str], *, using: str = "") -> int:
-    """Make jobs pending that wait for their time; return how many did."""
+class _Refused(Exception):
+    """A job is not run again: the transaction changes nothing."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def run_now(ids: Sequence[UUID | str], *, using: str = "", note: Note = _nothing) -> int:
+    """Make jobs pending that wait for their time; return how many did.
+
+    *note* is called as by :func:`revoke`.
+    """
     using = using or get_settings().database
-    with transaction.atomic(using):
-        waiting = (
-            Job.objects.using(using).select_for_update().filter(id__in=uuids(ids), status__in=TIMED)
-        )
-        found = list(waiting.values_list("id", "queue"))
-        for job_id, _queue in found:
-            _make_pending(job_id, using)
+
+    def make_pending() -> int:
+        found = lock_jobs(uuids(ids), using, statuses=TIMED)
+        _make_pending([job.pk for job in found], using)
+        note(found)
         if found:
-            announce(using, {queue for _id, queue in found})
-    return len(found)
+            announce(using, {job.queue for job in found})
+        return len(found)
+
+    return without_deadlock(using, lambda: in_order(using, make_pending))
 
 
 def pause_queue(name: str, *, by: str = "", using: str = "") -> bool:
@@ -214,10 +250,11 @@ def clear_queue(name: str, *, using: str = "") -> int:
     return deleted
 
 
-def _make_pending(job_id: UUID, using: str, **changes: Any) -> None:
-    Job.objects.using(using).filter(id=job_id).update(
-        status=Status.PENDING, ready_at=clock(using), run_at=None, worker_id=None, **changes
-    )
+def _make_pending(ids: Sequence[UUID], using: str, **changes: Any) -> None:
+    for chunk in chunks(ids):
+        Job.objects.using(using).filter(id__in=chunk).update(
+            status=Status.PENDING, ready_at=clock(using), run_at=None, worker_id=None, **changes
+        )
 
 
 def _why_not_retry(job: Job | None, using: str) -> str:
@@ -230,6 +267,7 @@ def _why_not_retry(job: Job | None, using: str) -> str:
     if job.unique_key:
         function = registry.find(job.name)
         seconds = function.options.unique_for if function else None
+        need(using, keys=[job.unique_key])
         if take_key(job.unique_key, job.id, seconds, using) is not None:
             return gettext_noop("another live job holds its unique key")
     return ""

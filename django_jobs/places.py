@@ -1,22 +1,20 @@
-"""Places under concurrency limits: who comes and who goes stands in line at the gate of a key.
+"""Places under concurrency limits, which are taken and freed while the key's limit is locked.
 
-A place counts only while its job's row is STARTED with the place's attempt. Whoever takes or frees
-one first locks the row of the key's gate, and job rows only then.
+A place counts only while its job's row is STARTED with the place's attempt.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from .dialects import clock
 from .dialects.base import chunks
 from .enqueue import announce
+from .locking import need
 from .models import Gate, Job, Place, Queue
 from .status import Status
 from .values import Claimed
@@ -25,23 +23,11 @@ from .values import Claimed
 _FEW_KEYS = 3
 
 
-@contextlib.contextmanager
-def locked(keys: Collection[str], using: str) -> Iterator[None]:
-    """Hold the gates of *keys*, in one transaction."""
-    gates = Gate.objects.using(using)
-    while True:
-        with transaction.atomic(using):
-            rows = gates.filter(key__in=keys).order_by("key").select_for_update()
-            missing = set(keys) - set(rows.values_list("key", flat=True))
-            if not missing:
-                yield
-                return
-        # Outside of the locks: a new row among locked ones would break their order.
-        gates.bulk_create([Gate(key=key) for key in sorted(missing)], ignore_conflicts=True)
-
-
 def taken(keys: Collection[str], using: str) -> Counter[str]:
-    """Return how many places of each key are taken, behind its gate; forget those that are not."""
+    """Return how many places of each key are taken; delete those that are not.
+
+    The limits of *keys* are locked.
+    """
     places = Place.objects.using(using)
     rows = list(places.filter(key__in=keys).values_list("id", "key", "job_id", "attempt"))
     if not rows:
@@ -57,7 +43,7 @@ def taken(keys: Collection[str], using: str) -> Counter[str]:
 
 
 def take(jobs: Sequence[Claimed], using: str) -> None:
-    """Give each of *jobs* the places that it names, behind their gates."""
+    """Give each of *jobs* the places that it names, whose limits are locked."""
     places = Place.objects.using(using)
     # An earlier attempt may have left its own, when its worker was lost.
     places.filter(job_id__in=[job.id for job in jobs])._raw_delete(using)
@@ -67,15 +53,16 @@ def take(jobs: Sequence[Claimed], using: str) -> None:
 
 
 def free(ids: Iterable[UUID], using: str) -> set[str]:
-    """Take back the places of jobs that run no more, behind their gates, and wake those in line.
+    """Take back the places of jobs that run no more, and wake those in line.
 
-    Returns the queues of these, which are announced.
+    The limits of their places are locked. Returns the queues of those in line, which are announced.
     """
     freed: Counter[str] = Counter()
     for chunk in chunks(list(ids)):
         places = Place.objects.using(using).filter(job_id__in=chunk)
         found = list(places.values_list("key", flat=True))
         if found:
+            need(using, limits=found)
             places._raw_delete(using)
             freed.update(found)
     return wake(freed, using)
@@ -100,7 +87,7 @@ def keys_of(ids: Iterable[UUID], using: str) -> set[str]:
 
 
 def wake(numbers: Mapping[str, int], using: str) -> set[str]:
-    """Make the next *numbers* of jobs that wait for each key pending, behind its gate."""
+    """Make the next *numbers* of jobs that wait for each key, whose limit is locked, pending."""
     wanted = {key: number for key, number in numbers.items() if number > 0}
     if len(wanted) > _FEW_KEYS:
         wanted = {key: wanted[key] for key in _waited_for(list(wanted), using)}
@@ -109,33 +96,46 @@ def wake(numbers: Mapping[str, int], using: str) -> set[str]:
 
 
 def fill(numbers: Mapping[str, int], using: str) -> None:
-    """Make pending who stands among the first *numbers* in line for each key, behind its gate.
+    """Make the first *numbers* of jobs in line for each key, whose limit is locked, pending.
 
-    Those who are pending already, and have not taken their place yet, stand there too. Jobs of
-    paused queues stand in no line.
+    Those that are pending already, and have not taken their place yet, are in line too. Jobs of
+    paused queues are not.
     """
     wanted = {key: number for key, number in numbers.items() if number > 0}
     _make_pending(Job.objects.using(using).live(), wanted, using)
 
 
 def _make_pending(jobs: QuerySet[Job], numbers: Mapping[str, int], using: str) -> set[str]:
-    found: dict[UUID, str] = {}
-    # Who cannot be claimed would keep the place from those behind; the guard wakes him later. With
-    # EXISTS for it PostgreSQL would sort the whole line.
+    # A job that cannot be claimed would keep the place from those behind it; maintenance.wake
+    # wakes it when its queue is resumed. With EXISTS PostgreSQL would sort the whole line.
     paused = Queue.objects.using(using).filter(paused_at__isnull=False)
     jobs = jobs.exclude(queue__in=paused.values("name"))
+    waiting = Job.objects.using(using).filter(status=Status.WAITING).order_by("id")
+    while first := _first_in_line(jobs, numbers):
+        # The statement waits for rows that others have locked. MariaDB locks for a moment what a
+        # statement only looks at, and a job that is skipped then would wait for ever.
+        rows = waiting.filter(id__in=list(first)).select_for_update()
+        locked = {row[0]: row[1:] for row in rows.values_list("id", "waiting_for", "queue")}
+        if {job_id: key for job_id, (key, _queue) in locked.items()} == first:
+            break
+        # One left the line before it was locked: others are among the first now.
+    else:
+        return set()
+    woken = Job.objects.using(using).filter(id__in=list(first))
+    woken.update(status=Status.PENDING, ready_at=clock(using))
+    queues = {queue for _key, queue in locked.values()}
+    announce(using, queues)
+    return queues
+
+
+def _first_in_line(jobs: QuerySet[Job], numbers: Mapping[str, int]) -> dict[UUID, str]:
+    """Return those of the first *numbers* in line for each key that wait, with that key."""
+    found: dict[UUID, str] = {}
     for key in sorted(numbers):
         line = jobs.filter(waiting_for=key).order_by("rank", "id")
-        # Not past locked rows: MariaDB locks for a moment what a statement only looks at, and
-        # whoever is passed by then would wait for ever.
-        line = line.select_for_update()
-        rows = line.values_list("id", "queue", "status")[: numbers[key]]
-        found.update((row[0], row[1]) for row in rows if row[2] == Status.WAITING)
-    if found:
-        waiting = Job.objects.using(using).filter(id__in=list(found), status=Status.WAITING)
-        waiting.update(status=Status.PENDING, ready_at=clock(using))
-        announce(using, set(found.values()))
-    return set(found.values())
+        rows = line.values_list("id", "status")[: numbers[key]]
+        found.update((row[0], key) for row in rows if row[1] == Status.WAITING)
+    return found
 
 
 def _waited_for(keys: Collection[str], using: str) -> list[str]:

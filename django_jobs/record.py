@@ -12,12 +12,12 @@ from django.db import connections, transaction
 
 from . import log, places, reservations
 from .classify import unrecordable
-from .dependents import Ended, settle
+from .dependents import Ended, lock_dependents, settle
 from .dialects import clock, dialect_for, is_away, without_deadlock
 from .dialects.base import chunks
 from .enqueue import TIMED_TOPIC, announce
+from .locking import in_order, lock_jobs
 from .models import Attempt, Job
-from .models.job import JobQuerySet
 from .replace import add_members, go_on_as
 from .serialization import loads
 from .status import ENDED, TIMED, Status
@@ -43,8 +43,22 @@ def record(
     What depends on the jobs changes in the same transaction; *on_ready* is told of each queue that
     has new pending jobs by it.
     """
+    return _recorded(worker_id, outcomes, using, on_ready)
+
+
+def _recorded(
+    worker_id: UUID,
+    outcomes: Sequence[Outcome],
+    using: str,
+    on_ready: Callable[[str], object] = lambda queue: None,
+    *,
+    unstarted: Collection[tuple[UUID, int]] = (),
+) -> list[Outcome]:
+    """Record *outcomes*; give *unstarted* attempts their places in line under rates back."""
     queues: set[str] = set()
-    counted = without_deadlock(using, lambda: _record(worker_id, outcomes, using, queues))
+    counted = without_deadlock(
+        using, lambda: _record(worker_id, outcomes, using, queues, unstarted)
+    )
     if len(counted) != len(outcomes):
         kept = {id(outcome) for outcome in counted}
         for outcome in outcomes:
@@ -120,51 +134,64 @@ def _in_savepoint(
 
 
 def _record(
-    worker_id: UUID, outcomes: Sequence[Outcome], using: str, queues: set[str]
+    worker_id: UUID,
+    outcomes: Sequence[Outcome],
+    using: str,
+    queues: set[str],
+    unstarted: Collection[tuple[UUID, int]],
 ) -> list[Outcome]:
-    placed = {key for outcome in outcomes for key in outcome.job.places}
-    if placed:
-        with places.locked(placed, using):
-            return _record_several(worker_id, outcomes, using, queues)
+    limits = {key for outcome in outcomes for key in outcome.job.places}
+    if unstarted:
+        limits |= reservations.keys_of([job_id for job_id, _attempt in unstarted], using)
     # A row is a transaction by itself; only what changes with it needs BEGIN and COMMIT.
-    if any(_was_attempt(outcome) or outcome.is_followed for outcome in outcomes):
-        return _record_several(worker_id, outcomes, using, queues)
-    with connections[using].cursor() as cursor:
-        changed = dialect_for(connections[using]).write_outcomes(cursor, worker_id, outcomes)
-    return list(outcomes) if changed == len(outcomes) else _written(worker_id, outcomes, using)
+    if not limits and not any(_was_attempt(each) or each.is_followed for each in outcomes):
+        with connections[using].cursor() as cursor:
+            changed = dialect_for(connections[using]).write_outcomes(cursor, worker_id, outcomes)
+        return list(outcomes) if changed == len(outcomes) else _written(worker_id, outcomes, using)
 
-
-def _record_several(
-    worker_id: UUID, outcomes: Sequence[Outcome], using: str, queues: set[str]
-) -> list[Outcome]:
-    try:
-        with transaction.atomic(using):
-            _write(worker_id, outcomes, using, queues)
+    def write_all() -> list[Outcome]:
+        _write(worker_id, outcomes, using, queues, unstarted)
         return list(outcomes)
+
+    def write_ours() -> list[Outcome]:
+        if ours := _ours(worker_id, outcomes, using):
+            _write(worker_id, ours, using, queues, unstarted)
+        return _written(worker_id, outcomes, using)
+
+    try:
+        return in_order(using, write_all, limits=limits)
     except _NotAllOurs:
-        # Which ones an earlier try has written is told by no row that changed now.
-        with transaction.atomic(using):
-            ours = _ours(worker_id, outcomes, using)
-            if ours:
-                _write(worker_id, ours, using, queues)
-            return _written(worker_id, outcomes, using)
+        # A previous try may have committed before the connection broke; the number of rows that
+        # changed now does not tell which rows it wrote.
+        return in_order(using, write_ours, limits=limits)
 
 
 class _NotAllOurs(Exception):
     """Fewer rows changed than there were outcomes."""
 
 
-def _write(worker_id: UUID, outcomes: Sequence[Outcome], using: str, queues: set[str]) -> None:
+def _write(
+    worker_id: UUID,
+    outcomes: Sequence[Outcome],
+    using: str,
+    queues: set[str],
+    unstarted: Collection[tuple[UUID, int]],
+) -> None:
     connection = connections[using]
     with connection.cursor() as cursor:
         changed = dialect_for(connection).write_outcomes(cursor, worker_id, outcomes)
     if changed != len(outcomes):
         raise _NotAllOurs
+    if unstarted:
+        ours = {(outcome.job.id, outcome.job.attempt) for outcome in outcomes}
+        reservations.take_back(ours.intersection(unstarted), using)
     failed = [outcome for outcome in outcomes if _was_attempt(outcome)]
     if failed:
         _keep_attempts(worker_id, failed, using)
         _set_expiry(failed, using)
     followed = [outcome for outcome in outcomes if outcome.is_followed]
+    if any(outcome.added for outcome in followed):
+        lock_dependents([outcome.job.id for outcome in followed], using)
     for outcome in followed:
         if outcome.added and (outcome.replacement or outcome.status == Status.SUCCESS):
             queues |= add_members(outcome, using)
@@ -188,14 +215,8 @@ def _set_expiry(outcomes: Sequence[Outcome], using: str) -> None:
 
 def _ours(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outcome]:
     """Lock the rows that this worker still has; return their outcomes."""
-    rows = Job.objects.using(using).select_for_update().order_by("id")
-    held = set(
-        rows.filter(
-            id__in=[outcome.job.id for outcome in outcomes],
-            status=Status.STARTED,
-            worker_id=worker_id,
-        ).values_list("id", "attempt")
-    )
+    rows = lock_jobs([each.job.id for each in outcomes], using, statuses=[Status.STARTED])
+    held = {(row.pk, row.attempt) for row in rows if row.worker_id == worker_id}
     return [outcome for outcome in outcomes if (outcome.job.id, outcome.job.attempt) in held]
 
 
@@ -215,10 +236,8 @@ def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
         for job in jobs
     ]
     if given_back:
-        counted = record(worker_id, given_back, using)
-        rated = [job.id for job in jobs if job.begin_by is not None]
-        if rated:
-            reservations.take_back(rated, using)
+        rated = {(job.id, job.attempt) for job in jobs if job.begin_by is not None}
+        counted = _recorded(worker_id, given_back, using, unstarted=rated)
         announce(using, {outcome.job.queue for outcome in counted})
 
 
@@ -229,26 +248,31 @@ def release_strays(worker_id: UUID, held: Collection[tuple[UUID, int]], using: s
     *held* has the ids and attempts of the jobs that the worker does hold.
     """
     ours = Job.objects.using(using).filter(status=Status.STARTED, worker_id=worker_id)
-    strays = [row for row in ours.values_list("id", "attempt", "queue") if row[:2] not in held]
-    if not strays:
-        return 0
-    return without_deadlock(using, lambda: _release_strays(ours, strays, using))
+    strays = {row for row in ours.values_list("id", "attempt") if row not in held}
+    return without_deadlock(using, lambda: _release_strays(worker_id, strays, using))
 
 
-def _release_strays(ours: JobQuerySet, strays: Sequence[tuple[UUID, int, str]], using: str) -> int:
-    ids = [job_id for job_id, _attempt, _queue in strays]
-    given_back = 0
-    with places.locked(places.keys_of(ids, using), using):
-        for attempt in {attempt for _id, attempt, _queue in strays}:
-            # This may arrive late itself, when the worker has claimed the job once more.
-            same = [row[0] for row in strays if row[1] == attempt]
-            for chunk in chunks(sorted(same)):
-                rows = ours.filter(id__in=chunk, attempt=attempt)
-                given_back += rows.update(status=Status.PENDING, started_at=None)
-        reservations.take_back(ids, using)
-        places.free(ids, using)
-        announce(using, {queue for _id, _attempt, queue in strays})
-    return given_back
+def _release_strays(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str) -> int:
+    ids = [job_id for job_id, _attempt in strays]
+
+    def give_back() -> int:
+        locked = lock_jobs(ids, using, statuses=[Status.STARTED])
+        # This may arrive late itself, when the worker has claimed a job once more.
+        found = {
+            job.pk: job
+            for job in locked
+            if job.worker_id == worker_id and (job.pk, job.attempt) in strays
+        }
+        for chunk in chunks(list(found)):
+            rows = Job.objects.using(using).filter(id__in=chunk)
+            rows.update(status=Status.PENDING, started_at=None)
+        reservations.take_back({(job.pk, job.attempt) for job in found.values()}, using)
+        places.free(found, using)
+        announce(using, {job.queue for job in found.values()})
+        return len(found)
+
+    limits = places.keys_of(ids, using) | reservations.keys_of(ids, using)
+    return in_order(using, give_back, limits=limits) if strays else 0
 
 
 def save_progress(

@@ -12,6 +12,7 @@ from django.db.models import F, Max, TextField, Value
 from .canvas import Canvas, signature
 from .dialects import clock
 from .enqueue import announce
+from .locking import lock_jobs, need
 from .models import Edge, Job
 from .plan import PLACE_SEPARATOR, Around, Plan, Shape
 from .result import AsyncResult
@@ -124,6 +125,7 @@ def takes_several(takes: Any) -> bool:
 def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
     """Write what a job goes on as, in the transaction that ended its attempt; return its queues."""
     last = graph.output_row()
+    need(using, keys=graph.unique_keys())
     # What it took before is not taken again.
     Edge.objects.using(using).filter(child_id=job_id).update(position=-1)
     texts = {
@@ -154,11 +156,13 @@ def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
 def add_members(outcome: Outcome, using: str) -> set[str]:
     """Write what a job adds to the header of its chord; return the queues."""
     queues: set[str] = set()
+    need(using, keys=[key for graph in outcome.added for key in graph.unique_keys()])
     bodies = bodies_of(outcome.job.id, using)
+    # This comes first, for another member may add to them just now.
+    lock_jobs(bodies, using)
     jobs = Job.objects.using(using).filter(id__in=bodies)
     for graph in outcome.added:
         leaf = graph.output_row().id
-        # This comes first: it locks the bodies, for another member may add to them just now.
         jobs.update(pending_parents=F("pending_parents") + 1)
         taken = Edge.objects.using(using).filter(child_id__in=bodies)
         position = (taken.aggregate(last=Max("position"))["last"] or 0) + 1

@@ -8,9 +8,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
-from .models import Gate, Reservation
+from .dialects import clock
+from .dialects.base import chunks
+from .models import Gate, Job, Reservation
 from .rates import Window
 
 # A job that was let go begins within this part of its shortest window, or is given back: until
@@ -23,7 +25,7 @@ _LATE_SECONDS = 0.03
 
 
 class Line:
-    """Who started and who will, under the rate limit of one key, behind its gate.
+    """Which jobs started and which will, under the rate limit of one key, which is locked.
 
     A job starts, or is given a slot, after all that were in line before it. All times are in
     seconds since 1970 and the latest possible ones, so that a window is never too full.
@@ -83,7 +85,7 @@ class Line:
 def lines(
     wanted: Mapping[str, tuple[Sequence[Window], Collection[UUID]]], now: float, using: str
 ) -> dict[str, Line]:
-    """Return the line of each key, for the jobs that come to it now; behind their gates."""
+    """Return the line of each key, which is locked, for the jobs that come to it now."""
     found = {key: Line(key, windows) for key, (windows, _ids) in wanted.items()}
     rows = Reservation.objects.using(using)
     ids = {job_id for _windows, jobs in wanted.values() for job_id in jobs}
@@ -111,53 +113,81 @@ def _with_slots(keys: Collection[str], using: str) -> list[str]:
 
 
 def _read_slots(line: Line, coming: int, using: str) -> None:
-    """Read as many of those in line as a window can hold, before the jobs that come."""
+    """Read as many of those in line as a window can hold, before the jobs that come.
+
+    Slots of jobs that will not start go to others.
+    """
     slots = Reservation.objects.using(using).filter(key=line.key, started=False).order_by("-id")
-    read: dict[int, float] = {}
-    if line.own:
-        last = max(line.own.values())
-        read.update(slots.filter(id__lte=last).values_list("id", "at")[: line.most + len(line.own)])
-    if len(line.own) < coming:
-        read.update(slots.values_list("id", "at")[: line.most])
-    line.ahead = sorted(read.items())
+    while True:
+        read: dict[int, tuple[float, UUID]] = {}
+        if line.own:
+            mine = slots.filter(id__lte=max(line.own.values()))
+            _read(read, mine.values_list("id", "at", "job_id")[: line.most + len(line.own)])
+        if len(line.own) < coming:
+            _read(read, slots.values_list("id", "at", "job_id")[: line.most])
+        jobs = {job_id for _at, job_id in read.values()} - line.own.keys()
+        unused = jobs - _startable(jobs, using)
+        if not unused:
+            line.ahead = sorted((number, at) for number, (at, _job_id) in read.items())
+            return
+        slots.filter(job_id__in=unused)._raw_delete(using)
 
 
-def save(lines: Iterable[Line], using: str) -> None:
-    """Write who started and who got a slot."""
+def _read(read: dict[int, tuple[float, UUID]], rows: Iterable[tuple[int, float, UUID]]) -> None:
+    read.update((number, (at, job_id)) for number, at, job_id in rows)
+
+
+def _startable(ids: Collection[UUID], using: str) -> set[UUID]:
+    """Return which of these jobs have not ended, and have not expired."""
+    jobs = Job.objects.using(using).live().filter(id__in=ids)
+    lasting = jobs.filter(Q(expires_at=None) | Q(expires_at__gt=clock(using)))
+    return set(lasting.values_list("id", flat=True))
+
+
+def save(lines: Iterable[Line], attempts: Mapping[UUID, int], using: str) -> None:
+    """Write which jobs started, each with its attempt, and which got a slot."""
     rows = Reservation.objects.using(using)
     new: list[Reservation] = []
     moved: list[Reservation] = []
-    begun: dict[float, list[int]] = defaultdict(list)
+    begun: dict[tuple[float, int], list[int]] = defaultdict(list)
     for line in lines:
         for job_id, at in line.started.items():
+            attempt = attempts[job_id]
             if job_id in line.own:
-                begun[at].append(line.own[job_id])
+                begun[at, attempt].append(line.own[job_id])
             else:
-                new.append(Reservation(key=line.key, job_id=job_id, at=at, started=True))
+                start = Reservation(key=line.key, job_id=job_id, at=at, started=True)
+                start.attempt = attempt
+                new.append(start)
         for job_id, at in line.reserved.items():
             if job_id in line.own:
                 moved.append(Reservation(id=line.own[job_id], at=at))
             else:
                 new.append(Reservation(key=line.key, job_id=job_id, at=at))
-    for at, numbers in begun.items():
-        rows.filter(id__in=numbers).update(started=True, at=at)
+    for (at, attempt), numbers in begun.items():
+        rows.filter(id__in=numbers).update(started=True, at=at, attempt=attempt)
     if moved:
         rows.bulk_update(moved, ["at"], batch_size=500)
     if new:
         rows.bulk_create(new)
 
 
-def take_back(ids: Sequence[UUID], using: str) -> None:
-    """Give jobs that were let go and did not begin their places in line back."""
-    latest: dict[tuple[str, UUID], tuple[float, int]] = {}
-    rows = Reservation.objects.using(using).filter(job_id__in=ids, started=True)
-    for number, key, job_id, at in rows.values_list("id", "key", "job_id", "at"):
-        latest[key, job_id] = max(latest.get((key, job_id), (0.0, 0)), (at, number))
-    numbers = [number for _at, number in latest.values()]
-    Reservation.objects.using(using).filter(id__in=numbers).update(started=False)
+def keys_of(ids: Collection[UUID], using: str) -> set[str]:
+    """Return the keys under which jobs started."""
+    keys: set[str] = set()
+    for chunk in chunks(list(ids)):
+        started = Reservation.objects.using(using).filter(job_id__in=chunk, started=True)
+        keys.update(started.values_list("key", flat=True))
+    return keys
 
 
-def forget(ids: Sequence[UUID], using: str) -> None:
-    """Give the slots of jobs that will not start to others."""
-    slots = Reservation.objects.using(using).filter(job_id__in=ids, started=False)
-    slots._raw_delete(using)
+def take_back(attempts: Collection[tuple[UUID, int]], using: str) -> None:
+    """Give these attempts of jobs, which were let go and did not begin, their places in line back.
+
+    The limits of their starts are locked. What an earlier attempt started stays.
+    """
+    rows = Reservation.objects.using(using).filter(started=True)
+    for chunk in chunks([job_id for job_id, _attempt in attempts]):
+        found = rows.filter(job_id__in=chunk).values_list("id", "job_id", "attempt")
+        numbers = [number for number, *attempt in found if tuple(attempt) in attempts]
+        Reservation.objects.using(using).filter(id__in=numbers).update(started=False)

@@ -15,6 +15,8 @@ from django.utils.translation import gettext_noop
 from . import registry
 from .dependents import Ended, message_of
 from .dialects import dialect_for
+from .dialects.base import chunks
+from .locking import lock_jobs, need
 from .models import Edge, Job
 from .rebuild import UPSTREAM_FAILED
 from .status import Status
@@ -31,11 +33,27 @@ def why_not(job: Job, using: str) -> str:
     return ""
 
 
+def around(job_id: UUID, using: str) -> set[UUID]:
+    """Return a job and all whose rows its retry may read or change: they are locked together."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        edges = dialect_for(connection).below(cursor, [job_id])
+    below = {job_id, *(child for _parent, child in edges)}
+    near = Edge.objects.using(using)
+    found = set(below)
+    for chunk in chunks(sorted(below)):
+        found.update(near.filter(parent_id__in=chunk).values_list("child_id", flat=True))
+        # Of the job itself the parents have ended.
+        into = near.filter(child_id__in=set(chunk) - {job_id}, kind=Edge.Kind.RESULT)
+        found.update(into.values_list("parent_id", flat=True))
+    return found
+
+
 def reopen(job: Job, using: str) -> str:
     """Let what depends on an ended *job* wait for it again, as it is about to run once more.
 
     Those that failed because of it, and of nothing else, are WAITING again. Returns why that cannot
-    be, or nothing. Inside a transaction, with the job's row locked.
+    be, or nothing. Inside a transaction, with all :func:`around` the job locked.
     """
     revived: list[UUID] = []
     if job.status == Status.SUCCESS:
@@ -47,6 +65,8 @@ def reopen(job: Job, using: str) -> str:
         family = _locked({child for _parent, child in edges}, using)
         failed = {each for each, row in family.items() if row.error_class == UPSTREAM_FAILED}
         revived, blocked = _split(job.pk, edges, failed, family, using)
+        keys = [family[job_id].unique_key for job_id in revived]
+        need(using, keys=[key for key in keys if key])
         for job_id in revived:
             if not _has_key(family[job_id], using):
                 return gettext_noop(
@@ -63,8 +83,7 @@ def reopen(job: Job, using: str) -> str:
 
 
 def _locked(ids: Iterable[UUID], using: str) -> dict[UUID, Job]:
-    rows = Job.objects.using(using).filter(id__in=list(ids)).order_by("id").select_for_update()
-    return {row.pk: row for row in rows.defer("args", "kwargs", "headers", "result", "progress")}
+    return {row.pk: row for row in lock_jobs(ids, using)}
 
 
 def _split(

@@ -90,7 +90,8 @@ def _give_to_holders(
     One that runs cannot: its key goes to the new job, and it stands no longer among *holders*.
     """
     changed: list[NewJob] = []
-    for key, holder in holders.items():
+    # The keys are locked, in their order; the jobs are locked in theirs.
+    for key, holder in sorted(holders.items(), key=lambda each: each[1] or UUID(int=0)):
         if holder is not None and _give(holder, latest[key], using):
             _keep_until(key, holder, seconds, using)
             changed.append(latest[key])

@@ -107,6 +107,10 @@ class Graph:
         """Return the row whose result is the workflow's."""
         return next(row for row in self.rows if row.id == self.output)
 
+    def unique_keys(self) -> list[str]:
+        """Return the unique keys of the rows."""
+        return [row.unique_key for row in self.rows if row.unique_key]
+
 
 @dataclasses.dataclass(slots=True)
 class Outcome:

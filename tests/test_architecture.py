@@ -28,8 +28,8 @@ LAYERS: list[set[str]] = [
         "admit", "call", "claim", "classify", "commands", "define", "eager", "enqueue", "execute",
         "keys", "limiting", "measure", "operate", "options", "places", "rebuild", "record",
         "reservations", "result", "unique", "canvas",
-        "dependents", "family", "handover", "jobs", "plan", "replace", "resultset", "revive",
-        "workflow",
+        "dependents", "family", "handover", "jobs", "locking", "plan", "replace", "resultset",
+        "revive", "workflow",
     },
     {
         "maintenance", "worker", "beat", "counts", "durations", "overview", "presentation",

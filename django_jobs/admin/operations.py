@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +16,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from .. import operate, registry
+from ..dialects import without_deadlock
 from ..exceptions import JobsError
 from ..family import is_needed
 from ..handover import taken_by
 from ..ids import uuid7
+from ..locking import in_order, lock_jobs
 from ..models import Job
 from ..status import ENDED, TIMED, Status
 
@@ -36,9 +38,9 @@ class Operation:
     name: str
     label: Any
     allowed: frozenset[Status]
-    #: Does it to jobs of a database; returns those it was done to, and how many it refused, by
-    #: reason.
-    run: Callable[[Sequence[UUID], str], tuple[Collection[UUID], Mapping[str, int]]]
+    #: Does it to jobs of a database, notes the changed ones in the transaction that changes them,
+    #: and returns how many it refused, by reason.
+    run: Callable[[Sequence[UUID], str, operate.Note], Mapping[str, int]]
     audit: str
     #: The permission's own part of its name.
     codename: str
@@ -51,33 +53,28 @@ class Operation:
         return f"{Job._meta.app_label}.{self.codename}"
 
 
-def _retry(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
-    _done, skipped = operate.retry(ids, using=using)
-    return _now_in(ids, using, {Status.PENDING, Status.WAITING}), skipped
+def _retry(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:
+    _done, skipped = operate.retry(ids, using=using, note=note)
+    return skipped
 
 
-def _revoke(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
-    operate.revoke(ids, using=using)
-    return _now_in(ids, using, {Status.REVOKED}), {}
+def _revoke(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:
+    operate.revoke(ids, using=using, note=note)
+    return {}
 
 
-def _terminate(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
-    operate.revoke(ids, terminate=True, reason="terminated", using=using)
-    return _now_in(ids, using, {Status.REVOKED}), {}
+def _terminate(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:
+    operate.revoke(ids, terminate=True, reason="terminated", using=using, note=note)
+    return {}
 
 
-def _run_now(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
-    operate.run_now(ids, using=using)
-    return _now_in(ids, using, {Status.PENDING}), {}
+def _run_now(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:
+    operate.run_now(ids, using=using, note=note)
+    return {}
 
 
-def _now_in(ids: Sequence[UUID], using: str, statuses: set[Status]) -> Collection[UUID]:
-    rows = Job.objects.using(using).filter(pk__in=ids, status__in=statuses)
-    return set(rows.values_list("pk", flat=True))
-
-
-def _copy(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
-    copied, skipped = set[UUID](), Counter[str]()
+def _copy(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:
+    skipped = Counter[str]()
     for job in Job.objects.using(using).filter(pk__in=ids).order_by("pk"):
         function = registry.find(job.name)
         if function is None:
@@ -93,24 +90,30 @@ def _copy(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[st
                     job.args, job.kwargs, queue=job.queue, priority=job.priority,
                     headers=job.headers or {}, task_id=str(wanted),
                 )  # fmt: skip
+                if made.uuid == wanted:
+                    note([job])
+                else:
+                    skipped[_("another live job holds its unique key")] += 1
         except (TypeError, ValueError, JobsError) as error:
             # Not its message, which may tell of the arguments.
             skipped[type(error).__name__] += 1
-            continue
-        if made.uuid == wanted:
-            copied.add(job.pk)
-        else:
-            skipped[_("another live job holds its unique key")] += 1
-    return copied, skipped
+    return skipped
 
 
-def _delete(ids: Sequence[UUID], using: str) -> tuple[Collection[UUID], Mapping[str, int]]:
+def _delete(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:
     rows = Job.objects.using(using)
-    needed = set(rows.filter(is_needed(using), pk__in=ids).values_list("pk", flat=True))
-    deleted = set(ids) - needed
-    rows.filter(pk__in=deleted).only("pk").delete()
-    reasons = {_("another job of its workflow still needs its result"): len(needed)}
-    return deleted, reasons if needed else {}
+
+    def delete() -> int:
+        locked = lock_jobs(ids, using, statuses=ENDED)
+        every = [job.pk for job in locked]
+        needed = set(rows.filter(is_needed(using), pk__in=every).values_list("pk", flat=True))
+        note([job for job in locked if job.pk not in needed])
+        rows.filter(pk__in=set(every) - needed).only("pk").delete()
+        return len(needed)
+
+    reason = _("another job of its workflow still needs its result")
+    kept = without_deadlock(using, lambda: in_order(using, delete))
+    return {reason: kept} if kept else {}
 
 
 RETRY = Operation("retry", gettext_lazy("Retry"), ENDED, _retry, "Retried.", "retry_job")
@@ -143,13 +146,7 @@ def perform(
     """Do it to those jobs that allow it, and log it; return how many, and the skipped by reason."""
     done, skipped = 0, Counter[str]()
     for chunk in _chunks(ids):
-        # The rows stay locked from the look at their status until the log is written.
-        with transaction.atomic(using):
-            changed = _perform_chunk(operation, chunk, using, skipped)
-            if changed:
-                log = LogEntry.objects.log_actions
-                log(user_id, changed, operation.flag, operation.audit)
-        done += len(changed)
+        done += _perform_chunk(operation, chunk, user_id, using, skipped)
     return done, skipped
 
 
@@ -168,19 +165,38 @@ def report(operation: Operation, done: int, skipped: Mapping[str, int]) -> str:
 
 
 def _perform_chunk(
+    operation: Operation, ids: Sequence[UUID], user_id: Any, using: str, skipped: Counter[str]
+) -> int:
+    changed: set[UUID] = set()
+
+    def note(jobs: Sequence[Job]) -> None:
+        # In the transaction that changes them: exactly those are logged that changed.
+        if jobs:
+            log = LogEntry.objects.log_actions
+            log(user_id, jobs, operation.flag, operation.audit)
+            changed.update(job.pk for job in jobs)
+
+    allowed = _allowed(operation, ids, using, skipped)
+    if not allowed:
+        return 0
+    refused = operation.run(allowed, using, note)
+    skipped.update(refused)
+    if len(changed) + sum(refused.values()) < len(allowed):
+        # Some have changed since the first look.
+        _allowed(operation, [pk for pk in allowed if pk not in changed], using, skipped)
+    return len(changed)
+
+
+def _allowed(
     operation: Operation, ids: Sequence[UUID], using: str, skipped: Counter[str]
-) -> list[Job]:
-    rows = Job.objects.using(using).filter(pk__in=ids)
-    jobs = list(rows.select_for_update().only("name", "status").order_by("pk"))
-    allowed = {job.pk: job for job in jobs if job.status in operation.allowed}
+) -> list[UUID]:
+    """Return those of the jobs that the operation is for; count the others by reason."""
+    jobs = list(Job.objects.using(using).filter(pk__in=ids).only("status").order_by("pk"))
     if len(jobs) < len(ids):
         skipped[_("gone")] += len(ids) - len(jobs)
-    skipped.update(_("is %s") % job.get_status_display() for job in jobs if job.pk not in allowed)
-    if not allowed:
-        return []
-    done, refused = operation.run(list(allowed), using)
-    skipped.update(refused)
-    return [job for pk, job in allowed.items() if pk in done]
+    others = [job for job in jobs if job.status not in operation.allowed]
+    skipped.update(_("is %s") % job.get_status_display() for job in others)
+    return [job.pk for job in jobs if job.status in operation.allowed]
 
 
 def _chunks(ids: Iterable[UUID]) -> Iterable[list[UUID]]:

@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
+from django.db.models import Q
 
 from .. import log, registry
 from ..conf import get_settings
@@ -80,15 +81,18 @@ def synchronize(using: str) -> None:
         return
     with transaction.atomic(using):
         names = [schedule.name for schedule in wanted]
-        there = {row.name: row for row in rows.select_for_update().filter(name__in=names)}
+        ours = Q(name__in=names) | Q(source__in=known - {Source.GONE})
+        locked = list(rows.select_for_update().filter(ours).order_by("pk"))
+        there = {row.name: row for row in locked if row.name in set(names)}
         new = [schedule for schedule in wanted if schedule.name not in there]
         # Another beat may write the same rows at this moment.
         rows.bulk_create(new, ignore_conflicts=True)
         for schedule in wanted:
             if schedule.name in there:
                 _update(there[schedule.name], schedule, using)
-        gone = rows.select_for_update().filter(source__in=known - {Source.GONE})
-        for row in gone.exclude(name__in=names):
+        for row in locked:
+            if row.name in there:
+                continue
             row.enabled, row.source = False, Source.GONE
             row.save(using=using)
         changed(using)

@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError
 
 from .. import log
 from ..enqueue import write
+from ..locking import lock_keys
 from ..models import Schedule
 from ..rules import shown_schedule
 from ..values import NewJob
@@ -93,6 +94,9 @@ def enqueue(firings: Sequence[Firing], using: str) -> None:
     for firing in firings:
         if firing.rows:
             by_function.setdefault(firing.schedule.job_name, []).append(firing)
+    # All keys come before the first job: a statement for one function may lock jobs.
+    keys = [row.unique_key for firing in firings for row in firing.rows]
+    lock_keys([key for key in keys if key], using)
     for group in by_function.values():
         if not _written(group, using) and len(group) > 1:
             for firing in group:

@@ -90,6 +90,7 @@ def run_now(schedule: Schedule, *, using: str = "") -> UUID:
     """
     using = using or get_settings().database
     with transaction.atomic(using):
+        list(_locked(using).filter(pk=schedule.pk).values_list("pk"))
         row = row_of(schedule)
         (handle,) = write(function_of(schedule), [row], using)
         if handle.uuid != row.id:

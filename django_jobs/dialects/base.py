@@ -132,6 +132,8 @@ class Dialect(abc.ABC):
 
         Outside a transaction some may be written when an error ends it, and others not.
         """
+        if self.connection.features.has_select_for_update:
+            outcomes = sorted(outcomes, key=_by_id)  # they are locked in this order
         lengths = (
             len(outcome.result or "") + (len(outcome.failure.message) if outcome.failure else 0)
             for outcome in outcomes
@@ -366,6 +368,10 @@ def without_deadlock(using: str, action: Callable[[], T]) -> T:
             if not conflict or not left or connections[using].in_atomic_block:
                 raise
     raise AssertionError("the last try returns or raises")
+
+
+def _by_id(outcome: Outcome) -> int:
+    return outcome.job.id.int
 
 
 def _marks(values: Sequence[Any]) -> str:

@@ -140,6 +140,11 @@ AS new (id, attempt, status, result, retries, crashes, deferrals, began_ago, end
 WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.attempt = new.attempt
 """
 
+_LOCK = f"""
+SELECT id FROM {JOBS} WHERE id = ANY((SELECT %s::uuid[])::uuid[]) AND status = 'STARTED'
+AND worker_id = %s ORDER BY id FOR UPDATE
+"""
+
 _INSERT_EDGES = f"""
 INSERT INTO {EDGES} (parent_id, child_id, kind, position)
 SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[])
@@ -295,6 +300,10 @@ class PostgreSQL(Dialect):
             else:
                 others.append(outcome)
         changed = 0
+        if len(successes) + bool(others) > 1 and self.connection.in_atomic_block:
+            # Each statement is in order; this one is for all of them.
+            ids = [outcome.job.id for outcome in outcomes]
+            cursor.execute(_LOCK, [ids, worker_id])
         for keep, group in successes.items():
             cursor.execute(_WRITE_SUCCESSES, [keep, *self._success_arrays(group), worker_id])
             changed += cursor.rowcount

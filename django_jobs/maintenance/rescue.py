@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from uuid import UUID
 
 from django.db import connections, transaction
@@ -15,6 +15,7 @@ from ..dialects import clock, without_deadlock
 from ..enqueue import announce
 from ..execute import Environment, execute_crash
 from ..handover import hand_over
+from ..locking import in_order
 from ..models import Job, Worker
 from ..record import record_apart, release
 from ..status import Status
@@ -37,23 +38,25 @@ def run_once(using: str) -> int:
         lost_at=None, stopped_at=None, lease_until__lt=clock(using)
     )
     expired.update(lost_at=clock(using))
-    # Recording may lock gates that somebody who waits for these rows has locked before.
-    return without_deadlock(using, lambda: _rescue_some(using))
-
-
-def _rescue_some(using: str) -> int:
     # Only the mark counts here: a lease that runs out just now may still be renewed.
     live = Worker.objects.filter(id=OuterRef("worker_id"), lost_at=None, stopped_at=None)
     stranded = Job.objects.using(using).running().filter(~Exists(live)).order_by("worker_id")
     rescued = 0
-    with transaction.atomic(using):
-        skip_locked = connections[using].features.has_select_for_update_skip_locked
-        jobs = list(_with_texts(stranded.select_for_update(skip_locked=skip_locked))[:BATCH])
-        workers = Worker.objects.using(using).filter(id__in={job.worker_id for job in jobs})
-        stopped = set(workers.filter(lost_at=None).values_list("id", flat=True))
-        for worker_id, group in groupby(jobs, key=lambda job: job.worker_id):
-            rescued += _rescue(worker_id, list(group), using, blamed=worker_id not in stopped)
+    for worker_id in dict.fromkeys(stranded.values_list("worker_id", flat=True)[:BATCH]):
+        rescue = functools.partial(_rescue_some, worker_id, stranded, using)
+        rescued += without_deadlock(using, functools.partial(in_order, using, rescue))
     return rescued
+
+
+def _rescue_some(worker_id: UUID | None, stranded: QuerySet[Job], using: str) -> int:
+    """Rescue jobs of one worker, unless another process does so at this moment."""
+    skip_locked = connections[using].features.has_select_for_update_skip_locked
+    rows = Worker.objects.using(using).filter(id__in=[worker_id] if worker_id else [])
+    locked = list(rows.select_for_update(skip_locked=skip_locked).values_list("lost_at", flat=True))
+    if not locked and rows.exists():
+        return 0
+    jobs = list(_with_texts(stranded.filter(worker_id=worker_id))[:BATCH])
+    return _rescue(worker_id, jobs, using, blamed=locked != [None])
 
 
 def bury(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from django.db import connections, transaction
+
 from .. import places
 from ..admit import read_rules
+from ..locking import limits_locked
 from ..models import Job
 from ..status import ENDED
 
@@ -29,7 +34,7 @@ def run_once(using: str) -> float:
         return _SELDOM
     rules = read_rules(using)
     keys = [head.waiting_for for head in heads if head.waiting_for is not None]
-    with places.locked(keys, using):
+    with limits_locked(keys, using):
         taken = places.taken(keys, using)
         free = {}
         for key, head in zip(keys, heads, strict=True):
@@ -37,9 +42,7 @@ def run_once(using: str) -> float:
             if known:
                 free[key] = _ALL if most is None else most - taken[key]
         places.fill(free, using)
-        # Who ran while there was no limit took no place, and stands in line no more.
-        ended = Job.objects.using(using).filter(waiting_for__in=keys, status__in=ENDED)
-        ended.update(waiting_for=None)
+    _leave_line(keys, using)
     return _SOON
 
 
@@ -49,6 +52,15 @@ def run_all(using: str) -> None:
     run_once(using)
     while _last[using]:
         run_once(using)
+
+
+def _leave_line(keys: Sequence[str], using: str) -> None:
+    """Let ended jobs leave the line: those that ran while there was no limit took no place."""
+    skip_locked = connections[using].features.has_select_for_update_skip_locked
+    ended = Job.objects.using(using).filter(waiting_for__in=keys, status__in=ENDED)
+    with transaction.atomic(using):
+        ids = ended.select_for_update(skip_locked=skip_locked).values_list("id", flat=True)[:_ALL]
+        Job.objects.using(using).filter(id__in=list(ids)).update(waiting_for=None)
 
 
 def _heads(last: str, using: str) -> list[Job]:

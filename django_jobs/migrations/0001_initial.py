@@ -201,6 +201,7 @@ class Migration(migrations.Migration):
                 ('job_id', models.UUIDField()),
                 ('at', models.FloatField()),
                 ('started', models.BooleanField(default=False)),
+                ('attempt', models.IntegerField(default=0)),
             ],
             options={
                 'default_permissions': (),

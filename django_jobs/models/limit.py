@@ -37,7 +37,7 @@ class Limit(models.Model):
 
 
 class Gate(models.Model):
-    """The row whose lock puts in line whoever takes or frees a place, or a start, of one key."""
+    """The row of a limit, which is locked to take or free a place, or a start, of one key."""
 
     key = models.CharField(max_length=200, primary_key=True)
 
@@ -72,13 +72,16 @@ class Place(models.Model):
 class Reservation(models.Model):
     """When a job under a rate limit started, or may start; they stand in line by their ids.
 
-    ``at`` is in seconds since 1970, by the database's clock: the latest moment of the start.
+    ``at`` is in seconds since 1970, by the database's clock: the latest moment of the start. One
+    that has not ``started`` is a slot, which counts only while its job may still start.
     """
 
     key = models.CharField(max_length=200)
     job_id = models.UUIDField()
     at = models.FloatField()
     started = models.BooleanField(default=False)
+    #: The attempt that started; a job that is tried again starts again.
+    attempt = models.IntegerField(default=0)
 
     class Meta:
         default_permissions = ()
