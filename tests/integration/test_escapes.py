@@ -10,6 +10,7 @@ from django_jobs import TimeLimitExceeded
 from django_jobs.models import Job, Worker
 from tests.integration import jobs, tasks
 from tests.integration.test_pools import EACH_POOL, PLAIN, pool_queues
+from tests.waiting import LONG
 
 
 @EACH_POOL
@@ -39,14 +40,14 @@ def test_job_that_ends_the_loop_or_its_tasks_leaves_the_asyncio_pool_running(
     until(notes)
     for name in ("SystemExit", "KeyboardInterrupt"):
         with pytest.raises(Exception, match="the body's own"):
-            tasks.raise_end_in_a_task.delay(name).get(timeout=60)
-    assert tasks.stop_the_loop.delay().get(timeout=60) == "went on"
+            tasks.raise_end_in_a_task.delay(name).get(timeout=LONG)
+    assert tasks.stop_the_loop.delay().get(timeout=LONG) == "went on"
     assert innocent.status == "STARTED"
     Path(folder, "go").touch()
-    assert innocent.get(timeout=60) is None
+    assert innocent.get(timeout=LONG) is None
     cancelling = tasks.cancel_all_tasks.delay()
     until(lambda: cancelling.status == "FAILURE")
-    assert jobs.mark_async.delay(folder, "after").get(timeout=60) == "after"
+    assert jobs.mark_async.delay(folder, "after").get(timeout=LONG) == "after"
     assert worker.stop() == 0, worker.output()
     assert Worker.objects.count() == 1
 
@@ -55,15 +56,15 @@ def test_coroutine_that_holds_its_thread_holds_no_other_job_up(runworker, until,
     holding = tasks.hold_the_orm_thread.delay(folder)
     worker = runworker("-P", "asyncio", "-c", "10", "-Q", "default,coroutines")
     until(notes)
-    assert jobs.mark_async.delay(folder, "quick").get(timeout=60) == "quick"
-    assert tasks.count_groups_async.delay().get(timeout=60) == 0
+    assert jobs.mark_async.delay(folder, "quick").get(timeout=LONG) == "quick"
+    assert tasks.count_groups_async.delay().get(timeout=LONG) == 0
     with pytest.raises(TimeLimitExceeded):
-        tasks.outlive_the_limit_in_a_thread.delay(folder).get(timeout=60)
+        tasks.outlive_the_limit_in_a_thread.delay(folder).get(timeout=LONG)
     left_open = tasks.leave_transaction_open_async.delay()
     until(lambda: left_open.status == "FAILURE")
     assert left_open.job.error_class.endswith("TransactionLeftOpen")
-    assert tasks.count_groups_async.delay().get(timeout=60) == 0
+    assert tasks.count_groups_async.delay().get(timeout=LONG) == 0
     assert holding.status == "STARTED"
     Path(folder, "go").touch()
-    holding.get(timeout=60)
+    holding.get(timeout=LONG)
     assert worker.stop() == 0, worker.output()

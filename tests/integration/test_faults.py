@@ -16,6 +16,7 @@ from django_jobs.ids import uuid7
 from django_jobs.models import Job, Worker
 from tests.integration import jobs
 from tests.integration.conftest import is_alive
+from tests.waiting import LONG
 
 
 def test_job_of_a_killed_child_runs_again(runworker, until, folder, notes):
@@ -25,7 +26,7 @@ def test_job_of_a_killed_child_runs_again(runworker, until, folder, notes):
     os.kill(int(notes()[0]), signal.SIGKILL)
     until(lambda: len(notes()) == 2)
     Path(folder, "go").touch()
-    assert result.get(timeout=60) == int(notes()[1]) != int(notes()[0])
+    assert result.get(timeout=LONG) == int(notes()[1]) != int(notes()[0])
     assert result.job.crashes == 1
     assert [attempt.status for attempt in result.job.attempts.all()] == ["PENDING"]
     assert worker.stop() == 0
@@ -37,7 +38,7 @@ def test_job_that_is_not_acks_late_does_not_run_again(runworker, until, folder, 
     until(notes)
     os.kill(int(notes()[0]), signal.SIGKILL)
     with pytest.raises(WorkerLost):
-        result.get(timeout=60)
+        result.get(timeout=LONG)
     assert len(notes()) == 1
     assert worker.stop() == 0
 
@@ -68,7 +69,7 @@ def test_killed_supervisor_leaves_no_orphan_and_its_jobs_are_rescued(
     second = runworker("-c", "1", lease=2)
     until(lambda: len(notes()) == 2)
     Path(folder, "go").touch()
-    assert result.get(timeout=60) == int(notes()[1])
+    assert result.get(timeout=LONG) == int(notes()[1])
     # A lease that runs out in the middle of a rescue is marked by the next one.
     until(lambda: Worker.objects.exclude(lost_at=None).exists())
     assert second.stop() == 0
@@ -83,7 +84,7 @@ def test_late_outcome_of_a_stopped_worker_is_dropped(runworker, until, folder, n
     second = runworker("-c", "1", lease=2)
     until(lambda: len(notes()) == 2)
     Path(folder, "go").touch()
-    assert result.get(timeout=60) == int(notes()[1])
+    assert result.get(timeout=LONG) == int(notes()[1])
     os.kill(frozen, signal.SIGCONT)
     until(lambda: "outcome dropped" in first.output() or "worker lost" in first.output())
     assert result.get() == int(notes()[1]) != frozen
@@ -97,9 +98,9 @@ def test_hard_limit_kills_a_job_that_holds_the_gil(runworker, until, folder, not
     result = jobs.never_release_the_gil.delay(folder)
     worker = runworker("-c", "1")
     with pytest.raises(TimeLimitExceeded, match=r"longer than 0\.3 s"):
-        result.get(timeout=60)
+        result.get(timeout=LONG)
     after = jobs.mark.delay(folder, "after")
-    assert after.get(timeout=60) == "after"
+    assert after.get(timeout=LONG) == "after"
     assert worker.stop() == 0
 
 
@@ -134,7 +135,7 @@ def test_terminate_kills_the_running_job(runworker, until, folder, notes):
     assert result.status == "REVOKED"
     until(lambda: not is_alive(int(notes()[0])))
     after = jobs.mark.delay(folder, "after")
-    assert after.get(timeout=60) == "after"
+    assert after.get(timeout=LONG) == "after"
     assert result.status == "REVOKED"
     assert worker.stop() == 0
 
@@ -166,7 +167,7 @@ def test_atomic_job_whose_worker_dies_writes_nothing(runworker, until, folder, n
     os.kill(int(notes()[0]), signal.SIGKILL)
     until(lambda: len(notes()) == 2)
     Path(folder, "go").touch()
-    assert result.get(timeout=60) == "once"
+    assert result.get(timeout=LONG) == "once"
     assert Group.objects.filter(name="once").count() == 1
     assert worker.stop() == 0
 
@@ -190,7 +191,7 @@ def test_rolled_back_enqueue_never_runs(runworker, folder, notes):
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         jobs.mark.delay(folder, "rolled back")
         raise ZeroDivisionError
-    assert jobs.mark.delay(folder, "committed").get(timeout=60) == "committed"
+    assert jobs.mark.delay(folder, "committed").get(timeout=LONG) == "committed"
     assert worker.stop() == 0
     assert notes() == ["committed"]
 
@@ -213,10 +214,10 @@ def test_worker_outlives_its_database_connections(runworker, folder):
         # There is no server that could close them.
         return
     worker = runworker("-c", "1")
-    assert jobs.count_groups.delay().get(timeout=60) == 0
+    assert jobs.count_groups.delay().get(timeout=LONG) == 0
     _close_all_other_connections()
-    assert jobs.mark.delay(folder, "after").get(timeout=60) == "after"
-    assert jobs.count_groups.delay().get(timeout=60) == 0
+    assert jobs.mark.delay(folder, "after").get(timeout=LONG) == "after"
+    assert jobs.count_groups.delay().get(timeout=LONG) == 0
     assert worker.stop() == 0
     assert "database away" in worker.output()
 
@@ -286,14 +287,14 @@ def test_long_job_outlives_its_lease_by_heartbeats(runworker, until, folder, not
         )
     )
     Path(folder, "go").touch()
-    assert result.get(timeout=60) == int(notes()[0])
+    assert result.get(timeout=LONG) == int(notes()[0])
     assert (result.job.attempt, len(notes())) == (1, 1)
     assert worker.stop() == 0
 
 
 def test_job_whose_notification_was_lost_is_found_by_polling(runworker, until, folder):
     worker = runworker("-c", "1")
-    assert jobs.mark.delay(folder, "first").get(timeout=60) == "first"
+    assert jobs.mark.delay(folder, "first").get(timeout=LONG) == "first"
     template = Job.objects.get()
     template.pk = uuid7()
     template.status, template.result = "PENDING", None

@@ -13,6 +13,7 @@ from django.db import connections
 
 from django_jobs.management.output import Output
 from tests.integration import jobs
+from tests.waiting import LONG
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +49,7 @@ def test_output_that_nobody_reads_ends_neither_worker_nor_job(pool: str) -> None
     process = start(pool, stdout=writing, stderr=writing)
     os.close(reading)
     os.close(writing)
-    assert process.wait(60) == 0
+    assert process.wait(LONG) == 0
     assert [result.get(timeout=1) for result in results] == [1] * 4
     assert {result.job.crashes for result in results} == {0}
 
@@ -57,7 +58,7 @@ def test_output_that_nobody_reads_ends_neither_worker_nor_job(pool: str) -> None
 def test_closed_output_ends_neither_worker_nor_job() -> None:
     result = jobs.print_much.delay()
     process = start("prefork", preexec_fn=lambda: (os.close(1), os.close(2)))
-    assert process.wait(60) == 0
+    assert process.wait(LONG) == 0
     assert result.get(timeout=1) == 1
 
 

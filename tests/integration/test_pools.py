@@ -38,7 +38,7 @@ def test_burst_runs_everything_and_exits(runworker, folder, notes, pool):
 def test_failing_job_is_retried_when_its_time_comes(runworker, folder, notes, pool):
     result = jobs.fail_twice.delay(folder)
     worker = runworker("-P", *pool, *pool_queues(pool))
-    assert result.get(timeout=60) == 2, worker.output()
+    assert result.get(timeout=LONG) == 2, worker.output()
     assert notes() == ["0", "1", "2"]
     assert result.job.attempts.count() == 2
     assert worker.stop() == 0
@@ -48,7 +48,7 @@ def test_failing_job_is_retried_when_its_time_comes(runworker, folder, notes, po
 def test_orm_in_a_job_sees_the_committed_rows(runworker, pool):
     result = jobs.count_groups.delay()
     runworker("-P", *pool, "--burst", *pool_queues(pool)).wait()
-    assert result.get(timeout=60) == 0
+    assert result.get(timeout=LONG) == 0
 
 
 @EACH_POOL
@@ -62,7 +62,7 @@ def test_open_transaction_is_rolled_back_and_the_next_job_is_fine(runworker, poo
     assert {result.status for result in bad} == {"FAILURE"}
     assert {result.job.error_class.rsplit(".")[-1] for result in bad} == {"TransactionLeftOpen"}
     assert sorted(Group.objects.values_list("name", flat=True)) == [
-        result.get(timeout=60) for result in good
+        result.get(timeout=LONG) for result in good
     ]
 
 
@@ -84,7 +84,7 @@ def test_unknown_function_is_left_for_a_worker_that_knows_it(runworker, until, p
     Job.objects.filter(pk=stranger.id).update(name="app.not_deployed_yet")
     good = jobs.mark.delay(folder, "ran")
     worker = runworker("-P", *pool, *pool_queues(pool))
-    assert good.get(timeout=60) == "ran"
+    assert good.get(timeout=LONG) == "ran"
     until(lambda: stranger.job.deferrals == 1)
     assert stranger.status in ("SCHEDULED", "PENDING", "STARTED")
     assert worker.stop() == 0
@@ -99,7 +99,7 @@ def test_row_edited_into_nonsense_fails_with_a_reason(runworker, folder, pool):
     assert worker.wait() == 0, worker.output()
     assert nonsense.status == "FAILURE"
     assert "args must be a JSON list" in nonsense.job.error_message
-    assert good.get(timeout=60) == "ran"
+    assert good.get(timeout=LONG) == "ran"
 
 
 @EACH_POOL
@@ -111,7 +111,7 @@ def test_error_around_the_body_fails_the_job_and_not_the_worker(runworker, folde
     assert [result.status for result in bad] == ["FAILURE", "FAILURE"]
     assert {result.job.error_message for result in bad} == {"broken around the body"}
     assert {result.job.crashes for result in bad} == {0}
-    assert good.get(timeout=60) == "ran"
+    assert good.get(timeout=LONG) == "ran"
 
 
 def test_pool_that_cannot_hold_a_limit_refuses_to_start(runworker):
@@ -125,9 +125,9 @@ def test_limits_of_an_asyncio_worker_are_for_coroutines(runworker, folder):
     worker = runworker("-P", "asyncio", "--time-limit", "0.2", "--burst", *PLAIN)
     assert worker.wait() == 0, worker.output()
     assert "for async def only" in worker.output()
-    assert plain.get(timeout=60) == 0
+    assert plain.get(timeout=LONG) == 0
     with pytest.raises(TimeLimitExceeded):
-        coroutine.get(timeout=60)
+        coroutine.get(timeout=LONG)
 
 
 def test_prefork_replaces_a_process_after_its_jobs(runworker, folder):
@@ -135,7 +135,7 @@ def test_prefork_replaces_a_process_after_its_jobs(runworker, folder):
     Path(folder, "go").touch()
     worker = runworker("-c", "1", "--max-jobs-per-child", "2", "--burst")
     assert worker.wait() == 0, worker.output()
-    pids = [result.get(timeout=60) for result in results]
+    pids = [result.get(timeout=LONG) for result in results]
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4] == pids[5]
 
 
@@ -143,7 +143,7 @@ def test_prefork_replaces_a_process_that_grew(runworker):
     results = [jobs.eat_memory.delay() for _ in range(2)]
     worker = runworker("-c", "1", "--max-memory-per-child", "200000", "--burst")
     assert worker.wait() == 0, worker.output()
-    assert results[0].get(timeout=60) != results[1].get(timeout=60)
+    assert results[0].get(timeout=LONG) != results[1].get(timeout=LONG)
 
 
 def pool_queues(pool: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pytest
 from django_jobs.models import Job, Worker
 from tests.integration import jobs
 from tests.integration.conftest import is_alive
+from tests.waiting import LONG
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -68,10 +69,10 @@ def test_hangup_starts_over_with_new_processes(runworker, until, folder):
     worker = runworker("-c", "1")
     before = jobs.hold.delay(folder, "go")
     Path(folder, "go").touch()
-    first = before.get(timeout=60)
+    first = before.get(timeout=LONG)
     worker.signal(signal.SIGHUP)
     until(lambda: Worker.objects.count() == 2)
-    second = jobs.hold.delay(folder, "go").get(timeout=60)
+    second = jobs.hold.delay(folder, "go").get(timeout=LONG)
     assert second != first
     assert worker.stop() == 0
 
@@ -101,7 +102,7 @@ def test_job_that_has_ended_is_seen_while_the_next_one_is_long(runworker, until,
     quick = jobs.mark.delay(folder, "quick")
     long = jobs.hold.delay(folder)
     worker = runworker("-c", "1")
-    assert quick.get(timeout=60) == "quick"
+    assert quick.get(timeout=LONG) == "quick"
     until(lambda: len(notes()) == 2)
     assert long.status == "STARTED"
     Path(folder, "go").touch()

@@ -10,6 +10,7 @@ from typing import Any
 from django_jobs import chain, group
 from django_jobs.models import Edge, Job
 from tests.integration import jobs
+from tests.waiting import LONG
 
 MEMBERS, CHORDS, KILLS = 49, 10, 6
 
@@ -49,7 +50,7 @@ def test_workflow_ends_right_though_workers_are_killed(runworker: Any, until: An
         wanted = kill * CHORDS * MEMBERS // (KILLS + 1)
         until(lambda wanted=wanted: Job.objects.ended().count() >= wanted)
         os.kill(chance.choice(worker.children()), signal.SIGKILL)
-    assert result.get(timeout=60) == expected()
+    assert result.get(timeout=LONG) == expected()
     assert worker.stop() == 0
     assert set(Job.objects.values_list("status", flat=True)) == {"SUCCESS"}
     assert_order_was_kept()
