@@ -73,6 +73,8 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
         if execution.function.options.acks_late:
             return _outcome(execution, Status.PENDING)
         return _failed(execution, WorkerLost("its worker was stopped while it ran"))
+    if isinstance(error, Retry) and not error.is_counted and _is_last(execution):
+        return _failed(execution, error.exc or error)
     if isinstance(error, (Retry, Snooze)):
         return _asked_later(execution, error)
     if isinstance(error, Replaced):
@@ -269,8 +271,13 @@ def _is_autoretried(execution: Execution, error: BaseException) -> bool:
     return (
         isinstance(error, tuple(options.autoretry_for))
         and not isinstance(error, (*options.dont_autoretry_for, Reject))
-        and (options.max_retries is None or execution.job.retries < options.max_retries)
+        and not _is_last(execution)
     )
+
+
+def _is_last(execution: Execution) -> bool:
+    limit = execution.function.options.max_retries
+    return limit is not None and execution.job.retries >= limit
 
 
 def _backoff(execution: Execution) -> float:

@@ -119,7 +119,9 @@ def problems() -> list[tuple[str, str]]:
     """Return ``(what is wrong, what to do)`` for each mistake in the setting's shape."""
     given = getattr(django_settings, SETTING, {})
     if not isinstance(given, Mapping):
-        return [(f"{SETTING} must be a dict, got {given!r}", f"Write {SETTING} = {{...}}.")]
+        return [
+            (f"{SETTING} must be a dict, got {type(given).__name__}", f"Write {SETTING} = {{...}}.")
+        ]
     found = []
     for key, value in given.items():
         if key not in KEYS:
@@ -130,7 +132,8 @@ def problems() -> list[tuple[str, str]]:
         elif not _kind_fits(key.lower(), value):
             kinds = _KINDS[key.lower()]
             named = " or ".join(kind.__name__ for kind in kinds)
-            shown = type(value).__name__ if key == "METRICS_TOKEN" else repr(value)
+            is_secret = key in ("METRICS_TOKEN", "SCHEDULES")
+            shown = type(value).__name__ if is_secret else repr(value)
             hint = "Use " + " or ".join(_WORDS[kind] for kind in kinds) + "."
             found.append((f"{SETTING}[{key!r}] must be {named}, got {shown}", hint))
     return found

@@ -175,7 +175,9 @@ class JobContext:
         if isinstance(expires, datetime.datetime):
             expires = aware(expires, "expires")
         expiry(expires)
-        raise Retry(str(exc or ""), exc=exc, countdown=countdown, eta=eta, expires=expires)
+        retry = Retry(str(exc or ""), exc=exc, countdown=countdown, eta=eta, expires=expires)
+        retry.is_counted = True
+        raise retry
 
     def replace(self, sig: Canvas) -> NoReturn:
         """End here and go on as *sig*, a signature or a workflow, under this job's id.

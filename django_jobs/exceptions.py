@@ -143,6 +143,8 @@ class Retry(JobsError):
         self.countdown = countdown
         self.eta = eta
         self.expires = expires
+        #: ``self.retry()`` has looked at the limit of retries already.
+        self.is_counted = False
 
 
 class MaxRetriesExceededError(JobsError):

@@ -15,6 +15,8 @@ from .values import Failure
 MAX_TRACEBACK = 16 * 1024
 MAX_MESSAGE = 4 * 1024
 _ARGUMENTS = "exception arguments"
+# A row may hold anything, also what would steer an operator's terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # PostgreSQL quotes the beginning of each value: of a secret only a part, which nobody finds again.
 _ROW = re.compile(r"(Failing row contains )\(.*?(?=\n\n|\Z)", re.DOTALL)
 # The frames between the worker's loop and the body, which say nothing about the job.
@@ -81,6 +83,11 @@ def _text_of(value: Any) -> str | None:
         return dumps(value, where=_ARGUMENTS, max_bytes=MAX_MESSAGE)
     except (ArgumentError, RecursionError):
         return None
+
+
+def printable(text: object) -> str:
+    """Return *text* with control characters escaped; tabs and line ends stay."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(text))
 
 
 def _storable(text: str) -> str:

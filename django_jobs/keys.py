@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import hmac
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.crypto import salted_hmac
 
 from . import serialization
 from .conf import get_settings
@@ -24,7 +28,7 @@ _LONGEST_NAME = 150
 def of_function(name: str) -> str:
     """Return the key that all jobs of a job function share."""
     if len(name) > _LONGEST_NAME:
-        name = f"{name[: _LONGEST_NAME - 33]}~{_digest(name)}"
+        name = f"{name[: _LONGEST_NAME - 33]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
     return f"job:{name}"
 
 
@@ -70,5 +74,17 @@ def value_of(
     return {name: same[name] for name in wanted}
 
 
+def digest(text: str) -> str:
+    """Return 64 hex digits for *text*, from which nobody without ``SECRET_KEY`` can guess it."""
+    salted = _salted(str(settings.SECRET_KEY)).copy()
+    salted.update(text.encode())
+    return salted.hexdigest()
+
+
+@functools.lru_cache(maxsize=8)
+def _salted(secret_key: str) -> hmac.HMAC:
+    return salted_hmac("django_jobs.keys", "", secret_key, algorithm="sha256")
+
+
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return digest(text)[:32]

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import Error
 
 from .context import running
-from .failure import message_of
+from .failure import message_of, printable
 from .status import Status
 from .values import Claimed, Failure, Outcome
 
@@ -30,6 +30,14 @@ class JobFilter(logging.Filter):
         return True
 
 
+class ConsoleFormatter(logging.Formatter):
+    """Lets no job steer the terminal or forge a line: a record begins at the left, its rest not."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = printable(super().format(record))
+        return "\n  ".join(text.rstrip("\n").split("\n"))
+
+
 def job_ended(outcome: Outcome, expected: bool = False) -> None:
     """Log one line for the end of an attempt; *expected* is for exceptions in ``throws``."""
     failed = outcome.status == Status.FAILURE and not expected
@@ -44,7 +52,7 @@ def job_ended(outcome: Outcome, expected: bool = False) -> None:
         level,
         "%s name=%s id=%s attempt=%d runtime=%.3fs%s%s",
         outcome.status.lower(),
-        job.name,
+        _line(job.name),
         job.id,
         job.retries + 1,
         outcome.ended - outcome.began,
@@ -55,10 +63,15 @@ def job_ended(outcome: Outcome, expected: bool = False) -> None:
         _jobs.error("%s", failure.traceback)
 
 
+def _line(name: str) -> str:
+    """Return the name in a row, which anybody may have written, within one line."""
+    return name if name.isprintable() else printable(name).replace("\n", "\\n")
+
+
 def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
     _jobs.warning(
         "outcome dropped name=%s id=%s attempt=%d status=%s worker=%s: the job is no longer ours",
-        outcome.job.name,
+        _line(outcome.job.name),
         outcome.job.id,
         outcome.job.attempt,
         outcome.status,
@@ -69,7 +82,7 @@ def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
 def outcome_unrecordable(outcome: Outcome, failure: Failure | None) -> None:
     _jobs.error(
         "outcome refused name=%s id=%s attempt=%d status=%s: the job ends as FAILURE\n%s",
-        outcome.job.name,
+        _line(outcome.job.name),
         outcome.job.id,
         outcome.job.attempt,
         outcome.status,
@@ -96,7 +109,7 @@ def failed(what: str, error: Exception, seconds: float, *, away: bool) -> None:
 def unprepared(job: Claimed, failure: Failure) -> None:
     _jobs.error(
         "base= failed name=%s id=%s: a crash is counted without it\n%s",
-        job.name,
+        _line(job.name),
         job.id,
         failure.traceback,
     )
@@ -169,7 +182,7 @@ def _console() -> logging.Handler:
     handler = logging.StreamHandler()
     handler.addFilter(JobFilter())
     handler.setFormatter(
-        logging.Formatter(
+        ConsoleFormatter(
             "%(asctime)s %(levelname)s %(process)d %(name)s [%(job_name)s %(job_id)s] %(message)s"
         )
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.db.models import Case, ExpressionWrapper, F, TextField, Value, When
 from django.db.models.functions import Length
@@ -17,6 +17,7 @@ from .models import Job, JobQuerySet
 from .models.fields import JSONTextField
 from .redaction import NO_SECRETS
 from .rules import TAKES, Shown, rules_of
+from .serialization import MAX_INT
 
 #: Columns that may be large; a list of jobs leaves them in the database.
 LARGE_COLUMNS = ("args", "kwargs", "headers", "options", "result", "progress", "error_message")
@@ -143,6 +144,12 @@ def retries_line(job: Job) -> str:
 def attempt_line(job: Job) -> str:
     """Return ``2/4``: which attempt this is or was, of how many; 0 before the first."""
     return f"{job.retries + 1 if job.attempt else 0}{_out_of(job, 1)}"
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Tell whether *value*, which may be any JSON, is a number to count and to divide with."""
+    is_one = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_one and -MAX_INT <= value <= MAX_INT
 
 
 def plain(number: float) -> str:

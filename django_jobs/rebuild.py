@@ -7,10 +7,15 @@ import sys
 from typing import Any
 
 from .exceptions import (
+    Ignore,
     JobFailed,
     JobRevoked,
+    Reject,
     RemoteSoftTimeLimitExceeded,
     RemoteTimeLimitExceeded,
+    Replaced,
+    Retry,
+    Snooze,
     SoftTimeLimitExceeded,
     TimeLimitExceeded,
     UpstreamFailed,
@@ -87,7 +92,10 @@ def _loaded_class(path: str) -> type[BaseException] | None:
             break
     if found in _REMOTE:
         return _REMOTE[found]
-    return found if isinstance(found, type) and issubclass(found, Exception) else None
+    if not isinstance(found, type) or not issubclass(found, Exception):
+        return None
+    # These steer the job whose body raises them: a row must not end the job that waits for it.
+    return None if issubclass(found, (Ignore, Reject, Replaced, Retry, Snooze)) else found
 
 
 def _built(known: type[BaseException], stored: Any) -> BaseException | None:

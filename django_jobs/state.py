@@ -9,10 +9,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .models import Job
-from .presentation import Unreadable, plain, shown_payload
+from .presentation import Unreadable, is_number, plain, shown_payload
 from .status import Status
 
-_TEXTS = {
+_TEXTS: dict[str, Any] = {
     Status.WAITING: gettext_lazy("Waiting for other jobs"),
     Status.SCHEDULED: gettext_lazy("Waiting for its time"),
     Status.PENDING: gettext_lazy("Waiting for a worker"),
@@ -55,15 +55,14 @@ def state_of(job: Job, *, shows_result: bool = False) -> dict[str, Any]:
 def _progress(progress: Any) -> tuple[float | None, float | None, str]:
     shown = progress if isinstance(progress, Mapping) else {}
     done, total = (
-        value if isinstance(value := shown.get(key), (int, float)) else None
-        for key in ("done", "total")
+        value if is_number(value := shown.get(key)) else None for key in ("done", "total")
     )
     return done, total, str(shown.get("message") or "")
 
 
 def _text(job: Job, done: float | None, total: float | None, message: str) -> str:
     if job.status != Status.STARTED:
-        return str(_TEXTS.get(Status(job.status), job.status))
+        return str(_TEXTS.get(job.status, job.status))
     if message:
         return message
     if done is not None and total is not None:

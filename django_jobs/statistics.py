@@ -26,7 +26,7 @@ from .conf import get_settings
 from .dialects import unix_time
 from .measure import MINUTE, Key
 from .models import Measurement
-from .tally import COUNTS, Tally, percentile
+from .tally import COUNTS, Tally, counted_as, percentile
 
 HOUR, DAY, WEEK = 3_600, 86_400, 604_800
 
@@ -204,7 +204,8 @@ def totals(using: str = "") -> dict[Key, Tally]:
     found: dict[Key, Tally] = {}
     # The totals first: which classes of errors have a count of their own is settled there.
     for row in rows.order_by("seconds", "pk"):
-        found.setdefault((row.queue, row.name), Tally()).add(row.tally)
+        key = counted_as((row.queue, row.name), found)
+        found.setdefault(key, Tally()).add(row.tally)
     return found
 
 

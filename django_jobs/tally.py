@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 #: Upper bounds in seconds of a histogram's buckets; the last bucket, beyond them, has none.
@@ -16,6 +16,18 @@ BUCKETS = len(BOUNDS) + 1
 #: Past so many classes of errors of one job function the others count as :data:`OTHERS`.
 MOST_ERRORS = 50
 OTHERS = "(others)"
+#: Past so many pairs of a queue and a job function the others count as :data:`OTHERS`: anybody who
+#: may enqueue can name a queue, and each pair is some sixty series that never go.
+MOST_KEYS = 1_000
+
+
+def counted_as(key: tuple[str, str], known: Collection[tuple[str, str]]) -> tuple[str, str]:
+    """Return the queue and the job function under which *key* counts beside the *known* ones."""
+    if key in known or len(known) < MOST_KEYS:
+        return key
+    _queue, name = key
+    functions = {each for _, each in known}
+    return (OTHERS, name) if name in functions else (OTHERS, OTHERS)
 
 
 @dataclasses.dataclass(slots=True)

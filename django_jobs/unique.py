@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,7 +13,7 @@ from . import serialization
 from .conf import get_settings
 from .dialects import clock, dialect_for
 from .exceptions import DuplicateKey
-from .keys import value_of
+from .keys import digest, value_of
 from .models import Edge, Job, UniqueKey
 from .result import AsyncResult
 from .serialization import loads
@@ -32,7 +31,7 @@ def key_of(
     same = value_of(function, "unique_key", function.options.unique_key, args, kwargs)
     limit = get_settings().max_payload_bytes
     text = serialization.canonical(same, where="unique_key", max_bytes=limit)
-    return hashlib.sha256(f"{function.name}\0{text}".encode()).hexdigest()
+    return digest(f"{function.name}\0{text}")
 
 
 def hold_key(

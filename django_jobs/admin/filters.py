@@ -89,14 +89,24 @@ class _LinkedFilter(_ColumnFilter):
             return queryset.none()
 
 
+def _is_number(text: str) -> bool:
+    """Tell whether *text* can be the id of a row whose ids are numbers."""
+    return text.isascii() and text.isdecimal() and len(text) <= 18
+
+
 class ScheduleFilter(_LinkedFilter):
     title = _("schedule")
     parameter_name = "schedule"
     column = "schedule_id"
 
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is not None and not _is_number(str(self.value())):
+            return queryset.none()
+        return super().queryset(request, queryset)
+
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         chosen = self.value() or ""
-        if not chosen.isdigit():
+        if not _is_number(chosen):
             return super().lookups(request, model_admin)
         row = Schedule.objects.using(get_settings().database).filter(pk=chosen)
         return [(chosen, row.values_list("name", flat=True).first() or chosen)]

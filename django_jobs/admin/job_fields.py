@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 from django.contrib import admin
 from django.urls import reverse
@@ -19,6 +19,7 @@ from ..presentation import (
     Payload,
     arguments_line,
     attempt_line,
+    is_number,
     plain,
     pretty,
     retries_line,
@@ -27,6 +28,7 @@ from ..presentation import (
 )
 from .attempts import worker_name
 from .badges import moment, status_badge
+from .readonly import _Mixed
 
 _NONE = "–"
 _ARGUMENTS_WIDTH = 80
@@ -38,7 +40,7 @@ _MOST_LINKS = 20
 _UNFOLDED_LINES = 12
 
 
-class JobFields:
+class JobFields(_Mixed):
     """What :class:`~django_jobs.admin.JobAdminMixin` shows of one job."""
 
     detail_fieldsets: Any = (
@@ -115,20 +117,20 @@ class JobFields:
     @admin.display(description=gettext_lazy("enqueued by"))
     def enqueued_by(self, job: Job) -> SafeString | str:
         if job.schedule_id is not None:
-            page = _page("schedule", job.schedule_id)
+            page = self._page("schedule", job.schedule_id)
             return format_html('<a href="{}">{}</a>', page, _("schedule %s") % job.schedule_id)
         if job.parent_id is not None:
-            page = _page("job", job.parent_id)
+            page = self._page("job", job.parent_id)
             return format_html('<a href="{}">{}</a>', page, _("job %s") % job.parent_id)
         return _NONE
 
     @admin.display(description=gettext_lazy("runs after"))
     def runs_after(self, job: Job) -> SafeString | str:
-        return _links(job, *before(job, _MOST_LINKS))
+        return self._links(*before(job, _MOST_LINKS))
 
     @admin.display(description=gettext_lazy("needed by"))
     def needed_by(self, job: Job) -> SafeString | str:
-        return _links(job, *after(job, _MOST_LINKS))
+        return self._links(*after(job, _MOST_LINKS))
 
     @admin.display(description=gettext_lazy("arguments"))
     def arguments(self, job: Job) -> SafeString:
@@ -159,12 +161,28 @@ class JobFields:
             return _NONE
         return format_html('<pre class="jobs-text">{}</pre>', _joined(job.error_class, message))
 
+    # --- links ----------------------------------------------------------------------------------
+
+    def _page(self, model: str, pk: Any) -> str:
+        # Of the site that shows the job: a project may have another one beside Django's own.
+        name = f"admin:django_jobs_{model}_change"
+        return reverse(name, args=[pk], current_app=self.admin_site.name)
+
+    def _links(self, jobs: Sequence[Job], number: int) -> SafeString | str:
+        if not jobs:
+            return _NONE
+        rows = [(status_badge(each.status), self._page("job", each.pk), each.name) for each in jobs]
+        links = format_html_join(mark_safe("<br>"), '{} <a href="{}">{}</a>', rows)
+        if number == len(jobs):
+            return links
+        return format_html("{}<br>{}", links, _("… and %d more") % (number - len(jobs)))
+
 
 def progress_bar(progress: Any) -> SafeString:
     """Return what ``progress()`` told as a bar, and anything else as JSON."""
     known = progress if isinstance(progress, dict) else {}
     done, total = known.get("done"), known.get("total")
-    if not _is_number(done) or not (total is None or (_is_number(total) and total > 0)):
+    if not is_number(done) or not (total is None or (is_number(total) and total > 0)):
         return _json(progress)
     told = plain(done)
     if total is not None:
@@ -176,10 +194,6 @@ def progress_bar(progress: Any) -> SafeString:
         '<progress class="jobs-progress" value="{}" max="{}">{}</progress> {} {}',
         done, total, told, told, message,
     )  # fmt: skip
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _json(value: Any) -> SafeString:
@@ -196,20 +210,6 @@ def _json(value: Any) -> SafeString:
     return format_html(
         '<details class="jobs-folded" open><summary>{}</summary>{}</details>', summary, shown
     )
-
-
-def _page(model: str, pk: Any) -> str:
-    return reverse(f"admin:django_jobs_{model}_change", args=[pk])
-
-
-def _links(job: Job, jobs: Sequence[Job], number: int) -> SafeString | str:
-    if not jobs:
-        return _NONE
-    rows = [(status_badge(each.status), _page("job", each.pk), each.name) for each in jobs]
-    links = format_html_join(mark_safe("<br>"), '{} <a href="{}">{}</a>', rows)
-    if number == len(jobs):
-        return links
-    return format_html("{}<br>{}", links, _("… and %d more") % (number - len(jobs)))
 
 
 def payload_of(job: Job) -> Payload:

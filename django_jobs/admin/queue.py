@@ -20,6 +20,7 @@ from ..counts import capped_count
 from ..durations import duration
 from ..limiting import renew_times
 from ..models import Job, Queue
+from ..options import queue_problems
 from ..overview import QueueState, forget, overview, recent_statistics
 from ..statistics import Activity
 from .activity import spark
@@ -144,6 +145,9 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
             if name := request.POST.get(verb):
                 if not self._may(request, permission):
                     raise PermissionDenied
+                if problems := queue_problems(name):
+                    self.message_user(request, problems[0], messages.ERROR)
+                    return self._back(request)
                 return action(request, name)
         return HttpResponseRedirect(request.path)
 

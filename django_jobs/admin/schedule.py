@@ -161,7 +161,7 @@ class ScheduleAdminMixin(ScheduleFields, FilteredAdminMixin):
         text = ngettext("%d schedule was changed.", "%d schedules were changed.", number) % number
         self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
         page = request.POST.get("from_schedule", "")
-        if page.isdigit():
+        if page.isascii() and page.isdecimal():
             name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change"
             return HttpResponseRedirect(reverse(name, args=[page]))
         return None

@@ -85,7 +85,11 @@ class ScheduleFields(_Mixed):
 
     def shown_runs(self, schedule: Schedule) -> list[ShownRun]:
         """Return the last runs, the newest first."""
-        return [_shown(job) for job in reversed(_runs(schedule))]
+        return [_shown(job, self._page_of(job)) for job in reversed(_runs(schedule))]
+
+    def _page_of(self, job: Job) -> str:
+        name = "admin:django_jobs_job_change"
+        return reverse(name, args=[job.pk], current_app=self.admin_site.name)
 
     # --- columns --------------------------------------------------------------------------------
 
@@ -116,7 +120,7 @@ class ScheduleFields(_Mixed):
         if not runs:
             return moment(schedule.last_run_at)
         newest = runs[-1]
-        page = reverse("admin:django_jobs_job_change", args=[newest.pk])
+        page = self._page_of(newest)
         return format_html(
             '<a href="{}">{}</a> {}', page, moment(newest.enqueued_at), status_badge(newest.status)
         )
@@ -217,12 +221,10 @@ def _state_badge(schedule: Schedule) -> SafeString:
     return badge("success", "M3 8l4 4l6-8", _("enabled"))
 
 
-def _shown(job: Job) -> ShownRun:
+def _shown(job: Job, page: str) -> ShownRun:
     late = next(iter(lateness([job])), None)
     return ShownRun(
-        link=format_html(
-            '<a href="{}">{}</a>', reverse("admin:django_jobs_job_change", args=[job.pk]), job.pk
-        ),
+        link=format_html('<a href="{}">{}</a>', page, job.pk),
         status=status_badge(job.status),
         tick=moment(job.run_at or job.enqueued_at, precise=True),
         late=duration(late),

@@ -17,6 +17,7 @@ from ..rules import TAKES, rules_of
 #: The qualifiers, and how each is looked up; ``args.key:value`` is apart.
 QUALIFIERS = {"job": "name__icontains", "queue": "queue", "error": "error_class__icontains"}
 
+_MOST_WORDS = 50
 _TEXT = r'"([^"\\]|\\.)*"'
 _SCALAR = rf'({_TEXT}|[^]\[,"{{}}]+)'
 
@@ -37,7 +38,10 @@ def search(jobs: QuerySet[Any], term: str) -> QuerySet[Any]:
     """
     if (job_id := is_id(term)) is not None:
         return jobs.filter(pk=job_id)
-    for word in _words(term):
+    words = _words(term)
+    if len(words) > _MOST_WORDS:  # more conditions than SQLite takes, and no name has so many parts
+        return jobs.none()
+    for word in words:
         key, colon, value = word.partition(":")
         if key in QUALIFIERS and colon:
             jobs = jobs.filter(**{QUALIFIERS[key]: value})

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from ..dialects import unix_time
 from ..measure import MINUTE
 from ..models import Measurement
-from ..tally import Tally
+from ..tally import Tally, counted_as
 from .prune import hold_lease
 
 BATCH = 2_000
@@ -56,13 +56,19 @@ def _merge(
         gone = [row.pk for row in found]
         sums: dict[tuple[int, int, str, str], Tally] = {}
         if found and into_total:
-            touched = {(row.queue, row.name) for row in found}
-            for row in rows.filter(seconds=Measurement.TOTAL).order_by("pk").select_for_update():
-                if (row.queue, row.name) in touched:
-                    _add(sums, row, Measurement.TOTAL, 0)
-                    gone.append(row.pk)
+            total = Measurement.TOTAL
+            totals = {
+                (row.queue, row.name): row
+                for row in rows.filter(seconds=total).order_by("pk").select_for_update()
+            }
+            known = set(totals)
             for row in found:
-                _add(sums, row, Measurement.TOTAL, 0)
+                key = counted_as((row.queue, row.name), known)
+                known.add(key)
+                if (old_row := totals.pop(key, None)) is not None:
+                    _add(sums, old_row, total, 0)
+                    gone.append(old_row.pk)
+                sums.setdefault((total, 0, *key), Tally()).add(row.tally)
         for row in found:
             _add(sums, row, seconds, row.starts_at // seconds * seconds)
         rows.filter(pk__in=gone)._raw_delete(using)

@@ -20,7 +20,7 @@ from ...presentation import pretty, shown_payload
 from ...result import AsyncResult
 from ...rules import rules_of
 from ...status import ENDED, Status
-from .output import printable, write_json
+from .output import one_line, printable, write_json
 from .select import chunks, given, matching, with_header
 
 
@@ -142,7 +142,7 @@ def _report(
         write_json(out, {verb: done, "skipped": skipped})
         return
     reasons = "; ".join(f"{number} {reason}" for reason, number in sorted(skipped.items()))
-    out.write(f"{done} {verb}{f', skipped: {reasons}' if reasons else ''}")
+    out.write(one_line(f"{done} {verb}{f', skipped: {reasons}' if reasons else ''}"))
 
 
 def _function(name: str) -> JobFunction[..., Any, Any]:

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, OutputWrapper
 
 from ... import commands, limiting, operate, registry
 from ...models import Command, Worker
-from .output import served, write_json, write_table
+from .output import one_line, served, write_json, write_table
 from .select import live_workers
 
 
@@ -132,7 +132,7 @@ def _report(out: OutputWrapper, as_json: bool, verb: str, changed: Mapping[str, 
         write_json(out, {verb: [queue for queue, was in changed.items() if was]})
         return
     for queue, was in changed.items():
-        out.write(f"{queue}: {verb}" if was else f"{queue}: was {_BEFORE[verb]}")
+        out.write(one_line(f"{queue}: {verb}" if was else f"{queue}: was {_BEFORE[verb]}"))
 
 
 _BEFORE = {"paused": "paused already", "resumed": "not paused"}

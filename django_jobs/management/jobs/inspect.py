@@ -17,7 +17,7 @@ from ...overview import QueueState, look
 from ...presentation import arguments_line, attempt_line, pretty, with_argument_texts
 from ...worker.details import registered, settings_shown
 from .look import ARGUMENTS_WIDTH, LONGEST_ARGUMENTS, counted, listed
-from .output import served, write_json, write_table
+from .output import one_line, printable, served, write_json, write_table
 from .select import live_workers
 
 
@@ -170,14 +170,14 @@ def _conf(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[st
         return
     if not known:
         out.write("No live worker. The settings that this command has:")
-        out.write(pretty(here))
+        out.write(printable(pretty(here)))
     # The processes of one runworker are alike: told once.
     alike: dict[str, list[str]] = defaultdict(list)
     for name, conf in known.items():
         alike[pretty(conf)].append(name)
     for text, names in alike.items():
-        out.write(f"{', '.join(names)}:")
-        out.write(text)
+        out.write(one_line(f"{', '.join(names)}:"))
+        out.write(printable(text))
 
 
 def _with_details(workers: Sequence[Worker]) -> list[Worker]:

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 
 from ...counts import of_status
 from ...models import Job, JobQuerySet, Worker
+from .output import one_line
 
 # Ids looked for, and rows changed, at a time.
 CHUNK = 500
@@ -96,7 +97,7 @@ def live_workers(using: str, names: Sequence[str], serving: str | None = None) -
         for name in names:
             found = [worker for worker in workers if _is_named(worker, name)]
             if not found:
-                known = ", ".join(worker.name for worker in workers[:20]) or "none"
+                known = one_line(", ".join(worker.name for worker in workers[:20])) or "none"
                 raise CommandError(f"no live worker is named {name!r}; live are: {known}")
             chosen += [worker for worker in found if worker not in chosen]
     return [worker for worker in chosen if serving is None or worker.serves(serving)]

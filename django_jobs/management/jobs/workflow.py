@@ -29,7 +29,8 @@ def show_workflow(out: OutputWrapper, *, using: str, as_json: bool, job_id: str)
         write_json(out, {**numbers, "statuses": workflow.counts, "nodes": nodes})
         return
     statuses = ", ".join(f"{number} {status}" for status, number in sorted(workflow.counts.items()))
-    out.write(f"{workflow.done} of {workflow.total} done, {workflow.failed} failed: {statuses}")
+    told = f"{workflow.done} of {workflow.total} done, {workflow.failed} failed: {statuses}"
+    out.write(one_line(told))
     for line in _lines(workflow):
         out.write(one_line(line))
     if left := workflow.total - len(workflow.nodes):
