@@ -56,7 +56,13 @@ def crontab(
     A field is a number, a text as in a crontab, or several of them. The other fields stay ``*``:
     ``crontab(hour=3)`` is every minute from 3:00 to 3:59, as in Celery.
     """
-    fields = [_field(value) for value in (minute, hour, day_of_month, month_of_year, day_of_week)]
+    fields = [
+        _field("minute", minute),
+        _field("hour", hour),
+        _field("day_of_month", day_of_month),
+        _field("month_of_year", month_of_year),
+        _field("day_of_week", day_of_week),
+    ]
     if len(fields[0].split()) > 1 or fields[0].startswith("@"):
         if fields[1:] != ["*"] * 4:
             raise ValueError(
@@ -151,7 +157,13 @@ def _signed(job: Any) -> tuple[Sequence[Any], Mapping[str, Any], Mapping[str, An
     )
 
 
-def _field(value: Field) -> str:
-    if isinstance(value, (int, str)):
-        return str(value)
-    return ",".join(map(str, value))
+def _field(name: str, value: Field) -> str:
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        text = str(value)
+    elif isinstance(value, Iterable):
+        text = ",".join(map(str, value))
+    else:
+        text = ""
+    if not text.strip():
+        raise ValueError(f"crontab({name}=) must be a number, a text or several, got {value!r}")
+    return text

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import datetime
 import functools
+import re
 from typing import Any
 
 from croniter import croniter
@@ -38,6 +39,11 @@ _ALIASES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+_LONG = (
+    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
+    "january", "february", "march", "april", "june", "july", "august", "september", "october",
+    "november", "december",
+)  # fmt: skip
 _FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 
 
@@ -172,7 +178,13 @@ def _split(expression: str) -> list[str]:
             f"crontab must have five fields ({', '.join(_FIELDS)}), got {len(fields)} in "
             f"{expression!r}"
         )
+    fields[3:] = map(_short, fields[3:])
     return [",".join(map(_narrowed, field.split(","))) for field in fields]
+
+
+def _short(field: str) -> str:
+    """Return a field whose days and months may be written out with their short names."""
+    return re.sub("[a-z]+", lambda name: name[0][:3] if name[0] in _LONG else name[0], field)
 
 
 def _narrowed(part: str) -> str:

@@ -319,3 +319,12 @@ def test_migrate_writes_the_rows(settings):
     wanted(settings)
     call_command("migrate", verbosity=0)
     assert Schedule.objects.filter(name="sum", source="code").exists()
+
+
+@pytest.mark.parametrize("value", [1.5, None, [], "", "  ", True, iter(())])
+@pytest.mark.parametrize("field", ["minute", "hour", "day_of_week"])
+def test_field_of_a_crontab_that_is_none_is_named(field, value):
+    with pytest.raises(
+        ValueError, match=rf"crontab\({field}=\) must be a number, a text or several"
+    ):
+        crontab(**{field: value})

@@ -153,3 +153,28 @@ def test_any_text_is_an_expression_or_a_value_error():
             parse(text)
         except ValueError:
             continue
+
+
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        ("0 3 * * monday-friday", "0 3 * * mon-fri"),
+        ("0 3 * * Sunday", "0 3 * * 0"),
+        ("0 3 * * tuesday,Thursday,saturday", "0 3 * * 2,4,6"),
+        ("0 3 1 january *", "0 3 1 1 *"),
+        ("0 3 1 March-may,SEPTEMBER *", "0 3 1 3-5,9 *"),
+        ("0 3 * february,december wednesday", "0 3 * 2,12 3"),
+    ],
+)
+def test_days_and_months_may_be_written_out(long, short):
+    ticks = [local_ticks(each, "UTC", "2026-01-01T00:00", 9) for each in (long, short)]
+    assert ticks[0] == ticks[1]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["0 3 * * mondays", "0 3 * * mo", "0 3 * januar *", "monday * * * *", "0 3 * monday *"],
+)
+def test_other_names_are_refused(expression):
+    with pytest.raises(ValueError, match="crontab '"):
+        parse(expression)
