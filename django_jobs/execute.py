@@ -15,10 +15,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import async_to_sync
 from django.db import transaction
 
-from . import log, registry, serialization, signals
+from . import forks, log, registry, serialization, signals
 from .classify import (
     Execution,
     crashed,
@@ -34,7 +33,7 @@ from .context import JobContext, Request, running
 from .dialects.session import transaction_ended_by
 from .exceptions import ArgumentError, TransactionLeftOpen, WorkerLost
 from .failure import describe
-from .limits import soft_limited
+from .limits import run_limited
 from .status import ENDED, Status
 from .values import Claimed, Outcome
 
@@ -53,6 +52,8 @@ class Environment:
     report: Callable[[JobContext, dict[str, Any]], None] | None = None
     #: Raises SoftTimeLimitExceeded in the body after so many seconds, where the pool can.
     soft_limit: Callable[[float], AbstractContextManager[None]] | None = None
+    #: Entered around the body, where a stop may raise WorkerStopping in it.
+    stoppable: AbstractContextManager[None] | None = None
     #: Time limits of jobs that have none of their own.
     time_limit: float | None = None
     soft_time_limit: float | None = None
@@ -238,9 +239,19 @@ def _kind(value: Any) -> str:
 def body(execution: Execution) -> Any:
     """Call the function; for ``async def`` the answer is a coroutine."""
     function, request = execution.function, execution.context.request
-    if function.options.bind or function.base_wraps:
-        return execution.context(*request.args, **request.kwargs)
-    return function.__wrapped__(*request.args, **request.kwargs)
+    before = forks.generation
+    try:
+        if function.options.bind or function.base_wraps:
+            value = execution.context(*request.args, **request.kwargs)
+        else:
+            value = function.__wrapped__(*request.args, **request.kwargs)
+    except BaseException as error:
+        if forks.generation != before:
+            forks.leave(error)
+        raise
+    if forks.generation != before:
+        forks.leave(None)
+    return value
 
 
 def _call(execution: Execution, environment: Environment) -> Outcome:
@@ -281,10 +292,17 @@ def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
 
 
 def _run(execution: Execution, environment: Environment) -> Any:
+    if environment.stoppable is None:
+        return _run_limited(execution, environment)
+    with environment.stoppable:
+        return _run_limited(execution, environment)
+
+
+def _run_limited(execution: Execution, environment: Environment) -> Any:
     seconds = execution.context.request.soft_time_limit
     if execution.function.is_async:
         # The limit is raised inside the coroutine: it runs beside this thread, not in it.
-        return async_to_sync(soft_limited)(body(execution), seconds)
+        return run_limited(body(execution), seconds)
     limit = environment.soft_limit if seconds else None
     with limit(seconds) if limit is not None and seconds else contextlib.nullcontext():
         value = body(execution)
@@ -301,7 +319,7 @@ def _awaited(execution: Execution, value: Any, seconds: float | None) -> Any:
             f"{execution.job.name} returned a coroutine, and atomic=True needs a plain function: "
             "Django's transactions do not span await"
         )
-    return async_to_sync(soft_limited)(value, seconds)
+    return run_limited(value, seconds)
 
 
 # --- hooks, signals and log ---------------------------------------------------------------------

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Generator
 from typing import Any
 
+from asgiref.sync import async_to_sync
+
+from . import forks
 from .exceptions import SoftTimeLimitExceeded
+
+
+def run_limited(coroutine: Coroutine[Any, Any, Any], seconds: float | None) -> Any:
+    """Run :func:`soft_limited` to its end, in an event loop of its own in another thread."""
+    started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
+
+    async def main() -> Any:
+        started.append((asyncio.get_running_loop(), asyncio.current_task()))
+        return await soft_limited(coroutine, seconds)
+
+    try:
+        return async_to_sync(main)()
+    except BaseException:
+        # A stop was raised in this thread: the coroutine must not outlive the job.
+        for loop, task in started:
+            if task is not None and not task.done():
+                with contextlib.suppress(RuntimeError):  # the loop has just ended
+                    loop.call_soon_threadsafe(task.cancel)
+        raise
 
 
 async def soft_limited(coroutine: Coroutine[Any, Any, Any], seconds: float | None) -> Any:
@@ -14,8 +37,19 @@ async def soft_limited(coroutine: Coroutine[Any, Any, Any], seconds: float | Non
 
     The coroutine may catch it and go on, as a plain function may.
     """
-    if not seconds:
-        return await coroutine
+    before = forks.generation
+    try:
+        value = await (_limited(coroutine, seconds) if seconds else coroutine)
+    except BaseException as error:
+        if forks.generation != before:
+            forks.leave(error)
+        raise
+    if forks.generation != before:
+        forks.leave(None)
+    return value
+
+
+async def _limited(coroutine: Coroutine[Any, Any, Any], seconds: float) -> Any:
     task = asyncio.current_task()
     assert task is not None
     limited = _Limited(coroutine)

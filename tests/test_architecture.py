@@ -17,8 +17,8 @@ PACKAGE = Path(django_jobs.__file__).parent
 # From the bottom to the top. A module may import from its own layer and from those below.
 LAYERS: list[set[str]] = [
     {
-        "backoff", "conf", "context", "exceptions", "failure", "ids", "limits", "links", "log",
-        "moments", "rates", "redaction", "registry", "routing", "row_options", "rules",
+        "backoff", "conf", "context", "exceptions", "failure", "forks", "ids", "limits", "links",
+        "log", "moments", "rates", "redaction", "registry", "routing", "row_options", "rules",
         "schedules",
         "serialization", "signals", "status", "tally", "values",
     },

@@ -98,8 +98,9 @@ def job(samples: Samples, metric: str, name: str, queue: str = "default", **more
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("measured")
-def test_counters_histograms_and_gauges(client: Client) -> None:
+def test_counters_histograms_and_gauges(client: Client, new_worker) -> None:
     pause_queue("mail")
+    new_worker(lost_at=clock("default"))
     Queue.objects.filter(name="mail").update(target_seconds=90)
     samples = scrape(client)
     assert job(samples, "job_sent_total", "add") == 3
@@ -119,6 +120,7 @@ def test_counters_histograms_and_gauges(client: Client) -> None:
     assert targets == {("queue_target_seconds", (("queue", "mail"),)): 90}
     assert samples["jobs", (("status", "PENDING"),)] == 1
     assert samples["active_workers", ()] == 1
+    assert samples["lost_workers", ()] == 1
     assert samples["beat_lag_seconds", ()] == 0
 
 

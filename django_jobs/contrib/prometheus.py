@@ -17,6 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from ..measure import Key
+from ..models import Worker
 from ..overview import Overview, QueueState, overview
 from ..routing import databases
 from ..statistics import totals
@@ -44,7 +45,7 @@ class JobsCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics; the database is asked some eight statements."""
+        """Yield all metrics; the database is asked some nine statements."""
         tallies: dict[Key, Tally] = {}
         for using in databases():
             for key, tally in totals(using).items():
@@ -125,6 +126,11 @@ def _workers(looks: Sequence[Overview]) -> Iterator[Metric]:
         "busy_slots",
         "Those that ran a job at the last heartbeat",
         value=sum(w.busy for w in workers),
+    )
+    # Rows of workers are kept for a day.
+    lost = sum(Worker.objects.using(using).exclude(lost_at=None).count() for using in databases())
+    yield _gauge(
+        "lost_workers", "Worker processes that died or lost their lease in a day", value=lost
     )
     beats = sum(len(look.beats) for look in looks)
     yield _gauge("active_beats", "Live processes that fire schedules", value=beats)

@@ -65,12 +65,14 @@ def bury(
     using: str,
     *,
     cold: bool = False,
+    failed: bool = False,
 ) -> None:
     """Settle the jobs of a worker process that is known to be dead.
 
     *running* has (id, attempt) of those whose bodies ran, each with the reason why the process was
     killed, or None for a crash; what had not begun goes back without blame. *cold* is a stop that
     an operator wanted: what ran goes back without blame too, unless it is ``acks_late=False``.
+    *failed* marks the worker as lost, not stopped: it ended by itself.
     """
     with no_more_claims(worker_id, using) as rows:
         # If this process dies as well, the jobs that are left are a lost worker's.
@@ -90,8 +92,9 @@ def bury(
         measure.rescued(record_apart(worker_id, outcomes, using), using)
         announce(using, {o.job.queue for o in outcomes if o.status == Status.PENDING})
     release(worker_id, back, using)
+    end = {} if failed else {"stopped_at": clock(using), "lost_at": None}
     Worker.objects.using(using).filter(id=worker_id, stopped_at=None).update(
-        stopped_at=clock(using), lost_at=None, lease_until=clock(using), busy=0
+        **end, lease_until=clock(using), busy=0
     )
 
 

@@ -17,11 +17,16 @@ _KILL = struct.Struct("=ii16s")
 # Whether the supervisor wants to know the load; the load and since when it is so.
 _WATCHED = struct.Struct("=i")
 _LOAD = struct.Struct("=id")
+# The exit code that the process announced, plus 1; when its interpreter last showed that it runs.
+_FAREWELL = struct.Struct("=i")
+_PULSE = struct.Struct("=d")
 _RUNNING = 1
 
 _WATCHED_AT = _KILL.size
 _LOAD_AT = _WATCHED_AT + _WATCHED.size
-_ENTRIES_AT = _LOAD_AT + _LOAD.size
+_FAREWELL_AT = _LOAD_AT + _LOAD.size
+_PULSE_AT = _FAREWELL_AT + _FAREWELL.size
+_ENTRIES_AT = _PULSE_AT + _PULSE.size
 
 
 class Entry(NamedTuple):
@@ -88,6 +93,26 @@ class Board:
     @load.setter
     def load(self, report: Report) -> None:
         _LOAD.pack_into(self._memory, _LOAD_AT, report.load, report.since)
+
+    @property
+    def farewell(self) -> int | None:
+        """The exit code that the process is about to end with, in order, once it said so."""
+        announced: int = _FAREWELL.unpack_from(self._memory, _FAREWELL_AT)[0]
+        return announced - 1 if announced else None
+
+    @farewell.setter
+    def farewell(self, code: int) -> None:
+        _FAREWELL.pack_into(self._memory, _FAREWELL_AT, code + 1)
+
+    @property
+    def pulse(self) -> float:
+        """When the process last showed that its interpreter runs; 0 before it ever did."""
+        moment: float = _PULSE.unpack_from(self._memory, _PULSE_AT)[0]
+        return moment
+
+    @pulse.setter
+    def pulse(self, moment: float) -> None:
+        _PULSE.pack_into(self._memory, _PULSE_AT, moment)
 
     def close(self) -> None:
         self._memory.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import threading
 import time
 from collections import deque
@@ -9,6 +11,13 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from ..values import Claimed, Outcome
+
+# Counts the time that the host slept, where a clock does.
+boot_time: Callable[[], float] = (
+    functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic
+)
 
 
 class Desk:
@@ -25,6 +34,8 @@ class Desk:
         #: When the oldest waiting job came to be next: it was put on an empty desk, or the one
         #: before it began.
         self.last_move = time.monotonic()
+        # When the worker's lease is over, by boot_time().
+        self._lease_until = math.inf
         self._budget = budget  # jobs this process may still begin
         self._wake_keeper = wake_keeper
         self._waiting: deque[Claimed] = deque()
@@ -53,7 +64,8 @@ class Desk:
             return job
 
     def _next(self) -> Claimed | None:
-        while self._waiting and not self._spent:
+        # A process that slept past its lease begins nothing: its jobs may be others' by now.
+        while self._waiting and not self._spent and boot_time() < self._lease_until:
             job = self._waiting.popleft()
             self.last_move = time.monotonic()
             if job.begin_by is None or self.last_move <= job.begin_by:
@@ -75,6 +87,12 @@ class Desk:
             wake = first or len(self._waiting) <= self.low_water
         if wake:
             self._wake_keeper()
+
+    def lease(self, until: float) -> None:
+        """Begin jobs until that :func:`boot_time`, when the worker's lease is over."""
+        with self._changed:
+            self._lease_until = until
+            self._changed.notify_all()
 
     def hand_out_no_more(self) -> None:
         """Begin no further job in this process."""

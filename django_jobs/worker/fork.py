@@ -8,14 +8,19 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from django.db import connections
 
+from ..forks import die_with_parent
+
 _log = logging.getLogger("django_jobs.worker")
 
-_PR_SET_PDEATHSIG = 1
+_PR_GET_CHILD_SUBREAPER = 37
+# macOS cannot before Python 3.13.
+_CAN_LOOK = hasattr(os, "waitid")
+_LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT if _CAN_LOOK else 0
 
 
 def fork(target: Callable[[], int], close: Sequence[int]) -> int:
@@ -29,9 +34,13 @@ def fork(target: Callable[[], int], close: Sequence[int]) -> int:
     parent = os.getpid()
     # A child without a handler of its own would take a stop for its parent's, and lose it.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    pid = os.fork()
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     if pid:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         return pid
     code = 1
     try:
@@ -59,20 +68,81 @@ def hear_term(handler: Any = signal.SIG_DFL) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
+def kill_group(pid: int, number: int) -> None:
+    """Send a signal to a child and to all that its jobs have started, unless it left the group."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:  # it has only just been forked
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def reap(pid: int) -> int | None:
+    """Return the exit code of a child that has ended, and end the rest of its group; else None."""
+    try:
+        if _CAN_LOOK and os.waitid(os.P_PID, pid, _LOOK) is None:
+            return None
+        if _CAN_LOOK:  # no other group can have its number while it is a zombie
+            _end_group(pid)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # code of the project has asked for its status
+        return 0
+    if not ended:
+        return None
+    if not _CAN_LOOK:
+        _end_group(pid)
+    return os.waitstatus_to_exitcode(status)
+
+
+def reap_orphans(known: Collection[int]) -> None:
+    """Reap what a container leaves to its process 1: processes whose parents have ended."""
+    if not _CAN_LOOK or (os.getpid() != 1 and not _is_subreaper()):
+        return
+    with contextlib.suppress(ChildProcessError):
+        while found := os.waitid(os.P_ALL, 0, _LOOK):
+            if found.si_pid in known:
+                return
+            os.waitpid(found.si_pid, 0)
+
+
+def _end_group(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _is_subreaper() -> bool:
+    if sys.platform != "linux":
+        return False
+    flag = ctypes.c_int(0)
+    ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(flag), 0, 0, 0)
+    return bool(flag.value)
+
+
+def ignore_stops() -> None:
+    """Called before the interpreter ends: it gives up its handlers, and a signal would kill it."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _become_child(parent: int) -> None:
     signal.set_wakeup_fd(-1)
+    # A group that can be killed as one. In a session of its own it may still read the terminal,
+    # as a debugger does, and Ctrl-C reaches the parent alone.
+    os.setsid()
+    # An ignored signal would stay so in what a job starts; a handled one does not.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _do_nothing)
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     for connection in connections.all(initialized_only=True):
         # Closing it would end the parent's session: drop the reference.
         connection.connection = None
-    if sys.platform == "linux":
-        # The only way to end a child that is stuck in C code when its supervisor is gone.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        _leave(1)
+    # The only way to end a child that is stuck in C code when its supervisor is gone.
+    die_with_parent(parent)
+
+
+def _do_nothing(number: int, frame: Any) -> None:
+    """Handle a signal that is meant for the supervisor."""
 
 
 def _leave(code: int) -> NoReturn:

@@ -25,6 +25,14 @@ class Line:
         self._supervisor.setblocking(False)
         self._asked = 0
 
+    def keep_child_end(self) -> None:
+        """Called in the child after the fork."""
+        self._supervisor.close()
+
+    def keep_supervisor_end(self) -> None:
+        """Called in the supervisor after the fork."""
+        self._child.close()
+
     # --- the child's end ------------------------------------------------------------------------
 
     def ask(self, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

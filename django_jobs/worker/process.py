@@ -1,4 +1,4 @@
-"""One worker process: a pool in the main thread; keeper, duties and heartbeat in three others."""
+"""One worker process: a pool in the main thread; keeper, duties, heartbeat, pulse in others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import Error, OperationalError, connections
 
-from .. import log, signals
+from .. import forks, log, signals
 from ..conf import get_settings
 from ..counts import ready_queues
 from ..dialects import Kind, is_away, kind_of, own_connection
@@ -30,7 +30,7 @@ from . import heartbeat
 from .autoscale import LOOK_SECONDS, Gauge
 from .board import Board
 from .control import Control
-from .desk import Desk
+from .desk import Desk, boot_time
 from .duties import Duties, Duty
 from .isolation import dump_stacks_on_usr1
 from .keeper import Keeper, drop_connection, longer
@@ -40,10 +40,12 @@ from .pools import POOLS
 from .pools.base import Workplace
 from .wakeup import Waker, Wakeup
 
+PULSE_SECONDS = 1.0
 # Jobs that were scheduled within this time are looked at together.
 TOGETHER_SECONDS = 0.02
-#: Exit codes by which the supervisor knows what a child wants; 0 is "done, do not replace me".
-RECYCLE, LOST = 75, 76
+#: Exit codes of processes that another one replaces: used up, without its lease, told to stop by
+#: somebody else than its supervisor. 0 is "done, do not replace me".
+RECYCLE, LOST, STOPPED = 75, 76, 77
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -94,9 +96,12 @@ class WorkerProcess:
         self.heart = Duties(self._heart_table(), options.using)
         self._beaten = self._judges_from = math.inf
         self._done_before = 0
+        self._told = False
+        self._over = threading.Event()
 
     def run(self) -> int:
         """Run to the end; return the exit code."""
+        forks.guard()
         dump_stacks_on_usr1()
         signals.send(signals.worker_process_init, type(self), **self._identity())
         threads = [
@@ -105,16 +110,20 @@ class WorkerProcess:
                 ("keeper", self._keep),
                 ("duties", lambda: self._do(self.duties)),
                 ("heartbeat", lambda: self._do(self.heart)),
+                ("pulse", self._show_life),
             )
         ]
         for thread in threads:
             thread.start()
         self._guard(self.pool.run)
         self._stop_duties()
+        self._over.set()
         for thread in threads:
             thread.join()
         signals.send(signals.worker_process_shutdown, type(self), **self._identity())
         connections.close_all()
+        if self._told:
+            return STOPPED
         return RECYCLE if self.keeper.used_up else 0
 
     def _identity(self) -> dict[str, Any]:
@@ -122,6 +131,7 @@ class WorkerProcess:
 
     def stop(self, *_: Any) -> None:
         """Stop warmly: finish what runs, give the rest back. Safe as a signal handler."""
+        self._told = True
         self.keeper.stopping = True
         self.waker.wake()
 
@@ -151,10 +161,12 @@ class WorkerProcess:
         connections.close_all()
 
     def _register(self) -> None:
+        asked_at = boot_time()
         heartbeat.register(self.worker_id, self.name, self.options)
         self.collector.synchronize(self.options.using)
         self._beaten = time.monotonic()
         self._judges_from = self._beaten + _rescue_seconds()
+        self._leased(asked_at)
 
     def _sign_off(self) -> None:
         try:
@@ -206,7 +218,6 @@ class WorkerProcess:
         beat_seconds = get_settings().heartbeat_seconds
         return [
             Duty("heartbeat", beat_seconds, self._beat, after=beat_seconds),
-            Duty("parent", 1.0, self._watch_parent),
         ]
 
     def _do(self, duties: Duties) -> None:
@@ -222,13 +233,20 @@ class WorkerProcess:
 
     def _beat(self) -> None:
         _waiting, running, _ended = self.desk.counts()
-        done = self._done()
-        if not heartbeat.beat(self.worker_id, self.options.using, busy=running, done=done):
+        done, asked_at = self._done(), boot_time()
+        if heartbeat.beat(self.worker_id, self.options.using, busy=running, done=done):
+            self._leased(asked_at)
+        else:
             self._lost()
         now = time.monotonic()
         if self._is_late(now):
             self._judges_from = now + _rescue_seconds()
         self._beaten = now
+
+    def _leased(self, asked_at: float) -> None:
+        # The database's clock counts from a later moment, so it ends the lease later.
+        self.desk.lease(asked_at + get_settings().lease_seconds)
+        self.pool.wake()
 
     def _is_late(self, now: float) -> bool:
         return now - self._beaten > get_settings().lease_seconds / 2
@@ -242,8 +260,13 @@ class WorkerProcess:
         )
         if self.line is not None:
             # What runs here runs elsewhere too by now; nothing of it may go on.
+            self.board.farewell = LOST
             os._exit(LOST)
-        # Outcomes of the old id are dropped as the rows no longer carry it.
+        # What has not begun is run by others; outcomes of the old id are dropped as the rows no
+        # longer carry it.
+        self.desk.lease(until=0.0)
+        self.desk.withdraw()
+        self.desk.take_aside()
         self.worker_id = self.keeper.worker_id = uuid7()
         self._done_before = self.desk.jobs_done
         self._register()
@@ -292,10 +315,16 @@ class WorkerProcess:
         more = rollup.run_once(self.options.using, self.worker_id)
         return 0.1 if more else None
 
-    def _watch_parent(self) -> None:
-        if self.line is not None and os.getppid() != self.parent:
-            _log.error("worker orphaned name=%s: its supervisor is gone", self.name)
-            os._exit(1)
+    # --- the pulse's thread ---------------------------------------------------------------------
+
+    def _show_life(self) -> None:
+        """Show the supervisor that the interpreter runs, whatever the database does; watch it."""
+        self.board.pulse = time.monotonic()
+        while not self._over.wait(PULSE_SECONDS):
+            self.board.pulse = time.monotonic()
+            if self.line is not None and os.getppid() != self.parent:
+                _log.error("worker orphaned name=%s: its supervisor is gone", self.name)
+                os._exit(1)
 
     # --- shared ---------------------------------------------------------------------------------
 

@@ -17,34 +17,47 @@ from .process import RECYCLE, WorkerProcess
 def run_solo(options: WorkerOptions) -> int:
     """Run one worker in this process, without a supervisor; return the exit code."""
     signals.send(signals.worker_init, WorkerProcess, options=options)
-    board = Board(1)
+    board, stop = Board(1), _Stop(options.grace_seconds)
     code = RECYCLE
-    while code == RECYCLE:
+    while code == RECYCLE and not stop.asked:
         worker = WorkerProcess(options, uuid7(), 0, board, line=None)
-        _stop_on_signals(worker)
+        stop.tell(worker)
         code = worker.run()
         worker.waker.close()
         options = worker.options  # as commands have changed them
     signals.send(signals.worker_shutdown, WorkerProcess)
-    return code
+    return 0
 
 
-def _stop_on_signals(worker: WorkerProcess) -> None:
-    asked: list[int] = []
+class _Stop:
+    """What the signals asked for: of the worker that runs now, and of those that follow it."""
 
-    def stop(number: int, frame: Any) -> None:
-        asked.append(number)
-        worker.stop()
-        if len(asked) == 1:
-            _quit_after(worker.options.grace_seconds)
-        if number == signal.SIGQUIT or len(asked) > 1:
-            worker.pool.stop_now()
+    def __init__(self, grace_seconds: float) -> None:
+        self.asked: list[int] = []
+        self._worker: WorkerProcess | None = None
+        self._grace_seconds = grace_seconds
+        self._read, self._write = os.pipe()
+        threading.Thread(target=self._count_down, name="grace", daemon=True).start()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, self._hear)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, stop)
+    def tell(self, worker: WorkerProcess) -> None:
+        """Let *worker* be the one that is told, also of what was asked before."""
+        self._worker = worker
+        if self.asked:
+            worker.stop()
 
+    def _hear(self, number: int, frame: Any) -> None:
+        # Flags and a pipe: whatever this interrupts may hold any lock.
+        self.asked.append(number)
+        if len(self.asked) == 1:
+            os.write(self._write, b"!")
+        if self._worker is not None:
+            self._worker.stop()
+            if number == signal.SIGQUIT or len(self.asked) > 1:
+                self._worker.pool.stop_now()
 
-def _quit_after(seconds: float) -> None:
-    timer = threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGQUIT])
-    timer.daemon = True
-    timer.start()
+    def _count_down(self) -> None:
+        os.read(self._read, 1)
+        threading.Event().wait(self._grace_seconds)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGQUIT)

@@ -16,16 +16,17 @@ from typing import Any
 from uuid import UUID
 
 from .. import signals
+from ..conf import get_settings
 from ..ids import uuid7
 from .autoscale import LOOK_SECONDS, Autoscale, Load, Report
 from .board import Board
-from .child import Child, Reasons
-from .fork import close_everything, fork, hear_term
+from .child import Child, how_it_ended
+from .fork import close_everything, fork, hear_term, kill_group, reap, reap_orphans
 from .line import Line
 from .options import WorkerOptions
-from .process import LOST, RECYCLE, WorkerProcess
+from .process import STOPPED, WorkerProcess
 from .steer import steered
-from .undertaker import BURIAL_SECONDS, settle
+from .undertaker import BURIAL_SECONDS, Estate, Undertakers
 from .wakeup import readable
 
 _log = logging.getLogger("django_jobs.worker")
@@ -36,6 +37,9 @@ STILLBORN_SECONDS = 1.0
 LONGEST_PAUSE = 30.0
 # The index of the process that fires schedules.
 _BEAT = -1
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+#: Signals that the supervisor hears; blocked from its end to the new start of a reload.
+HEARD = (*_STOPS, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Supervisor:
@@ -48,13 +52,14 @@ class Supervisor:
         # What each process works by, as commands have changed it: the next one at its index, too.
         self._options_at: dict[int, WorkerOptions] = {}
         self._children: dict[int, Child] = {}
-        self._undertakers: set[int] = set()
+        self._undertakers = Undertakers(options.using, self._fork)
         self._vacant: dict[int, float] = {}  # index of a missing worker -> when to start it
         self._failures: dict[int, int] = {}
         self._stopping = False
         self._cold = False
         self._reload = False
         self._kill_at = float("inf")
+        self._lease_seconds = get_settings().lease_seconds
         self._signals: list[int] = []
         self._read, self._write = os.pipe()
 
@@ -75,9 +80,15 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             signals.send(signals.worker_shutdown, type(self))
         if self._reload:
+            self._start_over()
+        return 0
+
+    def _start_over(self) -> None:
+        # The new image has no handlers yet: what comes before it has waits for them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+        if not any(number in _STOPS for number in self._signals):
             _log.info("reloading: starting over with the code as it is now")
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
-        return 0
 
     def _tick(self) -> None:
         for number in self._heard_signals():
@@ -85,9 +96,11 @@ class Supervisor:
         self._hear_children()
         self._scale()
         self._fill_vacancies()
+        self._undertakers.start_waiting()
         self._reap()
         for child in self._children.values():
             child.kill_overdue()
+            child.kill_silent(self._lease_seconds)
         if self._stopping and not self._cold and time.monotonic() >= self._kill_at:
             _log.warning("the grace period is over")
             self._stop_cold()
@@ -98,10 +111,10 @@ class Supervisor:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        for number in HEARD:
             signal.signal(number, lambda number, frame: self._signals.append(number))
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.signal(signal.SIGUSR1, lambda number, frame: self._signals.append(number))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
 
     def _heard_signals(self) -> list[int]:
         lines = [child.line.fileno() for child in self._children.values()]
@@ -147,7 +160,9 @@ class Supervisor:
 
     def _send(self, number: int) -> None:
         for pid in self._children:
-            with contextlib.suppress(ProcessLookupError):
+            if number == signal.SIGKILL:
+                kill_group(pid, number)
+            else:
                 os.kill(pid, number)
 
     # --- children -------------------------------------------------------------------------------
@@ -156,20 +171,46 @@ class Supervisor:
         now = time.monotonic()
         for index in [index for index, when in self._vacant.items() if when <= now]:
             del self._vacant[index]
-            worker_id, board, line = uuid7(), Board(self.options.slots), Line()
+            try:
+                self._start(index)
+            except OSError as error:
+                pause = self._pause_after_failure(index)
+                self._vacant[index] = now + pause
+                _log.error(
+                    "cannot start a worker process index=%d, trying again in %.0f s: %s",
+                    index,
+                    pause,
+                    error,
+                )
+
+    def _start(self, index: int) -> None:
+        self._options_at[index] = self._options_of(index)
+        with contextlib.ExitStack() as undo:
+            worker_id, board = uuid7(), Board(self.options.slots)
+            undo.callback(board.close)
+            line = Line()
+            undo.callback(line.close)
             board.watched = self._autoscale is not None
-            self._options_at[index] = self._options_of(index)
             pid = self._fork(functools.partial(self._work, worker_id, index, board, line))
-            self._children[pid] = Child(index, pid, worker_id, board, line, time.monotonic())
+            undo.pop_all()
+        line.keep_supervisor_end()
+        self._children[pid] = Child(index, pid, worker_id, board, line, time.monotonic())
 
     def _work(self, worker_id: UUID, index: int, board: Board, line: Line) -> int:
+        line.keep_child_end()
         for other in self._children.values():
             other.line.close()
+        # An end that the process did not announce is a crash, whatever its exit code.
+        board.farewell = code = self._work_to_the_end(worker_id, index, board, line)
+        return code
+
+    def _work_to_the_end(self, worker_id: UUID, index: int, board: Board, line: Line) -> int:
         if index == _BEAT:
             from ..beat import beat  # which stands on modules of this package
 
             hear_term()
-            return beat.run(self.options.using, name=self.options.base_name, worker_id=worker_id)
+            beat.run(self.options.using, name=self.options.base_name, worker_id=worker_id)
+            return STOPPED
         worker = WorkerProcess(self._options_at[index], worker_id, index, board, line)
         hear_term(worker.stop)
         return worker.run()
@@ -178,49 +219,61 @@ class Supervisor:
         return fork(target, close=[self._read, self._write])
 
     def _reap(self) -> None:
-        for pid in [*self._children, *self._undertakers]:
-            try:
-                ended, status = os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:
-                ended, status = pid, 0
-            if not ended:
+        for pid in [*self._children, *self._undertakers.pids]:
+            code = reap(pid)
+            if code is None:
                 continue
-            if pid in self._undertakers:
-                self._undertakers.discard(pid)
+            if pid in self._children:
+                self._bury(self._children.pop(pid), code)
             else:
-                self._bury(self._children.pop(pid), os.waitstatus_to_exitcode(status))
+                self._undertakers.pids.discard(pid)
+        reap_orphans({*self._children, *self._undertakers.pids})
 
     def _bury(self, child: Child, code: int) -> None:
         """Settle what a child left, and decide whether another takes its place."""
-        orderly = code in (0, RECYCLE)
-        if not orderly and code != LOST:
-            running: Reasons = {
+        in_order = code == child.board.farewell
+        running = child.board.running()
+        if not in_order:
+            failed = not child.killed and not self._cold
+            if failed:
+                _log.error(
+                    "worker died index=%d pid=%d: %s", child.index, child.pid, how_it_ended(code)
+                )
+            reasons = {
                 (entry.job_id, entry.attempt): child.reasons.get((entry.job_id, entry.attempt))
-                for entry in child.board.running()
+                for entry in running
             }
-            if not child.killed and not self._cold:
-                _log.error("worker died index=%d pid=%d code=%d", child.index, child.pid, code)
-            cold = self._cold
-            self._undertakers.add(
-                self._fork(lambda: settle(child.worker_id, running, self.options.using, cold))
-            )
-        # One that died of its job says nothing about the next one.
-        innocent = child.killed or bool(child.board.running())
+            self._undertakers.call(Estate(child.worker_id, reasons, self._cold, failed))
         child.board.close()
         child.line.close()
         if child.surplus:
             del self._options_at[child.index]
-        if self._stopping or code == 0 or child.surplus:
+        if self._stopping or child.surplus or (in_order and code == 0):
             return
+        if in_order and code == STOPPED:
+            _log.warning(
+                "worker stopped index=%d pid=%d by a SIGTERM that is not of its supervisor; "
+                "another takes its place",
+                child.index,
+                child.pid,
+            )
+        # One that died of its job says nothing about the next one.
+        innocent = in_order or child.killed or bool(running)
         stillborn = not innocent and time.monotonic() - child.started < STILLBORN_SECONDS
-        failures = self._failures.get(child.index, 0) + 1 if stillborn and not orderly else 0
-        self._failures[child.index] = failures
-        pause = min(LONGEST_PAUSE, 2.0 ** (failures - 1)) if failures else 0.0
+        pause = self._pause_after_failure(child.index) if stillborn else 0.0
+        if not stillborn:
+            self._failures.pop(child.index, None)
         self._vacant[child.index] = time.monotonic() + pause
+
+    def _pause_after_failure(self, index: int) -> float:
+        """Return how long the place stays empty: longer each time in a row."""
+        failures = self._failures[index] = self._failures.get(index, 0) + 1
+        return min(LONGEST_PAUSE, 2.0 ** (failures - 1))
 
     def _await_undertakers(self) -> None:
         deadline = time.monotonic() + BURIAL_SECONDS + 1
         while self._undertakers and time.monotonic() < deadline:
+            self._undertakers.start_waiting()
             self._reap()
             readable([self._read], 0.02)
 

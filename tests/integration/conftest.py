@@ -20,7 +20,12 @@ class Runworker:
     """A ``manage.py runworker`` on the tests' database."""
 
     def __init__(
-        self, arguments: tuple[str, ...], until: Any, lease: float | None, grace: float | None
+        self,
+        arguments: tuple[str, ...],
+        until: Any,
+        lease: float | None,
+        grace: float | None,
+        prefix: tuple[str, ...] = (),
     ) -> None:
         environment = {
             **os.environ,
@@ -35,7 +40,7 @@ class Runworker:
         self.until = until
         known = set(Worker.objects.values_list("pk", flat=True))
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "runworker", *arguments],
+            [*prefix, sys.executable, "manage.py", "runworker", *arguments],
             env=environment,
             stdout=self.log,
             stderr=subprocess.STDOUT,
@@ -86,8 +91,13 @@ def runworker(
     """Start workers; whatever still runs at the test's end is killed."""
     started: list[Runworker] = []
 
-    def start(*arguments: str, lease: float | None = None, grace: float | None = None) -> Runworker:
-        worker = Runworker(arguments, until, lease, grace)
+    def start(
+        *arguments: str,
+        lease: float | None = None,
+        grace: float | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> Runworker:
+        worker = Runworker(arguments, until, lease, grace, prefix)
         started.append(worker)
         return worker
 

@@ -47,8 +47,9 @@ def test_cold_stop_gives_the_running_job_back(runworker, until, folder, notes, n
     assert result.job.crashes == 0
 
 
-def test_solo_cold_stop_gives_the_running_job_back(runworker, until, folder, notes):
-    result = jobs.hold.delay(folder)
+@pytest.mark.parametrize("function", [jobs.hold, jobs.hold_async], ids=["plain", "coroutine"])
+def test_solo_cold_stop_gives_the_running_job_back(runworker, until, folder, notes, function):
+    result = function.delay(folder)
     worker = runworker("-P", "solo", "-Q", "default")
     until(notes)
     worker.signal(signal.SIGQUIT)
@@ -168,3 +169,27 @@ def test_hangup_during_a_stop_does_not_start_over(runworker, until, folder, note
     Path(folder, "go").touch()
     assert worker.wait() == 0, worker.output()
     assert "starting over" not in worker.output()
+
+
+def test_solo_stop_during_the_last_job_of_a_budget_is_not_lost(runworker, until, folder, notes):
+    running = jobs.hold.delay(folder)
+    behind = jobs.mark.delay(folder, "behind")
+    worker = runworker("-P", "solo", "-Q", "default", "--max-jobs-per-child", "1")
+    until(notes)
+    worker.signal(signal.SIGTERM)
+    Path(folder, "go").touch()
+    assert worker.wait() == 0, worker.output()
+    assert (running.status, behind.status) == ("SUCCESS", "PENDING")
+
+
+def test_solo_stops_amid_short_jobs_leave_none_started(runworker, until, folder, notes):
+    jobs.mark.delay_many((folder, n) for n in range(3000))
+    for enough in (100, 200, 300):
+        worker = runworker("-P", "solo", "-Q", "default")
+        until(lambda enough=enough: len(notes()) >= enough)
+        worker.signal(signal.SIGTERM)
+        worker.signal(signal.SIGQUIT)
+        assert worker.wait() == 0, worker.output()
+        assert not Job.objects.filter(status="STARTED").exists()
+    assert not Job.objects.exclude(crashes=0).exists()
+    assert len(set(notes())) == Job.objects.filter(status="SUCCESS").count()

@@ -14,6 +14,7 @@ from django.db import connections
 from ...beat.beat import Beat, run
 from ...dialects import dialect_for
 from ...log import set_up_console
+from ...worker.fork import ignore_stops
 from ..arguments import add_process_arguments, database, process_name
 from ..output import protected_output
 from ..pidfile import pidfile
@@ -39,6 +40,7 @@ class Command(BaseCommand):
             self.stdout.write(_banner(using))
             code = run(using, name=process_name(given))
         logging.shutdown()
+        ignore_stops()
         sys.exit(code)
 
 

@@ -18,6 +18,7 @@ from ...log import set_up_console
 from ...models import Worker
 from ...routing import database_of
 from ...worker.autoscale import Autoscale
+from ...worker.fork import ignore_stops
 from ...worker.options import POOLS, WorkerOptions, build, refusals
 from ...worker.solo import run_solo
 from ...worker.supervisor import Supervisor
@@ -87,6 +88,7 @@ class Command(BaseCommand):
             self.stdout.write(_banner(options))
             code = run_solo(options) if options.pool == "solo" else Supervisor(options).run()
         logging.shutdown()
+        ignore_stops()
         sys.exit(code)
 
     def _options(self, given: dict[str, Any]) -> WorkerOptions:

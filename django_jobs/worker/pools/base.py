@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from ... import log
+from ... import forks, log
 from ...classify import Execution, escaped
 from ...context import JobContext
 from ...dialects.session import begin_attempt, distrust, end_attempt
@@ -95,11 +95,14 @@ class Pool(abc.ABC):
 
     def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
         begin_attempt()
+        before = forks.generation
         try:
             outcome = execute(job, environment)
         except BaseException as error:  # whatever it is, the slot must come back
             outcome = escaped(job, error)
             log.job_ended(outcome)
+        if forks.generation != before:  # of a hook or a receiver around the body
+            forks.leave(None)
         # Hooks and receivers of signals have run since the body ended.
         end_attempt()
         self.ended(slot, job, outcome)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ...exceptions import SoftTimeLimitExceeded, WorkerStopping
 from ..isolation import watched_sessions
-from .base import Pool
+from .base import Pool, Workplace
 
 
 class MainThreadPool(Pool):
@@ -18,12 +18,17 @@ class MainThreadPool(Pool):
 
     _armed = False
 
+    def __init__(self, place: Workplace) -> None:
+        super().__init__(place)
+        self._stoppable = _Stoppable()
+
     def run(self) -> None:
         signal.signal(signal.SIGALRM, self._alarm)
+        stoppable = self._stoppable if self.place.options.pool == "solo" else None
         self.isolation.keep_signals()
         self.isolation.keep_process()
         with watched_sessions():
-            self.work(0, self.environment(0, soft_limit=self._soft_limit))
+            self.work(0, self.environment(0, soft_limit=self._soft_limit, stoppable=stoppable))
 
     def terminate(self, job_id: UUID, attempt: int) -> bool:
         if not super().terminate(job_id, attempt):
@@ -33,9 +38,8 @@ class MainThreadPool(Pool):
         return True
 
     def stop_now(self) -> None:
-        """Raise in the running job; called by a signal handler of the solo pool."""
-        if self.desk.running():
-            raise WorkerStopping("the worker was told to stop at once")
+        """Raise in the running body; called by a signal handler of the solo pool."""
+        self._stoppable.stop()
 
     @contextlib.contextmanager
     def _soft_limit(self, seconds: float) -> Iterator[None]:
@@ -52,3 +56,27 @@ class MainThreadPool(Pool):
         if self._armed:
             self._armed = False
             raise SoftTimeLimitExceeded("the job ran longer than its soft_time_limit")
+
+
+class _Stoppable:
+    """Around a body: a stop raises in it, and in those that begin later, and nowhere else.
+
+    The stop comes from a signal handler, which takes no lock: what it interrupts may hold any.
+    """
+
+    def __init__(self) -> None:
+        self._inside = self._stopped = False
+
+    def __enter__(self) -> None:
+        self._inside = True
+        if self._stopped:
+            self.stop()
+
+    def __exit__(self, *_: object) -> None:
+        self._inside = False
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._inside:
+            self._inside = False
+            raise WorkerStopping("the worker was told to stop at once")

@@ -1,0 +1,245 @@
+"""Parts of a worker process and of its supervisor, each at the moment that once went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from django_jobs.exceptions import WorkerStopping
+from django_jobs.ids import uuid7
+from django_jobs.worker.board import Board
+from django_jobs.worker.child import Child, how_it_ended
+from django_jobs.worker.desk import Desk, boot_time
+from django_jobs.worker.line import Line
+from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.pools import MainThreadPool
+from django_jobs.worker.pools.lending import LentThreads
+from django_jobs.worker.supervisor import Supervisor
+from django_jobs.worker.undertaker import Estate, Undertakers
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def a_job() -> Any:
+    return SimpleNamespace(id=uuid7(), attempt=1, name="job", begin_by=None)
+
+
+# --- lease --------------------------------------------------------------------------------------
+
+
+def test_nothing_begins_after_the_lease_until_it_is_renewed() -> None:
+    desk, job, taken = Desk(lambda: None, None), a_job(), []
+    desk.lease(until=boot_time() - 1)
+    desk.put([job])
+    assert desk.take(0, wait=False) is None
+    slot = threading.Thread(target=lambda: taken.append(desk.take(0)))
+    slot.start()
+    assert desk.counts() == (1, 0, 0)
+    desk.lease(until=boot_time() + 600)
+    slot.join(60)
+    assert taken == [job]
+
+
+# --- stop ---------------------------------------------------------------------------------------
+
+
+def solo_pool() -> MainThreadPool:
+    options = SimpleNamespace(pool="solo", slots=1, max_memory=None)
+    return MainThreadPool(SimpleNamespace(options=options, desk=Desk(lambda: None, None)))
+
+
+def test_stop_from_a_signal_handler_takes_no_lock() -> None:
+    pool = solo_pool()
+
+    def stop_amid_the_desk() -> None:
+        with pool.desk._changed:
+            pool.stop_now()
+
+    thread = threading.Thread(target=stop_amid_the_desk, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    # It was outside a body: the next one meets it.
+    with pytest.raises(WorkerStopping), pool._stoppable:
+        pytest.fail("a body began after the stop")
+
+
+def test_stop_is_raised_in_a_body_and_nowhere_else(switching: None) -> None:
+    stoppable = solo_pool()._stoppable
+    over, main = threading.Event(), threading.main_thread().ident
+
+    def send() -> None:
+        while not over.is_set():
+            signal.pthread_kill(main, signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, lambda *_: stoppable.stop())
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        stopped = 0
+        while stopped < 40:
+            try:
+                with stoppable:
+                    sum(range(10))
+            except WorkerStopping:
+                stopped += 1
+            stoppable._stopped = False
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(signal.SIGUSR2, before)
+
+
+# --- processes that cannot start ------------------------------------------------------------------
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    supervisor = Supervisor(WorkerOptions(pool="threads"))
+    yield supervisor
+    os.close(supervisor._read)
+    os.close(supervisor._write)
+
+
+class FailsOnce:
+    """Stands for a system call that fails at first."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, target: Callable[[], int]) -> int:
+        self.calls += 1
+        if self.calls == 1:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return 4_000_000 + self.calls
+
+
+def test_worker_that_cannot_be_forked_is_tried_again(monkeypatch, supervisor, caplog) -> None:
+    monkeypatch.setattr(supervisor, "_fork", FailsOnce())
+    supervisor._vacant = {0: 0.0}
+    supervisor._fill_vacancies()
+    assert not supervisor._children
+    assert supervisor._vacant[0] > time.monotonic() - 1
+    assert "cannot start a worker process index=0" in caplog.text
+    supervisor._vacant = {0: 0.0}
+    supervisor._fill_vacancies()
+    (child,) = supervisor._children.values()
+    assert not supervisor._vacant
+    child.line.close()
+    child.board.close()
+
+
+def test_jobs_of_a_dead_worker_are_given_back_when_a_process_can_start(caplog) -> None:
+    undertakers = Undertakers("default", FailsOnce())
+    undertakers.call(Estate(uuid7(), {}, cold=False, failed=True))
+    assert undertakers, "its jobs would be forgotten"
+    assert not undertakers.pids
+    assert "trying again" in caplog.text
+    undertakers._next_try = 0.0
+    undertakers.start_waiting()
+    assert undertakers.pids == {4_000_002}
+
+
+# --- signs of life --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """A worker process whose clock the test turns; ``killed`` has the signals it was sent."""
+    clock = SimpleNamespace(now=1000.0, killed=[], is_stopped=False)
+    module = "django_jobs.worker.child"
+    monkeypatch.setattr(f"{module}.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr(f"{module}.kill_group", lambda pid, number: clock.killed.append(number))
+    monkeypatch.setattr(f"{module}._is_stopped", lambda pid: clock.is_stopped)
+    clock.child = Child(0, 1, uuid7(), Board(1), Line(), 0.0)
+
+    def look(times: int, seconds: float = 0.5) -> None:
+        for _ in range(times):
+            clock.now += seconds
+            clock.child.kill_silent(60.0)
+
+    clock.look = look
+    yield clock
+    clock.child.line.close()
+    clock.child.board.close()
+
+
+def test_process_without_a_sign_of_life_for_a_lease_is_killed(child: SimpleNamespace) -> None:
+    child.look(200)
+    assert child.killed == [], "one that never gave a sign is not judged"
+    child.child.board.pulse = 1.0
+    child.look(120)
+    child.child.board.pulse = 2.0
+    child.look(121)
+    assert child.killed == []
+    child.look(1)
+    assert child.killed == [signal.SIGKILL]
+
+
+def test_process_is_not_judged_by_a_time_in_which_nobody_looked(child: SimpleNamespace) -> None:
+    child.child.board.pulse = 1.0
+    child.look(2)
+    child.look(1, seconds=3600.0)
+    child.look(100)
+    assert child.killed == []
+
+
+def test_process_that_somebody_holds_is_left(child: SimpleNamespace) -> None:
+    child.child.board.pulse = 1.0
+    child.is_stopped = True
+    child.look(300)
+    child.is_stopped = False
+    child.look(50)
+    assert child.killed == []
+
+
+def test_log_tells_how_a_process_ended() -> None:
+    assert how_it_ended(0) == "ended by itself with exit code 0"
+    assert how_it_ended(-signal.SIGSEGV) == "killed by SIGSEGV"
+    assert how_it_ended(-200) == "killed by signal 200"
+
+
+# --- threads of coroutines ------------------------------------------------------------------------
+
+
+def test_no_two_coroutines_share_a_thread_at_a_time(switching: None) -> None:
+    threads, users, overlaps = LentThreads(), {}, []
+
+    async def job(number: int) -> None:
+        loan = threads.lend()
+        seen = set()
+        for _ in range(3):
+            ident = await sync_to_async(threading.get_ident)()
+            seen.add(ident)
+            if users.setdefault(ident, number) != number:
+                overlaps.append(number)
+            await asyncio.sleep(0)
+        assert len(seen) == 1
+        del users[seen.pop()]
+        assert await loan.end() == ""
+        with pytest.raises(RuntimeError, match="await your tasks"):
+            await sync_to_async(threading.get_ident)()
+
+    async def jobs() -> None:
+        await asyncio.gather(*(asyncio.create_task(job(number)) for number in range(60)))
+
+    asyncio.run(jobs())
+    assert overlaps == []
+    threads.close()
