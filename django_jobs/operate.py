@@ -193,16 +193,17 @@ def run_now(ids: Sequence[UUID | str], *, using: str = "", note: Note = _nothing
     *note* is called as by :func:`revoke`.
     """
     using = using or get_settings().database
+    action = functools.partial(_run_now, uuids(ids), using, note)
+    return without_deadlock(using, lambda: in_order(using, action))
 
-    def make_pending() -> int:
-        found = lock_jobs(uuids(ids), using, statuses=TIMED)
-        _make_pending([job.pk for job in found], using)
-        note(found)
-        if found:
-            announce(using, {job.queue for job in found})
-        return len(found)
 
-    return without_deadlock(using, lambda: in_order(using, make_pending))
+def _run_now(ids: Sequence[UUID], using: str, note: Note) -> int:
+    found = lock_jobs(ids, using, statuses=TIMED)
+    _make_pending([job.pk for job in found], using)
+    note(found)
+    if found:
+        announce(using, {job.queue for job in found})
+    return len(found)
 
 
 def pause_queue(name: str, *, by: str = "", using: str = "") -> bool:

@@ -253,26 +253,28 @@ def release_strays(worker_id: UUID, held: Collection[tuple[UUID, int]], using: s
 
 
 def _release_strays(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str) -> int:
+    if not strays:
+        return 0
     ids = [job_id for job_id, _attempt in strays]
-
-    def give_back() -> int:
-        locked = lock_jobs(ids, using, statuses=[Status.STARTED])
-        # This may arrive late itself, when the worker has claimed a job once more.
-        found = {
-            job.pk: job
-            for job in locked
-            if job.worker_id == worker_id and (job.pk, job.attempt) in strays
-        }
-        for chunk in chunks(list(found)):
-            rows = Job.objects.using(using).filter(id__in=chunk)
-            rows.update(status=Status.PENDING, started_at=None)
-        reservations.take_back({(job.pk, job.attempt) for job in found.values()}, using)
-        places.free(found, using)
-        announce(using, {job.queue for job in found.values()})
-        return len(found)
-
     limits = places.keys_of(ids, using) | reservations.keys_of(ids, using)
-    return in_order(using, give_back, limits=limits) if strays else 0
+    return in_order(using, lambda: _give_back(worker_id, strays, using), limits=limits)
+
+
+def _give_back(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str) -> int:
+    locked = lock_jobs([job_id for job_id, _attempt in strays], using, statuses=[Status.STARTED])
+    # This may arrive late itself, when the worker has claimed a job once more.
+    found = {
+        job.pk: job
+        for job in locked
+        if job.worker_id == worker_id and (job.pk, job.attempt) in strays
+    }
+    for chunk in chunks(list(found)):
+        rows = Job.objects.using(using).filter(id__in=chunk)
+        rows.update(status=Status.PENDING, started_at=None)
+    reservations.take_back({(job.pk, job.attempt) for job in found.values()}, using)
+    places.free(found, using)
+    announce(using, {job.queue for job in found.values()})
+    return len(found)
 
 
 def save_progress(

@@ -159,7 +159,7 @@ def end_of_a_revoked_group(site: Site) -> Any:
     return lambda: result.revoke(), {"own"}
 
 
-@path("record.record")
+@path("record._recorded")
 def retry_of_an_attempt(site: Site) -> Any:
     flaky.delay()
     claimed = site.claim()
@@ -173,7 +173,7 @@ def job_given_back(site: Site) -> Any:
     return lambda: release(site.worker.pk, claimed, "default"), {"own"}
 
 
-@path("record._release_strays")
+@path("record._give_back")
 def stray(site: Site) -> Any:
     add.apply_async((1,), queue="own")
     site.claim()
@@ -253,7 +253,7 @@ def retry_by_an_operator(site: Site) -> Any:
     return lambda: operate.retry([result.uuid]), {"own"}
 
 
-@path("operate.run_now")
+@path("operate._run_now")
 def run_now(site: Site) -> Any:
     result = add.apply_async((1,), countdown=60, queue="own")
     return lambda: operate.run_now([result.uuid]), {"own"}

@@ -116,6 +116,7 @@ def test_gate_that_is_taken_between_the_look_and_the_lock_stays(
     def then_taken(keys: list[str], using: str) -> Any:
         found = list(unused(keys, using).values_list("key", flat=True))
         if not Place.objects.exists():
+            Job.objects.filter(id=job_id).update(status="STARTED", attempt=1)
             Place.objects.create(key="job:b", job_id=job_id, attempt=1)
             return Gate.objects.filter(key__in=found)
         return unused(keys, using)
