@@ -41,6 +41,7 @@ _SHORTEST_SECRET = 4
 #: Of more secrets than this none is looked for: the texts are blanked as a whole.
 MOST_SECRETS = 100
 _MOST_CHARACTERS = 20_000
+_MOST_VALUES = 50_000
 # What every escape leaves as it is.
 _UNCHANGED = re.compile(r"[a-z0-9]+")
 # Longer names are those of no parameter; how they are spelled is not remembered.
@@ -87,10 +88,11 @@ class Secrets:
         size = 0
         #: There are so many that they are not looked for: all texts are blanked.
         self.is_too_much = False
-        for leaf in _leaves(values):
-            leaves.add(leaf)
-            size += len(leaf)
-            if len(leaves) > MOST_SECRETS or size > _MOST_CHARACTERS:
+        for number, leaf in enumerate(_leaves(values)):
+            if len(leaf) >= _SHORTEST_SECRET:
+                leaves.add(leaf)
+                size += len(leaf)
+            if len(leaves) > MOST_SECRETS or size > _MOST_CHARACTERS or number > _MOST_VALUES:
                 self.is_too_much = True
                 leaves.clear()
                 break
@@ -156,22 +158,26 @@ def _gather(value: Any, texts: list[str]) -> None:
 
 
 def _leaves(values: Iterable[Any]) -> Iterator[str]:
-    """Yield the texts and numbers in *values* that are long enough to be looked for."""
+    """Yield the texts and numbers in *values*, and an empty text for all else that is there."""
     left = [iter(values)]
     while left:
         for value in left[-1]:
-            if isinstance(value, Mapping):
-                left.append(iter(value.values()))
+            if isinstance(value, (Mapping, list, tuple)):
+                yield ""  # counted: what a body returned may hold itself
+                left.append(iter(value.values() if isinstance(value, Mapping) else value))
                 break
-            if isinstance(value, (list, tuple)):
-                left.append(iter(value))
-                break
-            if value is None or isinstance(value, bool):
-                continue
-            if len(text := str(value)) >= _SHORTEST_SECRET:
-                yield text
+            yield _text_of(value)
         else:
             left.pop()
+
+
+def _text_of(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return ""
+    try:
+        return str(value)
+    except Exception:  # of an object that only the process knows, and no row holds
+        return ""
 
 
 def _forms(text: str) -> Iterator[tuple[str, str]]:

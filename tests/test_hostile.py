@@ -173,9 +173,9 @@ def test_worker_s_page_asks_the_jobs_admin_of_its_site(
 def test_commands_escape_what_steers_the_terminal(new_worker: Any) -> None:
     worker = new_worker(name=f"w{ESCAPES}", details={"conf": {"a": ESCAPES}})
     row = make(Status.FAILURE, name=f"a{ESCAPES}", error_message=ESCAPES)
-    Attempt.objects.create(job_id=row.pk, attempt=1, status=ESCAPES[:10], traceback=ESCAPES,
+    Attempt.objects.create(job_id=row.pk, attempt=1, status=ESCAPES[:8], traceback=ESCAPES,
                            ended_at=row.ended_at)  # fmt: skip
-    make(status=f"B{ESCAPES[:9]}")
+    make(status=f"B{ESCAPES[:5]}")
     outputs = []
     for verb in (["inspect", "conf"], ["show", row.pk], ["workflow", row.pk], ["list"], ["stats"],
                  ["inspect", "stats"], ["inspect", "ping"], ["resume", f"q{ESCAPES}"],

@@ -168,6 +168,19 @@ def test_too_many_secrets_blank_the_whole_text() -> None:
     assert few.blanked("harmless secret7") == f"harmless {REDACTED}"
 
 
+def test_values_without_end_blank_the_whole_text() -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    endless: list[Any] = [Broken()]
+    endless += [endless, endless]
+    assert Secrets([endless]).blanked("harmless") == REDACTED
+    assert json.dumps(redact(["x", {"token": [Broken(), None, 1]}])) == json.dumps(
+        ["x", {"token": REDACTED}]
+    )
+
+
 def test_repr_of_secrets_has_none() -> None:
     assert "hunter2" not in repr(Secrets(["hunter2"]))
 
@@ -182,6 +195,18 @@ def test_twice_the_secrets_and_texts_cost_twice(make: Any) -> None:
         Secrets(secrets).blanked_value(value)
 
     once, twice = (calls(functools.partial(blank, *make(size))) for size in (2_000, 4_000))
+    assert twice <= 2.2 * once
+
+
+@pytest.mark.parametrize("make", [
+    lambda size: [{"password": "hunter2", "a": ["text", 1]}] * size,
+    lambda size: ['{"a": ["b", "c"]}'] * size,
+    lambda size: json.dumps([{"a": "b"}] * size),
+    lambda size: {"A" * size: ["x=1&y=2 //a:b@c"] * size},
+    lambda size: "{" * size,
+])  # fmt: skip
+def test_twice_the_value_costs_twice_to_redact(make: Any) -> None:
+    once, twice = (calls(functools.partial(redact, make(size))) for size in (1_000, 2_000))
     assert twice <= 2.2 * once
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote_plus
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.template import Context, Template
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -27,6 +28,7 @@ from django_jobs.classify import escaped
 from django_jobs.context import JobContext
 from django_jobs.execute import Environment
 from django_jobs.models import Attempt, Job, Schedule, Worker
+from django_jobs.result import AsyncResult
 from django_jobs.status import Status
 from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.details import details
@@ -326,6 +328,10 @@ def pages(client: Client) -> Iterator[tuple[str, str]]:
     answer = client.post(f"{root}function/walk.unique/", form)
     told = re.sub(r"(?s)<(input|textarea).*?>", "", answer.content.decode())
     yield "a call that is refused", told
+    for row in Job.objects.order_by("?")[:10]:
+        tag = "{% load django_jobs %}{% job_progress result %}"
+        context = Context({"result": AsyncResult(row.pk)})
+        yield f"tag {row.pk}", Template(tag).render(context)
     token = {"Authorization": f"Bearer {CORE}-metrics-token"}
     yield "metrics", client.get(reverse("django_jobs:metrics"), headers=token).content.decode()
     for row in Job.objects.exclude(name__in=["walk.anything", "walk.source"]):
@@ -335,8 +341,6 @@ def pages(client: Client) -> Iterator[tuple[str, str]]:
 
 
 def _signed(row: Job) -> str:
-    from django_jobs.result import AsyncResult
-
     return AsyncResult(row.pk).status_url(result=True)
 
 
