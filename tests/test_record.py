@@ -266,3 +266,33 @@ def test_progress_is_fenced_as_an_outcome_is(worker: Worker, take: Take) -> None
     record(worker.pk, [outcome_of(claimed)], "default")
     save_progress(worker.pk, {(claimed.id, 1): {"done": 4}}, "default")
     assert Job.objects.get().progress == {"done": 1}
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("registered")
+def test_whole_numbers_and_fractions_are_written_by_one_statement(
+    settings: Any, worker: Worker, take: Take
+) -> None:
+    settings.DJANGO_JOBS = {"FAILURE_EXPIRES": 3600, "RESULT_EXPIRES": 7}
+
+    @job(autoretry_for=[OSError], retry_backoff=False, default_retry_delay=60)
+    def whole() -> None:
+        raise OSError
+
+    @job(autoretry_for=[OSError], retry_backoff=False, default_retry_delay=0.5)
+    def fraction() -> None:
+        raise OSError
+
+    @job(result_expires=0.5)
+    def kept() -> None:
+        raise ValueError
+
+    for function in (whole, fraction, kept, jobs.fail):
+        function.delay()
+    outcomes = [outcome_of(claimed) for claimed in take()]
+    assert len(record(worker.pk, outcomes, "default")) == 4
+    assert sorted(Job.objects.values_list("status", flat=True)) == [
+        "FAILURE", "FAILURE", "RETRY", "RETRY",
+    ]  # fmt: skip

@@ -214,6 +214,11 @@ def _array(values: Sequence[Any]) -> str:
     return "{" + ",".join("NULL" if v is None else _quoted(str(v)) for v in values) + "}"
 
 
+def _float(number: float | None) -> float | None:
+    """Return *number* as a float: the driver sends no list that also has whole numbers."""
+    return None if number is None else float(number)
+
+
 class PostgreSQL(Dialect):
     wakeup = "LISTEN/NOTIFY"
     poll_seconds = (0.02, 1.0)
@@ -330,8 +335,8 @@ class PostgreSQL(Dialect):
         job, failure = outcome.job, outcome.failure
         return (
             job.id, job.attempt, outcome.status, outcome.result, outcome.retries, outcome.crashes,
-            outcome.deferrals, *outcome.ages(), outcome.keep_seconds,
-            outcome.delay, outcome.run_at, failure.error_class if failure else "",
+            outcome.deferrals, *outcome.ages(), _float(outcome.keep_seconds),
+            _float(outcome.delay), outcome.run_at, failure.error_class if failure else "",
             failure.message if failure else "",
         )  # fmt: skip
 
