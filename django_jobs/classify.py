@@ -72,7 +72,8 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
     if isinstance(error, WorkerStopping):
         if execution.function.options.acks_late:
             return _outcome(execution, Status.PENDING)
-        return _failed(execution, WorkerLost("its worker was stopped while it ran"))
+        reason = str(error) or "its worker was stopped while it ran"
+        return _failed(execution, WorkerLost(reason))
     if isinstance(error, Retry) and not error.is_counted and _is_last(execution):
         return _failed(execution, error.exc or error)
     if isinstance(error, (Retry, Snooze)):

@@ -9,13 +9,14 @@ import contextlib
 import contextvars
 import dataclasses
 import decimal
+import random
 import time
 import types
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import Error, connections, transaction
 
 from . import forks, log, registry, serialization, signals
 from .classify import (
@@ -30,8 +31,9 @@ from .classify import (
     unrunnable,
 )
 from .context import JobContext, Request, running
+from .dialects import Kind, kind_of, refusing_database
 from .dialects.session import transaction_ended_by
-from .exceptions import ArgumentError, TransactionLeftOpen, WorkerLost
+from .exceptions import ArgumentError, TransactionLeftOpen, WorkerLost, WorkerStopping
 from .failure import describe
 from .limits import run_limited
 from .status import ENDED, Status
@@ -40,6 +42,9 @@ from .values import Claimed, Outcome
 if TYPE_CHECKING:
     from .define import JobFunction
     from .options import JobOptions
+
+# How often the transaction of an atomic job is tried that meets a conflict each time.
+_CONFLICT_TRIES = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class Environment:
     #: Makes the database sessions that the body used fit for others; returns the alias of the
     #: database on which it left a transaction open, or "".
     tidy: Callable[[], str] = lambda: ""
+    #: Told that the body could not connect to the database of the jobs.
+    refused: Callable[[BaseException], None] = lambda error: None
     is_eager: bool = False
 
 
@@ -93,7 +100,7 @@ def _execute(job: Claimed, environment: Environment) -> Outcome:
         if environment.is_eager and isinstance(error, KeyboardInterrupt):
             raise
         environment.tidy()
-        outcome = raised(execution, error)
+        outcome = raised(execution, _reason(error, environment))
     return _tell(outcome, execution)
 
 
@@ -112,8 +119,18 @@ async def execute_async(
         _start(execution)
         outcome = returned(execution, await call(execution))
     except BaseException as error:
-        outcome = raised(execution, error)
+        outcome = raised(execution, _reason(error, environment))
     return _tell(outcome, execution)
+
+
+def _reason(error: BaseException, environment: Environment) -> BaseException:
+    """Return *error*, or what gives the job back when the jobs' database refused a connection."""
+    if environment.is_eager or refusing_database(error) != environment.using:
+        return error
+    environment.refused(error)
+    stopping = WorkerStopping(f"it could not connect to database {environment.using!r}: {error}")
+    stopping.__cause__ = error
+    return stopping
 
 
 def _enter(execution: Execution) -> None:
@@ -273,8 +290,35 @@ def left_open(execution: Execution, alias: str) -> TransactionLeftOpen:
 
 
 def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
+    """Call the body in a transaction, which SUCCESS ends; repeat it after a conflict.
+
+    A deadlock or a serialization failure has rolled back all that the body wrote.
+    """
+    inside = connections[environment.using].in_atomic_block
+    for number in range(_CONFLICT_TRIES):
+        ended: list[Outcome] = []
+        try:
+            return _in_transaction(execution, environment, ended)
+        except Error as error:
+            kind = kind_of(error)
+            last = inside or number == _CONFLICT_TRIES - 1
+            if kind is not Kind.CONFLICT or last:
+                if ended and kind is not Kind.WRONG and not environment.is_eager:
+                    # The body did its part, and its writes count only if SUCCESS does.
+                    raise WorkerStopping(f"its transaction could not be ended: {error}") from error
+                raise
+        # Those that met each other here must not meet again.
+        time.sleep(random.uniform(0, 0.01 * 2**number))
+        execution.context.added = []
+    raise AssertionError("the last try returns or raises")
+
+
+def _in_transaction(
+    execution: Execution, environment: Environment, ended: list[Outcome]
+) -> Outcome:
     with transaction.atomic(environment.using):
         outcome = returned(execution, _run(execution, environment))
+        ended.append(outcome)
         cause = transaction_ended_by(environment.using)
         if cause:
             raise transaction.TransactionManagementError(

@@ -132,6 +132,14 @@ def database_away(what: str, error: Exception, seconds: float) -> None:
     )
 
 
+def connection_refused(error: BaseException, seconds: float) -> None:
+    _worker.error(
+        "a job could not connect to the database and is given back; next_claim=%.1fs error=%s",
+        seconds,
+        str(error).strip(),
+    )
+
+
 def database_back(what: str) -> None:
     _worker.info("database back while=%s", what)
 

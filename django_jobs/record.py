@@ -64,8 +64,12 @@ def _recorded(
         for outcome in outcomes:
             if id(outcome) not in kept:
                 log.outcome_dropped(outcome, worker_id)
-    if any(outcome.status in TIMED for outcome in counted):
+    statuses = {outcome.status for outcome in counted}
+    if not statuses.isdisjoint(TIMED):
         announce(using, {TIMED_TOPIC})
+    if Status.PENDING in statuses:
+        pending = {outcome.job.queue for outcome in counted if outcome.status == Status.PENDING}
+        announce(using, pending)
     for queue in queues:
         on_ready(queue)
     return counted

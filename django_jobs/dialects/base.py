@@ -326,6 +326,9 @@ class Dialect(abc.ABC):
     def tune(cls, settings: dict[str, Any]) -> None:
         """Change the connection *settings* to what the worker's bookkeeping needs."""
 
+    def prepare(self) -> None:
+        """Set what :meth:`tune` cannot, on a new connection for the worker's bookkeeping."""
+
     # --- shared by the dialects -----------------------------------------------------------------
 
     def quoted(self, names: Sequence[str], prefix: str = "") -> str:
@@ -412,6 +415,14 @@ def own_connection(alias: str) -> BaseDatabaseWrapper:
     own = connections.create_connection(alias)
     own.settings_dict = copy.deepcopy(connections[alias].settings_dict)
     dialect_for(own).tune(own.settings_dict)
+    own.settings_dict["AUTOCOMMIT"] = True
+    initialize = own.init_connection_state
+
+    def initialize_and_prepare() -> None:
+        initialize()
+        dialect_for(own).prepare()
+
+    vars(own)["init_connection_state"] = initialize_and_prepare
     connections[alias] = own
     return own
 

@@ -10,12 +10,15 @@ from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
+from ..conf import get_settings
 from ..status import ENDED, TIMED, Status
 from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
 from .base import COMMANDS, JOBS, UNIQUE_KEYS, WORKERS, Dialect
 
 # So many queues stand in one statement; each takes three tables from the server's cache.
 _QUEUES = 50
+# Half of the usual lease. The worker's own connections are never idle for so long.
+_IDLE_SECONDS = 30
 
 
 class MySQL(Dialect):
@@ -255,6 +258,13 @@ class MySQL(Dialect):
             f"WITH RECURSIVE {query} "
             f"SELECT /*+ SET_VAR(cte_max_recursion_depth = 4294967295) */ {columns}"
         )
+
+    def prepare(self) -> None:
+        # When the network is cut amid a transaction, the server keeps its locks until then, and the
+        # worker that repeats it waits for them.
+        seconds = max(_IDLE_SECONDS, 3 * get_settings().heartbeat_seconds)
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET SESSION wait_timeout = %s", [int(seconds)])
 
     @classmethod
     def tune(cls, settings: dict[str, Any]) -> None:

@@ -377,6 +377,21 @@ class PostgreSQL(Dialect):
         with self.connection.wrap_database_errors:
             return [note.payload for note in raw.notifies(timeout=0)]
 
+    def prepare(self) -> None:
+        raw: Any = self.connection.connection
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT current_setting('default_transaction_isolation'), pg_backend_pid()"
+            )
+            isolation, pid = cursor.fetchone()
+            if isolation != "read committed":
+                # Of the role, the database or OPTIONS. A claim would fail where it meets another.
+                cursor.execute("SET default_transaction_isolation = 'read committed'")
+            if pid == raw.info.backend_pid:
+                # Else a pooler shares the session. When the network is cut amid a transaction, the
+                # server keeps its locks for hours, and the worker that repeats it waits for them.
+                cursor.execute("SET idle_in_transaction_session_timeout = '10s'")
+
     @classmethod
     def tune(cls, settings: dict[str, Any]) -> None:
         options = settings.setdefault("OPTIONS", {})

@@ -52,6 +52,8 @@ _SHORTEST_LOCKED, _LONGEST_LOCKED = 0.002, 0.25
 # A claim may take effect long after its connection broke, so the keeper looks for such jobs again
 # and again, at most so far apart.
 _STRAYS_SECONDS = 10.0
+# A job that could not connect is the last one when no other follows within this time.
+_TRYING_SECONDS = 2.0
 
 
 class Keeper:
@@ -105,6 +107,8 @@ class Keeper:
         self._strays_pause = 0.0
         # Parts of the step whose statement the database refused: not before, and the pause.
         self._refused: dict[str, tuple[float, float]] = {}
+        # While jobs cannot connect: when to claim again, and until when only to try.
+        self._claim_from = self._trying_until = self._refused_pause = 0.0
 
     def take(self, options: WorkerOptions) -> None:
         """Work by other options from the next claim on; called from another thread."""
@@ -313,6 +317,19 @@ class Keeper:
 
     # --- claim ----------------------------------------------------------------------------------
 
+    def connection_refused(self, error: BaseException) -> None:
+        """Claim nothing for a while, and then one job at a time: a job could not connect.
+
+        Called from the pool's threads, once for each job that is given back for this reason.
+        """
+        now = time.monotonic()
+        if now < self._claim_from:
+            return
+        self._refused_pause = longer(self._refused_pause if now < self._trying_until else 0.0)
+        self._claim_from = now + self._refused_pause
+        self._trying_until = self._claim_from + _TRYING_SECONDS
+        log.connection_refused(error, self._refused_pause)
+
     def _ahead(self) -> int:
         ahead = int(self.options.slots * AHEAD_SECONDS / max(self.desk.run_seconds, 1e-6))
         return min(ahead, MAX_BATCH)
@@ -332,7 +349,8 @@ class Keeper:
         if time.monotonic() < self._next_look():
             return 0
         # Those of a dead host come together, and each of them needs this worker for itself.
-        return min(self._want_room(), 1 if self._wary else MAX_BATCH)
+        most = 1 if self._wary or time.monotonic() < self._trying_until else MAX_BATCH
+        return min(self._want_room(), most)
 
     def _takes_none(self) -> bool:
         self._alone = self._alone and any(self.desk.counts())
@@ -340,7 +358,7 @@ class Keeper:
         return self.stopping or self.options.quiet or suspected or self.desk.spent
 
     def _next_look(self) -> float:
-        return max(self._wanted_look(), self._rests_until("claiming"))
+        return max(self._wanted_look(), self._rests_until("claiming"), self._claim_from)
 
     def _wanted_look(self) -> float:
         if self._look_anew:

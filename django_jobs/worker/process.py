@@ -12,14 +12,13 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.db import Error, OperationalError, connections
+from django.db import Error, connections
 
 from .. import forks, log, signals
 from ..conf import get_settings
 from ..counts import ready_queues
-from ..dialects import Kind, is_away, kind_of, own_connection
+from ..dialects import is_away, own_connection
 from ..enqueue import TIMED_TOPIC
-from ..exceptions import WorkerStopping
 from ..ids import uuid7
 from ..maintenance import promote, prune, rescue, rollup, wake
 from ..measure import Collector
@@ -86,6 +85,7 @@ class WorkerProcess:
                 dict(options.time_limits),
                 self.keeper.show,
                 self._commit,
+                self.keeper.connection_refused,
             )
         )
         self.control = Control(self)
@@ -330,14 +330,7 @@ class WorkerProcess:
 
     def _commit(self, outcome: Outcome) -> bool:
         """Write an atomic job's success in the body's own transaction, in the pool's thread."""
-        using = self.options.using
-        try:
-            return len(record(self.worker_id, [outcome], using)) == 1
-        except OperationalError as error:
-            if kind_of(error) is Kind.CONFLICT:
-                # Its transaction is gone and with it all that the body wrote: it runs again.
-                raise WorkerStopping from error
-            raise
+        return len(record(self.worker_id, [outcome], self.options.using)) == 1
 
     def _guard(self, target: Callable[[], None]) -> None:
         try:

@@ -34,6 +34,8 @@ class Workplace:
     time_limits: dict[str, tuple[float | None, float | None]]
     report: Callable[[JobContext, dict[str, Any]], None]
     commit: Callable[[Outcome], bool]
+    #: Told that a job could not connect to the database of the jobs.
+    refused: Callable[[BaseException], None] = lambda error: None
 
 
 class Pool(abc.ABC):
@@ -84,6 +86,7 @@ class Pool(abc.ABC):
             ),
             begins=lambda execution: self._begins(slot, execution),
             commit=self.place.commit,
+            refused=self.place.refused,
             tidy=end_attempt,
             **others,
         )

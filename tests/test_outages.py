@@ -1,0 +1,339 @@
+"""The database refuses for a while: nothing ends, is lost or spins for that reason."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection, connections
+
+from django_jobs import job
+from django_jobs.dialects import own_connection
+from django_jobs.execute import Environment, execute
+from django_jobs.measure import Collector
+from django_jobs.models import Job, Worker
+from django_jobs.record import record
+from django_jobs.values import Claimed, Outcome
+from django_jobs.worker.desk import Desk
+from django_jobs.worker.keeper import Keeper
+from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.wakeup import Waker, Wakeup
+from tests import jobs
+from tests.proxy import Proxy, through
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registered")]
+
+Take = Callable[..., list[Claimed]]
+
+
+@pytest.fixture
+def keeper(worker: Worker) -> Iterator[Keeper]:
+    def nothing(*_: Any) -> None:
+        pass
+
+    wakeup = Wakeup("default", Waker())
+    keeper = Keeper(
+        worker.pk,
+        WorkerOptions(pool="threads", slots=4),
+        Desk(nothing, None),
+        wakeup,
+        Collector(),
+        on_topic=nothing,
+        on_put=nothing,
+        on_database_error=nothing,
+    )
+    yield keeper
+    wakeup.waker.close()
+
+
+def turn(keeper: Keeper) -> None:
+    keeper.wakeup.waker.wake()  # it need not sleep after an error
+    keeper._survive(keeper.step)
+
+
+def begin_read_only_window(vendor: str) -> None:
+    """Let this connection refuse writes until it is closed, as a server does in a failover."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            {
+                "postgresql": "SET default_transaction_read_only = on",
+                "mysql": "SET SESSION TRANSACTION READ ONLY",
+                "sqlite": "PRAGMA query_only = ON",
+            }[vendor]
+        )
+
+
+# --- the worker's own writes --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [jobs.add, jobs.fail])
+def test_outcome_outlives_a_read_only_window(
+    keeper: Keeper, vendor: str, caplog: pytest.LogCaptureFixture, function: Any
+) -> None:
+    result = function.delay(1)
+    turn(keeper)
+    claimed = keeper.desk.take(0, wait=False)
+    assert claimed is not None
+    keeper.desk.end(0, execute(claimed, Environment()))
+    begin_read_only_window(vendor)
+    turn(keeper)
+    assert "database away" in caplog.text
+    assert result.status == "STARTED"
+    assert keeper.desk.counts()[2] == 1
+    turn(keeper)
+    assert result.status == ("SUCCESS" if function is jobs.add else "FAILURE")
+    assert result.job.error_class in ("", "builtins.ValueError")
+
+
+def test_statement_that_is_refused_rests_alone(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = jobs.add.delay(1)
+    turn(keeper)
+    claimed = keeper.desk.take(0, wait=False)
+    assert claimed is not None
+    jobs.add.delay(2)
+    keeper.desk.end(0, execute(claimed, Environment()))
+
+    def refused(*_: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT no_such_column")
+
+    monkeypatch.setattr(keeper._claimer, "claim", refused)
+    keeper._look_at = 0.0
+    for _ in range(3):
+        turn(keeper)
+    assert caplog.text.count("statement refused while=claiming") == 1
+    assert "database away" not in caplog.text
+    assert result.status == "SUCCESS"
+    # It sleeps, and nothing that it hears wakes it before.
+    keeper._heard_at = time.monotonic()
+    assert keeper._next_look() > time.monotonic()
+    assert keeper._pause() > 0
+    monkeypatch.undo()
+    keeper._refused = {name: (0.0, pause) for name, (_, pause) in keeper._refused.items()}
+    turn(keeper)
+    assert keeper.desk.counts()[0] == 1
+    assert keeper._refused == {}
+
+
+# --- atomic jobs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_atomic_job_whose_commit_was_lost_is_never_a_failure(
+    worker: Worker, take: Take, vendor: str, when: str
+) -> None:
+    if vendor == "sqlite":
+        return
+    tries: list[int] = []
+
+    @job(atomic=True)
+    def write() -> None:
+        tries.append(1)
+        Group.objects.create(name="written")
+
+    result = write.delay()
+    (claimed,) = take()
+    proxy = Proxy()
+    with through(proxy):
+        Group.objects.count()
+        proxy.lose("COMMIT", when)
+        outcome = execute(claimed, committing(worker))
+    proxy.close()
+    assert (len(tries), outcome.status) == (1, "PENDING")
+    record(worker.pk, [outcome], "default")
+    assert result.status == ("PENDING" if when == "before" else "SUCCESS")
+    assert Group.objects.filter(name="written").count() == (when == "after")
+
+
+def committing(worker: Worker, **others: Any) -> Environment:
+    def commit(outcome: Outcome) -> bool:
+        return len(record(worker.pk, [outcome], "default")) == 1
+
+    return Environment(commit=commit, **others)
+
+
+def test_atomic_job_is_repeated_after_a_conflict(worker: Worker, take: Take, vendor: str) -> None:
+    if vendor == "sqlite":
+        # A transaction that begins with BEGIN IMMEDIATE meets no conflict.
+        return
+    Group.objects.create(name="counter")
+    tries: list[int] = []
+
+    @job(atomic=True)
+    def write() -> int:
+        tries.append(1)
+        with connection.cursor() as cursor:
+            if vendor == "postgresql":
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            Group.objects.create(name=f"try {len(tries)}")
+            if len(tries) < 3:
+                conflict(cursor)
+        return len(tries)
+
+    def conflict(cursor: Any) -> None:
+        if vendor == "postgresql":
+            other = connections.create_connection("default")
+            with other.cursor() as beside:
+                beside.execute(f"UPDATE auth_group SET name = 'c{len(tries)}' WHERE name LIKE 'c%'")
+            other.close()
+            Group.objects.filter(name__startswith="c").update(name="mine")
+        else:
+            cursor.execute("SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213")
+
+    result = write.delay()
+    (claimed,) = take()
+    outcome = execute(claimed, committing(worker))
+    assert (outcome.status, outcome.value, outcome.retries) == ("SUCCESS", 3, 0)
+    assert result.status == "SUCCESS"
+    assert set(Group.objects.filter(name__startswith="try").values_list("name", flat=True)) == {
+        "try 3"
+    }
+
+
+def test_atomic_job_that_meets_a_conflict_each_time_fails_with_it(
+    worker: Worker, take: Take, vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if vendor == "sqlite":
+        return
+    monkeypatch.setattr("django_jobs.execute.random.uniform", lambda *_: 0.0)
+
+    @job(atomic=True)
+    def write() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END$$"
+                if vendor == "postgresql"
+                else "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213"
+            )
+
+    write.delay()
+    (claimed,) = take()
+    outcome = execute(claimed, committing(worker))
+    assert outcome.status == "FAILURE"
+    assert outcome.failure is not None
+    assert outcome.failure.error_class == "django.db.utils.OperationalError"
+
+
+# --- jobs that cannot connect -------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def unreachable(vendor: str) -> Iterator[None]:
+    """Let this thread's database be one that nobody can connect to."""
+    kept = connections["default"]
+    other = connections.create_connection("default")
+    nowhere = {"NAME": "/nowhere/at/all"} if vendor == "sqlite" else {"HOST": "127.0.0.1"}
+    other.settings_dict = {**kept.settings_dict, "PORT": "1", **nowhere}
+    connections["default"] = other
+    try:
+        yield
+    finally:
+        connections["default"] = kept
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+@pytest.mark.parametrize("acks_late", [False, True])
+def test_job_that_cannot_connect_is_given_back(
+    take: Take, vendor: str, atomic: bool, acks_late: bool
+) -> None:
+    @job(atomic=atomic, acks_late=acks_late, autoretry_for=(Exception,))
+    def count() -> int:
+        return Group.objects.count()
+
+    count.delay()
+    (claimed,) = take()
+    refused: list[BaseException] = []
+    with unreachable(vendor):
+        outcome = execute(claimed, Environment(refused=refused.append))
+    assert len(refused) == 1
+    assert (outcome.status, outcome.retries) == ("PENDING" if acks_late else "FAILURE", 0)
+    if not acks_late:
+        assert outcome.failure is not None
+        assert "WorkerLost" in outcome.failure.error_class
+        assert "could not connect" in outcome.failure.message
+
+
+def test_job_that_handles_the_refusal_ends_as_it_wants(take: Take, vendor: str) -> None:
+    @job
+    def count() -> int:
+        with contextlib.suppress(Exception):
+            return Group.objects.count()
+        return -1
+
+    count.delay()
+    (claimed,) = take()
+    with unreachable(vendor):
+        assert execute(claimed, Environment()).value == -1
+
+
+def test_worker_whose_jobs_cannot_connect_rests_and_then_tries_with_one(keeper: Keeper) -> None:
+    keeper.desk.run_seconds = 0.0001
+    jobs.add.delay_many((number,) for number in range(20))
+    error = Exception("too many clients")
+    keeper.connection_refused(error)
+    first = keeper._claim_from
+    keeper.connection_refused(error)  # of another slot, at the same time
+    assert keeper._claim_from == first
+    turn(keeper)
+    assert Job.objects.filter(status="STARTED").count() == 0
+    assert keeper._pause() > 0
+    keeper._claim_from = 0.0
+    turn(keeper)
+    assert Job.objects.filter(status="STARTED").count() == 1
+    keeper.connection_refused(error)
+    assert keeper._refused_pause > first - time.monotonic()
+    keeper._claim_from = keeper._trying_until = 0.0
+    assert keeper._want() > 1
+
+
+# --- settings of the worker's own connections ---------------------------------------------------
+
+
+def test_own_connection_is_read_committed_whatever_the_role_says(
+    vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = connections["default"].settings_dict
+    options = dict(settings["OPTIONS"])
+    if vendor == "postgresql":
+        options |= {"options": "-c default_transaction_isolation=serializable"}
+    elif vendor == "mysql":
+        options |= {"isolation_level": "repeatable read"}
+    else:
+        return
+    monkeypatch.setitem(settings, "OPTIONS", options)
+    monkeypatch.setitem(settings, "AUTOCOMMIT", False)
+    kept = connections["default"]
+    try:
+        own = own_connection("default")
+        with own.cursor() as cursor:
+            level = "transaction_isolation" if vendor == "postgresql" else "tx_isolation"
+            cursor.execute(f"SHOW {level}" if vendor == "postgresql" else f"SELECT @@{level}")
+            assert cursor.fetchone()[0].lower().replace("-", " ") == "read committed"
+        assert own.get_autocommit()
+        own.close()
+    finally:
+        connections["default"] = kept
+
+
+def test_server_ends_an_own_session_that_was_cut_amid_a_transaction(vendor: str) -> None:
+    if vendor == "sqlite":
+        return
+    kept = connections["default"]
+    try:
+        own = own_connection("default")
+        with own.cursor() as cursor:
+            if vendor == "postgresql":
+                cursor.execute("SHOW idle_in_transaction_session_timeout")
+                assert cursor.fetchone() == ("10s",)
+            else:
+                cursor.execute("SELECT @@wait_timeout")
+                assert cursor.fetchone() == (30,)
+        own.close()
+    finally:
+        connections["default"] = kept
