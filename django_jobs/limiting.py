@@ -17,6 +17,7 @@ from .locking import limits_locked, lock_jobs
 from .models import Job, Limit, Queue, Reservation
 from .options import JobOptions, concurrency_problems, queue_problems
 from .rates import Rate, parse
+from .routing import database_of, databases
 from .status import Status
 
 # Workers know a new limit by then; a job that came earlier would get its time by the old one.
@@ -44,24 +45,25 @@ def set_limits(
     """Set limits of the job function *name* that win over its code's; None is the code's again.
 
     *key* is what the limit's key option gives for the jobs that are meant, by default all of them;
-    for an option that names one parameter its value will do. Raises ``UnknownJob``, and
+    for an option that names one parameter its value will do. The limits hold on *using*, or on each
+    database that holds jobs. Raises ``UnknownJob``, and
     ``ValueError`` for an impossible limit and for a key that no job can have.
     """
     options = registry.get(name).options
     changes = _changes(concurrency, rate_limit)
-    using = using or get_settings().database
     base = limit = keys.of_function(name)
     if key is not KEEP:
         limits = {keys.of_value(name, _value(options, name, each, key)) for each in changes}
         if len(limits) > 1:
             raise ValueError(f"{name} has keys of two kinds; set its limits one at a time")
         (limit,) = limits
-    rows = Limit.objects.using(using)
-    with transaction.atomic(using):
-        rows.update_or_create(key=limit, defaults=changes)
-        rows.filter(key=limit, concurrency=None, rate_limit="").delete()
     every = Q(key=base) | Q(key__startswith=f"{base}#")
-    _compute_anew(every if key is KEEP else Q(key=limit), using)
+    for alias in [using] if using else databases():
+        rows = Limit.objects.using(alias)
+        with transaction.atomic(alias):
+            rows.update_or_create(key=limit, defaults=changes)
+            rows.filter(key=limit, concurrency=None, rate_limit="").delete()
+        _compute_anew(every if key is KEEP else Q(key=limit), alias)
 
 
 def limits_of(names: Iterable[str], *, using: str = "") -> dict[str, list[tuple[str, Limit]]]:
@@ -93,7 +95,7 @@ def set_queue_limits(
     for problem in queue_problems(name):
         raise ValueError(problem)
     changes = _changes(concurrency, rate_limit)
-    using = using or get_settings().database
+    using = using or database_of(name)
     Queue.objects.using(using).update_or_create(name=name, defaults=changes)
     renew_times(name, using)
 

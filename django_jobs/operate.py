@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,6 @@ from django.utils.translation import gettext_noop
 
 from . import measure, places, registry, signals
 from .classify import keep_seconds
-from .conf import get_settings
 from .dependents import Ended, settle
 from .dialects import clock, dialect_for, without_deadlock
 from .dialects.base import chunks
@@ -23,6 +23,7 @@ from .locking import in_order, lock_jobs, need
 from .models import Command, Job, Queue
 from .options import queue_problems
 from .revive import around, reopen, why_not
+from .routing import database_of, databases
 from .status import TIMED, Status
 from .unique import take_key
 
@@ -58,7 +59,11 @@ def revoke(
     What depends on them in a workflow ends as FAILURE ``UpstreamFailed``. *note* is called in the
     transaction with those that are revoked, and again when it is repeated.
     """
-    using = using or get_settings().database
+    if not using:
+        return sum(
+            revoke(some, terminate=terminate, reason=reason, using=alias, note=note)
+            for alias, some in _by_database(ids)
+        )
     statuses = (*QUEUED, Status.STARTED) if terminate else QUEUED
     wanted = uuids(ids)
     revoked = without_deadlock(using, lambda: _revoke(wanted, statuses, reason, using, note))
@@ -80,7 +85,11 @@ def revoke_workflow(
 
     With *terminate* also what runs, as :func:`revoke` does.
     """
-    using = using or get_settings().database
+    if not using:
+        return sum(
+            revoke_workflow(some, terminate=terminate, reason=reason, using=alias)
+            for alias, some in _by_database(ids)
+        )
     connection = connections[using]
     wanted = uuids(ids)
     with connection.cursor() as cursor:
@@ -135,7 +144,10 @@ def retry(
     that depends on one that did not succeed. What failed because of the job waits for it again.
     *note* is called as by :func:`revoke`, in the transaction of each job.
     """
-    using = using or get_settings().database
+    if not using:
+        parts = [retry(some, using=alias, note=note) for alias, some in _by_database(ids)]
+        reasons = sum((Counter(skipped) for _done, skipped in parts), Counter[str]())
+        return sum(done for done, _skipped in parts), dict(reasons)
     skipped: dict[str, int] = {}
     queues: set[str] = set()
     done = 0
@@ -192,7 +204,8 @@ def run_now(ids: Sequence[UUID | str], *, using: str = "", note: Note = _nothing
 
     *note* is called as by :func:`revoke`.
     """
-    using = using or get_settings().database
+    if not using:
+        return sum(run_now(some, using=alias, note=note) for alias, some in _by_database(ids))
     action = functools.partial(_run_now, uuids(ids), using, note)
     return without_deadlock(using, lambda: in_order(using, action))
 
@@ -212,7 +225,7 @@ def pause_queue(name: str, *, by: str = "", using: str = "") -> bool:
     *by* is who wants it, and is shown. What workers have claimed already, they run. Raises
     ``ValueError`` for what cannot be a queue's name.
     """
-    using = using or get_settings().database
+    using = using or database_of(name)
     for problem in queue_problems(name):
         raise ValueError(problem)
     rows = Queue.objects.using(using)
@@ -223,7 +236,7 @@ def pause_queue(name: str, *, by: str = "", using: str = "") -> bool:
 
 def resume_queue(name: str, *, using: str = "") -> bool:
     """Let workers claim jobs of the queue again, and wake them; False when it was not paused."""
-    using = using or get_settings().database
+    using = using or database_of(name)
     with transaction.atomic(using):
         paused = Queue.objects.using(using).filter(name=name).exclude(paused_at=None)
         resumed = bool(paused.update(paused_at=None, paused_by=""))
@@ -237,7 +250,7 @@ def clear_queue(name: str, *, using: str = "") -> int:
 
     What waits for a job's end would wait for ever for one that is gone.
     """
-    using = using or get_settings().database
+    using = using or database_of(name)
     jobs: Any = Job.objects.using(using)
     ready = jobs.ready().filter(queue=name, has_dependents=False)
     skips = connections[using].features.has_select_for_update_skip_locked
@@ -249,6 +262,24 @@ def clear_queue(name: str, *, using: str = "") -> int:
             jobs.filter(pk__in=ids).delete()
         deleted += len(ids)
     return deleted
+
+
+def _by_database(ids: Sequence[UUID | str]) -> Iterator[tuple[str, list[UUID]]]:
+    """Return the aliases of the databases that hold some of the jobs, each with their ids.
+
+    An id that no row has stands at the default database.
+    """
+    default, *others = databases()
+    left = uuids(ids)
+    for alias in others:
+        found: set[UUID] = set()
+        for chunk in chunks(left):
+            found.update(Job.objects.using(alias).filter(pk__in=chunk).values_list("pk", flat=True))
+        if found:
+            yield alias, [job_id for job_id in left if job_id in found]
+            left = [job_id for job_id in left if job_id not in found]
+    if left:
+        yield default, left
 
 
 def _make_pending(ids: Sequence[UUID], using: str, **changes: Any) -> None:

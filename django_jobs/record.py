@@ -241,8 +241,7 @@ def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
     ]
     if given_back:
         rated = {(job.id, job.attempt) for job in jobs if job.begin_by is not None}
-        counted = _recorded(worker_id, given_back, using, unstarted=rated)
-        announce(using, {outcome.job.queue for outcome in counted})
+        _recorded(worker_id, given_back, using, unstarted=rated)
 
 
 def release_strays(worker_id: UUID, held: Collection[tuple[UUID, int]], using: str) -> int:

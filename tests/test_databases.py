@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -10,18 +12,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from django_jobs import AsyncResult, chord
+from django_jobs import AsyncResult, chord, limiting, operate
 from django_jobs.claim import claim
 from django_jobs.dialects import clock
 from django_jobs.enqueue import rows_of, write
 from django_jobs.execute import Environment, execute
-from django_jobs.models import Job, Worker
+from django_jobs.models import Job, Limit, Queue, Worker
 from django_jobs.record import record
 from tests import jobs
 from tests.workflows import jobs as flows
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "reports"])
 
+BOTH = ("default", "reports")
 QUEUES = {"QUEUES": {"reports": {"DATABASE": "reports"}}}
 
 
@@ -108,3 +111,53 @@ def test_job_goes_on_only_where_it_lives(how: Any) -> None:
     chord([how.si(*args).set(queue="reports")], flows.same.s().set(queue="reports")).apply_async()
     work_on("reports")
     assert Job.objects.using("reports").filter(status="FAILURE").count() == 0
+
+
+# --- operators' verbs without using= ------------------------------------------------------------
+
+
+def test_verbs_that_name_a_queue_act_where_it_lives() -> None:
+    assert operate.pause_queue("reports", by="ann")
+    assert Queue.objects.using("reports").exclude(paused_at=None).get().paused_by == "ann"
+    assert operate.resume_queue("reports")
+    limiting.set_queue_limits("reports", concurrency=2)
+    assert Queue.objects.using("reports").get().concurrency == 2
+    jobs.add.apply_async((1,), queue="reports")
+    assert operate.clear_queue("reports") == 1
+    assert not Job.objects.using("reports").exists()
+    assert not Queue.objects.using("default").exists()
+
+
+def test_limits_of_a_function_hold_on_each_database() -> None:
+    limiting.set_limits("tests.jobs.add", concurrency=3)
+    for using in ("default", "reports"):
+        assert Limit.objects.using(using).get().concurrency == 3
+    limiting.set_limits("tests.jobs.add", concurrency=None, using="reports")
+    assert not Limit.objects.using("reports").exists()
+    assert Limit.objects.using("default").exists()
+
+
+def test_verbs_that_name_jobs_act_where_each_of_them_lives() -> None:
+    ids = [jobs.add.apply_async((1,), queue=queue, countdown=60).id for queue in BOTH]
+
+    def statuses() -> list[str]:
+        return [Job.objects.using(using).get().status for using in BOTH]
+
+    assert operate.run_now(ids) == 2
+    assert statuses() == ["PENDING", "PENDING"]
+    assert operate.revoke([*ids, str(uuid.uuid4())]) == 2
+    assert statuses() == ["REVOKED", "REVOKED"]
+    assert operate.retry([*ids, str(uuid.uuid4())]) == (2, {"gone": 1})
+    assert statuses() == ["PENDING", "PENDING"]
+    assert operate.revoke_workflow(ids) == 2
+
+
+def test_commands_that_name_a_queue_act_where_it_lives() -> None:
+    jobs.add.apply_async((1,), queue="reports")
+    call_command("jobs", "pause", "reports", stdout=StringIO())
+    call_command("jobs", "limit", "reports", "--concurrency", "2", stdout=StringIO())
+    assert Queue.objects.using("reports").exclude(paused_at=None).get().concurrency == 2
+    call_command("jobs", "resume", "reports", stdout=StringIO())
+    assert Queue.objects.using("reports").get().paused_at is None
+    call_command("jobs", "purge", "--queue", "reports", "--noinput", stdout=StringIO())
+    assert not Job.objects.using("reports").exists()

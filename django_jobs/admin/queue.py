@@ -22,6 +22,7 @@ from ..limiting import renew_times
 from ..models import Job, Queue
 from ..options import queue_problems
 from ..overview import QueueState, forget, overview, recent_statistics
+from ..routing import database_of
 from ..statistics import Activity
 from .activity import spark
 from .badges import moment, paused_badge
@@ -166,7 +167,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
         return self._done(request, name, text, "Resumed." if resumed else "")
 
     def _clear(self, request: HttpRequest, name: str) -> HttpResponse:
-        using = get_settings().database
+        using = database_of(name)
         if "confirmed" not in request.POST:
             jobs: Any = Job.objects.using(using)
             ready = capped_count(jobs.ready().filter(queue=name))

@@ -53,7 +53,8 @@ class Command(BaseCommand):
         given = {name: options[name] for name in wanted}
         given["as_json"] = options["as_json"]
         if verb != "run":  # enqueuing goes where the setting says
-            given["using"] = options["database"] or get_settings().database
+            default = "" if verb in _AT_QUEUES else get_settings().database
+            given["using"] = options["database"] or default
         if verb == "purge":
             given["confirm"] = self._confirm if options["interactive"] else None
         _VERBS[verb](self.stdout, **given)
@@ -63,6 +64,9 @@ class Command(BaseCommand):
 
 
 _PROCESSES: dict[str, type[BaseCommand]] = {"worker": runworker.Command, "beat": runbeat.Command}
+
+# They act where the queue lives.
+_AT_QUEUES = {"pause", "resume", "limit", "purge"}
 
 _VERBS: dict[str, Callable[..., None]] = {
     "list": look.list_jobs,

@@ -18,6 +18,7 @@ from ...exceptions import JobsError, ResultTimeout
 from ...models import Job
 from ...presentation import pretty, shown_payload
 from ...result import AsyncResult
+from ...routing import database_of
 from ...rules import rules_of
 from ...status import ENDED, Status
 from .output import one_line, printable, write_json
@@ -80,6 +81,7 @@ def purge(
     confirm: Callable[[str], bool] | None,
 ) -> None:
     """Delete the pending jobs of a queue, unless *confirm* answers no."""
+    using = using or database_of(queue)
     pending = matching(using, status=Status.PENDING, queue=queue)
     if confirm is not None:
         count = capped_count(pending)
