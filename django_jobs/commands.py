@@ -35,6 +35,7 @@ from django.db.models import Exists, OuterRef
 from . import registry
 from .conf import get_settings
 from .dialects import clock
+from .dialects.base import chunks
 from .enqueue import announce
 from .models import Command, Worker
 from .operate import COMMAND_TOPIC
@@ -135,9 +136,10 @@ def settle(using: str) -> int:
     rows = Command.objects.using(using).filter(done_at=None)
     # Looked for first: who waits for answers asks often, and a writer would hold SQLite up.
     ids = list(rows.filter(~Exists(alive)).values_list("pk", flat=True))
-    if not ids:
-        return 0
-    return rows.filter(pk__in=ids).update(done_at=clock(using), answer={"error": ENDED})
+    return sum(
+        rows.filter(pk__in=chunk).update(done_at=clock(using), answer={"error": ENDED})
+        for chunk in chunks(ids)
+    )
 
 
 def _targets(

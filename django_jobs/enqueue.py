@@ -17,6 +17,7 @@ from .canvas import callbacks
 from .conf import get_settings
 from .context import running
 from .dialects import dialect_for, own_connection, without_deadlock
+from .dialects.base import chunks
 from .exceptions import DuplicateKey, QueueFull
 from .ids import uuid7
 from .models import Job
@@ -257,8 +258,9 @@ def named(ids: Sequence[UUID], using: str) -> Iterator[None]:
         yield
         return
     problem = f"a job with the id {ids[0]} exists already"
-    if Job.objects.using(using).filter(id__in=ids).exists():
-        raise DuplicateKey(problem)
+    for chunk in chunks(ids):
+        if Job.objects.using(using).filter(id__in=chunk).exists():
+            raise DuplicateKey(problem)
     try:
         yield
     except IntegrityError as error:

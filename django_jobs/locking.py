@@ -94,8 +94,10 @@ def limits_locked(keys: Collection[str], using: str) -> Iterator[None]:
     gates = Gate.objects.using(using)
     while True:
         with transaction.atomic(using):
-            rows = gates.filter(key__in=keys).order_by("key").select_for_update()
-            missing = set(keys) - set(rows.values_list("key", flat=True))
+            missing = set(keys)
+            for chunk in chunks(sorted(keys)):
+                rows = gates.filter(key__in=chunk).order_by("key").select_for_update()
+                missing -= set(rows.values_list("key", flat=True))
             if not missing:
                 yield
                 return

@@ -30,14 +30,11 @@ def taken(keys: Collection[str], using: str) -> Counter[str]:
     """
     places = Place.objects.using(using)
     rows = list(places.filter(key__in=keys).values_list("id", "key", "job_id", "attempt"))
-    if not rows:
-        return Counter()
-    running = Job.objects.using(using).filter(
-        id__in={job_id for _id, _key, job_id, _attempt in rows}, status=Status.STARTED
-    )
-    attempts = set(running.values_list("id", "attempt"))
-    stale = [row[0] for row in rows if row[2:] not in attempts]
-    if stale:
+    attempts: set[tuple[UUID, int]] = set()
+    for chunk in chunks(list({job_id for _id, _key, job_id, _attempt in rows})):
+        running = Job.objects.using(using).filter(id__in=chunk, status=Status.STARTED)
+        attempts.update(running.values_list("id", "attempt"))
+    for stale in chunks([row[0] for row in rows if row[2:] not in attempts]):
         places.filter(id__in=stale)._raw_delete(using)
     return Counter(key for _id, key, *attempt in rows if tuple(attempt) in attempts)
 
@@ -114,15 +111,18 @@ def _make_pending(jobs: QuerySet[Job], numbers: Mapping[str, int], using: str) -
     while first := _first_in_line(jobs, numbers):
         # The statement waits for rows that others have locked. MariaDB locks for a moment what a
         # statement only looks at, and a job that is skipped then would wait for ever.
-        rows = waiting.filter(id__in=list(first)).select_for_update()
-        locked = {row[0]: row[1:] for row in rows.values_list("id", "waiting_for", "queue")}
+        locked: dict[UUID, tuple[str, str]] = {}
+        for chunk in chunks(sorted(first)):
+            rows = waiting.filter(id__in=chunk).select_for_update()
+            locked |= {row[0]: row[1:] for row in rows.values_list("id", "waiting_for", "queue")}
         if {job_id: key for job_id, (key, _queue) in locked.items()} == first:
             break
         # One left the line before it was locked: others are among the first now.
     else:
         return set()
-    woken = Job.objects.using(using).filter(id__in=list(first))
-    woken.update(status=Status.PENDING, ready_at=clock(using))
+    for chunk in chunks(list(first)):
+        woken = Job.objects.using(using).filter(id__in=chunk)
+        woken.update(status=Status.PENDING, ready_at=clock(using))
     queues = {queue for _key, queue in locked.values()}
     announce(using, queues)
     return queues

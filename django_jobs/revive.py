@@ -72,9 +72,11 @@ def reopen(job: Job, using: str) -> str:
                 return gettext_noop(
                     "another live job holds the unique key of one that depends on it"
                 )
-        Job.objects.using(using).filter(id__in=revived).update(
-            status=Status.WAITING, error_class="", error_message="", ended_at=None, prune_at=None
-        )
+        for chunk in chunks(revived):
+            Job.objects.using(using).filter(id__in=chunk).update(
+                status=Status.WAITING, error_class="", error_message="", ended_at=None,
+                prune_at=None,
+            )  # fmt: skip
         for job_id, origin in blocked:
             rows = Job.objects.using(using).filter(id=job_id)
             rows.update(error_message=_message(origin))
@@ -94,10 +96,11 @@ def _split(
     using: str,
 ) -> tuple[list[UUID], list[tuple[UUID, Job]]]:
     """Return which of the *failed* may wait again, and the others with one that keeps them."""
-    into = Edge.objects.using(using).filter(child_id__in=failed, kind=Edge.Kind.RESULT)
     parents: dict[UUID, list[UUID]] = {}
-    for parent, child in into.values_list("parent_id", "child_id"):
-        parents.setdefault(child, []).append(parent)
+    for chunk in chunks(sorted(failed)):
+        into = Edge.objects.using(using).filter(child_id__in=chunk, kind=Edge.Kind.RESULT)
+        for parent, child in into.values_list("parent_id", "child_id"):
+            parents.setdefault(child, []).append(parent)
     # Read after all below are locked: whoever fails from here on finds them WAITING.
     others = {parent for several in parents.values() for parent in several} - family.keys()
     known = family | _locked(others - {job_id}, using)
@@ -128,8 +131,10 @@ def _has_key(job: Job, using: str) -> bool:
 
 
 def _count_up(ids: Sequence[UUID], kind: str, using: str) -> None:
-    edges = Edge.objects.using(using).filter(parent_id__in=ids, kind=kind)
-    more = Counter(edges.values_list("child_id", flat=True))
+    more = Counter[UUID]()
+    for chunk in chunks(ids):
+        edges = Edge.objects.using(using).filter(parent_id__in=chunk, kind=kind)
+        more.update(edges.values_list("child_id", flat=True))
     for child, number in sorted(more.items()):
         job = Job.objects.using(using).filter(id=child)
         job.update(pending_parents=F("pending_parents") + number)

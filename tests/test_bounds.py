@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
-from django_jobs import job
+from django_jobs import chain, commands, group, job, operate
+from django_jobs.dialects import clock
 from django_jobs.execute import Environment, execute
+from django_jobs.ids import uuid7
+from django_jobs.locking import limits_locked
 from django_jobs.measure import Collector
-from django_jobs.models import Attempt, Job, Worker
+from django_jobs.models import Attempt, Command, Gate, Job, Worker
 from django_jobs.record import record
+from django_jobs.resultset import ResultSet
 from django_jobs.statistics import statistics
 from django_jobs.values import Claimed
 from tests import jobs
+from tests.workflows.jobs import add, fail
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
 
@@ -118,3 +125,59 @@ def test_key_of_a_limit_does_not_depend_on_the_order_of_a_dict(
     # The end of the first freed its place for the second.
     waits = "PENDING" if name == "concurrency" else "SCHEDULED"
     assert statuses == ["SUCCESS", waits, "SUCCESS"]
+
+
+# --- many ids -----------------------------------------------------------------------------------
+
+MANY = 1_500
+
+
+@pytest.fixture
+def few_variables(vendor: str) -> Iterator[None]:
+    """Let SQLite take fewer variables in a statement than there are ids."""
+    if vendor != "sqlite":
+        yield
+        return
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    before = raw.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, MANY - 300)
+    yield
+    raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, before)
+
+
+@pytest.mark.usefixtures("few_variables")
+def test_many_jobs_are_run_now_counted_and_revoked_at_once() -> None:
+    results = jobs.add.delay_many(((number,) for number in range(MANY)), countdown=60)
+    ids = [result.uuid for result in results]
+    assert operate.run_now(ids) == MANY
+    assert Job.objects.filter(status="PENDING").count() == MANY
+    assert ResultSet(results).progress()["total"] == MANY
+    assert operate.revoke_workflow(ids) == MANY
+
+
+@pytest.mark.usefixtures("few_variables")
+def test_many_jobs_that_failed_because_of_one_wait_for_it_again(
+    work: Callable[..., list[Any]],
+) -> None:
+    result = chain(
+        fail.s(), group(add.si(1).set(task_id=str(uuid7())) for _ in range(MANY))
+    ).apply_async()
+    work()
+    assert set(Job.objects.values_list("status", flat=True)) == {"FAILURE"}
+    assert operate.retry([result.parent.uuid]) == (1, {})
+    assert Job.objects.filter(status="WAITING").count() == MANY
+
+
+@pytest.mark.usefixtures("few_variables")
+def test_many_limits_are_held_at_once() -> None:
+    with limits_locked({f"key {number}" for number in range(MANY)}, "default"):
+        assert Gate.objects.count() == MANY
+
+
+@pytest.mark.usefixtures("few_variables")
+def test_many_commands_of_a_worker_that_is_gone_are_answered(worker: Worker) -> None:
+    made = {"worker_id": worker.pk, "name": "ping", "created_at": clock("default")}
+    Command.objects.bulk_create(Command(**made) for _ in range(MANY))
+    Worker.objects.update(stopped_at=clock("default"))
+    assert commands.settle("default") == MANY

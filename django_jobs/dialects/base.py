@@ -265,6 +265,9 @@ class Dialect(abc.ABC):
 
     def counts_above(self, cursor: CursorWrapper, ids: Sequence[UUID]) -> list[tuple[str, int]]:
         """Return how many of the jobs *ids* and of those above them have each status."""
+        if len(ids) > CHUNK:
+            # What several of them depend on is counted once.
+            return self._counts(cursor, {*ids, *(parent for parent, _ in self.above(cursor, ids))})
         cursor.execute(
             self.recursive(
                 f"walked (id) AS (SELECT id FROM {JOBS} WHERE id IN ({_marks(ids)}) "
@@ -275,6 +278,17 @@ class Dialect(abc.ABC):
             self.uuids(ids),
         )
         return list(cursor.fetchall())
+
+    def _counts(self, cursor: CursorWrapper, ids: Iterable[UUID]) -> list[tuple[str, int]]:
+        counts = Counter[str]()
+        for chunk in chunks(list(ids)):
+            cursor.execute(
+                f"SELECT status, count(*) FROM {JOBS} WHERE id IN ({_marks(chunk)}) "
+                "GROUP BY status",
+                self.uuids(chunk),
+            )
+            counts.update(dict(cursor.fetchall()))
+        return list(counts.items())
 
     def _walk(
         self, cursor: CursorWrapper, ids: Sequence[UUID], near: str, far: str, condition: str
@@ -393,7 +407,7 @@ def _pieces(items: Sequence[T], lengths: Iterable[int], most: int) -> Iterator[S
         yield items[start:]
 
 
-def chunks(values: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """Return *values* in pieces that fit into a statement."""
     for start in range(0, len(values), CHUNK):
         yield values[start : start + CHUNK]
