@@ -21,7 +21,7 @@ from django.utils import timezone
 from . import registry
 from .conf import get_settings
 from .counts import CAP, CappedCount, of_status, ready_queues
-from .dialects import clock
+from .dialects import clock, dialect_for
 from .models import Job, Queue, Schedule, Worker
 from .routing import database_of
 from .statistics import WINDOWS, Statistics, statistics
@@ -239,9 +239,9 @@ def _open_jobs(
         sql, values = _select(rows, using)
         parts.append(f"SELECT '{status.value}', NULL, COUNT(*), NULL FROM ({sql}) counted")  # noqa: S608
         params += values
-    with connections[using].cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(parts), params)
-        found = cursor.fetchall()
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        found = dialect_for(connection).long_query(cursor, " UNION ALL ".join(parts), params)
     statuses = {Status(row[0]): CappedCount(row[2]) for row in found if row[1] is None}
     by_queue = [
         _Counted(status, queue, number, _moment(oldest, using))

@@ -175,6 +175,11 @@ class Dialect(abc.ABC):
             [key, self.uuid(job_id)],
         )
 
+    def long_query(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> list[Any]:
+        """Return the rows of a query whose text is long and whose work is little."""
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())
+
     # --- workflows ------------------------------------------------------------------------------
 
     def insert_edges(self, cursor: CursorWrapper, edges: Sequence[NewEdge]) -> None:

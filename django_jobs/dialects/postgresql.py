@@ -340,6 +340,16 @@ class PostgreSQL(Dialect):
             failure.message if failure else "",
         )  # fmt: skip
 
+    def long_query(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> list[Any]:
+        features: Any = self.connection.features
+        if features.uses_server_side_binding:
+            return super().long_query(cursor, sql, params)
+        # Its estimated cost lets the server compile it at each look (JIT), which takes three times
+        # as long as running it. Both statements are one transaction, after which it may again.
+        cursor.execute(f"SET LOCAL jit = off; {sql}", params)
+        cursor.nextset()
+        return list(cursor.fetchall())
+
     def insert_edges(self, cursor: CursorWrapper, edges: Sequence[NewEdge]) -> None:
         cursor.execute(_INSERT_EDGES, [list(column) for column in zip(*edges, strict=True)])
 

@@ -47,4 +47,5 @@ class JSONTextField(_Text):
         return json.dumps(value, cls=DjangoJSONEncoder, separators=(",", ":"), allow_nan=False)
 
     def value_to_string(self, obj: models.Model) -> Any:
-        return self.get_prep_value(self.value_from_object(obj))
+        # Not a text: dumpdata makes JSON of it, and loaddata gives it back as it is here.
+        return self.value_from_object(obj)

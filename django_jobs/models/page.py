@@ -1,14 +1,28 @@
 """Pages of the admin that show no table of their own: models, so that they have permissions."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+
+class NoRows(models.Manager[Any]):
+    """Finds nothing and asks no database, as for ``dumpdata``: there is no table."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        return super().get_queryset().none()
 
 
 class Dashboard(models.Model):
     """The page that tells how things stand."""
 
+    objects = NoRows()
+
     class Meta:
         managed = False
+        base_manager_name = "objects"
         verbose_name = _("dashboard")
         verbose_name_plural = _("dashboard")
         default_permissions = ("view",)
@@ -20,8 +34,11 @@ class Dashboard(models.Model):
 class Function(models.Model):
     """The page of the registered job functions."""
 
+    objects = NoRows()
+
     class Meta:
         managed = False
+        base_manager_name = "objects"
         verbose_name = _("job function")
         verbose_name_plural = _("job functions")
         default_permissions = ("view",)

@@ -15,7 +15,7 @@ from django.db import connection, connections
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from django_jobs import ArgumentError
+from django_jobs import ArgumentError, overview
 from django_jobs.claim import claim, ready_queues
 from django_jobs.dialects import clock, dialect_for
 from django_jobs.enqueue import rows_of
@@ -455,3 +455,32 @@ def test_clock_adds_seconds(seconds: float) -> None:
 
 def test_dialect_is_made_once_per_connection() -> None:
     assert dialect_for(connection) is dialect_for(connection)
+
+
+# --- long queries -------------------------------------------------------------------------------
+
+
+def test_long_query_is_not_compiled_and_leaves_the_session_as_it_was(vendor: str) -> None:
+    if vendor != "postgresql":
+        pytest.skip("only PostgreSQL compiles queries")
+    with connection.cursor() as cursor:
+        shown = dialect_for(connection).long_query(
+            cursor, "SELECT current_setting('jit'), %s::int", [5]
+        )
+    assert shown == [("off", 5)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_look_of_the_dashboard_is_not_compiled(
+    vendor: str, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    if vendor != "postgresql":
+        pytest.skip("only PostgreSQL compiles queries")
+    jobs.add.delay(1)
+    with django_assert_num_queries(6) as captured:
+        overview.look("default")
+    long = [query["sql"] for query in captured.captured_queries if "UNION ALL" in query["sql"]]
+    assert any(sql.startswith("SET LOCAL jit = off;") for sql in long)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW jit")
+        assert cursor.fetchone() == ("on",)
