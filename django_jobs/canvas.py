@@ -9,13 +9,14 @@ from __future__ import annotations
 import abc
 import copy
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from asgiref.sync import sync_to_async
 
 from . import registry
 from .rules import redact, rules_of
+from .serialization import MAX_DEPTH
 
 if TYPE_CHECKING:
     from typing import Self
@@ -37,8 +38,43 @@ _INSTEAD = {
     "skew": "set(countdown=...) for each member",
 }
 
+#: How deep canvases may nest around a signature: as deep as the JSON of their results.
+MOST_NESTED = MAX_DEPTH
+#: So many levels of JSON the form of such a canvas has, within the options of a row.
+STORED_LEVELS = 4 * (MOST_NESTED + 2)
+
 #: Options that are signatures to run afterwards, and not of the call itself.
 CALLBACKS = ("link", "link_error", "on_complete")
+
+
+def refuse_deep(canvas: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for a canvas, or the form of one, that nests too deep."""
+    level: list[Any] = [canvas]
+    for _ in range(MOST_NESTED + 1):
+        # One that stands at several places of a level is looked at once.
+        inner = {id(part): part for each in level for part in _parts_of(each)}
+        if not inner:
+            return
+        level = list(inner.values())
+    raise ValueError(
+        f"a workflow nests at most {MOST_NESTED} deep: groups, chords, chains and callbacks within "
+        "each other; let a job go on with the rest, by self.replace()"
+    )
+
+
+def _parts_of(canvas: Any) -> Iterator[Any]:
+    """Return what *canvas* is directly made of; the header of a chord is no level by itself."""
+    if not isinstance(canvas, Mapping):
+        return
+    header = canvas.get("chord")
+    if isinstance(header, Mapping):
+        yield from _parts_of(header)
+    options = canvas.get("options")
+    several = [canvas.get("chain"), canvas.get("group"), header, [canvas.get("body")]]
+    several += [options.get(key) for key in CALLBACKS] if isinstance(options, Mapping) else []
+    for some in several:
+        if isinstance(some, (list, tuple)):
+            yield from (each for each in some if isinstance(each, Mapping))
 
 
 class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
@@ -417,6 +453,7 @@ def signature(
     if isinstance(task, Canvas):
         return task
     if isinstance(task, Mapping):
+        refuse_deep(task)
         return _from_form(task)
     name = getattr(task, "name", task)
     if not isinstance(name, str):
@@ -467,6 +504,7 @@ def _from_form(form: Mapping[str, Any]) -> Canvas:
 def _canvas(task: Any) -> Canvas:
     """Return the canvas that is meant: a job function means ``f.s()``."""
     if isinstance(task, Canvas):
+        refuse_deep(task)
         return task
     if isinstance(task, Mapping):
         return signature(task)

@@ -60,7 +60,8 @@ def exact(moment: datetime.datetime | None) -> str:
 def moment_of(job: Job) -> datetime.datetime | None:
     """Return the time that matters most in the job's status."""
     if job.status in (Status.SCHEDULED, Status.RETRY):
-        return job.run_at
+        run_at: datetime.datetime | None = job.run_at
+        return run_at
     if job.status == Status.PENDING:
         return job.ready_at
     if job.status == Status.STARTED:

@@ -13,7 +13,7 @@ from django.db import IntegrityError, NotSupportedError, connections, transactio
 
 from . import serialization, signals
 from .call import CallKeywords, check
-from .canvas import callbacks
+from .canvas import STORED_LEVELS, callbacks
 from .conf import get_settings
 from .context import running
 from .dialects import dialect_for, own_connection, without_deadlock
@@ -168,7 +168,9 @@ def _texts(options: CallKeywords) -> tuple[str | None, str | None]:
         own["link_error"] = [[errback, None] for errback in errbacks]
     if own:
         limit = get_settings().max_payload_bytes
-        options_text = serialization.dumps(own, where="options", max_bytes=limit)
+        options_text = serialization.dumps(
+            own, where="options", max_bytes=limit, around=STORED_LEVELS
+        )
     return headers_text, options_text
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import BooleanField, Case, QuerySet, Value, When
+from django.db.models import BooleanField, Case, F, QuerySet, Value, When
 from django.utils import timezone
 
 from . import registry
@@ -228,10 +228,10 @@ def _open_jobs(
     parts, params = [], []
     for status, column, rows in groups:
         sql, values = _select(rows.values("queue")[: CAP + 1], using)
-        head, head_values = _select(rows.values(column)[:OLDEST_AMONG], using)
+        head, head_values = _select(rows.values(at=F(column))[:OLDEST_AMONG], using)
         parts.append(
             f"SELECT '{status.value}' AS status, queue, COUNT(*), "  # noqa: S608
-            f"(SELECT MIN({column}) FROM ({head}) head) FROM ({sql}) counted GROUP BY queue"
+            f"(SELECT MIN(at) FROM ({head}) head) FROM ({sql}) counted GROUP BY queue"
         )
         params += [*head_values, *values]
     for status in Status:

@@ -111,7 +111,7 @@ def _make_pending(jobs: QuerySet[Job], numbers: Mapping[str, int], using: str) -
     while first := _first_in_line(jobs, numbers):
         # The statement waits for rows that others have locked. MariaDB locks for a moment what a
         # statement only looks at, and a job that is skipped then would wait for ever.
-        locked: dict[UUID, tuple[str, str]] = {}
+        locked: dict[UUID, tuple[str | None, str]] = {}
         for chunk in chunks(sorted(first)):
             rows = waiting.filter(id__in=chunk).select_for_update()
             locked |= {row[0]: row[1:] for row in rows.values_list("id", "waiting_for", "queue")}

@@ -10,7 +10,16 @@ from uuid import UUID
 
 from . import registry, serialization
 from .call import CallKeywords, check
-from .canvas import CALLBACKS, Canvas, Chord, Group, Signature, callbacks
+from .canvas import (
+    CALLBACKS,
+    STORED_LEVELS,
+    Canvas,
+    Chord,
+    Group,
+    Signature,
+    callbacks,
+    refuse_deep,
+)
 from .conf import get_settings
 from .enqueue import template
 from .ids import uuid7
@@ -130,6 +139,10 @@ class Plan:
 
     def add(self, canvas: Canvas, given: Output | Given | None, around: Around) -> Output:
         """Add the jobs of *canvas*, which takes *given*; return what it results in."""
+        refuse_deep(canvas)
+        return self._add(canvas, given, around)
+
+    def _add(self, canvas: Canvas, given: Output | Given | None, around: Around) -> Output:
         if isinstance(canvas, Signature):
             return self._add_call(canvas, given, around)
         if isinstance(canvas, Group):
@@ -155,7 +168,7 @@ class Plan:
                 since=since,
             )
             first, since = len(self.nodes), None
-            output = self.add(link, output, inner)
+            output = self._add(link, output, inner)
             # A chord is one link: what is told of its failure stands at its body.
             if is_header and len(self.nodes) > first:
                 since = began = self._place(self.nodes[first])
@@ -177,7 +190,7 @@ class Plan:
             given = self._add_accumulate(given, _form(given), Around())
         shape = Shape(around.group_id or uuid7(), after)
         inner = dataclasses.replace(around, group_id=shape.id)
-        shape.extend(self.add(member, given, inner) for member in group.tasks)
+        shape.extend(self._add(member, given, inner) for member in group.tasks)
         leaves = list(_leaves(shape))
         if around.group_id is None and leaves and _form(shape) != "list":
             self.nodes[leaves[0]].extra["shape"] = _form(shape)
@@ -280,13 +293,13 @@ class Plan:
     def add_callbacks(self, options: Mapping[str, Any], output: Output) -> None:
         """Add what is linked to a canvas with these *options* that results in *output*."""
         for callback in callbacks(options, "link"):
-            self.add(callback, output, Around())
+            self._add(callback, output, Around())
 
     def _add_summary(self, callback: Canvas, shape: Shape) -> None:
         """Add what runs when a group has ended, whatever came of its members."""
         number = self._add_accumulate(shape, "summary", Around(), kind=Edge.Kind.COMPLETE)
         self.nodes[number].extra["group"] = str(shape.id)
-        self.add(callback, number, Around())
+        self._add(callback, number, Around())
 
     # --- rows and edges -------------------------------------------------------------------------
 
@@ -340,7 +353,9 @@ class Plan:
         if extra:
             known = serialization.loads(options) if options else {}
             limit = get_settings().max_payload_bytes
-            options = serialization.dumps(known | extra, where="options", max_bytes=limit)
+            options = serialization.dumps(
+                known | extra, where="options", max_bytes=limit, around=STORED_LEVELS
+            )
         parent_id, status = self.parent_id, row.status
         if node.after is not None and node.parents:
             *_others, last = _leaves(node.after)

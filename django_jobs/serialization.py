@@ -41,15 +41,17 @@ _canonical = DjangoJSONEncoder(
 )
 
 
-def dumps(value: Any, *, where: str, max_bytes: int) -> str:
+def dumps(value: Any, *, where: str, max_bytes: int, around: int = 0) -> str:
     """Return *value* as JSON text; *where* names it in the errors.
+
+    So many levels *around* what somebody gave are not counted.
 
     Raises :class:`ArgumentError` for what JSON or one of the databases cannot keep: NaN and
     Infinity, NUL characters and lone surrogates, keys that are no strings, integers beyond 64 bits,
     nesting beyond 32, more than *max_bytes* of UTF-8, and objects that are no JSON.
     """
     try:
-        _check(value, max_bytes, 1)
+        _check(value, max_bytes, 1 - around)
     except _Refusal as refusal:
         raise ArgumentError(refusal.told(where, 0)) from None
     except _TooLarge:

@@ -26,7 +26,7 @@ from .conf import get_settings
 from .dialects import unix_time
 from .measure import MINUTE, Key
 from .models import Measurement
-from .tally import COUNTS, Tally, counted_as, percentile
+from .tally import COUNTS, Tally, counted_as, edge, percentile
 
 HOUR, DAY, WEEK = 3_600, 86_400, 604_800
 
@@ -50,8 +50,8 @@ WINDOWS = {
 class Spread:
     """How long something took, in seconds; all None when nothing was measured.
 
-    The percentiles are interpolated in the buckets of :data:`~django_jobs.tally.BOUNDS`.
-    ``longest`` is known of runs only.
+    The percentiles are interpolated in the buckets of :data:`~django_jobs.tally.BOUNDS`, between
+    the shortest and the longest.
     """
 
     p50: float | None = None
@@ -216,6 +216,7 @@ def moment(seconds: float) -> datetime.datetime:
 
 
 _SECONDS = ("wait_seconds", "run_seconds", "longest_run_seconds")
+_EDGES = ("shortest_run_seconds", "shortest_wait_seconds", "longest_wait_seconds")
 _HISTOGRAMS = ("waits", "runs")
 
 
@@ -224,7 +225,9 @@ def _rows(start: int, using: str) -> Iterator[tuple[Any, ...]]:
         seconds__gt=Measurement.TOTAL, starts_at__gte=start
     )
     texts = [ExpressionWrapper(F(name), TextField()) for name in _HISTOGRAMS]
-    found = list(rows.values_list("starts_at", "queue", "name", *COUNTS, *_SECONDS, *texts))
+    found = list(
+        rows.values_list("starts_at", "queue", "name", *COUNTS, *_SECONDS, *_EDGES, *texts)
+    )
     # As one text thousands of short ones are read several times as fast.
     read = iter(json.loads(f"[{','.join(text for row in found for text in row[-2:])}]"))
     return ((*row[:-2], waits, next(read)) for row, waits in zip(found, read, strict=False))
@@ -233,11 +236,14 @@ def _rows(start: int, using: str) -> Iterator[tuple[Any, ...]]:
 class _Sum:
     """Adds up the numbers of rows. A tally would do, but a week has thousands of rows."""
 
-    __slots__ = (*COUNTS, *_SECONDS, *_HISTOGRAMS, "ended")
+    __slots__ = (*COUNTS, *_SECONDS, *_EDGES, *_HISTOGRAMS, "ended")
 
     def __init__(self, steps: int = 1) -> None:
         self.sent = self.succeeded = self.failed = self.retried = self.revoked = self.rescued = 0
         self.wait_seconds = self.run_seconds = self.longest_run_seconds = 0.0
+        self.shortest_run_seconds: float | None = None
+        self.shortest_wait_seconds: float | None = None
+        self.longest_wait_seconds: float | None = None
         # To be added up all at once.
         self.waits: list[list[int]] = []
         self.runs: list[list[int]] = []
@@ -246,7 +252,7 @@ class _Sum:
     def add(self, numbers: Iterable[Any]) -> None:
         (
             sent, succeeded, failed, retried, revoked, rescued, wait_seconds, run_seconds, longest,
-            waits, runs,
+            shortest_run, shortest_wait, longest_wait, waits, runs,
         ) = numbers  # fmt: skip
         self.sent += sent
         self.succeeded += succeeded
@@ -257,11 +263,14 @@ class _Sum:
         self.wait_seconds += wait_seconds
         self.run_seconds += run_seconds
         self.longest_run_seconds = max(self.longest_run_seconds, longest)
+        self.shortest_run_seconds = edge(min, self.shortest_run_seconds, shortest_run)
+        self.shortest_wait_seconds = edge(min, self.shortest_wait_seconds, shortest_wait)
+        self.longest_wait_seconds = edge(max, self.longest_wait_seconds, longest_wait)
         self.waits.append(waits)
         self.runs.append(runs)
 
     def numbers(self) -> list[Any]:
-        own = [getattr(self, name) for name in (*COUNTS, *_SECONDS)]
+        own = [getattr(self, name) for name in (*COUNTS, *_SECONDS, *_EDGES)]
         return [*own, _added(self.waits), _added(self.runs)]
 
     def point(self, starts_at: int) -> Point:
@@ -292,20 +301,24 @@ class _Sum:
 
     @property
     def wait(self) -> Spread:
-        return _spread(_added(self.waits), self.wait_seconds, None)
+        edges = self.shortest_wait_seconds, self.longest_wait_seconds
+        return _spread(_added(self.waits), self.wait_seconds, *edges)
 
     @property
     def run(self) -> Spread:
-        return _spread(_added(self.runs), self.run_seconds, self.longest_run_seconds)
+        edges = self.shortest_run_seconds, self.longest_run_seconds
+        return _spread(_added(self.runs), self.run_seconds, *edges)
 
 
 def _added(histograms: list[list[int]]) -> list[int]:
     return [sum(bucket) for bucket in itertools.zip_longest(*histograms, fillvalue=0)]
 
 
-def _spread(counts: list[int], seconds: float, longest: float | None) -> Spread:
+def _spread(
+    counts: list[int], seconds: float, shortest: float | None, longest: float | None
+) -> Spread:
     number = sum(counts)
     if not number:
         return Spread()
-    p50, p95, p99 = (percentile(counts, share, longest) for share in (0.5, 0.95, 0.99))
+    p50, p95, p99 = (percentile(counts, share, longest, shortest) for share in (0.5, 0.95, 0.99))
     return Spread(p50, p95, p99, seconds / number, longest)

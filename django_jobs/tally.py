@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 #: Upper bounds in seconds of a histogram's buckets; the last bucket, beyond them, has none.
@@ -62,6 +62,10 @@ class Tally:
     wait_seconds: float = 0.0
     run_seconds: float = 0.0
     longest_run_seconds: float = 0.0
+    #: The edges of the histograms, where anything ran.
+    shortest_run_seconds: float | None = None
+    shortest_wait_seconds: float | None = None
+    longest_wait_seconds: float | None = None
     waits: list[int] = dataclasses.field(default_factory=lambda: [0] * BUCKETS)
     runs: list[int] = dataclasses.field(default_factory=lambda: [0] * BUCKETS)
     errors: dict[str, Errors] = dataclasses.field(default_factory=dict)
@@ -78,6 +82,9 @@ class Tally:
         self.wait_seconds += other.wait_seconds
         self.run_seconds += other.run_seconds
         self.longest_run_seconds = max(self.longest_run_seconds, other.longest_run_seconds)
+        self._widen(
+            other.shortest_run_seconds, other.shortest_wait_seconds, other.longest_wait_seconds
+        )
         for mine, theirs in ((self.waits, other.waits), (self.runs, other.runs)):
             for bucket, count in enumerate(theirs):
                 mine[bucket] += count
@@ -91,13 +98,30 @@ class Tally:
         self.wait_seconds += sum(waits)
         self.run_seconds += sum(runs)
         self.longest_run_seconds = max(self.longest_run_seconds, runs[-1])
+        self._widen(runs[0], waits[0], waits[-1])
         _fill(self.waits, waits)
         _fill(self.runs, runs)
+
+    def _widen(
+        self, run: float | None, shortest_wait: float | None, longest_wait: float | None
+    ) -> None:
+        self.shortest_run_seconds = edge(min, self.shortest_run_seconds, run)
+        self.shortest_wait_seconds = edge(min, self.shortest_wait_seconds, shortest_wait)
+        self.longest_wait_seconds = edge(max, self.longest_wait_seconds, longest_wait)
 
     def errors_of(self, error_class: str) -> Errors:
         if error_class not in self.errors and len(self.errors) >= MOST_ERRORS:
             error_class = OTHERS
         return self.errors.setdefault(error_class, Errors())
+
+
+def edge(
+    choose: Callable[[float, float], float], one: float | None, other: float | None
+) -> float | None:
+    """Return what *choose* takes of two values, of which none may be known."""
+    if one is None or other is None:
+        return one if other is None else other
+    return choose(one, other)
 
 
 COUNTS = ("sent", "succeeded", "failed", "retried", "revoked", "rescued")
@@ -115,11 +139,17 @@ def _fill(counts: list[int], ordered: Sequence[float]) -> None:
         done = upto
 
 
-def percentile(counts: Sequence[int], share: float, longest: float | None = None) -> float | None:
+def percentile(
+    counts: Sequence[int],
+    share: float,
+    longest: float | None = None,
+    shortest: float | None = None,
+) -> float | None:
     """Return the seconds that *share* (0 … 1) of the counted stay below; None when none is counted.
 
-    It is interpolated within its bucket, so it errs by less than that bucket's width. *longest*
-    is the greatest of them, where it is known; the last bucket ends there.
+    It is interpolated within its bucket, so it errs by less than that bucket's width. *shortest*
+    and *longest* are the least and the greatest of them, where they are known: the first and the
+    last bucket begin and end there. So the percentiles of what always takes as long are exact.
     """
     total = sum(counts)
     if not total:
@@ -131,6 +161,8 @@ def percentile(counts: Sequence[int], share: float, longest: float | None = None
             high = BOUNDS[bucket] if bucket < len(BOUNDS) else max(low, longest or low)
             if longest is not None:
                 high = max(low, min(high, longest))
+            if shortest is not None:
+                low = min(high, max(low, shortest))
             # The sum may be greater by the last digit of a float.
             return min(high, low + (high - low) * max(0.0, rank - below) / count)
         below += count

@@ -12,7 +12,7 @@ from django.db import connections, transaction
 
 from . import registry, signals
 from .call import CallKeywords, check
-from .canvas import CALLBACKS, Canvas, Chain, Signature, callbacks
+from .canvas import CALLBACKS, Canvas, Chain, Signature, callbacks, refuse_deep
 from .conf import get_settings
 from .dialects import dialect_for, without_deadlock
 from .enqueue import (
@@ -49,6 +49,7 @@ def enqueue_canvas(
     Raises what :func:`~django_jobs.enqueue.enqueue` does, and ``ImproperlyConfigured`` when the
     queues of its jobs live on several databases.
     """
+    refuse_deep(canvas)
     canvas = _only(canvas)
     if isinstance(canvas, Signature) and not (options.get("link") or canvas.options.get("link")):
         args, kwargs = canvas.merged(args, kwargs)
@@ -89,6 +90,7 @@ def planned(
 ) -> tuple[Plan, Output]:
     """Return the plan of *canvas* with these arguments and options, and what it results in."""
     check(options)
+    refuse_deep(canvas)
     canvas = _only(canvas)
     plan = Plan(*lineage())
     first = Given(args, kwargs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,14 +11,21 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from django_jobs import chain, commands, group, job, operate
+from django_jobs import chain, commands, group, job, operate, registry
+from django_jobs.beat.validation import problems
 from django_jobs.dialects import clock
 from django_jobs.execute import Environment, execute
 from django_jobs.ids import uuid7
 from django_jobs.locking import limits_locked
+from django_jobs.maintenance import promote
 from django_jobs.measure import Collector
-from django_jobs.models import Attempt, Command, Gate, Job, Worker
+from django_jobs.models import Attempt, Command, Gate, Job, Schedule, Worker
+from django_jobs.moments import LONGEST_SECONDS as CENTURY
 from django_jobs.record import record
 from django_jobs.resultset import ResultSet
 from django_jobs.statistics import statistics
@@ -181,3 +190,137 @@ def test_many_commands_of_a_worker_that_is_gone_are_answered(worker: Worker) -> 
     Command.objects.bulk_create(Command(**made) for _ in range(MANY))
     Worker.objects.update(stopped_at=clock("default"))
     assert commands.settle("default") == MANY
+
+
+# --- times that no call writes ------------------------------------------------------------------
+
+# What PostgreSQL and SQLite keep of an expiry at the end of the calendar, west of Greenwich.
+UNREADABLE = {
+    "postgresql": ["10000-01-01 05:00:00+00", "infinity", "-infinity", "0044-03-15 BC"],
+    "sqlite": ["9999-12-31 23:59:59.999999", "0001-01-01 00:00:00", "no time"],
+    "mysql": ["9999-12-31 23:59:59.999999", "1000-01-01 00:00:00"],
+}
+
+
+def set_time(column: str, value: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE django_jobs_job SET {column} = %s WHERE args = '[1]'", [value])
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("column", ["run_at", "expires_at", "prune_at"])
+def test_time_that_nobody_can_read_stops_no_worker_and_no_page(
+    work: Callable[..., list[Any]], boss: Client, settings: Any, vendor: str, column: str,
+    number: int,
+) -> None:  # fmt: skip
+    if number >= len(UNREADABLE[vendor]):
+        pytest.skip("this database has no more such times")
+    jobs.add.delay(1)
+    innocent = jobs.add.delay(2)
+    set_time(column, UNREADABLE[vendor][number])
+    for zone in ("Pacific/Kiritimati", "America/New_York"):
+        settings.TIME_ZONE = zone
+        assert boss.get("/admin/django_jobs/job/").status_code == 200
+        for pk in Job.objects.values_list("pk", flat=True):
+            assert boss.get(f"/admin/django_jobs/job/{pk}/change/").status_code == 200
+    assert len(work()) == 2
+    assert innocent.status == "SUCCESS"
+
+
+def test_job_that_waits_for_a_time_and_has_none_stops_no_promotion() -> None:
+    stuck, due = jobs.add.apply_async((1,), countdown=60), jobs.add.apply_async((2,), countdown=60)
+    Job.objects.filter(pk=stuck.id).update(run_at=None)
+    Job.objects.filter(pk=due.id).update(run_at=clock("default", -1))
+    promote.run_once("default")
+    assert (stuck.status, due.status) == ("SCHEDULED", "PENDING")
+    assert operate.run_now([stuck.id]) == 1
+
+
+@pytest.mark.parametrize("column", ["starts_at", "ends_at", "clocked_at"])
+@pytest.mark.parametrize("moment", [datetime.datetime.min, datetime.datetime.max])  # noqa: DTZ901
+def test_schedule_at_the_ends_of_the_calendar_is_refused(
+    column: str, moment: datetime.datetime
+) -> None:
+    schedule = Schedule(name="s", job_name=jobs.add.name, kind="interval", interval_seconds=60,
+                        args=[1])  # fmt: skip
+    if column == "clocked_at":
+        schedule.kind = "clocked"
+    setattr(schedule, column, moment.replace(tzinfo=datetime.UTC))
+    assert problems(schedule) == {
+        column: [f"must lie in the years 1900 to 8999, got {moment}+00:00"]
+    }
+
+
+# --- any option of a call -----------------------------------------------------------------------
+
+SECONDS = st.one_of(
+    st.floats(), st.integers(), st.sampled_from([CENTURY, -CENTURY, CENTURY + 1, 1e-9, -0.0])
+)
+MOMENTS = st.datetimes(timezones=st.none() | st.timezones())
+OPTIONS: dict[str, Any] = {
+    "countdown": SECONDS,
+    "eta": MOMENTS,
+    "expires": SECONDS | MOMENTS | st.timedeltas(),
+    "queue": st.text(max_size=101),
+    "priority": st.integers(-40_000, 40_000),
+    "headers": st.dictionaries(st.text(max_size=5), SECONDS, max_size=3),
+    "time_limit": SECONDS,
+    "soft_time_limit": SECONDS,
+}
+
+
+@settings(
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.fixed_dictionaries({}, optional=OPTIONS), st.sampled_from(["call", "retry"]))
+def test_any_options_of_a_call_are_refused_at_the_call_or_run_right(
+    worker: Worker, take: Callable[..., list[Claimed]], options: dict[str, Any], how: str
+) -> None:
+    Job.objects.all().delete()
+    if how == "retry":
+        options = {key: value for key, value in options.items() if key in ("countdown", "eta")}
+    if options.get("eta") is not None:
+        options.pop("countdown", None)
+
+    def body(self: Any) -> None:
+        if how == "retry" and not self.request.retries:
+            self.retry(**options)
+
+    with fresh_registry():
+        function = job(bind=True, name="any")(body)
+        try:
+            result = function.apply_async(**options) if how == "call" else function.delay()
+        except ValueError:
+            assert not Job.objects.exists()
+            return
+        _runs_to_an_end(worker, take, result.job.queue, refusable=how == "retry")
+
+
+def _runs_to_an_end(
+    worker: Worker, take: Callable[..., list[Claimed]], queue: str, refusable: bool
+) -> None:
+    """Let the job run through a claim, its record and its retry, as if all its time had come."""
+    jobs.add.apply_async((1,), queue=queue)
+    ends = {"SUCCESS", "REVOKED", "FAILURE"} if refusable else {"SUCCESS", "REVOKED"}
+    for _ in range(2):
+        Job.objects.exclude(status__in=["SUCCESS", "FAILURE", "REVOKED"]).update(status="PENDING")
+        for row in Job.objects.all():
+            assert timezone.is_aware(row.enqueued_at)
+        outcomes = [execute(each, Environment()) for each in take(queues=[queue])]
+        assert len(record(worker.pk, outcomes, "default")) == len(outcomes)
+    statuses = dict(Job.objects.values_list("name", "status"))
+    assert statuses[jobs.add.name] == "SUCCESS"
+    assert statuses["any"] in ends
+
+
+@contextlib.contextmanager
+def fresh_registry() -> Iterator[None]:
+    before = dict(registry._functions)
+    try:
+        yield
+    finally:
+        registry._functions.clear()
+        registry._functions.update(before)

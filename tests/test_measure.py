@@ -406,3 +406,18 @@ def test_failures_by_function_and_error(
     roll_up()
     (rolled,) = failures()
     assert (rolled.hour, rolled.day, rolled.week) == (1, 3, 5)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 5.0, 90.5, 400.0, 30 * 86_400.0])
+def test_statistics_of_a_function_that_always_takes_as_long_are_exact(
+    now: int, seconds: float
+) -> None:
+    for minute in range(3):
+        tally = Tally()
+        tally.measure([seconds / 2] * 10, [seconds] * 10)
+        measure.append({now // 60 * 60 - minute * 60: {("default", "f"): tally}}, "default")
+    append(now // 60 * 60, sent=1)  # one that did not run
+    rollup.run_once("default", uuid4())
+    run, wait = statistics().total.run, statistics().total.wait
+    assert [run.p50, run.p95, run.p99, run.longest] == pytest.approx([seconds] * 4)
+    assert [wait.p50, wait.p95, wait.p99, wait.longest] == pytest.approx([seconds / 2] * 4)

@@ -108,3 +108,25 @@ def test_errors_keep_the_latest_sample() -> None:
     errors.add(Errors(1, 200, "new"))
     errors.add(Errors(1, 50, "oldest"))
     assert errors == Errors(4, 200, "new")
+
+
+@settings(derandomize=True, max_examples=150)
+@given(st.floats(0, 1e6), st.integers(1, 50), st.sampled_from([0.01, 0.5, 0.95, 0.99, 1.0]))
+def test_percentiles_of_what_always_takes_as_long_are_exact(
+    seconds: float, number: int, share: float
+) -> None:
+    tally = measured([seconds] * number)
+    edges = tally.longest_run_seconds, tally.shortest_run_seconds
+    assert percentile(tally.runs, share, *edges) == pytest.approx(seconds)
+    waited = tally.longest_wait_seconds, tally.shortest_wait_seconds
+    assert percentile(tally.waits, share, *waited) == pytest.approx(seconds)
+
+
+@settings(derandomize=True, max_examples=50)
+@given(st.lists(SECONDS, max_size=20), st.lists(SECONDS, min_size=1, max_size=20))
+def test_edges_of_a_sum_are_those_of_all(some: list[float], others: list[float]) -> None:
+    total = measured(some) if some else Tally()
+    total.add(measured(others))
+    total.add(Tally())
+    assert total.shortest_run_seconds == total.shortest_wait_seconds == min([*some, *others])
+    assert total.longest_wait_seconds == max([*some, *others])

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.django_db
 Take = Callable[..., list[Claimed]]
 
 BROKEN = [
+    {"keep_seconds": 1e30},
     {"keep_seconds": "for ever"},
     {"result": object()},
     {"status": "A STATUS THAT IS TOO LONG", "result": {1: 2}},

@@ -8,6 +8,7 @@ from typing import Any
 from .. import registry, serialization
 from ..conf import get_settings
 from ..models import Schedule
+from ..moments import FIRST_YEAR, LAST_YEAR
 from ..options import priority_problems, queue_problems
 from ..routing import misplaced
 from . import crontab, sun
@@ -54,9 +55,14 @@ def problems(schedule: Schedule, using: str = "") -> Mapping[str, list[str]]:
         if getattr(schedule, column) not in kind.values:
             allowed = ", ".join(kind.values)
             add(column, f"must be one of {allowed}, got {getattr(schedule, column)!r}")
-    start, end = utc(schedule.starts_at), utc(schedule.ends_at)
-    if start and end and end <= start:
-        add("ends_at", "must be later than the start")
+    for column in ("starts_at", "ends_at", "clocked_at"):
+        moment = getattr(schedule, column)
+        if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            add(column, f"must lie in the years {FIRST_YEAR} to {LAST_YEAR}, got {moment}")
+    if not found.keys() & {"starts_at", "ends_at"}:
+        start, end = utc(schedule.starts_at), utc(schedule.ends_at)
+        if start and end and end <= start:
+            add("ends_at", "must be later than the start")
     if not found:
         for text in _queue_problems(schedule, using or get_settings().database):
             add("queue", text)

@@ -16,6 +16,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import DateTimeField
 from django.db.models.expressions import RawSQL
 
+from ..moments import FIRST_YEAR, LAST_YEAR
 from ..values import Claimed, NewEdge, NewJob, Outcome
 from .errors import Kind, kind_of
 
@@ -68,6 +69,18 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def unix_time(self) -> str:
         """SQL of the database's clock as seconds since 1970, UTC."""
+
+    #: SQL of the first and the last moment that is read as it is.
+    first_moment: ClassVar[str] = f"'{FIRST_YEAR}-01-01 00:00:00'"
+    last_moment: ClassVar[str] = f"'{LAST_YEAR}-12-31 00:00:00'"
+
+    @classmethod
+    def readable(cls, sql: str) -> str:
+        """SQL of the time *sql*, or of the nearest one that Python and every time zone can tell."""
+        first, last = cls.first_moment, cls.last_moment
+        return (
+            f"CASE WHEN {sql} < {first} THEN {first} WHEN {sql} > {last} THEN {last} ELSE {sql} END"
+        )
 
     # --- the life of a job ----------------------------------------------------------------------
 

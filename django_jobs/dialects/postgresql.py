@@ -16,7 +16,9 @@ CHANNEL = "django_jobs"
 _NOW = "statement_timestamp()"
 _SECOND = "interval '1 second'"
 _MILLISECOND = "interval '1 millisecond'"
-_COLUMNS = ", ".join(CLAIMED_COLUMNS)
+# A time that Python cannot tell would fail the claim of all jobs beside it.
+_TIMES = {name: f"{Dialect.readable(name)} AS {name}" for name in ("run_at", "expires_at")}
+_COLUMNS = ", ".join(_TIMES.get(name, name) for name in CLAIMED_COLUMNS)
 _FIRST_ID = UUID(int=0)
 _LOWEST, _HIGHEST = -32_768, 32_767  # of a smallint, as the rank is
 

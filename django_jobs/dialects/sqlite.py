@@ -177,8 +177,11 @@ class SQLite(Dialect):
             job.run_at = self._moment(job.run_at)
         return job
 
-    def _moment(self, text: Any) -> datetime.datetime:
-        moment = datetime.datetime.fromisoformat(text) if isinstance(text, str) else text
+    def _moment(self, text: Any) -> datetime.datetime | None:
+        try:
+            moment = datetime.datetime.fromisoformat(text) if isinstance(text, str) else text
+        except ValueError:  # edited by hand into no time; the database has compared it as a text
+            return None
         aware = self.connection.timezone is not None and timezone.is_naive(moment)
         return timezone.make_aware(moment, self.connection.timezone) if aware else moment
 

@@ -61,7 +61,9 @@ def _seconds_until_next(using: str) -> float:
     """Return the seconds until the next job is due, below 0 when it is overdue."""
     nearest = float("inf")
     for timed in _timed(using):
-        for run_at, now in timed.order_by("run_at").values_list("run_at", clock(using))[:1]:
+        # One without a time, which no call writes, waits until an operator has it run.
+        timed = timed.filter(run_at__isnull=False).order_by("run_at")
+        for run_at, now in timed.values_list("run_at", clock(using))[:1]:
             nearest = min(nearest, float((run_at - now).total_seconds()))
     return nearest
 

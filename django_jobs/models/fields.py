@@ -6,11 +6,35 @@ from typing import TYPE_CHECKING, Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
+from ..dialects import dialect_for
+
 if TYPE_CHECKING:
     # What is assigned and read is any JSON, which TextField's own types would refuse.
     _Text = models.TextField[Any, Any]
+    _DateTime = models.DateTimeField[Any, Any]
 else:
     _Text = models.TextField
+    _DateTime = models.DateTimeField
+
+
+class MomentField(_DateTime):
+    """A time that a call or a person gave.
+
+    A row may have one that no page and no worker could read. It is read as the nearest that can be.
+    """
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: Any
+        _pyi_private_get_type: Any
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
+        times = dialect_for(compiler.connection).readable(sql)
+        return times, [*params] * times.count(sql)
+
+    def deconstruct(self) -> Any:
+        # For the table it is nothing else.
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.DateTimeField", args, kwargs
 
 
 def decoded(text: str | None) -> Any:

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..ids import uuid7
 from ..status import ENDED, Status
-from .fields import JSONTextField
+from .fields import JSONTextField, MomentField
 
 
 def _literal(status: Status) -> RawSQL:
@@ -53,12 +53,12 @@ class Job(models.Model):
     options = JSONTextField(null=True)
 
     enqueued_at = models.DateTimeField(_("enqueued"))
-    run_at = models.DateTimeField(_("scheduled for"), null=True)
+    run_at = MomentField(_("scheduled for"), null=True)
     ready_at = models.DateTimeField(_("ready"), null=True)
     started_at = models.DateTimeField(_("started"), null=True)
     ended_at = models.DateTimeField(_("ended"), null=True)
-    expires_at = models.DateTimeField(_("expires"), null=True)
-    prune_at = models.DateTimeField(null=True)
+    expires_at = MomentField(_("expires"), null=True)
+    prune_at = MomentField(null=True)
 
     # Every claim adds one: with worker_id the fencing token. Grows also when nothing was retried.
     attempt = models.IntegerField(default=0, db_default=0)

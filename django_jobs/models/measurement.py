@@ -33,6 +33,10 @@ class Measurement(models.Model):
     wait_seconds = models.FloatField(default=0)
     run_seconds = models.FloatField(default=0)
     longest_run_seconds = models.FloatField(default=0)
+    # Of the attempts that ran, if any did.
+    shortest_run_seconds = models.FloatField(null=True)
+    shortest_wait_seconds = models.FloatField(null=True)
+    longest_wait_seconds = models.FloatField(null=True)
     # Numbers of attempts by bucket of tally.BOUNDS, without the zeros at the end.
     waits = JSONTextField(default=list)
     runs = JSONTextField(default=list)
@@ -64,4 +68,5 @@ class Measurement(models.Model):
         self.errors = packed_errors(tally.errors)
 
 
-_SECONDS = ("wait_seconds", "run_seconds", "longest_run_seconds")
+_SECONDS = ("wait_seconds", "run_seconds", "longest_run_seconds", "shortest_run_seconds",
+            "shortest_wait_seconds", "longest_wait_seconds")  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from .fields import JSONTextField
+from .fields import JSONTextField, MomentField
 
 #: What says when a schedule runs. After a change of one of them its next run is planned anew.
 TIMING = (
@@ -56,7 +56,7 @@ class Schedule(models.Model):
     kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
     interval_seconds = models.FloatField(_("interval in seconds"), null=True, blank=True)
     crontab = models.CharField(_("crontab"), max_length=1000, default="", blank=True)
-    clocked_at = models.DateTimeField(_("time"), null=True, blank=True)
+    clocked_at = MomentField(_("time"), null=True, blank=True)
     solar_event = models.CharField(_("solar event"), max_length=24, default="", blank=True)
     latitude = models.FloatField(_("latitude"), null=True, blank=True)
     longitude = models.FloatField(_("longitude"), null=True, blank=True)
@@ -64,8 +64,8 @@ class Schedule(models.Model):
 
     enabled = models.BooleanField(_("enabled"), default=True)
     one_off = models.BooleanField(_("run once"), default=False)
-    starts_at = models.DateTimeField(_("starts"), null=True, blank=True)
-    ends_at = models.DateTimeField(_("ends"), null=True, blank=True)
+    starts_at = MomentField(_("starts"), null=True, blank=True)
+    ends_at = MomentField(_("ends"), null=True, blank=True)
     jitter_seconds = models.FloatField(_("jitter in seconds"), default=0)
     missed = models.CharField(
         _("missed ticks"), max_length=6, choices=Missed.choices, default=Missed.LATEST
@@ -81,7 +81,7 @@ class Schedule(models.Model):
     expires_seconds = models.FloatField(_("expires after seconds"), null=True, blank=True)
     headers = JSONTextField(_("headers"), null=True, blank=True)
 
-    next_run_at = models.DateTimeField(_("next run"), null=True, blank=True)
+    next_run_at = MomentField(_("next run"), null=True, blank=True)
     last_run_at = models.DateTimeField(_("last run"), null=True, blank=True)
     last_job_id = models.UUIDField(null=True, blank=True)
     run_count = models.BigIntegerField(_("runs"), default=0)
