@@ -17,6 +17,7 @@ from asgiref.sync import sync_to_async
 
 from django_jobs.exceptions import WorkerStopping
 from django_jobs.ids import uuid7
+from django_jobs.worker import solo
 from django_jobs.worker.board import Board
 from django_jobs.worker.child import Child, how_it_ended
 from django_jobs.worker.desk import Desk, boot_time
@@ -24,6 +25,7 @@ from django_jobs.worker.line import Line
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.pools import MainThreadPool
 from django_jobs.worker.pools.lending import LentThreads
+from django_jobs.worker.process import RECYCLE
 from django_jobs.worker.supervisor import Supervisor
 from django_jobs.worker.undertaker import Estate, Undertakers
 
@@ -105,6 +107,36 @@ def test_stop_is_raised_in_a_body_and_nowhere_else(switching: None) -> None:
         over.set()
         thread.join()
         signal.signal(signal.SIGUSR2, before)
+
+
+def test_solo_stop_while_a_worker_is_used_up_starts_no_other(monkeypatch) -> None:
+    runs: list[int] = []
+
+    class UsedUp(SimpleNamespace):
+        """A worker that is told to stop after it has decided to make room for another."""
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            super().__init__(waker=SimpleNamespace(close=lambda: None), options=None)
+            self.stop = lambda: None
+
+        def run(self) -> int:
+            runs.append(RECYCLE)
+            assert len(runs) == 1, "another one began after the stop"
+            signal.raise_signal(signal.SIGTERM)
+            return RECYCLE
+
+    monkeypatch.setattr(solo, "WorkerProcess", UsedUp)
+    monkeypatch.setattr(solo._Stop, "_count_down", lambda stop: None)
+    before = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    }
+    try:
+        assert solo.run_solo(WorkerOptions(pool="solo")) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert runs == [RECYCLE]
 
 
 # --- processes that cannot start ------------------------------------------------------------------
