@@ -19,7 +19,7 @@ from .context import JobContext, Request
 from .enqueue import enqueue, enqueue_one, rows_of
 from .exceptions import NestedJob
 from .options import JobKeywords, JobOptions, unknown_options
-from .rules import redact_signature
+from .shown_code import redact_signature
 
 if TYPE_CHECKING:
     from typing import Unpack

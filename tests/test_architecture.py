@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
         "backoff", "conf", "context", "exceptions", "failure", "forks", "ids", "limits", "links",
         "log", "moments", "rates", "redaction", "registry", "routing", "row_options", "rules",
         "schedules",
-        "serialization", "signals", "status", "tally", "values",
+        "serialization", "shown_code", "signals", "status", "tally", "values",
     },
     {"dialects"},
     {"models"},

@@ -325,6 +325,7 @@ def test_monitoring_tells_every_metric() -> None:
 def test_security_tells_every_sensitive_name() -> None:
     told = set(re.findall(r"``(\w+)``", (DOCS / "security.rst").read_text()))
     assert {*redaction._NAMES, *redaction._WORDS} <= told
+    assert {f"{word}_key" for word in redaction._PLAIN_KEYS - {""}} <= told
 
 
 def test_every_error_is_told_of() -> None:

@@ -15,7 +15,8 @@ from django.utils.translation import gettext_lazy
 
 from ..define import JobFunction
 from ..options import MAX_PRIORITY
-from ..rules import rules_of_function, shown_default
+from ..rules import rules_of_function
+from ..shown_code import shown_default
 
 #: Stands for an argument that is left to the function's default.
 MISSING: Any = object()
