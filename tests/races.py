@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 
 from tests.waiting import LONG
 
@@ -71,3 +71,19 @@ class Meeting:
     def wait(self) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):
             self._barrier.wait()
+
+
+def someone_waits() -> bool:
+    """Tell whether a transaction waits for a lock of another one."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            # information_schema keeps what it told while it is asked often.
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")
+            _name, number = cursor.fetchone()
+        else:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND wait_event_type = 'Lock'"
+            )
+            (number,) = cursor.fetchone()
+    return int(number) > 0

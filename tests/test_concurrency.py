@@ -312,6 +312,25 @@ def test_woken_job_that_must_wait_elsewhere_leaves_the_place_to_the_next(
     assert args_of(admit()) == ["[1,2]"]
 
 
+@pytest.mark.usefixtures("narrow_queue")
+def test_woken_job_whose_own_limit_is_taken_meanwhile_wakes_the_next(
+    worker: Worker, admit: Admit
+) -> None:
+    jobs.send.delay(0)
+    one_a_user.delay(1, 1)
+    first = admit()
+    assert len(first) == 2
+    one_a_user.delay(5, 2)
+    jobs.send.apply_async((3,), priority=-9)
+    assert admit() == []  # both wait for the queue
+    one_a_user.apply_async((5, 4), queue="default")
+    assert args_of(admit()) == ["[5,4]"]
+    end(worker, [one for one in first if one.name == "tests.jobs.send"])
+    # The first in line is woken, and waits for its user now; the place is the next one's.
+    assert admit() == []
+    assert args_of(admit()) == ["[3]"]
+
+
 # --- at run time --------------------------------------------------------------------------------
 
 

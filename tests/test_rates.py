@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from bisect import bisect_left
 from collections.abc import Callable
@@ -519,3 +520,35 @@ def test_racing_workers_keep_the_windows(new_worker: Callable[..., Worker]) -> N
     assert len(starts) == 25
     # A thread that is stopped between the desk and the body begins a little later than it may.
     assert fullest(starts, 0.9) <= 10
+
+
+@job(rate_limit="1/s", name="tests.a_second")
+def a_second() -> None: ...
+
+
+@job(rate_limit="1/m", name="tests.a_minute")
+def a_minute() -> None: ...
+
+
+def test_each_limit_forgets_starts_by_its_own_window(
+    registered: dict[str, Any], admit: Admit
+) -> None:
+    registered.update({function.name: function for function in (a_second, a_minute)})
+    a_minute.delay()
+    a_second.delay()
+    assert len(admit()) == 2
+    Reservation.objects.update(at=F("at") - 10)
+    a_minute.delay()
+    a_second.delay()
+    assert [one.name for one in admit()] == [a_second.name]
+
+
+def test_admitted_job_must_start_within_its_shortest_window(
+    registered: dict[str, Any], admit: Admit, settings: Any
+) -> None:
+    registered[a_second.name] = a_second
+    settings.DJANGO_JOBS = {"QUEUES": {"default": {"RATE_LIMIT": "100/h"}}}
+    a_second.delay()
+    (admitted,) = admit()
+    assert admitted.begin_by is not None
+    assert admitted.begin_by <= time.monotonic() + 0.05

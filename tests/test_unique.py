@@ -381,6 +381,16 @@ def test_replace_postpones_with_each_call() -> None:
     assert Job.objects.get().run_at == moment
 
 
+def test_replace_moves_the_end_of_the_key_on(registered: dict[str, Any]) -> None:
+    @job(unique="replace", unique_for=100, unique_key=["key"])
+    def body(key: str, value: int = 0) -> None: ...
+
+    body.delay("k", 1)
+    UniqueKey.objects.update(until=clock("default", 5))
+    body.delay("k", 2)
+    assert UniqueKey.objects.filter(until__gt=clock("default", 50)).exists()
+
+
 @pytest.mark.usefixtures("replaced_here")
 def test_replace_enqueues_beside_one_that_runs(take: Any) -> None:
     first = replaced.delay(1, "old")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import resource
 
-from django_jobs.worker.wakeup import readable
+import pytest
+
+from django_jobs.worker import wakeup
+from django_jobs.worker.wakeup import Waker, readable
 
 
 def test_descriptors_may_have_any_number() -> None:
@@ -21,3 +24,18 @@ def test_descriptors_may_have_any_number() -> None:
         for descriptor in (read, write, high):
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_call_that_comes_before_the_sleep_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    waker, slept = Waker(), []
+
+    def poll(descriptors: object, seconds: float) -> set[int]:
+        slept.append(seconds)
+        return set()
+
+    monkeypatch.setattr(wakeup, "readable", poll)
+    waker.wake()
+    assert waker.wait(60.0) == (True, False)
+    assert waker.wait(60.0) == (False, False)
+    assert slept == [0.0, 60.0]
+    waker.close()

@@ -7,7 +7,7 @@ import copy
 import datetime
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db import OperationalError, connections
@@ -39,6 +39,17 @@ MOST_CANDIDATES = 10_000
 _DEADLOCK_TRIES = 5
 
 T = TypeVar("T")
+
+
+class Capacity(NamedTuple):
+    """How many connections the server allows this user, and how many are in use.
+
+    ``direct`` says that no pooler is known to stand before the server.
+    """
+
+    allowed: int
+    used: int
+    direct: bool
 
 
 class Dialect(abc.ABC):
@@ -360,6 +371,10 @@ class Dialect(abc.ABC):
 
     def prepare(self) -> None:
         """Set what :meth:`tune` cannot, on a new connection for the worker's bookkeeping."""
+
+    def capacity(self) -> Capacity | None:
+        """Return how many connections the server allows, where it counts them."""
+        return None
 
     # --- shared by the dialects -----------------------------------------------------------------
 

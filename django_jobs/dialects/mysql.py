@@ -13,7 +13,7 @@ from django.utils import timezone
 from ..conf import get_settings
 from ..status import ENDED, TIMED, Status
 from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
-from .base import COMMANDS, JOBS, UNIQUE_KEYS, WORKERS, Dialect
+from .base import COMMANDS, JOBS, UNIQUE_KEYS, WORKERS, Capacity, Dialect
 
 # So many queues stand in one statement; each takes three tables from the server's cache.
 _QUEUES = 50
@@ -248,6 +248,14 @@ class MySQL(Dialect):
             "ON DUPLICATE KEY UPDATE job_id = job_id",
             [key, self.uuid(job_id)],
         )
+
+    def capacity(self) -> Capacity:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT @@max_connections")
+            (allowed,) = cursor.fetchone()
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'Threads_connected'")
+            _name, used = cursor.fetchone()
+        return Capacity(int(allowed), int(used) - 1, direct=True)
 
     def recursive(self, query: str, columns: str) -> str:
         # Both stop after 1,000 steps otherwise, MariaDB without an error.

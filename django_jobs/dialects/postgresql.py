@@ -10,7 +10,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ..status import Status
 from ..values import CLAIMED_COLUMNS, Claimed, NewEdge, NewJob, Outcome
-from .base import COMMANDS, EDGES, JOBS, WORKERS, Dialect
+from .base import COMMANDS, EDGES, JOBS, WORKERS, Capacity, Dialect
 
 CHANNEL = "django_jobs"
 _NOW = "statement_timestamp()"
@@ -186,6 +186,19 @@ SELECT '@' WHERE EXISTS (
     SELECT 1 FROM {JOBS} WHERE status IN ('SCHEDULED', 'RETRY') AND run_at <= {_NOW})
 UNION ALL
 SELECT '!' WHERE EXISTS (SELECT 1 FROM {COMMANDS} WHERE done_at IS NULL)
+"""
+
+
+# A limit of the role or of the database is -1 where there is none.
+_CAPACITY = """
+SELECT LEAST(current_setting('max_connections')::int
+        - current_setting('superuser_reserved_connections')::int
+        - COALESCE(current_setting('reserved_connections', TRUE), '0')::int,
+    NULLIF((SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user), -1),
+    NULLIF((SELECT datconnlimit FROM pg_database WHERE datname = current_database()), -1)),
+(SELECT count(*) FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
+current_setting('port')
 """
 
 
@@ -381,6 +394,14 @@ class PostgreSQL(Dialect):
     def fileno(self) -> int | None:
         raw: Any = self.connection.connection
         return None if raw is None else int(raw.fileno())
+
+    def capacity(self) -> Capacity:
+        with self.connection.cursor() as cursor:
+            cursor.execute(_CAPACITY)
+            allowed, used, port = cursor.fetchone()
+        # A pooler listens on another port than its server.
+        configured = str(self.connection.settings_dict["PORT"] or "5432")
+        return Capacity(allowed, used, direct=port == configured)
 
     def received(self) -> list[str]:
         raw: Any = self.connection.connection

@@ -421,6 +421,19 @@ def test_retry_revives_what_failed_because_of_it(drain: Drain) -> None:
     assert other.failed()
 
 
+def test_completion_waits_for_a_revived_job_and_for_the_others(drain: Drain) -> None:
+    later = add.s(2).set(countdown=3600)
+    group(fail.s() | add.s(1), later).on_complete(echo.s()).apply_async()
+    drain()
+    member = failed()
+    mend(member)
+    Job.objects.filter(pk=member.pk).update(args=[1])
+    retry([member.pk])
+    drain()
+    assert Job.objects.get(name=echo.name).status == "WAITING"
+    assert Job.objects.filter(status="SCHEDULED").count() == 1
+
+
 def test_retry_that_fails_again_fails_them_again(drain: Drain) -> None:
     chain(fail.s(1), add.s(2), add.s(3)).apply_async()
     drain()

@@ -17,6 +17,7 @@ from ...dialects import dialect_for
 from ...log import set_up_console
 from ...models import Worker
 from ...routing import database_of
+from ...worker import capacity
 from ...worker.autoscale import Autoscale
 from ...worker.fork import ignore_stops
 from ...worker.options import POOLS, WorkerOptions, build, refusals
@@ -83,6 +84,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         set_up_console(given["loglevel"])
         options = self._options(given)
+        self._check_capacity(options)
         _refuse_without_tables(options.using)
         with protected_output(self), pidfile(given["pidfile"]):
             self.stdout.write(_banner(options))
@@ -90,6 +92,13 @@ class Command(BaseCommand):
         logging.shutdown()
         ignore_stops()
         sys.exit(code)
+
+    def _check_capacity(self, options: WorkerOptions) -> None:
+        told, refused = capacity.problem(options)
+        if refused:
+            raise CommandError(told)
+        if told:
+            self.stderr.write(f"warning: {told}")
 
     def _options(self, given: dict[str, Any]) -> WorkerOptions:
         using = database(given)

@@ -1,0 +1,51 @@
+"""Whether the database server has as many connections as a worker needs."""
+
+from __future__ import annotations
+
+from django.db import DatabaseError, InterfaceError, connections
+
+from ..dialects import dialect_for
+from .options import WorkerOptions
+
+# Each process has one for the keeper, one for the duties and one for the heartbeat.
+_OWN = 3
+# So many of the server's connections are left to the web, at least.
+_OTHERS = 0.1
+
+
+def needed(options: WorkerOptions) -> tuple[int, int]:
+    """Return the most processes, and how many connections each may open."""
+    processes = options.autoscale.most if options.autoscale else options.processes
+    # The event loop's plain functions share one thread.
+    return processes, _OWN + (options.slots if options.pool == "threads" else 1)
+
+
+def problem(options: WorkerOptions) -> tuple[str, bool]:
+    """Return what the server cannot serve, or nothing, and whether the start must be refused.
+
+    Behind a pooler, which shares the server's connections, nothing is refused.
+    """
+    try:
+        capacity = dialect_for(connections[options.using]).capacity()
+    except (DatabaseError, InterfaceError):
+        return "", False  # the workers wait for the database
+    finally:
+        # The supervisor forks, and holds no connection while it does.
+        connections[options.using].close()
+    if capacity is None:
+        return "", False
+    processes, each = needed(options)
+    wanted = processes * each + options.beat
+    beat = " and one for the beat" if options.beat else ""
+    sum_ = f"{processes} processes need {wanted} connections ({each} each{beat})"
+    advice = (
+        "start fewer processes (--concurrency, --autoscale), put a pooler before the server, or "
+        "raise its max_connections"
+    )
+    if wanted > capacity.allowed:
+        return f"{sum_}, and the server allows {capacity.allowed}; {advice}", capacity.direct
+    left = capacity.allowed - capacity.used - wanted
+    if left < capacity.allowed * _OTHERS:
+        told = f"of {capacity.allowed} that the server allows, {capacity.used} are in use"
+        return f"{sum_}; {told}, so {max(0, left)} are left for the web; {advice}", False
+    return "", False
