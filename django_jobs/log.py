@@ -140,6 +140,15 @@ def connection_refused(error: BaseException, seconds: float) -> None:
     )
 
 
+def jobs_left(worker_id: UUID, began: Sequence[UUID]) -> None:
+    _worker.error(
+        "jobs left worker=%s: the database is away, so its jobs stay STARTED until another worker "
+        "rescues them; began=%s",
+        worker_id,
+        ",".join(map(str, began)) or "none",
+    )
+
+
 def database_back(what: str) -> None:
     _worker.info("database back while=%s", what)
 

@@ -121,6 +121,22 @@ def test_statement_that_is_refused_rests_alone(
     assert keeper._refused == {}
 
 
+def test_stop_that_waits_for_no_database_ends_and_its_jobs_are_told(
+    keeper: Keeper, vendor: str
+) -> None:
+    jobs.add.delay(1)
+    turn(keeper)
+    claimed = keeper.desk.take(0, wait=False)
+    assert claimed is not None
+    keeper.desk.end(0, execute(claimed, Environment()))
+    keeper.stopping = True
+    with unreachable(vendor):
+        assert keeper._survive(keeper.step) == 0
+        keeper.given_up = True
+        assert keeper._survive(keeper.step) is None
+    assert keeper.desk.held() == {(claimed.id, claimed.attempt)}
+
+
 # --- atomic jobs --------------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ from django_jobs.worker.pools import MainThreadPool
 from django_jobs.worker.pools.lending import LentThreads
 from django_jobs.worker.process import RECYCLE
 from django_jobs.worker.supervisor import Supervisor
-from django_jobs.worker.undertaker import Estate, Undertakers
+from django_jobs.worker.undertaker import Estate, Undertakers, settle
 
 
 @pytest.fixture
@@ -187,6 +187,39 @@ def test_jobs_of_a_dead_worker_are_given_back_when_a_process_can_start(caplog) -
     undertakers._next_try = 0.0
     undertakers.start_waiting()
     assert undertakers.pids == {4_000_002}
+
+
+def test_stop_that_could_not_give_jobs_back_says_so(
+    vendor: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = uuid7()
+    monkeypatch.setattr("django_jobs.worker.undertaker.BURIAL_SECONDS", 0.0)
+    monkeypatch.setattr("django_jobs.worker.undertaker.hear_term", lambda handler: None)
+    monkeypatch.setattr("django_jobs.worker.undertaker.own_connection", lambda using: None)
+    assert settle(Estate(uuid7(), {(job_id, 1): None}, cold=True, failed=False), "default") == 1
+    assert f"began={job_id}" in caplog.text
+    assert "stay STARTED" in caplog.text
+    supervisor = Supervisor(WorkerOptions())
+    monkeypatch.setattr("django_jobs.worker.supervisor.reap", lambda pid: 1)
+    monkeypatch.setattr("django_jobs.worker.supervisor.reap_orphans", lambda known: None)
+    supervisor._undertakers.pids.add(4_000_003)
+    supervisor._reap()
+    assert not supervisor._left_jobs, "the jobs are rescued while it goes on"
+    supervisor._stopping = True
+    supervisor._undertakers.pids.add(4_000_004)
+    supervisor._reap()
+    assert supervisor._left_jobs
+
+
+def test_board_tells_which_ends_were_not_recorded() -> None:
+    board, first, second = Board(2), uuid7(), uuid7()
+    assert board.unrecorded() == []
+    place = board.keep_end(first, 1)
+    board.keep_end(second, 3)
+    assert sorted(board.unrecorded()) == sorted([(first, 1), (second, 3)])
+    board.forget_end(place)
+    assert board.unrecorded() == [(second, 3)]
+    assert board.running() == []
 
 
 # --- signs of life --------------------------------------------------------------------------------

@@ -21,6 +21,10 @@ _LOAD = struct.Struct("=id")
 _FAREWELL = struct.Struct("=i")
 _PULSE = struct.Struct("=d")
 _RUNNING = 1
+# The id and the attempt of a job that must not run twice: its end is not recorded yet.
+_UNRECORDED = struct.Struct("=16si")
+# So many of them there are at most, besides those in the slots: what is claimed ahead.
+_MOST_UNRECORDED = 1000
 
 _WATCHED_AT = _KILL.size
 _LOAD_AT = _WATCHED_AT + _WATCHED.size
@@ -43,7 +47,10 @@ class Board:
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._memory = mmap.mmap(-1, _ENTRIES_AT + slots * _ENTRY.size)
+        self._unrecorded_at = _ENTRIES_AT + slots * _ENTRY.size
+        room = slots + _MOST_UNRECORDED
+        self._memory = mmap.mmap(-1, self._unrecorded_at + room * _UNRECORDED.size)
+        self._unused = list(range(room))
 
     def begin(self, slot: int, job_id: UUID, attempt: int, began: float, deadline: float) -> None:
         where = _ENTRIES_AT + slot * _ENTRY.size
@@ -51,6 +58,30 @@ class Board:
 
     def end(self, slot: int) -> None:
         _ENTRY.pack_into(self._memory, _ENTRIES_AT + slot * _ENTRY.size, 0, 0, _NO_JOB, 0.0, 0.0)
+
+    def keep_end(self, job_id: UUID, attempt: int) -> int:
+        """Note the end of a job that must not run twice; return what :meth:`forget_end` takes."""
+        place = self._unused.pop()
+        where = self._unrecorded_at + place * _UNRECORDED.size
+        _UNRECORDED.pack_into(self._memory, where, job_id.bytes, attempt)
+        return place
+
+    def forget_end(self, place: int) -> None:
+        """Remove the note: the job's outcome is recorded."""
+        where = self._unrecorded_at + place * _UNRECORDED.size
+        _UNRECORDED.pack_into(self._memory, where, _NO_JOB, 0)
+        self._unused.append(place)
+
+    def unrecorded(self) -> list[tuple[UUID, int]]:
+        """Return the jobs whose ends were noted and not recorded when the process died."""
+        found = []
+        for place in range(self.slots + _MOST_UNRECORDED):
+            job_id, attempt = _UNRECORDED.unpack_from(
+                self._memory, self._unrecorded_at + place * _UNRECORDED.size
+            )
+            if job_id != _NO_JOB:
+                found.append((UUID(bytes=job_id), attempt))
+        return found
 
     def running(self) -> list[Entry]:
         """Return the jobs that run now, or ran when the process died."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -70,6 +70,7 @@ class Keeper:
         on_topic: Callable[[str], None],
         on_put: Callable[[], None],
         on_database_error: Callable[[], None],
+        on_recorded: Callable[[Sequence[Outcome]], None] = lambda outcomes: None,
     ) -> None:
         self.worker_id = worker_id
         self.options = options
@@ -77,11 +78,14 @@ class Keeper:
         self.wakeup = wakeup
         self.collector = collector
         self.stopping = False
+        #: A stop that waits for no database.
+        self.given_up = False
         #: Why the process ends: its jobs or its memory are used up, and another takes its place.
         self.used_up = False
         self._on_topic = on_topic
         self._on_put = on_put
         self._on_database_error = on_database_error
+        self._on_recorded = on_recorded
         self._admission = Admission(options.using)
         self._claimer = Claimer()
         self._queues: set[str] = set()
@@ -194,6 +198,8 @@ class Keeper:
             self._on_database_error()
             self._look_for_strays()
             self.wakeup.listens = False
+            if self.stopping and self.given_up and action == self.step:
+                return None
             self.wakeup.waker.wait(self._backoff)
             return 0.0 if action == self.step else ()
         if self._backoff and action == self.step:
@@ -270,6 +276,7 @@ class Keeper:
                 self._write([outcome for outcome in batch if not outcome.recorded])
                 self.collector.ended(outcome for outcome in batch if outcome.recorded)
                 self.desk.recorded(len(batch))
+                self._on_recorded(batch)
             if self.options.burst:
                 # They may have enqueued others, or be what others waited for.
                 self._look_at, self._was_empty = 0.0, False

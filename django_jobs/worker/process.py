@@ -45,6 +45,8 @@ TOGETHER_SECONDS = 0.02
 #: Exit codes of processes that another one replaces: used up, without its lease, told to stop by
 #: somebody else than its supervisor. 0 is "done, do not replace me".
 RECYCLE, LOST, STOPPED = 75, 76, 77
+#: The database was away at the stop, and jobs stay STARTED.
+LEFT_JOBS = 1
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -75,6 +77,7 @@ class WorkerProcess:
             on_topic=self._heard,
             on_put=self._put,
             on_database_error=lambda: self.pool.distrust_connections(),
+            on_recorded=lambda outcomes: self.pool.recorded(outcomes),
         )
         self.pool = POOLS[options.pool](
             Workplace(
@@ -122,6 +125,9 @@ class WorkerProcess:
             thread.join()
         signals.send(signals.worker_process_shutdown, type(self), **self._identity())
         connections.close_all()
+        if left := self.desk.held():
+            log.jobs_left(self.worker_id, sorted(job_id for job_id, _attempt in left))
+            return LEFT_JOBS
         if self._told:
             return STOPPED
         return RECYCLE if self.keeper.used_up else 0
@@ -133,6 +139,11 @@ class WorkerProcess:
         """Stop warmly: finish what runs, give the rest back. Safe as a signal handler."""
         self._told = True
         self.keeper.stopping = True
+        self.waker.wake()
+
+    def give_up(self) -> None:
+        """Let the stop wait for no database that is away. Safe as a signal handler."""
+        self.keeper.given_up = True
         self.waker.wake()
 
     def take(self, options: WorkerOptions) -> None:

@@ -11,7 +11,7 @@ from .. import signals
 from ..ids import uuid7
 from .board import Board
 from .options import WorkerOptions
-from .process import RECYCLE, WorkerProcess
+from .process import LEFT_JOBS, RECYCLE, WorkerProcess
 
 
 def run_solo(options: WorkerOptions) -> int:
@@ -26,7 +26,7 @@ def run_solo(options: WorkerOptions) -> int:
         worker.waker.close()
         options = worker.options  # as commands have changed them
     signals.send(signals.worker_shutdown, WorkerProcess)
-    return 0
+    return LEFT_JOBS if code == LEFT_JOBS else 0
 
 
 class _Stop:
@@ -55,6 +55,7 @@ class _Stop:
         if self._worker is not None:
             self._worker.stop()
             if number == signal.SIGQUIT or len(self.asked) > 1:
+                self._worker.give_up()
                 self._worker.pool.stop_now()
 
     def _count_down(self) -> None:

@@ -56,6 +56,8 @@ class Supervisor:
         self._vacant: dict[int, float] = {}  # index of a missing worker -> when to start it
         self._failures: dict[int, int] = {}
         self._stopping = False
+        # At the stop the database was away: jobs stay STARTED until another worker rescues them.
+        self._left_jobs = False
         self._cold = False
         self._reload = False
         self._kill_at = float("inf")
@@ -81,7 +83,7 @@ class Supervisor:
             signals.send(signals.worker_shutdown, type(self))
         if self._reload:
             self._start_over()
-        return 0
+        return int(self._left_jobs)
 
     def _start_over(self) -> None:
         # The new image has no handlers yet: what comes before it has waits for them.
@@ -227,6 +229,7 @@ class Supervisor:
                 self._bury(self._children.pop(pid), code)
             else:
                 self._undertakers.pids.discard(pid)
+                self._left_jobs = self._left_jobs or (self._stopping and code != 0)
         reap_orphans({*self._children, *self._undertakers.pids})
 
     def _bury(self, child: Child, code: int) -> None:
@@ -243,6 +246,8 @@ class Supervisor:
                 (entry.job_id, entry.attempt): child.reasons.get((entry.job_id, entry.attempt))
                 for entry in running
             }
+            # They must not run again, and how they ended is lost with the process.
+            reasons.update(dict.fromkeys(child.board.unrecorded()))
             self._undertakers.call(Estate(child.worker_id, reasons, self._cold, failed))
         child.board.close()
         child.line.close()
@@ -276,6 +281,7 @@ class Supervisor:
             self._undertakers.start_waiting()
             self._reap()
             readable([self._read], 0.02)
+        self._left_jobs = self._left_jobs or bool(self._undertakers)
 
     # --- commands and the number of processes ---------------------------------------------------
 

@@ -52,6 +52,7 @@ def hold(folder: str, name: str = "go") -> int:
 def hold_once(folder: str) -> None:
     note(folder, os.getpid())
     wait_for(f"{folder}/go")
+    note(folder, "end")
 
 
 @job

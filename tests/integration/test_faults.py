@@ -43,6 +43,25 @@ def test_job_that_is_not_acks_late_does_not_run_again(runworker, until, folder, 
     assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_job_that_is_not_acks_late_ends_once_though_its_outcome_was_not_recorded(
+    runworker, until, folder, notes, pool
+):
+    result = jobs.hold_once.delay(folder)
+    worker = runworker("-P", pool, "-c", "1")
+    until(notes)
+    with transaction.atomic():
+        # The outcome waits for this lock when the process is killed.
+        Job.objects.filter(pk=result.id).update(error_message="locked")
+        Path(folder, "go").touch()
+        until(lambda: "success name=" in worker.output())
+        os.kill(int(notes()[0]), signal.SIGKILL)
+    # A server may still carry out the write of the session whose process is gone.
+    until(lambda: result.status in ("FAILURE", "SUCCESS"))
+    assert notes()[1:] == ["end"]
+    assert worker.stop() == 0, worker.output()
+
+
 def test_poison_ends_after_three_crashes_and_harms_no_other(runworker, until, folder, notes):
     poison = jobs.die.delay(folder)
     innocents = jobs.mark.delay_many([(folder, f"fine {n}") for n in range(50)])

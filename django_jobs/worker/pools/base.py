@@ -3,7 +3,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +45,9 @@ class Pool(abc.ABC):
         self.place = place
         self.desk = place.desk
         self._contexts: dict[tuple[UUID, int], JobContext] = {}
+        # Jobs with acks_late=False, while they run; and where the board notes their ends.
+        self._once: set[tuple[UUID, int]] = set()
+        self._unrecorded: dict[tuple[UUID, int], int] = {}
         self.isolation = Isolation()
 
     @abc.abstractmethod
@@ -113,6 +116,8 @@ class Pool(abc.ABC):
     def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
         reason = self.isolation.end()
         self._contexts.pop((job.id, job.attempt), None)
+        if self._once:
+            self._keep_end(job)
         self.place.board.end(slot)
         limit = self.place.options.max_memory
         if limit is not None and (resident_bytes() or 0) > limit * 1024:
@@ -122,9 +127,26 @@ class Pool(abc.ABC):
             self.desk.hand_out_no_more()
         self.desk.end(slot, outcome)
 
+    def recorded(self, outcomes: Sequence[Outcome]) -> None:
+        """Forget the ends of these jobs; called from the keeper's thread."""
+        if self._unrecorded:
+            for outcome in outcomes:
+                place = self._unrecorded.pop((outcome.job.id, outcome.job.attempt), None)
+                if place is not None:
+                    self.place.board.forget_end(place)
+
+    def _keep_end(self, job: Claimed) -> None:
+        """Note the end for the supervisor: if this process dies now, the job must not run again."""
+        key = (job.id, job.attempt)
+        if key in self._once:
+            self._once.discard(key)
+            self._unrecorded[key] = self.place.board.keep_end(*key)
+
     def _begins(self, slot: int, execution: Execution) -> None:
         job, request = execution.job, execution.context.request
         self._contexts[job.id, job.attempt] = execution.context
         limit = request.time_limit if self.place.options.pool == "prefork" else None
         deadline = execution.began + limit if limit else 0.0
+        if not execution.function.options.acks_late:
+            self._once.add((job.id, job.attempt))
         self.place.board.begin(slot, job.id, job.attempt, execution.began, deadline)
