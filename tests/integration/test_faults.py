@@ -48,7 +48,7 @@ def test_job_that_is_not_acks_late_ends_once_though_its_outcome_was_not_recorded
     runworker, until, folder, notes, pool
 ):
     result = jobs.hold_once.delay(folder)
-    worker = runworker("-P", pool, "-c", "1")
+    worker = runworker("-P", pool, "-c", "1", "-Q", "default")
     until(notes)
     with transaction.atomic():
         # The outcome waits for this lock when the process is killed.
