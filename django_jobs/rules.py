@@ -28,7 +28,12 @@ _DEEPEST = 64
 # The package's job functions that call another one, and how many arguments an item is.
 _CALLERS = {"django_jobs.map": "one", "django_jobs.starmap": "all"}
 _CREDENTIALS = re.compile(r"(//[^/\s:@]*:)([^/\s@]+)(?=@)")
-_ASSIGNED = re.compile(r"(?<![\w.-])([\w.-]{1,100})=([^&\s;,'\"]+)")
+# A name within a text with what stands between it and its value, and the value: ``token=…``,
+# ``Authorization: …``, and an object that was written into the text, also escaped.
+_NAMED = re.compile(r"""(?<![\w.-])([\w.-]{1,100})\\{0,32}['"]?\s{0,3}[=:]\s{0,3}\\{0,32}""")
+_VALUE = re.compile(
+    r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|"[^"]*"|'[^']*'|['"]?[^&;,'"\n]+""", re.DOTALL
+)
 _KINDS = inspect.Parameter
 
 
@@ -301,7 +306,7 @@ class _Walk:
         return {key: item for key, item in (("args", args), ("kwargs", kwargs)) if key in form}
 
     def _text(self, text: str, depth: int) -> str:
-        if text[:20].lstrip()[:1] in ("{", "[") and depth <= _DEEPEST:
+        if text[:20].lstrip()[:1] in ("{", "[", '"') and depth <= _DEEPEST:
             with contextlib.suppress(ValueError, RecursionError):
                 before = len(self.blanked)
                 self.value(json.loads(text), depth + 1)
@@ -309,14 +314,18 @@ class _Walk:
                     return self.blank(text)
         if "//" in text:
             text = _CREDENTIALS.sub(lambda found: found[1] + self.blank(found[2]), text)
-        if "=" in text:
-            text = _ASSIGNED.sub(self._assigned, text)
-        return text
+        return self._named(text) if "=" in text or ":" in text else text
 
-    def _assigned(self, found: re.Match[str]) -> str:
-        if not is_sensitive(found[1], self.sensitive):
-            return found[0]
-        return f"{found[1]}={self.blank(found[2])}"
+    def _named(self, text: str) -> str:
+        parts: list[str] = []
+        done = at = 0
+        while (name := _NAMED.search(text, at)) is not None:
+            at = name.end()
+            if is_sensitive(name[1], self.sensitive) and (value := _VALUE.match(text, at)):
+                self.blank(value[0].strip("'\"\\ "))
+                parts += [text[done:at], self.blank(value[0])]
+                done = at = value.end()
+        return "".join([*parts, text[done:]])
 
 
 def _is_pair(value: Sequence[Any]) -> bool:

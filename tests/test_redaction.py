@@ -5,10 +5,13 @@ import dataclasses
 import functools
 import html
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from django_jobs import group, job
 from django_jobs.failure import MAX_MESSAGE, MAX_TRACEBACK, describe
@@ -80,10 +83,38 @@ def test_redact_blanks_values_however_deep() -> None:
         ("https://ann:x1@host/a", f"https://ann:{REDACTED}@host/a"),
         ("https://host/?a=1&token=x1&b=2", f"https://host/?a=1&token={REDACTED}&b=2"),
         ("a=b", "a=b"),
+        ("Authorization: Bearer x1 y2", f"Authorization: {REDACTED}"),
+        ("{'user': 'ann', 'password': 'x1'}", f"{{'user': 'ann', 'password': {REDACTED}}}"),
+        ('sent {"pin": 4711, "a": 1}', f'sent {{"pin": {REDACTED}, "a": 1}}'),
+        ("at 12:30: done", "at 12:30: done"),
     ],
 )
 def test_redact_knows_other_spellings(value: Any, shown: Any) -> None:
     assert redact([value]) == [shown]
+
+
+WRAPPERS: list[Callable[[Any], Any]] = [
+    lambda value: [1, value],
+    lambda value: {"a": value, "b": 1},
+    lambda value: [["x", value]],
+    lambda value: json.dumps(value),
+    lambda value: f"  {json.dumps(value)}",
+    lambda value: str(value),
+    lambda value: f"sent {json.dumps(value)} to them",
+    lambda value: {"task": "shop.gone", "args": [value], "kwargs": {"a": value}},
+    lambda value: {"chain": [{"task": "shop.gone", "args": [], "options": {"a": value}}]},
+]
+
+
+@given(
+    st.sampled_from(["password", "apiKey", "X-Amz-Signature", "pin", "stripe_key"]),
+    st.lists(st.sampled_from(WRAPPERS), max_size=4),
+)
+def test_redact_finds_a_secret_wrapped_in_anything(name: str, wrappers: list[Any]) -> None:
+    value: Any = {name: "hunter2secret", "user": "ann"}
+    for wrap in wrappers:
+        value = wrap(value)
+    assert "hunter2secret" not in json.dumps(redact(value))
 
 
 def test_redact_blanks_what_is_nested_too_deep() -> None:
