@@ -6,8 +6,10 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from django.db import connections
 from django.db.models import QuerySet
 
+from ..dialects import dialect_for
 from ..models import Job
 
 #: How many of a schedule's runs are shown.
@@ -31,7 +33,15 @@ def last_runs(schedule_ids: Sequence[int], using: str) -> dict[int, list[Job]]:
         # A LIMIT of its own each: one over all would let a busy schedule hide the others.
         parts.append(f"SELECT * FROM ({sql}) AS newest_{len(parts)}")  # noqa: S608
         params += values
-    for job in Job.objects.using(using).raw(" UNION ALL ".join(parts), params):
+    readable = dialect_for(connections[using]).readable("job.run_at")
+    columns = ", ".join(
+        f"{readable} AS run_at" if name == "run_at" else f"job.{name}" for name in _COLUMNS
+    )
+    sql = (
+        f"SELECT {columns} FROM {Job._meta.db_table} job "  # noqa: S608
+        f"JOIN ({' UNION ALL '.join(parts)}) newest ON newest.id = job.id"
+    )
+    for job in Job.objects.using(using).raw(sql, params):
         if job.schedule_id is not None:
             found[job.schedule_id].append(job)
     return {pk: sorted(jobs, key=lambda job: job.pk.int) for pk, jobs in found.items()}
@@ -48,5 +58,5 @@ def lateness(runs: Sequence[Job]) -> list[datetime.timedelta]:
 
 def _newest(schedule_id: int, using: str) -> QuerySet[Any]:
     jobs: Any = Job.objects.using(using).filter(schedule_id=schedule_id)
-    newest: QuerySet[Any] = jobs.only(*_COLUMNS).order_by("-pk")[:SHOWN]
+    newest: QuerySet[Any] = jobs.values("id").order_by("-pk")[:SHOWN]
     return newest
