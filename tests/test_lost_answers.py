@@ -245,21 +245,24 @@ def test_job_that_a_stopped_worker_still_has_goes_back_without_blame(
 
 
 def test_worker_whose_lease_runs_out_amid_a_rescue_keeps_its_jobs_until_it_is_marked(
-    worker: Worker, take: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+    worker: Worker, take: Callable[..., list[Any]]
 ) -> None:
     result = jobs.add.delay(1)
     take()
+    ours = Worker.objects.filter(pk=worker.pk)
 
-    def lease_runs_out(using: str, action: Callable[[], int]) -> int:
-        Worker.objects.filter(pk=worker.pk).update(lease_until=clock("default", -1))
-        return action()
+    def lease_runs_out(execute: Any, sql: str, *args: Any) -> Any:
+        done = execute(sql, *args)
+        if sql.startswith("UPDATE") and "lost_at" in sql.partition("WHERE")[0]:
+            ours.update(lease_until=clock("default", -1))
+        return done
 
-    with monkeypatch.context() as patch:
-        patch.setattr(rescue, "without_deadlock", lease_runs_out)
+    with connection.execute_wrapper(lease_runs_out):
         assert rescue.run_once("default") == 0
     assert result.status == "STARTED"
+    assert not ours.filter(lease_until__gt=clock("default")).exists()
     assert heartbeat.beat(worker.pk, "default", busy=1, done=0)
-    Worker.objects.filter(pk=worker.pk).update(lease_until=clock("default", -1))
+    ours.update(lease_until=clock("default", -1))
     assert rescue.run_once("default") == 1
     assert not heartbeat.beat(worker.pk, "default", busy=1, done=0)
 
