@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from django_jobs import JobRevoked, Reject, UpstreamFailed, chain, chord, group
+from django_jobs import JobFailed, JobRevoked, UpstreamFailed, chain, chord, group
 from django_jobs.dialects import clock
 from django_jobs.maintenance import prune
 from django_jobs.models import Job
@@ -146,12 +146,14 @@ def test_errback_is_not_told_of_what_is_before_or_after(
     assert heard == []
 
 
-@pytest.mark.parametrize("function", [fail, reject, expected])
-def test_any_failure_counts(drain: Drain, function: Any) -> None:
+@pytest.mark.parametrize(
+    ("function", "error"), [(fail, ValueError), (reject, JobFailed), (expected, KeyError)]
+)
+def test_any_failure_counts(drain: Drain, function: Any, error: type[Exception]) -> None:
     result = (function.s() | add.s(1)).apply_async()
     drain()
     assert statuses() == ["FAILURE", "FAILURE"]
-    with pytest.raises((ValueError, Reject, KeyError)):
+    with pytest.raises(error):
         result.get(timeout=0)
 
 
