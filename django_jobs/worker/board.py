@@ -20,7 +20,8 @@ _LOAD = struct.Struct("=id")
 # The exit code that the process announced, plus 1; when its interpreter last showed that it runs.
 _FAREWELL = struct.Struct("=i")
 _PULSE = struct.Struct("=d")
-_RUNNING = 1
+_STATE = struct.Struct("=i")
+_RUNNING, _ENDED = 1, 2
 # The id and the attempt of a job that must not run twice: its end is not recorded yet.
 _UNRECORDED = struct.Struct("=16si")
 # So many of them there are at most, besides those in the slots: what is claimed ahead.
@@ -57,7 +58,7 @@ class Board:
         _ENTRY.pack_into(self._memory, where, _RUNNING, attempt, job_id.bytes, began, deadline)
 
     def end(self, slot: int) -> None:
-        _ENTRY.pack_into(self._memory, _ENTRIES_AT + slot * _ENTRY.size, 0, 0, _NO_JOB, 0.0, 0.0)
+        _STATE.pack_into(self._memory, _ENTRIES_AT + slot * _ENTRY.size, _ENDED)
 
     def keep_end(self, job_id: UUID, attempt: int) -> int:
         """Note the end of a job that must not run twice; return what :meth:`forget_end` takes."""
@@ -85,12 +86,19 @@ class Board:
 
     def running(self) -> list[Entry]:
         """Return the jobs that run now, or ran when the process died."""
+        return self._entries(_RUNNING)
+
+    def latest(self) -> list[Entry]:
+        """Return the jobs that ended last in the slots where none runs."""
+        return self._entries(_ENDED)
+
+    def _entries(self, wanted: int) -> list[Entry]:
         found = []
         for slot in range(self.slots):
             state, attempt, job_id, began, deadline = _ENTRY.unpack_from(
                 self._memory, _ENTRIES_AT + slot * _ENTRY.size
             )
-            if state == _RUNNING:
+            if state == wanted:
                 found.append(Entry(UUID(bytes=job_id), attempt, began, deadline))
         return found
 

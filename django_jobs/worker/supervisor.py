@@ -248,6 +248,10 @@ class Supervisor:
             }
             # They must not run again, and how they ended is lost with the process.
             reasons.update(dict.fromkeys(child.board.unrecorded()))
+            if failed:
+                # Whoever has just ended may have broken it, before that end was recorded.
+                latest = child.board.latest()
+                reasons.update({(entry.job_id, entry.attempt): None for entry in latest})
             self._undertakers.call(Estate(child.worker_id, reasons, self._cold, failed))
         child.board.close()
         child.line.close()

@@ -19,6 +19,7 @@ from django_jobs.models import Job, Worker
 from tests.integration import jobs, tasks
 from tests.integration.conftest import is_alive
 from tests.integration.test_pools import EACH_POOL, pool_queues
+from tests.waiting import LONG
 
 BECOME_SUBREAPER = (
     sys.executable,
@@ -48,6 +49,16 @@ def test_process_that_ends_unasked_is_replaced_and_its_job_is_blamed(
     os.kill(beat.pid, signal.SIGTERM)
     until(lambda: Worker.objects.live().filter(pool="beat").exclude(pk=beat.pk).exists())
     assert worker.output().count("SIGTERM that is not of its supervisor") == 2
+    assert worker.stop() == 0, worker.output()
+
+
+def test_job_that_breaks_its_process_by_its_end_is_blamed(runworker, folder, notes):
+    poison = tasks.close_the_descriptors.delay(folder)
+    worker = runworker("-c", "1")
+    with pytest.raises(WorkerLost):
+        poison.get(timeout=LONG)
+    assert (poison.job.crashes, len(notes())) == (3, 3)
+    assert jobs.mark.delay(folder, "next").get(timeout=LONG) == "next"
     assert worker.stop() == 0, worker.output()
 
 
