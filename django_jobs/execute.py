@@ -430,11 +430,25 @@ def _overrides(context: JobContext, hook: str) -> bool:
 def _hook(execution: Execution, hook: str, *args: Any) -> None:
     try:
         getattr(execution.context, hook)(*args)
-    except Exception as error:
+    except BaseException as error:  # sys.exit() ends no job that has succeeded
+        if _is_interrupt(error):
+            raise
         job = execution.job
         log.hook_failed(hook, job.name, describe(error, hidden(job, list(args))))
 
 
 def _send(signal: signals.Signal, job: Claimed, **named: Any) -> None:
-    if signal.receivers:
+    if not signal.receivers:
+        return
+    try:
         signals.send(signal, job.name, hidden=lambda: hidden(job, named), job_id=job.id, **named)
+    except BaseException as error:  # Django's dispatcher lets pass what sys.exit() raises
+        if _is_interrupt(error):
+            raise
+        log.receiver_failed(job.name, describe(error, hidden(job, named)))
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Tell whether a person interrupts an eager run, in the caller's own process."""
+    context = running.get()
+    return isinstance(error, KeyboardInterrupt) and bool(context and context.request.is_eager)

@@ -32,7 +32,7 @@ def describe(error: BaseException, secrets: Secrets) -> Failure:
         error_class=f"{kind.__module__}.{kind.__qualname__}"[:255],
         message=_cut(message, MAX_MESSAGE),
         traceback=_cut(text, MAX_TRACEBACK),
-        args=_arguments(error, secrets),
+        args=_arguments_of(error, secrets),
     )
 
 
@@ -40,7 +40,7 @@ def message_of(error: BaseException) -> str:
     """Return the error's text; of a row that a database refused nothing."""
     try:
         return _ROW.sub(r"\1(not shown)", str(error))
-    except Exception as broken:
+    except BaseException as broken:  # the project's code, as all that is called here
         return f"(its __str__ raised {type(broken).__name__})"
 
 
@@ -53,8 +53,15 @@ def _traceback(error: BaseException) -> str:
     try:
         lines = traceback.TracebackException(type(error), error, frames, limit=-100).format()
         return _ROW.sub(r"\1(not shown)", "".join(lines))
-    except Exception as broken:
+    except BaseException as broken:
         return f"(formatting the traceback raised {type(broken).__name__})"
+
+
+def _arguments_of(error: BaseException, secrets: Secrets) -> str | None:
+    try:
+        return _arguments(error, secrets)
+    except BaseException:
+        return None
 
 
 def _arguments(error: BaseException, secrets: Secrets) -> str | None:

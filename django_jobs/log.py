@@ -120,6 +120,10 @@ def hook_failed(hook: str, name: str, failure: Failure) -> None:
     _jobs.error("hook failed name=%s hook=%s\n%s", name, hook, failure.traceback)
 
 
+def receiver_failed(name: str, failure: Failure) -> None:
+    _jobs.error("signal receiver failed name=%s\n%s", name, failure.traceback)
+
+
 def errback_failed(errback: Any, job_id: UUID, failure: Failure) -> None:
     # Its name only: its arguments may be secret.
     name = errback.get("task", "a workflow") if isinstance(errback, Mapping) else "unreadable"

@@ -403,6 +403,51 @@ def test_hook_that_raises_changes_nothing(run: Run, caplog: pytest.LogCaptureFix
     assert "hook=on_success" in caplog.text
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("atomic", [False, True])
+def test_hook_or_receiver_that_exits_changes_nothing(
+    run: Run, caplog: pytest.LogCaptureFixture, kind: type[BaseException], atomic: bool
+) -> None:
+    def leave(*args: Any, **named: Any) -> None:
+        raise kind(5)
+
+    class Leaving(JobContext):
+        before_start = on_success = after_return = leave
+
+    @job(base=Leaving, atomic=atomic)
+    def body() -> int:
+        return 1
+
+    try:
+        for signal in (signals.job_prerun, signals.job_success):
+            signal.connect(leave)
+        assert run(body).status == "SUCCESS"
+    finally:
+        for signal in (signals.job_prerun, signals.job_success):
+            signal.disconnect(leave)
+    assert caplog.text.count("hook failed") == 3
+    assert caplog.text.count("signal receiver failed") == 2
+
+
+def test_exception_whose_methods_raise_fails_its_job_alone(run: Run) -> None:
+    class Broken(BaseException):
+        def __str__(self) -> str:
+            raise self
+
+        __repr__ = __str__
+
+        @property
+        def args(self) -> Any:
+            raise self
+
+    @job
+    def body() -> None:
+        raise Broken
+
+    outcome = run(body)
+    assert (outcome.status, outcome.failure.message) == ("FAILURE", "(its __str__ raised Broken)")
+
+
 @pytest.fixture
 def sent() -> Iterator[list[Any]]:
     seen: list[Any] = []

@@ -7,6 +7,7 @@ import contextvars
 import copy
 import decimal
 import os
+import resource
 import signal
 import socket
 import sys
@@ -563,6 +564,22 @@ def test_process_is_as_it_was(run: Run, kind: str, tmp_path: Any) -> None:
 
     expected = [os.getcwd(), socket.getdefaulttimeout()]  # noqa: PTH109
     assert run(kind, change, look)["look"].value == expected
+
+
+@ALONE
+def test_resource_limits_are_put_back(
+    run: Run, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def change() -> None:
+        for number in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE):
+            resource.setrlimit(number, (8, resource.getrlimit(number)[1]))
+
+    def look() -> list[Any]:
+        return [resource.getrlimit(n) for n in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)]
+
+    expected = look()
+    assert run(kind, change, look)["look"].value == expected
+    assert "resource limit" in caplog.text
 
 
 def test_process_that_cannot_be_put_back_is_replaced(

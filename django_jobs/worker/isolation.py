@@ -11,6 +11,7 @@ import contextlib
 import faulthandler
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -57,6 +58,7 @@ class Isolation:
     def keep_process(self) -> None:
         """Put back what belongs to the process, where it runs one job at a time."""
         self._parts.append(Process().put_back)
+        self._parts.append(Limits().put_back)
 
     def end(self) -> str:
         """Put back what the attempt changed; return why the process must be replaced, or ""."""
@@ -109,6 +111,35 @@ class Process:
     def __del__(self) -> None:
         with contextlib.suppress(OSError):
             os.close(self._folder)
+
+
+class Limits:
+    """The resource limits of the process, as they are now."""
+
+    touched = False
+    _is_watching = False
+
+    def __init__(self) -> None:
+        numbers = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+        self._kept = {number: resource.getrlimit(number) for number in sorted(numbers)}
+        if not Limits._is_watching:
+            # To read all limits after each job would cost more than a short job itself.
+            sys.addaudithook(_watch_limits)
+            Limits._is_watching = True
+
+    def put_back(self) -> None:
+        if not Limits.touched:
+            return
+        for number, kept in self._kept.items():
+            if resource.getrlimit(number) != kept:
+                _log.warning("a job left another resource limit, which is put back")
+                resource.setrlimit(number, kept)
+        Limits.touched = False
+
+
+def _watch_limits(event: str, args: Any) -> None:
+    if event in ("resource.setrlimit", "resource.prlimit"):
+        Limits.touched = True
 
 
 def ignore_alarms() -> None:
