@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -18,6 +20,43 @@ from .values import Claimed, Failure, Outcome
 _jobs = logging.getLogger("django_jobs.job")
 _worker = logging.getLogger("django_jobs.worker")
 _beat = logging.getLogger("django_jobs.beat")
+
+# While a database stays away for the same reason, a process says so again after this time.
+_REMINDER_SECONDS = 60.0
+
+
+class Outage:
+    """What a process has logged of a database that is away: each cause once, then seldom.
+
+    Several threads of a process meet the same outage. They share this without a lock, as a process
+    may be forked while a thread holds one. At worst two threads log the same line.
+    """
+
+    def __init__(self) -> None:
+        self._logged: dict[str, float] = {}
+        self._failing: set[str] = set()
+
+    def is_news(self, error: str, now: float) -> bool:
+        """Tell whether to log *error*. Numbers in it, such as process ids, make no difference."""
+        cause = re.sub(r"\d+", "0", error)
+        if now < self._logged.get(cause, -_REMINDER_SECONDS) + _REMINDER_SECONDS:
+            return False
+        self._logged[cause] = now
+        return True
+
+    def begins(self, what: str) -> None:
+        self._failing.add(what)
+
+    def ends(self, what: str) -> bool:
+        """Tell whether all that failed works again."""
+        self._failing.discard(what)
+        if self._failing:
+            return False
+        self._logged.clear()
+        return True
+
+
+outage = Outage()
 
 
 class JobFilter(logging.Filter):
@@ -131,17 +170,19 @@ def errback_failed(errback: Any, job_id: UUID, failure: Failure) -> None:
 
 
 def database_away(what: str, error: Exception, seconds: float) -> None:
-    _worker.error(
-        "database away while=%s next_try=%.1fs error=%s", what, seconds, message_of(error).strip()
-    )
+    text = message_of(error).strip()
+    outage.begins(what)
+    if outage.is_news(text, time.monotonic()):
+        _worker.error("database away while=%s next_try=%.1fs error=%s", what, seconds, text)
 
 
 def connection_refused(error: BaseException, seconds: float) -> None:
-    _worker.error(
-        "a job could not connect to the database and is given back; next_claim=%.1fs error=%s",
-        seconds,
-        str(error).strip(),
+    text = (
+        f"a job could not connect to the database and is given back; next_claim={seconds:.1f}s "
+        f"error={str(error).strip()}"
     )
+    if outage.is_news(text, time.monotonic()):
+        _worker.error("%s", text)
 
 
 def jobs_left(worker_id: UUID, began: Sequence[UUID]) -> None:
@@ -154,7 +195,9 @@ def jobs_left(worker_id: UUID, began: Sequence[UUID]) -> None:
 
 
 def database_back(what: str) -> None:
-    _worker.info("database back while=%s", what)
+    """Log that *what* works again, unless other work of this process still fails."""
+    if outage.ends(what):
+        _worker.info("database back while=%s", what)
 
 
 def ticks_fired(schedule: str, job: str, job_ids: Sequence[UUID], late: float) -> None:

@@ -13,7 +13,7 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from django_jobs import overview, registry
+from django_jobs import log, overview, registry
 from django_jobs.admit import Admission
 from django_jobs.claim import claim
 from django_jobs.define import JobFunction
@@ -29,6 +29,12 @@ from tests.waiting import LONG
 def no_overview_kept() -> None:
     """Let no test see the overview that an earlier one read."""
     overview.forget()
+
+
+@pytest.fixture(autouse=True)
+def no_outage_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test find an outage logged that an earlier one met."""
+    monkeypatch.setattr(log, "outage", log.Outage())
 
 
 @pytest.fixture(scope="session", autouse=True)

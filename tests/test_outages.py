@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection, connections
 
-from django_jobs import job
+from django_jobs import job, log
 from django_jobs.dialects import own_connection
 from django_jobs.execute import Environment, execute
 from django_jobs.measure import Collector
@@ -19,7 +19,8 @@ from django_jobs.models import Job, Worker
 from django_jobs.record import record
 from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.desk import Desk
-from django_jobs.worker.keeper import Keeper
+from django_jobs.worker.duties import Duties, Duty
+from django_jobs.worker.keeper import Keeper, longer
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.wakeup import Waker, Wakeup
 from tests import jobs
@@ -251,6 +252,96 @@ def unreachable(vendor: str) -> Iterator[None]:
         yield
     finally:
         connections["default"] = kept
+
+
+@contextlib.contextmanager
+def full(vendor: str) -> Iterator[None]:
+    """Let the server have no connection left for this thread; SQLite opens no file."""
+    kept = connections["default"]
+    if vendor == "sqlite":
+        with unreachable(vendor):
+            yield
+        return
+    database = kept.settings_dict["NAME"]
+    user = f"{database}_full"[:32]
+    with kept.cursor() as cursor:
+        if vendor == "postgresql":
+            cursor.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'full' CONNECTION LIMIT 1")
+        else:
+            limit = "WITH MAX_USER_CONNECTIONS 1"
+            cursor.execute(f"CREATE USER '{user}'@'%' IDENTIFIED BY 'full' {limit}")
+            cursor.execute(f"GRANT SELECT ON `{database}`.* TO '{user}'@'%'")
+    others = [connections.create_connection("default") for _ in range(2)]
+    for other in others:
+        other.settings_dict = {**kept.settings_dict, "USER": user, "PASSWORD": "full"}
+    others[0].connect()
+    connections["default"] = others[1]
+    try:
+        yield
+    finally:
+        connections["default"] = kept
+        for other in others:
+            other.close()
+        with kept.cursor() as cursor:
+            cursor.execute(f"DROP ROLE {user}" if vendor == "postgresql" else f"DROP USER '{user}'")
+
+
+def test_outage_is_logged_once_by_all_work_of_a_process(
+    keeper: Keeper, vendor: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="django_jobs.worker")
+
+    def ask() -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+    names = ("heartbeat", "promote", "rescue")
+    duties = Duties([Duty(name, 60.0, ask) for name in names], "default")
+
+    def try_all() -> None:
+        for name in names:
+            duties.ask(name)
+        duties.run_due()
+        turn(keeper)
+
+    with full(vendor):
+        for _ in range(5):
+            keeper._look_at = 0.0
+            try_all()
+        assert caplog.text.count("database away") == 1
+        assert "database back" not in caplog.text
+        (cause,) = log.outage._logged
+        log.outage._logged[cause] -= 61
+        try_all()
+        try_all()
+        assert caplog.text.count("database away") == 2
+    try_all()
+    try_all()
+    assert caplog.text.count("database back") == 1
+    # The next outage is news, whatever its cause.
+    with full(vendor):
+        try_all()
+    assert caplog.text.count("database away") == 3
+
+
+def test_outage_of_another_cause_is_logged_and_numbers_make_no_cause() -> None:
+    outage = log.Outage()
+    assert outage.is_news("server process 17 crashed", 100.0)
+    assert not outage.is_news("server process 18 crashed", 159.0)
+    assert outage.is_news("too many clients already", 159.0)
+    assert outage.is_news("server process 19 crashed", 160.0)
+
+
+def test_pauses_grow_up_to_some_seconds_and_differ() -> None:
+    def pauses() -> list[float]:
+        found = [longer(0.0)]
+        for _ in range(9):
+            found.append(longer(found[-1]))
+        return found
+
+    runs = [pauses() for _ in range(20)]
+    assert all(0.25 <= each[0] <= 0.5 and 2.5 <= each[-1] <= 5.0 for each in runs)
+    assert len({each[-1] for each in runs}) > 1
 
 
 @pytest.mark.parametrize("atomic", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ QUEUES_SECONDS = 1.0
 # so long: of many sleepers one wakes for each job, and the rest do not hold it up on its way.
 PATIENCE_SECONDS = 0.002
 _SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
+# Processes that met the same error together do not come back together.
+_JITTER = 0.5, 1.0
 # While other transactions hold all ready jobs, a worker looks again after such pauses. The end of
 # such a transaction is announced only where it makes a job ready: a rollback is not.
 _SHORTEST_LOCKED, _LONGEST_LOCKED = 0.002, 0.25
@@ -502,4 +505,5 @@ def drop_connection(using: str) -> None:
 
 def longer(pause: float) -> float:
     """Return how long to wait after another error in a row."""
-    return min(_LONGEST_BACKOFF, pause * 2 or _SHORTEST_BACKOFF)
+    longest = min(_LONGEST_BACKOFF, pause * 3 or 2 * _SHORTEST_BACKOFF)
+    return random.uniform(*_JITTER) * longest

@@ -191,6 +191,8 @@ class WorkerProcess:
         while not self.keeper.stopping:
             try:
                 action()
+                if pause:
+                    log.database_back("starting")
                 return
             except Error as error:
                 pause = longer(pause)
