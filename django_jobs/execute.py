@@ -316,22 +316,38 @@ def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
 def _in_transaction(
     execution: Execution, environment: Environment, ended: list[Outcome]
 ) -> Outcome:
-    with transaction.atomic(environment.using):
-        outcome = returned(execution, _run(execution, environment))
-        ended.append(outcome)
-        cause = transaction_ended_by(environment.using)
-        if cause:
-            raise transaction.TransactionManagementError(
-                f"{execution.job.name} is atomic, and {cause} ended its transaction before its "
-                "time: what it wrote is not one unit with its success; leave COMMIT and ROLLBACK "
-                "to atomic()"
-            )
-        if outcome.status != Status.SUCCESS:
-            # The result cannot be stored: the body's writes must not stay either.
-            transaction.set_rollback(True, environment.using)
-        elif not environment.commit(outcome):
-            raise WorkerLost("the job is no longer this worker's; what it wrote was rolled back")
+    committed: list[bool] = []
+    try:
+        with transaction.atomic(environment.using):
+            # The first of the hooks: what raises after it is a hook of the body.
+            transaction.on_commit(lambda: committed.append(True), environment.using)
+            outcome = _call_in_transaction(execution, environment, ended)
+    except BaseException as error:
+        if not committed or _is_interrupt(error):
+            raise
+        job = execution.job
+        log.hook_failed("on_commit", job.name, describe(error, hidden(job)))
     outcome.recorded = outcome.status == Status.SUCCESS
+    return outcome
+
+
+def _call_in_transaction(
+    execution: Execution, environment: Environment, ended: list[Outcome]
+) -> Outcome:
+    outcome = returned(execution, _run(execution, environment))
+    ended.append(outcome)
+    cause = transaction_ended_by(environment.using)
+    if cause:
+        raise transaction.TransactionManagementError(
+            f"{execution.job.name} is atomic, and {cause} ended its transaction before its "
+            "time: what it wrote is not one unit with its success; leave COMMIT and ROLLBACK "
+            "to atomic()"
+        )
+    if outcome.status != Status.SUCCESS:
+        # The result cannot be stored: the body's writes must not stay either.
+        transaction.set_rollback(True, environment.using)
+    elif not environment.commit(outcome):
+        raise WorkerLost("the job is no longer this worker's; what it wrote was rolled back")
     return outcome
 
 

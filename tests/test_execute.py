@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 
 from django_jobs import SoftTimeLimitExceeded, current_job, job, progress, signals
 from django_jobs.context import JobContext
@@ -325,6 +326,37 @@ def test_atomic_job_that_is_no_longer_ours_leaves_no_writes(worker: Worker) -> N
     assert not outcome.recorded
     assert not User.objects.exists()
     assert Job.objects.get().status == "REVOKED"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, OperationalError, "conflict"])
+def test_on_commit_hook_that_raises_changes_no_success(
+    worker: Worker, caplog: pytest.LogCaptureFixture, kind: Any
+) -> None:
+    runs: list[int] = []
+
+    def fail() -> None:
+        error: Any = OperationalError("a conflict") if kind == "conflict" else kind("broken")
+        error.sqlstate = "40001" if kind == "conflict" else None
+        raise error
+
+    @job(atomic=True, autoretry_for=[Exception])
+    def body() -> int:
+        runs.append(1)
+        User.objects.create(username="made")
+        transaction.on_commit(fail)
+        return 1
+
+    body.delay()
+    commit = functools.partial(committed_by, worker)
+    outcome = execute(claim_one(worker), Environment(commit=commit))
+    assert (outcome.status, outcome.recorded, runs) == ("SUCCESS", True, [1])
+    assert (Job.objects.get().status, User.objects.count()) == ("SUCCESS", 1)
+    assert "hook=on_commit" in caplog.text
+
+
+def committed_by(worker: Worker, outcome: Outcome) -> bool:
+    return bool(record(worker.pk, [outcome], "default"))
 
 
 # --- hooks and signals --------------------------------------------------------------------------

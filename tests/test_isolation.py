@@ -566,13 +566,13 @@ def test_process_is_as_it_was(run: Run, kind: str, tmp_path: Any) -> None:
     assert run(kind, change, look)["look"].value == expected
 
 
-@ALONE
+@EACH
 def test_resource_limits_are_put_back(
     run: Run, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def change() -> None:
         for number in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE):
-            resource.setrlimit(number, (8, resource.getrlimit(number)[1]))
+            resource.setrlimit(number, (512, resource.getrlimit(number)[1]))
 
     def look() -> list[Any]:
         return [resource.getrlimit(n) for n in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)]

@@ -49,7 +49,7 @@ class Isolation:
     """
 
     def __init__(self) -> None:
-        self._parts: list[Callable[[], None]] = []
+        self._parts: list[Callable[[], None]] = [Limits().put_back]
 
     def keep_signals(self) -> None:
         """Put the handlers of signals back, and stop timers; in the main thread only."""
@@ -58,7 +58,6 @@ class Isolation:
     def keep_process(self) -> None:
         """Put back what belongs to the process, where it runs one job at a time."""
         self._parts.append(Process().put_back)
-        self._parts.append(Limits().put_back)
 
     def end(self) -> str:
         """Put back what the attempt changed; return why the process must be replaced, or ""."""
