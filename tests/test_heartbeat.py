@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from django_jobs.dialects import clock
 from django_jobs.ids import uuid7
 from django_jobs.models import Worker
 from django_jobs.worker import heartbeat
@@ -75,3 +76,35 @@ def test_worker_that_could_not_renew_its_lease_judges_nobody_until_all_had_time(
     process._judges_from -= 15
     process._rescue()
     assert process.rescues == ["default"]
+
+
+def test_worker_judges_nobody_after_a_jump_of_the_databases_clock_until_all_had_time(
+    process, new_worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    process._register()
+    live, dead = new_worker(), new_worker()
+    process._judges_from -= 15
+    process._rescue()
+    # The clock jumps by an hour: so the leases, and what the worker knows, stay behind by an hour.
+    Worker.objects.update(lease_until=clock("default", 60 - 3600))
+    process._ahead -= 3600
+    assert 1 <= process._rescue() <= 15
+    assert process.heart.run_due() > 5
+    assert process._rescue() is not None
+    assert not Worker.objects.exclude(lost_at=None).exists()
+    heartbeat.beat(live.pk, "default", busy=0, done=0)
+    process._judges_from -= 15
+    process._rescue()
+    assert Worker.objects.exclude(lost_at=None).get() == dead
+
+
+def test_small_step_of_the_databases_clock_holds_no_rescue_up(process) -> None:
+    process._register()
+    process._judges_from -= 15
+    process._rescue()
+    process._ahead -= 5
+    process._rescue()
+    process._ahead += 3600
+    process._rescue()
+    assert process.rescues == ["default"] * 3

@@ -17,7 +17,7 @@ from django.db import Error, connections
 from .. import forks, log, signals
 from ..conf import get_settings
 from ..counts import ready_queues
-from ..dialects import is_away, own_connection
+from ..dialects import is_away, own_connection, unix_time
 from ..enqueue import TIMED_TOPIC
 from ..ids import uuid7
 from ..maintenance import promote, prune, rescue, rollup, wake
@@ -98,6 +98,8 @@ class WorkerProcess:
         self.duties = Duties(self._table(), options.using)
         self.heart = Duties(self._heart_table(), options.using)
         self._beaten = self._judges_from = math.inf
+        # By how much the database's clock is ahead of this host's; None before the first look.
+        self._ahead: float | None = None
         self._done_before = 0
         self._told = False
         self._over = threading.Event()
@@ -309,13 +311,25 @@ class WorkerProcess:
 
     def _rescue(self) -> float | None:
         now = time.monotonic()
+        if self._clock_jumped(now):
+            self._judges_from = now + _rescue_seconds()
+            self.heart.ask("heartbeat")
         if self._is_late(now) or now < self._judges_from:
-            # The database was away and every lease ran out: first all that live renew theirs.
+            # The database was away, or its clock jumped, and every lease ran out: first all that
+            # live renew theirs.
             return min(_rescue_seconds(), max(1.0, self._judges_from - now))
         rescued = rescue.run_once(self.options.using)
         if rescued:
             _log.warning("rescued jobs=%d from dead workers", rescued)
         return 0.1 if rescued >= rescue.BATCH else None
+
+    def _clock_jumped(self, now: float) -> bool:
+        """Tell whether the database's clock went ahead of this host's since the last look.
+
+        A smaller step than this ends no lease that is renewed in time.
+        """
+        before, self._ahead = self._ahead, unix_time(self.options.using) - now
+        return before is not None and self._ahead - before > _rescue_seconds()
 
     def _prune(self) -> float | None:
         pruned = prune.run_once(self.options.using, self.worker_id)
