@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -185,10 +186,16 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
             )
     if signals.job_failure.receivers:
         for below, origin in failed:
-            error = UpstreamFailed(messages[origin.id])
-            signals.send(
-                signals.job_failure, below.name, job_id=below.id, exception=error, traceback=""
+            told = functools.partial(
+                signals.send,
+                signals.job_failure,
+                below.name,
+                job_id=below.id,
+                exception=UpstreamFailed(messages[origin.id]),
+                traceback="",
             )
+            # A transaction that is repeated tells once, and no receiver's statement can break it.
+            transaction.on_commit(told, using, robust=True)
 
 
 def message_of(origin: Ended) -> str:

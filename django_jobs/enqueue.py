@@ -207,7 +207,7 @@ def write(
     )
     alone = len(rows) == 1 and not several and connection.get_autocommit()
     if alone and dialect.insert_and_wake(rows[0], topic_of(rows[0])):
-        _tell(function, rows)
+        _tell(function, rows, using)
         note_children(results)
         return results
     rows, results, changed = without_deadlock(
@@ -216,7 +216,7 @@ def write(
     if rows or changed:
         announce(using, {topic_of(row) for row in [*rows, *changed]})
     if rows:
-        _tell(function, rows)
+        _tell(function, rows, using)
     if (commit := awaited_commit(using)) is not None:
         written = {row.id for row in rows}
         for result in results:
@@ -282,11 +282,12 @@ def note_children(results: Sequence[Any]) -> None:
         parent.request.children.extend(results)
 
 
-def _tell(function: JobFunction[..., Any, Any], rows: Sequence[NewJob]) -> None:
+def _tell(function: JobFunction[..., Any, Any], rows: Sequence[NewJob], using: str) -> None:
     signals.send(
         signals.job_enqueued,
         function.name,
         hidden=lambda: secrets_of(*rows),
+        inside=using,
         job_ids=[row.id for row in rows],
         queue=rows[0].queue,
     )

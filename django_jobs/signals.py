@@ -8,13 +8,15 @@ harm to the job. A signal without receivers costs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
+from django.db import DatabaseError, connections, transaction
 from django.dispatch import Signal as DjangoSignal
 
 from . import registry
@@ -98,10 +100,16 @@ _log = logging.getLogger("django_jobs.signals")
 
 
 def send(
-    signal: Signal, sender: Any, *, hidden: Callable[[], Secrets] | None = None, **named: Any
+    signal: Signal,
+    sender: Any,
+    *,
+    hidden: Callable[[], Secrets] | None = None,
+    inside: str = "",
+    **named: Any,
 ) -> None:
     """Send *signal* to its receivers, if it has any; log what they raise.
 
+    A statement of theirs that fails does no harm to a transaction that is open on *inside*.
     *hidden* tells what their errors must not tell of the jobs. Without it the log has of an error
     about a job only the class and the lines of code.
     """
@@ -110,10 +118,23 @@ def send(
     if isinstance(sender, str):
         sender = JobName._known.get(sender) or JobName(sender)
     named = {key: _shown_id(value) for key, value in named.items()}
-    for receiver, answer in signal.send_robust(sender, **named):
+    with _savepoint(inside):
+        answers = signal.send_robust(sender, **named)
+    for receiver, answer in answers:
         if isinstance(answer, Exception):
             # The exception itself may quote the job's arguments, so no handler gets it.
             _log.error("signal receiver %r failed\n%s", receiver, _told(answer, hidden, named))
+
+
+@contextlib.contextmanager
+def _savepoint(using: str) -> Iterator[None]:
+    if not using or not connections[using].in_atomic_block:
+        yield
+        return
+    # Without it PostgreSQL refuses all that follows, and Django rolls the transaction back. What
+    # failed is among the answers already.
+    with contextlib.suppress(DatabaseError), transaction.atomic(using):
+        yield
 
 
 def _told(error: Exception, hidden: Callable[[], Secrets] | None, named: dict[str, Any]) -> str:

@@ -205,7 +205,7 @@ def write(graph: Graph, using: str, *, names: Sequence[UUID] = (), limited: bool
 
     without_deadlock(using, insert)
     announce(using, {topic_of(row) for row in graph.rows if row.status != Status.WAITING})
-    _tell(graph.rows)
+    _tell(graph.rows, using)
 
 
 def _take_keys(rows: Sequence[NewJob], using: str) -> None:
@@ -222,7 +222,7 @@ def _take_keys(rows: Sequence[NewJob], using: str) -> None:
             )
 
 
-def _tell(rows: Sequence[NewJob]) -> None:
+def _tell(rows: Sequence[NewJob], using: str) -> None:
     if not signals.job_enqueued.receivers:
         return
     by_name: dict[tuple[str, str], list[UUID]] = {}
@@ -230,5 +230,10 @@ def _tell(rows: Sequence[NewJob]) -> None:
         by_name.setdefault((row.name, row.queue), []).append(row.id)
     for (name, queue), ids in by_name.items():
         signals.send(
-            signals.job_enqueued, name, hidden=lambda: secrets_of(*rows), job_ids=ids, queue=queue
+            signals.job_enqueued,
+            name,
+            hidden=lambda: secrets_of(*rows),
+            inside=using,
+            job_ids=ids,
+            queue=queue,
         )

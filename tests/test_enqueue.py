@@ -538,6 +538,27 @@ def test_receiver_s_error_does_no_harm(caplog: pytest.LogCaptureFixture) -> None
     assert "signal receiver" in caplog.text
 
 
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("enqueue", [jobs.add.delay, lambda number: jobs.add.s(number).delay()])
+def test_receiver_whose_statement_fails_does_no_harm_to_the_transaction(
+    raw: bool, enqueue: Callable[[int], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(sender: str, **named: Any) -> None:
+        if raw:
+            connection.cursor().execute("SELECT no_column FROM no_table")
+        User.objects.create(username=None)
+
+    signals.job_enqueued.connect(broken)
+    try:
+        with transaction.atomic():
+            result = enqueue(1)
+            assert jobs.add.delay(2).status == "PENDING"
+    finally:
+        signals.job_enqueued.disconnect(broken)
+    assert result.status == "PENDING"
+    assert "signal receiver" in caplog.text
+
+
 @pytest.mark.django_db(transaction=True)
 def test_async_twins_enqueue() -> None:
     async def enqueue() -> list[Any]:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 
-from django_jobs import JobFailed, JobRevoked, UpstreamFailed, chain, chord, group
+from django_jobs import JobFailed, JobRevoked, UpstreamFailed, chain, chord, group, signals
 from django_jobs.dialects import clock
 from django_jobs.maintenance import prune
 from django_jobs.models import Job
@@ -587,3 +588,32 @@ def test_result_that_is_gone_fails_what_takes_it(drain: Drain, work: Drain) -> N
     drain()
     assert result.failed()
     assert "gone" in Job.objects.get().error_message
+
+
+def break_a_statement(sender: str, **named: Any) -> None:
+    for _ in range(2):
+        Group.objects.create(name="of the receiver")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("signal", [signals.job_failure, signals.job_enqueued])
+def test_receiver_whose_statement_fails_keeps_no_workflow_from_its_end(
+    drain: Callable[..., Any], signal: Any
+) -> None:
+    seen: list[str] = []
+
+    def listen(sender: str, **named: Any) -> None:
+        seen.append(sender)
+
+    last = chain(fail.s().on_error(told.s()), add.s(1)).delay()
+    try:
+        signal.connect(break_a_statement)
+        signals.job_failure.connect(listen)
+        drain()
+    finally:
+        signal.disconnect(break_a_statement)
+        signals.job_failure.disconnect(listen)
+    assert (last.status, last.parent.job.error_class) == ("FAILURE", "builtins.ValueError")
+    assert last.job.error_class.endswith("UpstreamFailed")
+    assert Job.objects.filter(name=told.name, status="SUCCESS").count() == 1
+    assert seen == [fail.name, add.name]
