@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -423,6 +425,27 @@ def test_own_connection_is_read_committed_whatever_the_role_says(
             cursor.execute(f"SHOW {level}" if vendor == "postgresql" else f"SELECT @@{level}")
             assert cursor.fetchone()[0].lower().replace("-", " ") == "read committed"
         assert own.get_autocommit()
+        own.close()
+    finally:
+        connections["default"] = kept
+
+
+def test_cut_network_ends_an_own_session_within_seconds(vendor: str) -> None:
+    if vendor == "sqlite":
+        return
+    kept = connections["default"]
+    try:
+        own: Any = own_connection("default")
+        own.ensure_connection()
+        with socket.socket(fileno=os.dup(own.connection.fileno())) as copy:
+            if copy.family != socket.AF_UNIX:
+                idle, between, probes, unanswered = (
+                    copy.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+                    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+                )
+                assert copy.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                assert idle + between * probes <= 10
+                assert 0 < unanswered <= 10_000
         own.close()
     finally:
         connections["default"] = kept

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import datetime
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -19,6 +21,19 @@ from .base import COMMANDS, JOBS, UNIQUE_KEYS, WORKERS, Capacity, Dialect
 _QUEUES = 50
 # Half of the usual lease. The worker's own connections are never idle for so long.
 _IDLE_SECONDS = 30
+
+# As libpq's keepalives_* and tcp_user_timeout (milliseconds) on PostgreSQL.
+_NETWORK = {"TCP_KEEPIDLE": 3, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 5_000}
+
+
+def _end_when_cut(connected: socket.socket) -> None:
+    """Let a cut network be an error within 6 s, where the driver waits for its read timeout."""
+    if connected.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _NETWORK.items():
+        if hasattr(socket, name):  # not every system has all of them
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class MySQL(Dialect):
@@ -276,6 +291,9 @@ class MySQL(Dialect):
         seconds = max(_IDLE_SECONDS, 3 * get_settings().heartbeat_seconds)
         with self.connection.cursor() as cursor:
             cursor.execute("SET SESSION wait_timeout = %s", [int(seconds)])
+        raw: Any = self.connection.connection
+        with socket.socket(fileno=os.dup(raw.fileno())) as copy:
+            _end_when_cut(copy)
 
     @classmethod
     def tune(cls, settings: dict[str, Any]) -> None:
