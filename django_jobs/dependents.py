@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,15 +17,16 @@ from .classify import keep_seconds
 from .dialects import clock, dialect_for
 from .dialects.base import chunks
 from .enqueue import TIMED_TOPIC, announce
-from .exceptions import UpstreamFailed
+from .exceptions import DuplicateKey, UpstreamFailed
 from .failure import describe
+from .ids import derived
 from .locking import lock_jobs, need
 from .models import Edge, Job
 from .plan import Around, Given, Plan
 from .rebuild import UPSTREAM_FAILED
 from .rules import secrets_in
 from .status import Status
-from .values import Outcome
+from .values import Graph, Outcome
 from .workflow import database_for, write
 
 
@@ -45,14 +47,16 @@ class Ended(NamedTuple):
     error_class: str = ""
     message: str = ""
     traceback: str = ""
+    #: None where no attempt of its own ended the job, such as an operator's Revoke.
+    attempt: int | None = None
 
     @classmethod
     def of(cls, outcome: Outcome) -> Ended:
         job, failure = outcome.job, outcome.failure
-        told = (failure.error_class, failure.message, failure.traceback) if failure else ()
+        told = (failure.error_class, failure.message, failure.traceback) if failure else ("",) * 3
         return cls(
             job.id, job.name, str(outcome.status), job.options, job.has_dependents, job.root_id,
-            *told,
+            *told, job.attempt,
         )  # fmt: skip
 
     @property
@@ -230,21 +234,39 @@ def body_errbacks(failed: Sequence[tuple[Ended, Ended]]) -> list[tuple[Any, Ende
 
 def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[str]:
     queues: set[str] = set()
+    alike: Counter[str] = Counter()
     for form, failed in errbacks:
         try:
             plan = Plan(failed.root_id or failed.id, failed.id)
             plan.add(signature(form), Given([told(failed)]), Around())
+            where = database_for([node.row for node in plan.nodes])
+            if where != using and plan.nodes and not plan.named and failed.attempt is not None:
+                key = json.dumps([str(failed.id), failed.attempt, form], sort_keys=True)
+                alike[key] += 1
+                plan.name_job(0, derived(failed.id, f"{alike[key]} {key}"))
             graph = plan.graph()
-            where = database_for(graph.rows)
             need(where, keys=graph.unique_keys())
-            with transaction.atomic(where):
-                write(graph, where, limited=False)
+            _write_once(graph, plan.named, where, using)
             queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}
         except (DatabaseError, InterfaceError):
             raise
         except Exception as error:  # a name that is not registered, arguments that do not fit
             log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
     return queues
+
+
+def _write_once(graph: Graph, names: Sequence[UUID], where: str, using: str) -> None:
+    """Write an errback on *where*, unless it is there already.
+
+    On another database than *using*, the failed job's, it is committed before the failure is. When
+    that is repeated, the errback is found by *names*.
+    """
+    try:
+        with transaction.atomic(where):
+            write(graph, where, names=names, limited=False)
+    except DuplicateKey:
+        if where == using or not Job.objects.using(where).filter(id__in=names).exists():
+            raise
 
 
 def told(failed: Ended) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Identifiers of jobs: time-ordered, made by the client."""
 
+import hashlib
 import os
 import threading
 import time
@@ -63,3 +64,9 @@ def uuid7() -> UUID:
         _last = stamp
     tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
     return UUID(int=(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | tail)
+
+
+def derived(id: UUID, text: str) -> UUID:
+    """Return the same id each time for an *id* and a *text*; it has the time of *id*."""
+    tail = int.from_bytes(hashlib.sha256(id.bytes + text.encode()).digest()[:8], "big")
+    return UUID(int=id.int >> 64 << 64 | 0b10 << 62 | tail & 0x3FFF_FFFF_FFFF_FFFF)

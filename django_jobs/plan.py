@@ -327,6 +327,13 @@ class Plan:
             number = self._add_accumulate(output, _form(output), inner)
             self.nodes[number].extra["shape"] = _nested(output)
 
+    def name_job(self, number: int, id: UUID) -> None:
+        """Give a chosen id to a job; its place stays that of its first id."""
+        node = self.nodes[number]
+        node.extra.setdefault("for", str(node.row.id))
+        node.row = node.row._replace(id=id)
+        self.named.append(id)
+
     def accumulate(self, output: Output) -> int:
         """Add a job that results in what *output* stands for: a job's result, or a list."""
         return self._add_accumulate(output, _form(output), Around())

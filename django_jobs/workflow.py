@@ -126,10 +126,7 @@ def _name(plan: Plan, output: Output, id: UUID) -> None:
                 node.extra["group"] = str(id)
         output.id = id
     else:
-        node = plan.nodes[output]
-        node.extra.setdefault("for", str(node.row.id))
-        node.row = node.row._replace(id=id)
-        plan.named.append(id)
+        plan.name_job(output, id)
 
 
 def _enqueue(plan: Plan, outputs: Sequence[Output], *, durable: bool) -> list[Handle]:

@@ -10,9 +10,9 @@ import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import OperationalError, transaction
 
-from django_jobs import AsyncResult, chord, limiting, operate
+from django_jobs import AsyncResult, chain, chord, dependents, limiting, operate
 from django_jobs.claim import claim
 from django_jobs.dialects import clock
 from django_jobs.enqueue import rows_of, write
@@ -111,6 +111,70 @@ def test_job_goes_on_only_where_it_lives(how: Any) -> None:
     chord([how.si(*args).set(queue="reports")], flows.same.s().set(queue="reports")).apply_async()
     work_on("reports")
     assert Job.objects.using("reports").filter(status="FAILURE").count() == 0
+
+
+# --- errbacks on another database ---------------------------------------------------------------
+
+
+def fail_with(*errbacks: Any) -> tuple[Worker, Any]:
+    """Let a job on the default database fail; return its worker and its outcome."""
+    flows.fail.s(1).apply_async(link_error=list(errbacks))
+    return fail_again()
+
+
+def fail_again() -> tuple[Worker, Any]:
+    now = clock("default")
+    worker = Worker.objects.create(
+        name="w", hostname="h", pid=1, pool="solo", started_at=now, heartbeat_at=now,
+        lease_until=clock("default", 60),
+    )  # fmt: skip
+    (claimed,), _contended = claim(worker.pk, ["default"], 10, "default")
+    return worker, execute(claimed, Environment(using="default"))
+
+
+TOLD = flows.told.s().set(queue="reports")
+
+
+@pytest.mark.parametrize(
+    ("errback", "jobs_of_one"),
+    [
+        (TOLD, 1),
+        (chain(TOLD, flows.same.s().set(queue="reports")), 2),
+        (flows.only_one.si(1).set(queue="reports"), 1),
+    ],
+)
+def test_errback_on_another_database_is_written_once_when_the_failure_is_repeated(
+    errback: Any, jobs_of_one: int, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    worker, outcome = fail_with(errback)
+
+    def break_off(*_: Any) -> None:
+        raise OperationalError("the connection was lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dependents, "_count_down", break_off)
+        with pytest.raises(OperationalError):
+            record(worker.pk, [outcome], "default")
+    assert Job.objects.using("default").get().status == "STARTED"
+    for _ in range(2):
+        assert record(worker.pk, [outcome], "default") == [outcome]
+    assert Job.objects.using("default").get().status == "FAILURE"
+    assert Job.objects.using("reports").count() == jobs_of_one
+    assert "errback not enqueued" not in caplog.text
+    for _ in range(jobs_of_one):
+        work_on("reports")
+    assert Job.objects.using("reports").filter(status="SUCCESS").count() == jobs_of_one
+    # Another failure of the same job is told anew.
+    assert operate.retry([outcome.job.id]) == (1, {})
+    worker, outcome = fail_again()
+    record(worker.pk, [outcome], "default")
+    assert Job.objects.using("reports").count() == 2 * jobs_of_one
+
+
+def test_equal_errbacks_on_another_database_are_written_each() -> None:
+    worker, outcome = fail_with(TOLD, TOLD)
+    record(worker.pk, [outcome], "default")
+    assert Job.objects.using("reports").count() == 2
 
 
 # --- operators' verbs without using= ------------------------------------------------------------
