@@ -25,6 +25,10 @@ from .values import Claimed, Outcome
 
 # So many with the longest tracebacks fit into a statement of MariaDB.
 _ATTEMPTS = 100
+#: A job keeps so many of its attempts, the newest: one that is retried without end fills no table.
+KEPT_ATTEMPTS = 100
+# Most older attempts that one end of a job deletes.
+_OLDER = 1_000
 
 
 def record(
@@ -192,6 +196,9 @@ def _write(
     failed = [outcome for outcome in outcomes if _was_attempt(outcome)]
     if failed:
         _keep_attempts(worker_id, failed, using)
+        for outcome in failed:
+            if outcome.job.attempt > KEPT_ATTEMPTS:
+                _forget_attempts(outcome.job.id, using)
         _set_expiry(failed, using)
     followed = [outcome for outcome in outcomes if outcome.is_followed]
     if any(outcome.added for outcome in followed):
@@ -332,3 +339,10 @@ def _keep_attempts(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> 
         ),
         batch_size=_ATTEMPTS,
     )
+
+
+def _forget_attempts(job_id: UUID, using: str) -> None:
+    attempts = Attempt.objects.using(using)
+    ids = attempts.filter(job_id=job_id).order_by("-id").values_list("id", flat=True)
+    if older := list(ids[KEPT_ATTEMPTS : KEPT_ATTEMPTS + _OLDER]):
+        attempts.filter(id__in=older)._raw_delete(using)

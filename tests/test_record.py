@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from django_jobs import job
 from django_jobs.execute import Environment, execute
 from django_jobs.models import Attempt, Job, Worker
 from django_jobs.operate import revoke
-from django_jobs.record import record, release, release_strays, save_progress
+from django_jobs.record import KEPT_ATTEMPTS, record, release, release_strays, save_progress
 from django_jobs.values import Claimed, Outcome
 from tests import jobs
 
@@ -169,6 +171,40 @@ def test_failed_attempt_has_a_row(worker: Worker, take: Take) -> None:
     assert (row.error_class, row.error_message) == ("builtins.ValueError", "broken")
     assert attempt.started_at is not None
     assert row.enqueued_at <= attempt.started_at <= attempt.ended_at
+
+
+def test_job_keeps_its_newest_attempts(
+    worker: Worker,
+    take: Take,
+    registered: Any,
+) -> None:
+    @job(autoretry_for=(ValueError,), max_retries=None)
+    def body() -> None:
+        raise ValueError
+
+    body.delay()
+    other = jobs.fail.delay()
+
+    def fail_next(attempt: int) -> int:
+        """Let the job fail at that attempt; return the number of statements."""
+        Job.objects.filter(name=body.name).update(status="PENDING", attempt=attempt - 1)
+        outcomes = [outcome_of(claimed) for claimed in take()]
+        with CaptureQueriesContext(connection) as statements:
+            assert record(worker.pk, outcomes, "default") == outcomes
+        return len(statements)
+
+    fail_next(1)
+    few = fail_next(2)
+    first = Attempt.objects.filter(attempt=1).exclude(job_id=other.id).get()
+    older = Attempt.objects.bulk_create(
+        Attempt(job_id=first.job_id, attempt=number, status="RETRY", ended_at=first.ended_at)
+        for number in range(3, 101)
+    )
+    assert len(older) == KEPT_ATTEMPTS - 2
+    assert fail_next(101) == few + 2
+    kept = Job.objects.get(name=body.name).attempts.order_by("id")
+    assert list(kept.values_list("attempt", flat=True)) == list(range(2, 102))
+    assert Attempt.objects.get(job_id=other.id).attempt == 1
 
 
 def test_success_has_no_attempt_row(worker: Worker, take: Take) -> None:
