@@ -21,6 +21,23 @@ _jobs = logging.getLogger("django_jobs.job")
 _worker = logging.getLogger("django_jobs.worker")
 _beat = logging.getLogger("django_jobs.beat")
 
+
+def _let_handlers_fail(logger: logging.Logger) -> None:
+    """Let a handler of the project's that raises lose its line, and end nothing that logs."""
+    handle = logger.handle
+
+    def tolerate(record: logging.LogRecord) -> None:
+        try:
+            handle(record)
+        except Exception:
+            logging.Handler().handleError(record)
+
+    logger.handle = tolerate  # type: ignore[method-assign]
+
+
+for _logger in (_jobs, _worker, _beat, logging.getLogger("django_jobs.signals")):
+    _let_handlers_fail(_logger)
+
 # While a database stays away for the same reason, a process says so again after this time.
 _REMINDER_SECONDS = 60.0
 

@@ -71,6 +71,7 @@ def revoke(
         signals.send(
             signals.job_revoked,
             job.name,
+            inside=using,
             job_id=job.pk,
             terminated=job.status == Status.STARTED,
             reason=reason,

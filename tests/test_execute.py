@@ -535,6 +535,24 @@ def test_signals_of_an_expired_job(worker: Worker, sent: list[Any]) -> None:
 # --- the log ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["job", "worker", "beat", "signals"])
+def test_handler_that_raises_ends_nothing(
+    run: Run, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ConnectionError("the handler's own")
+
+    package, handler = logging.getLogger("django_jobs"), Broken()
+    package.addHandler(handler)
+    try:
+        assert run(jobs.add, 1, b=2).status == "SUCCESS"
+        logging.getLogger(f"django_jobs.{name}").error("a line")
+    finally:
+        package.removeHandler(handler)
+    assert "the handler's own" in capsys.readouterr().err
+
+
 def test_one_line_at_info_for_a_success(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "django_jobs")
     outcome = run(jobs.add, 1)

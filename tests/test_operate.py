@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
+from django.db import transaction
 
 from django_jobs import job, signals
 from django_jobs.models import Command, Job, Worker
@@ -46,6 +48,20 @@ def test_revoke_ends_a_job_that_has_not_begun(
     assert row.prune_at is not None
     assert revoked == [("tests.jobs.add", result.id, False, "by joe")]
     assert take() == []
+
+
+def test_receiver_whose_statement_fails_undoes_no_revoke() -> None:
+    def broken(sender: str, **named: Any) -> None:
+        Group.objects.create(name=None)
+
+    result = jobs.add.delay(1)
+    signals.job_revoked.connect(broken)
+    try:
+        with transaction.atomic():
+            assert revoke([result.id]) == 1
+    finally:
+        signals.job_revoked.disconnect(broken)
+    assert result.status == "REVOKED"
 
 
 @pytest.mark.parametrize("terminate", [False, True])
