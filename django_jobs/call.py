@@ -53,10 +53,32 @@ def check(options: Mapping[str, Any]) -> None:
     for key in ("time_limit", "soft_time_limit"):
         if options.get(key) is not None:
             problems += _seconds_problems(key, options[key], 0.001)
+    for key in ("ignore_result", "durable"):
+        # A text that says no is true.
+        if options.get(key) is not None and not isinstance(options[key], bool):
+            problems.append(f"{key} must be True or False, got {options[key]!r}")
+    problems += _headers_problems(options.get("headers"))
+    problems += _id_problems(options.get("task_id"))
     if problems:
         raise ValueError("; ".join(problems))
     for key in ("link", "link_error"):
         callbacks(options, key)
+
+
+def _headers_problems(headers: object) -> list[str]:
+    if headers is None or isinstance(headers, Mapping):
+        return []
+    return [f"headers must be a dict, got {headers!r:.100}"]
+
+
+def _id_problems(task_id: object) -> list[str]:
+    if not task_id or isinstance(task_id, UUID):
+        return []
+    try:
+        UUID(str(task_id))
+    except ValueError:
+        return [f"task_id must be a UUID or its text, got {task_id!r:.100}"]
+    return []
 
 
 def _seconds_problems(key: str, value: object, least: float) -> list[str]:
