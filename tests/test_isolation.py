@@ -222,6 +222,20 @@ def test_atomic_job_that_ends_its_transaction_is_no_success(run: Run, kind: str,
     assert not Group.objects.filter(name="late").exists()
 
 
+@pytest.mark.parametrize("kind", ["prefork", "threads", "asyncio"])
+def test_atomic_job_that_closes_its_connection_is_no_success(run: Run, kind: str) -> None:
+    def body() -> None:
+        Group.objects.create(name="lost")
+        connection.close()
+
+    failure = run(kind, body, body={"atomic": True})["body"].failure
+    assert failure is not None
+    assert failure.error_class == "django.db.transaction.TransactionManagementError"
+    assert "the close() of its connection ended its transaction" in failure.message
+    assert Job.objects.get().status == "FAILURE"
+    assert not Group.objects.exists()
+
+
 def test_atomic_job_may_use_savepoints_and_words_in_text(run: Run) -> None:
     def body() -> int:
         with transaction.atomic():

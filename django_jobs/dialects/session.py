@@ -109,6 +109,8 @@ def left_elsewhere() -> str:
 
 def transaction_ended_by(using: str) -> str:
     """Return what ended the transaction of atomic() before its time, or ""."""
+    if connections[using].closed_in_transaction:
+        return "the close() of its connection"
     attempt, session = current.get(), _known(connections[using])
     if attempt is None or session is None:
         return ""
