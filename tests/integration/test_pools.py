@@ -93,7 +93,7 @@ def test_unknown_function_is_left_for_a_worker_that_knows_it(runworker, until, p
 @EACH_POOL
 def test_row_edited_into_nonsense_fails_with_a_reason(runworker, folder, pool):
     nonsense = jobs.mark.delay(folder, "never")
-    Job.objects.filter(pk=nonsense.id).update(args={"no": "list"})
+    Job.objects.filter(pk=nonsense.id).update(args={"no": "zzzz"})
     good = jobs.mark.delay(folder, "ran")
     worker = runworker("-P", *pool, "--burst", *pool_queues(pool))
     assert worker.wait() == 0, worker.output()
