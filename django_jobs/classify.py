@@ -18,6 +18,7 @@ from .exceptions import (
     Replaced,
     Retry,
     Snooze,
+    TransactionLost,
     UnknownJob,
     WorkerLost,
     WorkerStopping,
@@ -69,6 +70,8 @@ def returned(execution: Execution, value: Any) -> Outcome:
 
 def raised(execution: Execution, error: BaseException) -> Outcome:
     """Return the outcome of a body that raised *error*, or that was stopped with it."""
+    if isinstance(error, TransactionLost) and execution.function.options.acks_late:
+        return _run_out(execution, error)
     if isinstance(error, WorkerStopping):
         if execution.function.options.acks_late:
             return _outcome(execution, Status.PENDING)
@@ -87,6 +90,17 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
     if _is_autoretried(execution, error):
         return _retried(execution, error, _backoff(execution))
     return _failed(execution, error)
+
+
+def _run_out(execution: Execution, error: TransactionLost) -> Outcome:
+    """Return the outcome of a job that runs again, and of one that did so too often."""
+    crashes = execution.job.crashes + 1
+    if crashes < get_settings().max_crashes:
+        outcome = _failed(execution, error, Status.PENDING)
+    else:
+        outcome = _failed(execution, error)
+    outcome.crashes = crashes
+    return outcome
 
 
 def unrunnable(job: Claimed, error: BaseException) -> Outcome:

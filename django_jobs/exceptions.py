@@ -54,6 +54,14 @@ class WorkerStopping(BaseException):
     """The worker stops at once and gives the job back; never the job's own fault."""
 
 
+class TransactionLost(WorkerStopping):
+    """The connection was gone when the transaction of an atomic job was to end.
+
+    The database was away, or the job itself lost the connection, as with
+    ``idle_in_transaction_session_timeout``: it runs again as often as after a crash.
+    """
+
+
 # --- Results ----------------------------------------------------------------------------------
 
 

@@ -33,7 +33,13 @@ from .classify import (
 from .context import JobContext, Request, running
 from .dialects import Kind, kind_of, refusing_database
 from .dialects.session import transaction_ended_by
-from .exceptions import ArgumentError, TransactionLeftOpen, WorkerLost, WorkerStopping
+from .exceptions import (
+    ArgumentError,
+    TransactionLeftOpen,
+    TransactionLost,
+    WorkerLost,
+    WorkerStopping,
+)
 from .failure import describe
 from .limits import run_limited
 from .status import ENDED, Status
@@ -305,7 +311,7 @@ def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
             if kind is not Kind.CONFLICT or last:
                 if ended and kind is not Kind.WRONG and not environment.is_eager:
                     # The body did its part, and its writes count only if SUCCESS does.
-                    raise WorkerStopping(f"its transaction could not be ended: {error}") from error
+                    raise TransactionLost(f"its transaction could not be ended: {error}") from error
                 raise
         # Those that met each other here must not meet again.
         time.sleep(random.uniform(0, 0.01 * 2**number))

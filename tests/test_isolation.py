@@ -236,6 +236,24 @@ def test_atomic_job_that_closes_its_connection_is_no_success(run: Run, kind: str
     assert not Group.objects.exists()
 
 
+def test_atomic_job_that_loses_its_session_runs_as_often_as_after_crashes(
+    run: Run, vendor: str
+) -> None:
+    if vendor != "postgresql":
+        pytest.skip("SQLite has no server, and MariaDB answers only the next statement")
+    attempts: list[int] = []
+
+    def body() -> None:
+        attempts.append(1)
+        Group.objects.create(name="lost")
+        connection.connection.close()
+
+    Job.objects.all().delete()
+    run("prefork", body, body={"atomic": True})
+    row = Job.objects.get()
+    assert (row.status, row.crashes, len(attempts)) == ("PENDING", 1, 1)
+
+
 def test_atomic_job_may_use_savepoints_and_words_in_text(run: Run) -> None:
     def body() -> int:
         with transaction.atomic():
