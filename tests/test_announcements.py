@@ -166,7 +166,7 @@ def retry_of_an_attempt(site: Site) -> Any:
     return lambda: site.end(claimed), {TIMED_TOPIC}
 
 
-@path("record.release")
+@path("record._recorded")
 def job_given_back(site: Site) -> Any:
     add.apply_async((1,), queue="own")
     claimed = site.claim()

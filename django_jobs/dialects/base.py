@@ -81,9 +81,10 @@ class Dialect(abc.ABC):
     def unix_time(self) -> str:
         """SQL of the database's clock as seconds since 1970, UTC."""
 
-    #: SQL of the first and the last moment that is read as it is.
-    first_moment: ClassVar[str] = f"'{FIRST_YEAR}-01-01 00:00:00'"
-    last_moment: ClassVar[str] = f"'{LAST_YEAR}-12-31 00:00:00'"
+    #: SQL of the first and the last moment that is read as it is: a day beyond the years that a
+    #: call may name, which begin and end later in some time zones.
+    first_moment: ClassVar[str] = f"'{FIRST_YEAR - 1}-12-31 00:00:00'"
+    last_moment: ClassVar[str] = f"'{LAST_YEAR + 1}-01-02 00:00:00'"
 
     @classmethod
     def readable(cls, sql: str) -> str:
