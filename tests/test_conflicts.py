@@ -26,7 +26,7 @@ from tests.races import Aside, held
 from tests.waiting import LONG
 from tests.workflows.jobs import add, fail, total
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("switching")]
 
 
 @pytest.fixture

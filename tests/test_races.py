@@ -25,7 +25,10 @@ from tests.races import Aside, someone_waits
 from tests.waiting import LONG
 from tests.workflows.jobs import add, fail, total
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registered_here")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registered_here", "switching"),
+]
 
 Until = Callable[..., None]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,15 +27,6 @@ from django_jobs.worker.pools.lending import LentThreads
 from django_jobs.worker.process import RECYCLE
 from django_jobs.worker.supervisor import Supervisor
 from django_jobs.worker.undertaker import Estate, Undertakers, settle
-
-
-@pytest.fixture
-def switching() -> Iterator[None]:
-    """Let threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def a_job() -> Any:

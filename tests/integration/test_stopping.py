@@ -192,4 +192,6 @@ def test_solo_stops_amid_short_jobs_leave_none_started(runworker, until, folder,
         assert worker.wait() == 0, worker.output()
         assert not Job.objects.filter(status="STARTED").exists()
     assert not Job.objects.exclude(crashes=0).exists()
-    assert len(set(notes())) == Job.objects.filter(status="SUCCESS").count()
+    # The stop may come between a job's note and its end: that job runs again.
+    unfinished = len(set(notes())) - Job.objects.filter(status="SUCCESS").count()
+    assert 0 <= unfinished <= 3

@@ -21,7 +21,7 @@ from django_jobs.record import record
 from tests.waiting import LONG
 from tests.workflows.jobs import add, count, fail, same, total
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("switching")]
 
 THREADS = 8
 
