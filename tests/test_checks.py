@@ -59,6 +59,7 @@ def test_impossible_setting_is_an_error(settings: Any, given: dict[str, Any], nu
                                  "task_allow_error_cb_on_chord_header"])  # fmt: skip
 def test_setting_of_celery_s_workflows_names_what_to_use(settings: Any, key: str) -> None:
     settings.DJANGO_JOBS = {key: True}
-    (error,) = (each for each in checks.run_checks() if each.id == "django_jobs.E001")
+    messages = checks.run_checks(databases=["default"])
+    (error,) = (each for each in messages if each.id == "django_jobs.E001")
     assert f"unknown key {key!r}" in error.msg
     assert "chord(group(...).on_error(f.s()), body)" in error.hint
