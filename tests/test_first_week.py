@@ -206,11 +206,13 @@ def loggers() -> Iterator[tuple[logging.Logger, logging.Logger]]:
 def test_project_s_logging_is_left_alone(settings: Any, loggers: Any) -> None:
     root, package = loggers
     root.handlers.clear()  # pytest's
-    settings.LOGGING = {"version": 1, "loggers": {"app": {"handlers": ["file"]}}}
+    handlers = {"file": {"class": "logging.NullHandler"}}
+    given = {"version": 1, "disable_existing_loggers": False, "handlers": handlers}
+    settings.LOGGING = given | {"loggers": {"app": {"handlers": ["file"]}}}
     log.set_up_console(None)
     assert (root.handlers, root.level) == ([], logging.WARNING)
     assert (len(package.handlers), package.level) == (1, logging.INFO)
-    settings.LOGGING = {"version": 1, "root": {"handlers": ["file"], "level": "WARNING"}}
+    settings.LOGGING = given | {"root": {"handlers": ["file"], "level": "WARNING"}}
     package.handlers.clear()
     package.setLevel(logging.NOTSET)
     root.addHandler(logging.NullHandler())
