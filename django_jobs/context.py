@@ -240,18 +240,18 @@ class JobContext:
 
     # --- hooks, with Celery's names and arguments -----------------------------------------------
 
-    def before_start(self, job_id: UUID, args: list[Any], kwargs: dict[str, Any]) -> None:
+    def before_start(self, job_id: JobId, args: list[Any], kwargs: dict[str, Any]) -> None:
         """Called before the body."""
 
     def on_success(
-        self, retval: Any, job_id: UUID, args: list[Any], kwargs: dict[str, Any]
+        self, retval: Any, job_id: JobId, args: list[Any], kwargs: dict[str, Any]
     ) -> None:
         """Called after the body has returned."""
 
     def on_failure(
         self,
         exc: BaseException,
-        job_id: UUID,
+        job_id: JobId,
         args: list[Any],
         kwargs: dict[str, Any],
         einfo: str,
@@ -261,7 +261,7 @@ class JobContext:
     def on_retry(
         self,
         exc: BaseException,
-        job_id: UUID,
+        job_id: JobId,
         args: list[Any],
         kwargs: dict[str, Any],
         einfo: str,
@@ -272,7 +272,7 @@ class JobContext:
         self,
         status: str,
         retval: Any,
-        job_id: UUID,
+        job_id: JobId,
         args: list[Any],
         kwargs: dict[str, Any],
         einfo: str,

@@ -394,7 +394,7 @@ def _awaited(execution: Execution, value: Any, seconds: float | None) -> Any:
 def _start(execution: Execution) -> None:
     job, request = execution.job, execution.context.request
     if _overrides(execution.context, "before_start"):
-        _hook(execution, "before_start", job.id, request.args, request.kwargs)
+        _hook(execution, "before_start", request.id, request.args, request.kwargs)
     _send(signals.job_prerun, job, args=request.args, kwargs=request.kwargs)
 
 
@@ -429,12 +429,12 @@ def _tell(outcome: Outcome, execution: Execution | None) -> Outcome:
 
 
 def _tell_hooks(outcome: Outcome, execution: Execution) -> None:
-    context, job, value = execution.context, execution.job, outcome.value
+    context, value = execution.context, outcome.value
     if type(context) is JobContext:
         return
     request = context.request
     trace = outcome.failure.traceback if outcome.failure else ""
-    arguments = (job.id, request.args, request.kwargs)
+    arguments = (request.id, request.args, request.kwargs)
     if outcome.status == Status.SUCCESS:
         _hook(execution, "on_success", value, *arguments)
     elif outcome.status == Status.RETRY:

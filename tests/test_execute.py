@@ -366,6 +366,7 @@ class Told(JobContext):
     seen: list[Any] = []
 
     def before_start(self, job_id: Any, args: Any, kwargs: Any) -> None:
+        assert isinstance(job_id, str)
         self.seen.append(("before_start", args, kwargs))
 
     def on_success(self, retval: Any, job_id: Any, args: Any, kwargs: Any) -> None:
