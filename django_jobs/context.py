@@ -144,7 +144,8 @@ class JobContext:
         """End this attempt and run the job again after *countdown* or at *eta*.
 
         *countdown* is in seconds or a timedelta; a naive *eta* is in the current time zone. Without
-        either it waits ``default_retry_delay``. What has not begun again at *expires* is revoked.
+        either it waits ``default_retry_delay``. A job that has not begun again by *expires* is
+        revoked.
         Raises :class:`Retry`; when *max_retries* (default: the job function's) are used up, *exc*
         itself, or ``MaxRetriesExceededError`` without one; ``ValueError`` for a time that is none.
         ``throw=False`` is refused: no code after the call belongs to the attempt. Other options of

@@ -1,4 +1,4 @@
-"""What a database error means for who made the statement: the only place that sorts them."""
+"""Sorts database errors by what they mean for the statement; no other module does."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def refusing_database(error: BaseException) -> str | None:
 
 
 def _own_kind(error: BaseException) -> Kind | None:
-    """Return what the number in *error* says; None when it has none."""
+    """Return the kind of the error's number, or None when it has none."""
     state = getattr(error, "sqlstate", None)
     if isinstance(state, str):
         return _by_number(state, _PG_GONE, _PG_NOT_READY, _PG_CONFLICT) or _by_number(

@@ -17,7 +17,7 @@ from ..status import ENDED, TIMED, Status
 from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
 from .base import COMMANDS, JOBS, UNIQUE_KEYS, WORKERS, Capacity, Dialect
 
-# So many queues stand in one statement; each takes three tables from the server's cache.
+# Most queues in one statement: each takes three tables from the server's cache.
 _QUEUES = 50
 # Half of the usual lease. The worker's own connections are never idle for so long.
 _IDLE_SECONDS = 30
