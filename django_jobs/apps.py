@@ -12,9 +12,11 @@ class DjangoJobsConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401  (registers the system checks)
         from .beat import hooks
+        from .dialects import reconnect
         from .models import Schedule
         from .registry import autodiscover
 
+        reconnect.watch_connections()
         autodiscover()
         post_migrate.connect(hooks.migrated, sender=self)
         post_save.connect(hooks.changed, sender=Schedule)

@@ -18,6 +18,7 @@ from django.db.models.expressions import RawSQL
 
 from ..moments import FIRST_YEAR, LAST_YEAR
 from ..values import Claimed, NewEdge, NewJob, Outcome
+from . import reconnect
 from .errors import Kind, kind_of
 
 JOBS = "django_jobs_job"
@@ -461,6 +462,7 @@ def own_connection(alias: str) -> BaseDatabaseWrapper:
     from . import dialect_for  # the dialects stand on this module
 
     own = connections.create_connection(alias)
+    reconnect.leave_alone(own)
     own.settings_dict = copy.deepcopy(connections[alias].settings_dict)
     dialect_for(own).tune(own.settings_dict)
     own.settings_dict["AUTOCOMMIT"] = True

@@ -158,6 +158,7 @@ class Session:
         self._poll: Any = None
         connection._django_jobs_session = self  # type: ignore[attr-defined]
         connection.execute_wrappers.append(self._execute)
+        self._health_check = vars(connection).get("close_if_health_check_failed")
         # Django asks here before each cursor whether the session is fit to be used.
         connection.close_if_health_check_failed = self._before_cursor  # type: ignore[method-assign]
         _here.sessions += (self,)
@@ -175,6 +176,8 @@ class Session:
         connection: Any = self.connection
         connection.execute_wrappers.remove(self._execute)
         del connection._django_jobs_session, connection.close_if_health_check_failed
+        if self._health_check is not None:
+            connection.close_if_health_check_failed = self._health_check
         if self._raw is not None:
             self._unwatch(self._raw)
 
