@@ -22,7 +22,7 @@ from ..worker.keeper import drop_connection, longer
 from ..worker.options import WorkerOptions
 from ..worker.wakeup import ANY_TOPIC, GUARD_SECONDS, Waker, Wakeup
 from .code import synchronize
-from .due import fire_due, plan, seconds_until_next
+from .due import fire_due, plan, plan_changed, seconds_until_next
 from .operate import SCHEDULES_TOPIC
 
 _log = logging.getLogger("django_jobs.beat")
@@ -48,6 +48,7 @@ class Beat:
         self._parent = os.getppid() if worker_id else None
         self._fired = 0
         self._beat_at = 0.0
+        self._changes_at = 0.0
         self._backoff = 0.0
         self._locked_pause = 0.0
         self._ready = False
@@ -66,6 +67,7 @@ class Beat:
         synchronize(self.using)
         while plan(self.using):
             continue
+        plan_changed(self.using)
         fired = 0
         while number := fire_due(self.using):
             fired += number
@@ -81,12 +83,18 @@ class Beat:
         if not self._ready:
             self._start()
         self._beat()
-        planned = plan(self.using)
+        planned = plan(self.using) + self._plan_changed()
         pause = seconds_until_next(self.using)
         if pause <= 0:
             return self._fire()
         until_beat = max(0.0, self._beat_at - time.monotonic())
         return 0.0 if planned else min(pause, until_beat)
+
+    def _plan_changed(self) -> int:
+        if time.monotonic() < self._changes_at:
+            return 0
+        self._changes_at = time.monotonic() + GUARD_SECONDS
+        return plan_changed(self.using)
 
     def _fire(self) -> float:
         fired = fire_due(self.using)

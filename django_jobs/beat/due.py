@@ -18,9 +18,10 @@ from django.db.models import QuerySet
 
 from .. import log
 from ..dialects import Kind, clock, dialect_for, is_away, kind_of
+from ..dialects.base import chunks
 from ..models import Job, Schedule
 from .firing import Firing, decide, enqueue
-from .times import first_tick, stored, utc
+from .times import SPEC, fingerprint, first_tick, spec_of, stored, utc
 
 #: Most schedules fired in one transaction.
 BATCH = 500
@@ -79,6 +80,28 @@ def plan(using: str, ids: Collection[int] | None = None) -> int:
     return len(found)
 
 
+def plan_changed(using: str) -> int:
+    """Plan anew the schedules whose times changed without ``save()``; return how many.
+
+    ``QuerySet.update()``, data migrations and SQL leave the old ``next_run_at`` in the row. One
+    statement reads the times of all schedules, so this is done now and then only.
+    """
+    planned = Schedule.objects.using(using).filter(enabled=True, next_run_at__isnull=False)
+    rows = planned.values_list("pk", "planned_for", *SPEC)
+    others = [pk for pk, digest, *spec in rows if digest != fingerprint(spec)]
+    count = 0
+    for ids in chunks(others):
+        with transaction.atomic(using):
+            for schedule in _locked(planned.filter(pk__in=ids).annotate(now=clock(using)), using):
+                if schedule.planned_for:
+                    _plan(schedule, using)
+                    count += 1
+                else:
+                    # Somebody set next_run_at by hand: it holds until the times change.
+                    _row(schedule, using).update(planned_for=fingerprint(spec_of(schedule)))
+    return count
+
+
 def seconds_until_next(using: str) -> float:
     """Return how long it is until the next schedule is due, by the database's clock."""
     planned = Schedule.objects.using(using).filter(enabled=True, next_run_at__isnull=False)
@@ -102,8 +125,18 @@ def _plan(schedule: Schedule, using: str) -> None:
     except Exception as problem:  # one row, whatever stands in it, must not keep the others back
         tick, error = None, f"disabled: {problem}"
         log.schedule_failed(schedule.name, error)
-    Schedule.objects.using(using).filter(pk=schedule.pk, enabled=True, next_run_at=None).update(
-        next_run_at=stored(tick), enabled=tick is not None, last_error=error
+    _row(schedule, using).update(
+        next_run_at=stored(tick),
+        planned_for=fingerprint(spec_of(schedule)),
+        enabled=tick is not None,
+        last_error=error,
+    )
+
+
+def _row(schedule: Schedule, using: str) -> QuerySet[Schedule]:
+    """Return the schedule's row as long as nobody else plans it, fires it or turns it off."""
+    return Schedule.objects.using(using).filter(
+        pk=schedule.pk, enabled=True, next_run_at=schedule.next_run_at
     )
 
 
@@ -113,9 +146,15 @@ def _fire(using: str, ids: Sequence[int] | None) -> int:
         due = due.filter(pk__in=ids)
     due = due.annotate(now=clock(using)).order_by("next_run_at")
     with transaction.atomic(using):
-        schedules = list(_locked(due, using)[:BATCH])
+        found = list(_locked(due, using)[:BATCH])
+        schedules = []
+        for schedule in found:
+            if schedule.planned_for in ("", fingerprint(spec_of(schedule))):
+                schedules.append(schedule)
+            else:
+                _plan(schedule, using)
         if not schedules:
-            return 0
+            return len(found)
         busy = _busy(schedules, using)
         firings = [
             decide(schedule, _now(schedule), schedule.last_job_id in busy) for schedule in schedules
@@ -124,7 +163,7 @@ def _fire(using: str, ids: Sequence[int] | None) -> int:
         _advance(firings, using)
     for firing in firings:
         firing.log()
-    return len(firings)
+    return len(found)
 
 
 def _fire_one_by_one(using: str) -> int:

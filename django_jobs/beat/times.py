@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
+import json
 import zoneinfo
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
 from ..models import Schedule
+from ..models.schedule import TIMING, default_timezone
 from . import crontab, sun
 
 Kind = Schedule.Kind
+
+#: The columns that say when a schedule runs, while it is enabled.
+SPEC = tuple(name for name in TIMING if name != "enabled")
 
 _INSTANT = datetime.timedelta(microseconds=1)
 # After a long stop the ticks that were missed are looked at one by one up to here.
@@ -31,13 +38,28 @@ class Due:
 
 
 def zone_of(schedule: Schedule) -> zoneinfo.ZoneInfo:
-    """Return the schedule's time zone; raise ``ValueError`` when there is none of that name."""
+    """Return the schedule's time zone; raise ``ValueError`` when there is none of that name.
+
+    A row without one has the zone of the setting ``TIME_ZONE``.
+    """
     try:
-        return zoneinfo.ZoneInfo(schedule.timezone)
+        return zoneinfo.ZoneInfo(schedule.timezone or default_timezone())
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(
             f"time zone must be an IANA name such as 'Europe/Berlin', got {schedule.timezone!r}"
         ) from None
+
+
+def spec_of(schedule: Schedule) -> list[Any]:
+    """Return the values of :data:`SPEC`, as a row from the database has them."""
+    return [getattr(schedule, name) for name in SPEC]
+
+
+def fingerprint(spec: Iterable[Any]) -> str:
+    """Return a digest of the values of :data:`SPEC`, the same for equal times."""
+    values = [utc(value) if isinstance(value, datetime.datetime) else value for value in spec]
+    text = json.dumps(values, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def first_tick(schedule: Schedule, now: datetime.datetime) -> datetime.datetime | None:

@@ -3,6 +3,7 @@ import django.db.models.deletion
 import django_jobs.ids
 import django_jobs.models.fields
 import django_jobs.models.limit
+import django_jobs.models.schedule
 from django.db import migrations, models
 
 
@@ -240,7 +241,7 @@ class Migration(migrations.Migration):
                 ('solar_event', models.CharField(blank=True, default='', max_length=24, verbose_name='solar event')),
                 ('latitude', models.FloatField(blank=True, null=True, verbose_name='latitude')),
                 ('longitude', models.FloatField(blank=True, null=True, verbose_name='longitude')),
-                ('timezone', models.CharField(default='UTC', max_length=64, verbose_name='time zone')),
+                ('timezone', models.CharField(default=django_jobs.models.schedule.default_timezone, max_length=64, verbose_name='time zone')),
                 ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
                 ('one_off', models.BooleanField(default=False, verbose_name='run once')),
                 ('starts_at', models.DateTimeField(blank=True, null=True, verbose_name='starts')),
@@ -255,6 +256,7 @@ class Migration(migrations.Migration):
                 ('expires_seconds', models.FloatField(blank=True, null=True, verbose_name='expires after seconds')),
                 ('headers', django_jobs.models.fields.JSONTextField(blank=True, null=True, verbose_name='headers')),
                 ('next_run_at', models.DateTimeField(blank=True, null=True, verbose_name='next run')),
+                ('planned_for', models.CharField(blank=True, default='', editable=False, max_length=32)),
                 ('last_run_at', models.DateTimeField(blank=True, null=True, verbose_name='last run')),
                 ('last_job_id', models.UUIDField(blank=True, null=True)),
                 ('run_count', models.BigIntegerField(default=0, verbose_name='runs')),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -16,14 +17,28 @@ TIMING = (
 )  # fmt: skip
 # Beat writes these at any moment: a form that was opened before must not write them back.
 _BEATS_OWN = (
-    "next_run_at", "last_run_at", "last_job_id", "run_count", "skipped_count", "last_error",
+    "next_run_at", "planned_for", "last_run_at", "last_job_id", "run_count", "skipped_count",
+    "last_error",
 )  # fmt: skip
+
+
+def default_timezone() -> str:
+    return settings.TIME_ZONE or "UTC"
+
+
+class ScheduleQuerySet(models.QuerySet["Schedule"]):
+    def update(self, **kwargs: Any) -> int:
+        """Update the rows; beat keeps a ``next_run_at`` that is given here."""
+        if "next_run_at" in kwargs:
+            kwargs.setdefault("planned_for", "")
+        return super().update(**kwargs)
 
 
 class Schedule(models.Model):
     """When beat enqueues which job.
 
-    An enabled schedule without ``next_run_at`` is planned by beat, from the moment it sees it.
+    An enabled schedule without ``next_run_at`` is planned by beat, from the moment it sees it, and
+    so is one whose times were changed after it was planned.
     """
 
     class Kind(models.TextChoices):
@@ -60,7 +75,7 @@ class Schedule(models.Model):
     solar_event = models.CharField(_("solar event"), max_length=24, default="", blank=True)
     latitude = models.FloatField(_("latitude"), null=True, blank=True)
     longitude = models.FloatField(_("longitude"), null=True, blank=True)
-    timezone = models.CharField(_("time zone"), max_length=64, default="UTC")
+    timezone = models.CharField(_("time zone"), max_length=64, default=default_timezone)
 
     enabled = models.BooleanField(_("enabled"), default=True)
     one_off = models.BooleanField(_("run once"), default=False)
@@ -82,6 +97,9 @@ class Schedule(models.Model):
     headers = JSONTextField(_("headers"), null=True, blank=True)
 
     next_run_at = MomentField(_("next run"), null=True, blank=True)
+    # The digest of the times that beat computed next_run_at from. Beat plans a schedule anew when
+    # its times have another digest, and keeps next_run_at where this is empty.
+    planned_for = models.CharField(max_length=32, default="", blank=True, editable=False)
     last_run_at = models.DateTimeField(_("last run"), null=True, blank=True)
     last_job_id = models.UUIDField(null=True, blank=True)
     run_count = models.BigIntegerField(_("runs"), default=0)
@@ -95,8 +113,10 @@ class Schedule(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    #: The timing that ``next_run_at`` was planned for, as far as this object knows.
-    _planned_for: dict[str, Any] | None = None
+    #: The timing and the next run that the row has, as far as this object knows.
+    _stored: dict[str, Any] | None = None
+
+    objects = ScheduleQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("schedule")
@@ -110,27 +130,57 @@ class Schedule(models.Model):
         return self.name
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
-        """Write what people decide; what beat decides only where the times have changed."""
-        timing = {name: getattr(self, name) for name in TIMING}
-        if not self._state.adding and update_fields is None:
-            update_fields = {
-                field.attname for field in self._meta.concrete_fields if not field.primary_key
-            }.difference(_BEATS_OWN)
-            if timing != self._planned_for:
-                self.next_run_at = None
-                update_fields = {*update_fields, "next_run_at"}
+        """Write what people decide, and a new ``next_run_at`` where they changed it or the times.
+
+        What beat writes is left alone.
+        """
+        if not self._state.adding:
+            update_fields = self._written(update_fields)
         super().save(*args, update_fields=update_fields, **kwargs)
-        self._planned_for = timing
+        self._remember()
+
+    def _written(self, given: Iterable[str] | None) -> set[str]:
+        """Return the names of the columns to write; *given* are those that the caller names."""
+        stored = self._stored or {}
+        changed = {
+            name
+            for name, value in self._timing().items()
+            if name not in stored or value != stored[name]
+        }
+        if given is None:
+            columns = {
+                field.attname for field in self._meta.concrete_fields if not field.primary_key
+            }
+            columns -= {*_BEATS_OWN, *self.get_deferred_fields()}
+        else:
+            columns = set(given)
+            changed &= columns
+        if "next_run_at" in changed:
+            # update_or_create() names every time among its columns: only the value tells.
+            self.planned_for = ""
+            columns |= {"next_run_at", "planned_for"}
+        elif changed:
+            self.next_run_at = None
+            columns.add("next_run_at")
+        return columns
+
+    def _timing(self) -> dict[str, Any]:
+        """Return what is loaded of the times and of the next run."""
+        loaded = vars(self)
+        return {name: loaded[name] for name in (*TIMING, "next_run_at") if name in loaded}
+
+    def _remember(self) -> None:
+        self._stored = self._timing()
 
     @classmethod
     def from_db(cls, *args: Any, **kwargs: Any) -> Schedule:
         schedule = super().from_db(*args, **kwargs)
-        schedule._planned_for = {name: vars(schedule).get(name) for name in TIMING}
+        schedule._remember()
         return schedule
 
     def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
         super().refresh_from_db(*args, **kwargs)
-        self._planned_for = {name: getattr(self, name) for name in TIMING}
+        self._remember()
 
     @property
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
