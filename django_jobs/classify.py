@@ -33,9 +33,10 @@ from .values import Claimed, Failure, Graph, Outcome
 if TYPE_CHECKING:
     from .define import JobFunction
 
-# A worker that does not know a job function gives the job back so often, 1, 2, 4 … 60 s apart
-# (5 minutes in all: a rolling deploy), before it ends.
+# A worker that cannot run a job gives it back so often, 1, 2, 4 … 60 s apart (5 minutes in all: a
+# rolling deploy), before the job ends.
 MAX_DEFERRALS = 10
+LONGEST_DEFERRAL = 60.0
 # How long a job that rejected its message with requeue=True waits.
 REQUEUE_SECONDS = 1.0
 
@@ -125,27 +126,19 @@ def expired(job: Claimed) -> Outcome:
     return outcome
 
 
-def unknown(job: Claimed) -> Outcome:
-    """Return the outcome of a job whose function this worker does not know."""
-    return not_here(
-        job,
-        f"no worker that took the job from queue {job.queue!r} has a job function {job.name!r}; "
-        "deploy the code that defines it, then retry the job",
-    )
+def not_here(job: Claimed, error: Exception) -> Outcome:
+    """Return the outcome of a job that this worker cannot run, because of *error*.
 
-
-def not_here(job: Claimed, why: str) -> Outcome:
-    """Return the outcome of a job that this worker cannot run.
-
-    It is left for a worker that can, for some minutes, and fails then with the reason.
+    It is left for a worker that can, for some minutes, and shows the error meanwhile. Then it
+    fails with it.
     """
-    if job.deferrals >= MAX_DEFERRALS:
-        error = UnknownJob(why)
+    if job.deferrals < MAX_DEFERRALS:
+        outcome = postponed(job)
+    else:
         outcome = _plain(job, Status.FAILURE, registry.find(job.name))
-        outcome.failure, outcome.value = describe(error, NO_SECRETS), error
-        return outcome
-    outcome = postponed(job)
-    outcome.value = why
+    # Of a function that is not known every argument is a secret, and its name would be blanked.
+    secrets = NO_SECRETS if isinstance(error, UnknownJob) else hidden(job)
+    outcome.failure, outcome.value = describe(error, secrets), error
     return outcome
 
 
@@ -153,7 +146,7 @@ def postponed(job: Claimed) -> Outcome:
     """Return the outcome of a job that is left for another worker, later each time."""
     outcome = _plain(job, Status.SCHEDULED, None)
     outcome.deferrals += 1
-    outcome.delay = min(2.0**job.deferrals, 60.0)
+    outcome.delay = min(2.0**job.deferrals, LONGEST_DEFERRAL)
     return outcome
 
 

@@ -199,7 +199,7 @@ def _shutdown(cold: bool = False) -> dict[str, Any]:
 def _time_limit(job: str, hard: float | None = None, soft: float | None = None) -> dict[str, Any]:
     function = registry.find(job)
     if function is None:
-        raise ValueError(f"no job function is named {job!r}")
+        raise ValueError(registry.missing(job))
     for name, value in (("hard", hard), ("soft", soft)):
         if value is not None:
             _seconds(name, value)

@@ -27,7 +27,6 @@ from .classify import (
     not_here,
     raised,
     returned,
-    unknown,
     unrunnable,
 )
 from .context import JobContext, Request, running
@@ -37,6 +36,7 @@ from .exceptions import (
     ArgumentError,
     TransactionLeftOpen,
     TransactionLost,
+    UnknownJob,
     WorkerLost,
     WorkerStopping,
 )
@@ -176,7 +176,7 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
         return expired(job)
     function = registry.find(job.name)
     if function is None:
-        return unknown(job)
+        return not_here(job, UnknownJob(registry.missing(job.name)))
     if job.problem:
         return unrunnable(job, ArgumentError(job.problem))
     try:
@@ -212,7 +212,7 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     context.row_options = options
     unable = environment.unable(request, function) if environment.unable else None
     if unable:
-        return not_here(job, unable)
+        return not_here(job, UnknownJob(unable))
     return Execution(job, context, time.monotonic())
 
 

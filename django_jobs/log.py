@@ -74,6 +74,10 @@ class Outage:
 
 
 outage = Outage()
+# Of so many job functions a process says that it cannot run them.
+_MOST_DEFERRED = 1_000
+# Their names, with the class of the error. Threads share it without a lock, as above.
+deferred: set[tuple[str, str]] = set()
 
 
 class JobFilter(logging.Filter):
@@ -98,7 +102,7 @@ def job_ended(outcome: Outcome, expected: bool = False) -> None:
     """Log one line for the end of an attempt; *expected* is for exceptions in ``throws``."""
     failed = outcome.status == Status.FAILURE and not expected
     level = logging.ERROR if failed else logging.INFO
-    if outcome.status == Status.RETRY:
+    if outcome.status == Status.RETRY or _is_first_deferral(outcome):
         level = logging.WARNING
     if not _jobs.isEnabledFor(level):
         return
@@ -117,6 +121,16 @@ def job_ended(outcome: Outcome, expected: bool = False) -> None:
     )
     if failed and failure and failure.traceback:
         _jobs.error("%s", failure.traceback)
+
+
+def _is_first_deferral(outcome: Outcome) -> bool:
+    """Tell whether to warn that this process cannot run a job: once for each job function."""
+    if not outcome.is_deferred or outcome.failure is None or len(deferred) >= _MOST_DEFERRED:
+        return False
+    key = outcome.job.name, outcome.failure.error_class
+    is_first = key not in deferred
+    deferred.add(key)
+    return is_first
 
 
 def _line(name: str) -> str:

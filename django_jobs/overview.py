@@ -1,6 +1,6 @@
 """How things stand at this moment, read from the open rows: the history is never counted.
 
-One look costs six statements, whatever the tables hold, and serves everybody for some seconds.
+One look costs seven statements, whatever the tables hold, and serves everybody for some seconds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from django.db.models import BooleanField, Case, F, QuerySet, Value, When
 from django.utils import timezone
 
 from . import registry
+from .classify import LONGEST_DEFERRAL
 from .conf import get_settings
 from .counts import CAP, CappedCount, of_status, ready_queues
 from .dialects import clock, dialect_for
@@ -35,6 +36,8 @@ LONG_CACHE_SECONDS = 30.0
 OLDEST_AMONG = 100
 #: So many of the newest failed jobs are told apart by job function and error.
 FAILURES_READ = 2_000
+#: Of so many job functions that no worker can run the jobs are counted.
+DEFERRALS_READ = 5
 #: So many rows of workers are read.
 WORKERS_READ = 2_000
 #: So many of the schedules that come next are read.
@@ -81,6 +84,16 @@ class FailureGroup:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Deferral:
+    """Jobs of one job function that workers gave back, as they cannot run them."""
+
+    name: str
+    number: CappedCount
+    #: Why the last worker could not run one of them.
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Overview:
     """One look at everything that is open."""
 
@@ -95,6 +108,8 @@ class Overview:
     failures: list[FailureGroup]
     #: There are more failed jobs than were told apart.
     failures_capped: bool
+    #: The most frequent first.
+    deferrals: list[Deferral]
 
     @property
     def beats(self) -> list[Worker]:
@@ -174,6 +189,7 @@ def look(using: str) -> Overview:
         schedules=list(_next_schedules(using)),
         failures=groups,
         failures_capped=capped,
+        deferrals=_deferrals(using),
     )
 
 
@@ -304,6 +320,23 @@ def _failures(using: str) -> tuple[list[FailureGroup], bool]:
             group.last_seen, group.sample = ended_at, pk
     by_number = sorted(groups.values(), key=lambda group: (-group.day, -group.week, group.name))
     return by_number, len(rows) > FAILURES_READ
+
+
+def _deferrals(using: str) -> list[Deferral]:
+    jobs: Any = Job.objects.using(using)
+    # A job is given back for a minute at most.
+    soon = jobs.timed().filter(run_at__lte=clock(using, LONGEST_DEFERRAL)).order_by("run_at")
+    columns = ("name", "status", "error_class", "error_message")
+    sql, params = _select(soon.values(*columns)[: CAP + 1], using)
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        found = dialect_for(connection).long_query(
+            cursor,
+            f"SELECT name, COUNT(*), MIN(error_message) FROM ({sql}) counted "  # noqa: S608
+            "WHERE status = %s AND error_class <> '' GROUP BY name ORDER BY 2 DESC, 1 LIMIT %s",
+            [*params, Status.SCHEDULED.value, DEFERRALS_READ],
+        )
+    return [Deferral(name, CappedCount(number), reason) for name, number, reason in found]
 
 
 def _now() -> datetime.datetime:

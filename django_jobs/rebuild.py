@@ -64,6 +64,13 @@ def exception_of(row: Job) -> BaseException:
     return error
 
 
+def deferral_of(row: Job) -> BaseException:
+    """Return the exception that says why a worker gave a job back that it could not run."""
+    known = _loaded_class(row.error_class)
+    error = _built(known, [row.error_message]) if known is not None else None
+    return error or JobFailed(row.error_class, row.error_message)
+
+
 def failed_upstream(row: Job) -> Job | None:
     """Return the job to whose failure another one's is due, if that is so and it is there."""
     if row.error_class != UPSTREAM_FAILED:

@@ -314,8 +314,9 @@ def _written(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[O
 
 
 def _was_attempt(outcome: Outcome) -> bool:
-    """Tell whether a failed attempt is to be kept; a job that expired made none."""
-    return outcome.failure is not None and outcome.status != Status.REVOKED
+    """Tell whether a failed attempt is to be kept; a job that did not run made none."""
+    did_not_run = outcome.status == Status.REVOKED or outcome.is_deferred
+    return outcome.failure is not None and not did_not_run
 
 
 def _keep_attempts(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> None:

@@ -27,7 +27,7 @@ from .exceptions import (
 from .ids import JobId, job_id
 from .models import Job
 from .models.fields import decoded
-from .rebuild import exception_of, last_attempt
+from .rebuild import deferral_of, exception_of, last_attempt
 from .routing import databases
 from .status import ENDED, Status
 
@@ -154,10 +154,15 @@ class AsyncResult(Generic[T]):
 
     @property
     def info(self) -> Any:
-        """The result, the exception of a failed job, or what a running one showed as ``meta``."""
+        """The result, the exception of a failed job, or what a running one showed as ``meta``.
+
+        Of a job that waits for a worker that can run it: why the last one could not.
+        """
         row = self._end
         if row.status in (Status.FAILURE, Status.RETRY):
             return exception_of(row)
+        if row.is_deferred:
+            return deferral_of(row)
         return (row.progress or {}).get("meta") if not row.has_ended else row.result
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from . import row_options
-from .status import ENDED
+from .status import ENDED, Status
 
 #: The columns a claim reads, in the order of :class:`Claimed`'s fields.
 CLAIMED_COLUMNS = (
@@ -145,6 +145,11 @@ class Outcome:
     #: Workflows to add to the header of the job's chord when it succeeds; the chord's body takes
     #: the result of the output row of each.
     added: list[Graph] = dataclasses.field(default_factory=list)
+
+    @property
+    def is_deferred(self) -> bool:
+        """Tell whether the job was given back for a worker that can run it, with the reason."""
+        return self.status == Status.SCHEDULED and self.failure is not None
 
     @property
     def is_followed(self) -> bool:

@@ -33,8 +33,9 @@ def no_overview_kept() -> None:
 
 @pytest.fixture(autouse=True)
 def no_outage_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test find an outage logged that an earlier one met."""
+    """Let no test find an outage, or an unknown job function, logged that an earlier one met."""
     monkeypatch.setattr(log, "outage", log.Outage())
+    monkeypatch.setattr(log, "deferred", set())
 
 
 @pytest.fixture(scope="session", autouse=True)

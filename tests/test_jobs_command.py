@@ -296,7 +296,7 @@ def test_run_timeout_without_wait() -> None:
     [
         ("add", "did you mean tests.jobs.add"),
         ("tests.jobs.ad", "did you mean tests.jobs.add"),
-        ("zzz", r"named 'zzz'$"),
+        ("zzz", r"named 'zzz'; define it with @job .* to the workers$"),
     ],
 )
 def test_run_unknown_name_suggests(name: str, hint: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -12,19 +12,21 @@ from django.utils.translation import ngettext
 from ..durations import duration, relative
 from ..models import Worker
 from ..overview import Overview, QueueState
+from ..status import Status
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Alert:
-    """A sentence, and the model whose list tells more."""
+    """A sentence, and the model whose list tells more, with the filters of that list."""
 
     text: str
     model: str
+    filters: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def alerts(look: Overview) -> list[Alert]:
     """Return what an operator should know first."""
-    return [*_of_queues(look), *_of_schedules(look), *_of_workers(look)]
+    return [*_of_queues(look), *_of_deferrals(look), *_of_schedules(look), *_of_workers(look)]
 
 
 def _of_queues(look: Overview) -> Iterator[Alert]:
@@ -48,6 +50,17 @@ def _of_queue(queue: QueueState) -> str:
             "age": duration(datetime.timedelta(seconds=queue.oldest_seconds)),
         }
     return ""
+
+
+def _of_deferrals(look: Overview) -> Iterator[Alert]:
+    for one in look.deferrals:
+        text = ngettext(
+            "%(number)s job of “%(name)s” waits for a worker that can run it: %(reason)s",
+            "%(number)s jobs of “%(name)s” wait for a worker that can run them: %(reason)s",
+            one.number,
+        )
+        words = {"number": one.number, "name": one.name, "reason": one.reason}
+        yield Alert(text % words, "job", {"status": Status.SCHEDULED, "name": one.name})
 
 
 def _of_schedules(look: Overview) -> Iterator[Alert]:

@@ -29,7 +29,7 @@ from ..presentation import short_class
 from ..statistics import WINDOWS, Statistics
 from ..status import Status
 from .activity import busiest, drawn, share, spark
-from .alerts import alerts
+from .alerts import Alert, alerts
 from .badges import moment, paused_badge, worker_badge
 from .live import LIVE_SCRIPT, live_response
 from .readonly import ModelAdmin, ReadOnlyAdminMixin, may_view
@@ -63,7 +63,7 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
         may = _permissions(self.admin_site, request)
         pages = {
             name: self._page(f"{name}_changelist")
-            for name in ("queue", "function", "worker", "schedule")
+            for name in ("job", "queue", "function", "worker", "schedule")
             if may[f"view_{name}"]
         }
         context = {
@@ -72,7 +72,7 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             "opts": self.opts,
             "media": self.media,
             "may": may,
-            "alerts": [{"text": one.text, "url": pages.get(one.model, "")} for one in alerts(look)],
+            "alerts": [_shown_alert(one, pages) for one in alerts(look)],
             "pages": pages,
             "windows": _windows(window),
             "tiles": self.tiles(look, numbers),
@@ -179,6 +179,12 @@ def _busiest(look: Overview) -> list[Worker]:
     """Return the workers to show: those that are not heard first, then the busiest."""
     workers = sorted(look.workers, key=lambda one: (not vars(one)["is_late"], -one.busy))
     return workers[:_WORKERS_SHOWN]
+
+
+def _shown_alert(alert: Alert, pages: Mapping[str, str]) -> dict[str, str]:
+    url = pages.get(alert.model, "")
+    filters = f"?{urlencode(alert.filters)}" if url and alert.filters else ""
+    return {"text": alert.text, "url": url + filters}
 
 
 def _recently(numbers: Statistics) -> str:

@@ -73,7 +73,7 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
             raise PermissionDenied
         function = registry.find(function_name)
         if function is None:
-            raise Http404(f"no job function is named {function_name!r}")
+            raise Http404(registry.missing(function_name))
         may_enqueue = request.user.has_perm(COPY.permission)
         if request.method == "POST" and not may_enqueue:
             raise PermissionDenied

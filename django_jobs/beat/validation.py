@@ -124,7 +124,7 @@ def _argument_problems(schedule: Schedule) -> list[tuple[str, str]]:
         found.append(("headers", f"must be a JSON object, got a {type(schedule.headers).__name__}"))
     function = registry.find(schedule.job_name)
     if function is None:
-        found.append(("job_name", f"no job function is named {schedule.job_name!r}"))
+        found.append(("job_name", registry.missing(schedule.job_name)))
     if found:
         return found
     args: list[Any] = schedule.args

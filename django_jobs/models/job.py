@@ -105,5 +105,11 @@ class Job(models.Model):
         return -self.rank
 
     @property
+    def is_deferred(self) -> bool:
+        """Tell whether it waits for a worker that can run it; its error is the reason."""
+        waits = self.status in (Status.SCHEDULED, Status.PENDING)
+        return waits and self.deferrals > 0 and self.error_class != ""
+
+    @property
     def has_ended(self) -> bool:
         return self.status in ENDED

@@ -52,7 +52,7 @@ def _time_limit(
 ) -> WorkerOptions:
     function = registry.find(job)
     if function is None:
-        raise ValueError(f"no job function is named {job!r} in this worker's code")
+        raise ValueError(registry.missing(job))
     reason = unable(options.pool, function, hard, soft)
     if reason:
         raise ValueError(reason)

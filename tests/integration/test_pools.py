@@ -87,7 +87,11 @@ def test_unknown_function_is_left_for_a_worker_that_knows_it(runworker, until, p
     assert good.get(timeout=LONG) == "ran"
     until(lambda: stranger.job.deferrals == 1)
     assert stranger.status in ("SCHEDULED", "PENDING", "STARTED")
+    assert "no job function is named 'app.not_deployed_yet'" in stranger.job.error_message
     assert worker.stop() == 0
+    warned = [line for line in worker.output().splitlines() if "name=app.not_deployed_yet" in line]
+    assert " WARNING " in warned[0]
+    assert "no job function is named 'app.not_deployed_yet'" in warned[0]
 
 
 @EACH_POOL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -149,14 +148,9 @@ def _report(
 
 def _function(name: str) -> JobFunction[..., Any, Any]:
     function = registry.find(name)
-    if function is not None:
-        return function
-    names = [known.name for known in registry.every()]
-    # Whoever types a name often leaves the module out.
-    ends = [known for known in names if known.rpartition(".")[2] == name]
-    close = ends or difflib.get_close_matches(name, names, n=3)
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    raise CommandError(f"no job function is named {name!r}{hint}")
+    if function is None:
+        raise CommandError(registry.missing(name))
+    return function
 
 
 def _parsed(option: str, text: str, kind: type, wanted: str) -> Any:

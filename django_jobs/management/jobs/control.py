@@ -85,7 +85,7 @@ def limit(
         if is_function:
             limiting.set_limits(name, using=using, **changes)
         elif key is not None:
-            raise ValueError(f"no job function is named {name!r}, and a queue has no keys")
+            raise ValueError(f"a queue has no keys, and {registry.missing(name)}")
         else:
             limiting.set_queue_limits(name, using=using, **changes)
     except ValueError as error:
