@@ -143,6 +143,7 @@ def _check_values() -> Iterator[checks.CheckMessage]:
                 id="django_jobs.E012",
             )
     yield from _check_routes(settings.routes)
+    yield from _check_worker()
     for queue, options in settings.queues.items():
         if not _is_queue(options):
             yield checks.Error(
@@ -151,6 +152,19 @@ def _check_values() -> Iterator[checks.CheckMessage]:
                 f"{', '.join(connections)}), got {options!r}",
                 hint='Write {"MAX_PENDING": 1000, "RATE_LIMIT": "10/s"}.',
                 id="django_jobs.E008",
+            )
+
+
+def _check_worker() -> Iterator[checks.CheckMessage]:
+    if get_settings().worker:
+        from .management.worker_flags import setting_problems  # few processes need the worker
+
+        for problem in setting_problems():
+            yield checks.Error(
+                f"DJANGO_JOBS['WORKER'] {problem}",
+                hint="Its keys and values are those of runworker's flags: "
+                '{"POOL": "threads", "CONCURRENCY": 4}.',
+                id="django_jobs.E014",
             )
 
 
@@ -215,16 +229,18 @@ _CELERY = {
     "CELERY_TASK_RESULT_EXPIRES": "Use DJANGO_JOBS['RESULT_EXPIRES'].",
     "CELERY_BEAT_SCHEDULE": "Use DJANGO_JOBS['SCHEDULES'].",
     "CELERYBEAT_SCHEDULE": "Use DJANGO_JOBS['SCHEDULES'].",
-    "CELERY_TASK_TIME_LIMIT": "Use `runworker --time-limit` or time_limit= of @job.",
-    "CELERYD_TASK_TIME_LIMIT": "Use `runworker --time-limit` or time_limit= of @job.",
-    "CELERY_TASK_SOFT_TIME_LIMIT": "Use `runworker --soft-time-limit` or soft_time_limit= of @job.",
-    "CELERYD_TASK_SOFT_TIME_LIMIT": (
-        "Use `runworker --soft-time-limit` or soft_time_limit= of @job."
+    "CELERY_TASK_TIME_LIMIT": "Use DJANGO_JOBS['WORKER']['TIME_LIMIT'] or time_limit= of @job.",
+    "CELERYD_TASK_TIME_LIMIT": "Use DJANGO_JOBS['WORKER']['TIME_LIMIT'] or time_limit= of @job.",
+    "CELERY_TASK_SOFT_TIME_LIMIT": (
+        "Use DJANGO_JOBS['WORKER']['SOFT_TIME_LIMIT'] or soft_time_limit= of @job."
     ),
-    "CELERY_WORKER_CONCURRENCY": "Use `runworker --concurrency`.",
-    "CELERYD_CONCURRENCY": "Use `runworker --concurrency`.",
-    "CELERY_WORKER_MAX_TASKS_PER_CHILD": "Use `runworker --max-jobs-per-child`.",
-    "CELERYD_MAX_TASKS_PER_CHILD": "Use `runworker --max-jobs-per-child`.",
+    "CELERYD_TASK_SOFT_TIME_LIMIT": (
+        "Use DJANGO_JOBS['WORKER']['SOFT_TIME_LIMIT'] or soft_time_limit= of @job."
+    ),
+    "CELERY_WORKER_CONCURRENCY": "Use DJANGO_JOBS['WORKER']['CONCURRENCY'].",
+    "CELERYD_CONCURRENCY": "Use DJANGO_JOBS['WORKER']['CONCURRENCY'].",
+    "CELERY_WORKER_MAX_TASKS_PER_CHILD": "Use DJANGO_JOBS['WORKER']['MAX_JOBS_PER_CHILD'].",
+    "CELERYD_MAX_TASKS_PER_CHILD": "Use DJANGO_JOBS['WORKER']['MAX_JOBS_PER_CHILD'].",
     "CELERY_WORKER_PREFETCH_MULTIPLIER": "There is nothing to tune: waiting jobs are given back.",
     "CELERY_TASK_ACKS_LATE": "It is the default; acks_late=False of @job turns it off.",
     "CELERY_TASK_IGNORE_RESULT": "Use ignore_result= of @job.",

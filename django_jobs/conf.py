@@ -58,6 +58,8 @@ class Settings:
     #: Schedules in code, by name: ``{"job": ..., "schedule": ..., "args": ..., "kwargs": ...}``
     #: and the options of a schedule.
     schedules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    #: Defaults of ``runworker``'s flags, by their names in upper case: ``{"CONCURRENCY": 4}``.
+    worker: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -77,6 +79,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "sensitive_names": (list, tuple),
     "metrics_token": (str, type(None)),
     "schedules": (Mapping,),
+    "worker": (Mapping,),
 }
 _WORDS: dict[type, str] = {
     bool: "True or False",

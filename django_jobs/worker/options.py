@@ -127,6 +127,14 @@ def _check_autoscale(
 
 def refusals(options: WorkerOptions) -> Iterator[str]:
     """Say what was asked for that this pool cannot do."""
+    yield from limit_refusals(options)
+    for function in registry.every():
+        if options.serves(_queue_of(function)):
+            yield from _problems(options, function)
+
+
+def limit_refusals(options: WorkerOptions) -> Iterator[str]:
+    """Say which limits of the command line cannot be, or not in this pool."""
     for flag, value in (
         ("--time-limit", options.time_limit),
         ("--soft-time-limit", options.soft_time_limit),
@@ -139,9 +147,6 @@ def refusals(options: WorkerOptions) -> Iterator[str]:
         yield f"--soft-time-limit: {_WHY_SOFT}"
     if options.max_memory and options.pool == "solo":
         yield "--max-memory-per-child: the only process cannot be replaced; use --pool prefork"
-    for function in registry.every():
-        if options.serves(_queue_of(function)):
-            yield from _problems(options, function)
 
 
 def problems_of(options: WorkerOptions, queue: str) -> Iterator[str]:

@@ -18,68 +18,24 @@ from ...log import set_up_console
 from ...models import Worker
 from ...routing import database_of
 from ...worker import capacity
-from ...worker.autoscale import Autoscale
 from ...worker.fork import ignore_stops
-from ...worker.options import POOLS, WorkerOptions, build, refusals
+from ...worker.options import WorkerOptions, refusals
 from ...worker.solo import run_solo
 from ...worker.supervisor import Supervisor
-from ..arguments import Refused, add_process_arguments, bounds, database, process_name
+from ..arguments import Refused, add_process_arguments, database, process_name
 from ..output import protected_output
 from ..pidfile import pidfile
+from ..worker_flags import add_flags, options_of, with_defaults
 
 
 class Command(BaseCommand):
     help = "Runs background jobs until it is told to stop (SIGTERM, Ctrl-C; twice: at once)."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add = parser.add_argument
-        add("-Q", "--queues", default="", help="serve these queues (a,b,c); default: every queue")
-        add("-X", "--exclude-queues", default="", help="serve every queue but these (a,b,c)")
-        add("-P", "--pool", type=_pool, metavar=f"{{{','.join(POOLS)}}}", default="prefork",
-            help="default: %(default)s")  # fmt: skip
-        add(
-            "-c",
-            "--concurrency",
-            type=int,
-            metavar="N",
-            help="jobs at a time: processes "
-            "(prefork; default: the CPUs), threads (8) or coroutines (100) of each process",
-        )
-        add(
-            "--processes",
-            type=int,
-            metavar="N",
-            help="worker processes (default: 1; prefork: the same as --concurrency)",
-        )
-        add(
-            "--autoscale",
-            type=bounds,
-            metavar="MAX,MIN[,S]",
-            help="as many processes as there is work for; one idle for S seconds (30) stops",
-        )
-        add("-n", "--name", "--hostname", default="", help="name shown for its workers; %%h is the "
-            "host's, %%n its first part, %%i the process's number; default: the host name"
-        )  # fmt: skip
-        add("-B", "--beat", action="store_true", help="fire schedules, too (as runbeat does)")
-        add("--burst", action="store_true", help="exit with 0 once the queues are empty")
-        add(
-            "--max-jobs-per-child",
-            "--max-tasks-per-child",
-            type=int,
-            metavar="N",
-            help="replace a process after N jobs",
-        )
-        add(
-            "--max-memory-per-child",
-            type=int,
-            metavar="KIB",
-            help="replace a process that holds more resident memory, after its job",
-        )
-        add("--time-limit", type=float, metavar="S", help="hard limit of jobs that have none")
-        add("--soft-time-limit", type=float, metavar="S", help="soft limit of jobs that have none")
+        add_flags(parser)
         add_process_arguments(parser)
         for names, instead in _REFUSED.items():
-            add(*names.split(), action=Refused, instead=instead, dest="refused")
+            parser.add_argument(*names.split(), action=Refused, instead=instead, dest="refused")
 
     def handle(self, *args: Any, **given: Any) -> None:
         set_up_console(given["loglevel"])
@@ -105,31 +61,24 @@ class Command(BaseCommand):
         for flag in ("max_jobs_per_child", "max_memory_per_child"):
             if given[flag] is not None and given[flag] < 1:
                 raise CommandError(f"--{flag.replace('_', '-')} must be at least 1")
+        keys: list[str] = []
         try:
-            options = build(
-                pool=given["pool"],
-                processes=given["processes"],
-                concurrency=given["concurrency"],
-                autoscale=Autoscale(**given["autoscale"]) if given["autoscale"] else None,
-                queues=_names(given["queues"]),
-                exclude_queues=_names(given["exclude_queues"]),
+            values, keys = with_defaults(given)
+            options = options_of(
+                values,
                 name=process_name(given),
                 beat=given["beat"],
                 burst=given["burst"],
-                max_jobs=given["max_jobs_per_child"],
-                max_memory=given["max_memory_per_child"],
-                time_limit=given["time_limit"],
-                soft_time_limit=given["soft_time_limit"],
                 using=using,
                 grace_seconds=get_settings().shutdown_grace_seconds,
             )
         except ValueError as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(f"{error}{_from_setting(keys)}") from None
         for queue in options.queues:
             if database_of(queue) != using:
                 raise CommandError(
                     f"queue {queue!r} lives on database {database_of(queue)!r}; add --database "
-                    f"{database_of(queue)}, or leave it to a worker there"
+                    f"{database_of(queue)}, or leave it to a worker there{_from_setting(keys)}"
                 )
         refused = list(refusals(options))
         if refused:
@@ -137,6 +86,7 @@ class Command(BaseCommand):
                 f"the {options.pool} pool cannot do what was asked for:\n  "
                 + "\n  ".join(refused)
                 + "\nUse a pool that can, or leave the queues of these jobs out."
+                + _from_setting(keys)
             )
         return options
 
@@ -157,15 +107,8 @@ _REFUSED = {
 }
 
 
-def _pool(text: str) -> str:
-    if text in POOLS:
-        return text
-    hint = ""
-    if text in ("gevent", "eventlet"):
-        hint = "; for many jobs that wait use asyncio (async def) or threads"
-    elif text in ("processes", "fork"):
-        hint = "; did you mean prefork?"
-    raise argparse.ArgumentTypeError(f"there is no pool {text!r}, but {', '.join(POOLS)}{hint}")
+def _from_setting(keys: list[str]) -> str:
+    return f" (DJANGO_JOBS['WORKER'] gives {', '.join(keys)})" if keys else ""
 
 
 def _refuse_without_tables(using: str) -> None:
@@ -176,10 +119,6 @@ def _refuse_without_tables(using: str) -> None:
                 f"database {using!r} has no table {Worker._meta.db_table}: run "
                 f"`manage.py migrate{'' if using == 'default' else f' --database {using}'}` first"
             )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _banner(options: WorkerOptions) -> str:
