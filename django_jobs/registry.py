@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
+import pkgutil
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
 
 from .exceptions import DuplicateJob, UnknownJob
 
 if TYPE_CHECKING:
     from .define import JobFunction
+
+# Modules in a package of jobs that are not imported: tests, and what runs when it is imported.
+_NO_JOBS = re.compile(r"__main__|conftest|tests?|test_.*")
 
 _functions: dict[str, JobFunction[..., Any, Any]] = {}
 # Which import of its module defined each function, for those that one did.
@@ -90,9 +98,22 @@ def every() -> Iterator[JobFunction[..., Any, Any]]:
 
 
 def autodiscover() -> None:
-    """Import ``jobs.py`` and ``tasks.py`` of every installed app."""
-    autodiscover_modules("jobs")
-    autodiscover_modules("tasks")
+    """Import ``jobs`` and ``tasks`` of every installed app; of a package all modules in it."""
+    names = [config.name for config in apps.get_app_configs()]
+    for part in ("jobs", "tasks"):
+        autodiscover_modules(part)
+        for name in names:
+            if f"{name}.{part}" in sys.modules:
+                _import_modules_of(sys.modules[f"{name}.{part}"], names)
+
+
+def _import_modules_of(package: ModuleType, apps_left_out: Sequence[str]) -> None:
+    # An app's own modules are not all meant to be imported at start.
+    if package.__name__ in apps_left_out:
+        return
+    for found in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
+        if not _NO_JOBS.fullmatch(found.name.rpartition(".")[2]):
+            _import_modules_of(importlib.import_module(found.name), apps_left_out)
 
 
 def _origin(function: JobFunction[..., Any, Any]) -> tuple[str, str]:
