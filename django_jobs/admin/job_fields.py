@@ -106,10 +106,6 @@ class JobFields(_Mixed):
         )
         return text % {"retries": retries_line(job), "crashes": job.crashes}
 
-    @admin.display(description=gettext_lazy("priority"))
-    def priority(self, job: Job) -> int:
-        return job.priority
-
     @admin.display(description=gettext_lazy("worker"))
     def worker(self, job: Job) -> str:
         return worker_name(job.worker_id, str(job._state.db))

@@ -5,14 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.models.expressions import Col
 
 from ..dialects import dialect_for
 
 if TYPE_CHECKING:
+    _SmallInteger = models.SmallIntegerField[int, int]
     # What is assigned and read is any JSON, which TextField's own types would refuse.
     _Text = models.TextField[Any, Any]
     _DateTime = models.DateTimeField[Any, Any]
 else:
+    _SmallInteger = models.SmallIntegerField
     _Text = models.TextField
     _DateTime = models.DateTimeField
 
@@ -73,3 +76,38 @@ class JSONTextField(_Text):
     def value_to_string(self, obj: models.Model) -> Any:
         # Not a text: dumpdata makes JSON of it, and loaddata gives it back as it is here.
         return self.value_from_object(obj)
+
+
+class NegatedField(_SmallInteger):
+    """Another field with the opposite sign, for queries and for objects; it has no column."""
+
+    def __init__(self, verbose_name: Any, *, of: str) -> None:
+        super().__init__(verbose_name, editable=False)
+        self.of = of
+
+    def get_attname_column(self) -> Any:
+        return self.get_attname(), None
+
+    def contribute_to_class(
+        self, cls: type[models.Model], name: str, private_only: bool = False
+    ) -> None:
+        # A private field is in no INSERT, SELECT * or migration.
+        super().contribute_to_class(cls, name, private_only=True)
+        setattr(cls, name, property(self._read, self._write))
+
+    def get_col(self, alias: Any, output_field: Any = None) -> Any:
+        column: Any = self.model._meta.get_field(self.of)
+        return _Negated(alias, column, self)
+
+    def _read(self, row: Any) -> int:
+        value: int = getattr(row, self.of)
+        return -value
+
+    def _write(self, row: Any, value: int) -> None:
+        setattr(row, self.of, -value)
+
+
+class _Negated(Col):
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        column, params = super().as_sql(compiler, connection)
+        return f"(-{column})", params

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connections, models
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Left
@@ -8,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..ids import uuid7
 from ..status import ENDED, Status
-from .fields import JSONTextField, MomentField
+from .fields import JSONTextField, MomentField, NegatedField
 
 
 def _literal(status: Status) -> RawSQL:
@@ -17,6 +19,11 @@ def _literal(status: Status) -> RawSQL:
 
 
 class JobQuerySet(models.QuerySet["Job"]):
+    def update(self, **kwargs: Any) -> int:
+        if "priority" in kwargs:
+            kwargs["rank"] = -kwargs.pop("priority")
+        return super().update(**kwargs)
+
     def ready(self) -> JobQuerySet:
         return self.filter(status=_literal(Status.PENDING))
 
@@ -45,6 +52,7 @@ class Job(models.Model):
     queue = models.CharField(_("queue"), max_length=100)
     # The negated priority: the claim's ORDER BY (rank, id) is ascending, as its index is.
     rank = models.SmallIntegerField(default=0, db_default=0)
+    priority = NegatedField(_("priority"), of="rank")
     status = models.CharField(_("status"), max_length=9, choices=Status.choices)
     args = JSONTextField(_("arguments"), default=list)
     kwargs = JSONTextField(_("keyword arguments"), default=dict)
@@ -99,10 +107,6 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.pk}"
-
-    @property
-    def priority(self) -> int:
-        return -self.rank
 
     @property
     def is_deferred(self) -> bool:
