@@ -19,9 +19,9 @@ from django.db.models import Q
 from . import keys, log, places, registry, reservations
 from .conf import get_settings
 from .dialects import dialect_for, unix_time, without_deadlock
-from .enqueue import TIMED_TOPIC, announce
 from .locking import limits_locked
 from .models import Job, Limit, Queue
+from .notify import Topic, announce
 from .rates import Window, parse
 from .serialization import loads
 from .status import Status
@@ -312,4 +312,4 @@ class _Batch:
         Job.objects.using(self.using).filter(
             id__in=[job.id for job, _slot in self.later], status=Status.SCHEDULED
         ).update(started_at=None)
-        announce(self.using, {TIMED_TOPIC})
+        announce(self.using, {Topic.TIMED})

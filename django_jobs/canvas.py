@@ -167,7 +167,7 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
         are those of :class:`~django_jobs.call.CallKeywords`: ``countdown`` and ``eta`` are for the
         first jobs, the others for every job that has none of its own, ``task_id`` names the last.
         """
-        from .workflow import enqueue_canvas  # the plan of a workflow stands on enqueuing
+        from .calls import enqueue_canvas  # calls are made of canvases
 
         return enqueue_canvas(self, args, kwargs or {}, options)
 
@@ -179,9 +179,9 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
         self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Handle:
         """Run it all here and now; write no row."""
-        from .workflow import apply_canvas
+        from .calls import run_canvas
 
-        return apply_canvas(self, args, kwargs or {}, options)
+        return run_canvas(self, args, kwargs or {}, options)
 
     async def aapply_async(
         self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any

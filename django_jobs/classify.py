@@ -26,8 +26,9 @@ from .exceptions import (
 from .failure import describe
 from .moments import aware, expiry, seconds
 from .redaction import NO_SECRETS, Secrets
+from .retention import keep_seconds
 from .rules import secrets_of
-from .status import ENDED, Status
+from .status import Status
 from .values import Claimed, Failure, Graph, Outcome
 
 if TYPE_CHECKING:
@@ -298,17 +299,3 @@ def _backoff(execution: Execution) -> float:
         maximum=options.retry_backoff_max,
         jitter=options.retry_jitter,
     )
-
-
-def keep_seconds(function: JobFunction[..., Any, Any] | None, status: Status) -> float | None:
-    """Return how long a job that ended so is kept; None is for ever, or that it has not ended."""
-    if status not in ENDED:
-        return None
-    settings = get_settings()
-    seconds = settings.failure_expires if status == Status.FAILURE else settings.result_expires
-    if function is not None and function.options.result_expires != "default":
-        seconds = function.options.result_expires
-    if function is not None and status == Status.SUCCESS and seconds is not None:
-        # It answers for its key for so long.
-        seconds = max(seconds, function.options.unique_for or 0)
-    return seconds

@@ -36,9 +36,8 @@ from . import registry
 from .conf import get_settings
 from .dialects import clock
 from .dialects.base import chunks
-from .enqueue import announce
 from .models import Command, Worker
-from .operate import COMMAND_TOPIC
+from .notify import Topic, announce
 from .options import queue_problems
 from .routing import database_of
 
@@ -90,7 +89,7 @@ def send(
             for pk in gone
         ]  # fmt: skip
         if told:
-            announce(using, {COMMAND_TOPIC})
+            announce(using, {Topic.COMMANDS})
     return list(rows.filter(pk__in=ids).order_by("pk"))
 
 

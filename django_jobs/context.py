@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 from .conf import get_settings
-from .exceptions import MaxRetriesExceededError, Replaced, Retry
+from .exceptions import MaxRetriesExceededError, Retry
 from .ids import JobId, job_id
 from .moments import aware, expiry, seconds
 from .serialization import dumps, loads
@@ -187,10 +187,10 @@ class JobContext:
         the job stays the handle on it. Errbacks of the job are those of *sig*, too. Raises
         :class:`Replaced`.
         """
-        from .replace import replacement  # planning a workflow stands on this module
+        from .calls import replace_running  # a call notes what the running job enqueued
 
         self._refuse_direct("replace")
-        raise Replaced(replacement(self, sig, self.row_options))
+        replace_running(self, sig)
 
     def add_to_chord(self, sig: Canvas) -> AsyncResult[Any]:
         """Add *sig* to the group that this job is a member of, in whose chord's body its result
@@ -199,15 +199,10 @@ class JobContext:
         It is written together with this job's success, so that a retry adds nothing twice. Raises
         ``ValueError`` when the job is no member of a chord's header.
         """
-        from .replace import addition, is_member
+        from .calls import add_to_chord_of
 
         self._refuse_direct("add_to_chord")
-        if not is_member(self):
-            raise ValueError(f"{self.name} {self.request.id} is no member of a chord's header")
-        graph, handle = addition(self, sig, self.row_options)
-        self.added.append(graph)
-        self.request.children.append(handle)
-        return handle
+        return add_to_chord_of(self, sig)
 
     def _refuse_direct(self, method: str) -> None:
         if self.request.called_directly:

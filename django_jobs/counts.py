@@ -9,7 +9,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.utils.formats import number_format
 
-from . import claim
+from .dialects import dialect_for
 from .models import Job, JobQuerySet
 from .status import TIMED, Status
 
@@ -64,7 +64,10 @@ def status_counts(using: str) -> dict[Status, CappedCount]:
 def ready_queues(using: str) -> list[str]:
     """Return the names of the queues that have pending jobs."""
     # The others are signs for workers, which no queue can be named.
-    return [name for name in claim.ready_queues(using) if name[0] not in "@!"]
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        names = dialect_for(connection).ready_queues(cursor)
+    return [name for name in names if name[0] not in "@!"]
 
 
 def of_status(jobs: JobQuerySet, status: str) -> JobQuerySet:

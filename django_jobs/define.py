@@ -14,9 +14,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 from . import registry
 from .call import CallKeywords
+from .calls import enqueue, enqueue_one
 from .canvas import Chunks, Signature
 from .context import JobContext, Request
-from .enqueue import enqueue, enqueue_one, rows_of
+from .eager import run
+from .enqueue import rows_of
 from .exceptions import NestedJob
 from .options import JobKeywords, JobOptions, unknown_options
 from .shown_code import redact_signature
@@ -181,8 +183,6 @@ class JobFunction(Generic[P, R, T]):
         **options: Unpack[CallKeywords],
     ) -> EagerResult[T]:
         """Run the job here and now, with its retries but without their waits; write no row."""
-        from .eager import run  # executing is not needed to define
-
         return run(rows_of(self, [(args, kwargs or {})], options)[0])
 
     # --- calls for later ------------------------------------------------------------------------

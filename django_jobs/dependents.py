@@ -13,19 +13,19 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from . import log, registry, row_options, signals
 from .canvas import signature
-from .classify import keep_seconds
 from .dialects import clock, dialect_for
 from .dialects.base import chunks
-from .enqueue import TIMED_TOPIC, announce
 from .exceptions import DuplicateKey, UpstreamFailed
 from .failure import describe
 from .ids import derived
 from .locking import lock_jobs, need
 from .models import Edge, Job
+from .notify import Topic, announce
 from .plan import Around, Given, Plan
-from .rebuild import UPSTREAM_FAILED
+from .retention import keep_seconds
 from .rules import secrets_in
 from .status import Status
+from .upstream import UPSTREAM_FAILED, upstream_message
 from .values import Graph, Outcome
 from .workflow import database_for, write
 
@@ -58,6 +58,10 @@ class Ended(NamedTuple):
             job.id, job.name, str(outcome.status), job.options, job.has_dependents, job.root_id,
             *told, job.attempt,
         )  # fmt: skip
+
+    def upstream_message(self) -> str:
+        """Return what the rows say that depend on it, when it did not succeed."""
+        return upstream_message(self.id, self.name, self.status, self.error_class, self.message)
 
     @property
     def place(self) -> str:
@@ -92,7 +96,7 @@ def _count_down(parents: Sequence[Ended], using: str) -> set[str]:
     for job_id, _queue, options in ready:
         if later := row_options.later(options):
             _delay(job_id, later, using)
-            topics.add(TIMED_TOPIC)
+            topics.add(Topic.TIMED)
     if topics:
         announce(using, topics)
     return queues
@@ -177,7 +181,7 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
     for below, origin in failed:
         keep = keep_seconds(registry.find(below.name), Status.FAILURE)
         alike.setdefault((origin.id, keep), []).append(below.id)
-        messages[origin.id] = message_of(origin)
+        messages[origin.id] = origin.upstream_message()
     for (origin_id, keep), ids in alike.items():
         for chunk in chunks(ids):
             Job.objects.using(using).filter(id__in=chunk).update(
@@ -200,13 +204,6 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
             )
             # A transaction that is repeated tells once, and no receiver's statement can break it.
             transaction.on_commit(told, using, robust=True)
-
-
-def message_of(origin: Ended) -> str:
-    """Return what the rows say that depend on a job that did not succeed; its id comes first."""
-    state = "was revoked" if origin.status == Status.REVOKED else "failed"
-    why = ": ".join(part for part in (origin.error_class, origin.message) if part)
-    return f"job {origin.id} ({origin.name}) {state}{f': {why}' if why else ''}"
 
 
 # --- errbacks -----------------------------------------------------------------------------------

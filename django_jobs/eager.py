@@ -12,18 +12,18 @@ from django.utils import timezone
 from . import log, row_options
 from .canvas import signature
 from .conf import get_settings
-from .dependents import Ended, body_errbacks, message_of, told
+from .dependents import Ended, body_errbacks, told
 from .exceptions import JobRevoked
 from .execute import Environment, execute
 from .failure import describe
 from .handover import Taken, give, taken_by
 from .models import Edge, Job
 from .plan import Around, Given, Plan
-from .rebuild import UPSTREAM_FAILED
 from .result import AsyncResult
 from .rules import secrets_in
 from .serialization import loads
 from .status import ENDED, Status
+from .upstream import UPSTREAM_FAILED
 from .values import Claimed, Graph, NewEdge, NewJob, Outcome
 
 T = TypeVar("T")
@@ -159,7 +159,7 @@ class _Run:
         ended = Ended(origin.uuid, origin.name, str(origin.status), self._rows[origin.uuid].options,
                       True, None, origin.job.error_class, origin.job.error_message,
                       origin.traceback or "")  # fmt: skip
-        self.done[row.id] = _unrun(row, message_of(ended), origin)
+        self.done[row.id] = _unrun(row, ended.upstream_message(), origin)
         below = Ended(row.id, row.name, Status.FAILURE.value, row.options, row.has_dependents)
         known = body_errbacks(self._unrun)
         self._unrun.append((below, ended))

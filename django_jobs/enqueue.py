@@ -22,7 +22,7 @@ from .exceptions import DuplicateKey, QueueFull
 from .ids import uuid7
 from .models import Job
 from .moments import aware, expiry
-from .result import AsyncResult, awaited_commit
+from .notify import announce, topic_of
 from .routing import database_of, max_pending, misplaced, route
 from .rules import secrets_of
 from .status import Status
@@ -32,57 +32,33 @@ from .values import NewJob
 if TYPE_CHECKING:
     from .define import JobFunction
 
-#: What a worker hears when rows were written that run later.
-TIMED_TOPIC = "@"
-
 Pair = tuple[Sequence[Any], Mapping[str, Any]]
 
 
-def enqueue_one(
-    function: JobFunction[..., Any, Any],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    options: CallKeywords,
-) -> AsyncResult[Any]:
-    """Enqueue one call of *function*; the errors are those of :func:`enqueue`."""
-    return enqueue(function, [(args, kwargs)], options)[0]
+def write_calls(
+    function: JobFunction[..., Any, Any], rows: Sequence[NewJob], options: CallKeywords
+) -> list[tuple[UUID, str]]:
+    """Write validated *rows* of one job function, in one transaction for each database.
 
-
-def enqueue(
-    function: JobFunction[..., Any, Any], calls: Sequence[Pair], options: CallKeywords
-) -> list[AsyncResult[Any]]:
-    """Write a row for each of *calls*, all with the same *options*, in one transaction.
-
-    Queues that live on several databases make one transaction for each of these.
-
-    Raises ``TypeError`` for arguments that do not fit the signature, ``ArgumentError`` for ones
-    that are no JSON, ``ValueError`` for an impossible option, ``QueueFull`` and ``DuplicateKey``;
-    nothing was written then.
+    Returns the id and the database of each row's job: a live job that has the same unique key
+    stands in for a row that was left out. *options* are the call's, of which ``durable`` and
+    ``task_id`` matter here. Raises ``QueueFull`` and ``DuplicateKey``; nothing was written then.
     """
-    if options.get("link"):
-        from .workflow import enqueue_linked  # it stands on this module
-
-        return enqueue_linked(function, calls, options)
-    rows = rows_of(function, calls, options)
-    if get_settings().eager:
-        from .eager import run  # executing is not needed to enqueue
-
-        return [run(row) for row in rows]
     by_database: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
         by_database.setdefault(database_of(row.queue), []).append(position)
-    results: dict[int, AsyncResult[Any]] = {}
+    jobs: dict[int, tuple[UUID, str]] = {}
     for using, positions in by_database.items():
         outside = outside_transaction(using) if options.get("durable") else None
         with outside or contextlib.nullcontext():
-            written = write(
+            ids = write(
                 function,
                 [rows[position] for position in positions],
                 using,
                 caller_named=options.get("task_id") is not None,
             )
-        results.update(zip(positions, written, strict=True))
-    return [results[position] for position in range(len(rows))]
+        jobs.update((at, (job_id, using)) for at, job_id in zip(positions, ids, strict=True))
+    return [jobs[position] for position in range(len(rows))]
 
 
 def rows_of(
@@ -188,16 +164,14 @@ def write(
     using: str,
     *,
     caller_named: bool = False,
-) -> list[AsyncResult[Any]]:
-    """Write validated *rows* of one job function, in one transaction; return their handles.
+) -> list[UUID]:
+    """Write validated *rows* of one job function, in one transaction; return their jobs' ids.
 
-    The handle of a row that was left out, as a live job has its unique key, is that job's.
+    The id of a row that was left out, as a live job has its unique key, is that job's.
     *caller_named* says that the caller chose the id. Raises ``QueueFull`` and ``DuplicateKey``.
     """
     connection = connections[using]
     dialect = dialect_for(connection)
-    results: list[AsyncResult[Any]]
-    results = [AsyncResult(row.id, name=row.name, using=using) for row in rows]
     for queue in {row.queue for row in rows}:
         if why := misplaced(queue, using):
             raise ImproperlyConfigured(why)
@@ -208,49 +182,43 @@ def write(
     alone = len(rows) == 1 and not several and connection.get_autocommit()
     if alone and dialect.insert_and_wake(rows[0], topic_of(rows[0])):
         _tell(function, rows, using)
-        note_children(results)
-        return results
-    rows, results, changed = without_deadlock(
-        using, lambda: _insert(function, rows, results, using, caller_named, several)
+        return [rows[0].id]
+    rows, ids, changed = without_deadlock(
+        using, lambda: _insert(function, rows, using, caller_named, several)
     )
     if rows or changed:
         announce(using, {topic_of(row) for row in [*rows, *changed]})
     if rows:
         _tell(function, rows, using)
-    if (commit := awaited_commit(using)) is not None:
-        written = {row.id for row in rows}
-        for result in results:
-            result._commit = commit if result.uuid in written else None
-    note_children(results)
-    return results
+    return ids
 
 
 def _insert(
     function: JobFunction[..., Any, Any],
     rows: list[NewJob],
-    results: list[AsyncResult[Any]],
     using: str,
     caller_named: bool,
     several: bool,
-) -> tuple[list[NewJob], list[AsyncResult[Any]], list[NewJob]]:
-    """Insert *rows*; return those that were written, all handles, and those that were taken over.
+) -> tuple[list[NewJob], list[UUID], list[NewJob]]:
+    """Insert *rows*; return those that were written, the ids of all, and those taken over.
 
     *several* statements need a transaction.
     """
     dialect = dialect_for(connections[using])
     changed: list[NewJob] = []
+    ids = [row.id for row in rows]
     # One INSERT is a transaction by itself; BEGIN and COMMIT would be two more round trips.
     with transaction.atomic(using) if several else contextlib.nullcontext():
         if function.options.unique:
-            rows, results, changed = hold_key(function, rows, results, using)
-        ids = [row.id for row in rows] if caller_named else []
+            rows, ids, changed = hold_key(function, rows, using)
+        chosen = [row.id for row in rows] if caller_named else []
         with (
             connections[using].cursor() as cursor,
-            named(ids, using) if ids else contextlib.nullcontext(),
+            named(chosen, using) if chosen else contextlib.nullcontext(),
         ):
             for piece in dialect.insertable(rows):
                 dialect.insert(cursor, piece)
-    return rows, results, changed
+    return rows, ids, changed
 
 
 @contextlib.contextmanager
@@ -270,18 +238,6 @@ def named(ids: Sequence[UUID], using: str) -> Iterator[None]:
         raise DuplicateKey(problem) from error
 
 
-def topic_of(row: NewJob) -> str:
-    """Return what a worker hears of a new row."""
-    return row.queue if row.status == Status.PENDING else TIMED_TOPIC
-
-
-def note_children(results: Sequence[Any]) -> None:
-    """Let the job that runs here, if one does, know what it enqueued."""
-    parent = running.get()
-    if parent is not None:
-        parent.request.children.extend(results)
-
-
 def _tell(function: JobFunction[..., Any, Any], rows: Sequence[NewJob], using: str) -> None:
     signals.send(
         signals.job_enqueued,
@@ -291,32 +247,6 @@ def _tell(function: JobFunction[..., Any, Any], rows: Sequence[NewJob], using: s
         job_ids=[row.id for row in rows],
         queue=rows[0].queue,
     )
-
-
-def announce(using: str, topics: set[str]) -> None:
-    """Wake sleeping workers once the current transaction has committed, at most once for it."""
-    connection = connections[using]
-    if connection.vendor != "postgresql":
-        return
-    if not connection.in_atomic_block:
-        _notify(using, topics)
-        return
-    # Every hook has the same set and the first one that runs empties it. A savepoint that rolls
-    # back takes its own hook along, and leaves at worst a topic that wakes somebody for nothing.
-    pending: set[str] = connection.__dict__.setdefault("_django_jobs_topics", set())
-    pending |= topics
-
-    def hook() -> None:
-        _notify(using, pending)
-
-    transaction.on_commit(hook, using=using, robust=True)
-
-
-def _notify(using: str, topics: set[str]) -> None:
-    if topics:
-        sent = sorted(topics)
-        topics.clear()
-        dialect_for(connections[using]).notify(sent)
 
 
 def refuse_when_full(queue: str, more: int, using: str) -> None:

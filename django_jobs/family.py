@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q
 
 from .models import Edge, Job
-from .result import AsyncResult
-from .resultset import ResultSet
 from .status import Status
 
 
-def parent_of(job: Job) -> AsyncResult[Any] | ResultSet | None:
-    """Return the handle on what *job* runs after, or on the job that enqueued it."""
+def parents_of(job: Job) -> list[UUID]:
+    """Return the ids of the jobs that *job* runs after, or of the one that enqueued it."""
     if job._state.adding:  # it ran in this process and has no row
-        return None
-    using = job._state.db or ""
-    edges = Edge.objects.using(using).filter(child_id=job.pk)
+        return []
+    edges = Edge.objects.using(job._state.db).filter(child_id=job.pk)
     found = list(edges.order_by("position", "parent_id").values_list("position", "parent_id"))
     # A job that goes on as a workflow keeps what it ran after before, as what it takes no more.
     ids = [each for position, each in found if position >= 0] or [each for _p, each in found]
     if not ids and job.parent_id is not None:
         ids = [job.parent_id]
-    handles = [AsyncResult[Any](each, using=using) for each in ids]
-    return ResultSet(handles) if len(handles) > 1 else next(iter(handles), None)
+    return ids
 
 
-def children_of(job: Job) -> list[AsyncResult[Any]]:
-    """Return the handles on the jobs that depend on *job* or that it enqueued, oldest first."""
+def children_of(job: Job) -> list[tuple[UUID, str]]:
+    """Return id and name of the jobs that depend on *job* or that it enqueued, oldest first."""
     if job._state.adding:
         return []
-    using = job._state.db or ""
+    using = job._state.db
     children = Edge.objects.using(using).filter(parent_id=job.pk).values("child_id")
     enqueued = Q(root_id=job.root_id or job.pk, parent_id=job.pk)
     rows = Job.objects.using(using).filter(Q(id__in=children) | enqueued).order_by("id")
-    found = rows.values_list("id", "name")
-    return [AsyncResult(child, name=name, using=using) for child, name in found]
+    return list(rows.values_list("id", "name"))
 
 
 def before(job: Job, most: int) -> tuple[list[Job], int]:

@@ -12,9 +12,9 @@ from django.db.models import Q
 from . import keys, registry
 from .conf import get_settings
 from .dialects import clock
-from .enqueue import TIMED_TOPIC, announce
 from .locking import limits_locked, lock_jobs
 from .models import Job, Limit, Queue, Reservation
+from .notify import Topic, announce
 from .options import JobOptions, concurrency_problems, queue_problems
 from .rates import Rate, parse
 from .routing import database_of, databases
@@ -156,4 +156,4 @@ def _compute_anew(which: Q, using: str) -> None:
             jobs = lock_jobs([row[2] for row in found], using, statuses=[Status.SCHEDULED])
             waiting = Job.objects.using(using).filter(id__in=[job.pk for job in jobs])
             waiting.update(run_at=clock(using, _KNOWN_SECONDS))
-            announce(using, {TIMED_TOPIC})
+            announce(using, {Topic.TIMED})

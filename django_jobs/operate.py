@@ -13,22 +13,19 @@ from django.db import connections, transaction
 from django.utils.translation import gettext_noop
 
 from . import measure, places, registry, signals
-from .classify import keep_seconds
 from .dependents import Ended, settle
 from .dialects import clock, dialect_for, without_deadlock
 from .dialects.base import chunks
-from .enqueue import announce
 from .ids import uuids
 from .locking import in_order, lock_jobs, need
 from .models import Command, Job, Queue
+from .notify import Topic, announce
 from .options import queue_problems
+from .retention import keep_seconds
 from .revive import around, reopen, why_not
 from .routing import database_of, databases
 from .status import TIMED, Status
 from .unique import take_key
-
-#: What a worker hears when a command was written for it.
-COMMAND_TOPIC = "!"
 
 # Deleted in one transaction.
 _CHUNK = 500
@@ -317,7 +314,7 @@ def _stop_running(started: Sequence[Job], using: str) -> None:
         for job in started
         if job.worker_id  # else somebody edited the row by hand
     )
-    announce(using, {COMMAND_TOPIC})
+    announce(using, {Topic.COMMANDS})
 
 
 def _prune_at(name: str, using: str) -> Any:

@@ -13,9 +13,9 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from .dialects import clock
 from .dialects.base import chunks
-from .enqueue import announce
 from .locking import need
 from .models import Gate, Job, Place, Queue
+from .notify import announce
 from .status import Status
 from .values import Claimed
 

@@ -24,13 +24,10 @@ from .conf import get_settings
 from .enqueue import template
 from .ids import uuid7
 from .models import Edge
-from .result import AsyncResult, Commit
-from .resultset import GroupResult
 from .status import Status
 from .values import Graph, NewEdge, NewJob
 
 if TYPE_CHECKING:
-    from .canvas import Handle
     from .define import JobFunction
 
 #: Name of the package's own job function that results in what it takes.
@@ -375,27 +372,6 @@ class Plan:
             pending_parents=node.parents,
             has_dependents=node.has_dependents,
         )
-
-    def handles(self, using: str, commit: Commit | None = None) -> Callable[[Output], Handle]:
-        """Return what makes the handle of an output; each has ``parent``, what it runs after."""
-        jobs: list[AsyncResult[Any]] = []
-        groups: dict[int, GroupResult] = {}
-
-        def handle(output: Any) -> Any:
-            if not isinstance(output, Shape):
-                return None if output is None else jobs[output]
-            if id(output) not in groups:
-                members = [handle(each) for each in output]
-                groups[id(output)] = GroupResult(output.id, members, parent=handle(output.after))
-            return groups[id(output)]
-
-        for node in self.nodes:
-            result: AsyncResult[Any] = AsyncResult(node.row.id, name=node.row.name, using=using)
-            result._commit = commit
-            if node.after is not None:
-                result.parent = handle(node.after)
-            jobs.append(result)
-        return handle
 
 
 def _leaves(output: Output) -> Iterator[int]:

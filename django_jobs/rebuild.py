@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import Any
 
@@ -22,15 +21,13 @@ from .exceptions import (
 )
 from .models import Attempt, Job
 from .status import Status
+from .upstream import UPSTREAM_FAILED, origin_of
 
-UPSTREAM_FAILED = f"{UpstreamFailed.__module__}.{UpstreamFailed.__qualname__}"
 # Where one waits for a job, its end by a time limit is an Exception.
 _REMOTE: dict[Any, type[Exception]] = {
     SoftTimeLimitExceeded: RemoteSoftTimeLimitExceeded,
     TimeLimitExceeded: RemoteTimeLimitExceeded,
 }
-# How the message begins that dependents.message_of() writes.
-_FAILED = re.compile(r"job ([0-9a-f-]{36}) \(")
 
 
 def last_attempt(row: Job) -> Attempt | None:
@@ -73,12 +70,8 @@ def deferral_of(row: Job) -> BaseException:
 
 def failed_upstream(row: Job) -> Job | None:
     """Return the job to whose failure another one's is due, if that is so and it is there."""
-    if row.error_class != UPSTREAM_FAILED:
-        return None
-    named = _FAILED.match(row.error_message)
-    if named is None:
-        return None
-    return Job.objects.using(row._state.db).filter(pk=named[1]).first()
+    origin = origin_of(row.error_message) if row.error_class == UPSTREAM_FAILED else None
+    return Job.objects.using(row._state.db).filter(pk=origin).first() if origin else None
 
 
 def _loaded_class(path: str) -> type[BaseException] | None:

@@ -15,9 +15,9 @@ from .classify import unrecordable
 from .dependents import Ended, lock_dependents, settle
 from .dialects import clock, dialect_for, is_away, without_deadlock
 from .dialects.base import chunks
-from .enqueue import TIMED_TOPIC, announce
 from .locking import in_order, lock_jobs
 from .models import Attempt, Job
+from .notify import Topic, announce
 from .replace import add_members, go_on_as
 from .serialization import loads
 from .status import ENDED, TIMED, Status
@@ -70,7 +70,7 @@ def _recorded(
                 log.outcome_dropped(outcome, worker_id)
     statuses = {outcome.status for outcome in counted}
     if not statuses.isdisjoint(TIMED):
-        announce(using, {TIMED_TOPIC})
+        announce(using, {Topic.TIMED})
     if Status.PENDING in statuses:
         pending = {outcome.job.queue for outcome in counted if outcome.status == Status.PENDING}
         announce(using, pending)

@@ -11,11 +11,10 @@ from django.db.models import F, Max, TextField, Value
 
 from .canvas import Canvas, signature
 from .dialects import clock
-from .enqueue import announce
 from .locking import lock_jobs, need
 from .models import Edge, Job
+from .notify import announce
 from .plan import PLACE_SEPARATOR, Around, Plan, Shape
-from .result import AsyncResult
 from .routing import database_of
 from .status import Status
 from .values import Graph, NewEdge, Outcome
@@ -79,10 +78,8 @@ def _resulting_in(graph: Graph, output: int, job_id: UUID) -> Graph:
     return Graph(rows, renamed, job_id)
 
 
-def addition(
-    context: JobContext, canvas: Canvas, own: Mapping[str, Any]
-) -> tuple[Graph, AsyncResult[Any]]:
-    """Return a workflow to add to the header of the chord of a running job, and its handle.
+def addition(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> Graph:
+    """Return a workflow to add to the header of the chord of a running job.
 
     The output row is the one whose result the chord's body takes.
     """
@@ -96,7 +93,7 @@ def addition(
     graph = plan.graph()
     _refuse_elsewhere(graph, request.queue)
     graph.output = graph.rows[output].id
-    return graph, AsyncResult(graph.output, name=graph.rows[output].name)
+    return graph
 
 
 def is_member(context: JobContext) -> bool:

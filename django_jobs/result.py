@@ -24,9 +24,11 @@ from .exceptions import (
     ResultTimeout,
     WouldDeadlock,
 )
+from .family import children_of, is_needed, parents_of
 from .ids import JobId, job_id
 from .models import Job
 from .models.fields import decoded
+from .operate import revoke, revoke_workflow
 from .rebuild import deferral_of, exception_of, last_attempt
 from .routing import databases
 from .status import ENDED, Status
@@ -203,9 +205,12 @@ class AsyncResult(Generic[T]):
     def parent(self) -> AsyncResult[Any] | ResultSet | None:
         """The handle on what it runs after, or on the job that enqueued it."""
         if self._parent is None:
-            from .family import parent_of  # it returns handles, also on several jobs
+            from .resultset import ResultSet  # it is made of these handles
 
-            self._parent = parent_of(self.job)
+            job = self.job
+            using = job._state.db or ""
+            handles = [AsyncResult[Any](each, using=using) for each in parents_of(job)]
+            self._parent = ResultSet(handles) if len(handles) > 1 else next(iter(handles), None)
         return self._parent
 
     @parent.setter
@@ -215,9 +220,9 @@ class AsyncResult(Generic[T]):
     @property
     def children(self) -> list[AsyncResult[Any]]:
         """The handles on the jobs that depend on it or that it enqueued."""
-        from .family import children_of
-
-        return children_of(self.job)
+        job = self.job
+        using = job._state.db or ""
+        return [AsyncResult(child, name=name, using=using) for child, name in children_of(job)]
 
     def workflow_progress(self) -> dict[str, int]:
         """Return ``done``, ``total`` and ``failed`` of this job and all that it depends on.
@@ -340,8 +345,6 @@ class AsyncResult(Generic[T]):
 
         With *workflow* also the jobs that it depends on. See :func:`django_jobs.operate.revoke`.
         """
-        from .operate import revoke, revoke_workflow  # they enqueue, and that returns handles
-
         end = revoke_workflow if workflow else revoke
         where = [self._using] if self._using else databases()
         return any(end([self.uuid], terminate=terminate, using=using) for using in where)
@@ -353,8 +356,6 @@ class AsyncResult(Generic[T]):
         """
         if not self.ready():
             raise ValueError(f"job {self.id} is {self.status}; revoke it before you forget it")
-        from .family import is_needed  # it returns handles
-
         if Job.objects.using(self._using).filter(is_needed(self._using), pk=self.uuid).exists():
             raise ValueError(f"job {self.id} is needed by one that depends on it and has not ended")
         Job.objects.using(self._using).filter(pk=self.uuid).delete()

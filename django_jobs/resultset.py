@@ -15,6 +15,7 @@ from .dialects import dialect_for
 from .exceptions import ArgumentError, JobDoesNotExist
 from .ids import JobId
 from .models import Job
+from .operate import revoke_workflow
 from .result import AsyncResult, pauses, warn_inside_job
 from .routing import databases
 from .status import ENDED, Status
@@ -190,8 +191,6 @@ class ResultSet:
 
         With *terminate* also what runs.
         """
-        from .operate import revoke_workflow  # it enqueues, and enqueuing returns handles
-
         return sum(
             revoke_workflow(ids, terminate=terminate, using=using)
             for using, ids in _by_database(self.jobs)

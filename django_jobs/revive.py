@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,14 +12,13 @@ from django.db.models import F
 from django.utils.translation import gettext_noop
 
 from . import registry
-from .dependents import Ended, message_of
 from .dialects import dialect_for
 from .dialects.base import chunks
 from .locking import lock_jobs, need
 from .models import Edge, Job
-from .rebuild import UPSTREAM_FAILED
 from .status import Status
 from .unique import take_key
+from .upstream import UPSTREAM_FAILED, upstream_message
 
 #: What these ended as is no success that a dependent could take.
 LOST = (Status.FAILURE, Status.REVOKED)
@@ -152,8 +150,6 @@ def _parents(job_id: UUID, using: str) -> Any:
 def _message(origin: Job) -> str:
     if origin.error_class == UPSTREAM_FAILED:
         return origin.error_message
-    options = None if origin.options is None else json.dumps(origin.options)
-    return message_of(
-        Ended(origin.pk, origin.name, origin.status, options, True, origin.root_id,
-              origin.error_class, origin.error_message)
-    )  # fmt: skip
+    return upstream_message(
+        origin.pk, origin.name, origin.status, origin.error_class, origin.error_message
+    )

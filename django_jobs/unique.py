@@ -15,7 +15,6 @@ from .dialects import clock, dialect_for
 from .exceptions import DuplicateKey
 from .keys import digest, value_of
 from .models import Edge, Job, UniqueKey
-from .result import AsyncResult
 from .serialization import loads
 from .status import ENDED, Status
 from .values import NewJob
@@ -37,13 +36,12 @@ def key_of(
 def hold_key(
     function: JobFunction[..., Any, Any],
     rows: Sequence[NewJob],
-    results: Sequence[AsyncResult[Any]],
     using: str,
-) -> tuple[list[NewJob], list[AsyncResult[Any]], list[NewJob]]:
+) -> tuple[list[NewJob], list[UUID], list[NewJob]]:
     """Take the key of each row, inside a transaction.
 
-    Returns the rows to write, all handles, and the rows that live jobs took over. A row whose key a
-    live job holds is left out, and its handle is the live job's; with ``unique="raise"``
+    Returns the rows to write, the ids of all, and the rows that live jobs took over. A row whose
+    key a live job holds is left out, and its id is the live job's; with ``unique="raise"``
     :class:`DuplicateKey` is raised instead.
     """
     options = function.options
@@ -60,21 +58,21 @@ def hold_key(
     if options.unique == "replace":
         changed = _give_to_holders(holders, first, latest, options.unique_for, using)
     new: list[NewJob] = []
-    handles: list[AsyncResult[Any]] = []
-    for row, result in zip(rows, results, strict=True):
+    ids: list[UUID] = []
+    for row in rows:
         key = _key(row)
         holder = holders[key]
         if holder is None and row is first[key]:
             # The last of several calls wins, by the first one's id.
             given = latest[key] if options.unique == "replace" else row
             new.append(given._replace(id=row.id))
-            handles.append(result)
+            ids.append(row.id)
             continue
         holder = holder or first[key].id
         if options.unique == "raise":
             raise DuplicateKey(f"{function.name} with these arguments is live as job {holder}")
-        handles.append(AsyncResult(holder, name=function.name, using=using))
-    return new, handles, changed
+        ids.append(holder)
+    return new, ids, changed
 
 
 def _give_to_holders(

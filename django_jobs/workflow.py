@@ -1,4 +1,4 @@
-"""A workflow is written at once, in one transaction, or run here and now."""
+"""A workflow's jobs are written in one transaction."""
 
 from __future__ import annotations
 
@@ -11,25 +11,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 
 from . import registry, signals
-from .call import CallKeywords, check
+from .call import check
 from .canvas import CALLBACKS, Canvas, Chain, Signature, callbacks, refuse_deep
 from .conf import get_settings
 from .dialects import dialect_for, without_deadlock
 from .enqueue import (
-    Pair,
-    announce,
-    enqueue_one,
     lineage,
     named,
-    note_children,
     outside_transaction,
     refuse_when_full,
-    topic_of,
 )
 from .exceptions import DuplicateKey
+from .notify import announce, topic_of
 from .plan import Around, Given, Output, Plan, Shape
-from .result import AsyncResult, awaited_commit
-from .resultset import GroupResult
 from .routing import database_of
 from .rules import secrets_of
 from .status import Status
@@ -37,52 +31,7 @@ from .unique import take_key
 from .values import Graph, NewJob
 
 if TYPE_CHECKING:
-    from .canvas import Handle
-    from .define import JobFunction
-
-
-def enqueue_canvas(
-    canvas: Canvas, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-) -> Handle:
-    """Write the rows of *canvas* in one transaction; return the handle on what it results in.
-
-    Raises what :func:`~django_jobs.enqueue.enqueue` does, and ``ImproperlyConfigured`` when the
-    queues of its jobs live on several databases.
-    """
-    refuse_deep(canvas)
-    canvas = _only(canvas)
-    if isinstance(canvas, Signature) and not (options.get("link") or canvas.options.get("link")):
-        args, kwargs = canvas.merged(args, kwargs)
-        merged: Any = {**canvas.options, **options}
-        merged["link_error"] = [*callbacks(canvas.options, "link_error"),
-                                *callbacks(options, "link_error")]  # fmt: skip
-        return enqueue_one(registry.get(canvas.task), args, kwargs, merged)
-    plan, output = planned(canvas, args, kwargs, options)
-    return _enqueue(plan, [output], durable=bool(options.get("durable")))[0]
-
-
-def enqueue_linked(
-    function: JobFunction[..., Any, Any], calls: Sequence[Pair], options: CallKeywords
-) -> list[AsyncResult[Any]]:
-    """Write calls of *function* that have callbacks, in one transaction; return their handles."""
-    plan = Plan(*lineage())
-    own = {key: value for key, value in options.items() if key != "durable"}
-    if options.get("task_id") is not None and len(calls) != 1:
-        raise ValueError("task_id names one job; leave it out of delay_many()")
-    outputs = [
-        plan.add(Signature(function.name, args, kwargs, own), None, Around())
-        for args, kwargs in calls
-    ]
-    handles: Any = _enqueue(plan, outputs, durable=bool(options.get("durable")))
-    return list(handles)
-
-
-def apply_canvas(
-    canvas: Canvas, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-) -> Handle:
-    """Run *canvas* here and now, without rows."""
-    plan, output = planned(canvas, args, kwargs, options)
-    return _run(plan, [output])[0]
+    pass
 
 
 def planned(
@@ -91,7 +40,7 @@ def planned(
     """Return the plan of *canvas* with these arguments and options, and what it results in."""
     check(options)
     refuse_deep(canvas)
-    canvas = _only(canvas)
+    canvas = only_link(canvas)
     plan = Plan(*lineage())
     first = Given(args, kwargs)
     if isinstance(canvas, Signature):
@@ -109,7 +58,7 @@ def planned(
     return plan, output
 
 
-def _only(canvas: Canvas) -> Canvas:
+def only_link(canvas: Canvas) -> Canvas:
     """Return the one link of a chain that has no options of its own: it is no workflow."""
     while isinstance(canvas, Chain) and len(canvas.tasks) == 1 and not canvas.options:
         (canvas,) = canvas.tasks
@@ -129,37 +78,19 @@ def _name(plan: Plan, output: Output, id: UUID) -> None:
         plan.name_job(output, id)
 
 
-def _enqueue(plan: Plan, outputs: Sequence[Output], *, durable: bool) -> list[Handle]:
-    if get_settings().eager:
-        return _run(plan, outputs)
+def write_plan(plan: Plan, *, durable: bool) -> str:
+    """Write the jobs of *plan*, in one transaction; return the database that they live on.
+
+    With *durable* they stay when the caller's transaction rolls back. Raises what :func:`write`
+    does, and ``ImproperlyConfigured`` when their queues live on several databases.
+    """
     graph = plan.graph()
     using = database_for(graph.rows)
     if graph.rows:
         outside = outside_transaction(using) if durable else None
         with outside or contextlib.nullcontext():
             write(graph, using, names=plan.named)
-    handle = plan.handles(using, None if durable else awaited_commit(using))
-    results = [handle(output) for output in outputs]
-    note_children(results)
-    return results
-
-
-def _run(plan: Plan, outputs: Sequence[Output]) -> list[Handle]:
-    from .eager import run_graph  # executing is not needed to enqueue
-
-    graph = plan.graph()
-    done = run_graph(graph)
-    handle = plan.handles("")
-
-    def finished(output: Any) -> Any:
-        if isinstance(output, Shape):
-            return GroupResult(output.id, [finished(each) for each in output])
-        result = done[graph.rows[output].id]
-        before: Any = handle(output)
-        result.parent = before._parent
-        return result
-
-    return [finished(output) for output in outputs]
+    return using
 
 
 def database_for(rows: Sequence[NewJob]) -> str:

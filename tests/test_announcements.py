@@ -24,12 +24,11 @@ from django_jobs.beat import operate as schedules
 from django_jobs.beat.due import fire_due
 from django_jobs.claim import claim
 from django_jobs.dialects import Dialect, clock, dialect_for, own_connection
-from django_jobs.enqueue import TIMED_TOPIC
 from django_jobs.execute import Environment, execute
 from django_jobs.limiting import set_limits
 from django_jobs.maintenance import promote, rescue, wake
 from django_jobs.models import Job, Limit, Queue, Schedule, Worker
-from django_jobs.operate import COMMAND_TOPIC
+from django_jobs.notify import Topic
 from django_jobs.record import record, release, release_strays
 from django_jobs.values import Claimed
 from tests.workflows.jobs import add, become, fail, flaky, only_one, same, told, total, widen
@@ -80,7 +79,7 @@ def several_calls(site: Site) -> Any:
 
 @path("enqueue.write")
 def later_call(site: Site) -> Any:
-    return lambda: add.apply_async((1,), countdown=60), {TIMED_TOPIC}
+    return lambda: add.apply_async((1,), countdown=60), {Topic.TIMED}
 
 
 @path("enqueue.write")
@@ -146,7 +145,7 @@ def dependent(site: Site) -> Any:
 def dependent_with_a_time(site: Site) -> Any:
     (add.s(1) | add.s(2).set(queue="own", countdown=60)).apply_async()
     claimed = site.claim()
-    return lambda: site.end(claimed), {"own", TIMED_TOPIC}
+    return lambda: site.end(claimed), {"own", Topic.TIMED}
 
 
 @path("dependents._count_down")
@@ -163,7 +162,7 @@ def end_of_a_revoked_group(site: Site) -> Any:
 def retry_of_an_attempt(site: Site) -> Any:
     flaky.delay()
     claimed = site.claim()
-    return lambda: site.end(claimed), {TIMED_TOPIC}
+    return lambda: site.end(claimed), {Topic.TIMED}
 
 
 @path("record._recorded")
@@ -205,7 +204,7 @@ def job_over_a_rate(site: Site) -> Any:
     Limit.objects.create(key=f"job:{add.name}", rate_limit="1/h")
     add.delay_many([(1,), (2,)])
     claimed = site.claim()
-    return lambda: Admission("default").admit(site.worker.pk, claimed), {TIMED_TOPIC}
+    return lambda: Admission("default").admit(site.worker.pk, claimed), {Topic.TIMED}
 
 
 @path("limiting._compute_anew")
@@ -213,7 +212,7 @@ def new_rate(site: Site) -> Any:
     Limit.objects.create(key=f"job:{add.name}", rate_limit="1/h")
     add.delay_many([(1,), (2,)])
     Admission("default").admit(site.worker.pk, site.claim())
-    return lambda: set_limits(add.name, rate_limit="1/m"), {TIMED_TOPIC}
+    return lambda: set_limits(add.name, rate_limit="1/m"), {Topic.TIMED}
 
 
 @path("maintenance.promote._promote")
@@ -269,12 +268,12 @@ def resumed_queue(site: Site) -> Any:
 def terminated_job(site: Site) -> Any:
     result = add.delay(1)
     site.claim()
-    return lambda: operate.revoke([result.uuid], terminate=True), {COMMAND_TOPIC}
+    return lambda: operate.revoke([result.uuid], terminate=True), {Topic.COMMANDS}
 
 
 @path("commands.send")
 def command(site: Site) -> Any:
-    return lambda: commands.send("ping"), {COMMAND_TOPIC}
+    return lambda: commands.send("ping"), {Topic.COMMANDS}
 
 
 def a_schedule(**fields: Any) -> Schedule:
@@ -286,19 +285,19 @@ def a_schedule(**fields: Any) -> Schedule:
 @path("beat.operate.changed")
 def enabled_schedule(site: Site) -> Any:
     schedule = a_schedule(enabled=False)
-    return lambda: schedules.enable([schedule.pk]), {schedules.SCHEDULES_TOPIC}
+    return lambda: schedules.enable([schedule.pk]), {Topic.SCHEDULES}
 
 
 @path("beat.operate.changed")
 def disabled_schedule(site: Site) -> Any:
     schedule = a_schedule()
-    return lambda: schedules.disable([schedule.pk]), {schedules.SCHEDULES_TOPIC}
+    return lambda: schedules.disable([schedule.pk]), {Topic.SCHEDULES}
 
 
 @path("beat.operate.changed")
 def skipped_tick(site: Site) -> Any:
     schedule = a_schedule(next_run_at=timezone.now())
-    return lambda: schedules.skip_next([schedule.pk]), {schedules.SCHEDULES_TOPIC}
+    return lambda: schedules.skip_next([schedule.pk]), {Topic.SCHEDULES}
 
 
 # --- hearing ------------------------------------------------------------------------------------

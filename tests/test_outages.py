@@ -22,8 +22,9 @@ from django_jobs.record import record
 from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.desk import Desk
 from django_jobs.worker.duties import Duties, Duty
-from django_jobs.worker.keeper import Keeper, longer
+from django_jobs.worker.keeper import Keeper
 from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.reconnect import longer
 from django_jobs.worker.wakeup import Waker, Wakeup
 from tests import jobs
 from tests.proxy import Proxy, through

@@ -17,13 +17,13 @@ from ..conf import get_settings
 from ..dialects import is_away, own_connection
 from ..ids import uuid7
 from ..models import Worker
+from ..notify import Topic
 from ..worker import heartbeat
-from ..worker.keeper import drop_connection, longer
 from ..worker.options import WorkerOptions
-from ..worker.wakeup import ANY_TOPIC, GUARD_SECONDS, Waker, Wakeup
+from ..worker.reconnect import drop_connection, longer
+from ..worker.wakeup import GUARD_SECONDS, Waker, Wakeup
 from .code import synchronize
 from .due import fire_due, plan, plan_changed, seconds_until_next
-from .operate import SCHEDULES_TOPIC
 
 _log = logging.getLogger("django_jobs.beat")
 
@@ -138,10 +138,10 @@ class Beat:
         end = time.monotonic() + min(seconds, self._longest_sleep())
         while not self.stopping and (left := end - time.monotonic()) > 0:
             heard = self.wakeup.wait(left)
-            if ANY_TOPIC in heard:
+            if Topic.ANY in heard:
                 # Any job's end is a change, too: a busy database must not keep the beat busy.
                 self.waker.wait(min(left, _LOOK_SECONDS))
-            if ANY_TOPIC in heard or SCHEDULES_TOPIC in heard:
+            if Topic.ANY in heard or Topic.SCHEDULES in heard:
                 return
 
     def _longest_sleep(self) -> float:

@@ -107,7 +107,7 @@ def _written(group: Sequence[Firing], using: str) -> bool:
     """Write the jobs of schedules with the same function; tell whether that was allowed."""
     rows = [row for firing in group for row in firing.rows]
     try:
-        handles = write(function_of(group[0].schedule), list(rows), using)
+        ids = write(function_of(group[0].schedule), list(rows), using)
     except (DatabaseError, InterfaceError):
         raise
     except Exception as refusal:
@@ -115,7 +115,7 @@ def _written(group: Sequence[Firing], using: str) -> bool:
         if len(group) == 1:
             group[0].fail(f"{type(refusal).__name__}: {refusal}")
         return False
-    new = {row.id for row, handle in zip(rows, handles, strict=True) if handle.uuid == row.id}
+    new = {row.id for row, job_id in zip(rows, ids, strict=True) if job_id == row.id}
     for firing in group:
         firing.job_ids = [row.id for row in firing.rows if row.id in new]
         firing.skip(len(firing.rows) - len(firing.job_ids), "a live job has its unique key")

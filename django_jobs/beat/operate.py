@@ -11,22 +11,20 @@ from django.db.models import F
 
 from ..conf import get_settings
 from ..dialects import clock
-from ..enqueue import announce, write
+from ..enqueue import write
 from ..exceptions import JobsError
 from ..models import Schedule
+from ..notify import Topic, announce
 from .due import plan
 from .rows import function_of, row_of
 from .times import stored, tick_after, utc
-
-#: What a sleeping beat hears when schedules were changed.
-SCHEDULES_TOPIC = "#"
 
 Source = Schedule.Source
 
 
 def changed(using: str) -> None:
     """Wake the beats once the current transaction has committed."""
-    announce(using, {SCHEDULES_TOPIC})
+    announce(using, {Topic.SCHEDULES})
 
 
 def enable(ids: Collection[int], *, using: str = "") -> list[int]:
@@ -92,9 +90,9 @@ def run_now(schedule: Schedule, *, using: str = "") -> UUID:
     with transaction.atomic(using):
         list(_locked(using).filter(pk=schedule.pk).values_list("pk"))
         row = row_of(schedule)
-        (handle,) = write(function_of(schedule), [row], using)
-        if handle.uuid != row.id:
-            raise JobsError(f"job {handle.id} is live and has the same unique key")
+        (job_id,) = write(function_of(schedule), [row], using)
+        if job_id != row.id:
+            raise JobsError(f"job {job_id} is live and has the same unique key")
         Schedule.objects.using(using).filter(pk=schedule.pk).update(
             last_run_at=clock(using), last_job_id=row.id, run_count=F("run_count") + 1
         )

@@ -7,9 +7,9 @@ from uuid import UUID
 from django.db import connections, transaction
 
 from ..dialects import clock
-from ..enqueue import announce
 from ..models import Job
 from ..models.job import JobQuerySet
+from ..notify import announce
 from ..status import TIMED, Status
 
 BATCH = 1_000

@@ -12,11 +12,11 @@ from django.db.models import Exists, ExpressionWrapper, F, OuterRef, QuerySet, T
 
 from .. import measure, places, registry
 from ..dialects import clock, without_deadlock
-from ..enqueue import announce
 from ..execute import Environment, execute_crash
 from ..handover import hand_over
 from ..locking import in_order
 from ..models import Job, Worker
+from ..notify import announce
 from ..record import record_apart, release
 from ..status import Status
 from ..values import CLAIMED_COLUMNS, Claimed

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from .. import log
 from ..dialects import is_away
-from .keeper import drop_connection, longer
+from .reconnect import drop_connection, longer
 
 
 @dataclasses.dataclass(slots=True)

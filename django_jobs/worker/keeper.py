@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import Error, connections
+from django.db import Error
 
 from .. import log
 from ..admit import Admission
@@ -18,16 +17,16 @@ from ..claim import Claimer, ready_queues
 from ..classify import postponed
 from ..context import JobContext
 from ..dialects import is_away
-from ..enqueue import TIMED_TOPIC
 from ..execute import execute_refusal
 from ..maintenance import promote, wake
 from ..measure import Collector
-from ..operate import COMMAND_TOPIC
+from ..notify import Topic
 from ..record import record_apart, release, release_strays, save_progress
 from ..values import Claimed, Outcome
 from .desk import Desk
 from .options import WorkerOptions
-from .wakeup import ANY_TOPIC, GUARD_SECONDS, Wakeup
+from .reconnect import drop_connection, longer
+from .wakeup import GUARD_SECONDS, Wakeup
 
 #: Most jobs claimed by one statement.
 MAX_BATCH = 1000
@@ -46,9 +45,6 @@ QUEUES_SECONDS = 1.0
 # Who hears of work and has no free slot, or came too late the last time, lets others go first for
 # so long: of many sleepers one wakes for each job, and the rest do not hold it up on its way.
 PATIENCE_SECONDS = 0.002
-_SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
-# Processes that met the same error together do not come back together.
-_JITTER = 0.5, 1.0
 # While other transactions hold all ready jobs, a worker looks again after such pauses. The end of
 # such a transaction is announced only where it makes a job ready: a rollback is not.
 _SHORTEST_LOCKED, _LONGEST_LOCKED = 0.002, 0.25
@@ -165,7 +161,7 @@ class Keeper:
     def _sleep(self, seconds: float) -> None:
         for topic in self._survive(lambda: self.wakeup.wait(seconds)) or ():
             now = time.monotonic()
-            if topic == ANY_TOPIC:
+            if topic == Topic.ANY:
                 self._queues_read = 0.0
             elif self._hear(topic):
                 # What was just heard need not be asked for, but others may have been missed.
@@ -179,7 +175,7 @@ class Keeper:
 
     def _hear(self, topic: str) -> bool:
         """Note a queue that has jobs, if this worker serves it, or pass a duty's call on."""
-        if topic in (TIMED_TOPIC, COMMAND_TOPIC):
+        if topic in (Topic.TIMED, Topic.COMMANDS):
             self._on_topic(topic)
         elif self.options.serves(topic):
             self._queues.add(topic)
@@ -492,18 +488,3 @@ class Keeper:
     def _retire_when_used_up(self) -> None:
         if self.desk.spent and not self.stopping:
             self.used_up = self.stopping = True
-
-
-def drop_connection(using: str) -> None:
-    """Forget this thread's connection after an error; the next query opens a new one."""
-    connection: Any = connections[using]
-    try:
-        connection.close()
-    except Error:
-        connection.connection = None
-
-
-def longer(pause: float) -> float:
-    """Return how long to wait after another error in a row."""
-    longest = min(_LONGEST_BACKOFF, pause * 3 or 2 * _SHORTEST_BACKOFF)
-    return random.uniform(*_JITTER) * longest

@@ -18,11 +18,11 @@ from .. import forks, log, signals
 from ..conf import get_settings
 from ..counts import ready_queues
 from ..dialects import is_away, own_connection, unix_time
-from ..enqueue import TIMED_TOPIC
 from ..ids import uuid7
 from ..maintenance import promote, prune, rescue, rollup, wake
 from ..measure import Collector
 from ..models import Queue
+from ..notify import Topic
 from ..record import record
 from ..values import Outcome
 from . import heartbeat
@@ -32,11 +32,12 @@ from .control import Control
 from .desk import Desk, boot_time
 from .duties import Duties, Duty
 from .isolation import dump_stacks_on_usr1
-from .keeper import Keeper, drop_connection, longer
+from .keeper import Keeper
 from .line import Line
 from .options import WorkerOptions
 from .pools import POOLS
 from .pools.base import Workplace
+from .reconnect import drop_connection, longer
 from .wakeup import Waker, Wakeup
 
 PULSE_SECONDS = 1.0
@@ -203,7 +204,7 @@ class WorkerProcess:
                 self.waker.wait(pause)
 
     def _heard(self, topic: str) -> None:
-        if topic == TIMED_TOPIC:
+        if topic == Topic.TIMED:
             # Many that come together need one look, and the other workers need none so soon.
             self.duties.ask("promote", within=max(TOGETHER_SECONDS, self._late))
         else:

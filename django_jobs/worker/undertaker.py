@@ -16,7 +16,7 @@ from .. import log
 from ..dialects import is_away, own_connection
 from ..maintenance import rescue
 from .fork import hear_term
-from .keeper import drop_connection, longer
+from .reconnect import drop_connection, longer
 
 _log = logging.getLogger("django_jobs.worker")
 

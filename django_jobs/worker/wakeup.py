@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from django.db import connections
 
 from ..dialects import Dialect, dialect_for, own_connection
+from ..notify import Topic
 
 # A poll that only guards against a lost notification.
 GUARD_SECONDS = 10.0
-# "Something was committed": heard where the database does not tell what.
-ANY_TOPIC = "*"
 # How much longer each look at an idle database waits than the one before.
 _GROWTH = 1.1
 # The self-test's topic begins with what no queue's name can.
@@ -149,7 +148,7 @@ class Wakeup:
             version = self.dialect.version()
             if version != self._version:
                 self._version = version
-                return [ANY_TOPIC]
+                return [Topic.ANY]
         return []
 
     def _next_pause(self) -> float:
