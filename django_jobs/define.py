@@ -20,6 +20,7 @@ from .context import JobContext, Request
 from .eager import run
 from .enqueue import rows_of
 from .exceptions import NestedJob
+from .from_celery import body_of, no_attribute
 from .options import JobKeywords, JobOptions, unknown_options
 from .shown_code import redact_signature
 
@@ -85,6 +86,11 @@ class JobFunction(Generic[P, R, T]):
 
     def __repr__(self) -> str:
         return f"<job function {self.name}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            raise AttributeError(no_attribute(name), name=name, obj=self)
 
     @property
     def shown_signature(self) -> str:
@@ -269,6 +275,7 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 def _define(function: Callable[..., Any], options: Mapping[str, Any]) -> JobFunction[..., Any, Any]:
+    function = body_of(function)
     where = _checked(function)
     if unknown := unknown_options(options, JobOptions.__dataclass_fields__):
         raise TypeError(f"@job {where}: {unknown}")

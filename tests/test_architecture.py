@@ -17,10 +17,10 @@ PACKAGE = Path(django_jobs.__file__).parent
 # From the bottom to the top. A module may import from its own layer and from those below.
 LAYERS: list[set[str]] = [
     {
-        "backoff", "conf", "context", "exceptions", "failure", "forks", "ids", "limits", "links",
-        "log", "moments", "rates", "redaction", "registry", "routing", "row_options", "rules",
-        "schedules",
-        "serialization", "shown_code", "signals", "status", "tally", "values",
+        "backoff", "conf", "context", "exceptions", "failure", "forks", "from_celery", "ids",
+        "limits", "links", "log", "moments", "rates", "redaction", "registry", "routing",
+        "row_options", "rules", "schedules", "serialization", "shown_code", "signals", "status",
+        "tally", "values",
     },
     {"dialects"},
     {"models"},

@@ -30,6 +30,7 @@ from django_celery_beat.models import *
 
 call_command("migrate", verbosity=0)
 when = datetime.datetime(2030, 1, 2, 3, 4, tzinfo=datetime.UTC)
+ran = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
 make = PeriodicTask.objects.create
 ten = IntervalSchedule.objects.create(every=10, period="minutes")
 micro = IntervalSchedule.objects.create(every=10, period="microseconds")
@@ -38,6 +39,8 @@ cron = CrontabSchedule.objects.create(minute="0, 30", hour="*/2", day_of_week="m
 both = CrontabSchedule.objects.create(minute="0", hour="0", day_of_month="13", day_of_week="5")
 sun = SolarSchedule.objects.create(event="solar_noon", latitude="52.520008", longitude="-13.404954")
 once = ClockedSchedule.objects.create(clocked_time=when)
+past = ClockedSchedule.objects.create(clocked_time=ran)
+daily = CrontabSchedule.objects.create(minute="0", hour="6", timezone="UTC")
 make(name="full", task="tests.jobs.add", interval=ten, args="[1]", kwargs='{"b": 2}', queue="vip",
     headers='{"h": 1}', priority=7, expire_seconds=60, start_time=when, description="words",
     exchange="x")
@@ -49,6 +52,9 @@ make(name="unknown", task="proj.tasks.gone", interval=ten)
 make(name="too often", task="tests.jobs.add", interval=micro, args="[1]")
 make(name="bad json", task="tests.jobs.add", interval=ten, args="[1")
 make(name="bad args", task="tests.jobs.add", interval=ten)
+make(name="missed", task="tests.jobs.add", crontab=daily, args="[1]", last_run_at=ran)
+make(name="interval", task="tests.jobs.add", interval=ten, args="[1]", last_run_at=ran)
+make(name="clocked", task="tests.jobs.add", clocked=past, one_off=True, args="[1]")
 make(name="celery.backend_cleanup", task="celery.backend_cleanup", crontab=cron)
 """
 
@@ -81,7 +87,10 @@ def test_import_copies_every_kind_with_its_options(site):
     dry = json.loads(site("jobs", "import-celery-beat", "--dry-run", "--json"))
     assert json.loads(site("jobs", "schedules", "--json")) == []
     report = json.loads(site("jobs", "import-celery-beat", "--json"))
-    assert report["imported"] == dry["imported"] == ["both", "cron", "full", "once", "sun"]
+    assert report["imported"] == dry["imported"]
+    assert report["imported"] == [
+        "both", "clocked", "cron", "full", "interval", "missed", "once", "sun",
+    ]  # fmt: skip
     assert "exchange" in report["notes"]["full"]
     assert "days that are both" in report["notes"]["both"]
     left = report["left_out"]
@@ -99,11 +108,15 @@ def test_import_copies_every_kind_with_its_options(site):
     assert (rows["sun"]["solar_event"], rows["sun"]["latitude"]) == ("solar_noon", 52.520008)
     assert (rows["sun"]["enabled"], rows["both"]["enabled"]) == (False, False)
     assert rows["once"]["next_run_at"] == rows["once"]["clocked_at"] == "2030-01-02T03:04:00Z"
+    # What Celery's beat would send next, also when that has passed: nothing is lost or doubled.
+    assert rows["missed"]["next_run_at"] == "2026-01-02T06:00:00Z"
+    assert rows["interval"]["next_run_at"] == "2026-01-02T03:14:00Z"
+    assert rows["clocked"]["next_run_at"] == "2026-01-02T03:04:00Z"
     code = "from django_jobs.models import *; s = Schedule.objects.get(name='full'); "
     code += "print(s.args, s.kwargs, s.queue, s.priority, s.headers, s.expires_seconds)"
     assert site("shell", "-v", "0", "-c", code).strip() == "[1] {'b': 2} vip 7 {'h': 1} 60.0"
     again = site("jobs", "import-celery-beat")
-    assert "0 imported, 10 left out" in again
+    assert "0 imported, 13 left out" in again
     assert "full: a schedule of that name exists" in again
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from django.conf import settings
 
+from ...beat.times import first_tick, stored, utc
 from ...beat.validation import problems
 from ...models import Schedule
+from ...moments import aware
 
 # Celery's own chore, for which workers here have a duty.
 _CLEANUP = "celery.backend_cleanup"
@@ -55,7 +57,25 @@ def converted(task: Any, using: str) -> tuple[Schedule | None, str, str]:
     if _names_both_days(schedule):
         schedule.enabled = False
         notes.insert(0, _EITHER)
+    if schedule.enabled:
+        schedule.next_run_at = _next_tick(task, schedule)
     return schedule, "", "; ".join(notes)
+
+
+def _next_tick(task: Any, schedule: Schedule) -> datetime.datetime | None:
+    """Return the tick that Celery's beat would send next; None is the first one from now on.
+
+    Celery's beat writes its last tick when it stops. The next one may have passed meanwhile, and
+    then runs as one that was missed.
+    """
+    if schedule.kind == Schedule.Kind.CLOCKED:
+        # Celery's beat disables a clocked task that it has sent.
+        return stored(utc(schedule.clocked_at))
+    if task.last_run_at is None:
+        return None
+    ran = utc(aware(task.last_run_at, "last_run_at"))
+    assert ran is not None
+    return stored(first_tick(schedule, ran))
 
 
 def _timing(task: Any) -> dict[str, Any]:
