@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from django_jobs import record as record_module
-from django_jobs.beat import due
+from django_jobs.beat import due, planning
 from django_jobs.dialects import clock
 from django_jobs.execute import Environment, execute
 from django_jobs.ids import uuid7
@@ -43,7 +43,7 @@ def schedules(number: int) -> list[Schedule]:
         Schedule.objects.create(
             name=f"s{n}", job_name=add.name, args=[n], kind="interval", interval_seconds=3600
         )
-    due.plan("default")
+    planning.plan("default")
     Schedule.objects.update(next_run_at=clock("default", -1))
     return list(Schedule.objects.order_by("name"))
 
@@ -67,10 +67,10 @@ def test_schedule_that_another_beat_plans_is_left_to_it(locks: None) -> None:
     first, second = schedules(2)
     Schedule.objects.update(next_run_at=None)
     with held(lock(Schedule, pk=first.pk)):
-        due.plan("default")
+        planning.plan("default")
         planned = Schedule.objects.filter(next_run_at__isnull=False)
         assert list(planned.values_list("pk", flat=True)) == [second.pk]
-    due.plan("default")
+    planning.plan("default")
     assert planned.count() == 2
 
 

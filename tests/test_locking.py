@@ -16,7 +16,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_jobs import chain, chord, group, job, operate
 from django_jobs.admin import operations
 from django_jobs.admit import Admission
-from django_jobs.beat.due import fire_due, plan
+from django_jobs.beat.due import fire_due
+from django_jobs.beat.planning import plan
 from django_jobs.claim import claim
 from django_jobs.dialects import clock
 from django_jobs.execute import Environment, execute

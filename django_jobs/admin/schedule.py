@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..beat import operate
-from ..beat.due import plan
+from ..beat.planning import plan
 from ..conf import get_settings
 from ..models import Schedule
 from ..rules import shown_schedule

@@ -23,7 +23,8 @@ from ..worker.options import WorkerOptions
 from ..worker.reconnect import drop_connection, longer
 from ..worker.wakeup import GUARD_SECONDS, Waker, Wakeup
 from .code import synchronize
-from .due import fire_due, plan, plan_changed, seconds_until_next
+from .due import fire_due
+from .planning import plan, plan_changed, seconds_until_next
 
 _log = logging.getLogger("django_jobs.beat")
 

@@ -21,8 +21,8 @@ from ..conf import get_settings
 from ..models import Schedule
 from ..moments import aware
 from ..schedules import Timing, periodic_tasks, timing
-from .due import plan
 from .operate import changed
+from .planning import plan
 from .validation import problems
 
 Source = Schedule.Source

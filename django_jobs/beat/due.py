@@ -1,4 +1,4 @@
-"""What beat does with schedules: plan the new ones, fire the due ones.
+"""Beat fires the schedules that are due.
 
 Firing is one transaction: the rows are locked, their jobs are inserted, and ``next_run_at`` moves
 on only where it is still what was seen. So each tick fires exactly once with any number of beats,
@@ -8,23 +8,18 @@ what is due.
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db import Error, connections, transaction
-from django.db.models import QuerySet
 
-from .. import log
 from ..dialects import Kind, clock, dialect_for, is_away, kind_of
-from ..dialects.base import chunks
 from ..models import Job, Schedule
 from .firing import Firing, decide, enqueue
-from .times import SPEC, fingerprint, first_tick, spec_of, stored, utc
+from .planning import BATCH, locked, now_of, plan_one
+from .times import fingerprint, spec_of, stored
 
-#: Most schedules fired in one transaction.
-BATCH = 500
 _DEADLOCK_TRIES = 5
 _TABLE = Schedule._meta.db_table
 
@@ -61,103 +56,25 @@ def fire_due(using: str) -> int:
     return 0
 
 
-def plan(using: str, ids: Collection[int] | None = None) -> int:
-    """Set ``next_run_at`` of enabled schedules that have none; return how many there were.
-
-    It is the first tick after now, by the database's clock: never one from before the schedule was
-    made, changed or enabled again. One that has none any more is disabled, and so is one that does
-    not say when, with the reason in ``last_error``.
-    """
-    unplanned = Schedule.objects.using(using).filter(enabled=True, next_run_at=None)
-    if ids is not None:
-        unplanned = unplanned.filter(pk__in=ids)
-    if not unplanned.exists():
-        return 0
-    with transaction.atomic(using):
-        found = list(_locked(unplanned.annotate(now=clock(using)), using)[:BATCH])
-        for schedule in found:
-            _plan(schedule, using)
-    return len(found)
-
-
-def plan_changed(using: str) -> int:
-    """Plan anew the schedules whose times changed without ``save()``; return how many.
-
-    ``QuerySet.update()``, data migrations and SQL leave the old ``next_run_at`` in the row. One
-    statement reads the times of all schedules, so this is done now and then only.
-    """
-    planned = Schedule.objects.using(using).filter(enabled=True, next_run_at__isnull=False)
-    rows = planned.values_list("pk", "planned_for", *SPEC)
-    others = [pk for pk, digest, *spec in rows if digest != fingerprint(spec)]
-    count = 0
-    for ids in chunks(others):
-        with transaction.atomic(using):
-            for schedule in _locked(planned.filter(pk__in=ids).annotate(now=clock(using)), using):
-                if schedule.planned_for:
-                    _plan(schedule, using)
-                    count += 1
-                else:
-                    # Somebody set next_run_at by hand: it holds until the times change.
-                    _row(schedule, using).update(planned_for=fingerprint(spec_of(schedule)))
-    return count
-
-
-def seconds_until_next(using: str) -> float:
-    """Return how long it is until the next schedule is due, by the database's clock."""
-    planned = Schedule.objects.using(using).filter(enabled=True, next_run_at__isnull=False)
-    times = planned.order_by("next_run_at").values_list("next_run_at", clock(using))
-    for next_run_at, now in times[:1]:
-        return max(0.0, float((next_run_at - now).total_seconds()))
-    return float("inf")
-
-
-def _locked(schedules: QuerySet[Schedule], using: str) -> QuerySet[Schedule]:
-    # What another beat has locked, that beat fires: nobody waits.
-    skip_locked = connections[using].features.has_select_for_update_skip_locked
-    return schedules.select_for_update(skip_locked=skip_locked)
-
-
-def _plan(schedule: Schedule, using: str) -> None:
-    now = _now(schedule)
-    error = ""
-    try:
-        tick = first_tick(schedule, now)
-    except Exception as problem:  # one row, whatever stands in it, must not keep the others back
-        tick, error = None, f"disabled: {problem}"
-        log.schedule_failed(schedule.name, error)
-    _row(schedule, using).update(
-        next_run_at=stored(tick),
-        planned_for=fingerprint(spec_of(schedule)),
-        enabled=tick is not None,
-        last_error=error,
-    )
-
-
-def _row(schedule: Schedule, using: str) -> QuerySet[Schedule]:
-    """Return the schedule's row as long as nobody else plans it, fires it or turns it off."""
-    return Schedule.objects.using(using).filter(
-        pk=schedule.pk, enabled=True, next_run_at=schedule.next_run_at
-    )
-
-
 def _fire(using: str, ids: Sequence[int] | None) -> int:
     due = Schedule.objects.using(using).filter(enabled=True, next_run_at__lte=clock(using))
     if ids is not None:
         due = due.filter(pk__in=ids)
     due = due.annotate(now=clock(using)).order_by("next_run_at")
     with transaction.atomic(using):
-        found = list(_locked(due, using)[:BATCH])
+        found = list(locked(due, using)[:BATCH])
         schedules = []
         for schedule in found:
             if schedule.planned_for in ("", fingerprint(spec_of(schedule))):
                 schedules.append(schedule)
             else:
-                _plan(schedule, using)
+                plan_one(schedule, using)
         if not schedules:
             return len(found)
         busy = _busy(schedules, using)
         firings = [
-            decide(schedule, _now(schedule), schedule.last_job_id in busy) for schedule in schedules
+            decide(schedule, now_of(schedule), schedule.last_job_id in busy)
+            for schedule in schedules
         ]
         enqueue(firings, using)
         _advance(firings, using)
@@ -185,8 +102,8 @@ def _pass_over(schedule_id: int, error: Exception, using: str) -> None:
     """Move a schedule on whose job the database refuses."""
     due = Schedule.objects.using(using).filter(pk=schedule_id, next_run_at__lte=clock(using))
     with transaction.atomic(using):
-        for schedule in _locked(due.annotate(now=clock(using)), using):
-            firing = decide(schedule, _now(schedule), overlaps=False)
+        for schedule in locked(due.annotate(now=clock(using)), using):
+            firing = decide(schedule, now_of(schedule), overlaps=False)
             firing.fail(f"{type(error).__name__}: {error}")
             _advance([firing], using)
             firing.log()
@@ -222,9 +139,3 @@ def _advance(firings: Sequence[Firing], using: str) -> None:
         cursor.executemany(_ADVANCE, rows)
         if cursor.rowcount != len(rows):
             raise _Overtaken
-
-
-def _now(schedule: Schedule) -> datetime.datetime:
-    now = utc(vars(schedule)["now"])
-    assert now is not None
-    return now

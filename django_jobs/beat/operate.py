@@ -15,7 +15,7 @@ from ..enqueue import write
 from ..exceptions import JobsError
 from ..models import Schedule
 from ..notify import Topic, announce
-from .due import plan
+from .planning import plan
 from .rows import function_of, row_of
 from .times import stored, tick_after, utc
 

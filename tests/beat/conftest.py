@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from django_jobs.beat.due import plan
+from django_jobs.beat.planning import plan
 from django_jobs.dialects import clock
 from django_jobs.models import Schedule
 

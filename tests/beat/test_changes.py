@@ -10,7 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs.beat.beat import Beat
-from django_jobs.beat.due import fire_due, plan, plan_changed
+from django_jobs.beat.due import fire_due
+from django_jobs.beat.planning import plan, plan_changed
 from django_jobs.beat.times import zone_of
 from django_jobs.models import Job, Schedule
 from django_jobs.schedules import crontab

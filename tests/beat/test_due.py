@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs.beat import due
-from django_jobs.beat.due import fire_due, plan, seconds_until_next
+from django_jobs.beat.due import fire_due
 from django_jobs.beat.operate import disable, enable, run_now, skip_next
+from django_jobs.beat.planning import plan, seconds_until_next
 from django_jobs.beat.times import first_tick
 from django_jobs.dialects import own_connection
 from django_jobs.exceptions import JobsError
@@ -485,7 +486,7 @@ def test_schedule_that_another_beat_moved_is_left_alone(make, monkeypatch):
     schedule = make(due=1)
     stale = Schedule.objects.annotate(now=due.clock("default")).get(pk=schedule.pk)
     fire_due("default")
-    firing = due.decide(stale, due._now(stale), overlaps=False)
+    firing = due.decide(stale, due.now_of(stale), overlaps=False)
     with pytest.raises(due._Overtaken):
         due._advance([firing], "default")
 

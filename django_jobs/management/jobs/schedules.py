@@ -9,8 +9,8 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.db import transaction
 
 from ...beat.describe import description
-from ...beat.due import plan
 from ...beat.operate import changed
+from ...beat.planning import plan
 from ...durations import relative
 from ...models import Schedule
 from ...rules import shown_schedule
