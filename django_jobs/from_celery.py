@@ -6,6 +6,45 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+#: Options of Celery's ``@task`` and ``apply_async``, and what takes their place.
+OPTIONS = {
+    "retry_kwargs": "use max_retries=, and for its countdown default_retry_delay= with "
+    "retry_backoff=False",
+    "routing_key": "use queue=",
+    "exchange": "use queue=",
+    "serializer": "arguments are JSON; leave it out",
+    "compression": "arguments are JSON; leave it out",
+    "retry": "the job is a row of your database, and its INSERT needs no retry; leave it out",
+    "retry_policy": "the job is a row of your database, and its INSERT needs no retry; leave it "
+    "out",
+    "pydantic": "build the model in the body: Model.model_validate(argument)",
+    "pydantic_strict": "build the model in the body: Model.model_validate(argument, strict=True)",
+    "pydantic_context": "build the model in the body: Model.model_validate(argument, context=...)",
+    "pydantic_dump_kwargs": "return model.model_dump(mode='json') from the body",
+    "stamped_headers": "every header can be asked for; use headers={...}",
+    "reject_on_worker_lost": "it is the default; use on_worker_lost='fail' for the other way",
+    "track_started": "STARTED is always told; leave it out",
+    "shadow": "use name= of @job",
+    "task_name": "use name= of @job",
+    "connection": "there is no broker; leave it out",
+    "producer": "there is no broker; leave it out",
+    "publisher": "there is no broker; leave it out",
+    "delivery_mode": "a job is a committed row; leave it out",
+    "mandatory": "a job is a committed row; leave it out",
+    "immediate": "a job is a committed row; leave it out",
+    "argsrepr": "name what must not be shown in sensitive= of @job",
+    "kwargsrepr": "name what must not be shown in sensitive= of @job",
+    "add_to_parent": "it is always in the parent's children; leave it out",
+    "root_id": "it is set by itself; leave it out",
+    "parent_id": "it is set by itself; leave it out",
+    "group_id": "it is set by itself; leave it out",
+    "reply_to": "use link=, or AsyncResult",
+    "acks_on_failure_or_timeout": "a failure is final unless the job is retried; leave it out",
+    "store_errors_even_if_ignored": "failures are always kept; leave it out",
+    "send_events": "the row tells all; leave it out",
+    "trail": "children are always known; leave it out",
+}
+
 # Attributes of Celery's tasks, and what takes their place.
 _INSTEAD = {
     "delay_on_commit": "delay() is part of the transaction already; use it",

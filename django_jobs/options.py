@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 from django.core.exceptions import ImproperlyConfigured
 
 from .context import JobContext
+from .from_celery import OPTIONS
 from .keys import Key
 from .moments import FIRST_YEAR, LAST_YEAR, LONGEST_SECONDS
 from .rates import Rate, parse
@@ -18,28 +19,6 @@ from .schedules import Spelling
 
 #: What a smallint holds; a higher number runs first.
 MAX_PRIORITY = 32_767
-
-# What Celery's users write, and what it is called here.
-_INSTEAD = {
-    "retry_kwargs": "use max_retries=, and for its countdown default_retry_delay= with "
-    "retry_backoff=False",
-    "routing_key": "use queue=",
-    "exchange": "use queue=",
-    "serializer": "arguments are JSON; leave it out",
-    "compression": "arguments are JSON; leave it out",
-    "retry": "the job is a row of your database, and its INSERT needs no retry; leave it out",
-    "retry_policy": "the job is a row of your database, and its INSERT needs no retry; leave it "
-    "out",
-    "pydantic": "build the model in the body: Model.model_validate(argument)",
-    "pydantic_strict": "build the model in the body: Model.model_validate(argument, strict=True)",
-    "pydantic_context": "build the model in the body: Model.model_validate(argument, context=...)",
-    "pydantic_dump_kwargs": "return model.model_dump(mode='json') from the body",
-    "stamped_headers": "every header can be asked for; use headers={...}",
-    "reject_on_worker_lost": "it is the default; use on_worker_lost='fail' for the other way",
-    "track_started": "STARTED is always told; leave it out",
-    "shadow": "use name= of @job",
-    "task_name": "use name= of @job",
-}
 
 Exceptions = Sequence[type[BaseException]]
 Expiry = float | datetime.timedelta | datetime.datetime
@@ -216,8 +195,8 @@ def unknown_options(given: Iterable[str], known: Collection[str]) -> str:
     told = []
     for name in sorted(set(given) - set(known)):
         near = difflib.get_close_matches(name, known, 1)
-        if name in _INSTEAD:
-            told.append(f"{name} ({_INSTEAD[name]})")
+        if name in OPTIONS:
+            told.append(f"{name} ({OPTIONS[name]})")
         else:
             told.append(f"{name} (did you mean {near[0]}=?)" if near else name)
     return f"unknown option {', '.join(told)}; allowed: {', '.join(known)}" if told else ""

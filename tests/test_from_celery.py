@@ -79,3 +79,37 @@ def test_job_needs_no_celery(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_name_of_a_task_says_what_to_type(name: str, text: str) -> None:
     with pytest.raises(AttributeError, match=text):
         getattr(jobs.add, name)
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("routing_key", "use queue="),
+        ("exchange", "use queue="),
+        ("serializer", "arguments are JSON; leave it out"),
+        ("compression", "arguments are JSON; leave it out"),
+        ("retry", "its INSERT needs no retry; leave it out"),
+        ("retry_policy", "its INSERT needs no retry; leave it out"),
+        ("connection", "there is no broker; leave it out"),
+        ("producer", "there is no broker; leave it out"),
+        ("shadow", "use name= of @job"),
+        ("add_to_parent", "it is always in the parent's children; leave it out"),
+        ("argsrepr", "name what must not be shown in sensitive= of @job"),
+        ("delivery_mode", "a job is a committed row; leave it out"),
+        ("parent_id", "it is set by itself; leave it out"),
+        ("reply_to", "use link=, or AsyncResult"),
+    ],
+)
+def test_option_of_celery_s_call_says_what_to_type(option: str, text: str) -> None:
+    with pytest.raises(TypeError, match="unknown option") as caught:
+        jobs.add.apply_async((1,), **{option: None})  # type: ignore[misc]
+    assert f"unknown option {option} (" in str(caught.value)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["trail", "send_events", "acks_on_failure_or_timeout"])
+def test_option_of_celery_s_task_says_what_to_type(option: str) -> None:
+    def body() -> None: ...
+
+    with pytest.raises(TypeError, match=rf"unknown option {option} \(.* leave it out\)"):
+        job(**{option: True})(body)
