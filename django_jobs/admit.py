@@ -161,13 +161,25 @@ class Admission:
                 try:
                     bounds[job.id] = rules.bounds_of(job)
                 except Exception as error:
-                    failed.append((job, error))
+                    # A job that does not fit its function does not run here; execute tells why.
+                    if _fits(job):
+                        failed.append((job, error))
         limited = [job for job in jobs if bounds.get(job.id)]
         stopped = {job.id for job, _error in failed}
         if limited:
             batch = _decided(worker_id, limited, bounds, self._using)
             stopped |= batch.stopped
         return [job for job in jobs if job.id not in stopped], failed
+
+
+def _fits(job: Claimed) -> bool:
+    function = registry.find(job.name)
+    try:
+        if function is not None:
+            function.bind(loads(job.args), loads(job.kwargs))
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _decided(

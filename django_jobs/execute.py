@@ -42,6 +42,7 @@ from .exceptions import (
 )
 from .failure import describe
 from .limits import run_limited
+from .rules import CALLERS
 from .status import ENDED, Status
 from .values import Claimed, Outcome
 
@@ -176,14 +177,15 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
         return expired(job)
     function = registry.find(job.name)
     if function is None:
-        return not_here(job, UnknownJob(registry.missing(job.name)))
+        return _left(job, UnknownJob(registry.missing(job.name)), environment)
     if job.problem:
         return unrunnable(job, ArgumentError(job.problem))
     try:
         args, kwargs, headers, options = _parsed(job)
-        function.bind(args, kwargs)
     except (TypeError, ValueError, RecursionError) as error:
         return unrunnable(job, error)
+    if misfit := _misfit(function, args, kwargs):
+        return _left(job, misfit, environment)
     defaults = function.options
     hard, soft = _time_limits(job.name, options, defaults, environment)
     request = Request(
@@ -212,8 +214,30 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     context.row_options = options
     unable = environment.unable(request, function) if environment.unable else None
     if unable:
-        return not_here(job, UnknownJob(unable))
+        return _left(job, UnknownJob(unable), environment)
     return Execution(job, context, time.monotonic())
+
+
+def _left(job: Claimed, error: Exception, environment: Environment) -> Outcome:
+    """Return the outcome of a job that the code of another worker may be able to run."""
+    return unrunnable(job, error) if environment.is_eager else not_here(job, error)
+
+
+def _misfit(
+    function: JobFunction[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
+) -> Exception | None:
+    """Return why the code of this process is not the one that the call was made for, or None.
+
+    Whoever made the call had a function that it fits.
+    """
+    try:
+        function.bind(args, kwargs)
+    except TypeError as error:
+        return error
+    called = kwargs.get("name", args[0] if args else None) if function.name in CALLERS else None
+    if isinstance(called, str) and registry.find(called) is None:
+        return UnknownJob(registry.missing(called))
+    return None
 
 
 def _time_limits(

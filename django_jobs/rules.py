@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 TAKES = '"takes"'
 # What lies deeper is blanked; an argument that was enqueued is nested 32 deep at most.
 _DEEPEST = 64
-# The package's job functions that call another one, and how many arguments an item is.
-_CALLERS = {"django_jobs.map": "one", "django_jobs.starmap": "all"}
+#: The package's job functions that call another one, and how many arguments an item is.
+CALLERS = {"django_jobs.map": "one", "django_jobs.starmap": "all"}
 _CREDENTIALS = re.compile(r"(//[^/\s:@]*:)([^/\s@]+)(?=@)")
 # A name within a text with what stands between it and its value, and the value: ``token=…``,
 # ``Authorization: …``, and an object that was written into the text, also escaped.
@@ -192,7 +192,7 @@ def rules_of_function(function: JobFunction[..., Any, Any]) -> Rules:
         rest=by_kind.get(_KINDS.VAR_POSITIONAL),
         keywords=by_kind.get(_KINDS.VAR_KEYWORD),
         sensitive=tuple(function.options.sensitive),
-        calls=_CALLERS.get(function.name, ""),
+        calls=CALLERS.get(function.name, ""),
     )
 
 

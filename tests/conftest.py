@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -138,6 +139,13 @@ def run(work: Callable[..., list[Outcome]]) -> Callable[..., Outcome]:
         return outcome
 
     return run
+
+
+@pytest.fixture
+def job_lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[int], list[str]]]:
+    """Return the lines of a level that the log of jobs has so far."""
+    with caplog.at_level(logging.INFO, "django_jobs.job"):
+        yield lambda level: [r.getMessage() for r in caplog.records if r.levelno == level]
 
 
 @pytest.fixture

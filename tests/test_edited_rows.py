@@ -59,8 +59,11 @@ def test_column_that_is_no_json_fails_its_job_or_does_not_matter(
     edit(guilty.id, **{column: text})
     assert len(work()) == 2
     assert innocent.status == "SUCCESS"
-    assert guilty.status in ("SUCCESS", "FAILURE")
-    assert guilty.status == "FAILURE" or text in ("null", '{"a": NaN}')
+    # What is JSON and no call of this code may be one of newer code.
+    misfits = (column, text) in (("args", "[]"), ("kwargs", '{"a": NaN}'))
+    assert guilty.status in ("SUCCESS", "FAILURE", "SCHEDULED")
+    assert (guilty.status == "SCHEDULED") == misfits
+    assert misfits or guilty.status == "FAILURE" or text in ("null", '{"a": NaN}')
 
 
 @pytest.mark.parametrize("text", [DEEP, "{", '"takes"', '{"takes": 5}'])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from django_jobs import overview, registry
+from django_jobs import job, overview, registry
 from django_jobs.exceptions import JobFailed, UnknownJob
 from django_jobs.models import Attempt, Job
 from django_jobs.result import AsyncResult
@@ -38,13 +38,6 @@ def stray(name: str = "tests.background.send", user_id: int = 1) -> AsyncResult[
 
 def again() -> None:
     Job.objects.filter(status="SCHEDULED").update(status="PENDING", ready_at=timezone.now())
-
-
-@pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[int], list[str]]]:
-    """Return the lines of a level that were logged so far."""
-    with caplog.at_level(logging.INFO, "django_jobs.job"):
-        yield lambda level: [r.getMessage() for r in caplog.records if r.levelno == level]
 
 
 # --- the text -----------------------------------------------------------------------------------
@@ -73,7 +66,6 @@ def test_name_like_no_other_suggests_nothing() -> None:
 
 def test_suggestions_know_functions_that_were_defined_since(registered: dict[str, Any]) -> None:
     assert "billing" not in registry.missing("shop.zzz_invoice")
-    from django_jobs import job
 
     @job(name="billing.jobs.zzz_invoice")
     def zzz_invoice() -> None: ...
@@ -122,7 +114,7 @@ def test_reason_is_gone_when_the_job_has_run(work: Work) -> None:
     assert result.info == "sent to 1"
 
 
-def test_log_warns_once_for_each_name(work: Work, lines: Callable[[int], list[str]]) -> None:
+def test_log_warns_once_for_each_name(work: Work, job_lines: Callable[[int], list[str]]) -> None:
     stray()
     stray()
     work()
@@ -130,23 +122,23 @@ def test_log_warns_once_for_each_name(work: Work, lines: Callable[[int], list[st
     work()
     stray("tests.background.mail")
     work()
-    warnings = lines(logging.WARNING)
+    warnings = job_lines(logging.WARNING)
     assert [line.split()[1] for line in warnings] == [
         "name=tests.background.send", "name=tests.background.mail",
     ]  # fmt: skip
     assert REASON in warnings[0]
     assert "delay=1.0s" in warnings[0]
-    assert len(lines(logging.INFO)) == 3
+    assert len(job_lines(logging.INFO)) == 3
 
 
 def test_names_that_are_warned_of_are_bounded(
-    work: Work, lines: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
+    work: Work, job_lines: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("django_jobs.log._MOST_DEFERRED", 2)
     for number in range(4):
         stray(f"tests.no_{number}")
     work()
-    assert (len(lines(logging.WARNING)), len(lines(logging.INFO))) == (2, 2)
+    assert (len(job_lines(logging.WARNING)), len(job_lines(logging.INFO))) == (2, 2)
 
 
 def test_command_and_job_page_show_the_reason(work: Work, boss: Client) -> None:

@@ -79,13 +79,17 @@ def test_progress_of_a_running_job_is_seen_from_outside(runworker, until, folder
 
 
 @EACH_POOL
-def test_unknown_function_is_left_for_a_worker_that_knows_it(runworker, until, pool, folder):
+def test_job_is_left_for_a_worker_whose_code_can_run_it(runworker, until, pool, folder):
+    newer = [jobs.mark.delay(folder, "never"), jobs.mark_async.delay(folder, "never")]
+    Job.objects.update(kwargs={"new": 1})
     stranger = jobs.mark.delay(folder, "never")
     Job.objects.filter(pk=stranger.id).update(name="app.not_deployed_yet")
     good = jobs.mark.delay(folder, "ran")
     worker = runworker("-P", *pool, *pool_queues(pool))
     assert good.get(timeout=LONG) == "ran"
-    until(lambda: stranger.job.deferrals == 1)
+    until(lambda: all(result.job.deferrals == 1 for result in (stranger, *newer)))
+    for result in newer:
+        assert "unexpected argument 'new'" in result.job.error_message
     assert stranger.status in ("SCHEDULED", "PENDING", "STARTED")
     assert "no job function is named 'app.not_deployed_yet'" in stranger.job.error_message
     assert worker.stop() == 0
