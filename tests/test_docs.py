@@ -174,6 +174,14 @@ def test_code_of_page_runs(
         page.run(block)
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_modules_of_page_that_define_jobs_are_found_by_workers(path: Path) -> None:
+    for block in blocks(path):
+        module = re.match(r"# ([\w/]+)\.py\n", block.text)
+        if module and re.search(r"^(@job\b|add_periodic_task\()", block.text, re.MULTILINE):
+            assert {"jobs", "tasks"} & set(module[1].split("/")), f"line {block.line}"
+
+
 def test_pages_have_code() -> None:
     kinds = [block.kind for page in PAGES for block in blocks(page) if block.runs]
     assert kinds.count("python") > 20
