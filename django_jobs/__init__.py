@@ -104,5 +104,5 @@ def __getattr__(name: str) -> Any:
         raise AppRegistryNotReady(
             f"django_jobs.{name} was imported before Django was set up. Call django.setup() first "
             "in a program of your own. An app imports its jobs in jobs.py, tasks.py or ready(), "
-            "not in its __init__.py"
+            "not in its __init__.py."
         ) from error

@@ -60,7 +60,7 @@ def check(options: Mapping[str, Any]) -> None:
     problems += _headers_problems(options.get("headers"))
     problems += _id_problems(options.get("task_id"))
     if problems:
-        raise ValueError("; ".join(problems))
+        raise ValueError(" ".join(problems))
     for key in ("link", "link_error"):
         callbacks(options, key)
 
@@ -68,7 +68,7 @@ def check(options: Mapping[str, Any]) -> None:
 def _headers_problems(headers: object) -> list[str]:
     if headers is None or isinstance(headers, Mapping):
         return []
-    return [f"headers must be a dict, got {headers!r:.100}"]
+    return [f"headers must be a dict, got {headers!r:.100}."]
 
 
 def _id_problems(task_id: object) -> list[str]:
@@ -77,7 +77,7 @@ def _id_problems(task_id: object) -> list[str]:
     try:
         UUID(str(task_id))
     except ValueError:
-        return [f"task_id must be a UUID or its text, got {task_id!r:.100}"]
+        return [f"task_id must be a UUID or its text, got {task_id!r:.100}."]
     return []
 
 
@@ -85,4 +85,4 @@ def _seconds_problems(key: str, value: object, least: float) -> list[str]:
     # A Decimal or a timedelta would be another value once it was JSON, as in an errback.
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return range_problems(key, value, least)
-    return [f"{key} must be seconds, got {value!r}"]
+    return [f"{key} must be seconds, got {value!r}."]

@@ -104,7 +104,10 @@ def replace_running(context: JobContext, canvas: Canvas) -> NoReturn:
 def add_to_chord_of(context: JobContext, canvas: Canvas) -> AsyncResult[Any]:
     """Add *canvas* to the header of the chord that a running job is a member of."""
     if not is_member(context):
-        raise ValueError(f"{context.name} {context.request.id} is no member of a chord's header")
+        raise ValueError(
+            f"{context.name} {context.request.id} is no member of a chord's header. Call "
+            "add_to_chord() in one of its jobs."
+        )
     graph = addition(context, canvas, context.row_options)
     row = graph.output_row()
     handle: AsyncResult[Any] = AsyncResult(row.id, name=row.name)
@@ -120,7 +123,7 @@ def _enqueue_linked(
     plan = Plan(*lineage())
     own = {key: value for key, value in options.items() if key != "durable"}
     if options.get("task_id") is not None and len(calls) != 1:
-        raise ValueError("task_id names one job; leave it out of delay_many()")
+        raise ValueError("task_id names one job. Leave it out of delay_many().")
     outputs = [
         plan.add(Signature(function.name, args, kwargs, own), None, Around())
         for args, kwargs in calls

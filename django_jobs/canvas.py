@@ -57,8 +57,8 @@ def refuse_deep(canvas: Mapping[str, Any]) -> None:
             return
         level = list(inner.values())
     raise ValueError(
-        f"a workflow nests at most {MOST_NESTED} deep: groups, chords, chains and callbacks within "
-        "each other; let a job go on with the rest, by self.replace()"
+        f"A workflow nests at most {MOST_NESTED} deep: groups, chords, chains and callbacks within "
+        "each other. Let a job go on with the rest, by self.replace()."
     )
 
 
@@ -199,8 +199,8 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
-            instead = f"; use {_INSTEAD[name]}" if name in _INSTEAD else ""
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{instead}")
+            instead = f" Use {_INSTEAD[name]}." if name in _INSTEAD else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{instead}")
 
     def _repr(self, code: str) -> str:
         shown = {key: value for key, value in self.options.items() if key not in CALLBACKS}
@@ -295,7 +295,7 @@ class Chain(Canvas):
     ) -> None:
         links = _parts(tasks)
         if not links:
-            raise ValueError("a chain needs at least one signature, got none")
+            raise ValueError("A chain needs at least one signature, got none.")
         super().__init__(chain=links, options=_options(options))
 
     @property
@@ -381,7 +381,9 @@ class Chord(Canvas):
         """What runs when all of the header succeeded. Raises ``ValueError`` when there is none."""
         body: Canvas | None = self["body"]
         if body is None:
-            raise ValueError(f"this chord has no body yet: write chord(header)(body), got {self!r}")
+            raise ValueError(
+                f"This chord has no body yet: write chord(header)(body), got {self!r}."
+            )
         return body
 
     def set_immutable(self, immutable: bool) -> None:
@@ -457,7 +459,7 @@ def signature(
         return _from_form(task)
     name = getattr(task, "name", task)
     if not isinstance(name, str):
-        raise TypeError(f"signature() takes the name of a job function, got {task!r}")
+        raise TypeError(f"signature() takes the name of a job function, got {task!r}.")
     return Signature(name, args, kwargs, {**(options or {}), **more}, immutable=immutable)
 
 
@@ -482,7 +484,7 @@ def _options(given: Mapping[str, Any] | None) -> dict[str, Any]:
 def _from_form(form: Mapping[str, Any]) -> Canvas:
     options = form.get("options", {})
     if not isinstance(options, Mapping):
-        raise ValueError(f"options must be a dict, got {options!r}")
+        raise ValueError(f"options must be a dict, got {options!r}.")
     kinds = form.keys() - {"options"}
     if kinds <= {"task", "args", "kwargs", "immutable"} and isinstance(form.get("task"), str):
         args, kwargs = form.get("args", []), form.get("kwargs", {})
@@ -496,8 +498,8 @@ def _from_form(form: Mapping[str, Any]) -> Canvas:
     elif kinds == {"chord", "body"}:
         return Chord(form["chord"], form["body"], options)
     raise ValueError(
-        "the form of a signature has 'task' (a name), 'args', 'kwargs', 'options' and 'immutable', "
-        f"or 'chain', 'group', or 'chord' and 'body'; got {dict(form)!r:.300}"
+        "The form of a signature has 'task' (a name), 'args', 'kwargs', 'options' and 'immutable', "
+        f"or 'chain', 'group', or 'chord' and 'body'; got {dict(form)!r:.300}."
     )
 
 
@@ -511,8 +513,8 @@ def _canvas(task: Any) -> Canvas:
     name = getattr(task, "name", None)
     if isinstance(name, str) and registry.find(name) is task:
         return Signature(name)
-    hint = "; make it a job function with @job, and write f.s()" if callable(task) else ""
-    raise TypeError(f"a workflow is made of signatures, got {task!r}{hint}")
+    hint = " Make it a job function with @job, and write f.s()." if callable(task) else ""
+    raise TypeError(f"A workflow is made of signatures, got {task!r}.{hint}")
 
 
 def _canvases(tasks: Any) -> list[Canvas]:
@@ -520,7 +522,7 @@ def _canvases(tasks: Any) -> list[Canvas]:
     if isinstance(tasks, Mapping) or callable(tasks):
         tasks = [tasks]
     elif isinstance(tasks, str) or not isinstance(tasks, Iterable):
-        raise TypeError(f"a workflow is made of signatures, got {tasks!r}")
+        raise TypeError(f"A workflow is made of signatures, got {tasks!r}.")
     return [_canvas(task) for task in tasks]
 
 

@@ -12,7 +12,7 @@ from django.db import connections
 from django.db.utils import DatabaseError
 
 from .beat.code import schedules as code_schedules
-from .conf import get_settings, problems
+from .conf import Settings, get_settings, problems
 from .moments import LONGEST_SECONDS
 from .options import priority_problems, queue_problems
 from .rates import parse
@@ -35,7 +35,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
         known = ", ".join(connections)
         found.append(
             checks.Error(
-                f"DJANGO_JOBS['DATABASE'] is {settings.database!r}, which DATABASES does not have",
+                f"DJANGO_JOBS['DATABASE'] is {settings.database!r}, which DATABASES does not have.",
                 hint=f"Use one of {known}.",
                 id="django_jobs.E002",
             )
@@ -46,7 +46,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
     if engine not in ("postgresql", "mysql", "sqlite"):
         found.append(
             checks.Error(
-                f"jobs cannot live in a {engine} database",
+                f"Jobs cannot live in a {engine} database.",
                 hint="Use PostgreSQL, MariaDB, MySQL or SQLite.",
                 id="django_jobs.E003",
             )
@@ -73,7 +73,7 @@ def check_database(
                 version = ".".join(map(str, connection.mysql_version))
                 return [
                     checks.Error(
-                        f"MariaDB {version} has no SKIP LOCKED",
+                        f"MariaDB {version} has no SKIP LOCKED.",
                         hint="Use MariaDB 10.6 or newer.",
                         id="django_jobs.E004",
                     )
@@ -84,7 +84,7 @@ def check_database(
                 lacks = "RETURNING" if is_old else "JSON functions"
                 return [
                     checks.Error(
-                        f"SQLite {connection.Database.sqlite_version} has no {lacks}",
+                        f"SQLite {connection.Database.sqlite_version} has no {lacks}.",
                         hint="Use SQLite 3.35 or newer, built with the JSON functions.",
                         id="django_jobs.E005",
                     )
@@ -95,8 +95,8 @@ def check_database(
             if mode not in ("wal", "memory"):
                 return [
                     checks.Warning(
-                        f"the SQLite database of the jobs is in journal mode {mode}: "
-                        "readers and workers lock each other out",
+                        f"The SQLite database of the jobs is in journal mode {mode}: "
+                        "readers and workers lock each other out.",
                         hint=f"Set {_WAL}.",
                         id="django_jobs.W001",
                     )
@@ -111,19 +111,20 @@ def _check_values() -> Iterator[checks.CheckMessage]:
     if not 0 < 3 * settings.heartbeat_seconds <= settings.lease_seconds <= LONGEST_SECONDS:
         yield checks.Error(
             f"LEASE_SECONDS ({settings.lease_seconds}) must be at least three times "
-            f"HEARTBEAT_SECONDS ({settings.heartbeat_seconds}), which must be above 0",
-            hint="A worker that misses one heartbeat would be taken for dead.",
+            f"HEARTBEAT_SECONDS ({settings.heartbeat_seconds}), which must be above 0.",
+            hint="Raise LEASE_SECONDS: a worker that misses one heartbeat would be taken for dead.",
             id="django_jobs.E006",
         )
     for name in ("max_crashes", "max_payload_bytes", "max_result_bytes"):
         if getattr(settings, name) < 1:
             yield checks.Error(
-                f"{name.upper()} must be at least 1, got {getattr(settings, name)}",
+                f"{name.upper()} must be at least 1, got {getattr(settings, name)}.",
+                hint=f"Remove it for the default, {getattr(Settings(), name):,}.",
                 id="django_jobs.E007",
             )
     if settings.metrics_token is not None and len(settings.metrics_token) < 16:
         yield checks.Error(
-            f"METRICS_TOKEN has {len(settings.metrics_token)} characters, fewer than 16",
+            f"METRICS_TOKEN has {len(settings.metrics_token)} characters, fewer than 16.",
             hint="Take a random one: python -c 'import secrets; print(secrets.token_urlsafe())'.",
             id="django_jobs.E010",
         )
@@ -131,8 +132,10 @@ def _check_values() -> Iterator[checks.CheckMessage]:
         value = getattr(settings, name)
         if value is not None and not 0 <= value <= LONGEST_SECONDS:
             yield checks.Error(
-                f"{name.upper()} must be from 0 seconds to a century, got {value}",
-                hint="None keeps ended jobs for ever." if name.endswith("expires") else None,
+                f"{name.upper()} must be from 0 seconds to a century, got {value}.",
+                hint="None keeps ended jobs for ever."
+                if name.endswith("expires")
+                else "Remove it for the default, 30.",
                 id="django_jobs.E011",
             )
     for queue in {settings.default_queue, *settings.queues}:
@@ -149,7 +152,7 @@ def _check_values() -> Iterator[checks.CheckMessage]:
             yield checks.Error(
                 f"DJANGO_JOBS['QUEUES'][{queue!r}] must be a dict with MAX_PENDING and CONCURRENCY "
                 "(whole numbers ≥ 1), RATE_LIMIT (as in @job) and DATABASE (one of "
-                f"{', '.join(connections)}), got {options!r}",
+                f"{', '.join(connections)}), got {options!r}.",
                 hint='Write {"MAX_PENDING": 1000, "RATE_LIMIT": "10/s"}.',
                 id="django_jobs.E008",
             )
@@ -161,7 +164,7 @@ def _check_worker() -> Iterator[checks.CheckMessage]:
 
         for problem in setting_problems():
             yield checks.Error(
-                f"DJANGO_JOBS['WORKER'] {problem}",
+                problem,
                 hint="Its keys and values are those of runworker's flags: "
                 '{"POOL": "threads", "CONCURRENCY": 4}.',
                 id="django_jobs.E014",
@@ -175,9 +178,9 @@ def _check_routes(routes: Any) -> Iterator[checks.CheckMessage]:
         for glob, options in entry.items() if isinstance(entry, Mapping) else [("?", entry)]:
             problem = route_problem(options)
             if not problem and "queue" in options:
-                problem = "; ".join(queue_problems(options["queue"]))
+                problem = " ".join(queue_problems(options["queue"]))
             if not problem and "priority" in options:
-                problem = "; ".join(priority_problems(options["priority"]))
+                problem = " ".join(priority_problems(options["priority"]))
             if problem:
                 yield checks.Error(
                     f"DJANGO_JOBS['ROUTES'][{glob!r}]: {problem}",
@@ -192,7 +195,7 @@ def check_commands(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
     found = get_commands()
     return [
         checks.Warning(
-            f"`manage.py {name}` is the command of {found[name]}, not of django_jobs",
+            f"`manage.py {name}` is the command of {found[name]}, not of django_jobs.",
             hint=f"Start `manage.py jobs {alias}` instead, or put 'django_jobs' before "
             f"{str(found[name]).rpartition('.')[2]!r} in INSTALLED_APPS: the first one wins.",
             id="django_jobs.W004",
@@ -207,7 +210,7 @@ def check_celery_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckM
     """Celery's settings have no effect here."""
     return [
         checks.Warning(
-            f"the setting {name} is Celery's, and django_jobs does not read it",
+            f"The setting {name} is Celery's, and django_jobs does not read it.",
             hint=f"{hint} Remove {name} when no Celery worker needs it any more.",
             id="django_jobs.W005",
         )
@@ -271,8 +274,8 @@ def _check_sqlite(settings: dict[str, Any]) -> Iterator[checks.CheckMessage]:
     options = settings.get("OPTIONS") or {}
     if str(options.get("transaction_mode", "")).upper() not in ("IMMEDIATE", "EXCLUSIVE"):
         yield checks.Warning(
-            "the SQLite database of the jobs does not begin its transactions as IMMEDIATE: one "
-            'that reads and then writes fails with "database is locked" beside a worker',
+            "The SQLite database of the jobs does not begin its transactions as IMMEDIATE: one "
+            'that reads and then writes fails with "database is locked" beside a worker.',
             hint=f"Set {_WAL}.",
             id="django_jobs.W002",
         )
@@ -282,8 +285,8 @@ def _check_pool(settings: dict[str, Any]) -> Iterator[checks.CheckMessage]:
     pool = (settings.get("OPTIONS") or {}).get("pool")
     if isinstance(pool, dict) and pool.get("max_size", 4) < 2:
         yield checks.Warning(
-            f"the connection pool holds {pool['max_size']} connection: a job that asks for a "
-            "second one (durable=True, a thread) waits for itself",
+            f"The connection pool holds {pool['max_size']} connection: a job that asks for a "
+            "second one (durable=True, a thread) waits for itself.",
             hint="Set OPTIONS['pool']['max_size'] to the worker's slots plus one, at least.",
             id="django_jobs.W003",
         )

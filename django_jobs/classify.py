@@ -77,7 +77,7 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
     if isinstance(error, WorkerStopping):
         if execution.function.options.acks_late:
             return _outcome(execution, Status.PENDING)
-        reason = str(error) or "its worker was stopped while it ran"
+        reason = str(error) or "Its worker was stopped while it ran."
         return _failed(execution, WorkerLost(reason))
     if isinstance(error, Retry) and not error.is_counted and _is_last(execution):
         return _failed(execution, error.exc or error)
@@ -172,7 +172,7 @@ def crashed(job: Claimed) -> Outcome:
     if again and (function is None or function.options.acks_late):
         outcome.status, outcome.keep_seconds = Status.PENDING.value, None
     error = WorkerLost(
-        f"its worker process died while it ran, {outcome.crashes} of {settings.max_crashes} times"
+        f"Its worker process died while it ran, {outcome.crashes} of {settings.max_crashes} times."
     )
     outcome.failure, outcome.value = describe(error, NO_SECRETS), error
     return outcome

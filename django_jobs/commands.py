@@ -24,6 +24,7 @@ verb            arguments                                       done by
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -44,7 +45,7 @@ from .routing import database_of
 #: How long a process of an autoscaled ``runworker`` has nothing to do before it is stopped.
 IDLE_SECONDS = 30.0
 #: The answer to a command whose worker is gone.
-ENDED = "the worker has ended before it answered"
+ENDED = "The worker has ended before it answered."
 
 _LOOK_SECONDS = 0.05
 
@@ -96,16 +97,17 @@ def send(
 def check(verb: str, arguments: Mapping[str, Any], using: str = "") -> dict[str, Any]:
     """Return the *arguments* of *verb*, complete; raise ``ValueError`` when they are wrong."""
     if verb not in VERBS:
-        raise ValueError(f"no command {verb!r}; known are {', '.join(VERBS)}")
+        raise ValueError(f"There is no command {verb!r}. Use one of {', '.join(VERBS)}.")
     try:
         checked = VERBS[verb].check(**arguments)
     except TypeError:
-        raise ValueError(f"{verb} takes other arguments, got {arguments!r:.200}") from None
+        allowed = ", ".join(inspect.signature(VERBS[verb].check).parameters) or "no argument"
+        raise ValueError(f"{verb} takes {allowed}; got {arguments!r:.200}.") from None
     queue = checked.get("queue")
     using = using or get_settings().database
     if queue is not None and database_of(queue) != using:
         raise ValueError(
-            f"queue {queue!r} lives on database {database_of(queue)!r}; name a worker there"
+            f"Queue {queue!r} lives on database {database_of(queue)!r}. Name a worker there."
         )
     return checked
 
@@ -185,13 +187,13 @@ def _autoscale(
         return {"most": None, "least": None, "idle_seconds": None}
     bounds = {"most": _whole("most", most), "least": _whole("least", least)}
     if bounds["most"] < bounds["least"]:
-        raise ValueError(f"most ({most}) must not be below least ({least})")
+        raise ValueError(f"most ({most}) must not be below least ({least}).")
     return {**bounds, "idle_seconds": _seconds("idle_seconds", idle_seconds)}
 
 
 def _shutdown(cold: bool = False) -> dict[str, Any]:
     if not isinstance(cold, bool):
-        raise ValueError(f"cold must be True or False, got {cold!r}")
+        raise ValueError(f"cold must be True or False, got {cold!r}.")
     return {"cold": cold}
 
 
@@ -205,19 +207,19 @@ def _time_limit(job: str, hard: float | None = None, soft: float | None = None) 
     soft_one = soft or function.options.soft_time_limit
     hard_one = hard or function.options.time_limit
     if soft_one and hard_one and soft_one >= hard_one:
-        raise ValueError(f"the soft limit ({soft_one}) must be shorter than the hard ({hard_one})")
+        raise ValueError(f"The soft limit ({soft_one}) must be shorter than the hard ({hard_one}).")
     return {"job": job, "hard": hard, "soft": soft}
 
 
 def _whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
-        raise ValueError(f"{name} must be a whole number from 1 to 1000, got {value!r}")
+        raise ValueError(f"{name} must be a whole number from 1 to 1000, got {value!r}.")
     return value
 
 
 def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
-        raise ValueError(f"{name} must be seconds > 0, got {value!r}")
+        raise ValueError(f"{name} must be seconds > 0, got {value!r}.")
     return value
 
 

@@ -123,7 +123,10 @@ def problems() -> list[tuple[str, str]]:
     given = getattr(django_settings, SETTING, {})
     if not isinstance(given, Mapping):
         return [
-            (f"{SETTING} must be a dict, got {type(given).__name__}", f"Write {SETTING} = {{...}}.")
+            (
+                f"{SETTING} must be a dict, got {type(given).__name__}.",
+                f"Write {SETTING} = {{...}}.",
+            )
         ]
     found = []
     for key, value in given.items():
@@ -131,14 +134,14 @@ def problems() -> list[tuple[str, str]]:
             near = difflib.get_close_matches(str(key).upper(), KEYS, 1)
             hint = _INSTEAD.get(str(key).lower()) or (f"Did you mean {near[0]!r}? " if near else "")
             hint += f"Allowed: {', '.join(KEYS)}."
-            found.append((f"{SETTING} has an unknown key {key!r}", hint))
+            found.append((f"{SETTING} has an unknown key {key!r}.", hint))
         elif not _kind_fits(key.lower(), value):
             kinds = _KINDS[key.lower()]
             named = " or ".join(kind.__name__ for kind in kinds)
             is_secret = key in ("METRICS_TOKEN", "SCHEDULES")
             shown = type(value).__name__ if is_secret else repr(value)
             hint = "Use " + " or ".join(_WORDS[kind] for kind in kinds) + "."
-            found.append((f"{SETTING}[{key!r}] must be {named}, got {shown}", hint))
+            found.append((f"{SETTING}[{key!r}] must be {named}, got {shown}.", hint))
     return found
 
 

@@ -154,18 +154,20 @@ class JobContext:
         if refused:
             raise TypeError(
                 f"retry() takes exc, countdown, eta, expires and max_retries, got "
-                f"{', '.join(refused)}; to go on as another call, use "
-                "self.replace(f.s(...).set(...))"
+                f"{', '.join(refused)}. To go on as another call, use "
+                "self.replace(f.s(...).set(...))."
             )
         if not throw:
-            raise TypeError("retry(throw=False) is not possible; catch Retry if code must follow")
+            raise TypeError("retry(throw=False) is not possible. Catch Retry if code must follow.")
         limit = self.max_retries if max_retries is None else max_retries
         if self.request.called_directly:
             raise exc or MaxRetriesExceededError(f"{self.name} was called directly, not as a job")
         if limit is not None and self.request.retries >= limit:
             if exc is not None:
                 raise exc
-            raise MaxRetriesExceededError(f"{self.name} was retried {limit} times")
+            raise MaxRetriesExceededError(
+                f"{self.name} was retried {limit} times, and max_retries allows no more."
+            )
         if countdown is None and eta is None:
             countdown = self.function.options.default_retry_delay
         if countdown is not None:
@@ -206,7 +208,10 @@ class JobContext:
 
     def _refuse_direct(self, method: str) -> None:
         if self.request.called_directly:
-            raise RuntimeError(f"{method}(): {self.name} was called directly, not as a job")
+            raise RuntimeError(
+                f"{method}() needs a running job, and {self.name} was called directly. Enqueue it, "
+                "or run it here and now with apply()."
+            )
 
     def update_state(
         self, *, state: str | None = None, meta: Any = None, task_id: object = None
@@ -217,7 +222,7 @@ class JobContext:
         state (SUCCESS, FAILURE, REVOKED) becomes the job's if its body then raises ``Ignore``.
         """
         if task_id is not None and str(task_id) != str(self.request.id):
-            raise ValueError("update_state() changes the running job only; omit task_id")
+            raise ValueError("update_state() changes the running job only. Omit task_id.")
         if state in ("SUCCESS", "FAILURE", "REVOKED"):
             self.ended_state = (state, meta)
             return
@@ -290,7 +295,10 @@ class CurrentJob:
     def __getattr__(self, name: str) -> Any:
         context = running.get()
         if context is None:
-            raise RuntimeError(f"current_job.{name}: no job runs here")
+            raise RuntimeError(
+                f"current_job.{name} needs a running job, and none runs here. Ask `if "
+                "current_job:` first."
+            )
         return getattr(context, name)
 
     def __repr__(self) -> str:

@@ -52,8 +52,8 @@ class JobFunction(Generic[P, R, T]):
         self.is_async = inspect.iscoroutinefunction(function)
         if options.atomic and self.is_async:
             raise ImproperlyConfigured(
-                f"@job {self.name}: atomic=True needs a plain function, Django's transactions do "
-                "not span await"
+                f"@job {self.name}: atomic=True needs a plain function: Django's transactions do "
+                "not span await. Write def, or leave atomic out."
             )
         self.base_wraps = options.base.__call__ is not JobContext.__call__
         signature = _signature(function)
@@ -62,7 +62,7 @@ class JobFunction(Generic[P, R, T]):
             if not parameters or parameters[0].kind not in _POSITIONAL:
                 raise ImproperlyConfigured(
                     f"@job {self.name}: bind=True passes the running job first, but the function "
-                    "takes no positional argument"
+                    "takes no positional argument. Give it one, as in def f(self, ...)."
                 )
             parameters = parameters[1:]
         self.call_signature = signature.replace(parameters=parameters)
@@ -128,8 +128,8 @@ class JobFunction(Generic[P, R, T]):
         for name in names:
             if name not in self.call_signature.parameters:
                 raise ImproperlyConfigured(
-                    f"@job {self.name}: {option} names {name!r}, its parameters are "
-                    f"{', '.join(self.call_signature.parameters)}"
+                    f"@job {self.name}: {option} names {name!r}, which is no parameter. Use some "
+                    f"of {', '.join(self.call_signature.parameters)}."
                 )
 
     def _check_schedule(self) -> None:
@@ -141,8 +141,8 @@ class JobFunction(Generic[P, R, T]):
             self.bind(args, kwargs)
         except TypeError as error:
             raise ImproperlyConfigured(
-                f"@job {self.name}: schedule= gives arguments that do not fit ({error}); write "
-                'schedule={"schedule": ..., "args": [...], "kwargs": {...}}'
+                f"@job {self.name}: schedule= gives arguments that do not fit ({error}) Write "
+                'schedule={"schedule": ..., "args": [...], "kwargs": {...}}.'
             ) from None
 
     # --- enqueuing ------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class JobFunction(Generic[P, R, T]):
             else:
                 raise TypeError(
                     f"{self.name}.delay_many() takes tuples of arguments or dicts of keyword "
-                    f"arguments, got {call!r}; for one argument write ({call!r},)"
+                    f"arguments, got {call!r}. For one argument write ({call!r},)."
                 )
         return enqueue(self, pairs, options)
 
@@ -224,7 +224,7 @@ class JobFunction(Generic[P, R, T]):
     def chunks(self, items: Iterable[Sequence[Any]], n: int) -> Chunks:
         """Return a group of jobs that make *n* of the calls each: a list of lists of results."""
         if n < 1:
-            raise ValueError(f"chunks() takes a number of calls of at least 1, got {n}")
+            raise ValueError(f"chunks() takes a number of calls, n, of at least 1, got {n}.")
         several = list(items)
         return Chunks(self.starmap(several[at : at + n]) for at in range(0, len(several), n))
 
@@ -291,30 +291,30 @@ def _define(function: Callable[..., Any], options: Mapping[str, Any]) -> JobFunc
 def _checked(function: Any) -> str:
     """Return the full name of *function*; raise or warn when no worker can find it again."""
     if isinstance(function, type):
-        raise TypeError(f"@job decorates a function, got the class {function.__qualname__}")
+        raise TypeError(f"@job decorates a function, got the class {function.__qualname__}.")
     name = getattr(function, "__qualname__", None)
     if not callable(function) or isinstance(function, JobFunction) or name is None:
-        raise TypeError(f"@job decorates a function, got {function!r}")
+        raise TypeError(f"@job decorates a function, got {function!r}.")
     where = f"{function.__module__}.{function.__name__}"
     if name.endswith("<lambda>"):
-        raise TypeError(f"@job decorates a function with a name, got a lambda in {where}; use def")
+        raise TypeError(f"@job decorates a function with a name, got a lambda in {where}. Use def.")
     outer = name.rpartition(".")[0]
     if outer and not outer.endswith("<locals>"):
         raise TypeError(
             f"@job decorates functions, and {name} is a method: a worker has no object to call it "
-            "on. Write a function of the module that does"
+            "on. Write a function of the module that does."
         )
     if outer and registry.importing(function.__module__) is None:
         warnings.warn(
             f"@job {where} is defined inside a function that was called after its module's import: "
-            "a worker knows it only after that call there. Define it at the top of the module",
+            "a worker knows it only after that call there. Define it at the top of the module.",
             NestedJob,
             stacklevel=4,
         )
     if function.__module__ == "__main__":
         warnings.warn(
             f"@job {where}: no worker imports the program that you start. Define it in the jobs.py "
-            "or tasks.py of an installed app",
+            "or tasks.py of an installed app.",
             NestedJob,
             stacklevel=4,
         )

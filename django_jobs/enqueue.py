@@ -66,7 +66,7 @@ def rows_of(
 ) -> list[NewJob]:
     """Return the row of each of *calls*, validated, and written nowhere yet."""
     if options.get("task_id") is not None and len(calls) != 1:
-        raise ValueError("task_id names one job; leave it out of delay_many()")
+        raise ValueError("task_id names one job. Leave it out of delay_many().")
     if function.options.typing:
         for args, kwargs in calls:
             function.bind(args, kwargs)
@@ -123,7 +123,7 @@ def _when(options: CallKeywords) -> tuple[datetime.datetime | None, float | None
     """Return the call's eta or its countdown; both are None for a call that may run at once."""
     eta, countdown = options.get("eta"), options.get("countdown")
     if eta is not None and countdown is not None:
-        raise ValueError("give countdown or eta, not both")
+        raise ValueError("Give countdown or eta, not both.")
     if eta is not None:
         return aware(eta, "eta"), None
     return None, countdown if countdown is not None and countdown > 0 else None
@@ -227,7 +227,7 @@ def named(ids: Sequence[UUID], using: str) -> Iterator[None]:
     if not ids:
         yield
         return
-    problem = f"a job with the id {ids[0]} exists already"
+    problem = f"A job with the id {ids[0]} exists already. Leave task_id out for a new one."
     for chunk in chunks(ids):
         if Job.objects.using(using).filter(id__in=chunk).exists():
             raise DuplicateKey(problem)
@@ -258,8 +258,8 @@ def refuse_when_full(queue: str, more: int, using: str) -> None:
     pending = ready.values("id")[:limit].count()
     if pending + more > limit:
         raise QueueFull(
-            f"queue {queue!r} holds {pending} pending jobs and may hold {limit} (MAX_PENDING); "
-            f"{more} more were refused"
+            f"Queue {queue!r} holds {pending} pending jobs and may hold {limit} (MAX_PENDING); "
+            f"{more} more were refused. Enqueue them later."
         )
 
 
@@ -272,8 +272,8 @@ def outside_transaction(using: str) -> Iterator[None]:
         return
     if outer.vendor == "sqlite":
         raise NotSupportedError(
-            "durable=True inside a transaction needs a second writer, and SQLite has one; "
-            "enqueue before or after the transaction"
+            "durable=True inside a transaction needs a second writer, and SQLite has one. "
+            "Enqueue before or after the transaction."
         )
     inner = own_connection(using)
     try:

@@ -262,13 +262,13 @@ def _parsed(
     headers = serialization.loads(job.headers) if job.headers else {}
     options = serialization.loads(job.options) if job.options else {}
     if not isinstance(args, list):
-        raise ArgumentError(f"args must be a JSON list, the row has {_kind(args)}")
+        raise ArgumentError(f"args must be a JSON list, the row has {_kind(args)}.")
     for column, value in (("kwargs", kwargs), ("headers", headers), ("options", options)):
         if not isinstance(value, dict):
-            raise ArgumentError(f"{column} must be a JSON object, the row has {_kind(value)}")
+            raise ArgumentError(f"{column} must be a JSON object, the row has {_kind(value)}.")
     for key in ("time_limit", "soft_time_limit"):
         if not isinstance(options.get(key, 1.0), (int, float)):
-            raise ArgumentError(f"{key} must be seconds, the row has {options[key]!r:.100}")
+            raise ArgumentError(f"{key} must be seconds, the row has {options[key]!r:.100}.")
     return args, kwargs, headers, options
 
 
@@ -335,7 +335,7 @@ def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
             if kind is not Kind.CONFLICT or last:
                 if ended and kind is not Kind.WRONG and not environment.is_eager:
                     # The body did its part, and its writes count only if SUCCESS does.
-                    raise TransactionLost(f"its transaction could not be ended: {error}") from error
+                    raise TransactionLost(f"Its transaction could not be ended: {error}") from error
                 raise
         # Those that met each other here must not meet again.
         time.sleep(random.uniform(0, 0.01 * 2**number))
@@ -370,14 +370,14 @@ def _call_in_transaction(
     if cause:
         raise transaction.TransactionManagementError(
             f"{execution.job.name} is atomic, and {cause} ended its transaction before its "
-            "time: what it wrote is not one unit with its success; leave COMMIT and ROLLBACK "
-            "to atomic()"
+            "time: what it wrote is not one unit with its success. Leave COMMIT and ROLLBACK "
+            "to atomic()."
         )
     if outcome.status != Status.SUCCESS:
         # The result cannot be stored: the body's writes must not stay either.
         transaction.set_rollback(True, environment.using)
     elif not environment.commit(outcome):
-        raise WorkerLost("the job is no longer this worker's; what it wrote was rolled back")
+        raise WorkerLost("The job is no longer this worker's; what it wrote was rolled back.")
     return outcome
 
 
@@ -407,7 +407,7 @@ def _awaited(execution: Execution, value: Any, seconds: float | None) -> Any:
         value.close()
         raise TypeError(
             f"{execution.job.name} returned a coroutine, and atomic=True needs a plain function: "
-            "Django's transactions do not span await"
+            "Django's transactions do not span await."
         )
     return run_limited(value, seconds)
 

@@ -47,18 +47,18 @@ OPTIONS = {
 
 # Attributes of Celery's tasks, and what takes their place.
 _INSTEAD = {
-    "delay_on_commit": "delay() is part of the transaction already; use it",
-    "apply_async_on_commit": "apply_async() is part of the transaction already; use it",
-    "subtask": "use signature()",
-    "subtask_from_request": "use signature(self.request.args, self.request.kwargs)",
-    "AsyncResult": "use django_jobs.AsyncResult(id)",
-    "request": "it belongs to a running job; use current_job.request, or self with bind=True",
-    "retry": "it belongs to a running job; use current_job.retry(), or self with bind=True",
-    "update_state": "it belongs to a running job; use current_job.update_state(), or self with "
+    "delay_on_commit": "delay() is part of the transaction already. Use it",
+    "apply_async_on_commit": "apply_async() is part of the transaction already. Use it",
+    "subtask": "Use signature()",
+    "subtask_from_request": "Use signature(self.request.args, self.request.kwargs)",
+    "AsyncResult": "Use django_jobs.AsyncResult(id)",
+    "request": "It belongs to a running job. Use current_job.request, or self with bind=True",
+    "retry": "It belongs to a running job. Use current_job.retry(), or self with bind=True",
+    "update_state": "It belongs to a running job. Use current_job.update_state(), or self with "
     "bind=True",
-    "run": "call the job function itself",
-    "app": "there is no app; the job functions are those of the project",
-    "backend": "the job's row has its result",
+    "run": "Call the job function itself",
+    "app": "There is no app; the job functions are those of the project",
+    "backend": "The job's row has its result",
 }
 
 
@@ -75,7 +75,7 @@ def body_of(function: Any) -> Any:
     if body is None:
         raise TypeError(
             f"@job decorates a function, got the Celery task {function.name}, which is made of the "
-            f"class {type(function).__qualname__}; move its run() into a function of the module"
+            f"class {type(function).__qualname__}. Move its run() into a function of the module."
         )
     # With Celery's bind=True it is a method of the task.
     return getattr(body, "__func__", body)
@@ -83,5 +83,5 @@ def body_of(function: Any) -> Any:
 
 def no_attribute(name: str) -> str:
     """Return the message for an attribute that a job function does not have."""
-    instead = f": {_INSTEAD[name]}" if name in _INSTEAD else ""
-    return f"a job function has no attribute {name!r}{instead}"
+    instead = f" {_INSTEAD[name]}." if name in _INSTEAD else ""
+    return f"A job function has no attribute {name!r}.{instead}"

@@ -74,16 +74,16 @@ def give(job: Claimed, takes: Any, taken: Sequence[Taken]) -> None:
     for each in taken:
         if each.status != Status.SUCCESS:
             state = f"is {each.status}" if each.status else "is gone: it was deleted or pruned"
-            job.problem = f"the result of job {each.parent_id} is an argument, and it {state}"
+            job.problem = f"The result of job {each.parent_id} is an argument, and it {state}."
             return
     texts = iter([each.result or "null" for each in taken])
     try:
         value = _shaped(takes, texts)
     except StopIteration:
-        job.problem = f"a result that is an argument is gone: {len(taken)} are left of {takes}"
+        job.problem = f"A result that is an argument is gone: {len(taken)} are left of {takes}."
         return
     except RecursionError:
-        job.problem = "the option takes is nested too deeply"
+        job.problem = "The option takes is nested too deeply."
         return
     job.args = _prepended(value, job.args)
 

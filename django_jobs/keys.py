@@ -69,7 +69,8 @@ def value_of(
     for name in wanted:
         if name not in same:
             raise ImproperlyConfigured(
-                f"{option} of {function.name} names {name!r}, its parameters are {', '.join(same)}"
+                f"{option} of {function.name} names {name!r}, which is no parameter. Use some of "
+                f"{', '.join(same)}."
             )
     return {name: same[name] for name in wanted}
 

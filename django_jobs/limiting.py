@@ -55,7 +55,7 @@ def set_limits(
     if key is not KEEP:
         limits = {keys.of_value(name, _value(options, name, each, key)) for each in changes}
         if len(limits) > 1:
-            raise ValueError(f"{name} has keys of two kinds; set its limits one at a time")
+            raise ValueError(f"{name} has keys of two kinds. Set its limits one at a time.")
         (limit,) = limits
     every = Q(key=base) | Q(key__startswith=f"{base}#")
     for alias in [using] if using else databases():
@@ -110,7 +110,7 @@ def _value(options: JobOptions, name: str, limit: str, key: Any) -> Any:
     wanted = getattr(options, f"{limit}_key")
     if wanted is None:
         raise ValueError(
-            f"{name} has no {limit}_key, so key cannot be given with it; leave key out"
+            f"{name} has no {limit}_key, so key cannot be given with it. Leave key out."
         )
     if callable(wanted):
         return key
@@ -120,7 +120,7 @@ def _value(options: JobOptions, name: str, limit: str, key: Any) -> Any:
         return {wanted[0]: key}
     names = ", ".join(wanted)
     raise ValueError(
-        f"{limit}_key of {name} names {names}; key must be a dict of these, got {key!r}"
+        f"{limit}_key of {name} names {names}: key must be a dict of these, got {key!r}."
     )
 
 
@@ -134,7 +134,7 @@ def _changes(concurrency: int | Keep | None, rate_limit: Rate | Keep | None) -> 
         parse(rate_limit)
         changes["rate_limit"] = _text(rate_limit)
     if not changes:
-        raise ValueError("give concurrency, rate_limit or both; None is the code's own limit")
+        raise ValueError("Give concurrency, rate_limit or both; None is the code's own limit.")
     return changes
 
 

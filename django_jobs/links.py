@@ -23,14 +23,14 @@ class Ticket(NamedTuple):
 def status_url(job_id: UUID, *, shows_result: bool, max_age: float) -> str:
     """Return the path of the job's status, with a token that is good for *max_age* seconds."""
     if not max_age > 0:
-        raise ValueError(f"max_age is seconds above 0, got {max_age!r}")
+        raise ValueError(f"max_age must be seconds above 0, got {max_age!r}.")
     claims = {"id": job_id.hex, "until": int(time.time() + max_age), "result": shows_result}
     token = signing.dumps(claims, salt=_SALT)
     try:
         path = reverse("django_jobs:status", args=[job_id])
     except NoReverseMatch:
         raise ImproperlyConfigured(
-            'no address shows jobs; add path("jobs/", include("django_jobs.urls")) to your urls.py'
+            'No address shows jobs. Add path("jobs/", include("django_jobs.urls")) to your urls.py.'
         ) from None
     return f"{path}?{urlencode({'token': token})}"
 

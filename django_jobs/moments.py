@@ -27,7 +27,7 @@ def seconds(value: object, where: str, *, least: float = -LONGEST_SECONDS) -> fl
     elif isinstance(value, decimal.Decimal):
         number = float(value) if value.is_finite() else math.nan
     if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise ValueError(f"{where} must be seconds, got {value!r}")
+        raise ValueError(f"{where} must be seconds, got {value!r}.")
     for problem in range_problems(where, number, least):
         raise ValueError(problem)
     return float(number)
@@ -37,7 +37,7 @@ def range_problems(where: str, number: float, least: float = -LONGEST_SECONDS) -
     """Say what is wrong with a number of seconds."""
     if least <= number <= LONGEST_SECONDS:  # NaN is neither
         return []
-    return [f"{where} must be from {least:g} to {LONGEST_SECONDS:.0f} seconds, got {number!r:.40}"]
+    return [f"{where} must be from {least:g} to {LONGEST_SECONDS:.0f} seconds, got {number!r:.40}."]
 
 
 def aware(moment: object, where: str) -> datetime.datetime:
@@ -47,11 +47,11 @@ def aware(moment: object, where: str) -> datetime.datetime:
     and time zone can tell.
     """
     if not isinstance(moment, datetime.datetime):
-        hint = "; seconds go into countdown" if where == "eta" else ""
-        raise ValueError(f"{where} must be a datetime, got {moment!r}{hint}")
+        hint = " Seconds go into countdown." if where == "eta" else ""
+        raise ValueError(f"{where} must be a datetime, got {moment!r}.{hint}")
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise ValueError(
-            f"{where} must lie in the years {FIRST_YEAR} to {LAST_YEAR}, got {moment!r}"
+            f"{where} must lie in the years {FIRST_YEAR} to {LAST_YEAR}, got {moment!r}."
         )
     if settings.USE_TZ:
         return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
@@ -67,5 +67,5 @@ def expiry(
     if isinstance(expires, datetime.datetime):
         return aware(expires, "expires"), None
     if isinstance(expires, str):
-        raise ValueError(f"expires must be seconds, a timedelta or a datetime, got {expires!r}")
+        raise ValueError(f"expires must be seconds, a timedelta or a datetime, got {expires!r}.")
     return None, seconds(expires, "expires")

@@ -113,7 +113,7 @@ class JobOptions:
     def _problems(self) -> list[str]:
         found: list[str] = []
         if len(self.name) > 255:
-            found.append(f"name must have at most 255 characters, got {len(self.name)}")
+            found.append(f"name must have at most 255 characters, got {len(self.name)}.")
         if self.queue is not None:
             found += queue_problems(self.queue)
         found += priority_problems(self.priority)
@@ -122,32 +122,32 @@ class JobOptions:
             value = getattr(self, field)
             if value is not None and (not _is_seconds(value) or value <= 0):
                 found.append(
-                    f"{field} must be seconds > 0 or None, a century at most, got {value!r}"
+                    f"{field} must be seconds > 0 or None, a century at most, got {value!r}."
                 )
         found += _expiry_problems(self.expires)
         if self.time_limit and self.soft_time_limit and self.soft_time_limit >= self.time_limit:
             found.append(
                 f"soft_time_limit ({self.soft_time_limit}) must be shorter than time_limit "
-                f"({self.time_limit})"
+                f"({self.time_limit})."
             )
         for field in ("sensitive", "unique_key", "concurrency_key", "rate_limit_key"):
             if isinstance(getattr(self, field), str):
-                found.append(f"{field} must be a list of names, got {getattr(self, field)!r}")
+                found.append(f"{field} must be a list of names, got {getattr(self, field)!r}.")
         found += self._limit_problems()
         if self.unique not in (True, False, "reject", "raise", "replace"):
             found.append(
-                f"unique must be True, False, 'reject', 'raise' or 'replace', got {self.unique!r}"
+                f"unique must be True, False, 'reject', 'raise' or 'replace', got {self.unique!r}."
             )
         if self.on_worker_lost not in ("retry", "fail"):
-            found.append(f"on_worker_lost must be 'retry' or 'fail', got {self.on_worker_lost!r}")
+            found.append(f"on_worker_lost must be 'retry' or 'fail', got {self.on_worker_lost!r}.")
         if not (isinstance(self.base, type) and issubclass(self.base, JobContext)):
-            found.append(f"base must be a subclass of JobContext, got {self.base!r}")
+            found.append(f"base must be a subclass of JobContext, got {self.base!r}.")
         else:
             found += _base_problems(self.base)
         if self.result_expires not in (None, "default") and not _is_seconds(self.result_expires):
             found.append(
                 "result_expires must be seconds or None, a century at most, "
-                f"got {self.result_expires!r}"
+                f"got {self.result_expires!r}."
             )
         return found
 
@@ -161,14 +161,14 @@ class JobOptions:
             not isinstance(self.max_retries, int) or self.max_retries < 0
         ):
             found.append(
-                f"max_retries must be a whole number ≥ 0 or None, got {self.max_retries!r}"
+                f"max_retries must be a whole number ≥ 0 or None, got {self.max_retries!r}."
             )
         if not isinstance(self.retry_backoff, bool) and (
             not _is_seconds(self.retry_backoff) or self.retry_backoff <= 0
         ):
             found.append(
                 "retry_backoff must be a bool or seconds > 0, a century at most, "
-                f"got {self.retry_backoff!r}"
+                f"got {self.retry_backoff!r}."
             )
         for field in ("autoretry_for", "dont_autoretry_for", "throws"):
             found += _exception_problems(field, getattr(self, field))
@@ -183,10 +183,10 @@ class JobOptions:
         except ValueError as error:
             return [*found, str(error)]
         if self.rate_limit is not None and not windows:
-            found.append("rate_limit must not be empty; None is no limit")
+            found.append("rate_limit must not be empty; None is no limit.")
         for limit in ("concurrency", "rate_limit"):
             if getattr(self, f"{limit}_key") is not None and getattr(self, limit) is None:
-                found.append(f"{limit}_key says what {limit} counts; give {limit} too")
+                found.append(f"{limit}_key says what {limit} counts. Give {limit} too.")
         return found
 
 
@@ -204,25 +204,25 @@ def unknown_options(given: Iterable[str], known: Collection[str]) -> str:
 
 def concurrency_problems(number: object) -> list[str]:
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        return [f"concurrency must be a whole number ≥ 1 or None, got {number!r}"]
+        return [f"concurrency must be a whole number ≥ 1 or None, got {number!r}."]
     return []
 
 
 def queue_problems(queue: object) -> list[str]:
     if not isinstance(queue, str) or not 0 < len(queue) <= 100 or not queue.isprintable():
-        return [f"queue must be a printable text of 1 to 100 characters, got {queue!r}"]
+        return [f"queue must be a printable text of 1 to 100 characters, got {queue!r}."]
     if queue.strip() != queue:
-        return [f"queue must not begin or end with blanks, got {queue!r}"]
+        return [f"queue must not begin or end with blanks, got {queue!r}."]
     if "," in queue:
-        return [f"queue must not have a comma, which separates names in --queues, got {queue!r}"]
+        return [f"queue must not have a comma, which separates names in --queues, got {queue!r}."]
     if queue[0] in "@!#":
-        return [f"queue must not begin with @, ! or #, which are kept for workers, got {queue!r}"]
+        return [f"queue must not begin with @, ! or #, which are kept for workers, got {queue!r}."]
     return []
 
 
 def priority_problems(priority: object) -> list[str]:
     if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > MAX_PRIORITY:
-        return [f"priority must be a whole number from -32767 to 32767, got {priority!r}"]
+        return [f"priority must be a whole number from -32767 to 32767, got {priority!r}."]
     return []
 
 
@@ -244,7 +244,7 @@ def _expiry_problems(expires: object) -> list[str]:
     allowed = (
         f"a timedelta (a century at most), a datetime in the years {FIRST_YEAR} to {LAST_YEAR}"
     )
-    return [f"expires must be seconds or {allowed}, or None, got {expires!r}"]
+    return [f"expires must be seconds or {allowed}, or None, got {expires!r}."]
 
 
 def _base_problems(base: type[JobContext]) -> list[str]:
@@ -267,7 +267,7 @@ def _base_problems(base: type[JobContext]) -> list[str]:
 def _exception_problems(field: str, value: object) -> list[str]:
     kinds = value if isinstance(value, (list, tuple)) else [value]
     return [
-        f"{field} must hold exception classes, got {kind!r}"
+        f"{field} must hold exception classes, got {kind!r}."
         for kind in kinds
         if not (isinstance(kind, type) and issubclass(kind, BaseException))
     ]

@@ -210,7 +210,7 @@ class Plan:
         if takes and function.options.unique:
             raise ValueError(
                 f"{function.name} is unique, and which one it is, is not known before the job that "
-                "it takes a result of has ended; make it immutable: .si()"
+                "it takes a result of has ended. Make it immutable with .si()."
             )
         row = self._row(function, args, kwargs, options)
         node = Node(row._replace(group_id=around.group_id), after)

@@ -63,11 +63,11 @@ def _window(text: str, rate: object) -> Window:
     if number < 1 and seconds / number <= LONGEST_SECONDS:
         return Window(1, seconds / number)
     if number < 1:
-        raise ValueError(f"rate_limit may have windows of a day at most, got {rate!r}")
+        raise ValueError(f"rate_limit may have windows of a day at most, got {rate!r}.")
     if number > MOST:
         raise ValueError(
-            f"rate_limit may have at most {MOST} starts in one window, got {rate!r}; "
-            "write it for a shorter one"
+            f"rate_limit may have at most {MOST} starts in one window, got {rate!r}. "
+            "Write it for a shorter one."
         )
     if number != int(number):
         # A window holds whole starts: of 2.5 a second, 2 in 0.8 seconds.

@@ -35,13 +35,13 @@ def register(function: JobFunction[..., Any, Any]) -> None:
     spec = importing(function.__wrapped__.__module__)
     if known is not None and _origin(known) != _origin(function):
         raise DuplicateJob(
-            f"two job functions are named {function.name!r}: {' in '.join(_origin(known))} and "
-            f"{' in '.join(_origin(function))}; give one of them another name="
+            f"Two job functions are named {function.name!r}: {' in '.join(_origin(known))} and "
+            f"{' in '.join(_origin(function))}. Name one of them otherwise, with @job(name=...)."
         )
     if known is not None and spec is not None and _defined_by.get(function.name) is spec:
         raise DuplicateJob(
-            f"{function.__wrapped__.__module__} defines the job function {function.name!r} twice; "
-            "give one of them another name="
+            f"{function.__wrapped__.__module__} defines the job function {function.name!r} twice. "
+            "Name one of them otherwise, with @job(name=...)."
         )
     _functions[function.name] = function
     _near.cache_clear()
@@ -73,10 +73,10 @@ def get(name: str) -> JobFunction[..., Any, Any]:
 def missing(name: str) -> str:
     """Say that no job function has that *name*, what to do, and which one may be meant."""
     near = _near(name)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return (
-        f"no job function is named {name!r}; define it with @job in the jobs.py or tasks.py of an "
-        f"installed app, and deploy that code to the workers{hint}"
+        f"No job function is named {name!r}. Define it with @job in the jobs.py or tasks.py of an "
+        f"installed app, and deploy that code to the workers.{hint}"
     )
 
 

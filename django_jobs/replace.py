@@ -50,8 +50,8 @@ def _refuse_elsewhere(graph: Graph, queue: str) -> None:
     here, there = database_of(queue), database_for(graph.rows)
     if there != here:
         raise ImproperlyConfigured(
-            f"a job of queue {queue!r} lives on the database {here!r} and can go on only there; "
-            f"queue {graph.rows[0].queue!r} lives on {there!r}"
+            f"A job of queue {queue!r} lives on the database {here!r} and can go on only there; "
+            f"queue {graph.rows[0].queue!r} lives on {there!r}."
         )
 
 

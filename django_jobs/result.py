@@ -73,7 +73,7 @@ class AsyncResult(Generic[T]):
         try:
             self._uuid = id if isinstance(id, UUID) else UUID(str(id))
         except ValueError:
-            raise ArgumentError(f"a job's id is a UUID, got {id!r}") from None
+            raise ArgumentError(f"A job's id is a UUID, got {id!r}.") from None
         self._name = name
         self._using = using
         self._made = time.monotonic()
@@ -122,8 +122,8 @@ class AsyncResult(Generic[T]):
                     self._ended = row
                 return row
         raise JobDoesNotExist(
-            f"no job has the id {self.id}: it never existed, its transaction was rolled back, "
-            "or it was forgotten or pruned"
+            f"No job has the id {self.id}: it never existed, its transaction was rolled back, "
+            "or it was forgotten or pruned."
         )
 
     @property
@@ -275,9 +275,9 @@ class AsyncResult(Generic[T]):
         """Raise when nobody but this transaction can see the job: the wait would have no end."""
         if self._commit is not None and not self._commit.done:
             raise JobNotCommitted(
-                f"job {self.id} is not committed yet, so no worker can see it. Leave atomic() "
+                f"Job {self.id} is not committed yet, so no worker can see it. Leave atomic() "
                 "before you wait for it; ATOMIC_REQUESTS opens one around each view, and TestCase "
-                "around each test"
+                "around each test."
             )
 
     def _too_soon(self, timeout: float | None) -> float:
@@ -355,9 +355,11 @@ class AsyncResult(Generic[T]):
         Raises ``ValueError`` when it has not ended, or when another job still needs its result.
         """
         if not self.ready():
-            raise ValueError(f"job {self.id} is {self.status}; revoke it before you forget it")
+            raise ValueError(f"Job {self.id} is {self.status}. Revoke it before you forget it.")
         if Job.objects.using(self._using).filter(is_needed(self._using), pk=self.uuid).exists():
-            raise ValueError(f"job {self.id} is needed by one that depends on it and has not ended")
+            raise ValueError(
+                f"Job {self.id} is needed by one that depends on it and has not ended."
+            )
         Job.objects.using(self._using).filter(pk=self.uuid).delete()
         self._ended = None
 
@@ -437,7 +439,7 @@ def warn_inside_job(allow_join: bool) -> None:
     if context is not None and not allow_join and not context.request.is_eager:
         warnings.warn(
             f"{context.name} waits for another job inside a job: when every slot does, all wait "
-            "for ever; use a workflow, or pass allow_join=True",
+            "for ever. Use a workflow, or pass allow_join=True.",
             WouldDeadlock,
             stacklevel=3,
         )

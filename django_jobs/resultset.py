@@ -165,7 +165,7 @@ class ResultSet:
             known.update(rows.values_list("id", "status"))
         missing = [job.uuid for job in asked if job.uuid not in known]
         if missing:
-            raise JobDoesNotExist(f"no job has the id {missing[0]}: it was forgotten or pruned")
+            raise JobDoesNotExist(f"No job has the id {missing[0]}: it was forgotten or pruned.")
         found |= {job_id: status for job_id, status in known.items() if status in ENDED}
         self._ended |= found
         return [job for job in left if job.uuid in found]
@@ -281,7 +281,7 @@ class GroupResult(ResultSet):
         try:
             self._uuid = id if isinstance(id, UUID) else UUID(str(id))
         except ValueError:
-            raise ArgumentError(f"a group's id is a UUID, got {id!r}") from None
+            raise ArgumentError(f"A group's id is a UUID, got {id!r}.") from None
         self.parent = parent
 
     def __repr__(self) -> str:
@@ -336,7 +336,7 @@ class GroupResult(ResultSet):
                     jobs = iter(())
                 group.results = [_shaped(each, jobs, group.uuid) for each in shape] + list(jobs)
                 return group
-        raise JobDoesNotExist(f"no job belongs to a group with the id {group.id}")
+        raise JobDoesNotExist(f"No job belongs to a group with the id {group.id}.")
 
     @classmethod
     async def arestore(cls, id: UUID | str) -> GroupResult:

@@ -30,7 +30,7 @@ def route(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[
         if found is None:
             continue
         if problem := route_problem(found):
-            raise ImproperlyConfigured(f"the route of {name} {problem}")
+            raise ImproperlyConfigured(f"ROUTES answers for {name}: {problem}")
         routed: Mapping[str, Any] = found
         return routed
     return {}
@@ -39,10 +39,10 @@ def route(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[
 def route_problem(options: Any) -> str:
     """Say what is wrong with the options of a route; empty when nothing is."""
     if not isinstance(options, Mapping):
-        return f"must be a dict with 'queue' and 'priority', got {options!r}"
+        return f"A route must be a dict with 'queue' and 'priority', got {options!r}."
     for name in options.keys() - {"queue", "priority"}:
-        hint = "; Celery's routing_key is 'queue' here" if name == "routing_key" else ""
-        return f"has {name!r}, and only 'queue' and 'priority' are allowed{hint}"
+        hint = " Celery's routing_key is 'queue' here." if name == "routing_key" else ""
+        return f"A route has {name!r}, and only 'queue' and 'priority' are allowed.{hint}"
     return ""
 
 
@@ -65,8 +65,8 @@ def misplaced(queue: str, using: str) -> str:
     if alias == using:
         return ""
     return (
-        f"queue {queue!r} lives on database {alias!r}, and what enqueues here (a schedule) on "
-        f"{using!r}; name a queue of the same database"
+        f"Queue {queue!r} lives on database {alias!r}, and what enqueues here (a schedule) on "
+        f"{using!r}. Name a queue of the same database."
     )
 
 

@@ -43,8 +43,8 @@ def takes(options: str | None) -> Any:
             left += each
         elif each != "value":
             raise ValueError(
-                f"the option takes must be one of {', '.join(TAKES)} or a list of 'value' and such "
-                f"lists, the row has {found!r:.100}"
+                f"The option takes must be one of {', '.join(TAKES)} or a list of 'value' and such "
+                f"lists, the row has {found!r:.100}."
             )
     return found
 

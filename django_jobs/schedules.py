@@ -66,7 +66,7 @@ def crontab(
     if len(fields[0].split()) > 1 or fields[0].startswith("@"):
         if fields[1:] != ["*"] * 4:
             raise ValueError(
-                f"crontab({fields[0]!r}) is a whole crontab already; leave the other fields out"
+                f"crontab({fields[0]!r}) is a whole crontab already. Leave the other fields out."
             )
         fields = fields[:1]
     return Timing("crontab", crontab=" ".join(fields), timezone=timezone)
@@ -79,7 +79,7 @@ def solar(event: str, lat: float, lon: float) -> Timing:
     ``astral`` for it (the extra ``solar``).
     """
     if event not in SOLAR_EVENTS:
-        raise ValueError(f"solar event must be one of {', '.join(SOLAR_EVENTS)}, got {event!r}")
+        raise ValueError(f"solar_event must be one of {', '.join(SOLAR_EVENTS)}, got {event!r}.")
     return Timing("solar", solar_event=event, latitude=lat, longitude=lon)
 
 
@@ -96,8 +96,8 @@ def timing(spelling: Any) -> Timing:
     if isinstance(spelling, datetime.datetime):
         return Timing("clocked", clocked_at=spelling)
     raise ValueError(
-        "a schedule must be seconds, a timedelta, a crontab (text or crontab(...)), solar(...) or "
-        f"a datetime, got {spelling!r}"
+        "A schedule must be seconds, a timedelta, a crontab (text or crontab(...)), solar(...) or "
+        f"a datetime, got {spelling!r}."
     )
 
 
@@ -146,7 +146,7 @@ def _signed(job: Any) -> tuple[Sequence[Any], Mapping[str, Any], Mapping[str, An
     """Return the arguments and options that a signature carries; a job function has none."""
     if isinstance(job, Mapping) and not hasattr(job, "task"):
         raise ValueError(
-            f"a schedule runs one job function, got {job!r}; write one that enqueues the workflow"
+            f"A schedule runs one job function, got {job!r}. Write one that enqueues the workflow."
         )
     args, kwargs = getattr(job, "args", ()), getattr(job, "kwargs", {})
     options = getattr(job, "options", {})
@@ -165,5 +165,5 @@ def _field(name: str, value: Field) -> str:
     else:
         text = ""
     if not text.strip():
-        raise ValueError(f"crontab({name}=) must be a number, a text or several, got {value!r}")
+        raise ValueError(f"crontab({name}=) must be a number, a text or several, got {value!r}.")
     return text

@@ -139,7 +139,7 @@ def _check(value: Any, room: int, depth: int) -> int:
         return room - 4
     if kind is int or isinstance(value, int):
         if not -MAX_INT - 1 <= value <= MAX_INT:
-            raise _Refusal("is an integer beyond 64 bits; pass it as a string")
+            raise _Refusal("is an integer beyond 64 bits. Pass it as a string.")
         return room - 1
     if isinstance(value, str):
         room -= len(value) + 2
@@ -149,16 +149,16 @@ def _check(value: Any, room: int, depth: int) -> int:
         return room
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise _Refusal(f"is {value!r}, which is no JSON; pass None or a string")
+            raise _Refusal(f"is {value!r}, which is no JSON. Pass None or a string.")
         return room - 1
     if isinstance(value, (list, tuple)):
         return _check_list(value, room, depth)
     if isinstance(value, dict):
         return _check_dict(value, room, depth)
     if not isinstance(value, _AS_STRING):
-        raise _Refusal(f"is {_named(value)}, which is no JSON; {_advice(value)}")
+        raise _Refusal(f"is {_named(value)}, which is no JSON. {_advice(value)}.")
     if isinstance(value, decimal.Decimal) and not value.is_finite():
-        raise _Refusal(f"is {value!r}, which is no number; pass None or a string")
+        raise _Refusal(f"is {value!r}, which is no number. Pass None or a string.")
     _check_text(str(value))
     return room - 2
 
@@ -181,7 +181,9 @@ def _check_dict(value: Mapping[Any, Any], room: int, depth: int) -> int:
     _check_container(len(value), 5, room, depth)
     for key, item in value.items():
         if not isinstance(key, str):
-            raise _Refusal(f"has the key {_cut(key)}, JSON keys are strings; pass {_cut(str(key))}")
+            raise _Refusal(
+                f"has the key {_cut(key)}, JSON keys are strings. Pass {_cut(str(key))}."
+            )
         room -= len(key) + 4
         if room < 0:
             raise _TooLarge
@@ -196,7 +198,7 @@ def _check_dict(value: Mapping[Any, Any], room: int, depth: int) -> int:
 
 def _check_container(number: int, least: int, room: int, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise _Refusal(f"is nested deeper than {MAX_DEPTH}; pass a flatter value")
+        raise _Refusal(f"is nested deeper than {MAX_DEPTH}. Pass a flatter value.")
     # Each element takes so many bytes at least, with its comma.
     if number * least > room:
         raise _TooLarge
@@ -204,14 +206,14 @@ def _check_container(number: int, least: int, room: int, depth: int) -> None:
 
 def _check_text(text: str, is_key: bool = False) -> None:
     if "\0" in text:
-        raise _Refusal("has a NUL character, which PostgreSQL cannot store; strip it", is_key)
+        raise _Refusal("has a NUL character, which PostgreSQL cannot store. Strip it.", is_key)
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
             raise _Refusal(
-                "has a lone surrogate, which is no Unicode text; "
-                "decode the bytes with errors='replace'",
+                "has a lone surrogate, which is no Unicode text. "
+                "Decode the bytes with errors='replace'.",
                 is_key,
             ) from None
 
@@ -228,11 +230,11 @@ def _named(value: object) -> str:
 def _advice(value: object) -> str:
     if isinstance(value, Model):
         name = type(value).__name__
-        return f"pass {name.lower()}.pk, not the {name}"
+        return f"Pass {name.lower()}.pk, not the {name}"
     if isinstance(value, QuerySet):
-        return "pass a list of primary keys, not the QuerySet"
+        return "Pass a list of primary keys, not the QuerySet"
     if isinstance(value, (set, frozenset)):
-        return "pass a list"
+        return "Pass a list"
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return "pass text (base64), or store the bytes in a file and pass its name"
-    return "pass a str, int, float, bool, None, list or dict"
+        return "Pass text (base64), or store the bytes in a file and pass its name"
+    return "Pass a str, int, float, bool, None, list or dict"

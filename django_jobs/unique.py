@@ -70,7 +70,10 @@ def hold_key(
             continue
         holder = holder or first[key].id
         if options.unique == "raise":
-            raise DuplicateKey(f"{function.name} with these arguments is live as job {holder}")
+            raise DuplicateKey(
+                f"{function.name} with these arguments is live as job {holder}. Wait for "
+                "its end, or revoke it."
+            )
         ids.append(holder)
     return new, ids, changed
 

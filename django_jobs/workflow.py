@@ -99,8 +99,8 @@ def database_for(rows: Sequence[NewJob]) -> str:
     if len(set(places.values())) > 1:
         told = ", ".join(f"{queue!r} on {alias!r}" for queue, alias in sorted(places.items()))
         raise ImproperlyConfigured(
-            f"the jobs of one workflow must live on one database, and its queues live {told}; "
-            "use queues of one database"
+            f"The jobs of one workflow must live on one database, and its queues live {told}. "
+            "Use queues of one database."
         )
     return next(iter(places.values()), get_settings().database)
 
@@ -146,7 +146,7 @@ def _take_keys(rows: Sequence[NewJob], using: str) -> None:
         if holder is not None:
             raise DuplicateKey(
                 f"{name} with these arguments is live as job {holder}, and a workflow cannot "
-                "wait for a job that is not its own; enqueue it when that one has ended"
+                "wait for a job that is not its own. Enqueue it when that one has ended."
             )
 
 

@@ -247,7 +247,7 @@ def test_schedule_at_the_ends_of_the_calendar_is_refused(
         schedule.kind = "clocked"
     setattr(schedule, column, moment.replace(tzinfo=datetime.UTC))
     assert problems(schedule) == {
-        column: [f"must lie in the years 1900 to 8999, got {moment}+00:00"]
+        column: [f"{column} must lie in the years 1900 to 8999, got {moment}+00:00."]
     }
 
 

@@ -43,7 +43,7 @@ def test_connections_that_are_needed(options: WorkerOptions, processes: int, eac
 
 def test_start_that_the_server_cannot_serve_is_refused_with_the_sum(server: Any) -> None:
     server()
-    sum_ = r"100 processes need 400 connections \(4 each\), and the server allows 97; start fewer"
+    sum_ = r"100 processes need 400 connections \(4 each\), and the server allows 97. Start fewer"
     with pytest.raises(CommandError, match=sum_):
         call_command("runworker", concurrency=100)
 

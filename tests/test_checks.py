@@ -35,7 +35,7 @@ def test_server_that_lacks_something_is_an_error(
         monkeypatch.setattr(own, "mysql_version", (10, 5, 9))
     ((number, text),) = found()
     assert number == ("django_jobs.E004" if vendor == "mysql" else "django_jobs.E005")
-    assert text.endswith(f"has no {lack}")
+    assert text.endswith(f"has no {lack}.")
 
 
 @pytest.mark.parametrize(

@@ -427,7 +427,7 @@ def test_other_options_of_a_retry_are_refused_with_what_to_use(run: Run, name: s
     assert outcome.failure is not None
     assert outcome.failure.error_class == "builtins.TypeError"
     assert outcome.failure.message.endswith(
-        f"got {name}; to go on as another call, use self.replace(f.s(...).set(...))"
+        f"got {name}. To go on as another call, use self.replace(f.s(...).set(...))."
     )
 
 
@@ -528,7 +528,7 @@ def test_unknown_function_is_deferred_ever_longer_then_fails(
     work()
     row.refresh_from_db()
     assert (row.status, row.error_class) == ("FAILURE", "django_jobs.exceptions.UnknownJob")
-    assert row.error_message.startswith("no job function is named 'tests.jobs.add'; define it with")
+    assert row.error_message.startswith("No job function is named 'tests.jobs.add'. Define it with")
     assert row.attempts.count() == 1
 
 

@@ -83,7 +83,9 @@ def test_revoke_and_forget_find_the_job() -> None:
 
 
 def test_worker_refuses_a_queue_that_lives_elsewhere() -> None:
-    with pytest.raises(CommandError, match="'reports' lives on database 'reports'; add --database"):
+    with pytest.raises(
+        CommandError, match=r"'reports' lives on database 'reports'\. Add --database"
+    ):
         call_command("runworker", queues="reports", burst=True)
 
 

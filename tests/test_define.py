@@ -93,7 +93,7 @@ def test_duplicate_name_of_another_function_is_an_error() -> None:
     @job(name="twice")
     def one() -> None: ...
 
-    with pytest.raises(DuplicateJob, match="two job functions are named 'twice'") as caught:
+    with pytest.raises(DuplicateJob, match="Two job functions are named 'twice'") as caught:
 
         @job(name="twice")
         def two() -> None: ...
@@ -246,7 +246,7 @@ def test_function_in_a_function_is_warned_of_unless_its_module_is_being_imported
     ("made", "text"),
     [
         (lambda: str, "got the class str"),
-        (lambda: lambda: None, "got a lambda in tests.test_define.<lambda>; use def"),
+        (lambda: lambda: None, "got a lambda in tests.test_define.<lambda>. Use def"),
         (lambda: Counter.update, "Counter.update is a method"),
         (lambda: functools.partial(print), "@job decorates a function, got functools.partial"),
     ],

@@ -198,7 +198,7 @@ def test_first_and_last_moment_that_is_taken_can_be_read(
         ({"countdown": float("nan")}, ValueError, "countdown"),
         ({"countdown": float("inf")}, ValueError, "countdown"),
         ({"countdown": 1e300}, ValueError, "countdown"),
-        ({"eta": 5}, ValueError, "seconds go into countdown"),
+        ({"eta": 5}, ValueError, "Seconds go into countdown"),
         ({"expires": "soon"}, ValueError, "expires must be seconds, a timedelta or a datetime"),
         ({"expires": float("nan")}, ValueError, "expires"),
         ({"expires": datetime.datetime.max}, ValueError, "expires must lie in the years 1900 to"),  # noqa: DTZ901
@@ -247,7 +247,7 @@ def test_typing_false_leaves_the_check_to_the_worker(registered: Any) -> None:
 
 
 def test_argument_that_is_no_json_writes_nothing() -> None:
-    with pytest.raises(ArgumentError, match=r"pass user\.pk, not the User"):
+    with pytest.raises(ArgumentError, match=r"Pass user\.pk, not the User"):
         jobs.echo.delay(User())
     assert not Job.objects.exists()
 
@@ -301,7 +301,7 @@ def test_task_id_that_two_callers_use_at_once_is_refused_to_one(
             caller.result()
         except DuplicateKey as error:
             errors.append(str(error))
-    assert errors == [f"a job with the id {given} exists already"]
+    assert errors == [f"A job with the id {given} exists already. Leave task_id out for a new one."]
     assert Job.objects.filter(id=given).count() == 1
 
 
@@ -322,7 +322,7 @@ def test_delay_many_takes_tuples_and_dicts_in_order() -> None:
 
 
 def test_delay_many_refuses_bare_values() -> None:
-    with pytest.raises(TypeError, match=r"for one argument write \(5,\)"):
+    with pytest.raises(TypeError, match=r"For one argument write \(5,\)"):
         jobs.add.delay_many([5])  # type: ignore[list-item]
 
 
@@ -403,7 +403,7 @@ def test_durable_job_outlives_the_rollback(vendor: str) -> None:
     if vendor == "sqlite":
         with (
             transaction.atomic(),
-            pytest.raises(NotSupportedError, match="SQLite has one; enqueue before or after"),
+            pytest.raises(NotSupportedError, match=r"SQLite has one\. Enqueue before or after"),
         ):
             jobs.add.apply_async((1,), durable=True)
         return

@@ -114,7 +114,7 @@ def test_current_job_is_the_running_one_and_nothing_outside(run: Run) -> None:
     assert outcome.value == [True, str(outcome.job.id), body.name]
     assert not current_job
     assert repr(current_job) == "<current_job: None>"
-    with pytest.raises(RuntimeError, match="no job runs here"):
+    with pytest.raises(RuntimeError, match="and none runs here"):
         current_job.request  # noqa: B018
 
 

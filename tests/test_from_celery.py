@@ -69,11 +69,11 @@ def test_job_needs_no_celery(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("delay_on_commit", r"delay\(\) is part of the transaction already; use it"),
-        ("apply_async_on_commit", r"apply_async\(\) is part of the transaction already; use it"),
-        ("request", "use current_job.request"),
-        ("run", "call the job function itself"),
-        ("nonsense", "no attribute 'nonsense'$"),
+        ("delay_on_commit", r"delay\(\) is part of the transaction already\. Use it"),
+        ("apply_async_on_commit", r"apply_async\(\) is part of the transaction already\. Use it"),
+        ("request", "Use current_job.request"),
+        ("run", "Call the job function itself"),
+        ("nonsense", r"no attribute 'nonsense'\.$"),
     ],
 )
 def test_name_of_a_task_says_what_to_type(name: str, text: str) -> None:

@@ -107,13 +107,13 @@ def test_show_tells_all_of_a_job() -> None:
 
 
 def test_show_unknown_id() -> None:
-    with pytest.raises(CommandError, match="no job has the id 0192") as caught:
+    with pytest.raises(CommandError, match="No job has the id 0192") as caught:
         jobs("show", "01920000-0000-7000-8000-000000000000")
     assert caught.value.returncode == 1
 
 
 def test_show_id_that_is_none() -> None:
-    with pytest.raises(CommandError, match="a job's id is a UUID, got 'seven'"):
+    with pytest.raises(CommandError, match="A job's id is a UUID, got 'seven'"):
         jobs("show", "seven")
 
 
@@ -170,9 +170,9 @@ def test_retry_all_that_match_takes_failures_unless_told() -> None:
 @pytest.mark.parametrize("verb", ["retry", "revoke"])
 def test_bulk_needs_ids_or_a_filter_and_not_both(verb: str) -> None:
     row = make(Status.FAILURE)
-    with pytest.raises(CommandError, match="name the jobs by their ids"):
+    with pytest.raises(CommandError, match="Name the jobs by their ids"):
         jobs(verb)
-    with pytest.raises(CommandError, match="give ids or --queue, not both"):
+    with pytest.raises(CommandError, match="Give ids or --queue, not both"):
         jobs(verb, row.pk, "--queue", "default")
 
 
@@ -180,7 +180,7 @@ def test_bulk_needs_ids_or_a_filter_and_not_both(verb: str) -> None:
 def test_bulk_with_an_unknown_id_changes_nothing(verb: str) -> None:
     row = make(Status.FAILURE if verb == "retry" else Status.PENDING)
     before = statuses(row)
-    with pytest.raises(CommandError, match="no job has the id"):
+    with pytest.raises(CommandError, match="No job has the id"):
         jobs(verb, row.pk, uuid.uuid4())
     assert statuses(row) == before
 
@@ -223,7 +223,7 @@ def test_purge_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     make(queue="mail")
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
-    with pytest.raises(CommandError, match="nothing was deleted"):
+    with pytest.raises(CommandError, match="Nothing was deleted"):
         jobs("purge", "--queue", "mail")
     assert asked == ["Delete 1 pending jobs of queue 'mail', for good? [y/N] "]
     monkeypatch.setattr("builtins.input", lambda text: "y")
@@ -294,9 +294,9 @@ def test_run_timeout_without_wait() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("add", "did you mean tests.jobs.add"),
-        ("tests.jobs.ad", "did you mean tests.jobs.add"),
-        ("zzz", r"named 'zzz'; define it with @job .* to the workers$"),
+        ("add", "Did you mean tests.jobs.add"),
+        ("tests.jobs.ad", "Did you mean tests.jobs.add"),
+        ("zzz", r"named 'zzz'\. Define it with @job .* to the workers\.$"),
     ],
 )
 def test_run_unknown_name_suggests(name: str, hint: str) -> None:

@@ -93,7 +93,7 @@ def test_result_is_known_by_its_id_alone() -> None:
 
 
 def test_result_of_no_uuid_is_an_error() -> None:
-    with pytest.raises(ArgumentError, match="a job's id is a UUID, got 'x'"):
+    with pytest.raises(ArgumentError, match="A job's id is a UUID, got 'x'"):
         AsyncResult("x")
 
 
@@ -117,7 +117,7 @@ def test_result_of_no_uuid_is_an_error() -> None:
     ],
 )
 def test_unknown_id_is_an_error(ask: Callable[[AsyncResult[Any]], Any]) -> None:
-    with pytest.raises(JobDoesNotExist, match=f"no job has the id {NOBODY}"):
+    with pytest.raises(JobDoesNotExist, match=f"No job has the id {NOBODY}"):
         ask(AsyncResult(NOBODY))
 
 
@@ -383,7 +383,7 @@ def test_forget_deletes_the_ended_job_and_its_attempts(work: Work) -> None:
 
 def test_forget_of_a_live_job_is_refused() -> None:
     result = jobs.add.delay(1)
-    with pytest.raises(ValueError, match="is PENDING; revoke it before you forget it"):
+    with pytest.raises(ValueError, match=r"is PENDING\. Revoke it before you forget it"):
         result.forget()
     assert Job.objects.exists()
 

@@ -41,7 +41,9 @@ def test_first_entry_that_answers_wins(routes: Any) -> None:
 @pytest.mark.parametrize("answer", ["mail", {"que": "mail"}, {"queue": "a", "database": "b"}, 5])
 def test_callable_that_answers_nonsense_is_refused(routes: Any, answer: Any) -> None:
     routes([lambda name, args, kwargs: answer])
-    with pytest.raises(ImproperlyConfigured, match=r"the route of a\.b (must be a dict|has )"):
+    with pytest.raises(
+        ImproperlyConfigured, match=r"ROUTES answers for a\.b: A route (must be a dict|has )"
+    ):
         route("a.b", [], {})
 
 

@@ -60,7 +60,7 @@ def test_command_changes_the_options(
 
 
 def test_worker_keeps_its_last_queue() -> None:
-    with pytest.raises(ValueError, match="'a' is its only queue"):
+    with pytest.raises(ValueError, match="'a' is this worker's only queue"):
         steered(WorkerOptions(queues=("a",)), "remove-queue", {"queue": "a"})
 
 
@@ -72,7 +72,7 @@ def test_time_limits_are_set_replaced_and_taken_back() -> None:
     assert options.time_limits == {jobs.add.name: (5, None)}
     assert limit(options, 6, 3).time_limits == {jobs.add.name: (6, 3)}
     assert limit(options, None, None).time_limits == {}
-    with pytest.raises(ValueError, match="a hard time limit cannot stop a thread"):
+    with pytest.raises(ValueError, match="A hard time limit cannot stop a thread"):
         limit(WorkerOptions(pool="threads"), 5, None)
 
 
@@ -160,7 +160,7 @@ def test_gauge_reads_the_desk() -> None:
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"pool": "solo"}, "a solo pool is one process"),
+        ({"pool": "solo"}, "A solo pool is one process"),
         ({"burst": True}, "--burst ends when the queues are empty"),
         ({"processes": 2, "pool": "threads"}, "leave --processes out"),
         ({"concurrency": 2}, "leave --concurrency out"),
@@ -358,10 +358,10 @@ def test_command_is_not_obeyed_again_when_its_answer_was_lost(
 @pytest.mark.parametrize(
     ("name", "arguments", "error"),
     [
-        ("dance", {}, "this worker knows no command 'dance', but add-queue, autoscale, grow"),
-        ("ping", {"loud": 1}, "ping takes other arguments"),
-        ("quiet", ["no dict"], "quiet takes other arguments"),
-        ("grow", {"number": 1}, "a solo worker is one process"),
+        ("dance", {}, "This worker knows no command 'dance', but add-queue, autoscale, grow"),
+        ("ping", {"loud": 1}, "ping takes no argument; got"),
+        ("quiet", ["no dict"], "quiet takes no argument; got"),
+        ("grow", {"number": 1}, "A solo worker is one process"),
     ],
 )
 def test_command_that_cannot_be_obeyed_is_answered_with_the_reason(
@@ -406,18 +406,18 @@ DEEP = "[" * 100_000
     [
         ("grow", '{"number": "x"}', "number must be a whole number from 1 to 1000, got 'x'"),
         ("grow", '{"number": 10000000}', "number must be a whole number from 1 to 1000"),
-        ("grow", '{"others": 1}', "grow takes other arguments"),
-        ("grow", "[1]", "grow takes other arguments"),
-        ("grow", "5", "grow takes other arguments"),
-        ("grow", DEEP, "grow takes other arguments"),
+        ("grow", '{"others": 1}', "grow takes number; got"),
+        ("grow", "[1]", "grow takes number; got"),
+        ("grow", "5", "grow takes number; got"),
+        ("grow", DEEP, "grow takes number; got"),
         ("autoscale", '{"most": "many", "least": "few"}', "most must be a whole number"),
         ("shutdown", '{"cold": 5}', "cold must be True or False, got 5"),
         ("add-queue", '{"queue": {"a": 1}}', "queue must be a printable text"),
         ("time-limit", '{"job": "tests.jobs.add", "hard": "x"}', "hard must be seconds"),
         ("terminate", '{"id": 5}', "TypeError"),
         ("terminate", '{"id": 5, "attempt": 1}', "AttributeError"),
-        ("quiet", '{"now": true}', "quiet takes other arguments"),
-        ("\n2026 CRITICAL", "{}", "this worker knows no command"),
+        ("quiet", '{"now": true}', "quiet takes no argument; got"),
+        ("\n2026 CRITICAL", "{}", "This worker knows no command"),
     ],
 )
 def test_row_with_wrong_arguments_is_answered_and_the_next_one_obeyed(

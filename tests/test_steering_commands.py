@@ -112,14 +112,14 @@ def test_control_tells_each_workers_answer(
 def test_control_fails_when_one_refuses(worker: Worker, obeyed: Callable[[Any], None]) -> None:
     obeyed({"error": "cannot"})
     out = io.StringIO()
-    with pytest.raises(CommandError, match="1 of 1 did not do it"):
+    with pytest.raises(CommandError, match="1 of 1 workers did not do it"):
         call_command("jobs", "control", "grow", stdout=out)
     assert "error: cannot" in out.getvalue()
 
 
 def test_control_does_not_wait_longer_than_told(worker: Worker) -> None:
     out = io.StringIO()
-    with pytest.raises(CommandError, match="1 of 1 did not do it"):
+    with pytest.raises(CommandError, match="1 of 1 workers did not do it"):
         call_command("jobs", "control", "ping", "--timeout", "0", stdout=out)
     assert "no answer within 0 s" in out.getvalue()
 
@@ -151,12 +151,12 @@ def test_workers_are_chosen_by_name_and_queue(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["ping", "--worker", "nobody"], "no live worker is named 'nobody'; live are: w"),
-        (["ping", "--queue", "slow"], "no live worker is there to be told"),
-        (["time-limit", "nobody"], "no job function is named 'nobody'"),
+        (["ping", "--worker", "nobody"], "No live worker is named 'nobody'. Live are: w"),
+        (["ping", "--queue", "slow"], "No worker is alive. Start one"),
+        (["time-limit", "nobody"], "No job function is named 'nobody'"),
         (["autoscale", "1,2"], "must not be below least"),
         (["autoscale", "many"], "must be MAX,MIN or MAX,MIN,SECONDS, got 'many'"),
-        (["grow", "0"], "must be at least 1, got 0"),
+        (["grow", "0"], "must be a whole number of at least 1, got '0'"),
     ],
 )
 def test_wrong_control_is_refused(
@@ -204,10 +204,10 @@ def test_limits_of_functions_and_queues(registered: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["mail"], "give concurrency, rate_limit or both"),
+        (["mail"], "Give concurrency, rate_limit or both"),
         (["mail", "--rate", "10/x"], "rate_limit must be"),
         (["mail", "--concurrency", "many"], "--concurrency must be a whole number or none"),
-        (["mail", "--rate", "1/s", "--key", "a"], "a queue has no keys"),
+        (["mail", "--rate", "1/s", "--key", "a"], "A queue has no keys"),
         (["@", "--rate", "1/s"], "queue must not begin with"),
     ],
 )
@@ -254,7 +254,7 @@ def test_every_subject_can_be_inspected(worker: Worker) -> None:
 
 def test_inspect_ping_fails_when_nobody_lives(new_worker: Callable[..., Worker]) -> None:
     new_worker(lease_seconds=-1)
-    with pytest.raises(CommandError, match="no worker is alive"):
+    with pytest.raises(CommandError, match="No worker is alive"):
         jobs("inspect", "ping")
     living = name(new_worker(), "w-1")
     assert [row["id"] for row in jobs_json("inspect", "ping")] == [str(living.pk)]

@@ -123,7 +123,9 @@ def test_unique_key_of_a_parameter_that_is_not_there() -> None:
     @job(unique=True, unique_key=["user"])
     def body(user_id: int) -> None: ...
 
-    with pytest.raises(ImproperlyConfigured, match="names 'user', its parameters are user_id"):
+    with pytest.raises(
+        ImproperlyConfigured, match=r"names 'user', which is no parameter\. Use some of user_id"
+    ):
         body.delay(1)
 
 

@@ -100,10 +100,13 @@ def test_flag_replaces_the_keys_that_would_contradict_it(
 @pytest.mark.parametrize(
     ("worker", "problem"),
     [
-        ({"CONCURENCY": 4}, "has an unknown key 'CONCURENCY'; did you mean 'CONCURRENCY'? Allowed"),
-        ({"concurrency": 4}, "did you mean 'CONCURRENCY'?"),
-        ({"NAME": "w1"}, "has an unknown key 'NAME'"),
-        ({5: 4}, "has an unknown key 5"),
+        (
+            {"CONCURENCY": 4},
+            "['CONCURENCY'] is an unknown key. Did you mean 'CONCURRENCY'? Allowed",
+        ),
+        ({"concurrency": 4}, "Did you mean 'CONCURRENCY'?"),
+        ({"NAME": "w1"}, "['NAME'] is an unknown key."),
+        ({5: 4}, "[5] is an unknown key."),
         ({"CONCURRENCY": "4"}, "['CONCURRENCY'] must be a whole number, got '4'"),
         ({"CONCURRENCY": True}, "['CONCURRENCY'] must be a whole number, got True"),
         ({"CONCURRENCY": 4.5}, "['CONCURRENCY']: must be a whole number of at least 1, got '4.5'"),
@@ -115,8 +118,8 @@ def test_flag_replaces_the_keys_that_would_contradict_it(
         ({"QUEUES": 5}, "['QUEUES'] must be a list of names, got 5"),
         ({"QUEUES": ["mail", 5]}, "['QUEUES'] must be a list of names"),
         ({"AUTOSCALE": "2"}, "['AUTOSCALE']: must be MAX,MIN"),
-        ({"POOL": "solo", "CONCURRENCY": 4}, "a solo pool runs one job at a time"),
-        ({"POOL": "threads", "TIME_LIMIT": 5}, "--time-limit: a hard time limit cannot stop a"),
+        ({"POOL": "solo", "CONCURRENCY": 4}, "A solo pool runs one job at a time"),
+        ({"POOL": "threads", "TIME_LIMIT": 5}, "A hard time limit cannot stop a thread"),
     ],
 )
 def test_wrong_default_is_told_by_the_check(settings: Any, worker: Any, problem: str) -> None:
@@ -127,7 +130,7 @@ def test_wrong_default_is_told_by_the_check(settings: Any, worker: Any, problem:
 
 def test_wrong_default_stops_the_command_without_the_check(settings: Any) -> None:
     settings.DJANGO_JOBS = {"WORKER": {"CONCURENCY": 4}}
-    with pytest.raises(CommandError, match="did you mean 'CONCURRENCY'"):
+    with pytest.raises(CommandError, match="Did you mean 'CONCURRENCY'"):
         options()
 
 

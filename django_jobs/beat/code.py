@@ -20,6 +20,7 @@ from .. import log, registry
 from ..conf import get_settings
 from ..models import Schedule
 from ..moments import aware
+from ..options import unknown_options
 from ..schedules import Timing, periodic_tasks, timing
 from .operate import changed
 from .planning import plan
@@ -52,13 +53,9 @@ def schedules(using: str = "") -> tuple[list[Schedule], list[str]]:
         except (ValueError, TypeError) as error:
             wrong.append(f"{where}: {error}")
             continue
-        texts = [
-            f"{column}: {text}"
-            for column, all_ in problems(schedule, using).items()
-            for text in all_
-        ]
+        texts = [text for texts in problems(schedule, using).values() for text in texts]
         if name in found:
-            texts.append("another schedule in code has this name; give one of them another name=")
+            texts.append("another schedule in code has this name. Give one of them another name.")
         if texts:
             wrong += [f"{where}: {text}" for text in texts]
         else:
@@ -127,9 +124,11 @@ def _entries() -> Iterator[tuple[str, str, Mapping[str, Any]]]:
 
 def _schedule(name: Any, entry: Any) -> Schedule:
     if not isinstance(entry, Mapping):
-        raise ValueError(f"must be a dict with 'job' and 'schedule', got a {type(entry).__name__}")
+        raise ValueError(
+            f"An entry must be a dict with 'job' and 'schedule', got a {type(entry).__name__}."
+        )
     if not isinstance(name, str) or not 0 < len(name) <= 200:
-        raise ValueError(f"name must be a text of 1 to 200 characters, got {name!r}")
+        raise ValueError(f"name must be a text of 1 to 200 characters, got {name!r}.")
     given = {**entry, **(entry.get("options") or {})}
     given.pop("options", None)
     job = given.pop("job", None) or given.pop("task", None)
@@ -138,10 +137,8 @@ def _schedule(name: Any, entry: Any) -> Schedule:
     for alias, column in _ALIASES.items():
         if alias in given:
             given[column] = given.pop(alias)
-    unknown = set(given) - set(OPTIONS)
-    if unknown:
-        allowed = f"job, schedule, options, {', '.join(OPTIONS)}"
-        raise ValueError(f"unknown {', '.join(sorted(unknown))}; allowed: {allowed}")
+    if unknown := unknown_options(given, ("job", "schedule", "options", *OPTIONS)):
+        raise ValueError(unknown)
     values = {column: getattr(when, column) for column in _TIMING}
     values["timezone"] = (
         given.pop("timezone", "") or values["timezone"] or django_settings.TIME_ZONE or "UTC"
@@ -163,11 +160,11 @@ def _plain(column: str, value: Any) -> Any:
         return aware(value, column)
     if column == "args":
         if not isinstance(value, (list, tuple, type(None))):
-            raise ValueError(f"args must be a list of arguments, got a {type(value).__name__}")
+            raise ValueError(f"args must be a list of arguments, got a {type(value).__name__}.")
         return list(value or ())
     if column == "kwargs":
         if not isinstance(value, (Mapping, type(None))):
-            raise ValueError(f"kwargs must be a dict of arguments, got a {type(value).__name__}")
+            raise ValueError(f"kwargs must be a dict of arguments, got a {type(value).__name__}.")
         return dict(value or {})
     return value
 

@@ -64,7 +64,7 @@ class Crontab:
                 _parsed(expression, [minute, hour, "*", month, weekday]),
             ]
         if self.next_local(datetime.datetime(2024, 1, 1)) is None:  # noqa: DTZ001
-            raise ValueError(f"crontab {expression!r} has no time: no month has such a day")
+            raise ValueError(f"crontab {expression!r} has no time: no month has such a day.")
 
     def next_local(self, local: datetime.datetime) -> datetime.datetime | None:
         """Return the first matching local time after *local*, as if no clock were ever changed."""
@@ -172,11 +172,13 @@ def _split(expression: str) -> list[str]:
     text = _ALIASES.get(expression.strip().lower(), expression)
     fields = text.lower().split()
     if text.strip().startswith("@"):
-        raise ValueError(f"crontab {expression!r} is unknown; allowed: {', '.join(_ALIASES)}")
+        raise ValueError(
+            f"crontab {expression!r} is unknown. Use five fields, or one of {', '.join(_ALIASES)}."
+        )
     if len(fields) != len(_FIELDS):
         raise ValueError(
             f"crontab must have five fields ({', '.join(_FIELDS)}), got {len(fields)} in "
-            f"{expression!r}"
+            f"{expression!r}."
         )
     fields[3:] = map(_short, fields[3:])
     return [",".join(map(_narrowed, field.split(","))) for field in fields]
@@ -201,7 +203,10 @@ def _parsed(expression: str, fields: list[str]) -> Any:
     for name, field in zip(_FIELDS, fields, strict=True):
         # croniter's own: a hash of a name it is not given, and a random number at each start.
         if field[0] in "hr" or "w" in field.replace("wed", ""):
-            raise ValueError(f"crontab {expression!r}: {name} {field!r} is not supported")
+            raise ValueError(
+                f"crontab {expression!r}: {name} {field!r} is not supported. Use "
+                "numbers, names, *, ranges, steps and lists."
+            )
     try:
         return croniter(
             " ".join(fields),
@@ -211,7 +216,7 @@ def _parsed(expression: str, fields: list[str]) -> Any:
         )
     except (CroniterBadCronError, CroniterError, TypeError, KeyError) as error:
         name = _wrong_field(fields)
-        raise ValueError(f"crontab {expression!r}: {name}: {error}") from None
+        raise ValueError(f"crontab {expression!r}: {name}: {error}.") from None
 
 
 def _wrong_field(fields: list[str]) -> str:

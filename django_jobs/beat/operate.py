@@ -92,7 +92,9 @@ def run_now(schedule: Schedule, *, using: str = "") -> UUID:
         row = row_of(schedule)
         (job_id,) = write(function_of(schedule), [row], using)
         if job_id != row.id:
-            raise JobsError(f"job {job_id} is live and has the same unique key")
+            raise JobsError(
+                f"Job {job_id} is live and has the same unique key. Wait for its end, or revoke it."
+            )
         Schedule.objects.using(using).filter(pk=schedule.pk).update(
             last_run_at=clock(using), last_job_id=row.id, run_count=F("run_count") + 1
         )

@@ -52,6 +52,6 @@ def _options(schedule: Schedule) -> CallKeywords:
         options["expires"] = schedule.expires_seconds
     if schedule.headers is not None:
         if not isinstance(schedule.headers, dict):
-            raise ValueError(f"headers must be a JSON object, got {schedule.headers!r:.100}")
+            raise ValueError(f"headers must be a JSON object, got {schedule.headers!r:.100}.")
         options["headers"] = schedule.headers
     return options

@@ -37,15 +37,15 @@ def problems(event: str, latitude: float | None, longitude: float | None) -> lis
     """Say what is wrong with an event and a place."""
     found = []
     if event not in SOLAR_EVENTS:
-        found.append(f"solar event must be one of {', '.join(SOLAR_EVENTS)}, got {event!r}")
+        found.append(f"solar_event must be one of {', '.join(SOLAR_EVENTS)}, got {event!r}.")
     if latitude is None or not -90 <= latitude <= 90:
-        found.append(f"latitude must be from -90 to 90 degrees, got {latitude}")
+        found.append(f"latitude must be from -90 to 90 degrees, got {latitude}.")
     if longitude is None or not -180 <= longitude <= 180:
-        found.append(f"longitude must be from -180 to 180 degrees, got {longitude}")
+        found.append(f"longitude must be from -180 to 180 degrees, got {longitude}.")
     try:
         import astral  # noqa: F401
     except ImportError:
-        found.append("solar schedules need the package astral: pip install 'django-jobs[solar]'")
+        found.append("A solar schedule needs the package astral: pip install 'django-jobs[solar]'.")
     return found
 
 

@@ -46,7 +46,7 @@ def zone_of(schedule: Schedule) -> zoneinfo.ZoneInfo:
         return zoneinfo.ZoneInfo(schedule.timezone or default_timezone())
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(
-            f"time zone must be an IANA name such as 'Europe/Berlin', got {schedule.timezone!r}"
+            f"timezone must be an IANA name such as 'Europe/Berlin', got {schedule.timezone!r}."
         ) from None
 
 
@@ -72,7 +72,7 @@ def first_tick(schedule: Schedule, now: datetime.datetime) -> datetime.datetime 
     if schedule.kind == Kind.CLOCKED:
         moment = utc(schedule.clocked_at)
         if moment is None:
-            raise ValueError("a schedule that runs at one time needs that time")
+            raise ValueError("clocked_at must be the time at which the schedule runs, got None.")
         return _before_end(schedule, moment if moment > now else None)
     if schedule.kind != Kind.INTERVAL:
         return tick_after(schedule, max(now, start - _INSTANT) if start else now)
@@ -98,7 +98,7 @@ def tick_after(schedule: Schedule, tick: datetime.datetime) -> datetime.datetime
     elif schedule.kind == Kind.CLOCKED:
         return None
     else:
-        raise ValueError(f"kind must be one of {', '.join(Kind.values)}, got {schedule.kind!r}")
+        raise ValueError(f"kind must be one of {', '.join(Kind.values)}, got {schedule.kind!r}.")
     return _before_end(schedule, following)
 
 
@@ -151,7 +151,7 @@ def stored(moment: datetime.datetime | None) -> datetime.datetime | None:
 def _interval(schedule: Schedule) -> datetime.timedelta:
     seconds = schedule.interval_seconds
     if seconds is None or not 0.1 <= seconds <= 10 * 366 * 86_400:
-        raise ValueError(f"interval must be from 0.1 seconds to ten years, got {seconds}")
+        raise ValueError(f"The interval must be from 0.1 seconds to ten years, got {seconds}.")
     return datetime.timedelta(seconds=seconds)
 
 

@@ -48,21 +48,23 @@ def problems(schedule: Schedule, using: str = "") -> Mapping[str, list[str]]:
     for column in ("jitter_seconds", "deadline_seconds", "expires_seconds"):
         value = getattr(schedule, column)
         if value is not None and not 0 <= value <= 366 * 86_400:
-            add(column, f"must be seconds from 0 to a year, got {value}")
+            add(column, f"{column} must be seconds from 0 to a year, got {value}.")
     if not 1 <= schedule.missed_limit <= 1_000:
-        add("missed_limit", f"must be from 1 to 1000, got {schedule.missed_limit}")
+        add("missed_limit", f"missed_limit must be from 1 to 1000, got {schedule.missed_limit}.")
     for column, kind in (("missed", Schedule.Missed), ("overlap", Schedule.Overlap)):
         if getattr(schedule, column) not in kind.values:
             allowed = ", ".join(kind.values)
-            add(column, f"must be one of {allowed}, got {getattr(schedule, column)!r}")
+            add(column, f"{column} must be one of {allowed}, got {getattr(schedule, column)!r}.")
     for column in ("starts_at", "ends_at", "clocked_at"):
         moment = getattr(schedule, column)
         if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
-            add(column, f"must lie in the years {FIRST_YEAR} to {LAST_YEAR}, got {moment}")
+            add(
+                column, f"{column} must lie in the years {FIRST_YEAR} to {LAST_YEAR}, got {moment}."
+            )
     if not found.keys() & {"starts_at", "ends_at"}:
         start, end = utc(schedule.starts_at), utc(schedule.ends_at)
         if start and end and end <= start:
-            add("ends_at", "must be later than the start")
+            add("ends_at", f"ends_at must be later than starts_at ({start}), got {end}.")
     if not found:
         for text in _queue_problems(schedule, using or get_settings().database):
             add("queue", text)
@@ -87,23 +89,28 @@ def _timing_problems(schedule: Schedule) -> list[tuple[str, str]]:
     if schedule.kind == Kind.CRONTAB:
         try:
             if len(schedule.crontab) > _LONGEST_CRONTAB:
-                raise ValueError(f"crontab must have at most {_LONGEST_CRONTAB} characters")
+                raise ValueError(
+                    f"crontab must have at most {_LONGEST_CRONTAB} characters, "
+                    f"got {len(schedule.crontab)}."
+                )
             crontab.parse(schedule.crontab)
         except ValueError as error:
             found.append(("crontab", str(error)))
     elif schedule.kind == Kind.INTERVAL:
         seconds = schedule.interval_seconds
         if seconds is None or not 0.1 <= seconds <= 10 * 366 * 86_400:
-            text = f"must be from 0.1 seconds to ten years, got {seconds}"
+            text = f"The interval must be from 0.1 seconds to ten years, got {seconds}."
             found.append(("interval_seconds", text))
     elif schedule.kind == Kind.CLOCKED:
         if schedule.clocked_at is None:
-            found.append(("clocked_at", "a schedule that runs at one time needs that time"))
+            found.append(("clocked_at", "clocked_at must be the time of the run, got None."))
     elif schedule.kind == Kind.SOLAR:
         texts = sun.problems(schedule.solar_event, schedule.latitude, schedule.longitude)
         found += [(_solar_column(text), text) for text in texts]
     else:
-        found.append(("kind", f"must be one of {', '.join(Kind.values)}, got {schedule.kind!r}"))
+        found.append(
+            ("kind", f"kind must be one of {', '.join(Kind.values)}, got {schedule.kind!r}.")
+        )
     return found
 
 
@@ -119,9 +126,11 @@ def _argument_problems(schedule: Schedule) -> list[tuple[str, str]]:
     for column, kind, name in (("args", list, "array"), ("kwargs", dict, "object")):
         value = getattr(schedule, column)
         if not isinstance(value, kind):
-            found.append((column, f"must be a JSON {name}, got a {type(value).__name__}"))
+            found.append((column, f"{column} must be a JSON {name}, got a {type(value).__name__}."))
     if schedule.headers is not None and not isinstance(schedule.headers, dict):
-        found.append(("headers", f"must be a JSON object, got a {type(schedule.headers).__name__}"))
+        found.append(
+            ("headers", f"headers must be a JSON object, got a {type(schedule.headers).__name__}.")
+        )
     function = registry.find(schedule.job_name)
     if function is None:
         found.append(("job_name", registry.missing(schedule.job_name)))

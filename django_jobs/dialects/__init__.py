@@ -43,8 +43,8 @@ def dialect_for(connection: BaseDatabaseWrapper) -> Dialect:
             dialect = _DIALECTS[connection.vendor](connection)
         except KeyError:
             raise UnsupportedDatabase(
-                f"jobs cannot live in a {connection.vendor!r} database; "
-                f"use one of {', '.join(_DIALECTS)}"
+                f"Jobs cannot live in a {connection.vendor!r} database. "
+                f"Use one of {', '.join(_DIALECTS)}."
             ) from None
         connection._django_jobs_dialect = dialect  # type: ignore[attr-defined]
     return dialect

@@ -34,7 +34,7 @@ def database(given: Mapping[str, Any]) -> str:
     using: str = given["database"] or get_settings().database
     if using not in connections:
         raise CommandError(
-            f"--database {using!r} is not in DATABASES; it has {', '.join(connections)}"
+            f"--database {using!r} is not in DATABASES; it has {', '.join(connections)}."
         )
     return using
 
@@ -50,7 +50,7 @@ def process_name(given: Mapping[str, Any]) -> str:
     if len(name) > _LONGEST_NAME or not name.isprintable():
         raise CommandError(
             f"--name must be a printable text of at most {_LONGEST_NAME} characters, "
-            f"got {len(name)}: {name!r:.80}"
+            f"got {len(name)}: {name!r:.80}."
         )
     return name
 
@@ -73,7 +73,7 @@ def positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}.")
     return number
 
 
@@ -102,7 +102,7 @@ def bounds(text: str) -> dict[str, Any]:
         (idle_seconds,) = idle or [IDLE_SECONDS]
     except (ValueError, IndexError):
         raise argparse.ArgumentTypeError(
-            f"must be MAX,MIN or MAX,MIN,SECONDS, got {text!r}"
+            f"must be MAX,MIN or MAX,MIN,SECONDS, got {text!r}."
         ) from None
     try:
         return check("autoscale", {"most": most, "least": least, "idle_seconds": idle_seconds})

@@ -40,18 +40,18 @@ def _write(path: Path) -> None:
             _remove_old(path)
             continue
         except OSError as error:
-            raise CommandError(f"--pidfile {path} cannot be written: {error.strerror}") from None
+            raise CommandError(f"--pidfile {path} cannot be written: {error.strerror}.") from None
         with os.fdopen(file, "w") as text:
             text.write(f"{os.getpid()}\n")
         return
-    raise CommandError(f"--pidfile {path} is being written by another process; start one only")
+    raise CommandError(f"--pidfile {path} is being written by another process. Start one only.")
 
 
 def _remove_old(path: Path) -> None:
     if path.is_symlink() or not path.is_file():
-        raise CommandError(f"--pidfile {path} is a link or no file; name a file, or remove it")
+        raise CommandError(f"--pidfile {path} is a link or no file. Name a file, or remove it.")
     if _is_alive(_pid_in(path)):
-        raise CommandError(f"--pidfile {path} names a running process; stop that one first")
+        raise CommandError(f"--pidfile {path} names a running process. Stop that one first.")
     path.unlink(missing_ok=True)
 
 

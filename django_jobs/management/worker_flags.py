@@ -88,7 +88,7 @@ def with_defaults(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     values = {}
     for key, value in get_settings().worker.items():
         if problem := _problem(key, value):
-            raise ValueError(f"DJANGO_JOBS['WORKER'] {problem}")
+            raise ValueError(problem)
         values[key.lower()] = _parsed(key, value)
     replaced = {name for name in values if given[name] is not None} | set(_replaced(given, values))
     used = {name: value for name, value in values.items() if name not in replaced}
@@ -120,32 +120,33 @@ def setting_problems() -> list[str]:
         values = {name.lower(): None for name in _actions()}
         values |= {key.lower(): _parsed(key, value) for key, value in setting.items()}
         try:
-            found += limit_refusals(options_of(values))
+            refused = list(limit_refusals(options_of(values)))
         except ValueError as error:
-            found.append(str(error))
+            refused = [str(error)]
+        found += [f"DJANGO_JOBS['WORKER']: {text}" for text in refused]
     return found
 
 
 def _problem(key: Any, value: Any) -> str:
     """Say what is wrong with one key of the setting; empty when nothing is."""
-    actions = _actions()
+    actions, where = _actions(), f"DJANGO_JOBS['WORKER'][{key!r}]"
     if key not in actions:
         near = difflib.get_close_matches(str(key).upper(), actions, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"has an unknown key {key!r}; {hint}Allowed: {', '.join(actions)}"
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"{where} is an unknown key.{hint} Allowed: {', '.join(actions)}."
     if value is None:
         return ""
     wanted = _NUMBERS.get(actions[key].type)
     if wanted and (isinstance(value, bool) or not isinstance(value, int | float)):
-        return f"[{key!r}] must be {wanted}, got {value!r}"
+        return f"{where} must be {wanted}, got {value!r}."
     is_list = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
     if not wanted and not isinstance(value, str) and not (key in _LISTS and is_list):
         kind = "a list of names" if key in _LISTS else "a text in quotes"
-        return f"[{key!r}] must be {kind}, got {value!r}"
+        return f"{where} must be {kind}, got {value!r}."
     try:
         _parsed(key, value)
     except ValueError as error:
-        return f"[{key!r}]: {error}"
+        return f"{where}: {error}"
     return ""
 
 

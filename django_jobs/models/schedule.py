@@ -187,7 +187,7 @@ class Schedule(models.Model):
         """Positional and keyword arguments; raise ``ValueError`` when they are no such thing."""
         for name, value, kind in (("args", self.args, list), ("kwargs", self.kwargs, dict)):
             if not isinstance(value, kind):
-                raise ValueError(f"{name} must be a JSON {_JSON[kind]}, got {json.dumps(value)}")
+                raise ValueError(f"{name} must be a JSON {_JSON[kind]}, got {json.dumps(value)}.")
         return self.args, self.kwargs
 
 

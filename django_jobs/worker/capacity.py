@@ -39,13 +39,13 @@ def problem(options: WorkerOptions) -> tuple[str, bool]:
     beat = " and one for the beat" if options.beat else ""
     sum_ = f"{processes} processes need {wanted} connections ({each} each{beat})"
     advice = (
-        "start fewer processes (--concurrency, --autoscale), put a pooler before the server, or "
-        "raise its max_connections"
+        "Start fewer processes (--concurrency, --autoscale), put a pooler before the server, or "
+        "raise its max_connections."
     )
     if wanted > capacity.allowed:
-        return f"{sum_}, and the server allows {capacity.allowed}; {advice}", capacity.direct
+        return f"{sum_}, and the server allows {capacity.allowed}. {advice}", capacity.direct
     left = capacity.allowed - capacity.used - wanted
     if left < capacity.allowed * _OTHERS:
         told = f"of {capacity.allowed} that the server allows, {capacity.used} are in use"
-        return f"{sum_}; {told}, so {max(0, left)} are left for the web; {advice}", False
+        return f"{sum_}; {told}, so {max(0, left)} are left for the web. {advice}", False
     return "", False

@@ -58,7 +58,7 @@ class Control:
         try:
             if verb not in (*_HANDLERS, *STEERS):
                 known = ", ".join(sorted([*_HANDLERS, *STEERS]))
-                raise ValueError(f"this worker knows no command {verb!r}, but {known}")
+                raise ValueError(f"This worker knows no command {verb!r}, but {known}.")
             if verb in VERBS:
                 # Another version of the code may have sent it, or somebody wrote the row by hand.
                 arguments = check(verb, arguments, self._worker.options.using)
@@ -99,7 +99,7 @@ class Control:
 
     def _resize(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if self._worker.line is None:
-            raise ValueError("a solo worker is one process, and stays one")
+            raise ValueError("A solo worker is one process, and stays one.")
         return self._worker.line.ask(verb, arguments)
 
     def _shutdown(self, cold: bool) -> dict[str, Any]:

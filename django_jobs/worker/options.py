@@ -80,27 +80,27 @@ def build(
     other pools in each. The default is one process per CPU for prefork, 8 threads, 100 coroutines.
     """
     if others.get("beat") and others.get("burst"):
-        raise ValueError("--burst ends when the queues are empty and --beat never does: give one")
+        raise ValueError("--burst ends when the queues are empty and --beat never does: give one.")
     for name, number in (("--processes", processes), ("--concurrency", concurrency)):
         if number is not None and number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
+            raise ValueError(f"{name} must be at least 1, got {number}.")
     if pool != "solo" and not hasattr(os, "fork"):
-        raise ValueError("this system cannot fork; use --pool solo")
+        raise ValueError("This system cannot fork. Use --pool solo.")
     if autoscale is not None:
         _check_autoscale(pool, processes, concurrency, burst=bool(others.get("burst")))
         processes = autoscale.least
     if pool == "prefork":
         if processes and concurrency and processes != concurrency:
             raise ValueError(
-                f"a prefork pool runs one job in each process: --processes {processes} and "
-                f"--concurrency {concurrency} contradict each other; give one of them"
+                f"A prefork pool runs one job in each process: --processes {processes} and "
+                f"--concurrency {concurrency} contradict each other. Give one of them."
             )
         processes, slots = processes or concurrency or os.cpu_count() or 1, 1
     elif pool == "solo":
         if (processes or 1) > 1 or (concurrency or 1) > 1:
-            raise ValueError("a solo pool runs one job at a time in one process; use prefork")
+            raise ValueError("A solo pool runs one job at a time in one process. Use prefork.")
         if others.get("beat"):
-            raise ValueError("a solo pool is one process and a beat another: start runbeat beside")
+            raise ValueError("A solo pool is one process and a beat another: start runbeat beside.")
         processes, slots = 1, 1
     else:
         slots = concurrency or {"threads": 8, "asyncio": 100}[pool]
@@ -113,15 +113,17 @@ def _check_autoscale(
     pool: str, processes: int | None, concurrency: int | None, *, burst: bool
 ) -> None:
     if pool == "solo":
-        raise ValueError("a solo pool is one process, and --autoscale changes their number")
+        raise ValueError("A solo pool is one process, and --autoscale changes their number.")
     if burst:
-        raise ValueError("--burst ends when the queues are empty: give --processes, no --autoscale")
+        raise ValueError(
+            "--burst ends when the queues are empty: give --processes, not --autoscale."
+        )
     if processes is not None:
-        raise ValueError("--autoscale sets the number of processes: leave --processes out")
+        raise ValueError("--autoscale sets the number of processes: leave --processes out.")
     if pool == "prefork" and concurrency is not None:
         raise ValueError(
             "--autoscale sets the number of processes, and a prefork pool runs one job in each: "
-            "leave --concurrency out"
+            "leave --concurrency out."
         )
 
 
@@ -140,13 +142,13 @@ def limit_refusals(options: WorkerOptions) -> Iterator[str]:
         ("--soft-time-limit", options.soft_time_limit),
     ):
         if value is not None and not 0 < value <= LONGEST_SECONDS:
-            yield f"{flag} must be seconds above 0, at most a century, got {value}"
+            yield f"{flag} must be seconds above 0, at most a century, got {value}."
     if options.time_limit and options.pool in ("threads", "solo"):
         yield f"--time-limit: {_WHY[options.pool]}"
     if options.soft_time_limit and options.pool == "threads":
         yield f"--soft-time-limit: {_WHY_SOFT}"
     if options.max_memory and options.pool == "solo":
-        yield "--max-memory-per-child: the only process cannot be replaced; use --pool prefork"
+        yield "--max-memory-per-child: the only process cannot be replaced. Use --pool prefork."
 
 
 def problems_of(options: WorkerOptions, queue: str) -> Iterator[str]:
@@ -164,17 +166,17 @@ def _problems(options: WorkerOptions, function: JobFunction[..., object, object]
     declared = function.options
     reason = unable(options.pool, function, declared.time_limit, declared.soft_time_limit)
     if reason:
-        yield f"job function {function.name}: {reason}"
+        yield f"Job function {function.name}: {reason}"
 
 
 _WHY = {
-    "threads": "a hard time limit cannot stop a thread; use --pool prefork",
-    "solo": "a hard time limit cannot stop the only process; use --pool prefork",
+    "threads": "A hard time limit cannot stop a thread. Use --pool prefork.",
+    "solo": "A hard time limit cannot stop the only process. Use --pool prefork.",
 }
-_WHY_SOFT = "a soft time limit cannot be raised in a thread; use --pool prefork"
+_WHY_SOFT = "A soft time limit cannot be raised in a thread. Use --pool prefork."
 _WHY_BLOCKING = (
-    "an asyncio pool runs plain functions in threads, where no time limit reaches them; "
-    "make it async def, or use --pool prefork"
+    "An asyncio pool runs plain functions in threads, where no time limit reaches them. "
+    "Make it async def, or use --pool prefork."
 )
 
 

@@ -33,7 +33,7 @@ def _add_queue(options: WorkerOptions, queue: str) -> WorkerOptions:
     excluded = tuple(name for name in options.exclude_queues if name != queue)
     changed = dataclasses.replace(options, queues=queues, exclude_queues=excluded)
     for problem in problems_of(changed, queue):
-        raise ValueError(f"the {options.pool} pool cannot serve {queue!r}: {problem}")
+        raise ValueError(f"The {options.pool} pool cannot serve {queue!r}: {problem}")
     return changed
 
 
@@ -43,7 +43,9 @@ def _remove_queue(options: WorkerOptions, queue: str) -> WorkerOptions:
         return dataclasses.replace(options, exclude_queues=excluded)
     left = tuple(name for name in options.queues if name != queue)
     if not left:
-        raise ValueError(f"{queue!r} is its only queue; make it quiet or shut it down instead")
+        raise ValueError(
+            f"{queue!r} is this worker's only queue. Make it quiet or shut it down instead."
+        )
     return dataclasses.replace(options, queues=left)
 
 

@@ -302,7 +302,7 @@ class Supervisor:
             else:
                 self._stop_warm()
         elif self._stopping:
-            raise ValueError("this runworker is stopping")
+            raise ValueError("This runworker is stopping.")
         elif verb == "autoscale":
             self._set_autoscale(**arguments)
         elif verb in ("grow", "shrink"):
@@ -333,11 +333,13 @@ class Supervisor:
         size = len(self._places())
         if self._autoscale is not None:
             raise ValueError(
-                f"it scales itself, from {self._autoscale.least} to {self._autoscale.most} "
-                "processes: change that by autoscale"
+                f"This runworker scales itself, from {self._autoscale.least} to "
+                f"{self._autoscale.most} processes: change that by autoscale."
             )
         if size + change < 1:
-            raise ValueError(f"it has {size} processes, and one stays; shut it down to stop them")
+            raise ValueError(
+                f"This runworker has {size} processes, and one stays. Shut it down to stop them."
+            )
         self._change(change)
 
     def _change(self, change: int) -> None:

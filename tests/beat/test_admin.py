@@ -101,24 +101,24 @@ def test_form_makes_a_schedule_that_is_planned(boss):
         ({"crontab": "0 25 * * *"}, "crontab: crontab '0 25 * * *': hour '25'"),
         ({"crontab": ""}, "crontab: crontab must have five fields"),
         ({"args": "[1"}, "args: Enter a valid JSON"),
-        ({"args": '{"a": 1}'}, "args: must be a JSON array"),
+        ({"args": '{"a": 1}'}, "args: args must be a JSON array"),
         ({"args": "[]"}, "args: tests.jobs.add"),
         ({"args": "[NaN]"}, "args: "),
         ({"kwargs": '{"nope": 1}'}, "args: tests.jobs.add"),
-        ({"kwargs": "[]"}, "kwargs: must be a JSON object"),
-        ({"headers": "[1]"}, "headers: must be a JSON object"),
+        ({"kwargs": "[]"}, "kwargs: kwargs must be a JSON object"),
+        ({"headers": "[1]"}, "headers: headers must be a JSON object"),
         ({"job_name": "os.system"}, "job_name: Select a valid choice"),
         ({"timezone": "Mars"}, "timezone: Select a valid choice"),
-        ({"kind": "interval"}, "every: must be from 0.1 seconds"),
-        ({"kind": "interval", "every": "-1"}, "every: must be from 0.1 seconds"),
-        ({"kind": "clocked"}, "clocked_at: a schedule that runs at one time needs"),
+        ({"kind": "interval"}, "every: The interval must be from 0.1 seconds"),
+        ({"kind": "interval", "every": "-1"}, "every: The interval must be from 0.1 seconds"),
+        ({"kind": "clocked"}, "clocked_at: clocked_at must be the time"),
         ({"kind": "clocked", "clocked_at_0": "2020-01-01", "clocked_at_1": "00:00"},
          "clocked_at: This time is over"),
         ({"kind": "solar", "solar_event": "noon", "latitude": "100", "longitude": "0"},
          "latitude: latitude must be from -90"),
         ({"queue": "#"}, "queue: queue must not begin with"),
-        ({"missed_limit": "0"}, "missed_limit: must be from 1 to 1000"),
-        ({"jitter_seconds": "-1"}, "jitter_seconds: must be seconds"),
+        ({"missed_limit": "0"}, "missed_limit: missed_limit must be from 1 to 1000"),
+        ({"jitter_seconds": "-1"}, "jitter_seconds: jitter_seconds must be seconds"),
     ],
 )  # fmt: skip
 def test_form_refuses_what_cannot_run(boss, fields, error):
@@ -180,7 +180,7 @@ def test_button_comes_back_to_the_page(boss, make):
 def test_run_now_says_why_not(boss, make):
     schedule = make(job_name="tests.jobs.gone")
     form = {"action": "run_now", "_selected_action": schedule.pk}
-    assert "no job function is named" in boss.post(LIST, form, follow=True).content.decode()
+    assert "No job function is named" in boss.post(LIST, form, follow=True).content.decode()
     assert not LogEntry.objects.exists()
 
 

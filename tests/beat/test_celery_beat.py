@@ -94,7 +94,7 @@ def test_import_copies_every_kind_with_its_options(site):
     assert "exchange" in report["notes"]["full"]
     assert "days that are both" in report["notes"]["both"]
     left = report["left_out"]
-    assert "no job function is named 'proj.tasks.gone'" in left["unknown"]
+    assert "No job function is named 'proj.tasks.gone'" in left["unknown"]
     assert "must be from 0.1 seconds" in left["too often"]
     assert "Expecting" in left["bad json"]
     assert "missing a required argument" in left["bad args"]
@@ -133,7 +133,7 @@ def test_task_without_a_schedule_is_left_out():
     )  # fmt: skip
     assert converted(task, "default")[:2] == (
         None,
-        "it has no interval, crontab, clocked time or solar event",
+        "It has no interval, crontab, clocked time or solar event.",
     )
 
 

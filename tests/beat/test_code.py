@@ -275,18 +275,18 @@ def test_schedules_made_by_hand_are_left_alone(make):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"job": "tests.jobs.gone"}, "job_name: no job function is named 'tests.jobs.gone'"),
-        ({"schedule": "61 * * * *"}, "crontab: crontab '61 * * * *': minute '61'"),
-        ({"schedule": None}, "a schedule must be seconds"),
-        ({"args": ()}, "args: tests.jobs.add"),
-        ({"color": 1}, "unknown color; allowed: job, schedule, options, args"),
-        ({"missed": "never"}, "missed: must be one of skip, latest, all"),
-        ({"timezone": "Mars"}, "timezone: time zone must be an IANA name"),
-        ({"jitter_seconds": -1}, "jitter_seconds: must be seconds from 0"),
-        ({"queue": "@"}, "queue: queue must not begin with"),
-        ({"priority": 1e9}, "priority: priority must be a whole number"),
-        ({"missed_limit": 0}, "missed_limit: must be from 1 to 1000"),
-        ({"starts_at": NOW, "ends_at": NOW}, "ends_at: must be later"),
+        ({"job": "tests.jobs.gone"}, "No job function is named 'tests.jobs.gone'."),
+        ({"schedule": "61 * * * *"}, "crontab '61 * * * *': minute '61'"),
+        ({"schedule": None}, "A schedule must be seconds"),
+        ({"args": ()}, "tests.jobs.add"),
+        ({"color": 1}, "unknown option color; allowed: job, schedule, options, args"),
+        ({"missed": "never"}, "missed must be one of skip, latest, all"),
+        ({"timezone": "Mars"}, "timezone must be an IANA name"),
+        ({"jitter_seconds": -1}, "jitter_seconds must be seconds from 0"),
+        ({"queue": "@"}, "queue must not begin with"),
+        ({"priority": 1e9}, "priority must be a whole number"),
+        ({"missed_limit": 0}, "missed_limit must be from 1 to 1000"),
+        ({"starts_at": NOW, "ends_at": NOW}, "ends_at must be later"),
     ],
 )  # fmt: skip
 def test_wrong_entry_is_a_system_check_and_stops_nothing(settings, entry, message):
@@ -305,7 +305,7 @@ def test_queue_of_another_database_is_a_system_check(settings, where):
     routes = {"tests.jobs.add": {"queue": "mail"}} if where == "route" else {}
     settings.DJANGO_JOBS = {**settings.DJANGO_JOBS, "QUEUES": queues, "ROUTES": routes}
     (error,) = checks.check_schedules(None)
-    assert "queue: queue 'mail' lives on database 'reports'" in error.msg
+    assert "Queue 'mail' lives on database 'reports'" in error.msg
 
 
 def test_two_entries_with_one_name_are_a_system_check(settings, periodic):

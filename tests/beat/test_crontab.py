@@ -129,7 +129,7 @@ def test_seconds_of_now_do_not_matter():
         ("* * * foo *", "month 'foo'"),
         ("* * * * 8", "day of week '8'"),
         ("*/0 * * * *", "minute '*/0'"),
-        ("@reboot", "'@reboot' is unknown; allowed: @yearly"),
+        ("@reboot", "'@reboot' is unknown. Use five fields, or one of @yearly"),
         ("H 3 * * *", "minute 'h' is not supported"),
         ("0 0 15W * *", "day of month '15w' is not supported"),
         ("0 0 30 2 *", "has no time"),

@@ -231,7 +231,10 @@ def test_interval_is_counted_from_the_start(make):
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        ({"job_name": "tests.jobs.gone"}, "UnknownJob: no job function is named 'tests.jobs.gone'"),
+        (
+            {"job_name": "tests.jobs.gone"},
+            "UnknownJob: No job function is named 'tests.jobs.gone'.",
+        ),
         ({"args": []}, "missing a required argument: 'a'"),
         ({"args": {"a": 1}}, "ValueError: args must be a JSON array"),
         ({"kwargs": [1]}, "ValueError: kwargs must be a JSON object"),
@@ -255,7 +258,7 @@ def test_schedule_for_a_queue_of_another_database_keeps_no_other_from_firing(mak
     assert fire_due("default") == 2
     assert Job.objects.get().schedule_id == sound.pk
     broken.refresh_from_db()
-    assert "queue 'reports' lives on database 'reports'" in broken.last_error
+    assert "Queue 'reports' lives on database 'reports'" in broken.last_error
     assert broken.next_run_at > timezone.now()
 
 

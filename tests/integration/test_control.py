@@ -78,7 +78,9 @@ def test_processes_are_told_queues_and_their_number(runworker, until, folder, no
     assert runs(folder, "other")
     assert unserved.status == "PENDING"
     (refusal,) = tell("shrink", number=1)
-    assert refusal["error"] == "it has 1 processes, and one stays; shut it down to stop them"
+    assert refusal["error"] == (
+        "This runworker has 1 processes, and one stays. Shut it down to stop them."
+    )
 
     assert tell("shutdown") == [{"shutdown": "warm"}]
     assert worker.wait() == 0, worker.output()
@@ -145,7 +147,7 @@ def test_autoscale_follows_the_work(runworker, until, folder, notes):
     held = [jobs.hold.delay(folder) for _ in range(4)]
     until(lambda: len(notes()) == 3, LONG)
     (refusal,) = tell("grow", number=1)
-    assert "it scales itself, from 1 to 3 processes" in refusal["error"]
+    assert "This runworker scales itself, from 1 to 3 processes" in refusal["error"]
     assert len(live()) == 3
     Path(folder, "go").touch()
     for result in held:
@@ -163,13 +165,13 @@ def test_solo_worker_obeys_what_one_process_can(runworker, until, folder, notes)
     assert tell("quiet") == [{"quiet": True}]
     assert tell("resume") == [{"quiet": False}]
     (refusal,) = tell("grow")
-    assert refusal["error"] == "a solo worker is one process, and stays one"
+    assert refusal["error"] == "A solo worker is one process, and stays one."
     (refusal,) = tell("time-limit", job=jobs.hold.name, hard=1)
-    assert "a hard time limit cannot stop the only process" in refusal["error"]
+    assert "A hard time limit cannot stop the only process" in refusal["error"]
     (refusal,) = tell("add-queue", queue="limited")
-    assert "the solo pool cannot serve 'limited': job function" in refusal["error"]
+    assert "The solo pool cannot serve 'limited': Job function" in refusal["error"]
     (refusal,) = tell("remove-queue", queue="default")
-    assert "'default' is its only queue" in refusal["error"]
+    assert "'default' is this worker's only queue" in refusal["error"]
     assert tell("shutdown") == [{"shutdown": "warm"}]
     assert worker.wait() == 0, worker.output()
 

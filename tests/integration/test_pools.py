@@ -91,11 +91,11 @@ def test_job_is_left_for_a_worker_whose_code_can_run_it(runworker, until, pool, 
     for result in newer:
         assert "unexpected argument 'new'" in result.job.error_message
     assert stranger.status in ("SCHEDULED", "PENDING", "STARTED")
-    assert "no job function is named 'app.not_deployed_yet'" in stranger.job.error_message
+    assert "No job function is named 'app.not_deployed_yet'" in stranger.job.error_message
     assert worker.stop() == 0
     warned = [line for line in worker.output().splitlines() if "name=app.not_deployed_yet" in line]
     assert " WARNING " in warned[0]
-    assert "no job function is named 'app.not_deployed_yet'" in warned[0]
+    assert "No job function is named 'app.not_deployed_yet'" in warned[0]
 
 
 @EACH_POOL
@@ -125,7 +125,7 @@ def test_error_around_the_body_fails_the_job_and_not_the_worker(runworker, folde
 def test_pool_that_cannot_hold_a_limit_refuses_to_start(runworker):
     worker = runworker("-P", "threads", "--burst")
     assert worker.wait() == 1
-    assert "never_release_the_gil: a hard time limit cannot stop a thread" in worker.output()
+    assert "never_release_the_gil: A hard time limit cannot stop a thread" in worker.output()
 
 
 def test_limits_of_an_asyncio_worker_are_for_coroutines(runworker, folder):

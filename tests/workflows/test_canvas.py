@@ -142,9 +142,9 @@ def test_job_function_stands_for_its_call() -> None:
 @pytest.mark.parametrize("name", ["stamp", "freeze", "replace", "skew"])
 def test_methods_of_celery_name_what_to_use(name: str) -> None:
     for canvas in (add.s(), chain(add.s()), group(add.s())):
-        with pytest.raises(AttributeError, match=f"no attribute '{name}'; use "):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'. Use "):
             getattr(canvas, name)
-    with pytest.raises(AttributeError, match=r"Signature has no attribute 'nothing'$"):
+    with pytest.raises(AttributeError, match=r"Signature has no attribute 'nothing'\.$"):
         add.s().nothing  # noqa: B018
 
 

@@ -52,7 +52,7 @@ def test_result_of_an_empty_group(drain: Drain, make: Any, wanted: Any, how: str
 
 
 def test_only_what_was_enqueued_is_found() -> None:
-    with pytest.raises(JobDoesNotExist, match="no job belongs to a group"):
+    with pytest.raises(JobDoesNotExist, match="No job belongs to a group"):
         GroupResult.restore(uuid.uuid4())
 
 

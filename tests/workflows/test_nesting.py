@@ -68,7 +68,7 @@ def test_workflow_of_the_greatest_depth_runs(drain: Drain, way: Callable[[Canvas
 def test_deeper_one_is_refused_with_the_depth_that_is_allowed(
     way: Callable[[Canvas], Canvas], depth: int
 ) -> None:
-    with pytest.raises(ValueError, match="a workflow nests at most 32 deep"):
+    with pytest.raises(ValueError, match="A workflow nests at most 32 deep"):
         nested([way] * depth, told.si()).apply_async()
     assert not Job.objects.exists()
 
@@ -78,7 +78,7 @@ def test_callbacks_linked_one_to_the_next_afterwards_are_refused(kind: str) -> N
     first = last = add.si(1)
     for _ in range(2_000):
         last = getattr(last, kind)(add.si(1))
-    with pytest.raises(ValueError, match="a workflow nests at most 32 deep"):
+    with pytest.raises(ValueError, match="A workflow nests at most 32 deep"):
         first.apply_async()
     assert not Job.objects.exists()
 
@@ -88,7 +88,7 @@ def test_callbacks_in_a_circle_are_refused(kind: str) -> None:
     one, other = add.si(1), add.si(2)
     getattr(one, kind)(other)
     getattr(other, kind)(one)
-    with pytest.raises(ValueError, match="a workflow nests at most 32 deep"):
+    with pytest.raises(ValueError, match="A workflow nests at most 32 deep"):
         one.apply_async()
     assert not Job.objects.exists()
 
@@ -97,7 +97,7 @@ def test_form_that_nests_too_deep_is_refused() -> None:
     form: dict[str, Any] = {"task": add.name}
     for _ in range(2_000):
         form = {"group": [form]}
-    with pytest.raises(ValueError, match="a workflow nests at most 32 deep"):
+    with pytest.raises(ValueError, match="A workflow nests at most 32 deep"):
         signature(form)
 
 
@@ -113,7 +113,7 @@ def test_any_nesting_is_refused_at_the_call_or_runs(
 ) -> None:
     Job.objects.all().delete()
     if len(ways) > MOST_NESTED:
-        with pytest.raises(ValueError, match="a workflow nests at most 32 deep"):
+        with pytest.raises(ValueError, match="A workflow nests at most 32 deep"):
             nested(ways, told.si("innermost")).apply_async()
         assert not Job.objects.exists()
         return

@@ -60,7 +60,9 @@ class Command(BaseCommand):
         using = database(given)
         for flag in ("max_jobs_per_child", "max_memory_per_child"):
             if given[flag] is not None and given[flag] < 1:
-                raise CommandError(f"--{flag.replace('_', '-')} must be at least 1")
+                raise CommandError(
+                    f"--{flag.replace('_', '-')} must be at least 1, got {given[flag]}."
+                )
         keys: list[str] = []
         try:
             values, keys = with_defaults(given)
@@ -77,13 +79,13 @@ class Command(BaseCommand):
         for queue in options.queues:
             if database_of(queue) != using:
                 raise CommandError(
-                    f"queue {queue!r} lives on database {database_of(queue)!r}; add --database "
-                    f"{database_of(queue)}, or leave it to a worker there{_from_setting(keys)}"
+                    f"Queue {queue!r} lives on database {database_of(queue)!r}. Add --database "
+                    f"{database_of(queue)}, or leave it to a worker there.{_from_setting(keys)}"
                 )
         refused = list(refusals(options))
         if refused:
             raise CommandError(
-                f"the {options.pool} pool cannot do what was asked for:\n  "
+                f"The {options.pool} pool cannot do what was asked for:\n  "
                 + "\n  ".join(refused)
                 + "\nUse a pool that can, or leave the queues of these jobs out."
                 + _from_setting(keys)
@@ -108,7 +110,7 @@ _REFUSED = {
 
 
 def _from_setting(keys: list[str]) -> str:
-    return f" (DJANGO_JOBS['WORKER'] gives {', '.join(keys)})" if keys else ""
+    return f" DJANGO_JOBS['WORKER'] gives {', '.join(keys)}." if keys else ""
 
 
 def _refuse_without_tables(using: str) -> None:
@@ -116,8 +118,8 @@ def _refuse_without_tables(using: str) -> None:
     with contextlib.suppress(OperationalError, InterfaceError):
         if Worker._meta.db_table not in connections[using].introspection.table_names():
             raise CommandError(
-                f"database {using!r} has no table {Worker._meta.db_table}: run "
-                f"`manage.py migrate{'' if using == 'default' else f' --database {using}'}` first"
+                f"Database {using!r} has no table {Worker._meta.db_table}: run "
+                f"`manage.py migrate{'' if using == 'default' else f' --database {using}'}` first."
             )
 
 

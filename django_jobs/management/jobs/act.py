@@ -85,7 +85,7 @@ def purge(
     if confirm is not None:
         count = capped_count(pending)
         if not confirm(f"Delete {count} pending jobs of queue {queue!r}, for good?"):
-            raise CommandError("nothing was deleted")
+            raise CommandError("Nothing was deleted.")
     deleted = operate.clear_queue(queue, using=using)
     kept = capped_count(pending.filter(has_dependents=True))
     skipped = {"other jobs depend on it: revoke it instead": kept} if kept else {}
@@ -105,7 +105,7 @@ def run(
 ) -> None:
     """Enqueue one call of the registered job function, and print its id or, later, its result."""
     if timeout is not None and not wait:
-        raise CommandError("--timeout says how long to wait: give --wait, too")
+        raise CommandError("--timeout says how long to wait: give --wait, too.")
     function = _function(name)
     args = _parsed("--args", arguments, list, "an array, as in '[1, 2]'")
     kwargs = _parsed("--kwargs", keywords, dict, """an object, as in '{"user_id": 1}'""")
@@ -130,9 +130,9 @@ def _by_id(ids: Sequence[str], **common: str | None) -> bool:
     named = [f"--{option}" for option, value in common.items() if value is not None]
     options = ", ".join(f"--{option}" for option in common)
     if ids and named:
-        raise CommandError(f"give ids or {', '.join(named)}, not both")
+        raise CommandError(f"Give ids or {', '.join(named)}, not both.")
     if not ids and not named:
-        raise CommandError(f"name the jobs by their ids, or by one or more of {options}")
+        raise CommandError(f"Name the jobs by their ids, or by one or more of {options}.")
     return bool(ids)
 
 
@@ -158,10 +158,10 @@ def _parsed(option: str, text: str, kind: type, wanted: str) -> Any:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise CommandError(
-            f"{option} is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            f"{option} is no JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
     if not isinstance(value, kind):
-        raise CommandError(f"{option} must be {wanted}, got a {type(value).__name__}")
+        raise CommandError(f"{option} must be {wanted}, got a {type(value).__name__}.")
     return value
 
 

@@ -16,10 +16,10 @@ from ...moments import aware
 # Celery's own chore, for which workers here have a duty.
 _CLEANUP = "celery.backend_cleanup"
 _EITHER = (
-    "disabled: it names a day of the month and a day of the week; Celery runs it on days that are "
-    "both, a crontab on days that are either. Say which you mean and enable it"
+    "Disabled: it names a day of the month and a day of the week; Celery runs it on days that are "
+    "both, a crontab on days that are either. Say which you mean and enable it."
 )
-_ROUTING = "exchange and routing_key mean nothing here: name a queue"
+_ROUTING = "exchange and routing_key mean nothing here: name a queue."
 
 
 def converted(task: Any, using: str) -> tuple[Schedule | None, str, str]:
@@ -49,10 +49,9 @@ def converted(task: Any, using: str) -> tuple[Schedule | None, str, str]:
         )
     except ValueError as error:
         return None, str(error), ""
-    found = problems(schedule, using).items()
-    wrong = [f"{column}: {text}" for column, texts in found for text in texts]
+    wrong = [text for texts in problems(schedule, using).values() for text in texts]
     if wrong:
-        return None, "; ".join(wrong), ""
+        return None, " ".join(wrong), ""
     notes = [_ROUTING] if task.exchange or task.routing_key else []
     if _names_both_days(schedule):
         schedule.enabled = False
@@ -97,7 +96,7 @@ def _timing(task: Any) -> dict[str, Any]:
             "longitude": float(task.solar.longitude),
         }
     else:
-        raise ValueError("it has no interval, crontab, clocked time or solar event")
+        raise ValueError("It has no interval, crontab, clocked time or solar event.")
     return {**values, "timezone": zone}
 
 

@@ -31,7 +31,7 @@ def control(
     """Send a command, wait for the answers and print them; fail unless all did as told."""
     targets = live_workers(using, workers, serving)
     if not targets:
-        raise CommandError("no live worker is there to be told")
+        raise CommandError("No worker is alive. Start one with `manage.py runworker`.")
     names = {worker.pk: worker for worker in targets}
     try:
         sent = commands.send(what, bounds or arguments, workers=list(names), by=who(), using=using)
@@ -45,7 +45,9 @@ def control(
         write_table(out, ("WORKER", "ANSWER"), sorted(cells))
     failed = sum(row.answer is None or "error" in row.answer for row in rows)
     if failed:
-        raise CommandError(f"{failed} of {len(rows)} did not do it")
+        raise CommandError(
+            f"{failed} of {len(rows)} workers did not do it; the lines above say why."
+        )
 
 
 def pause(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str]) -> None:
@@ -85,7 +87,7 @@ def limit(
         if is_function:
             limiting.set_limits(name, using=using, **changes)
         elif key is not None:
-            raise ValueError(f"a queue has no keys, and {registry.missing(name)}")
+            raise ValueError(f"A queue has no keys. {registry.missing(name)}")
         else:
             limiting.set_queue_limits(name, using=using, **changes)
     except ValueError as error:
@@ -108,7 +110,7 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise CommandError(f"--concurrency must be a whole number or none, got {text!r}") from None
+        raise CommandError(f"--concurrency must be a whole number or none, got {text!r}.") from None
 
 
 def who() -> str:

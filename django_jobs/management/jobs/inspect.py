@@ -237,7 +237,7 @@ def _ping(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[st
         cells = [(row.name, row.hostname, row.pid, relative(row.heartbeat_at)) for row in rows]
         write_table(out, ("WORKER", "HOST", "PID", "HEARTBEAT"), cells)
     if not rows:
-        raise CommandError("no worker is alive")
+        raise CommandError("No worker is alive. Start one with `manage.py runworker`.")
 
 
 # --- queues -------------------------------------------------------------------------------------

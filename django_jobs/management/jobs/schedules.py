@@ -45,7 +45,8 @@ def import_celery_beat(out: OutputWrapper, *, using: str, as_json: bool, dry_run
         tasks: Any = apps.get_app_config("django_celery_beat").get_model("PeriodicTask")
     except LookupError:
         raise CommandError(
-            "django_celery_beat is not in INSTALLED_APPS: add it for the import, beside django_jobs"
+            "django_celery_beat is not in INSTALLED_APPS: add it for the import, beside "
+            "django_jobs."
         ) from None
     related = tasks.objects.select_related("interval", "crontab", "solar", "clocked")
     known = set(Schedule.objects.using(using).values_list("name", flat=True))

@@ -35,7 +35,7 @@ def with_header(jobs: JobQuerySet, header: str) -> list[UUID]:
     """Return the ids of the *jobs* with that header, given as ``NAME=VALUE``."""
     name, equals, value = header.partition("=")
     if not equals or not name:
-        raise CommandError(f"--header must be NAME=VALUE, got {header!r}")
+        raise CommandError(f"--header must be NAME=VALUE, got {header!r}.")
     rows = jobs.exclude(headers=None).values_list("pk", "headers")
     return [
         pk
@@ -76,11 +76,11 @@ def _parsed(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise CommandError(f"a job's id is a UUID, got {text!r}") from None
+        raise CommandError(f"A job's id is a UUID, got {text!r}.") from None
 
 
 def _no_job(job_id: object) -> str:
-    return f"no job has the id {job_id}: it never existed, or it was forgotten or pruned"
+    return f"No job has the id {job_id}: it never existed, or it was forgotten or pruned."
 
 
 def live_workers(using: str, names: Sequence[str], serving: str | None = None) -> list[Worker]:
@@ -98,7 +98,7 @@ def live_workers(using: str, names: Sequence[str], serving: str | None = None) -
             found = [worker for worker in workers if _is_named(worker, name)]
             if not found:
                 known = one_line(", ".join(worker.name for worker in workers[:20])) or "none"
-                raise CommandError(f"no live worker is named {name!r}; live are: {known}")
+                raise CommandError(f"No live worker is named {name!r}. Live are: {known}.")
             chosen += [worker for worker in found if worker not in chosen]
     return [worker for worker in chosen if serving is None or worker.serves(serving)]
 

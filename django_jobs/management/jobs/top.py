@@ -39,7 +39,7 @@ _TILES = (
 def show(out: OutputWrapper, *, using: str, as_json: bool, interval: float) -> None:
     """Draw until q or Ctrl-C; once, as plain text, where the output is no terminal."""
     if interval <= 0:
-        raise CommandError(f"--interval must be seconds > 0, got {interval}")
+        raise CommandError(f"--interval must be seconds > 0, got {interval}.")
     if as_json:
         write_json(out, _counts(look(using)))
     elif not (out.isatty() and sys.stdin.isatty()):

@@ -152,11 +152,11 @@ class EventLoopPool(Pool):
             task.cancel()
             # What the job does about its cancellation has no time of its own.
             await asyncio.wait({task}, timeout=1.0)
-            raise TimeLimitExceeded(f"the job ran longer than {request.time_limit} s")
+            raise TimeLimitExceeded(f"The job ran longer than {request.time_limit} s.")
         except asyncio.CancelledError:
             task.cancel()
             if execution.context.revoked:
-                raise WorkerStopping("the job was revoked") from None
+                raise WorkerStopping("The job was revoked.") from None
             raise
         finally:
             self._tasks.pop((job.id, job.attempt), None)

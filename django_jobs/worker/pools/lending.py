@@ -76,8 +76,8 @@ class Loan(concurrent.futures.Executor):
         with self._lock:
             if self._ended:
                 raise RuntimeError(
-                    "the job that made this task has ended, and with it the thread of its "
-                    "sync_to_async() calls; await your tasks before you return"
+                    "The job that made this task has ended, and with it the thread of its "
+                    "sync_to_async() calls. Await your tasks before you return."
                 )
             if self._thread is None:
                 self._thread = self._threads.take()

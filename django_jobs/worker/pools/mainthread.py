@@ -55,7 +55,7 @@ class MainThreadPool(Pool):
     def _alarm(self, signum: int, frame: Any) -> None:
         if self._armed:
             self._armed = False
-            raise SoftTimeLimitExceeded("the job ran longer than its soft_time_limit")
+            raise SoftTimeLimitExceeded("The job ran longer than its soft_time_limit.")
 
 
 class _Stoppable:
@@ -79,4 +79,4 @@ class _Stoppable:
         self._stopped = True
         if self._inside:
             self._inside = False
-            raise WorkerStopping("the worker was told to stop at once")
+            raise WorkerStopping("The worker was told to stop at once.")
