@@ -1,4 +1,4 @@
-"""What a person, or code, does to jobs and queues from outside: revoke, retry, run now, pause."""
+"""What a person, or code, does to jobs and queues from outside: revoke, retry, move, pause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.utils.translation import gettext_noop
 
-from . import measure, places, registry, signals
+from . import measure, moving, places, registry, signals
 from .dependents import Ended, settle
 from .dialects import clock, dialect_for, without_deadlock
 from .dialects.base import chunks
@@ -20,11 +20,11 @@ from .ids import uuids
 from .locking import in_order, lock_jobs, need
 from .models import Command, Job, Queue
 from .notify import Topic, announce
-from .options import queue_problems
+from .options import priority_problems, queue_problems
 from .retention import keep_seconds
 from .revive import around, reopen, why_not
 from .routing import database_of, databases
-from .status import TIMED, Status
+from .status import QUEUED, TIMED, Status
 from .unique import take_key
 
 # Deleted in one transaction.
@@ -32,9 +32,6 @@ _CHUNK = 500
 
 #: Is told in a transaction which jobs change in it.
 Note = Callable[[Sequence[Job]], object]
-
-#: A job in one of these has not begun: nothing runs that would have to be stopped.
-QUEUED = (Status.WAITING, Status.SCHEDULED, Status.PENDING, Status.RETRY)
 
 
 def _nothing(jobs: Sequence[Job]) -> None:
@@ -215,6 +212,43 @@ def _run_now(ids: Sequence[UUID], using: str, note: Note) -> int:
     if found:
         announce(using, {job.queue for job in found})
     return len(found)
+
+
+def move(
+    ids: Sequence[UUID | str],
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+    using: str = "",
+    note: Note = _nothing,
+) -> tuple[int, dict[str, int]]:
+    """Move jobs that have not begun to *queue*, to *priority*, or both.
+
+    Returns how many were moved, and the skipped by reason. They come under the limits of the new
+    queue. *note* is called as by :func:`revoke`. Raises ``ValueError`` for an impossible queue or
+    priority and for a queue of another database, and ``QueueFull`` when the queue may not hold
+    them; nothing was moved on that database then.
+    """
+    problems = [] if queue is None else queue_problems(queue)
+    problems += [] if priority is None else priority_problems(priority)
+    if queue is None and priority is None:
+        problems = ["give queue, priority or both: what is not given stays"]
+    parts = [(using, uuids(ids))] if using else list(_by_database(ids))
+    for alias, _some in parts:
+        if queue is not None and not problems and alias != database_of(queue):
+            problems.append(
+                f"queue {queue!r} lives on database {database_of(queue)!r}, and the job on "
+                f"{alias!r}; name a queue of the same database"
+            )
+    for problem in problems:
+        raise ValueError(problem)
+    done, skipped = 0, Counter[str]()
+    for alias, some in parts:
+        action = functools.partial(moving.move, some, queue, priority, alias, note)
+        number, others = without_deadlock(alias, functools.partial(in_order, alias, action))
+        done += number
+        skipped.update(others)
+    return done, dict(skipped)
 
 
 def pause_queue(name: str, *, by: str = "", using: str = "") -> bool:

@@ -22,3 +22,6 @@ ENDED = frozenset({Status.SUCCESS, Status.FAILURE, Status.REVOKED})
 
 #: A job in one of these waits for its ``run_at``.
 TIMED = frozenset({Status.SCHEDULED, Status.RETRY})
+
+#: A job in one of these has not begun: nothing runs that would have to be stopped.
+QUEUED = (Status.WAITING, Status.SCHEDULED, Status.PENDING, Status.RETRY)

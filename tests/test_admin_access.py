@@ -29,9 +29,9 @@ WHO = ("anonymous", "staff", "viewer", "operator", "superuser")
 VIEWS = [f"view_{name}" for name in ("dashboard", "function", "job", "queue", "schedule", "worker")]
 #: What an operator has beside the views.
 OPERATES = [
-    "retry_job", "revoke_job", "run_job", "enqueue_job", "delete_job", "add_queue", "change_queue",
-    "delete_queue", "pause_queue", "control_worker", "add_schedule", "change_schedule",
-    "delete_schedule", "run_schedule",
+    "retry_job", "revoke_job", "run_job", "enqueue_job", "move_job", "delete_job", "add_queue",
+    "change_queue", "delete_queue", "pause_queue", "control_worker", "add_schedule",
+    "change_schedule", "delete_schedule", "run_schedule",
 ]  # fmt: skip
 #: Each page, and the permission that it needs.
 PAGES = {
@@ -52,6 +52,7 @@ PAGES = {
 ACTIONS: dict[str, tuple[str, dict[str, str], str]] = {
     "retry": ("job/", {"_selected_action": "{failed}"}, "retry_job"),
     "run_now": ("job/", {"_selected_action": "{scheduled}"}, "run_job"),
+    "move": ("job/", {"_selected_action": "{pending}", "move-queue": "slow"}, "move_job"),
     "revoke": ("job/", {"_selected_action": "{pending}"}, "revoke_job"),
     "terminate": ("job/", {"_selected_action": "{running}"}, "revoke_job"),
     "copy": ("job/", {"_selected_action": "{job}"}, "enqueue_job"),
@@ -114,7 +115,7 @@ def state() -> Any:
     """Everything that an action may change."""
     overview.forget()
     return (
-        sorted(Job.objects.values_list("pk", "status")),
+        sorted(Job.objects.values_list("pk", "status", "queue")),
         sorted(Command.objects.values_list("name", flat=True)),
         sorted(Queue.objects.values_list("name", "paused_by", "concurrency")),
         sorted(Schedule.objects.values_list("pk", "enabled", "next_run_at")),

@@ -27,8 +27,8 @@ LAYERS: list[set[str]] = [
     {
         "admit", "call", "calls", "claim", "classify", "commands", "define", "eager", "enqueue",
         "execute",
-        "keys", "limiting", "measure", "operate", "options", "places", "rebuild", "record",
-        "reservations", "result", "unique", "canvas",
+        "keys", "limiting", "measure", "moving", "operate", "options", "places", "rebuild",
+        "record", "reservations", "result", "unique", "canvas",
         "dependents", "family", "handover", "jobs", "locking", "notify", "plan", "replace",
         "resultset", "retention", "revive", "upstream", "workflow",
     },

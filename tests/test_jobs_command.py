@@ -200,6 +200,53 @@ def test_revoke_running_only_with_terminate(new_worker: Any) -> None:
     assert Command.objects.get().name == "terminate"
 
 
+# --- move -----------------------------------------------------------------------------------------
+
+
+def places() -> list[tuple[str, int]]:
+    return sorted((row.queue, row.priority) for row in Job.objects.all())
+
+
+def test_move_by_id_and_by_filter() -> None:
+    one, running = make(), make(Status.STARTED)
+    assert jobs("move", one.pk, running.pk, "--to", "mail") == "1 moved, skipped: 1 is started\n"
+    make(Status.SCHEDULED, name="other")
+    assert jobs_json("move", "--name", "other", "--to", "slow", "--priority", "-2") == {
+        "moved": 1,
+        "skipped": {},
+    }
+    assert places() == [("default", 0), ("mail", 0), ("slow", -2)]
+    assert jobs("move", "--queue", "mail", "--priority", "7") == "1 moved\n"
+    assert jobs("move", "--status", "scheduled", "--to", "mail") == "1 moved\n"
+    assert places() == [("default", 0), ("mail", -2), ("mail", 7)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--name", "x"], "say where the jobs go by --to QUEUE, --priority N or both"),
+        (["ID", "--queue", "mail"], "did you mean --to mail?"),
+        (["--to", "mail"], "name the jobs by their ids, or by one or more of --status"),
+        (["ID", "--name", "x", "--to", "mail"], "not both"),
+        (["ID", "--to", "a,b"], "must not have a comma"),
+        (["ID", "--priority", "99999"], "from -32767 to 32767"),
+    ],
+)
+def test_move_that_cannot_be_meant_says_why(arguments: list[str], told: str) -> None:
+    row = make()
+    with pytest.raises(CommandError, match=told):
+        jobs("move", *(str(row.pk) if text == "ID" else text for text in arguments))
+    assert places() == [("default", 0)]
+
+
+def test_move_into_a_full_queue_says_so(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"QUEUES": {"mail": {"MAX_PENDING": 1}}}
+    make(queue="mail")
+    row = make()
+    with pytest.raises(CommandError, match="holds 1 pending jobs and may hold 1"):
+        jobs("move", row.pk, "--to", "mail")
+
+
 # --- purge ----------------------------------------------------------------------------------------
 
 

@@ -30,10 +30,12 @@ from .filters import (
 from .graph import MOST_DRAWN, graph
 from .job_fields import JobFields, payload_of
 from .live import COPY_SCRIPT, HEADER, LIVE_SCRIPT, live_list, live_part, page_to_return_to
+from .move_form import MoveForm
 from .operations import (
     COPY,
     DELETE,
     MOST_JOBS,
+    MOVE,
     OPERATIONS,
     RETRY,
     REVOKE,
@@ -77,7 +79,7 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
         "A job's id, parts of a job function's name, or job:, queue:, error:, args.name: with a "
         "value."
     )
-    actions = ("retry", "run_now", "revoke", "terminate", "copy", "delete_selected")
+    actions = ("retry", "run_now", "move", "revoke", "terminate", "copy", "delete_selected")
     change_list_template = "admin/django_jobs/live_list.html"
     fieldsets = JobFields.detail_fieldsets
     readonly_fields = JobFields.detail_fields
@@ -149,6 +151,9 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(RETRY.permission)
 
+    def has_move_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(MOVE.permission)
+
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(REVOKE.permission)
 
@@ -169,6 +174,16 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
     @admin.action(permissions=["run"], description=gettext_lazy("Run selected jobs now"))
     def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return self._perform(RUN_NOW, request, queryset)
+
+    @admin.action(
+        permissions=["move"], description=gettext_lazy("Move selected jobs to a queue or priority")
+    )
+    def move(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        given = request.POST if "confirmed" in request.POST else None
+        form = MoveForm(given, using=queryset.db)
+        if form.is_valid():
+            return self._perform(form.operation, request, queryset)
+        return self._ask(MOVE, request, queryset, self._first_ids(request, queryset), form)
 
     @admin.action(permissions=["revoke"], description=gettext_lazy("Revoke selected jobs"))
     def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -207,13 +222,23 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
         return None
 
     def _ask(
-        self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any], ids: list[Any]
+        self,
+        operation: Operation,
+        request: HttpRequest,
+        queryset: QuerySet[Any],
+        ids: list[Any],
+        form: MoveForm | None = None,
     ) -> HttpResponse:
         allowed = queryset.filter(pk__in=ids, status__in=operation.allowed)
         number = allowed.order_by().count()
         context = {
             **self.admin_site.each_context(request),
-            "title": _("%(operation)s: are you sure?") % {"operation": operation.label},
+            "title": (
+                _("Move jobs")
+                if form
+                else _("%(operation)s: are you sure?") % {"operation": operation.label}
+            ),
+            "form": form,
             "opts": self.opts,
             "media": self.media,
             "operation": operation,
@@ -228,7 +253,8 @@ class JobAdminMixin(JobFields, ReadOnlyAdminMixin):
             "next": page_to_return_to(request) or request.get_full_path(),
         }
         request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/django_jobs/job/confirm.html", context)
+        page = "move" if form else "confirm"
+        return TemplateResponse(request, f"admin/django_jobs/job/{page}.html", context)
 
     def _first_ids(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         ids = list(queryset.values_list("pk", flat=True)[: MOST_JOBS + 1])

@@ -17,13 +17,13 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from .. import operate, registry
 from ..dialects import without_deadlock
-from ..exceptions import JobsError
+from ..exceptions import JobsError, QueueFull
 from ..family import is_needed
 from ..handover import taken_by
 from ..ids import uuid7
 from ..locking import in_order, lock_jobs
 from ..models import Job
-from ..status import ENDED, TIMED, Status
+from ..status import ENDED, QUEUED, TIMED, Status
 
 #: One request changes at most so many jobs.
 MOST_JOBS = 10_000
@@ -100,6 +100,27 @@ def _copy(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, i
     return skipped
 
 
+def moving(queue: str | None, priority: int | None) -> Operation:
+    """Return the operation that moves jobs there; what is None stays."""
+
+    def run(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:
+        try:
+            _done, skipped = operate.move(
+                ids, queue=queue, priority=priority, using=using, note=note
+            )
+        except QueueFull:
+            return {_("the queue is full"): len(ids)}
+        return skipped
+
+    places = [f"queue {queue}"] if queue is not None else []
+    places += [f"priority {priority}"] if priority is not None else []
+    return dataclasses.replace(MOVE, run=run, audit=f"Moved to {', '.join(places)}.")
+
+
+def _nowhere(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:
+    raise ValueError("moving() says where the jobs go")
+
+
 def _delete(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:
     rows = Job.objects.using(using)
 
@@ -118,7 +139,7 @@ def _delete(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str,
 
 RETRY = Operation("retry", gettext_lazy("Retry"), ENDED, _retry, "Retried.", "retry_job")
 REVOKE = Operation(
-    "revoke", gettext_lazy("Revoke"), frozenset(operate.QUEUED), _revoke, "Revoked.", "revoke_job",
+    "revoke", gettext_lazy("Revoke"), frozenset(QUEUED), _revoke, "Revoked.", "revoke_job",
     destructive=True,
 )  # fmt: skip
 TERMINATE = Operation(
@@ -132,12 +153,15 @@ COPY = Operation(
     "copy", gettext_lazy("Enqueue a copy"), frozenset(Status), _copy, "Enqueued a copy.",
     "enqueue_job",
 )  # fmt: skip
+MOVE = Operation(
+    "move", gettext_lazy("Move"), frozenset(QUEUED), _nowhere, "", "move_job", destructive=True
+)
 # It takes the place of Django's own, which logs a deletion and tells of it before it happens.
 DELETE = Operation(
     "delete_selected", gettext_lazy("Delete"), ENDED, _delete, "", "delete_job",
     destructive=True, flag=DELETION,
 )  # fmt: skip
-OPERATIONS = (RETRY, RUN_NOW, REVOKE, TERMINATE, COPY, DELETE)
+OPERATIONS = (RETRY, RUN_NOW, MOVE, REVOKE, TERMINATE, COPY, DELETE)
 
 
 def perform(

@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'job',
                 'verbose_name_plural': 'jobs',
-                'permissions': [('retry_job', 'Can retry jobs'), ('revoke_job', 'Can revoke jobs'), ('run_job', 'Can run scheduled jobs at once'), ('enqueue_job', 'Can enqueue jobs')],
+                'permissions': [('retry_job', 'Can retry jobs'), ('revoke_job', 'Can revoke jobs'), ('run_job', 'Can run scheduled jobs at once'), ('enqueue_job', 'Can enqueue jobs'), ('move_job', 'Can move jobs to another queue or priority')],
                 'default_permissions': ('view', 'delete'),
             },
         ),

@@ -103,6 +103,7 @@ class Job(models.Model):
             ("revoke_job", _("Can revoke jobs")),
             ("run_job", _("Can run scheduled jobs at once")),
             ("enqueue_job", _("Can enqueue jobs")),
+            ("move_job", _("Can move jobs to another queue or priority")),
         ]
 
     def __str__(self) -> str:

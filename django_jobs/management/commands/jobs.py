@@ -9,14 +9,16 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from ...conf import get_settings
-from ...status import ENDED, Status
+from ...status import ENDED, QUEUED, Status
 from ..arguments import add_verb, positive
 from ..jobs import act, control, inspect, look, schedules, steering, top, workflow
 from . import runbeat, runworker
 
 
 class Command(BaseCommand):
-    help = "Lists, shows, retries, revokes, purges, counts and enqueues jobs; steers workers."
+    help = (
+        "Lists, shows, retries, revokes, moves, purges, counts and enqueues jobs; steers workers."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -26,6 +28,7 @@ class Command(BaseCommand):
             _workflow,
             _retry,
             _revoke,
+            _move,
             _purge,
             _stats,
             _run,
@@ -75,6 +78,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "stats": look.show_stats,
     "retry": act.retry,
     "revoke": act.revoke,
+    "move": act.move,
     "purge": act.purge,
     "run": act.run,
     "control": control.control,
@@ -120,6 +124,16 @@ def _revoke(verbs: Any) -> None:
     _add_name_and_queue(parser)
     parser.add_argument("--header", metavar="NAME=VALUE", help="only jobs with this header")
     parser.add_argument("--terminate", action="store_true", help="stop running ones, too")
+
+
+def _move(verbs: Any) -> None:
+    text = "Move jobs that have not begun to another queue or priority, by id or all that match."
+    parser = add_verb(verbs, "move", text, "ids", "to", "priority", "status", "name", "queue")
+    parser.add_argument("ids", nargs="*", metavar="ID")
+    parser.add_argument("--to", metavar="QUEUE", help="the queue that they go to")
+    parser.add_argument("--priority", type=int, metavar="N", help="the priority that they get")
+    _add_status(parser, QUEUED)
+    _add_name_and_queue(parser)
 
 
 def _purge(verbs: Any) -> None:

@@ -1,4 +1,4 @@
-"""``jobs retry``, ``jobs revoke``, ``jobs purge`` and ``jobs run``."""
+"""``jobs retry``, ``jobs revoke``, ``jobs move``, ``jobs purge`` and ``jobs run``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from django.db import DatabaseError, InterfaceError
 from ... import operate, registry
 from ...counts import capped_count
 from ...define import JobFunction
-from ...exceptions import JobsError, ResultTimeout
+from ...exceptions import JobsError, QueueFull, ResultTimeout
 from ...models import Job
 from ...presentation import pretty, shown_payload
 from ...result import AsyncResult
 from ...routing import database_of
 from ...rules import rules_of
-from ...status import ENDED, Status
+from ...status import ENDED, QUEUED, Status
 from .output import one_line, printable, write_json
 from .select import chunks, given, matching, with_header
 
@@ -56,7 +56,7 @@ def revoke(
     header: str | None = None,
 ) -> None:
     """End jobs that have not begun, and with *terminate* those that run."""
-    allowed = (*operate.QUEUED, *((Status.STARTED,) if terminate else ()))
+    allowed = (*QUEUED, *((Status.STARTED,) if terminate else ()))
     if not _by_id(ids, name=name, queue=queue, header=header):
         jobs = matching(using, name=name, queue=queue).filter(status__in=allowed).order_by("pk")
         wanted = with_header(jobs, header) if header else list(jobs.values_list("pk", flat=True))
@@ -69,6 +69,39 @@ def revoke(
         skipped.update(f"is {status.lower()}" for status in before.values_list("status", flat=True))
         done += operate.revoke(chunk, terminate=terminate, using=using)
     _report(out, as_json, "revoked", done, skipped)
+
+
+def move(
+    out: OutputWrapper,
+    *,
+    using: str,
+    as_json: bool,
+    ids: Sequence[str],
+    to: str | None,
+    priority: int | None,
+    status: str | None,
+    name: str | None,
+    queue: str | None,
+) -> None:
+    """Move jobs that have not begun to another queue or priority."""
+    if to is None and priority is None:
+        hint = f" (--queue chooses jobs: did you mean --to {queue}?)" if ids and queue else ""
+        raise CommandError(f"say where the jobs go by --to QUEUE, --priority N or both{hint}")
+    if not _by_id(ids, status=status, name=name, queue=queue):
+        jobs = matching(using, status=status, name=name, queue=queue).filter(status__in=QUEUED)
+        wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
+    else:
+        wanted = given(ids, using)
+    done, skipped = 0, Counter[str]()
+    try:
+        for chunk in chunks(wanted):
+            number, others = operate.move(chunk, queue=to, priority=priority, using=using)
+            done += number
+            skipped.update(others)
+    except (ValueError, QueueFull) as error:
+        before = f"; {done} jobs were moved before that" if done else ""
+        raise CommandError(one_line(f"{error}{before}")) from None
+    _report(out, as_json, "moved", done, skipped)
 
 
 def purge(
