@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from ..commands import IDLE_SECONDS, check
 from ..conf import get_settings
@@ -37,6 +37,18 @@ def database(given: Mapping[str, Any]) -> str:
             f"--database {using!r} is not in DATABASES; it has {', '.join(connections)}."
         )
     return using
+
+
+def database_name(using: str) -> str:
+    """Return the alias and the kind of its database, for people.
+
+    Only the server tells MySQL from MariaDB, and it may be away for now.
+    """
+    connection = connections[using]
+    try:
+        return f"{using} ({connection.display_name})"
+    except DatabaseError:
+        return f"{using} ({connection.vendor}, which does not answer yet)"
 
 
 def process_name(given: Mapping[str, Any]) -> str:

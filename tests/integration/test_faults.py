@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,32 @@ def test_job_of_a_killed_child_runs_again(runworker, until, folder, notes):
     assert result.job.crashes == 1
     assert [attempt.status for attempt in result.job.attempts.all()] == ["PENDING"]
     assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("command", ["runworker", "runbeat"])
+def test_process_begins_while_the_database_is_away(vendor, command, until, tmp_path):
+    if vendor == "sqlite":
+        pytest.skip("SQLite has no server that may be away")
+    # Its port is taken, and nobody listens there.
+    with socket.socket() as closed, (tmp_path / "log").open("wb") as log:
+        closed.bind(("127.0.0.1", 0))
+        scheme = "mysql" if vendor == "mysql" else "postgresql"
+        url = f"{scheme}://nobody@127.0.0.1:{closed.getsockname()[1]}/nowhere"
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", command],
+            env={**os.environ, "DATABASE_URL": url},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=Path(__file__).parents[2],
+        )
+        try:
+            read = (tmp_path / "log").read_text
+            until(lambda: "database away" in read() or process.poll() is not None)
+            assert "database away" in read()
+            assert process.poll() is None
+        finally:
+            process.terminate()
+            process.wait(LONG)
 
 
 def test_job_that_is_not_acks_late_does_not_run_again(runworker, until, folder, notes):

@@ -15,7 +15,7 @@ from ...beat.beat import Beat, run
 from ...dialects import dialect_for
 from ...log import set_up_console
 from ...worker.fork import ignore_stops
-from ..arguments import add_process_arguments, database, process_name
+from ..arguments import add_process_arguments, database, database_name, process_name
 from ..output import protected_output
 from ..pidfile import pidfile
 
@@ -48,7 +48,7 @@ def _banner(using: str) -> str:
     connection = connections[using]
     return (
         f"django_jobs beat (pid {os.getpid()})\n"
-        f"  database  {using} ({connection.display_name})\n"
+        f"  database  {database_name(using)}\n"
         f"  wake-up   {dialect_for(connection).wakeup}\n"
         "  stops     on Ctrl-C"
     )

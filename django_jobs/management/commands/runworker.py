@@ -22,7 +22,13 @@ from ...worker.fork import ignore_stops
 from ...worker.options import WorkerOptions, refusals
 from ...worker.solo import run_solo
 from ...worker.supervisor import Supervisor
-from ..arguments import Refused, add_process_arguments, database, process_name
+from ..arguments import (
+    Refused,
+    add_process_arguments,
+    database,
+    database_name,
+    process_name,
+)
 from ..output import protected_output
 from ..pidfile import pidfile
 from ..worker_flags import add_flags, options_of, with_defaults
@@ -140,7 +146,7 @@ def _banner(options: WorkerOptions) -> str:
         f"django_jobs worker {options.base_name} (pid {os.getpid()})\n"
         f"  queues    {queues}\n"
         f"  pool      {options.pool}, {processes}{limits}\n"
-        f"  database  {options.using} ({connection.display_name})\n"
+        f"  database  {database_name(options.using)}\n"
         f"  wake-up   {dialect_for(connection).wakeup}{beat}\n"
         f"  stops     {'when the queues are empty' if options.burst else 'on Ctrl-C'}"
     )
