@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import types
+import typing
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 from django.core import checks
@@ -11,12 +16,16 @@ from django.core.management import get_commands
 from django.db import connections
 from django.db.utils import DatabaseError
 
+from . import registry
 from .beat.code import schedules as code_schedules
 from .conf import Settings, get_settings, problems
 from .moments import LONGEST_SECONDS
 from .options import priority_problems, queue_problems
 from .rates import parse
 from .routing import route_problem
+
+if TYPE_CHECKING:
+    from .define import JobFunction
 
 _WAL = (
     'OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, '
@@ -248,6 +257,56 @@ _CELERY = {
     "CELERY_TASK_ACKS_LATE": "It is the default; acks_late=False of @job turns it off.",
     "CELERY_TASK_IGNORE_RESULT": "Use ignore_result= of @job.",
 }
+
+
+@checks.register("django_jobs")
+def check_annotations(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Parameters of job functions whose types JSON does not keep."""
+    found: list[checks.CheckMessage] = []
+    for function in registry.every():
+        for name, kind in _types_lost(function):
+            annotation, write, read = _IN_JSON[kind]
+            found.append(
+                checks.Warning(
+                    f"{function.name} annotates its parameter {name!r} as {kind.__name__}, but "
+                    "arguments travel as JSON, and the job gets a str",
+                    hint=f"Annotate it as {annotation}, pass {write.format(name)}, and write "
+                    f"{read.format(name)} in the job.",
+                    id="django_jobs.W006",
+                )
+            )
+    return found
+
+
+# What to annotate instead of a type, to pass, and to write in the job.
+_IN_JSON = {
+    datetime.datetime: ("str", "{}.isoformat()", "datetime.datetime.fromisoformat({})"),
+    datetime.date: ("str", "{}.isoformat()", "datetime.date.fromisoformat({})"),
+    datetime.time: ("str", "{}.isoformat()", "datetime.time.fromisoformat({})"),
+    datetime.timedelta: ("float", "{}.total_seconds()", "datetime.timedelta(seconds={})"),
+    decimal.Decimal: ("str", "str({})", "decimal.Decimal({})"),
+    uuid.UUID: ("str", "str({})", "uuid.UUID({})"),
+}
+
+
+def _types_lost(function: JobFunction[..., Any, Any]) -> Iterator[tuple[str, type]]:
+    try:
+        hints = typing.get_type_hints(function.__wrapped__)
+    except Exception:  # it names what only type checkers import
+        return
+    for name in function.call_signature.parameters:
+        yield from ((name, kind) for kind in list(_lost_in(hints.get(name)))[:1])
+
+
+def _lost_in(hint: Any) -> Iterator[type]:
+    """Yield the types within *hint* that arrive as texts; of a union with str none."""
+    inner = typing.get_args(hint)
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    if inner and not (is_union and str in inner):
+        for part in inner:
+            yield from _lost_in(part)
+    elif not inner and isinstance(hint, type):
+        yield from [kind for kind in _IN_JSON if issubclass(hint, kind)][:1]
 
 
 def _is_queue(options: object) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import logging
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal, Optional
 
 import pytest
 from django.core.checks import run_checks
@@ -119,6 +122,43 @@ def test_another_app_s_command_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> 
     (told,) = texts("W004")
     assert "`manage.py runworker` is the command of channels" in told
     assert "`manage.py jobs worker`" in told
+
+
+@pytest.mark.parametrize(
+    ("hint", "kind", "advice"),
+    [
+        ("datetime.datetime", "datetime", "datetime.datetime.fromisoformat(when) in the job."),
+        (datetime.datetime, "datetime", "Annotate it as str, pass when.isoformat(), and write"),
+        (datetime.date | None, "date", "datetime.date.fromisoformat(when)"),
+        (list[datetime.time], "time", "datetime.time.fromisoformat(when)"),
+        (Optional[datetime.timedelta], "timedelta", "as float, pass when.total_seconds()"),  # noqa: UP045
+        (dict[str, decimal.Decimal], "Decimal", "decimal.Decimal(when)"),
+        (Annotated[uuid.UUID, "a key"], "UUID", "pass str(when)"),
+    ],
+)
+def test_parameter_whose_type_json_loses_is_warned_of(
+    registered: dict[str, Any], hint: Any, kind: str, advice: str
+) -> None:
+    def remind(self: Any, note: str, when: Any, *, limit: int = 0) -> None: ...
+
+    remind.__annotations__["when"] = hint
+    job(name="shop.jobs.remind", bind=True)(remind)
+    (told,) = texts("W006")
+    assert told.startswith(f"shop.jobs.remind annotates its parameter 'when' as {kind}, but")
+    assert advice in told
+
+
+@pytest.mark.parametrize(
+    "hint", [str, datetime.date | str, Any, Literal["a"], list[int], "Nowhere", "int"]
+)
+def test_parameter_that_arrives_as_annotated_is_not_warned_of(
+    registered: dict[str, Any], hint: Any
+) -> None:
+    def remind(when: Any) -> datetime.date: ...  # type: ignore[empty-body]
+
+    remind.__annotations__["when"] = hint
+    job(name="shop.jobs.remind")(remind)
+    assert not texts("W006")
 
 
 # --- command lines ------------------------------------------------------------------------------
