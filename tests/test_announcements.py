@@ -258,6 +258,20 @@ def run_now(site: Site) -> Any:
     return lambda: operate.run_now([result.uuid]), {"own"}
 
 
+@path("moving._leave_limits")
+def moved(site: Site) -> Any:
+    result = add.apply_async((1, 2), queue="other")
+    return lambda: operate.move([result.uuid], queue="own"), {"own"}
+
+
+@path("moving._leave_limits")
+def moved_with_a_time_under_a_rate(site: Site) -> Any:
+    Queue.objects.create(name="other", rate_limit="1/h")
+    _first, later = [add.apply_async((1, 2), queue="other") for _ in range(2)]
+    Admission("default").admit(site.worker.pk, site.claim())
+    return lambda: operate.move([later.uuid], queue="own"), {Topic.TIMED}
+
+
 @path("operate.resume_queue")
 def resumed_queue(site: Site) -> Any:
     Queue.objects.create(name="own", paused_at=timezone.now())
