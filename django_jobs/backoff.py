@@ -2,6 +2,9 @@
 
 import random
 
+#: Most seconds that a job waits which a worker gave back, as it cannot run it.
+LONGEST_DEFERRAL = 60.0
+
 
 def exponential(
     tries: int, *, factor: float = 2.0, maximum: float = 600.0, jitter: bool = True
@@ -15,3 +18,8 @@ def exponential(
     # 2.0 ** 1024 overflows; long before that the maximum holds.
     delay = min(maximum, factor * 2.0 ** min(tries, 64))
     return delay / 2 + random.uniform(0, delay / 2) if jitter else delay
+
+
+def deferral(times: int) -> float:
+    """Return the seconds that a job waits which workers gave back so many *times* before."""
+    return min(2.0**times, LONGEST_DEFERRAL)

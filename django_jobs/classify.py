@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import registry, serialization
-from .backoff import exponential
+from .backoff import deferral, exponential
 from .conf import get_settings
 from .context import JobContext
 from .exceptions import (
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 # A worker that cannot run a job gives it back so often, 1, 2, 4 … 60 s apart (5 minutes in all: a
 # rolling deploy), before the job ends.
 MAX_DEFERRALS = 10
-LONGEST_DEFERRAL = 60.0
 # How long a job that rejected its message with requeue=True waits.
 REQUEUE_SECONDS = 1.0
 
@@ -147,7 +146,7 @@ def postponed(job: Claimed) -> Outcome:
     """Return the outcome of a job that is left for another worker, later each time."""
     outcome = _plain(job, Status.SCHEDULED, None)
     outcome.deferrals += 1
-    outcome.delay = min(2.0**job.deferrals, LONGEST_DEFERRAL)
+    outcome.delay = deferral(job.deferrals)
     return outcome
 
 

@@ -19,7 +19,7 @@ from django.db.models import BooleanField, Case, F, QuerySet, Value, When
 from django.utils import timezone
 
 from . import registry
-from .classify import LONGEST_DEFERRAL
+from .backoff import LONGEST_DEFERRAL
 from .conf import get_settings
 from .counts import CAP, CappedCount, of_status, ready_queues
 from .dialects import clock, dialect_for

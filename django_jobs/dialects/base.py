@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import copy
 import datetime
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,12 +12,9 @@ from uuid import UUID
 from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from django.db.models import DateTimeField
-from django.db.models.expressions import RawSQL
 
 from ..moments import FIRST_YEAR, LAST_YEAR
 from ..values import Claimed, NewEdge, NewJob, Outcome
-from . import reconnect
 from .errors import Kind, kind_of
 
 JOBS = "django_jobs_job"
@@ -451,43 +447,3 @@ def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
 def as_uuid(value: Any) -> UUID:
     """Return an id as raw SQL gives it."""
     return value if isinstance(value, UUID) else UUID(value)
-
-
-def own_connection(alias: str) -> BaseDatabaseWrapper:
-    """Give this thread a new connection to *alias*, tuned for a worker's bookkeeping; return it.
-
-    From here on ``connections[alias]`` is that connection in this thread, and in no other: no job
-    shares it, and neither does a pool.
-    """
-    from . import dialect_for  # the dialects stand on this module
-
-    own = connections.create_connection(alias)
-    reconnect.leave_alone(own)
-    own.settings_dict = copy.deepcopy(connections[alias].settings_dict)
-    dialect_for(own).tune(own.settings_dict)
-    own.settings_dict["AUTOCOMMIT"] = True
-    initialize = own.init_connection_state
-
-    def initialize_and_prepare() -> None:
-        initialize()
-        dialect_for(own).prepare()
-
-    vars(own)["init_connection_state"] = initialize_and_prepare
-    connections[alias] = own
-    return own
-
-
-def unix_time(alias: str) -> float:
-    """Return the database's clock as seconds since 1970, UTC; it is asked."""
-    from . import dialect_for
-
-    with connections[alias].cursor() as cursor:
-        cursor.execute(f"SELECT {dialect_for(connections[alias]).unix_time}")
-        return float(cursor.fetchone()[0])
-
-
-def clock(alias: str, seconds: float = 0) -> RawSQL:
-    """Return an expression of the database's clock, plus *seconds*, for queries on *alias*."""
-    from . import dialect_for
-
-    return RawSQL(dialect_for(connections[alias]).after(seconds), [], output_field=DateTimeField())
