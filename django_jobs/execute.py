@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connections, transaction
 
-from . import forks, log, registry, serialization, signals
+from . import forks, log, printed, registry, serialization, signals
 from .classify import (
     Execution,
     crashed,
@@ -446,6 +446,7 @@ def _tell(outcome: Outcome, execution: Execution | None) -> Outcome:
             status=status,
             result=value,
         )
+        printed.finish(execution.context)
     function = registry.find(job.name)
     throws = tuple(function.options.throws) if function else ()
     log.job_ended(outcome, expected=isinstance(value, throws))

@@ -35,8 +35,8 @@ def _let_handlers_fail(logger: logging.Logger) -> None:
     logger.handle = tolerate  # type: ignore[method-assign]
 
 
-for _logger in (_jobs, _worker, _beat, logging.getLogger("django_jobs.signals")):
-    _let_handlers_fail(_logger)
+for _name in ("job", "worker", "beat", "signals", "output"):
+    _let_handlers_fail(logging.getLogger(f"django_jobs.{_name}"))
 
 # While a database stays away for the same reason, a process says so again after this time.
 _REMINDER_SECONDS = 60.0

@@ -18,7 +18,7 @@ PACKAGE = Path(django_jobs.__file__).parent
 LAYERS: list[set[str]] = [
     {
         "backoff", "conf", "context", "exceptions", "failure", "forks", "from_celery", "ids",
-        "limits", "links", "log", "moments", "rates", "redaction", "registry", "routing",
+        "limits", "links", "log", "moments", "printed", "rates", "redaction", "registry", "routing",
         "row_options", "rules", "schedules", "serialization", "shown_code", "signals", "status",
         "tally", "values",
     },

@@ -14,6 +14,7 @@ from ..commands import IDLE_SECONDS, check
 from ..conf import get_settings
 
 _LONGEST_NAME = 190
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
         "-l",
         "--loglevel",
         type=str.upper,
-        choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+        choices=LEVELS,
         help="default: INFO, or what LOGGING says",
     )
     parser.add_argument("--database", help="alias; default: DJANGO_JOBS['DATABASE']")

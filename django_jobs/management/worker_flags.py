@@ -10,7 +10,7 @@ from typing import Any
 from ..conf import get_settings
 from ..worker.autoscale import Autoscale
 from ..worker.options import POOLS, WorkerOptions, build, limit_refusals
-from .arguments import bounds, positive
+from .arguments import LEVELS, bounds, positive
 
 #: What the setting's values are called in messages, by the type of the flag.
 _NUMBERS: dict[Any, str] = {positive: "a whole number", float: "a number"}
@@ -40,6 +40,10 @@ def add_shared_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--time-limit", type=float, metavar="S", help="hard limit of jobs that have none")
     add("--soft-time-limit", type=float, metavar="S", help="soft limit of jobs that have none")
+    add("--redirect-stdout", type=str.upper, choices=LEVELS, metavar="LEVEL",
+        help="log what jobs print, line by line at this level; default: stdout and stderr as "
+        "they are"
+    )  # fmt: skip
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +76,7 @@ def options_of(given: Mapping[str, Any], **others: Any) -> WorkerOptions:
         max_memory=given["max_memory_per_child"],
         time_limit=given["time_limit"],
         soft_time_limit=given["soft_time_limit"],
+        redirect_stdout=given["redirect_stdout"],
         **others,
     )
 

@@ -38,6 +38,8 @@ class WorkerOptions:
     max_memory: int | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
+    #: Level of the log lines that jobs print; None leaves stdout and stderr alone.
+    redirect_stdout: str | None = None
     using: str = "default"
     grace_seconds: float = 30.0
     autoscale: Autoscale | None = None

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import Error, connections
 
-from .. import forks, log, signals
+from .. import forks, log, printed, signals
 from ..conf import get_settings
 from ..counts import ready_queues
 from ..dialects import is_away, own_connection, unix_time
@@ -121,7 +121,8 @@ class WorkerProcess:
         ]
         for thread in threads:
             thread.start()
-        self._guard(self.pool.run)
+        with printed.redirected(self.options.redirect_stdout):
+            self._guard(self.pool.run)
         self._stop_duties()
         self._over.set()
         for thread in threads:

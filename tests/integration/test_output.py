@@ -18,15 +18,20 @@ from tests.waiting import LONG
 ROOT = Path(__file__).parents[2]
 
 
-def start(pool: str, **changes: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "manage.py", "runworker", "--burst", "-Q", "default", "-P", pool]
-    environment = {
+COMMAND = [sys.executable, "manage.py", "runworker", "--burst", "-Q", "default"]
+
+
+def environment() -> dict[str, str]:
+    return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "TEST_DATABASE_NAME": str(connections["default"].settings_dict["NAME"]),
         "PYTHONIOENCODING": "ascii",
     }
-    options = {"args": command, "env": environment, "cwd": ROOT, **changes}
+
+
+def start(pool: str, **changes: object) -> subprocess.Popen[bytes]:
+    options = {"args": [*COMMAND, "-P", pool], "env": environment(), "cwd": ROOT, **changes}
     return subprocess.Popen(**options)  # type: ignore[call-overload, no-any-return]
 
 
@@ -88,3 +93,21 @@ def test_commands_leave_the_streams_of_their_caller(capsys: pytest.CaptureFixtur
     call_command("runbeat", "--once")
     assert (sys.stdout, sys.stderr) == before
     assert "0 schedules were due" in capsys.readouterr().out
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio", "solo"])
+def test_worker_logs_what_jobs_print(pool: str) -> None:
+    result = jobs.print_much.delay()
+    process = subprocess.run(
+        [*COMMAND, "-P", pool, "--redirect-stdout", "warning"],
+        env=environment(),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=LONG,
+        check=True,
+    )
+    assert result.get(timeout=1) == 1
+    named = f"django_jobs.output [tests.integration.jobs.print_much {result.id}] Gr"
+    assert process.stderr.count(named.encode()) == 2
+    assert b"Gr" not in process.stdout
