@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import Group
+from django.core import mail
 from django.db import connection, transaction
 
 from django_jobs import JobContext, SoftTimeLimitExceeded, current_job, job, progress
@@ -222,3 +223,11 @@ def rated() -> None: ...
 
 @job(rate_limit="5/s", rate_limit_key=["key"])
 def rated_by_key(key: int) -> None: ...
+
+
+SUBJECT = "original"
+
+
+@job
+def send_mail(address: str) -> int:
+    return mail.send_mail(SUBJECT, "", None, [address])

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from ...conf import get_settings
 from ...status import ENDED, QUEUED, Status
 from ..arguments import add_verb, positive
+from ..ending import is_program
 from ..jobs import act, control, inspect, look, schedules, steering, top, workflow
 from . import runbeat, runworker
 
@@ -50,6 +51,7 @@ class Command(BaseCommand):
         if verb in _PROCESSES:
             command = _PROCESSES[verb]()
             command.stdout = self.stdout
+            vars(command)["_called_from_command_line"] = is_program(self)
             command.handle(*args, **options)
             return
         wanted = options["wanted"]

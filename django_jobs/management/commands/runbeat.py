@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from typing import Any
@@ -14,8 +13,8 @@ from django.db import connections
 from ...beat.beat import Beat, run
 from ...dialects import dialect_for
 from ...log import set_up_console
-from ...worker.fork import ignore_stops
 from ..arguments import add_process_arguments, database, database_name, process_name
+from ..ending import process_given_back
 from ..output import protected_output
 from ..pidfile import pidfile
 
@@ -32,15 +31,17 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         set_up_console(given["loglevel"])
         using = database(given)
-        with protected_output(self), pidfile(given["pidfile"]):
+        with (
+            process_given_back(self),
+            protected_output(self),
+            pidfile(given["pidfile"]),
+        ):
             if given["once"]:
                 fired = Beat(using).run_once()
                 self.stdout.write(f"{fired} schedules were due")
                 return
             self.stdout.write(_banner(using))
             code = run(using, name=process_name(given))
-        logging.shutdown()
-        ignore_stops()
         sys.exit(code)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import sys
 from typing import Any
@@ -18,7 +17,6 @@ from ...log import set_up_console
 from ...models import Worker
 from ...routing import database_of
 from ...worker import capacity
-from ...worker.fork import ignore_stops
 from ...worker.options import WorkerOptions, refusals
 from ...worker.solo import run_solo
 from ...worker.supervisor import Supervisor
@@ -29,6 +27,7 @@ from ..arguments import (
     database_name,
     process_name,
 )
+from ..ending import process_given_back
 from ..output import protected_output
 from ..pidfile import pidfile
 from ..worker_flags import add_flags, options_of, with_defaults
@@ -48,11 +47,13 @@ class Command(BaseCommand):
         options = self._options(given)
         self._check_capacity(options)
         _refuse_without_tables(options.using)
-        with protected_output(self), pidfile(given["pidfile"]):
+        with (
+            process_given_back(self),
+            protected_output(self),
+            pidfile(given["pidfile"]),
+        ):
             self.stdout.write(_banner(options))
             code = run_solo(options) if options.pool == "solo" else Supervisor(options).run()
-        logging.shutdown()
-        ignore_stops()
         sys.exit(code)
 
     def _check_capacity(self, options: WorkerOptions) -> None:
