@@ -5,7 +5,7 @@ They are written as rows, or run here and now where the setting ``EAGER`` says s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import registry
@@ -13,7 +13,7 @@ from .call import CallKeywords
 from .canvas import Canvas, Signature, callbacks, refuse_deep
 from .conf import get_settings
 from .context import running
-from .eager import run, run_graph
+from .eager import EagerResult, run, run_graph
 from .enqueue import Pair, lineage, rows_of, write_calls
 from .exceptions import Replaced
 from .plan import Around, Output, Plan, Shape
@@ -53,7 +53,9 @@ def enqueue(
         return _enqueue_linked(function, calls, options)
     rows = rows_of(function, calls, options)
     if get_settings().eager:
-        return [run(row) for row in rows]
+        ran = [run(row) for row in rows]
+        _raise_first_error(ran)
+        return list(ran)
     results: list[AsyncResult[Any]] = []
     commits: dict[str, Commit | None] = {}
     written = {row.id for row in rows}
@@ -134,7 +136,7 @@ def _enqueue_linked(
 
 def _start(plan: Plan, outputs: Sequence[Output], *, durable: bool) -> list[Handle]:
     if get_settings().eager:
-        return _run(plan, outputs)
+        return _run(plan, outputs, may_raise=True)
     using = write_plan(plan, durable=durable)
     handle = _handles(plan, using, None if durable else awaited_commit(using))
     results = [handle(output) for output in outputs]
@@ -142,9 +144,11 @@ def _start(plan: Plan, outputs: Sequence[Output], *, durable: bool) -> list[Hand
     return results
 
 
-def _run(plan: Plan, outputs: Sequence[Output]) -> list[Handle]:
+def _run(plan: Plan, outputs: Sequence[Output], *, may_raise: bool = False) -> list[Handle]:
     graph = plan.graph()
     done = run_graph(graph)
+    if may_raise:
+        _raise_first_error(done.values())
     handle = _handles(plan, "")
 
     def finished(output: Any) -> Any:
@@ -156,6 +160,14 @@ def _run(plan: Plan, outputs: Sequence[Output]) -> list[Handle]:
         return result
 
     return [finished(output) for output in outputs]
+
+
+def _raise_first_error(ran: Iterable[EagerResult[Any]]) -> None:
+    """Raise what the first failed job raised, where the setting ``EAGER`` asks for it."""
+    if get_settings().eager == "raise":
+        for result in ran:
+            if result.origin.error is not None:
+                raise result.origin.error
 
 
 def _handles(plan: Plan, using: str, commit: Commit | None = None) -> Callable[[Output], Handle]:

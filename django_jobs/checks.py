@@ -232,6 +232,8 @@ def check_celery_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckM
 _CELERY = {
     "CELERY_TASK_ALWAYS_EAGER": "Use DJANGO_JOBS['EAGER'].",
     "CELERY_ALWAYS_EAGER": "Use DJANGO_JOBS['EAGER'].",
+    "CELERY_TASK_EAGER_PROPAGATES": "Use DJANGO_JOBS['EAGER'] = 'raise'.",
+    "CELERY_EAGER_PROPAGATES_EXCEPTIONS": "Use DJANGO_JOBS['EAGER'] = 'raise'.",
     "CELERY_TASK_ROUTES": "Use DJANGO_JOBS['ROUTES'].",
     "CELERY_ROUTES": "Use DJANGO_JOBS['ROUTES'].",
     "CELERY_TASK_DEFAULT_QUEUE": "Use DJANGO_JOBS['DEFAULT_QUEUE'].",

@@ -7,7 +7,7 @@ import datetime
 import difflib
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
@@ -23,8 +23,9 @@ class Settings:
 
     #: Alias of the database that holds the jobs.
     database: str = "default"
-    #: Run jobs inline, in the caller's process, instead of writing rows.
-    eager: bool = False
+    #: Run jobs inline, in the caller's process, instead of writing rows; ``"raise"`` lets their
+    #: exceptions leave the calls.
+    eager: bool | Literal["raise"] = False
     #: Queue of a job function that names none.
     default_queue: str = "default"
     #: Per queue name a dict: ``MAX_PENDING`` (past so many pending jobs enqueuing raises
@@ -92,6 +93,8 @@ _WORDS: dict[type, str] = {
     datetime.timedelta: "a timedelta",
     type(None): "None",
 }
+# The texts that a key takes besides.
+_TEXTS = {"eager": ("raise",)}
 KEYS = tuple(sorted(name.upper() for name in _KINDS))
 
 # Settings of Celery's that a workflow's authors look for.
@@ -137,16 +140,19 @@ def problems() -> list[tuple[str, str]]:
             found.append((f"{SETTING} has an unknown key {key!r}.", hint))
         elif not _kind_fits(key.lower(), value):
             kinds = _KINDS[key.lower()]
-            named = " or ".join(kind.__name__ for kind in kinds)
+            texts = [repr(text) for text in _TEXTS.get(key.lower(), ())]
+            named = " or ".join([*(kind.__name__ for kind in kinds), *texts])
             is_secret = key in ("METRICS_TOKEN", "SCHEDULES")
             shown = type(value).__name__ if is_secret else repr(value)
-            hint = "Use " + " or ".join(_WORDS[kind] for kind in kinds) + "."
+            hint = "Use " + " or ".join([*(_WORDS[kind] for kind in kinds), *texts]) + "."
             found.append((f"{SETTING}[{key!r}] must be {named}, got {shown}.", hint))
     return found
 
 
 def _kind_fits(name: str, value: object) -> bool:
     kinds = _KINDS[name]
+    if value in _TEXTS.get(name, ()):
+        return True
     return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 

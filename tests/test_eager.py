@@ -8,7 +8,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from django_jobs import ArgumentError, JobRevoked, Reject, Snooze, job
+from django_jobs import ArgumentError, JobRevoked, Reject, Snooze, chord, group, job
 from django_jobs.models import Job
 from tests import jobs
 
@@ -183,3 +183,115 @@ def test_eager_leaves_the_keyboard_to_the_person() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         body.delay()
+
+
+# --- EAGER = "raise" ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def raising(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"EAGER": "raise"}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: jobs.fail.delay(),
+        lambda: jobs.fail.apply_async(),
+        lambda: jobs.fail.delay_many([()]),
+        lambda: async_to_sync(jobs.fail.adelay)(),
+        lambda: jobs.fail.s().delay(),
+        lambda: jobs.fail.apply_async(link=jobs.echo.s()),
+        lambda: jobs.add.apply_async((1,), link=jobs.fail.si()),
+        lambda: (jobs.add.s(1) | jobs.fail.si() | jobs.add.s(2))(),
+        lambda: group(jobs.add.s(1), jobs.fail.s()).apply_async(),
+        lambda: chord([jobs.add.s(1), jobs.fail.s()], jobs.echo.s()).delay(),
+        lambda: becomes_failing.delay(),
+        lambda: becomes_failing.s().apply_async(),
+        lambda: calls_failing.delay(),
+    ],
+)
+@pytest.mark.usefixtures("raising")
+def test_exception_of_a_job_leaves_the_call(call: Any) -> None:
+    with pytest.raises(ValueError, match="broken"):
+        call()
+    assert not Job.objects.exists()
+
+
+@job(bind=True)
+def becomes_failing(self: Any) -> None:
+    self.replace(jobs.add.s(1) | jobs.fail.si())
+
+
+@job
+def calls_failing() -> None:
+    jobs.fail.delay()
+
+
+@pytest.mark.usefixtures("raising")
+def test_call_returns_the_result_of_a_job_that_succeeds() -> None:
+    assert jobs.add.delay(1, 2).get() == 3
+    assert (jobs.add.s(1) | jobs.add.s(2)).apply_async().get() == 3
+
+
+@pytest.mark.usefixtures("raising")
+def test_very_exception_is_raised_after_the_last_retry() -> None:
+    error, seen = ValueError("mine"), []
+
+    @job(max_retries=2, autoretry_for=(ValueError,))
+    def body(works_at: int) -> None:
+        seen.append(1)
+        if len(seen) < works_at:
+            raise error
+
+    body.delay(2)
+    seen.clear()
+    with pytest.raises(ValueError, match="mine") as caught:
+        body.delay(9)
+    assert (caught.value is error, len(seen)) == (True, 3)
+
+
+@pytest.mark.usefixtures("raising")
+def test_other_jobs_and_errbacks_have_run_before() -> None:
+    seen: list[Any] = []
+
+    @job
+    def note(what: Any) -> None:
+        seen.append(what)
+
+    @job
+    def fail_at_nought(number: int) -> None:
+        seen.append(number)
+        if not number:
+            raise ValueError("broken")
+
+    failing = jobs.fail.s().on_error(note.si("errback"))
+    with pytest.raises(ValueError, match="broken"):
+        group(failing, note.s("member")).apply_async()
+    with pytest.raises(ValueError, match="broken"):
+        fail_at_nought.delay_many([(0,), (1,)])
+    assert seen == ["errback", "member", 0, 1]
+
+
+@pytest.mark.usefixtures("raising")
+def test_job_that_is_revoked_or_postponed_raises_nothing() -> None:
+    @job
+    def body() -> None:
+        raise Snooze(60)
+
+    assert jobs.fail.apply_async(expires=-1).status == "REVOKED"
+    assert (jobs.fail.s().set(expires=-1) | jobs.add.s(1))().status == "FAILURE"
+    assert body.delay().status == "SCHEDULED"
+
+
+@pytest.mark.parametrize("eager", [True, "raise"])
+def test_apply_raises_nothing_whatever_the_setting(settings: Any, eager: Any) -> None:
+    settings.DJANGO_JOBS = {"EAGER": eager}
+    assert jobs.fail.apply().status == "FAILURE"
+    assert (jobs.fail.s() | jobs.add.s(1)).apply().status == "FAILURE"
+
+
+@pytest.mark.usefixtures("eager")
+def test_call_raises_nothing_where_eager_is_true() -> None:
+    assert jobs.fail.delay().status == "FAILURE"
+    assert (jobs.fail.s() | jobs.add.s(1)).apply_async().status == "FAILURE"

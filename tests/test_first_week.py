@@ -97,7 +97,8 @@ def test_celery_s_settings_are_warned_of(settings: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        ({"EAGER": "yes"}, "Use True or False."),
+        ({"EAGER": "yes"}, "Use True or False or 'raise'."),
+        ({"EAGER": 1}, "Use True or False or 'raise'."),
         ({"RESULT_EXPIRE": 3}, "Did you mean 'RESULT_EXPIRES'?"),
         ({"ROUTES": 3}, "Use a dict or a list or a tuple."),
     ],
