@@ -226,7 +226,7 @@ def test_move_by_id_and_by_filter() -> None:
     [
         (["--name", "x"], "say where the jobs go by --to QUEUE, --priority N or both"),
         (["ID", "--queue", "mail"], "did you mean --to mail?"),
-        (["--to", "mail"], "name the jobs by their ids, or by one or more of --status"),
+        (["--to", "mail"], "Name the jobs by their ids, or by one or more of --status"),
         (["ID", "--name", "x", "--to", "mail"], "not both"),
         (["ID", "--to", "a,b"], "must not have a comma"),
         (["ID", "--priority", "99999"], "from -32767 to 32767"),
