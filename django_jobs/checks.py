@@ -271,7 +271,7 @@ def check_annotations(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessa
             found.append(
                 checks.Warning(
                     f"{function.name} annotates its parameter {name!r} as {kind.__name__}, but "
-                    "arguments travel as JSON, and the job gets a str",
+                    "arguments travel as JSON, and the job gets a str.",
                     hint=f"Annotate it as {annotation}, pass {write.format(name)}, and write "
                     f"{read.format(name)} in the job.",
                     id="django_jobs.W006",
