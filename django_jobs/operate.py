@@ -232,13 +232,13 @@ def move(
     problems = [] if queue is None else queue_problems(queue)
     problems += [] if priority is None else priority_problems(priority)
     if queue is None and priority is None:
-        problems = ["give queue, priority or both: what is not given stays"]
+        problems = ["Give queue, priority or both: what is not given stays."]
     parts = [(using, uuids(ids))] if using else list(_by_database(ids))
     for alias, _some in parts:
         if queue is not None and not problems and alias != database_of(queue):
             problems.append(
-                f"queue {queue!r} lives on database {database_of(queue)!r}, and the job on "
-                f"{alias!r}; name a queue of the same database"
+                f"Queue {queue!r} lives on database {database_of(queue)!r}, and the job on "
+                f"{alias!r}. Name a queue of the same database."
             )
     for problem in problems:
         raise ValueError(problem)

@@ -18,7 +18,8 @@ PACKAGE = Path(django_jobs.__file__).parent
 LAYERS: list[set[str]] = [
     {
         "backoff", "conf", "context", "exceptions", "failure", "forks", "from_celery", "ids",
-        "limits", "links", "log", "moments", "printed", "rates", "redaction", "registry", "routing",
+        "limits", "links", "log", "moments", "near", "printed", "rates", "redaction", "registry",
+        "routing",
         "row_options", "rules", "schedules", "serialization", "shown_code", "signals", "status",
         "tally", "values",
     },
@@ -33,7 +34,7 @@ LAYERS: list[set[str]] = [
         "resultset", "retention", "revive", "upstream", "workflow",
     },
     {
-        "maintenance", "worker", "beat", "counts", "durations", "overview", "presentation",
+        "maintenance", "worker", "beat", "counts", "durations", "known", "overview", "presentation",
         "state", "statistics", "tree",
     },
     {

@@ -224,7 +224,7 @@ def test_move_by_id_and_by_filter() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--name", "x"], "say where the jobs go by --to QUEUE, --priority N or both"),
+        (["--name", "x"], "Say where the jobs go by --to QUEUE, --priority N or both"),
         (["ID", "--queue", "mail"], "did you mean --to mail?"),
         (["--to", "mail"], "Name the jobs by their ids, or by one or more of --status"),
         (["ID", "--name", "x", "--to", "mail"], "not both"),

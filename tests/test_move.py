@@ -84,7 +84,7 @@ def test_jobs_that_are_not_moved_are_counted_by_reason(take: Take) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({}, "give queue, priority or both"),
+        ({}, "Give queue, priority or both"),
         ({"queue": "a,b"}, "must not have a comma"),
         ({"queue": 5}, "must be a printable text"),
         ({"priority": 99_999}, "from -32767 to 32767, got 99999"),

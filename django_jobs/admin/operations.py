@@ -118,7 +118,7 @@ def moving(queue: str | None, priority: int | None) -> Operation:
 
 
 def _nowhere(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:
-    raise ValueError("moving() says where the jobs go")
+    raise ValueError("Take moving(), which says where the jobs go.")
 
 
 def _delete(ids: Sequence[UUID], using: str, note: operate.Note) -> Mapping[str, int]:

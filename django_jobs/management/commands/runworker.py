@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError, connections
 
+from ... import known
 from ...conf import get_settings
 from ...dialects import dialect_for
 from ...log import set_up_console
@@ -47,6 +48,7 @@ class Command(BaseCommand):
         options = self._options(given)
         self._check_capacity(options)
         _refuse_without_tables(options.using)
+        self._warn_of_unknown_queues(options)
         with (
             process_given_back(self),
             protected_output(self),
@@ -62,6 +64,12 @@ class Command(BaseCommand):
             raise CommandError(told)
         if told:
             self.stderr.write(f"warning: {told}")
+
+    def _warn_of_unknown_queues(self, options: WorkerOptions) -> None:
+        with contextlib.suppress(OperationalError, InterfaceError):
+            for queue in [*options.queues, *options.exclude_queues]:
+                if told := known.unknown_queue(queue, options.using):
+                    self.stderr.write(f"warning: {told}")
 
     def _options(self, given: dict[str, Any]) -> WorkerOptions:
         using = database(given)

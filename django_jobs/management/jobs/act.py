@@ -85,8 +85,8 @@ def move(
 ) -> None:
     """Move jobs that have not begun to another queue or priority."""
     if to is None and priority is None:
-        hint = f" (--queue chooses jobs: did you mean --to {queue}?)" if ids and queue else ""
-        raise CommandError(f"say where the jobs go by --to QUEUE, --priority N or both{hint}")
+        hint = f" --queue chooses jobs: did you mean --to {queue}?" if ids and queue else ""
+        raise CommandError(f"Say where the jobs go by --to QUEUE, --priority N or both.{hint}")
     if not _by_id(ids, status=status, name=name, queue=queue):
         jobs = matching(using, status=status, name=name, queue=queue).filter(status__in=QUEUED)
         wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
@@ -99,7 +99,7 @@ def move(
             done += number
             skipped.update(others)
     except (ValueError, QueueFull) as error:
-        before = f"; {done} jobs were moved before that" if done else ""
+        before = f" {done} jobs were moved before that." if done else ""
         raise CommandError(one_line(f"{error}{before}")) from None
     _report(out, as_json, "moved", done, skipped)
 
