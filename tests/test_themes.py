@@ -1,0 +1,34 @@
+"""Pages of the admin are drawn in every theme, also in one without the variables of Django's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import django_jobs
+
+STATIC = Path(django_jobs.__file__).parent / "static" / "django_jobs"
+SHEETS = sorted(path.name for path in STATIC.glob("*.css"))
+
+
+@pytest.mark.parametrize("sheet", SHEETS)
+def test_variable_of_the_admin_has_a_fallback(sheet: str) -> None:
+    css = (STATIC / sheet).read_text()
+    own = set(re.findall(r"^\s*(--[\w-]+):", css, re.MULTILINE))
+    bare = {name for name in re.findall(r"var\((--[\w-]+)\s*\)", css) if name not in own}
+    assert bare == set()
+
+
+def test_own_variables_follow_those_of_the_admin() -> None:
+    css = (STATIC / "admin.css").read_text()
+    light, dark = re.findall(r"^:root.*?\{(.*?)^\}", css, re.MULTILINE | re.DOTALL)
+    declared = re.compile(r"--jobs-([\w-]+): var\(--([\w-]+), [^;]+\);")
+    names = {name for name, _of_admin in declared.findall(light)}
+    assert {"body-fg", "error-fg", "message-success-bg"} <= names
+    assert {name for name, _of_admin in declared.findall(dark)} < names
+    # A value of its own in one theme only would stay when the other is chosen.
+    assert all(name == of_admin for name, of_admin in declared.findall(light + dark))
+    used = set(re.findall(r"var\(--jobs-([\w-]+)\)", css))
+    assert used == names
