@@ -325,16 +325,18 @@ def _failures(using: str) -> tuple[list[FailureGroup], bool]:
 def _deferrals(using: str) -> list[Deferral]:
     jobs: Any = Job.objects.using(using)
     # A job is given back for a minute at most.
-    soon = jobs.timed().filter(run_at__lte=clock(using, LONGEST_DEFERRAL)).order_by("run_at")
-    columns = ("name", "status", "error_class", "error_message")
-    sql, params = _select(soon.values(*columns)[: CAP + 1], using)
+    soon = of_status(jobs.all(), Status.SCHEDULED).filter(
+        run_at__lte=clock(using, LONGEST_DEFERRAL)
+    )
+    columns = ("name", "error_class", "error_message")
+    sql, params = _select(soon.order_by("run_at").values(*columns)[: CAP + 1], using)
     connection = connections[using]
     with connection.cursor() as cursor:
         found = dialect_for(connection).long_query(
             cursor,
             f"SELECT name, COUNT(*), MIN(error_message) FROM ({sql}) counted "  # noqa: S608
-            "WHERE status = %s AND error_class <> '' GROUP BY name ORDER BY 2 DESC, 1 LIMIT %s",
-            [*params, Status.SCHEDULED.value, DEFERRALS_READ],
+            "WHERE error_class <> '' GROUP BY name ORDER BY 2 DESC, 1 LIMIT %s",
+            [*params, DEFERRALS_READ],
         )
     return [Deferral(name, CappedCount(number), reason) for name, number, reason in found]
 

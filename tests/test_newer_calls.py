@@ -173,7 +173,7 @@ def test_map_waits_for_a_worker_that_knows_the_function(
     work()
     row = result.job
     assert (row.status, row.deferrals) == ("SCHEDULED", 1)
-    assert row.error_message.startswith("no job function is named 'tests.jobs.add'")
+    assert row.error_message.startswith("No job function is named 'tests.jobs.add'")
     registered["tests.jobs.add"] = known
     again()
     work()
