@@ -30,9 +30,10 @@ def run_once(using: str) -> int:
     """Rescue the jobs of every worker whose lease is over, by the database's clock; count them.
 
     Nobody knows which of a lost worker's jobs had begun, so each counts a crash; one that was in a
-    crash is claimed alone from then on, and takes no innocent job with it. A worker that stopped
-    had settled all it ran: a job that is still its own comes from a claim whose COMMIT took effect
-    after that, and goes back without blame.
+    crash is claimed alone from then on, and takes no innocent job with it. A worker that was told
+    to stop and did not end in time was killed for that: its jobs go back without blame, but those
+    with ``acks_late=False``. A worker that stopped had settled all it ran: a job that is still its
+    own comes from a claim whose COMMIT took effect after that, and goes back without blame.
     """
     expired = Worker.objects.using(using).filter(
         lost_at=None, stopped_at=None, lease_until__lt=clock(using)
@@ -52,11 +53,11 @@ def _rescue_some(worker_id: UUID | None, stranded: QuerySet[Job], using: str) ->
     """Rescue jobs of one worker, unless another process does so at this moment."""
     skip_locked = connections[using].features.has_select_for_update_skip_locked
     rows = Worker.objects.using(using).filter(id__in=[worker_id] if worker_id else [])
-    locked = list(rows.select_for_update(skip_locked=skip_locked).values_list("lost_at", flat=True))
-    if not locked and rows.exists():
+    locked = rows.select_for_update(skip_locked=skip_locked).only("lost_at", "stopping_at").first()
+    if locked is None and rows.exists():
         return 0
     jobs = list(_with_texts(stranded.filter(worker_id=worker_id))[:BATCH])
-    return _rescue(worker_id, jobs, using, blamed=locked != [None])
+    return _rescue(worker_id, jobs, using, locked)
 
 
 def bury(
@@ -82,9 +83,7 @@ def bury(
     back, outcomes = [], []
     for claimed in _all_claimed(jobs, using):
         key = (claimed.id, claimed.attempt)
-        function = registry.find(claimed.name)
-        again = function is None or function.options.acks_late
-        if key not in running or (cold and again):
+        if key not in running or (cold and _may_run_again(claimed)):
             back.append(claimed)
         else:
             outcomes.append(execute_crash(claimed, running[key], environment))
@@ -111,7 +110,7 @@ def no_more_claims(worker_id: UUID, using: str) -> Iterator[QuerySet[Worker]]:
         yield rows
 
 
-def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, *, blamed: bool) -> int:
+def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, worker: Worker | None) -> int:
     if worker_id is None:
         # No claim writes such a row; somebody edited it by hand.
         rows = Job.objects.using(using).filter(status=Status.STARTED, worker_id=None)
@@ -120,15 +119,30 @@ def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, *, blamed: 
         announce(using, {job.queue for job in jobs})
         return given_back
     environment = Environment(using=using)
-    claimed = _all_claimed(jobs, using)
-    if not blamed:
-        release(worker_id, claimed, using)
-        return len(claimed)
-    outcomes = [execute_crash(job, None, environment) for job in claimed]
+    back, outcomes = [], []
+    for claimed in _all_claimed(jobs, using):
+        if _is_blameless(claimed, worker):
+            back.append(claimed)
+        else:
+            outcomes.append(execute_crash(claimed, None, environment))
+    release(worker_id, back, using)
     counted = record_apart(worker_id, outcomes, using)
     measure.rescued(counted, using)
     announce(using, {o.job.queue for o in counted if o.status == Status.PENDING})
-    return len(counted)
+    return len(back) + len(counted)
+
+
+def _is_blameless(claimed: Claimed, worker: Worker | None) -> bool:
+    """Tell whether a job goes back as it was from a worker that is gone, or whose row is."""
+    if worker is None:
+        return False
+    stopped = worker.lost_at is None
+    return stopped or (worker.stopping_at is not None and _may_run_again(claimed))
+
+
+def _may_run_again(claimed: Claimed) -> bool:
+    function = registry.find(claimed.name)
+    return function is None or function.options.acks_late
 
 
 def _all_claimed(jobs: Iterable[Job], using: str) -> list[Claimed]:

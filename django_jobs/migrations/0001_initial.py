@@ -374,6 +374,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(verbose_name='started')),
                 ('heartbeat_at', models.DateTimeField(verbose_name='heartbeat')),
                 ('lease_until', models.DateTimeField(verbose_name='lease until')),
+                ('stopping_at', models.DateTimeField(null=True)),
                 ('stopped_at', models.DateTimeField(null=True, verbose_name='stopped')),
                 ('lost_at', models.DateTimeField(null=True, verbose_name='lost')),
                 ('quiet', models.BooleanField(default=False, verbose_name='quiet')),

@@ -53,6 +53,8 @@ class Worker(models.Model):
     started_at = models.DateTimeField(_("started"))
     heartbeat_at = models.DateTimeField(_("heartbeat"))
     lease_until = models.DateTimeField(_("lease until"))
+    #: When it was told to stop. If it is killed after that, its jobs are not to blame.
+    stopping_at = models.DateTimeField(null=True)
     stopped_at = models.DateTimeField(_("stopped"), null=True)
     lost_at = models.DateTimeField(_("lost"), null=True)
     quiet = models.BooleanField(_("quiet"), default=False)

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
+from django.db.models.functions import Coalesce
+
 from .. import __version__
 from ..conf import get_settings
 from ..dialects import clock
@@ -43,12 +45,14 @@ def register(worker_id: UUID, name: str, options: WorkerOptions) -> None:
     Worker.objects.using(using).bulk_create([worker], ignore_conflicts=True)
 
 
-def beat(worker_id: UUID, using: str, *, busy: int, done: int) -> bool:
+def beat(worker_id: UUID, using: str, *, busy: int, done: int, stopping: bool = False) -> bool:
     """Renew the lease; return False when the worker was taken for dead and its jobs given away.
 
-    *busy* is the number of running jobs, *done* how many ended since the worker was registered. An
-    update that arrives after the worker's end changes nothing.
+    *busy* is the number of running jobs, *done* how many ended since the worker was registered;
+    *stopping* says that it was told to stop. An update that arrives after the worker's end changes
+    nothing.
     """
+    told = {"stopping_at": Coalesce("stopping_at", clock(using))} if stopping else {}
     changed = (
         Worker.objects.using(using)
         .filter(id=worker_id, lost_at=None, stopped_at=None)
@@ -58,6 +62,7 @@ def beat(worker_id: UUID, using: str, *, busy: int, done: int) -> bool:
             busy=busy,
             jobs_done=done,
             memory_bytes=resident_bytes(),
+            **told,
         )
     )
     return changed == 1

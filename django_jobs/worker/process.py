@@ -250,8 +250,8 @@ class WorkerProcess:
 
     def _beat(self) -> None:
         _waiting, running, _ended = self.desk.counts()
-        done, asked_at = self._done(), boot_time()
-        if heartbeat.beat(self.worker_id, self.options.using, busy=running, done=done):
+        done, asked_at, using = self._done(), boot_time(), self.options.using
+        if heartbeat.beat(self.worker_id, using, busy=running, done=done, stopping=self._told):
             self._leased(asked_at)
         else:
             self._lost()
@@ -347,10 +347,18 @@ class WorkerProcess:
     # --- the pulse's thread ---------------------------------------------------------------------
 
     def _show_life(self) -> None:
-        """Show the supervisor that the interpreter runs, whatever the database does; watch it."""
+        """Show the supervisor that the interpreter runs, whatever the database does; watch it.
+
+        A stop is noted in the worker's row as soon as it is seen here.
+        """
         self.board.pulse = time.monotonic()
+        noted = False
         while not self._over.wait(PULSE_SECONDS):
             self.board.pulse = time.monotonic()
+            if self._told and not noted:
+                # A signal handler must take no lock, so it cannot ask for this itself.
+                self.heart.ask("heartbeat")
+                noted = True
             if self.line is not None and os.getppid() != self.parent:
                 _log.error("worker orphaned name=%s: its supervisor is gone", self.name)
                 os._exit(1)

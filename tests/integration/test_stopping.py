@@ -195,3 +195,18 @@ def test_solo_stops_amid_short_jobs_leave_none_started(runworker, until, folder,
     # The stop may come between a job's note and its end: that job runs again.
     unfinished = len(set(notes())) - Job.objects.filter(status="SUCCESS").count()
     assert 0 <= unfinished <= 3
+
+
+def test_worker_killed_amid_its_stop_blames_no_job(runworker, until, folder, notes):
+    result = jobs.hold.delay(folder)
+    worker = runworker("-c", "1", lease=3)
+    until(notes)
+    worker.signal(signal.SIGTERM)
+    until(lambda: Worker.objects.exclude(stopping_at=None).exists())
+    worker.signal(signal.SIGKILL)
+    worker.wait()
+    Path(folder, "go").touch()
+    other = runworker("-c", "1", lease=3)
+    until(result.ready)
+    assert (result.status, result.job.crashes, result.job.attempt) == ("SUCCESS", 0, 2)
+    assert other.stop() == 0

@@ -1,0 +1,113 @@
+"""A process manager kills a worker that it told to stop: the worker's jobs are not to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from django_jobs import job
+from django_jobs.dialects import clock
+from django_jobs.execute import Environment, execute
+from django_jobs.ids import uuid7
+from django_jobs.maintenance import rescue
+from django_jobs.models import Job, Worker
+from django_jobs.record import record
+from django_jobs.values import Claimed
+from django_jobs.worker import heartbeat
+from django_jobs.worker.board import Board
+from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.process import WorkerProcess
+from tests import jobs
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registered"),
+]
+
+Take = Callable[..., list[Claimed]]
+
+
+def end_lease(worker: Worker) -> None:
+    Worker.objects.filter(pk=worker.pk).update(lease_until=clock("default", -1))
+
+
+@pytest.mark.parametrize(("stopping", "crashes"), [(True, 0), (False, 1)])
+def test_job_of_a_worker_killed_while_it_stops_counts_no_crash(
+    worker: Worker, take: Take, stopping: bool, crashes: int
+) -> None:
+    result = jobs.add.delay(1, 2)
+    take()
+    assert heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=stopping)
+    end_lease(worker)
+    assert rescue.run_once("default") == 1
+    assert (result.status, result.job.crashes) == ("PENDING", crashes)
+    worker.refresh_from_db()
+    assert worker.lost_at is not None
+
+
+def test_deploys_that_kill_never_fail_a_job(new_worker: Callable[..., Worker], take: Take) -> None:
+    result = jobs.add.delay(1, 2)
+    for number in range(1, 6):
+        worker = new_worker()
+        (claimed,) = take(by=worker)
+        assert claimed.attempt == number
+        heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
+        end_lease(worker)
+        rescue.run_once("default")
+    assert (result.status, result.job.retries, result.job.crashes) == ("PENDING", 0, 0)
+
+
+def test_outcome_of_the_killed_attempt_no_longer_counts(
+    worker: Worker, take: Take, new_worker: Callable[..., Worker]
+) -> None:
+    result = jobs.add.delay(1, 2)
+    (claimed,) = take()
+    outcome = execute(claimed, Environment())
+    heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
+    end_lease(worker)
+    rescue.run_once("default")
+    take(by=new_worker())
+    assert record(worker.pk, [outcome], "default") == []
+    assert result.status == "STARTED"
+
+
+def test_job_that_may_run_once_fails_also_when_the_worker_was_stopping(
+    worker: Worker, take: Take
+) -> None:
+    def body() -> None: ...
+
+    once = job(name="tests.once", acks_late=False)(body).delay()
+    again = jobs.add.delay(1, 2)
+    assert len(take()) == 2
+    heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
+    end_lease(worker)
+    assert rescue.run_once("default") == 2
+    assert (once.status, again.status) == ("FAILURE", "PENDING")
+    assert list(Job.objects.order_by("pk").values_list("crashes", flat=True)) == [1, 0]
+
+
+def test_first_beat_after_the_stop_tells_when_it_was(worker: Worker) -> None:
+    heartbeat.beat(worker.pk, "default", busy=1, done=0)
+    worker.refresh_from_db()
+    assert worker.stopping_at is None
+    heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
+    worker.refresh_from_db()
+    first = worker.stopping_at
+    assert first is not None
+    heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
+    worker.refresh_from_db()
+    assert worker.stopping_at == first
+
+
+def test_process_that_was_told_to_stop_notes_it_with_its_next_beat() -> None:
+    process = WorkerProcess(WorkerOptions(), uuid7(), 0, Board(1), line=None)
+    try:
+        process._register()
+        process._beat()
+        assert Worker.objects.get().stopping_at is None
+        process.stop()
+        process._beat()
+        assert Worker.objects.get().stopping_at is not None
+    finally:
+        process.waker.close()
