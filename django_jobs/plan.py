@@ -22,6 +22,7 @@ from .canvas import (
 )
 from .conf import get_settings
 from .enqueue import template
+from .fitting import bind_with_result
 from .ids import uuid7
 from .models import Edge
 from .status import Status
@@ -203,8 +204,10 @@ class Plan:
         args, kwargs = call.args, call.kwargs
         if isinstance(given, Given):
             args, kwargs = call.merged(given.args, given.kwargs)
-        if function.options.typing:
-            function.bind([None, *args] if takes else args, kwargs)
+        if takes:
+            bind_with_result(function, args, kwargs, self._named(after))
+        else:
+            function.bind(args, kwargs)
         waits = after is not None and next(_leaves(after), None) is not None
         options, later = self._options(call, function, around, waits)
         if takes and function.options.unique:
@@ -227,6 +230,11 @@ class Plan:
         number = self._append(node)
         self.add_callbacks(call.options, number)
         return number
+
+    def _named(self, output: Output | None) -> str:
+        """Say for people which result *output* is."""
+        name = self.nodes[output].row.name if isinstance(output, int) else ACCUMULATE
+        return "what the group gives" if name == ACCUMULATE else f"the result of {name}"
 
     def _options(
         self, call: Signature, function: JobFunction[..., Any, Any], around: Around, waits: bool

@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     {"models"},
     {
         "admit", "call", "calls", "claim", "classify", "commands", "define", "eager", "enqueue",
-        "execute",
+        "execute", "fitting",
         "keys", "limiting", "measure", "moving", "operate", "options", "places", "rebuild",
         "record", "reservations", "result", "unique", "canvas",
         "dependents", "family", "handover", "jobs", "locking", "notify", "plan", "replace",
