@@ -1,6 +1,6 @@
 """How things stand at this moment, read from the open rows: the history is never counted.
 
-One look costs seven statements, whatever the tables hold, and serves everybody for some seconds.
+One look costs eight statements, whatever the tables hold, and serves everybody for some seconds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import BooleanField, Case, F, QuerySet, Value, When
+from django.db.models import BooleanField, Case, Exists, F, QuerySet, Value, When
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from . import registry
 from .backoff import LONGEST_DEFERRAL
@@ -40,6 +41,8 @@ FAILURES_READ = 2_000
 DEFERRALS_READ = 5
 #: So many rows of workers are read.
 WORKERS_READ = 2_000
+#: What people read when :func:`lacks_beat` is true.
+NO_BEAT = gettext_lazy("No beat runs: schedules do not fire.")
 #: So many of the schedules that come next are read.
 SCHEDULES_READ = 8
 
@@ -110,6 +113,8 @@ class Overview:
     failures_capped: bool
     #: The most frequent first.
     deferrals: list[Deferral]
+    #: Schedules are enabled, and no live beat fires them.
+    lacks_beat: bool
 
     @property
     def beats(self) -> list[Worker]:
@@ -190,7 +195,15 @@ def look(using: str) -> Overview:
         failures=groups,
         failures_capped=capped,
         deferrals=_deferrals(using),
+        lacks_beat=lacks_beat(using),
     )
+
+
+def lacks_beat(using: str) -> bool:
+    """Tell whether schedules are enabled that no live beat fires; :data:`NO_BEAT` says it."""
+    live: Any = Worker.objects.using(using)
+    beats = live.live().filter(pool=Worker.BEAT)
+    return Schedule.objects.using(using).filter(~Exists(beats), enabled=True).exists()
 
 
 # --- queues ---------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from django_jobs.dialects import clock, unix_time
 from django_jobs.execute import Environment, execute
 from django_jobs.maintenance import rollup
 from django_jobs.measure import Collector, append, minute_of
-from django_jobs.models import Measurement, Queue, Worker
+from django_jobs.models import Measurement, Queue, Schedule, Worker
 from django_jobs.operate import pause_queue
 from django_jobs.record import record
 from django_jobs.statistics import totals
@@ -345,6 +345,9 @@ def test_every_panel_and_alert_finds_its_series(
     # A job of "mail" is ready for longer than wanted, and no live worker takes it.
     Queue.objects.create(name="mail", target_seconds=0)
     Worker.objects.update(queues=["default"], lease_until=clock("default", 3600))
+    Schedule.objects.create(
+        name="s", job_name="tests.jobs.fail", kind="interval", interval_seconds=3600
+    )
     until(prometheus.answers)
     more_counted()
     # A rate needs two scrapes between which something was counted.
@@ -353,11 +356,12 @@ def test_every_panel_and_alert_finds_its_series(
     assert empty == []
     rules = alert_expressions()
     firing = {name for name, expression in rules.items() if prometheus.query(expression)}
-    assert len(rules) == 8
+    assert len(rules) == 9
     assert firing == {
         "DjangoJobsQueueWithoutWorker",
         "DjangoJobsQueueBehind",
         "DjangoJobsManyFailures",
+        "DjangoJobsNoBeat",
     }
 
 

@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 
 from ..durations import duration, relative
 from ..models import Worker
-from ..overview import Overview, QueueState
+from ..overview import NO_BEAT, Overview, QueueState
 from ..status import Status
 
 
@@ -64,8 +64,8 @@ def _of_deferrals(look: Overview) -> Iterator[Alert]:
 
 
 def _of_schedules(look: Overview) -> Iterator[Alert]:
-    if look.schedules and not look.beats:
-        yield Alert(_("No beat runs: schedules do not fire."), "schedule")
+    if look.lacks_beat:
+        yield Alert(str(NO_BEAT), "schedule")
     overdue = [schedule for schedule in look.schedules if vars(schedule)["is_overdue"]]
     if overdue:
         first = overdue[0]

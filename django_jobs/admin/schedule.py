@@ -15,6 +15,7 @@ from ..beat import operate
 from ..beat.planning import plan
 from ..conf import get_settings
 from ..models import Schedule
+from ..overview import NO_BEAT, lacks_beat
 from ..rules import shown_schedule
 from .readonly import FilteredAdminMixin, ModelAdmin
 from .schedule_fields import ScheduleFields
@@ -69,6 +70,7 @@ class ScheduleAdminMixin(ScheduleFields, FilteredAdminMixin):
         response: HttpResponse = super().changelist_view(request, extra_context)
         changelist = (getattr(response, "context_data", None) or {}).get("cl")
         if changelist is not None:
+            self._tell_of_no_beat(request)
             rows = list(changelist.result_list)
             runs = last_runs([row.pk for row in rows], get_settings().database)
             for row in rows:
@@ -79,6 +81,7 @@ class ScheduleAdminMixin(ScheduleFields, FilteredAdminMixin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
+        self._tell_of_no_beat(request)
         schedule = context.get("original")
         if isinstance(schedule, Schedule):
             context["runs"] = self.shown_runs(schedule)
@@ -89,6 +92,10 @@ class ScheduleAdminMixin(ScheduleFields, FilteredAdminMixin):
             ]
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return page
+
+    def _tell_of_no_beat(self, request: HttpRequest) -> None:
+        if lacks_beat(get_settings().database):
+            self.message_user(request, str(NO_BEAT), messages.WARNING)
 
     def save_model(self, request: HttpRequest, obj: Schedule, form: Any, change: bool) -> None:
         using = get_settings().database

@@ -134,6 +134,8 @@ def _workers(looks: Sequence[Overview]) -> Iterator[Metric]:
     )
     beats = sum(len(look.beats) for look in looks)
     yield _gauge("active_beats", "Live processes that fire schedules", value=beats)
+    lacking = any(look.lacks_beat for look in looks)
+    yield _gauge("beat_missing", "1 while schedules are enabled and no beat runs", value=lacking)
     late = [
         (look.at - schedule.next_run_at).total_seconds()
         for look in looks

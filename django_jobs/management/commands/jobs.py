@@ -13,7 +13,7 @@ from ...status import ENDED, QUEUED, Status
 from ..arguments import add_verb, positive
 from ..ending import is_program
 from ..jobs import act, control, inspect, look, schedules, steering, top, workflow
-from ..jobs.select import unknown_names
+from ..jobs.warn import warnings
 from . import runbeat, runworker
 
 
@@ -63,7 +63,7 @@ class Command(BaseCommand):
             given["using"] = options["database"] or default
         if verb == "purge":
             given["confirm"] = self._confirm if options["interactive"] else None
-        for told in unknown_names(verb, given):
+        for told in warnings(verb, given):
             self.stderr.write(f"warning: {told}")
         _VERBS[verb](self.stdout, **given)
 

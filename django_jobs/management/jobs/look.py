@@ -9,6 +9,7 @@ from django.core.management.base import OutputWrapper
 from ...counts import CappedCount, capped_counts, ready_queues, status_counts
 from ...durations import duration, exact, moment_of, ran, relative, waited
 from ...models import Attempt, Job, Queue, Worker
+from ...overview import lacks_beat
 from ...presentation import (
     PAYLOAD,
     Payload,
@@ -85,6 +86,7 @@ def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
                 "statuses": {status: counted(count) for status, count in statuses.items()},
                 "queues": [{**queue, "ready": counted(queue["ready"])} for queue in queues],
                 "workers": [_worker(worker) for worker in workers],
+                "lacks_beat": lacks_beat(using),
             },
         )
         return

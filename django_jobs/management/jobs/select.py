@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError
 
-from ... import known
 from ...counts import of_status
 from ...models import Job, JobQuerySet, Worker
 from ...near import did_you_mean
-from ...routing import database_of
 from .output import one_line
 
 # Ids looked for, and rows changed, at a time.
@@ -84,19 +82,6 @@ def _parsed(text: str) -> UUID:
 
 def _no_job(job_id: object) -> str:
     return f"No job has the id {job_id}: it never existed, or it was forgotten or pruned."
-
-
-def unknown_names(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence about each name among the *given* options of a verb that nobody knows."""
-    using = given.get("using")
-    named = [given.get("queue"), given.get("to"), *given.get("queues", ())]
-    for queue in filter(None, named):
-        yield from filter(None, [known.unknown_queue(queue, using or database_of(queue))])
-    if verb == "limit":
-        name = given["name"]
-        yield from filter(None, [known.unknown_limited(name, using or database_of(name))])
-    elif verb != "run" and (name := given.get("name")):
-        yield from filter(None, [known.unknown_function(name, using or "")])
 
 
 def live_workers(using: str, names: Sequence[str], serving: str | None = None) -> list[Worker]:

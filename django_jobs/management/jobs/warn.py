@@ -1,0 +1,55 @@
+"""What a verb of ``manage.py jobs`` says on stderr before it does its work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ... import known
+from ...beat.code import schedules
+from ...models import Schedule
+from ...overview import NO_BEAT, lacks_beat
+from ...routing import database_of
+
+# More names are counted, and not told.
+_NAMES_TOLD = 5
+
+
+def warnings(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield sentences about the *given* options of a verb, and about what it is to show."""
+    yield from filter(None, _unknown_names(verb, given))
+    shows_beats = verb in ("stats", "schedules") or (verb, given.get("what")) == ("inspect", "ping")
+    if shows_beats and lacks_beat(given["using"]):
+        yield f"{NO_BEAT} Start `manage.py runbeat`, or `runworker` with --beat."
+    if verb == "schedules":
+        yield from _of_code(given["using"])
+
+
+def _unknown_names(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
+    using, name = given.get("using"), given.get("name")
+    for queue in filter(None, [given.get("queue"), given.get("to"), *given.get("queues", ())]):
+        yield known.unknown_queue(queue, using or database_of(queue))
+    if name and verb == "limit":
+        yield known.unknown_limited(name, using or database_of(name))
+    elif name and verb != "run":  # which refuses it
+        yield known.unknown_function(name, using or "")
+
+
+def _of_code(using: str) -> Iterator[str]:
+    found, wrong = schedules(using)
+    there = set(Schedule.objects.using(using).values_list("name", flat=True))
+    new = sorted(schedule.name for schedule in found if schedule.name not in there)
+    if new:
+        names = ", ".join(map(repr, new[:_NAMES_TOLD]))
+        more = f" and {len(new) - _NAMES_TOLD} more" if len(new) > _NAMES_TOLD else ""
+        yield (
+            f"The code has schedules that are no rows yet: {names}{more}. They become rows when "
+            "`manage.py migrate` runs or a beat starts."
+        )
+    if wrong:
+        yield (
+            f"{len(wrong)} schedules of the code become no rows, as something is wrong with them: "
+            "run `manage.py check`."
+            if len(wrong) > 1
+            else f"One schedule of the code becomes no row: {wrong[0]}"
+        )
