@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import json
 import os
@@ -56,6 +57,27 @@ make(name="missed", task="tests.jobs.add", crontab=daily, args="[1]", last_run_a
 make(name="interval", task="tests.jobs.add", interval=ten, args="[1]", last_run_at=ran)
 make(name="clocked", task="tests.jobs.add", clocked=past, one_off=True, args="[1]")
 make(name="celery.backend_cleanup", task="celery.backend_cleanup", crontab=cron)
+"""
+
+
+SENT = """
+import datetime
+from celery import Celery
+from django.core.management import call_command
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from django_celery_beat.schedulers import DatabaseScheduler
+
+call_command("migrate", verbosity=0)
+ten = IntervalSchedule.objects.create(every=10, period="minutes")
+now = datetime.datetime.now(datetime.UTC)
+PeriodicTask.objects.create(name="sent", task="tests.jobs.add", interval=ten, args="[1]",
+    last_run_at=now - datetime.timedelta(minutes=10))
+app = Celery("site", broker="memory://", fixups=[])
+beat = DatabaseScheduler(app=app)
+beat.tick()
+beat.close()
+(sent,) = PeriodicTask.objects.filter(name="sent")
+print(sent.total_run_count, (sent.last_run_at + datetime.timedelta(minutes=10)).isoformat())
 """
 
 
@@ -118,6 +140,16 @@ def test_import_copies_every_kind_with_its_options(site):
     again = site("jobs", "import-celery-beat")
     assert "0 imported, 13 left out" in again
     assert "full: a schedule of that name exists" in again
+
+
+@needs_celery_beat
+def test_import_goes_on_after_what_celery_s_beat_has_sent(site):
+    count, following = site("shell", "-v", "0", "-c", SENT).split()
+    assert count == "1"
+    site("jobs", "import-celery-beat")
+    (row,) = json.loads(site("jobs", "schedules", "--json"))
+    told = datetime.datetime.fromisoformat(row["next_run_at"])
+    assert abs(told - datetime.datetime.fromisoformat(following)).total_seconds() < 0.01
 
 
 def test_import_without_the_app_is_refused():
