@@ -289,7 +289,7 @@ def test_no_two_coroutines_share_a_thread_at_a_time(switching: None) -> None:
         assert len(seen) == 1
         del users[seen.pop()]
         assert await loan.end() == ""
-        with pytest.raises(RuntimeError, match="await your tasks"):
+        with pytest.raises(RuntimeError, match="Await your tasks"):
             await sync_to_async(threading.get_ident)()
 
     async def jobs() -> None:
@@ -298,3 +298,9 @@ def test_no_two_coroutines_share_a_thread_at_a_time(switching: None) -> None:
     asyncio.run(jobs())
     assert overlaps == []
     threads.close()
+
+
+def test_hangup_of_another_program_s_supervisor_tries_nothing() -> None:
+    supervisor = Supervisor(WorkerOptions())
+    supervisor._on_signal(signal.SIGHUP)
+    assert (supervisor._rehearsal, supervisor._reload, supervisor._stopping) == (None, True, True)

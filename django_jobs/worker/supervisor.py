@@ -25,6 +25,7 @@ from .fork import close_everything, fork, hear_term, kill_group, reap, reap_orph
 from .line import Line
 from .options import WorkerOptions
 from .process import STOPPED, WorkerProcess
+from .rehearsal import Rehearsal, command
 from .steer import steered
 from .undertaker import BURIAL_SECONDS, Estate, Undertakers
 from .wakeup import readable
@@ -45,7 +46,9 @@ HEARD = (*_STOPS, signal.SIGHUP, signal.SIGUSR1)
 class Supervisor:
     """Keeps ``options.processes`` workers alive, or as many as it is told, until it is stopped."""
 
-    def __init__(self, options: WorkerOptions) -> None:
+    def __init__(self, options: WorkerOptions, *, is_program: bool = False) -> None:
+        """*is_program* says that the command line of this process is that of ``runworker``."""
+        self._is_program = is_program
         self.options = dataclasses.replace(options, supervisor_id=uuid7())
         self._autoscale = options.autoscale
         self._scaled_at = 0.0
@@ -60,6 +63,7 @@ class Supervisor:
         self._left_jobs = False
         self._cold = False
         self._reload = False
+        self._rehearsal: Rehearsal | None = None
         self._kill_at = float("inf")
         self._lease_seconds = get_settings().lease_seconds
         self._signals: list[int] = []
@@ -90,11 +94,12 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
         if not any(number in _STOPS for number in self._signals):
             _log.info("reloading: starting over with the code as it is now")
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+            os.execv(sys.executable, command())  # noqa: S606
 
     def _tick(self) -> None:
         for number in self._heard_signals():
             self._on_signal(number)
+        self._hear_rehearsal()
         self._hear_children()
         self._scale()
         self._fill_vacancies()
@@ -130,8 +135,7 @@ class Supervisor:
         if number == signal.SIGUSR1:
             self._send(signal.SIGUSR1)
         elif number == signal.SIGHUP:
-            self._reload = self._reload or not self._stopping
-            self._stop_warm()
+            self._rehearse()
         elif self._reload:
             # The warm stop is under way already; it ends here instead of starting over.
             self._reload = False
@@ -142,7 +146,46 @@ class Supervisor:
         else:
             self._stop_warm()
 
+    def _rehearse(self) -> None:
+        """Begin a reload: first see whether the code as it is now can start."""
+        if self._stopping:
+            return
+        if not self._is_program:  # nobody knows what else that program does when it starts
+            self._start_reload()
+            return
+        self._end_rehearsal()  # the code may have changed since it began
+        try:
+            self._rehearsal = Rehearsal()
+        except OSError as error:
+            _log.error("not reloading: the new code cannot be tried: %s", error)
+            return
+        _log.info("reloading: trying the code as it is now")
+
+    def _hear_rehearsal(self) -> None:
+        why = self._rehearsal.verdict() if self._rehearsal else None
+        if why is None:
+            return
+        self._end_rehearsal()
+        if why:
+            _log.error(
+                "not reloading: a runworker cannot start with the code as it is now, so this one "
+                "goes on with the code that it has: %s",
+                why,
+            )
+        else:
+            self._start_reload()
+
+    def _start_reload(self) -> None:
+        self._reload = True
+        self._stop_warm()
+
+    def _end_rehearsal(self) -> None:
+        if self._rehearsal is not None:
+            self._rehearsal.end()
+            self._rehearsal = None
+
     def _stop_warm(self) -> None:
+        self._end_rehearsal()
         if not self._stopping:
             _log.info(
                 "stopping: finishing what runs, for up to %.0f s; the same signal again stops now",
@@ -154,6 +197,7 @@ class Supervisor:
             self._send(signal.SIGTERM)
 
     def _stop_cold(self) -> None:
+        self._end_rehearsal()
         if not self._cold:
             _log.warning("stopping now: running jobs are stopped and given back")
             self._stopping = self._cold = True
@@ -230,7 +274,8 @@ class Supervisor:
             else:
                 self._undertakers.pids.discard(pid)
                 self._left_jobs = self._left_jobs or (self._stopping and code != 0)
-        reap_orphans({*self._children, *self._undertakers.pids})
+        rehearsing = [self._rehearsal.pid] if self._rehearsal else []
+        reap_orphans({*self._children, *self._undertakers.pids, *rehearsing})
 
     def _bury(self, child: Child, code: int) -> None:
         """Settle what a child left, and decide whether another takes its place."""

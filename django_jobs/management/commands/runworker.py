@@ -19,6 +19,7 @@ from ...models import Worker
 from ...routing import database_of
 from ...worker import capacity
 from ...worker.options import WorkerOptions, refusals
+from ...worker.rehearsal import FLAG
 from ...worker.solo import run_solo
 from ...worker.supervisor import Supervisor
 from ..arguments import (
@@ -28,7 +29,7 @@ from ..arguments import (
     database_name,
     process_name,
 )
-from ..ending import process_given_back
+from ..ending import is_program, process_given_back
 from ..output import protected_output
 from ..pidfile import pidfile
 from ..worker_flags import add_flags, options_of, with_defaults
@@ -40,14 +41,18 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_flags(parser)
         add_process_arguments(parser)
+        # Before a reload the supervisor starts the command with it.
+        parser.add_argument(FLAG, action="store_true", help=argparse.SUPPRESS)
         for names, instead in _REFUSED.items():
             parser.add_argument(*names.split(), action=Refused, instead=instead, dest="refused")
 
     def handle(self, *args: Any, **given: Any) -> None:
         set_up_console(given["loglevel"])
         options = self._options(given)
-        self._check_capacity(options)
         _refuse_without_tables(options.using)
+        if given["check_only"]:
+            return
+        self._check_capacity(options)
         self._warn_of_unknown_queues(options)
         with (
             process_given_back(self),
@@ -55,7 +60,10 @@ class Command(BaseCommand):
             pidfile(given["pidfile"]),
         ):
             self.stdout.write(_banner(options))
-            code = run_solo(options) if options.pool == "solo" else Supervisor(options).run()
+            if options.pool == "solo":
+                code = run_solo(options)
+            else:
+                code = Supervisor(options, is_program=is_program(self)).run()
         sys.exit(code)
 
     def _check_capacity(self, options: WorkerOptions) -> None:

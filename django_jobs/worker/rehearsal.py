@@ -1,0 +1,61 @@
+"""Before a reload: could a new ``runworker`` start with the code as it is now?"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+#: The flag with which ``runworker`` imports the project, checks it and its own flags, and ends.
+FLAG = "--check-only"
+#: A start that takes longer counts as one that hangs.
+LONGEST_SECONDS = 60.0
+_LINES = 15
+
+
+def command() -> list[str]:
+    """Return the command line that started this process."""
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+class Rehearsal:
+    """A process that does all of a start but the work; the one that asks goes on meanwhile."""
+
+    def __init__(self) -> None:
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(  # noqa: S603
+            [*command(), FLAG],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._deadline = time.monotonic() + LONGEST_SECONDS
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def verdict(self) -> str | None:
+        """Return why the start fails, "" when it works, or None while nobody knows."""
+        code = self._process.poll()
+        if code is None and time.monotonic() < self._deadline:
+            return None
+        if code == 0:
+            return ""
+        why = f"it takes longer than {LONGEST_SECONDS:.0f} s" if code is None else f"exit {code}"
+        self._output.seek(0)
+        lines = self._output.read().decode(errors="replace").strip().splitlines()
+        return "\n".join([why, *lines[-_LINES:]])
+
+    def end(self) -> None:
+        """End the process, wherever it is."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._output.close()
