@@ -6,7 +6,7 @@ import asyncio
 import datetime
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from .operate import revoke, revoke_workflow
 from .rebuild import deferral_of, exception_of, last_attempt
 from .routing import databases
 from .status import ENDED, Status
+from .waiting import why_open
 
 if TYPE_CHECKING:
     from .resultset import ResultSet
@@ -79,7 +80,6 @@ class AsyncResult(Generic[T]):
         self._made = time.monotonic()
         self._ended: Job | None = None
         self._parent: AsyncResult[Any] | ResultSet | None = None
-        self._seen = ""
         self._commit: Commit | None = None
 
     def __repr__(self) -> str:
@@ -251,25 +251,34 @@ class AsyncResult(Generic[T]):
         """Wait until the job has ended, at most *timeout* seconds."""
         warn_inside_job(allow_join)
         time.sleep(self._too_soon(timeout))
-        for pause in pauses(timeout, self._timed_out):
+        for pause in pauses(timeout):
             if self._has_ended():
                 return
             if pause:
                 self._refuse_uncommitted()
             time.sleep(pause)
+        raise self._timed_out(timeout)
 
     async def _aawait_end(self, timeout: float | None, allow_join: bool) -> None:
         warn_inside_job(allow_join)
         await asyncio.sleep(self._too_soon(timeout))
-        for pause in pauses(timeout, self._timed_out):
+        for pause in pauses(timeout):
             if await sync_to_async(self._has_ended)():
                 return
             if pause:
                 self._refuse_uncommitted()
             await asyncio.sleep(pause)
+        raise await sync_to_async(self._timed_out)(timeout)
 
-    def _timed_out(self, seconds: float) -> str:
-        return f"job {self.id} had not ended after {seconds:g} s: it is {self._seen or 'unknown'}"
+    def _timed_out(self, seconds: float | None) -> ResultTimeout:
+        return ResultTimeout(
+            f"Job {self.id} had not ended after {seconds or 0:g} s. {self._why_open()}"
+        )
+
+    def _why_open(self) -> str:
+        if not self._using:
+            self._using = str(self.job._state.db)
+        return why_open(self.uuid, self._using)
 
     def _refuse_uncommitted(self) -> None:
         """Raise when nobody but this transaction can see the job: the wait would have no end."""
@@ -295,10 +304,8 @@ class AsyncResult(Generic[T]):
                 values = [self.uuid, end[0], decoded(end[1])]
                 self._ended = Job.from_db(self._using, ["id", "status", "result"], values)
             if end is not None:
-                self._seen = end[0]
                 return end[0] in ENDED
-        self._seen = self.status
-        return self._seen in ENDED
+        return self.status in ENDED
 
     def get(
         self,
@@ -421,15 +428,15 @@ class AsyncResult(Generic[T]):
         await sync_to_async(self.forget)()
 
 
-def pauses(timeout: float | None, describe: Callable[[float], str]) -> Iterator[float]:
-    """Return the seconds to sleep before each look; raise ``ResultTimeout`` after *timeout*."""
+def pauses(timeout: float | None) -> Iterator[float]:
+    """Return the seconds to sleep before each look, until *timeout* seconds are over."""
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = _FIRST_PAUSE
     while True:
         left = pause if deadline is None else deadline - time.monotonic()
         yield min(pause, max(left, 0))
         if deadline is not None and left <= 0:
-            raise ResultTimeout(describe(timeout or 0.0))
+            return
         pause = min(_LAST_PAUSE, pause * _GROWTH)
 
 

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from .dialects import dialect_for
-from .exceptions import ArgumentError, JobDoesNotExist
+from .exceptions import ArgumentError, JobDoesNotExist, ResultTimeout
 from .ids import JobId
 from .models import Job
 from .operate import revoke_workflow
@@ -108,13 +108,13 @@ class ResultSet:
         :class:`ResultTimeout` after *timeout* seconds.
         """
         warn_inside_job(allow_join)
-        for pause in pauses(timeout, self._timed_out):
+        for pause in pauses(timeout):
             if self._is_over(propagate):
-                break
+                return self._values(propagate)
             if pause:
                 self._refuse_uncommitted()
             time.sleep(pause)
-        return self._values(propagate)
+        raise self._timed_out(timeout)
 
     def join(
         self, timeout: float | None = None, *, propagate: bool = True, allow_join: bool = False
@@ -125,7 +125,7 @@ class ResultSet:
     def iterate(self, timeout: float | None = None, *, propagate: bool = True) -> Iterator[Any]:
         """Return what the jobs returned as they end, within *timeout* seconds."""
         seen: set[UUID] = set()
-        for pause in pauses(timeout, self._timed_out):
+        for pause in pauses(timeout):
             self._look()
             new = [job for job in self.jobs if job.uuid in self._ended and job.uuid not in seen]
             self._load(new)
@@ -135,11 +135,15 @@ class ResultSet:
             if len(seen) == len({job.uuid for job in self.jobs}):
                 return
             time.sleep(pause)
+        raise self._timed_out(timeout)
 
-    def _timed_out(self, seconds: float) -> str:
-        jobs = {job.uuid for job in self.jobs}
-        left = len(jobs - self._ended.keys())
-        return f"{left} of {len(jobs)} jobs had not ended after {seconds:g} s"
+    def _timed_out(self, seconds: float | None) -> ResultTimeout:
+        jobs = {job.uuid: job for job in self.jobs}
+        left = [job for job in jobs.values() if job.uuid not in self._ended]
+        text = f"{len(left)} of {len(jobs)} jobs had not ended after {seconds or 0:g} s."
+        if left:
+            text += f" The first of them is {left[0].id}. {left[0]._why_open()}"
+        return ResultTimeout(text)
 
     def _refuse_uncommitted(self) -> None:
         for job in self.jobs:
@@ -232,13 +236,13 @@ class ResultSet:
     ) -> list[Any]:
         """Asynchronous twin of :meth:`get`."""
         warn_inside_job(allow_join)
-        for pause in pauses(timeout, self._timed_out):
+        for pause in pauses(timeout):
             if await sync_to_async(self._is_over)(propagate):
-                break
+                return await sync_to_async(self._values)(propagate)
             if pause:
                 self._refuse_uncommitted()
             await asyncio.sleep(pause)
-        return await sync_to_async(self._values)(propagate)
+        raise await sync_to_async(self._timed_out)(timeout)
 
     async def ajoin(
         self, timeout: float | None = None, *, propagate: bool = True, allow_join: bool = False

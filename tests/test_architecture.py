@@ -31,7 +31,7 @@ LAYERS: list[set[str]] = [
         "keys", "limiting", "measure", "moving", "operate", "options", "places", "rebuild",
         "record", "reservations", "result", "unique", "canvas",
         "dependents", "family", "handover", "jobs", "locking", "notify", "plan", "replace",
-        "resultset", "retention", "revive", "upstream", "workflow",
+        "resultset", "retention", "revive", "upstream", "waiting", "workflow",
     },
     {
         "maintenance", "worker", "beat", "counts", "durations", "known", "overview", "presentation",

@@ -303,7 +303,7 @@ def test_get_of_a_revoked_job(work: Work) -> None:
 @pytest.mark.parametrize("timeout", [0, 0.05])
 def test_get_times_out(timeout: float) -> None:
     result = AsyncResult[int](jobs.add.delay(1).id)  # a handle that another process may have
-    with pytest.raises(ResultTimeout, match=f"not ended after {timeout} s: it is PEND") as caught:
+    with pytest.raises(ResultTimeout, match=f"not ended after {timeout} s. It is PEND") as caught:
         result.get(timeout=timeout)
     assert isinstance(caught.value, TimeoutError)
 
@@ -336,7 +336,7 @@ def test_wait_inside_the_transaction_that_enqueued_is_refused(durable: bool, ven
             result.get(timeout=0.01)
         with pytest.raises(ResultTimeout):
             result.get(timeout=0)
-    with pytest.raises(ResultTimeout, match="it is PENDING"), transaction.atomic():
+    with pytest.raises(ResultTimeout, match="It is PENDING"), transaction.atomic():
         result.get(timeout=0.01)
 
 
