@@ -325,7 +325,7 @@ def _why_not_retry(job: Job | None, using: str) -> str:
     if job is None:
         return gettext_noop("gone")
     if not job.has_ended:
-        return f"is {job.get_status_display()}"
+        return f"is {job.status.lower()}"
     if reason := why_not(job, using):
         return reason
     if job.unique_key:

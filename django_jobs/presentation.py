@@ -18,6 +18,7 @@ from .models.fields import JSONTextField
 from .redaction import NO_SECRETS
 from .rules import TAKES, Shown, rules_of
 from .serialization import MAX_INT
+from .status import Status
 
 #: Columns that may be large; a list of jobs leaves them in the database.
 LARGE_COLUMNS = ("args", "kwargs", "headers", "options", "result", "progress", "error_message")
@@ -134,6 +135,12 @@ def pretty(value: Any) -> str:
     if isinstance(value, Unreadable):
         return str(value)
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def reason_text(reason: str) -> str:
+    """Return, in the current language, why an operation skipped a job."""
+    status = reason.removeprefix("is ").upper()
+    return _("is %s") % Status(status).label if status in Status.values else _(reason)
 
 
 def retries_line(job: Job) -> str:

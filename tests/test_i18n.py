@@ -11,16 +11,23 @@ from __future__ import annotations
 
 import ast
 import gettext
+import io
+import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command, load_command_class
 from django.test import Client
 from django.utils import translation
 from django.utils.translation.template import templatize
 
 import django_jobs
+from django_jobs.management.jobs.output import FIELDS, TITLES
+from django_jobs.models import Schedule
+from tests import jobs
 
 PACKAGE = Path(django_jobs.__file__).parent
 CATALOGUE = PACKAGE / "locale" / "zh_Hans" / "LC_MESSAGES"
@@ -99,3 +106,98 @@ def test_pages_speak_chinese(boss: Client, page: str) -> None:
         ).content.decode()
     assert re.search("任务|队列|计划|工作进程", html)
     assert not re.search(r">\s*(Queue|Job function|Worker|Status|Ready|Failures)\s*<", html)
+
+
+# --- commands -----------------------------------------------------------------------------------
+
+COMMANDS = ("jobs", "runworker", "runbeat")
+CHINESE = re.compile("[\u4e00-\u9fff]")
+VERBS = (
+    ("list",), ("stats",), ("schedules",), ("top",), ("inspect", "queues"), ("inspect", "active"),
+    ("inspect", "registered"),
+)  # fmt: skip
+
+
+def output_of(*arguments: str, language: str = "zh-hans") -> str:
+    out = io.StringIO()
+    with translation.override(language):
+        call_command("jobs", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)
+
+
+def literals(node: ast.AST) -> bool:
+    """Tell whether a text with letters stands there as it is, in one piece or with values."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    texts = [part.value for part in parts if isinstance(part, ast.Constant)]
+    return any(isinstance(text, str) and re.search("[a-z]{3}", text) for text in texts)
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "management").rglob("*.py")), ids=str)
+def test_help_and_output_of_commands_are_marked(path: Path) -> None:
+    bare = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            bare += [key.value for key in node.keywords if key.arg in ("help", "description")]
+            if ast.unparse(node.func).endswith((".stdout.write", "out.write")):
+                bare += node.args[:1]
+    assert [ast.unparse(node) for node in bare if literals(node)] == []
+
+
+def test_titles_of_tables_and_fields_are_in_the_catalogue() -> None:
+    found: set[str] = set()
+    for path in (PACKAGE / "management" / "jobs").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Tuple):
+                texts = [each.value for each in node.elts if isinstance(each, ast.Constant)]
+                if texts and all(re.fullmatch("[A-Z]+( [A-Z]+)*", str(text)) for text in texts):
+                    found |= {str(text) for text in texts}
+    assert found == set(TITLES)
+    assert {"job", "error"} <= set(FIELDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_chinese(name: str) -> None:
+    with translation.override("zh-hans"):
+        parser = load_command_class("django_jobs", name).create_parser("manage.py", name)
+    assert CHINESE.search(parser.description or "")
+    assert "%" not in parser.format_help().replace("%h", "").replace("%n", "").replace("%i", "")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_command_speaks_chinese(verb: tuple[str, ...]) -> None:
+    jobs.echo.delay("很长的参数")
+    Schedule.objects.create(name="每天", job_name="tests.jobs.add", interval_seconds=60)
+    told = output_of(*verb)
+    assert CHINESE.search(told)
+    assert not re.search(r"\b(QUEUE|JOB|STATUS|WORKER|ago|No job)\b", told)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_output_for_programs_is_the_same_in_every_language(verb: tuple[str, ...]) -> None:
+    jobs.add.delay(1)
+    told = [output_of(*verb, "--json", language=language) for language in ("en", "zh-hans")]
+    chinese, english = (json.loads(re.sub(r'"at": ".*"', '"at": ""', text)) for text in told)
+    assert chinese == english
+
+
+@pytest.mark.django_db
+def test_skipped_jobs_are_told_in_chinese_to_people_only() -> None:
+    pending = jobs.add.delay(1)
+    assert output_of("retry", pending.id) == "已重试 0 个，跳过：1 状态为 待处理\n"
+    told = json.loads(output_of("retry", pending.id, "--json"))
+    assert told == {"retried": 0, "skipped": {"is pending": 1}}
+
+
+@pytest.mark.django_db
+def test_columns_stand_below_each_other_with_wide_characters() -> None:
+    Schedule.objects.create(name="每天", job_name="tests.jobs.add", interval_seconds=60)
+    Schedule.objects.create(name="nightly", job_name="tests.jobs.add", interval_seconds=60)
+    lines = output_of("schedules").splitlines()
+    assert len({columns(line[: line.index("tests.jobs.add")]) for line in lines[1:]}) == 1
+    assert columns(lines[0][: lines[0].index("任务函数")]) == columns("nightly  ")

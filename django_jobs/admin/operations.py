@@ -23,6 +23,7 @@ from ..handover import taken_by
 from ..ids import uuid7
 from ..locking import in_order, lock_jobs
 from ..models import Job
+from ..presentation import reason_text
 from ..status import ENDED, QUEUED, TIMED, Status
 
 #: One request changes at most so many jobs.
@@ -182,7 +183,9 @@ def report(operation: Operation, done: int, skipped: Mapping[str, int]) -> str:
         told = ngettext("%d job was changed.", "%d jobs were changed.", done)
     sentences = [told % done]
     if total := sum(skipped.values()):
-        reasons = "; ".join(f"{number} {_(reason)}" for reason, number in sorted(skipped.items()))
+        reasons = "; ".join(
+            f"{number} {reason_text(reason)}" for reason, number in sorted(skipped.items())
+        )
         text = ngettext("%(n)d was skipped: %(why)s.", "%(n)d were skipped: %(why)s.", total)
         sentences.append(text % {"n": total, "why": reasons})
     return f"{operation.label}: {' '.join(sentences)}"

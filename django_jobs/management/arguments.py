@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
+from django.utils.translation import gettext as _
 
 from ..commands import IDLE_SECONDS, check
 from ..conf import get_settings
@@ -24,10 +25,10 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
         "--loglevel",
         type=str.upper,
         choices=LEVELS,
-        help="default: INFO, or what LOGGING says",
+        help=_("default: INFO, or what LOGGING says"),
     )
-    parser.add_argument("--database", help="alias; default: DJANGO_JOBS['DATABASE']")
-    parser.add_argument("--pidfile", help="file that holds the process id while it runs")
+    parser.add_argument("--database", help=_("alias; default: DJANGO_JOBS['DATABASE']"))
+    parser.add_argument("--pidfile", help=_("file that holds the process id while it runs"))
 
 
 def database(given: Mapping[str, Any]) -> str:
@@ -49,14 +50,17 @@ def database_name(using: str) -> str:
     try:
         return f"{using} ({connection.display_name})"
     except DatabaseError:
-        return f"{using} ({connection.vendor}, which does not answer yet)"
+        return _("%(alias)s (%(kind)s, which does not answer yet)") % {
+            "alias": using,
+            "kind": connection.vendor,
+        }
 
 
 def process_name(given: Mapping[str, Any]) -> str:
     """Return ``--name`` with Celery's ``%h`` (host), ``%n`` (its first part) and ``%d`` (the rest)
     filled in; refuse one that, with a number behind it, fits no row."""
     host = socket.gethostname()
-    first, _, rest = host.partition(".")
+    first, _dot, rest = host.partition(".")
     name: str = given["name"]
     for mark, text in (("%h", host), ("%n", first), ("%d", rest)):
         name = name.replace(mark, text)
@@ -70,12 +74,12 @@ def process_name(given: Mapping[str, Any]) -> str:
 
 def add_verb(verbs: Any, name: str, text: str, *wanted: str) -> argparse.ArgumentParser:
     """Add a verb of ``manage.py jobs``; *wanted* are the options that its function takes."""
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=_(text), description=_(text))
     parser.set_defaults(wanted=wanted)
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    parser.add_argument("--json", action="store_true", dest="as_json", help=_("print JSON"))
     if name != "run":
         parser.add_argument(
-            "--database", choices=list(connections), help="alias of the jobs' database"
+            "--database", choices=list(connections), help=_("alias of the jobs' database")
         )
     return parser
 

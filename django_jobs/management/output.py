@@ -12,8 +12,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, OutputWrapper
 
+from .width import padded, width
+
 # The reader is gone for good. A full disk is not: it may have room again.
 _GONE = (errno.EPIPE, errno.EBADF, errno.EIO)
+
+
+def banner(title: str, *lines: tuple[str, str]) -> str:
+    """Return what a process says of itself at its start: a title, and names with values."""
+    widest = max(width(name) for name, _value in lines)
+    return "\n".join([title, *(f"  {padded(name, widest)}  {value}" for name, value in lines)])
 
 
 class Output:

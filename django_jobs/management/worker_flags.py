@@ -7,6 +7,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from ..conf import get_settings
 from ..worker.autoscale import Autoscale
 from ..worker.options import POOLS, WorkerOptions, build, limit_refusals
@@ -20,29 +22,30 @@ _LISTS = ("QUEUES", "EXCLUDE_QUEUES")
 def add_shared_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that the setting ``WORKER`` may name. None says that a flag was not given."""
     add = parser.add_argument
-    add("-Q", "--queues", help="serve these queues (a,b,c); default: every queue")
-    add("-X", "--exclude-queues", help="serve every queue but these (a,b,c)")
-    add("-P", "--pool", type=_pool, metavar=f"{{{','.join(POOLS)}}}", help="default: prefork")
-    add("-c", "--concurrency", type=positive, metavar="N", help="jobs at a time: processes "
-        "(prefork; default: the CPUs), threads (8) or coroutines (100) of each process"
+    add("-Q", "--queues", help=_("serve these queues (a,b,c); default: every queue"))
+    add("-X", "--exclude-queues", help=_("serve every queue but these (a,b,c)"))
+    add("-P", "--pool", type=_pool, metavar=f"{{{','.join(POOLS)}}}", help=_("default: prefork"))
+    add("-c", "--concurrency", type=positive, metavar="N", help=_(
+        "jobs at a time: processes (prefork; default: the CPUs), threads (8) or coroutines (100) "
+        "of each process")
     )  # fmt: skip
     add("--processes", type=positive, metavar="N",
-        help="worker processes (default: 1; prefork: the same as --concurrency)"
+        help=_("worker processes (default: 1; prefork: the same as --concurrency)")
     )  # fmt: skip
     add("--autoscale", type=bounds, metavar="MAX,MIN[,S]",
-        help="as many processes as there is work for; one idle for S seconds (30) stops"
+        help=_("as many processes as there is work for; one idle for S seconds (30) stops")
     )  # fmt: skip
     add("--max-jobs-per-child", "--max-tasks-per-child", type=positive, metavar="N",
-        help="replace a process after N jobs"
+        help=_("replace a process after N jobs")
     )  # fmt: skip
     add("--max-memory-per-child", type=positive, metavar="KIB",
-        help="replace a process that holds more resident memory, after its job"
+        help=_("replace a process that holds more resident memory, after its job")
     )  # fmt: skip
-    add("--time-limit", type=float, metavar="S", help="hard limit of jobs that have none")
-    add("--soft-time-limit", type=float, metavar="S", help="soft limit of jobs that have none")
+    add("--time-limit", type=float, metavar="S", help=_("hard limit of jobs that have none"))
+    add("--soft-time-limit", type=float, metavar="S", help=_("soft limit of jobs that have none"))
     add("--redirect-stdout", type=str.upper, choices=LEVELS, metavar="LEVEL",
-        help="log what jobs print, line by line at this level; default: stdout and stderr as "
-        "they are"
+        help=_("log what jobs print, line by line at this level; default: stdout and stderr as "
+        "they are")
     )  # fmt: skip
 
 
@@ -56,11 +59,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             text = repr(given[action.dest.upper()]).replace("%", "%%")
             action.help = f"{action.help} [DJANGO_JOBS['WORKER']: {text}]"
     add = parser.add_argument
-    add("-n", "--name", "--hostname", default="", help="name shown for its workers; %%h is the "
-        "host's, %%n its first part, %%i the process's number; default: the host name"
+    add("-n", "--name", "--hostname", default="", help=_("name shown for its workers; %%h is the "
+        "host's, %%n its first part, %%i the process's number; default: the host name")
     )  # fmt: skip
-    add("-B", "--beat", action="store_true", help="fire schedules, too (as runbeat does)")
-    add("--burst", action="store_true", help="exit with 0 once the queues are empty")
+    add("-B", "--beat", action="store_true", help=_("fire schedules, too (as runbeat does)"))
+    add("--burst", action="store_true", help=_("exit with 0 once the queues are empty"))
 
 
 def options_of(given: Mapping[str, Any], **others: Any) -> WorkerOptions:

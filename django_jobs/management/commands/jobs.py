@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from ...conf import get_settings
 from ...status import ENDED, QUEUED, Status
@@ -18,11 +20,12 @@ from . import runbeat, runworker
 
 
 class Command(BaseCommand):
-    help = (
+    help = gettext_noop(
         "Lists, shows, retries, revokes, moves, purges, counts and enqueues jobs; steers workers."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.description = _(self.help)
         verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
         for add in (
             _list,
@@ -45,7 +48,7 @@ class Command(BaseCommand):
         steering.add_top(verbs)
         # Another app may have commands of these names, as Channels has a runworker.
         for name, command in _PROCESSES.items():
-            command().add_arguments(verbs.add_parser(name, help=command.help))
+            command().add_arguments(verbs.add_parser(name, help=_(command.help)))
 
     def handle(self, *args: Any, **options: Any) -> None:
         verb = options["verb"]
@@ -98,24 +101,26 @@ _VERBS: dict[str, Callable[..., None]] = {
 
 
 def _list(verbs: Any) -> None:
-    parser = add_verb(verbs, "list", "List the newest jobs.", "status", "queue", "name", "limit")
+    parser = add_verb(
+        verbs, "list", gettext_noop("List the newest jobs."), "status", "queue", "name", "limit"
+    )
     _add_status(parser, Status.values)
     _add_name_and_queue(parser)
-    parser.add_argument("--limit", type=positive, default=20, help="most jobs listed (20)")
+    parser.add_argument("--limit", type=positive, default=20, help=_("most jobs listed (20)"))
 
 
 def _show(verbs: Any) -> None:
-    parser = add_verb(verbs, "show", "Show one job with its attempts.", "job_id")
+    parser = add_verb(verbs, "show", gettext_noop("Show one job with its attempts."), "job_id")
     parser.add_argument("job_id", metavar="ID")
 
 
 def _workflow(verbs: Any) -> None:
-    text = "Show the jobs of one job's workflow, with their statuses."
+    text = gettext_noop("Show the jobs of one job's workflow, with their statuses.")
     add_verb(verbs, "workflow", text, "job_id").add_argument("job_id", metavar="ID")
 
 
 def _retry(verbs: Any) -> None:
-    text = "Run ended jobs again, by id or all that match."
+    text = gettext_noop("Run ended jobs again, by id or all that match.")
     parser = add_verb(verbs, "retry", text, "ids", "status", "name", "queue")
     parser.add_argument("ids", nargs="*", metavar="ID")
     _add_status(parser, sorted(ENDED))
@@ -123,63 +128,71 @@ def _retry(verbs: Any) -> None:
 
 
 def _revoke(verbs: Any) -> None:
-    text = "End jobs that have not begun, by id or all that match."
+    text = gettext_noop("End jobs that have not begun, by id or all that match.")
     parser = add_verb(verbs, "revoke", text, "ids", "name", "queue", "header", "terminate")
     parser.add_argument("ids", nargs="*", metavar="ID")
     _add_name_and_queue(parser)
-    parser.add_argument("--header", metavar="NAME=VALUE", help="only jobs with this header")
-    parser.add_argument("--terminate", action="store_true", help="stop running ones, too")
+    parser.add_argument("--header", metavar="NAME=VALUE", help=_("only jobs with this header"))
+    parser.add_argument("--terminate", action="store_true", help=_("stop running ones, too"))
 
 
 def _move(verbs: Any) -> None:
-    text = "Move jobs that have not begun to another queue or priority, by id or all that match."
+    text = gettext_noop(
+        "Move jobs that have not begun to another queue or priority, by id or all that match."
+    )
     parser = add_verb(verbs, "move", text, "ids", "to", "priority", "status", "name", "queue")
     parser.add_argument("ids", nargs="*", metavar="ID")
-    parser.add_argument("--to", metavar="QUEUE", help="the queue that they go to")
-    parser.add_argument("--priority", type=int, metavar="N", help="the priority that they get")
+    parser.add_argument("--to", metavar="QUEUE", help=_("the queue that they go to"))
+    parser.add_argument("--priority", type=int, metavar="N", help=_("the priority that they get"))
     _add_status(parser, QUEUED)
     _add_name_and_queue(parser)
 
 
 def _purge(verbs: Any) -> None:
-    parser = add_verb(verbs, "purge", "Delete the pending jobs of a queue.", "queue")
+    parser = add_verb(verbs, "purge", gettext_noop("Delete the pending jobs of a queue."), "queue")
     parser.add_argument("--queue", required=True)
     parser.add_argument(
         "--noinput", "--no-input", "--yes", action="store_false", dest="interactive",
-        help="do not ask",
+        help=_("do not ask"),
     )  # fmt: skip
 
 
 def _stats(verbs: Any) -> None:
-    add_verb(verbs, "stats", "Count jobs per status and queue, and list the live workers.")
+    add_verb(
+        verbs, "stats", gettext_noop("Count jobs per status and queue, and list the live workers.")
+    )
 
 
 def _run(verbs: Any) -> None:
-    text = "Enqueue one call of a job function."
+    text = gettext_noop("Enqueue one call of a job function.")
     parser = add_verb(
         verbs, "run", text, "name", "arguments", "keywords", "queue", "wait", "timeout"
     )
-    parser.add_argument("name", help="name of a registered job function")
+    parser.add_argument("name", help=_("name of a registered job function"))
     # Django takes "args" out of a command's options.
     parser.add_argument(
-        "--args", dest="arguments", default="[]", metavar="JSON", help="array of arguments"
+        "--args", dest="arguments", default="[]", metavar="JSON", help=_("array of arguments")
     )
     parser.add_argument(
-        "--kwargs", dest="keywords", default="{}", metavar="JSON", help="object of named arguments"
+        "--kwargs",
+        dest="keywords",
+        default="{}",
+        metavar="JSON",
+        help=_("object of named arguments"),
     )
     parser.add_argument("--queue")
-    parser.add_argument("--wait", action="store_true", help="wait for the end, print the result")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="wait no longer")
+    parser.add_argument("--wait", action="store_true", help=_("wait for the end, print the result"))
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help=_("wait no longer"))
 
 
 def _schedules(verbs: Any) -> None:
-    add_verb(verbs, "schedules", "List the schedules with their next and last runs.")
+    add_verb(verbs, "schedules", gettext_noop("List the schedules with their next and last runs."))
 
 
 def _import(verbs: Any) -> None:
-    text = "Copy the periodic tasks of django-celery-beat, which must be installed."
+    text = gettext_noop("Copy the periodic tasks of django-celery-beat, which must be installed.")
     parser = add_verb(verbs, "import-celery-beat", text, "dry_run")
-    parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+    parser.add_argument("--dry-run", action="store_true", help=_("only tell what would be done"))
 
 
 def _add_status(parser: argparse.ArgumentParser, choices: Any) -> None:
@@ -187,5 +200,5 @@ def _add_status(parser: argparse.ArgumentParser, choices: Any) -> None:
 
 
 def _add_name_and_queue(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--name", help="name of a job function")
+    parser.add_argument("--name", help=_("name of a job function"))
     parser.add_argument("--queue")

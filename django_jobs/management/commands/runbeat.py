@@ -9,23 +9,28 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.db import connections
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop, ngettext
 
 from ...beat.beat import Beat, run
 from ...dialects import dialect_for
 from ...log import set_up_console
 from ..arguments import add_process_arguments, database, database_name, process_name
 from ..ending import process_given_back
-from ..output import protected_output
+from ..output import banner, protected_output
 from ..pidfile import pidfile
 
 
 class Command(BaseCommand):
-    help = "Enqueues the jobs of schedules when they are due. Any number of beats may run."
+    help = gettext_noop(
+        "Enqueues the jobs of schedules when they are due. Any number of beats may run."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.description = _(self.help)
         add = parser.add_argument
-        add("--once", action="store_true", help="fire what is due now and exit, as from a cron")
-        add("-n", "--name", default="", help="name shown for it; default: the host name")
+        add("--once", action="store_true", help=_("fire what is due now and exit, as from a cron"))
+        add("-n", "--name", default="", help=_("name shown for it; default: the host name"))
         add_process_arguments(parser)
 
     def handle(self, *args: Any, **given: Any) -> None:
@@ -38,7 +43,9 @@ class Command(BaseCommand):
         ):
             if given["once"]:
                 fired = Beat(using).run_once()
-                self.stdout.write(f"{fired} schedules were due")
+                self.stdout.write(
+                    ngettext("%d schedule was due", "%d schedules were due", fired) % fired
+                )
                 return
             self.stdout.write(_banner(using))
             code = run(using, name=process_name(given))
@@ -47,9 +54,9 @@ class Command(BaseCommand):
 
 def _banner(using: str) -> str:
     connection = connections[using]
-    return (
-        f"django_jobs beat (pid {os.getpid()})\n"
-        f"  database  {database_name(using)}\n"
-        f"  wake-up   {dialect_for(connection).wakeup}\n"
-        "  stops     on Ctrl-C"
+    return banner(
+        _("django_jobs beat (pid %d)") % os.getpid(),
+        (_("database"), database_name(using)),
+        (_("wake-up"), dialect_for(connection).wakeup),
+        (_("stops"), _("on Ctrl-C")),
     )

@@ -10,6 +10,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError, connections
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop, ngettext
 
 from ... import known
 from ...conf import get_settings
@@ -30,15 +32,19 @@ from ..arguments import (
     process_name,
 )
 from ..ending import is_program, process_given_back
-from ..output import protected_output
+from ..jobs.output import served
+from ..output import banner, protected_output
 from ..pidfile import pidfile
 from ..worker_flags import add_flags, options_of, with_defaults
 
 
 class Command(BaseCommand):
-    help = "Runs background jobs until it is told to stop (SIGTERM, Ctrl-C; twice: at once)."
+    help = gettext_noop(
+        "Runs background jobs until it is told to stop (SIGTERM, Ctrl-C; twice: at once)."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.description = _(self.help)
         add_flags(parser)
         add_process_arguments(parser)
         # Before a reload the supervisor starts the command with it.
@@ -147,23 +153,28 @@ def _refuse_without_tables(using: str) -> None:
 
 
 def _banner(options: WorkerOptions) -> str:
-    connection = connections[options.using]
-    queues = ", ".join(options.queues) or "all"
-    if options.exclude_queues:
-        queues += f" but {', '.join(options.exclude_queues)}"
-    beat = "\n  beat      yes, in a process of its own" if options.beat else ""
-    each = f" × {options.slots} at a time" if options.slots > 1 else ""
-    processes = f"{options.processes} process{'es' if options.processes > 1 else ''}{each}"
-    if options.autoscale:
-        processes = f"{options.autoscale.least} to {options.autoscale.most} processes{each}"
-    limits = ""
+    lines = [
+        (_("queues"), served(options.queues, options.exclude_queues)),
+        (_("pool"), f"{options.pool}, {_size(options)}"),
+        (_("database"), database_name(options.using)),
+        (_("wake-up"), dialect_for(connections[options.using]).wakeup),
+        (_("stops"), _("when the queues are empty") if options.burst else _("on Ctrl-C")),
+    ]
     if options.pool == "asyncio" and (options.time_limit or options.soft_time_limit):
-        limits = "\n  limits    for async def only: no time limit reaches a plain function here"
-    return (
-        f"django_jobs worker {options.base_name} (pid {os.getpid()})\n"
-        f"  queues    {queues}\n"
-        f"  pool      {options.pool}, {processes}{limits}\n"
-        f"  database  {database_name(options.using)}\n"
-        f"  wake-up   {dialect_for(connection).wakeup}{beat}\n"
-        f"  stops     {'when the queues are empty' if options.burst else 'on Ctrl-C'}"
-    )
+        limits = _("for async def only: no time limit reaches a plain function here")
+        lines.insert(2, (_("limits"), limits))
+    if options.beat:
+        lines.insert(-1, (_("beat"), _("yes, in a process of its own")))
+    title = _("django_jobs worker %(name)s (pid %(pid)d)")
+    return banner(title % {"name": options.base_name, "pid": os.getpid()}, *lines)
+
+
+def _size(options: WorkerOptions) -> str:
+    """Say how many processes there are, and how many jobs each runs at a time."""
+    if options.autoscale:
+        bounds = {"least": options.autoscale.least, "most": options.autoscale.most}
+        text = _("%(least)d to %(most)d processes") % bounds
+    else:
+        number = options.processes
+        text = ngettext("%d process", "%d processes", number) % number
+    return text + (_(" × %d at a time") % options.slots if options.slots > 1 else "")

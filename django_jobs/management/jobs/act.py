@@ -9,13 +9,15 @@ from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
 from django.db import DatabaseError, InterfaceError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from ... import operate, registry
 from ...counts import capped_count
 from ...define import JobFunction
 from ...exceptions import JobsError, QueueFull, ResultTimeout
 from ...models import Job
-from ...presentation import pretty, shown_payload
+from ...presentation import pretty, reason_text, shown_payload
 from ...result import AsyncResult
 from ...routing import database_of
 from ...rules import rules_of
@@ -117,11 +119,14 @@ def purge(
     pending = matching(using, status=Status.PENDING, queue=queue)
     if confirm is not None:
         count = capped_count(pending)
-        if not confirm(f"Delete {count} pending jobs of queue {queue!r}, for good?"):
+        if not confirm(
+            _("Delete %(number)s pending jobs of queue %(queue)r, for good?")
+            % {"number": count, "queue": queue}
+        ):
             raise CommandError("Nothing was deleted.")
     deleted = operate.clear_queue(queue, using=using)
     kept = capped_count(pending.filter(has_dependents=True))
-    skipped = {"other jobs depend on it: revoke it instead": kept} if kept else {}
+    skipped = {gettext_noop("other jobs depend on it: revoke it instead"): kept} if kept else {}
     _report(out, as_json, "deleted", deleted, skipped)
 
 
@@ -169,14 +174,26 @@ def _by_id(ids: Sequence[str], **common: str | None) -> bool:
     return bool(ids)
 
 
+_DONE = {
+    "retried": gettext_noop("%d retried"),
+    "revoked": gettext_noop("%d revoked"),
+    "moved": gettext_noop("%d moved"),
+    "deleted": gettext_noop("%d deleted"),
+}
+
+
 def _report(
     out: OutputWrapper, as_json: bool, verb: str, done: int, skipped: Mapping[str, int]
 ) -> None:
     if as_json:
         write_json(out, {verb: done, "skipped": skipped})
         return
-    reasons = "; ".join(f"{number} {reason}" for reason, number in sorted(skipped.items()))
-    out.write(one_line(f"{done} {verb}{f', skipped: {reasons}' if reasons else ''}"))
+    text = _(_DONE[verb]) % done
+    if skipped:
+        several = sorted(skipped.items())
+        reasons = "; ".join(f"{number} {reason_text(reason)}" for reason, number in several)
+        text = _("%(done)s, skipped: %(reasons)s") % {"done": text, "reasons": reasons}
+    out.write(one_line(text))
 
 
 def _function(name: str) -> JobFunction[..., Any, Any]:

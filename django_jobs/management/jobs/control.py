@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from ... import commands, limiting, operate, registry
 from ...models import Command, Worker
@@ -52,7 +54,7 @@ def control(
 
 def pause(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str]) -> None:
     """Pause queues."""
-    _report(out, as_json, "paused", {
+    _report(out, as_json, gettext_noop("paused"), {
         queue: _tried(lambda queue=queue: operate.pause_queue(queue, by=who(), using=using))
         for queue in queues
     })  # fmt: skip
@@ -61,7 +63,7 @@ def pause(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str
 def resume(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str]) -> None:
     """Resume paused queues."""
     changed = {queue: operate.resume_queue(queue, using=using) for queue in queues}
-    _report(out, as_json, "resumed", changed)
+    _report(out, as_json, gettext_noop("resumed"), changed)
 
 
 def limit(
@@ -96,7 +98,8 @@ def limit(
     if as_json:
         write_json(out, {"kind": kind, "name": name, **changes})
     else:
-        out.write(f"{kind} {name}: set")
+        text = _("job function %s: set") if is_function else _("queue %s: set")
+        out.write(one_line(text % name))
 
 
 def _json(text: str) -> Any:
@@ -134,10 +137,14 @@ def _report(out: OutputWrapper, as_json: bool, verb: str, changed: Mapping[str, 
         write_json(out, {verb: [queue for queue, was in changed.items() if was]})
         return
     for queue, was in changed.items():
-        out.write(one_line(f"{queue}: {verb}" if was else f"{queue}: was {_BEFORE[verb]}"))
+        out.write(one_line(f"{queue}: {_(verb if was else _BEFORE[verb])}"))
 
 
-_BEFORE = {"paused": "paused already", "resumed": "not paused"}
+# What is told of a queue that was not changed.
+_BEFORE = {
+    "paused": gettext_noop("was paused already"),
+    "resumed": gettext_noop("was not paused"),
+}
 
 
 def _shown(row: Command, workers: Mapping[Any, Worker]) -> dict[str, Any]:
@@ -152,10 +159,11 @@ def _shown(row: Command, workers: Mapping[Any, Worker]) -> dict[str, Any]:
 
 def _sentence(row: Command, timeout: float) -> str:
     if row.done_at is None:
-        return f"no answer within {timeout:g} s; it is obeyed when the worker comes to it"
+        text = _("no answer within %s s; it is obeyed when the worker comes to it")
+        return text % f"{timeout:g}"
     answer: dict[str, Any] = row.answer or {}
     if "error" in answer:
-        return f"error: {answer['error']}"
+        return _("error: %s") % str(answer["error"])
     if "queues" in answer:
         return served(answer["queues"], answer["exclude_queues"])
     return ", ".join(f"{name} {_value(value)}" for name, value in answer.items())
@@ -163,5 +171,5 @@ def _sentence(row: Command, timeout: float) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     return "-" if value is None else str(value)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.core.management.base import CommandError, OutputWrapper
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ...durations import duration, ran, relative
 from ...limiting import limits_of
@@ -30,11 +31,11 @@ def inspect(out: OutputWrapper, *, what: str, **given: Any) -> None:
 
 
 def _active(out: OutputWrapper, **given: Any) -> None:
-    _show_held(out, 0, "No job runs.", **given)
+    _show_held(out, 0, _("No job runs."), **given)
 
 
 def _reserved(out: OutputWrapper, **given: Any) -> None:
-    _show_held(out, 1, "No job is claimed that has not begun.", **given)
+    _show_held(out, 1, _("No job is claimed that has not begun."), **given)
 
 
 def _show_held(
@@ -97,7 +98,7 @@ def held(using: str, workers: Any = None) -> tuple[Held, Held]:
 
 def _held_cells(job: Job, names: Mapping[Any, str]) -> list[object]:
     return [
-        names.get(job.worker_id, "gone"), job.pk, job.name,
+        names.get(job.worker_id) or _("gone"), job.pk, job.name,
         arguments_line(job, ARGUMENTS_WIDTH), job.queue, attempt_line(job), duration(ran(job)),
     ]  # fmt: skip
 
@@ -117,7 +118,7 @@ def _scheduled(out: OutputWrapper, *, using: str, as_json: bool, limit: int) -> 
         ]  # fmt: skip
         write_table(out, ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN"), cells)
     else:
-        out.write("No job waits for its time.")
+        out.write(_("No job waits for its time."))
 
 
 # --- workers ------------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ def _registered(out: OutputWrapper, *, using: str, as_json: bool, workers: Seque
         write_json(out, {"workers": known, "here": here, "limits": limits})
         return
     if not known:
-        out.write("No live worker. Known to this command's own code:")
+        out.write(_("No live worker. Known to this command's own code:"))
         known = {"": here}
     cells = [_function_cells(name, known, limits.get(name, [])) for name in names]
     write_table(out, ("JOB", "SETS", "LIMITED TO", "WORKERS"), cells)
@@ -153,7 +154,7 @@ def _function_cells(
         for option in ("concurrency", "rate_limit")
         if limit[option]
     ]
-    every = "all" if len(who) == len(known) > 1 else ", ".join(who)
+    every = _("all") if len(who) == len(known) > 1 else ", ".join(who)
     return [name, _told(known[who[0]][name]), ", ".join(limited), every]
 
 
@@ -169,7 +170,7 @@ def _conf(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[st
         write_json(out, {"workers": known, "here": here})
         return
     if not known:
-        out.write("No live worker. The settings that this command has:")
+        out.write(_("No live worker. The settings that this command has:"))
         out.write(printable(pretty(here)))
     # The processes of one runworker are alike: told once.
     alike: dict[str, list[str]] = defaultdict(list)
@@ -210,7 +211,7 @@ def _stats(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[s
         titles = ("WORKER", "PID", "POOL", "BUSY", "DONE", "UP", "MEMORY", "HEARTBEAT", "QUEUES")
         write_table(out, titles, [_stats_cells(row) for row in rows])
     else:
-        out.write("No live worker.")
+        out.write(_("No live worker."))
 
 
 def _stats_cells(worker: Worker) -> list[object]:
@@ -225,7 +226,7 @@ def _stats_cells(worker: Worker) -> list[object]:
 def takes(worker: Worker) -> str:
     """Return which queues a worker serves, and whether it is quiet."""
     text = served(worker.queues, worker.exclude_queues)
-    return f"{text} (quiet)" if worker.quiet else text
+    return _("%s (quiet)") % text if worker.quiet else text
 
 
 def _ping(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
@@ -278,8 +279,10 @@ def paused(state: QueueState) -> str:
     """Return since when a queue is paused and by whom; empty when it is not."""
     if state.row is None or state.row.paused_at is None:
         return ""
-    by = f" by {state.row.paused_by}" if state.row.paused_by else ""
-    return f"{relative(state.row.paused_at)}{by}"
+    when = relative(state.row.paused_at)
+    if not state.row.paused_by:
+        return when
+    return _("%(when)s by %(user)s") % {"when": when, "user": state.row.paused_by}
 
 
 _SUBJECTS: dict[str, Callable[..., None]] = {

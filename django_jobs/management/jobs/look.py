@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import OutputWrapper
+from django.utils.translation import gettext as _
 
 from ...counts import CappedCount, capped_counts, ready_queues, status_counts
 from ...durations import duration, exact, moment_of, ran, relative, waited
@@ -46,7 +47,7 @@ def list_jobs(
     elif rows:
         write_table(out, _COLUMNS, [_cells(job) for job in rows])
     else:
-        out.write("No jobs.")
+        out.write(_("No jobs."))
 
 
 def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str) -> None:
@@ -64,13 +65,21 @@ def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str) -> N
         return
     write_fields(out, _fields(job, payload))
     for attempt in attempts:
-        took = attempt.ended_at - attempt.started_at if attempt.started_at else None
-        out.write(
-            f"\nAttempt {attempt.attempt}, ended {exact(attempt.ended_at)}"
-            f"{f' after {duration(took)}' if took else ''}, then {printable(attempt.status)}"
-        )
+        out.write(f"\n{_heading(attempt)}")
         text = attempt.traceback or f"{attempt.error_class}: {attempt.error_message}"
         out.write(printable(payload.text(text)))
+
+
+def _heading(attempt: Attempt) -> str:
+    told = {
+        "number": attempt.attempt,
+        "ended": exact(attempt.ended_at),
+        "status": printable(attempt.status),
+    }
+    if not attempt.started_at:
+        return _("Attempt %(number)d, ended %(ended)s, then %(status)s") % told
+    told["took"] = duration(attempt.ended_at - attempt.started_at)
+    return _("Attempt %(number)d, ended %(ended)s after %(took)s, then %(status)s") % told
 
 
 def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
@@ -103,7 +112,7 @@ def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
         titles = ("WORKER", "HOST", "PID", "POOL", "BUSY", "QUEUES", "HEARTBEAT")
         write_table(out, titles, [_worker_cells(worker) for worker in workers])
     if all(worker.pool == Worker.BEAT for worker in workers):
-        out.write("No live worker.")
+        out.write(_("No live worker."))
 
 
 def _cells(job: Job) -> list[object]:
@@ -143,7 +152,8 @@ def _fields(job: Job, payload: Payload) -> list[tuple[str, object]]:
         ("id", job.pk),
         ("job", job.name),
         ("status", job.status),
-        ("queue", f"{job.queue}, priority {job.priority}"),
+        ("queue", _("%(queue)s, priority %(priority)d") % {"queue": job.queue,
+                                                           "priority": job.priority}),
         ("retries", retries_line(job)),
         *((name, f"{exact(moment)} ({relative(moment)})") for name, moment in times if moment),
         *((name, duration(length)) for name, length in (("wait", waited(job)), ("run", ran(job)))
@@ -202,6 +212,7 @@ def _worker(worker: Worker) -> dict[str, Any]:
 def _worker_cells(worker: Worker) -> list[object]:
     return [
         worker.name, worker.hostname, worker.pid, worker.pool, f"{worker.busy}/{worker.slots}",
-        ", ".join(map(str, worker.queues)) or ("none" if worker.pool == Worker.BEAT else "all"),
+        ", ".join(map(str, worker.queues))
+        or (_("none") if worker.pool == Worker.BEAT else _("all")),
         relative(worker.heartbeat_at),
     ]  # fmt: skip

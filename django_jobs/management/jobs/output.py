@@ -8,8 +8,32 @@ from typing import Any
 
 from django.core.management.base import OutputWrapper
 from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from ...failure import printable as printable
+from ..width import padded, width
+
+#: The titles of the tables and the names of the fields, for the catalogue.
+TITLES = (
+    gettext_noop("ANSWER"), gettext_noop("ARGUMENTS"), gettext_noop("ATTEMPT"),
+    gettext_noop("BUSY"), gettext_noop("DONE"), gettext_noop("ERROR"), gettext_noop("FOR"),
+    gettext_noop("HEARTBEAT"), gettext_noop("HOST"), gettext_noop("ID"), gettext_noop("JOB"),
+    gettext_noop("JOBS"), gettext_noop("LAST"), gettext_noop("LIMITED TO"), gettext_noop("MEMORY"),
+    gettext_noop("NAME"), gettext_noop("NEXT"), gettext_noop("OLDEST"), gettext_noop("PAUSED"),
+    gettext_noop("PID"), gettext_noop("POOL"), gettext_noop("QUEUE"), gettext_noop("QUEUES"),
+    gettext_noop("READY"), gettext_noop("RUN"), gettext_noop("RUNNING"), gettext_noop("RUNS"),
+    gettext_noop("SETS"), gettext_noop("SKIPPED"), gettext_noop("SLOTS"), gettext_noop("STATE"),
+    gettext_noop("STATUS"), gettext_noop("UP"), gettext_noop("WAIT"), gettext_noop("WHEN"),
+    gettext_noop("WORKER"), gettext_noop("WORKERS"),
+)  # fmt: skip
+FIELDS = (
+    gettext_noop("id"), gettext_noop("job"), gettext_noop("status"), gettext_noop("queue"),
+    gettext_noop("retries"), gettext_noop("enqueued"), gettext_noop("run"), gettext_noop("ready"),
+    gettext_noop("started"), gettext_noop("ended"), gettext_noop("expires"), gettext_noop("wait"),
+    gettext_noop("args"), gettext_noop("kwargs"), gettext_noop("headers"), gettext_noop("result"),
+    gettext_noop("progress"), gettext_noop("error"),
+)  # fmt: skip
 
 
 def one_line(text: object) -> str:
@@ -24,22 +48,26 @@ def write_table(
     out: OutputWrapper, titles: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> None:
     """Print *rows* in columns as wide as their widest cell."""
-    lines = [list(titles), *([one_line(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines = [[_(title) for title in titles], *([one_line(cell) for cell in row] for row in rows)]
+    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        cells = (padded(cell, room) for cell, room in zip(line, widths, strict=True))
         out.write("  ".join(cells).rstrip())
 
 
 def served(queues: Sequence[str], excluded: Sequence[str]) -> str:
     """Return in words which queues a worker serves."""
-    text = ", ".join(map(str, queues)) or "all queues"
-    return text + (f" but {', '.join(map(str, excluded))}" if excluded else "")
+    text = ", ".join(map(str, queues)) or _("all queues")
+    if not excluded:
+        return text
+    names = ", ".join(map(str, excluded))
+    return _("%(queues)s but %(excluded)s") % {"queues": text, "excluded": names}
 
 
 def write_fields(out: OutputWrapper, fields: Sequence[tuple[str, object]]) -> None:
     """Print names and values below each other; a value of several lines is indented."""
-    width = max(len(name) for name, _value in fields) + 2
-    for name, value in fields:
-        text = printable(value).replace("\n", "\n" + " " * width)
-        out.write(f"{name.ljust(width)}{text}".rstrip())
+    names = [_(name) for name, _value in fields]
+    room = max(map(width, names)) + 2
+    for name, (_name, value) in zip(names, fields, strict=True):
+        text = printable(value).replace("\n", "\n" + " " * room)
+        out.write(f"{padded(name, room)}{text}".rstrip())

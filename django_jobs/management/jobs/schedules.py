@@ -7,6 +7,7 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import CommandError, OutputWrapper
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from ...beat.describe import description
 from ...beat.operate import changed
@@ -14,6 +15,7 @@ from ...beat.planning import plan
 from ...durations import relative
 from ...models import Schedule
 from ...rules import shown_schedule
+from ..width import padded, width
 from .celery_beat import converted
 from .output import one_line, write_json, write_table
 
@@ -36,7 +38,7 @@ def list_schedules(out: OutputWrapper, *, using: str, as_json: bool) -> None:
     elif rows:
         write_table(out, _TITLES, [_cells(row) for row in rows])
     else:
-        out.write("No schedules.")
+        out.write(_("No schedules."))
 
 
 def import_celery_beat(out: OutputWrapper, *, using: str, as_json: bool, dry_run: bool) -> None:
@@ -82,12 +84,16 @@ def _report(
     notes: dict[str, str],
     dry_run: bool,
 ) -> None:
-    verb = "would be imported" if dry_run else "imported"
-    out.write(f"{len(made)} {verb}, {len(left)} left out")
-    for name, note in notes.items():
-        out.write(f"  note      {one_line(name)}: {one_line(note)}")
-    for name, reason in left.items():
-        out.write(f"  left out  {one_line(name)}: {one_line(reason)}")
+    numbers = {"made": len(made), "left": len(left)}
+    if dry_run:
+        out.write(_("%(made)d would be imported, %(left)d left out") % numbers)
+    else:
+        out.write(_("%(made)d imported, %(left)d left out") % numbers)
+    titles = _("note"), _("left out")
+    room = max(map(width, titles))
+    for title, texts in zip(titles, (notes, left), strict=True):
+        for name, text in texts.items():
+            out.write(f"  {padded(title, room)}  {one_line(name)}: {one_line(text)}")
 
 
 def _error(row: Schedule) -> str:
@@ -95,7 +101,7 @@ def _error(row: Schedule) -> str:
 
 
 def _cells(row: Schedule) -> list[Any]:
-    state = "enabled" if row.enabled else "disabled"
+    state = _("enabled") if row.enabled else _("disabled")
     if row.source != Schedule.Source.ADMIN:
         state += f", {row.get_source_display()}"
     error = _error(row)

@@ -16,12 +16,15 @@ from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
 from django.db import DatabaseError, InterfaceError, connections
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from ...durations import duration, exact, ran, relative
 from ...models import Job, Worker
 from ...overview import Overview, QueueState, look
 from ...presentation import arguments_line, with_argument_texts
 from ...status import Status
+from ..width import cut
 from .inspect import held, paused, takes
 from .look import LONGEST_ARGUMENTS
 from .output import one_line, write_json, write_table
@@ -31,8 +34,9 @@ _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _BOLD, _PLAIN, _END_LINE, _END_SCREEN = "\x1b[H", "\x1b[1m", "\x1b[0m", "\x1b[K", "\x1b[J"
 _ARGUMENTS_WIDTH = 40
 _TILES = (
-    ("ready", Status.PENDING), ("running", Status.STARTED), ("waiting", Status.WAITING),
-    ("scheduled", Status.SCHEDULED), ("retrying", Status.RETRY), ("failed", Status.FAILURE),
+    (gettext_noop("ready"), Status.PENDING), (gettext_noop("running"), Status.STARTED),
+    (gettext_noop("waiting"), Status.WAITING), (gettext_noop("scheduled"), Status.SCHEDULED),
+    (gettext_noop("retrying"), Status.RETRY), (gettext_noop("failed"), Status.FAILURE),
 )  # fmt: skip
 
 
@@ -75,7 +79,7 @@ def frame(using: str, width: int, height: int) -> list[str]:
             room,
         ),
     ]
-    return [one_line(line)[:width] for line in lines[:height]]
+    return [cut(one_line(line), width) for line in lines[:height]]
 
 
 def _screen(using: str) -> str:
@@ -84,15 +88,16 @@ def _screen(using: str) -> str:
         lines = frame(using, width, height - 1)
     except (DatabaseError, InterfaceError) as error:
         connections[using].close()
-        lines = [one_line(f"the database is away: {error}")[:width]]
+        lines = [cut(one_line(_("the database is away: %s") % error), width)]
     first, *rest = lines
     body = "".join(f"\r\n{line}{_END_LINE}" for line in rest)
     return f"{_HOME}{_BOLD}{first}{_PLAIN}{_END_LINE}{body}{_END_SCREEN}"
 
 
 def _tiles(seen: Overview, busy: int) -> str:
-    counts = "  ".join(f"{name} {seen.statuses[status]}" for name, status in _TILES)
-    return f"{counts}  slots {busy}/{seen.slots}  beats {len(seen.beats)}"
+    counts = "  ".join(f"{_(name)} {seen.statuses[status]}" for name, status in _TILES)
+    slots, beats = _("slots"), _("beats")
+    return f"{counts}  {slots} {busy}/{seen.slots}  {beats} {len(seen.beats)}"
 
 
 def _counts(seen: Overview) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def _counts(seen: Overview) -> dict[str, Any]:
 def _part(titles: tuple[str, ...], rows: list[tuple[object, ...]], room: int) -> list[str]:
     text = io.StringIO()
     write_table(OutputWrapper(text), titles, rows[:room])
-    more = [f"… and {len(rows) - room} more"] if len(rows) > room else []
+    more = [_("… and %d more") % (len(rows) - room)] if len(rows) > room else []
     return text.getvalue().splitlines() + more
 
 
@@ -142,7 +147,7 @@ def _jobs(using: str, ids: list[Any]) -> list[tuple[object, ...]]:
     )
     return [
         (
-            job.name, arguments_line(job, _ARGUMENTS_WIDTH), names.get(job.worker_id, "gone"),
+            job.name, arguments_line(job, _ARGUMENTS_WIDTH), names.get(job.worker_id) or _("gone"),
             duration(ran(job)),
         )
         for job in rows
@@ -175,7 +180,7 @@ def _is_quit(seconds: float) -> bool:
     """Wait so long, or for a key; tell whether it was q."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
-        ready, _, _ = select.select([sys.stdin], [], [], left)
+        ready, _write, _errors = select.select([sys.stdin], [], [], left)
         if ready:
             keys = os.read(sys.stdin.fileno(), 64)
             if not keys or b"q" in keys.lower():

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from django.core.management.base import OutputWrapper
+from django.utils.translation import gettext as _
 
 from ...tree import Node, Workflow, workflow_of
 from .output import one_line, write_json
@@ -29,19 +30,19 @@ def show_workflow(out: OutputWrapper, *, using: str, as_json: bool, job_id: str)
         write_json(out, {**numbers, "statuses": workflow.counts, "nodes": nodes})
         return
     statuses = ", ".join(f"{number} {status}" for status, number in sorted(workflow.counts.items()))
-    told = f"{workflow.done} of {workflow.total} done, {workflow.failed} failed: {statuses}"
-    out.write(one_line(told))
+    told = _("%(done)d of %(total)d done, %(failed)d failed: %(statuses)s")
+    out.write(one_line(told % {**numbers, "statuses": statuses}))
     for line in _lines(workflow):
         out.write(one_line(line))
     if left := workflow.total - len(workflow.nodes):
-        out.write(f"… and {left} more")
+        out.write(_("… and %d more") % left)
 
 
 def _lines(workflow: Workflow) -> Iterator[str]:
     for (depth, parents, name), found in groupby(workflow.nodes, key=_alike):
         nodes = list(found)
         margin = "  " * depth
-        after = f"  after {len(parents)}" if len(parents) > 1 else ""
+        after = "  " + _("after %d") % len(parents) if len(parents) > 1 else ""
         if len(nodes) > _MOST_ALIKE:
             yield f"{margin}{len(nodes)} × {name}: {_counted(nodes)}{after}"
         else:
