@@ -19,6 +19,7 @@ from .context import running
 from .dialects import dialect_for, own_connection, without_deadlock
 from .dialects.base import chunks
 from .exceptions import DuplicateKey, QueueFull
+from .fitting import check_errback
 from .ids import uuid7
 from .models import Job
 from .moments import aware, expiry
@@ -139,6 +140,8 @@ def _texts(options: CallKeywords) -> tuple[str | None, str | None]:
     names = ("time_limit", "soft_time_limit", "ignore_result")
     own = {name: options.get(name) for name in names if options.get(name) is not None}
     errbacks = callbacks(options, "link_error")
+    for errback in errbacks:
+        check_errback(errback)
     if errbacks:
         # With the job from which on a failure counts: here only the job's own.
         own["link_error"] = [[errback, None] for errback in errbacks]

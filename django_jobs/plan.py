@@ -22,7 +22,7 @@ from .canvas import (
 )
 from .conf import get_settings
 from .enqueue import template
-from .fitting import bind_with_result
+from .fitting import bind_with_result, check_errback
 from .ids import uuid7
 from .models import Edge
 from .status import Status
@@ -85,7 +85,10 @@ class Around:
 
     def own_errbacks(self, options: Mapping[str, Any]) -> list[Errback]:
         """Return the errbacks of a canvas with these *options*."""
-        return [(errback, self.since) for errback in callbacks(options, "link_error")]
+        errbacks = callbacks(options, "link_error")
+        for errback in errbacks:
+            check_errback(errback)
+        return [(errback, self.since) for errback in errbacks]
 
     def inside(self, options: Mapping[str, Any]) -> Around:
         """Return what the parts of a canvas with these *options* have."""
