@@ -26,18 +26,10 @@ _log = logging.getLogger("django_jobs.worker")
 generation = 0
 
 _PR_SET_PDEATHSIG = 1
+# Windows lacks most of them, and has no fork.
+_NAMES = ("SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGALRM", "SIGCHLD")
 _DEFAULTS: dict[signal.Signals, Any] = {
-    **dict.fromkeys(
-        (
-            signal.SIGTERM,
-            signal.SIGQUIT,
-            signal.SIGHUP,
-            signal.SIGUSR1,
-            signal.SIGALRM,
-            signal.SIGCHLD,
-        ),
-        signal.SIG_DFL,
-    ),
+    **{getattr(signal, name): signal.SIG_DFL for name in _NAMES if hasattr(signal, name)},
     signal.SIGINT: signal.default_int_handler,
 }
 # A lock that another thread of the parent held at the fork is never free in the child.

@@ -11,10 +11,9 @@ from django.core.management.base import BaseCommand
 
 from ..worker.fork import ignore_stops
 
-_HEARD = (
-    signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD,
-    signal.SIGALRM,
-)  # fmt: skip
+_NAMES = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGCHLD", "SIGALRM")
+# Windows lacks most of them; the commands say there that they do not run.
+_HEARD: list[signal.Signals] = [getattr(signal, n) for n in _NAMES if hasattr(signal, n)]
 
 
 def is_program(command: BaseCommand) -> bool:

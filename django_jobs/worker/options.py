@@ -86,8 +86,6 @@ def build(
     for name, number in (("--processes", processes), ("--concurrency", concurrency)):
         if number is not None and number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}.")
-    if pool != "solo" and not hasattr(os, "fork"):
-        raise ValueError("This system cannot fork. Use --pool solo.")
     if autoscale is not None:
         _check_autoscale(pool, processes, concurrency, burst=bool(others.get("burst")))
         processes = autoscale.least

@@ -22,8 +22,6 @@ from ...routing import database_of
 from ...worker import capacity
 from ...worker.options import WorkerOptions, refusals
 from ...worker.rehearsal import FLAG
-from ...worker.solo import run_solo
-from ...worker.supervisor import Supervisor
 from ..arguments import (
     Refused,
     add_process_arguments,
@@ -53,6 +51,7 @@ class Command(BaseCommand):
             parser.add_argument(*names.split(), action=Refused, instead=instead, dest="refused")
 
     def handle(self, *args: Any, **given: Any) -> None:
+        _refuse_without_fork()
         set_up_console(given["loglevel"])
         options = self._options(given)
         _refuse_without_tables(options.using)
@@ -66,10 +65,7 @@ class Command(BaseCommand):
             pidfile(given["pidfile"]),
         ):
             self.stdout.write(_banner(options))
-            if options.pool == "solo":
-                code = run_solo(options)
-            else:
-                code = Supervisor(options, is_program=is_program(self)).run()
+            code = _run(options, is_program=is_program(self))
         sys.exit(code)
 
     def _check_capacity(self, options: WorkerOptions) -> None:
@@ -120,6 +116,24 @@ class Command(BaseCommand):
                 + _from_setting(keys)
             )
         return options
+
+
+def _refuse_without_fork() -> None:
+    if not hasattr(os, "fork"):
+        raise CommandError(
+            "A worker needs a system that can fork, such as Linux or macOS. Windows cannot, so no "
+            "pool works there, solo neither. Run the worker in WSL or in a container."
+        )
+
+
+def _run(options: WorkerOptions, *, is_program: bool) -> int:
+    # Windows cannot import them, and the command has said so by now.
+    from ...worker.solo import run_solo
+    from ...worker.supervisor import Supervisor
+
+    if options.pool == "solo":
+        return run_solo(options)
+    return Supervisor(options, is_program=is_program).run()
 
 
 # What Celery's users type out of habit.
