@@ -384,7 +384,10 @@ def test_worker_tells_its_job_functions_and_options_without_secrets(settings: An
         "ROUTES": [lambda *_: None],
         "SHUTDOWN_GRACE_SECONDS": float("inf"),
     }
-    heartbeat.register(uuid7(), "w", WorkerOptions(queues=("mail",), quiet=True))
+    told = details.details(WorkerOptions(queues=("mail",), quiet=True))
+    heartbeat.register(
+        uuid7(), "w", "default", pool="prefork", queues=["mail"], quiet=True, details=told
+    )
     row = Worker.objects.get()
     assert (row.queues, row.quiet, row.exclude_queues) == (["mail"], True, [])
     assert row.details["registered"] == details.registered()

@@ -19,7 +19,6 @@ from ..ids import uuid7
 from ..models import Worker
 from ..notify import Topic
 from ..worker import heartbeat
-from ..worker.options import WorkerOptions
 from ..worker.reconnect import drop_connection, longer
 from ..worker.wakeup import GUARD_SECONDS, Waker, Wakeup
 from .code import synchronize
@@ -151,8 +150,7 @@ class Beat:
     # --- its row --------------------------------------------------------------------------------
 
     def _register(self) -> None:
-        options = WorkerOptions(pool=Worker.BEAT, slots=0, using=self.using)
-        heartbeat.register(self.worker_id, self.name, options)
+        heartbeat.register(self.worker_id, self.name, self.using, pool=Worker.BEAT)
         self._beat_at = time.monotonic() + get_settings().heartbeat_seconds
 
     def _beat(self) -> None:
@@ -174,13 +172,16 @@ class Beat:
         return self._parent is not None and os.getppid() != self._parent
 
 
-def run(using: str, *, name: str = "", worker_id: UUID | None = None) -> int:
-    """Run a beat in this process until SIGTERM; return the exit code.
+def run(using: str, *, name: str = "") -> int:
+    """Run a beat in this process until SIGTERM or SIGINT; return the exit code."""
+    beat = Beat(using, name=name)
+    signal.signal(signal.SIGTERM, beat.stop)
+    signal.signal(signal.SIGINT, beat.stop)
+    return beat.run()
 
-    Without a supervisor's *worker_id* it ends on SIGINT, too.
-    """
+
+def run_beside(using: str, name: str, worker_id: UUID) -> int:
+    """Run a beat in a supervisor's child until SIGTERM; its row has that id."""
     beat = Beat(using, name=name, worker_id=worker_id)
     signal.signal(signal.SIGTERM, beat.stop)
-    if worker_id is None:
-        signal.signal(signal.SIGINT, beat.stop)
     return beat.run()

@@ -11,11 +11,10 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 from django.utils.translation import gettext as _
 
-from ..commands import IDLE_SECONDS, check
 from ..conf import get_settings
+from ..worker.flag_types import LEVELS
 
 _LONGEST_NAME = 190
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,16 +83,6 @@ def add_verb(verbs: Any, name: str, text: str, *wanted: str) -> argparse.Argumen
     return parser
 
 
-def positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}.")
-    return number
-
-
 class Refused(argparse.Action):
     """An argument of Celery's that says what to do instead."""
 
@@ -109,23 +98,3 @@ class Refused(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         parser.error(f"{option_string} is Celery's: {self.instead}")
-
-
-def bounds(text: str) -> dict[str, Any]:
-    """Return the arguments of the command ``autoscale`` from ``MAX,MIN`` or ``MAX,MIN,SECONDS``."""
-    parts = text.split(",")
-    try:
-        most, least, *idle = int(parts[0]), int(parts[1]), *map(float, parts[2:])
-        (idle_seconds,) = idle or [IDLE_SECONDS]
-    except (ValueError, IndexError):
-        raise argparse.ArgumentTypeError(
-            f"must be MAX,MIN or MAX,MIN,SECONDS, got {text!r}."
-        ) from None
-    try:
-        return check("autoscale", {"most": most, "least": least, "idle_seconds": idle_seconds})
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def bounds_or_off(text: str) -> dict[str, Any]:
-    return check("autoscale", {"most": None, "least": None}) if text == "off" else bounds(text)

@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 
 from ..conf import get_settings
 from ..worker.autoscale import Autoscale
+from ..worker.flag_types import LEVELS, bounds, positive
 from ..worker.options import POOLS, WorkerOptions, build, limit_refusals
-from .arguments import LEVELS, bounds, positive
 
 #: What the setting's values are called in messages, by the type of the flag.
 _NUMBERS: dict[Any, str] = {positive: "a whole number", float: "a number"}

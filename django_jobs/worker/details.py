@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import registry
 from ..conf import get_settings
-from ..models import Worker
 from ..options import JobOptions
 from ..rules import redact
 from .options import WorkerOptions
@@ -25,8 +24,6 @@ _DEFAULTS = JobOptions()
 
 def details(options: WorkerOptions) -> dict[str, Any]:
     """Return :attr:`Worker.details`, without secrets."""
-    if options.pool == Worker.BEAT:
-        return {}
     conf = {
         "options": redact(_plain(dataclasses.asdict(options))),
         "settings": settings_shown(),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from django.db.models.functions import Coalesce
@@ -16,26 +18,38 @@ from ..dialects import clock
 from ..maintenance import rescue
 from ..models import Worker
 from ..record import release_strays
-from .details import details
-from .options import WorkerOptions
 
 
-def register(worker_id: UUID, name: str, options: WorkerOptions) -> None:
-    """Write the worker's row; its lease runs from now by the database's clock."""
-    using = options.using
+def register(
+    worker_id: UUID,
+    name: str,
+    using: str,
+    *,
+    pool: str,
+    slots: int = 0,
+    queues: Sequence[str] = (),
+    exclude_queues: Sequence[str] = (),
+    quiet: bool = False,
+    supervisor_id: UUID | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the worker's row; its lease runs from now by the database's clock.
+
+    The keywords are columns of :class:`~django_jobs.models.Worker`.
+    """
     now = clock(using)
     worker = Worker(
         id=worker_id,
         name=name,
         hostname=socket.gethostname(),
         pid=os.getpid(),
-        pool=options.pool,
-        slots=options.slots,
-        queues=list(options.queues),
-        exclude_queues=list(options.exclude_queues),
-        quiet=options.quiet,
-        supervisor_id=options.supervisor_id,
-        details=details(options),
+        pool=pool,
+        slots=slots,
+        queues=list(queues),
+        exclude_queues=list(exclude_queues),
+        quiet=quiet,
+        supervisor_id=supervisor_id,
+        details=dict(details or {}),
         version=__version__,
         started_at=now,
         heartbeat_at=now,

@@ -30,6 +30,7 @@ from .autoscale import LOOK_SECONDS, Gauge
 from .board import Board
 from .control import Control
 from .desk import Desk, boot_time
+from .details import details
 from .duties import Duties, Duty
 from .isolation import dump_stacks_on_usr1
 from .keeper import Keeper
@@ -177,7 +178,19 @@ class WorkerProcess:
 
     def _register(self) -> None:
         asked_at = boot_time()
-        heartbeat.register(self.worker_id, self.name, self.options)
+        options = self.options
+        heartbeat.register(
+            self.worker_id,
+            self.name,
+            options.using,
+            pool=options.pool,
+            slots=options.slots,
+            queues=options.queues,
+            exclude_queues=options.exclude_queues,
+            quiet=options.quiet,
+            supervisor_id=options.supervisor_id,
+            details=details(options),
+        )
         self.collector.synchronize(self.options.using)
         self._beaten = time.monotonic()
         self._judges_from = self._beaten + _rescue_seconds()

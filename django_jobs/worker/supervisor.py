@@ -46,8 +46,18 @@ HEARD = (*_STOPS, signal.SIGHUP, signal.SIGUSR1)
 class Supervisor:
     """Keeps ``options.processes`` workers alive, or as many as it is told, until it is stopped."""
 
-    def __init__(self, options: WorkerOptions, *, is_program: bool = False) -> None:
-        """*is_program* says that the command line of this process is that of ``runworker``."""
+    def __init__(
+        self,
+        options: WorkerOptions,
+        *,
+        run_beat: Callable[[UUID], int] | None = None,
+        is_program: bool = False,
+    ) -> None:
+        """*run_beat* runs a beat, whose row has that id, in a process beside the workers.
+
+        *is_program* says that the command line of this process is that of ``runworker``.
+        """
+        self._run_beat = run_beat
         self._is_program = is_program
         self.options = dataclasses.replace(options, supervisor_id=uuid7())
         self._autoscale = options.autoscale
@@ -76,7 +86,7 @@ class Supervisor:
         self._listen_to_signals()
         now = time.monotonic()
         self._vacant = dict.fromkeys(range(self.options.processes), now)
-        if self.options.beat:
+        if self._run_beat is not None:
             self._vacant[_BEAT] = now
         try:
             while self._children or self._vacant:
@@ -251,11 +261,9 @@ class Supervisor:
         return code
 
     def _work_to_the_end(self, worker_id: UUID, index: int, board: Board, line: Line) -> int:
-        if index == _BEAT:
-            from ..beat import beat  # which stands on modules of this package
-
+        if index == _BEAT and self._run_beat is not None:
             hear_term()
-            beat.run(self.options.using, name=self.options.base_name, worker_id=worker_id)
+            self._run_beat(worker_id)
             return STOPPED
         worker = WorkerProcess(self._options_at[index], worker_id, index, board, line)
         hear_term(worker.stop)

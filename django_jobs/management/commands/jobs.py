@@ -12,7 +12,8 @@ from django.utils.translation import gettext_noop
 
 from ...conf import get_settings
 from ...status import ENDED, QUEUED, Status
-from ..arguments import add_verb, positive
+from ...worker.flag_types import positive
+from ..arguments import add_verb
 from ..ending import is_program
 from ..jobs import act, control, inspect, look, schedules, steering, top, workflow
 from ..jobs.warn import warnings

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -22,13 +23,7 @@ from ...routing import database_of
 from ...worker import capacity
 from ...worker.options import WorkerOptions, refusals
 from ...worker.rehearsal import FLAG
-from ..arguments import (
-    Refused,
-    add_process_arguments,
-    database,
-    database_name,
-    process_name,
-)
+from ..arguments import Refused, add_process_arguments, database, database_name, process_name
 from ..ending import is_program, process_given_back
 from ..jobs.output import served
 from ..output import banner, protected_output
@@ -128,12 +123,14 @@ def _refuse_without_fork() -> None:
 
 def _run(options: WorkerOptions, *, is_program: bool) -> int:
     # Windows cannot import them, and the command has said so by now.
+    from ...beat.beat import run_beside
     from ...worker.solo import run_solo
     from ...worker.supervisor import Supervisor
 
     if options.pool == "solo":
         return run_solo(options)
-    return Supervisor(options, is_program=is_program).run()
+    run_beat = partial(run_beside, options.using, options.base_name) if options.beat else None
+    return Supervisor(options, run_beat=run_beat, is_program=is_program).run()
 
 
 # What Celery's users type out of habit.

@@ -8,7 +8,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from ..arguments import add_verb, bounds_or_off, positive
+from ...worker.flag_types import bounds_or_off, positive
+from ..arguments import add_verb
 
 _TEXTS = {
     "ping": gettext_noop("Ask each worker process for a sign of life."),
