@@ -167,7 +167,7 @@ def test_once_fires_what_is_due_and_ends(make, capsys):
     make()
     call_command("runbeat", "--once")
     assert Job.objects.count() == 1
-    assert "1 schedules were due" in capsys.readouterr().out
+    assert "1 schedule was due" in capsys.readouterr().out
 
 
 @pytest.mark.django_db
