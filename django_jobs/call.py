@@ -10,6 +10,7 @@ from uuid import UUID
 from .canvas import Canvas, callbacks
 from .moments import LONGEST_SECONDS, range_problems
 from .options import Expiry, priority_problems, queue_problems, unknown_options
+from .serialization import type_of
 
 
 class CallKeywords(TypedDict, total=False):
@@ -56,7 +57,7 @@ def check(options: Mapping[str, Any]) -> None:
     for key in ("ignore_result", "durable"):
         # A text that says no is true.
         if options.get(key) is not None and not isinstance(options[key], bool):
-            problems.append(f"{key} must be True or False, got {options[key]!r}")
+            problems.append(f"{key} must be True or False, got {options[key]!r}.")
     problems += _headers_problems(options.get("headers"))
     problems += _id_problems(options.get("task_id"))
     if problems:
@@ -68,7 +69,8 @@ def check(options: Mapping[str, Any]) -> None:
 def _headers_problems(headers: object) -> list[str]:
     if headers is None or isinstance(headers, Mapping):
         return []
-    return [f"headers must be a dict, got {headers!r:.100}."]
+    # Its values may be secret.
+    return [f"headers must be a dict of JSON, got {type_of(headers)}."]
 
 
 def _id_problems(task_id: object) -> list[str]:
@@ -77,7 +79,8 @@ def _id_problems(task_id: object) -> list[str]:
     try:
         UUID(str(task_id))
     except ValueError:
-        return [f"task_id must be a UUID or its text, got {task_id!r:.100}."]
+        text = f"task_id must be a UUID or its text, got {task_id!r:.100}."
+        return [f"{text} For a key of your own use unique_key= of @job, or headers=."]
     return []
 
 

@@ -16,7 +16,7 @@ from asgiref.sync import sync_to_async
 
 from . import registry
 from .rules import redact, rules_of
-from .serialization import MAX_DEPTH
+from .serialization import MAX_DEPTH, arguments_problems, type_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -225,9 +225,11 @@ class Signature(Canvas):
         *,
         immutable: bool = False,
     ) -> None:
+        for problem in arguments_problems(args, kwargs):
+            raise TypeError(f"A signature of {task}: {problem}")
         super().__init__(
             task=task,
-            args=list(args),
+            args=[] if args is None else list(args),
             kwargs=dict(kwargs or {}),
             options=_options(options),
             immutable=immutable,
@@ -466,6 +468,8 @@ def signature(
 def callbacks(options: Mapping[str, Any], key: str) -> list[Canvas]:
     """Return the signatures under *key*, given as one, as several or as their JSON forms."""
     given = options.get(key) or []
+    if isinstance(given, str) or not (callable(given) or isinstance(given, Iterable)):
+        raise TypeError(f"{key} takes signatures, as f.s(), got {type_of(given)}.")
     try:
         several = [given] if isinstance(given, Mapping) or callable(given) else list(given)
         return [_canvas(callback) for callback in several]

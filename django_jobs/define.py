@@ -22,6 +22,7 @@ from .enqueue import rows_of
 from .exceptions import NestedJob
 from .from_celery import body_of, no_attribute
 from .options import JobKeywords, JobOptions, unknown_options
+from .serialization import arguments_problems, type_of
 from .shown_code import redact_signature
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class JobFunction(Generic[P, R, T]):
         **options: Unpack[CallKeywords],
     ) -> AsyncResult[T]:
         """Enqueue one call with options of its own (:class:`~django_jobs.call.CallKeywords`)."""
-        return enqueue_one(self, args, kwargs or {}, options)
+        return enqueue_one(self, *self._pair(args, kwargs), options)
 
     def delay_many(
         self,
@@ -169,6 +170,11 @@ class JobFunction(Generic[P, R, T]):
 
         All or none are written, with one statement for every few thousand.
         """
+        if isinstance(calls, (str, Mapping)) or not isinstance(calls, Iterable):
+            raise TypeError(
+                f"{self.name}.delay_many() takes a list of calls, each a tuple of arguments or a "
+                f"dict of keyword arguments, got {type_of(calls)}."
+            )
         pairs: list[tuple[Sequence[Any], Mapping[str, Any]]] = []
         for call in calls:
             if isinstance(call, Mapping):
@@ -189,7 +195,14 @@ class JobFunction(Generic[P, R, T]):
         **options: Unpack[CallKeywords],
     ) -> EagerResult[T]:
         """Run the job here and now, with its retries but without their waits; write no row."""
-        return run(rows_of(self, [(args, kwargs or {})], options)[0])
+        return run(rows_of(self, [self._pair(args, kwargs)], options)[0])
+
+    def _pair(self, args: Any, kwargs: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        for problem in arguments_problems(args, kwargs):
+            raise TypeError(f"{self.name}: {problem}")
+        if not isinstance(args, (list, tuple)):
+            args = [] if args is None else list(args)
+        return args, kwargs or {}
 
     # --- calls for later ------------------------------------------------------------------------
 

@@ -66,6 +66,8 @@ def expiry(
         return None, None
     if isinstance(expires, datetime.datetime):
         return aware(expires, "expires"), None
-    if isinstance(expires, str):
-        raise ValueError(f"expires must be seconds, a timedelta or a datetime, got {expires!r}.")
+    if isinstance(expires, bool) or not isinstance(expires, (int, float, datetime.timedelta)):
+        raise ValueError(
+            f"expires must be seconds, a timedelta or a datetime, got {expires!r:.100}."
+        )
     return None, seconds(expires, "expires")

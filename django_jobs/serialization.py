@@ -12,7 +12,7 @@ import decimal
 import json
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -67,6 +67,28 @@ def canonical(value: Any, *, where: str, max_bytes: int) -> str:
     """Return *value* as :func:`dumps` does, but alike for dicts whose keys have another order."""
     dumps(value, where=where, max_bytes=max_bytes)
     return _canonical.encode(value)
+
+
+def arguments_problems(args: object, kwargs: object) -> list[str]:
+    """Say what is wrong with the containers of a call's arguments; no argument is told."""
+    found = []
+    unordered = isinstance(args, (str, bytes, Mapping, Set))
+    if args is not None and (unordered or not isinstance(args, Iterable)):
+        found.append(
+            f"args must be a list or a tuple of arguments, got {type_of(args)}. "
+            "For one argument write (value,)."
+        )
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        found.append(f"kwargs must be a dict of arguments by name, got {type_of(kwargs)}.")
+    elif kwargs and (others := [key for key in kwargs if not isinstance(key, str)]):
+        found.append(f"kwargs must have names as keys, got {type_of(others[0])}.")
+    return found
+
+
+def type_of(value: object) -> str:
+    """Return ``a list`` or ``an int``: what a value is, for a message that must not tell it."""
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
 
 
 def dumps_arguments(
@@ -156,7 +178,7 @@ def _check(value: Any, room: int, depth: int) -> int:
     if isinstance(value, dict):
         return _check_dict(value, room, depth)
     if not isinstance(value, _AS_STRING):
-        raise _Refusal(f"is {_named(value)}, which is no JSON. {_advice(value)}.")
+        raise _Refusal(f"is {type_of(value)}, which is no JSON. {_advice(value)}.")
     if isinstance(value, decimal.Decimal) and not value.is_finite():
         raise _Refusal(f"is {value!r}, which is no number. Pass None or a string.")
     _check_text(str(value))
@@ -221,10 +243,6 @@ def _check_text(text: str, is_key: bool = False) -> None:
 def _cut(value: object) -> str:
     text = repr(value[:100]) if isinstance(value, str) else repr(value)
     return text if len(text) <= 110 else f"{text[:109]}…"
-
-
-def _named(value: object) -> str:
-    return f"a {type(value).__name__}"
 
 
 def _advice(value: object) -> str:

@@ -192,7 +192,7 @@ def test_first_and_last_moment_that_is_taken_can_be_read(
         ({"priority": 40_000}, ValueError, "priority must be"),
         ({"ignore_result": "no"}, ValueError, "ignore_result must be True or False, got 'no'"),
         ({"durable": "no"}, ValueError, "durable must be True or False, got 'no'"),
-        ({"headers": "x"}, ValueError, "headers must be a dict, got 'x'"),
+        ({"headers": "x"}, ValueError, "headers must be a dict of JSON, got a str"),
         ({"task_id": "nope"}, ValueError, "task_id must be a UUID or its text, got 'nope'"),
         ({"countdown": "5"}, ValueError, "countdown must be seconds, got '5'"),
         ({"countdown": float("nan")}, ValueError, "countdown"),

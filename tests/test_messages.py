@@ -100,7 +100,7 @@ def test_the_messages_are_found() -> None:
     found = {str(parameter.values[0]) for parameter in ALL}
     assert len(found) > 225
     assert "Use PostgreSQL, MariaDB, MySQL or SQLite." in found
-    assert "is {_named(value)}, which is no JSON. {_advice(value)}." in found
+    assert "is {type_of(value)}, which is no JSON. {_advice(value)}." in found
     assert "concurrency must be a whole number ≥ 1 or None, got {number}." in found
 
 
