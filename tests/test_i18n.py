@@ -195,6 +195,16 @@ def test_skipped_jobs_are_told_in_chinese_to_people_only() -> None:
 
 
 @pytest.mark.django_db
+def test_warnings_are_english_in_every_language() -> None:
+    Schedule.objects.create(name="daily", job_name="tests.jobs.add", interval_seconds=60)
+    told = io.StringIO()
+    with translation.override("zh-hans"):
+        call_command("jobs", "stats", "--json", stdout=io.StringIO(), stderr=told)
+    assert "warning: No beat runs: schedules do not fire." in told.getvalue()
+    assert told.getvalue().isascii()
+
+
+@pytest.mark.django_db
 def test_columns_stand_below_each_other_with_wide_characters() -> None:
     Schedule.objects.create(name="每天", job_name="tests.jobs.add", interval_seconds=60)
     Schedule.objects.create(name="nightly", job_name="tests.jobs.add", interval_seconds=60)

@@ -1,4 +1,4 @@
-"""What a verb of ``manage.py jobs`` says on stderr before it does its work."""
+"""What a verb of ``manage.py jobs`` says on stderr before it does its work, always in English."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ... import known
 from ...beat.code import schedules
 from ...models import Schedule
-from ...overview import NO_BEAT, lacks_beat
+from ...overview import lacks_beat
 from ...routing import database_of
 
 # More names are counted, and not told.
@@ -20,7 +20,10 @@ def warnings(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
     yield from filter(None, _unknown_names(verb, given))
     shows_beats = verb in ("stats", "schedules") or (verb, given.get("what")) == ("inspect", "ping")
     if shows_beats and lacks_beat(given["using"]):
-        yield f"{NO_BEAT} Start `manage.py runbeat`, or `runworker` with --beat."
+        yield (
+            "No beat runs: schedules do not fire. Start `manage.py runbeat`, or `runworker` with "
+            "--beat."
+        )
     if verb == "schedules":
         yield from _of_code(given["using"])
 
