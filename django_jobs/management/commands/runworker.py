@@ -25,7 +25,6 @@ from ...worker.options import WorkerOptions, refusals
 from ...worker.rehearsal import FLAG
 from ..arguments import Refused, add_process_arguments, database, database_name, process_name
 from ..ending import is_program, process_given_back
-from ..jobs.output import served
 from ..output import banner, protected_output
 from ..pidfile import pidfile
 from ..worker_flags import add_flags, options_of, with_defaults
@@ -164,8 +163,12 @@ def _refuse_without_tables(using: str) -> None:
 
 
 def _banner(options: WorkerOptions) -> str:
+    queues = ", ".join(options.queues) or _("all")
+    if options.exclude_queues:
+        names = {"queues": queues, "excluded": ", ".join(options.exclude_queues)}
+        queues = _("%(queues)s but %(excluded)s") % names
     lines = [
-        (_("queues"), served(options.queues, options.exclude_queues)),
+        (_("queues"), queues),
         (_("pool"), f"{options.pool}, {_size(options)}"),
         (_("database"), database_name(options.using)),
         (_("wake-up"), dialect_for(connections[options.using]).wakeup),
