@@ -2,8 +2,9 @@
 
 The sender of a job's signal is its name, a :class:`JobName`; ``job_id`` is a text
 (:class:`~django_jobs.ids.JobId`). Connect with ``sender=`` a job function or its name, or without a
-sender for all. ``@signal.connect`` works as a decorator. A receiver's error is logged and does no
-harm to the job. A signal without receivers costs nothing.
+sender for all. The sender of a worker's signal is its name, a :class:`WorkerName`.
+``@signal.connect`` works as a decorator. A receiver's error is logged and does no harm to the job.
+A signal without receivers costs nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
+import socket
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +33,21 @@ class JobName(str):
 
     # Django compares senders by their identity: there is one object for each connected name.
     _known: dict[str, JobName] = {}
+
+    @property
+    def name(self) -> str:
+        return str(self)
+
+
+class WorkerName(str):
+    """The name of a worker, as the sender of its signals; ``name`` is the same text."""
+
+    #: Name of its host.
+    hostname: str
+    #: Id of the process in which the signal is sent.
+    pid: int
+    #: Queues that it serves; none means every queue, but those that it excludes.
+    queues: list[str]
 
     @property
     def name(self) -> str:
@@ -61,6 +79,19 @@ class Signal(DjangoSignal):
         pass
 
 
+class WorkerSignal(Signal):
+    """A signal of a worker. Each process is a sender of its own, so none can be named before."""
+
+    def connect(self, receiver: Any = None, sender: Any = None, *args: Any, **options: Any) -> Any:
+        """Connect *receiver* as :meth:`Signal.connect` does; ``TypeError`` for a *sender*."""
+        if sender is not None:
+            raise TypeError(
+                f"A worker's signal cannot be connected to a sender, got {sender!r}: connect it "
+                "without sender=, and let the receiver compare its argument name."
+            )
+        return super().connect(receiver, None, *args, **options)
+
+
 def _known_sender(sender: Any) -> Any:
     """Return the one object that stands for a job function, given as itself or by its name."""
     name = getattr(sender, "name", None)
@@ -84,17 +115,18 @@ job_retry = Signal()
 #: A job was revoked or expired: ``job_id, terminated, reason``.
 job_revoked = Signal()
 
+# All of a worker's signals have ``name, hostname, pid, queues``.
 #: In the process that ``runworker`` started, before it forks: ``options``.
-worker_init = Signal()
+worker_init = WorkerSignal()
 #: A worker is registered and takes jobs: ``worker_id``.
-worker_ready = Signal()
-#: A worker was told to stop: ``worker_id, name, warm``.
-worker_shutting_down = Signal()
+worker_ready = WorkerSignal()
+#: A worker has given back what it had and ends: ``worker_id, warm``.
+worker_shutting_down = WorkerSignal()
 #: In the process that ``runworker`` started, at its end.
-worker_shutdown = Signal()
-#: In each worker process, at its start and at its end: ``worker_id, name``.
-worker_process_init = Signal()
-worker_process_shutdown = Signal()
+worker_shutdown = WorkerSignal()
+#: In each worker process, at its start and at its end: ``worker_id``.
+worker_process_init = WorkerSignal()
+worker_process_shutdown = WorkerSignal()
 
 _log = logging.getLogger("django_jobs.signals")
 
@@ -115,7 +147,7 @@ def send(
     """
     if not signal.receivers:
         return
-    if isinstance(sender, str):
+    if isinstance(sender, str) and not isinstance(sender, WorkerName):
         sender = JobName._known.get(sender) or JobName(sender)
     named = {key: _shown_id(value) for key, value in named.items()}
     with _savepoint(inside):
@@ -124,6 +156,15 @@ def send(
         if isinstance(answer, Exception):
             # The exception itself may quote the job's arguments, so no handler gets it.
             _log.error("signal receiver %r failed\n%s", receiver, _told(answer, hidden, named))
+
+
+def send_of_worker(signal: WorkerSignal, name: str, *, queues: Iterable[str], **named: Any) -> None:
+    """Send *signal* of the worker *name*, which serves *queues* and runs in this process."""
+    if not signal.receivers:
+        return
+    sender = WorkerName(name)
+    sender.hostname, sender.pid, sender.queues = socket.gethostname(), os.getpid(), list(queues)
+    send(signal, sender, name=name, **vars(sender), **named)
 
 
 @contextlib.contextmanager

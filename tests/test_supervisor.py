@@ -106,7 +106,8 @@ def test_solo_stop_while_a_worker_is_used_up_starts_no_other(monkeypatch) -> Non
         """A worker that is told to stop after it has decided to make room for another."""
 
         def __init__(self, *_: Any, **__: Any) -> None:
-            super().__init__(waker=SimpleNamespace(close=lambda: None), options=None)
+            options = WorkerOptions(pool="solo")
+            super().__init__(waker=SimpleNamespace(close=lambda: None), options=options)
             self.stop = lambda: None
 
         def run(self) -> int:

@@ -110,7 +110,7 @@ class WorkerProcess:
         """Run to the end; return the exit code."""
         forks.guard()
         dump_stacks_on_usr1()
-        signals.send(signals.worker_process_init, type(self), **self._identity())
+        self._send(signals.worker_process_init)
         threads = [
             threading.Thread(target=self._guard, args=(target,), name=name, daemon=True)
             for name, target in (
@@ -128,7 +128,7 @@ class WorkerProcess:
         self._over.set()
         for thread in threads:
             thread.join()
-        signals.send(signals.worker_process_shutdown, type(self), **self._identity())
+        self._send(signals.worker_process_shutdown)
         connections.close_all()
         if left := self.desk.held():
             log.jobs_left(self.worker_id, sorted(job_id for job_id, _attempt in left))
@@ -137,8 +137,9 @@ class WorkerProcess:
             return STOPPED
         return RECYCLE if self.keeper.used_up else 0
 
-    def _identity(self) -> dict[str, Any]:
-        return {"worker_id": self.worker_id, "name": self.name}
+    def _send(self, signal: signals.WorkerSignal, **named: Any) -> None:
+        queues = self.options.queues
+        signals.send_of_worker(signal, self.name, queues=queues, worker_id=self.worker_id, **named)
 
     def stop(self, *_: Any) -> None:
         """Stop warmly: finish what runs, give the rest back. Safe as a signal handler."""
@@ -167,9 +168,9 @@ class WorkerProcess:
         self._until_database_answers(self._register)
         self._until_database_answers(self.wakeup.open)
         _log.info("worker ready name=%s wakeup=%s", self.name, self.wakeup.name)
-        signals.send(signals.worker_ready, type(self), **self._identity())
+        self._send(signals.worker_ready)
         self.keeper.run()
-        signals.send(signals.worker_shutting_down, type(self), **self._identity(), warm=True)
+        self._send(signals.worker_shutting_down, warm=True)
         self.desk.close()
         self.pool.wake()
         self._stop_duties()
@@ -395,6 +396,18 @@ class WorkerProcess:
             # Half a worker is worse than none: without bookkeeping its jobs would be lost to all.
             sys.stderr.flush()
             os._exit(1)
+
+
+def send_init(options: WorkerOptions) -> None:
+    """Tell the receivers that ``runworker`` starts."""
+    signals.send_of_worker(
+        signals.worker_init, options.base_name, queues=options.queues, options=options
+    )
+
+
+def send_shutdown(options: WorkerOptions) -> None:
+    """Tell the receivers that ``runworker`` ends."""
+    signals.send_of_worker(signals.worker_shutdown, options.base_name, queues=options.queues)
 
 
 def _rescue_seconds() -> float:

@@ -7,16 +7,15 @@ import signal
 import threading
 from typing import Any
 
-from .. import signals
 from ..ids import uuid7
 from .board import Board
 from .options import WorkerOptions
-from .process import LEFT_JOBS, RECYCLE, WorkerProcess
+from .process import LEFT_JOBS, RECYCLE, WorkerProcess, send_init, send_shutdown
 
 
 def run_solo(options: WorkerOptions) -> int:
     """Run one worker in this process, without a supervisor; return the exit code."""
-    signals.send(signals.worker_init, WorkerProcess, options=options)
+    send_init(options)
     board, stop = Board(1), _Stop(options.grace_seconds)
     code = RECYCLE
     while code == RECYCLE and not stop.asked:
@@ -25,7 +24,7 @@ def run_solo(options: WorkerOptions) -> int:
         code = worker.run()
         worker.waker.close()
         options = worker.options  # as commands have changed them
-    signals.send(signals.worker_shutdown, WorkerProcess)
+    send_shutdown(options)
     return LEFT_JOBS if code == LEFT_JOBS else 0
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from .. import signals
 from ..conf import get_settings
 from ..ids import uuid7
 from .autoscale import LOOK_SECONDS, Autoscale, Load, Report
@@ -24,7 +23,7 @@ from .child import Child, how_it_ended
 from .fork import close_everything, fork, hear_term, kill_group, reap, reap_orphans
 from .line import Line
 from .options import WorkerOptions
-from .process import STOPPED, WorkerProcess
+from .process import STOPPED, WorkerProcess, send_init, send_shutdown
 from .rehearsal import Rehearsal, command
 from .steer import steered
 from .undertaker import BURIAL_SECONDS, Estate, Undertakers
@@ -81,7 +80,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise to the end; return the exit code."""
-        signals.send(signals.worker_init, type(self), options=self.options)
+        send_init(self.options)
         close_everything()
         self._listen_to_signals()
         now = time.monotonic()
@@ -94,7 +93,7 @@ class Supervisor:
             self._await_undertakers()
         finally:
             signal.set_wakeup_fd(-1)
-            signals.send(signals.worker_shutdown, type(self))
+            send_shutdown(self.options)
         if self._reload:
             self._start_over()
         return int(self._left_jobs)
