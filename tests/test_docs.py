@@ -41,7 +41,7 @@ from django_jobs.schedules import periodic_tasks
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
+PAGES = [*sorted(ROOT.glob("README*.rst")), *sorted(DOCS.rglob("*.rst"))]
 CODE = re.compile(r"( *)\.\. (?:code-block:: (\w+)|check:)$")
 ROW = re.compile(r"^   \* - ``([^`]+)``\n     - (.*)", re.MULTILINE)
 
@@ -52,6 +52,12 @@ class Block:
     text: str
     line: int
     runs: bool = True
+
+
+def name_of(page: Path) -> str:
+    """Return the path below ``docs``, or the README's name, without its end."""
+    folder = DOCS if page.is_relative_to(DOCS) else ROOT
+    return str(page.relative_to(folder).with_suffix(""))
 
 
 def blocks(page: Path) -> list[Block]:
@@ -98,7 +104,7 @@ class Page:
 
     def __init__(self, path: Path, settings: Any, patch: Any, work: Callable[..., Any]) -> None:
         self.path, self.settings, self.patch, self.work = path, settings, patch, work
-        self.module = self.new_module(f"{path.stem.lower()}_page")
+        self.module = self.new_module(re.sub(r"\W", "_", f"{name_of(path).lower()}_page"))
 
     def new_module(self, name: str) -> types.ModuleType:
         module = types.ModuleType(name)
@@ -164,7 +170,7 @@ def scheduled() -> Iterator[None]:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
 @pytest.mark.usefixtures("registered", "scheduled")
 def test_code_of_page_runs(
     path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, work: Callable[..., Any]
@@ -174,7 +180,7 @@ def test_code_of_page_runs(
         page.run(block)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_modules_of_page_that_define_jobs_are_found_by_workers(path: Path) -> None:
     for block in blocks(path):
         module = re.match(r"# ([\w/]+)\.py\n", block.text)
@@ -190,7 +196,7 @@ def test_pages_have_code() -> None:
 
 
 COMMANDS = [
-    pytest.param(line.removeprefix("$ python manage.py "), id=f"{page.stem}-{line[19:50]}")
+    pytest.param(line.removeprefix("$ python manage.py "), id=f"{name_of(page)}-{line[19:50]}")
     for page in PAGES
     for block in blocks(page)
     if block.kind == "console"

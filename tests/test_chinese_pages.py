@@ -1,0 +1,65 @@
+"""The Chinese pages have the code of the English ones, so they cannot stay behind unseen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.test_docs import DOCS, ROOT, blocks, indented
+
+PAIRS = [
+    (ROOT / "README.rst", ROOT / "README.zh-hans.rst"),
+    *((DOCS / page.name, page) for page in sorted((DOCS / "zh-hans").glob("*.rst"))),
+]
+PAGES = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=lambda path: path.name)
+COMMENT = re.compile(r" +# [^'\"]*$", re.MULTILINE)
+
+
+def code(page: Path) -> list[tuple[str, str]]:
+    """The blocks of code, without comments behind it, which are translated."""
+    return [(block.kind, COMMENT.sub("", block.text)) for block in blocks(page)]
+
+
+def literals(page: Path) -> list[list[str]]:
+    """What stands below paragraphs that end with ``::``."""
+    lines = page.read_text().splitlines()
+    below = (
+        [*indented(lines[number:], " ")]
+        for number, line in enumerate(lines, 1)
+        if line.endswith("::") and not line.startswith("..")
+    )
+    return [[COMMENT.sub("", line) for line in found if line] for found in below]
+
+
+def shape(page: Path) -> list[str]:
+    """The marks of headings, lists, tables and directives, in order."""
+    lines = page.read_text().splitlines()
+    marks = re.compile(r"(?:([=~-])\1{3,}$|(\* )|(\d+\. )|( *\.\. [\w-]+::| *\* - | +- ))")
+    found = [match[0] for line in lines if (match := marks.match(line))]
+    return [mark[:1] if set(mark) <= set("=~-") else mark for mark in found]
+
+
+@PAGES
+def test_chinese_page_has_the_code_of_the_english_one(english: Path, chinese: Path) -> None:
+    assert code(chinese) == code(english)
+    assert literals(chinese) == literals(english)
+
+
+@PAGES
+def test_chinese_page_has_the_parts_of_the_english_one(english: Path, chinese: Path) -> None:
+    assert shape(chinese) == shape(english)
+
+
+@PAGES
+def test_pages_lead_to_each_other(english: Path, chinese: Path) -> None:
+    assert re.search(r"[`<][^`]*zh-hans", english.read_text())
+    assert "English" in chinese.read_text()
+
+
+def test_the_test_sees_the_code() -> None:
+    readme = ROOT / "README.rst"
+    assert ("console", "$ python manage.py runworker\n") in code(readme)
+    assert ["    make demo", "    make test"] in literals(readme)
+    assert shape(readme)[:2] == ["=", "* "]
