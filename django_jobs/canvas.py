@@ -488,7 +488,7 @@ def _options(given: Mapping[str, Any] | None) -> dict[str, Any]:
 def _from_form(form: Mapping[str, Any]) -> Canvas:
     options = form.get("options", {})
     if not isinstance(options, Mapping):
-        raise ValueError(f"options must be a dict, got {options!r}.")
+        raise ValueError(f"options must be a dict, got {type_of(options)}.")
     kinds = form.keys() - {"options"}
     if kinds <= {"task", "args", "kwargs", "immutable"} and isinstance(form.get("task"), str):
         args, kwargs = form.get("args", []), form.get("kwargs", {})
@@ -501,9 +501,10 @@ def _from_form(form: Mapping[str, Any]) -> Canvas:
         return Group(form["group"], options)
     elif kinds == {"chord", "body"}:
         return Chord(form["chord"], form["body"], options)
+    keys = ", ".join(map(repr, form)) or "nothing"
     raise ValueError(
         "The form of a signature has 'task' (a name), 'args', 'kwargs', 'options' and 'immutable', "
-        f"or 'chain', 'group', or 'chord' and 'body'; got {dict(form)!r:.300}."
+        f"or 'chain', 'group', or 'chord' and 'body'; got {keys}."
     )
 
 

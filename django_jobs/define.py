@@ -184,7 +184,7 @@ class JobFunction(Generic[P, R, T]):
             else:
                 raise TypeError(
                     f"{self.name}.delay_many() takes tuples of arguments or dicts of keyword "
-                    f"arguments, got {call!r}. For one argument write ({call!r},)."
+                    f"arguments, got {type_of(call)}. For one argument write (value,)."
                 )
         return enqueue(self, pairs, options)
 

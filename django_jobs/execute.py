@@ -407,7 +407,7 @@ def _awaited(execution: Execution, value: Any, seconds: float | None) -> Any:
         value.close()
         raise TypeError(
             f"{execution.job.name} returned a coroutine, and atomic=True needs a plain function: "
-            "Django's transactions do not span await."
+            "Django's transactions do not span await. Return a value, or leave atomic out."
         )
     return run_limited(value, seconds)
 

@@ -18,6 +18,7 @@ from .notify import Topic, announce
 from .options import JobOptions, concurrency_problems, queue_problems
 from .rates import Rate, parse
 from .routing import database_of, databases
+from .serialization import type_of
 from .status import Status
 
 # Workers know a new limit by then; a job that came earlier would get its time by the old one.
@@ -120,7 +121,7 @@ def _value(options: JobOptions, name: str, limit: str, key: Any) -> Any:
         return {wanted[0]: key}
     names = ", ".join(wanted)
     raise ValueError(
-        f"{limit}_key of {name} names {names}: key must be a dict of these, got {key!r}."
+        f"{limit}_key of {name} names {names}: key must be a dict of these, got {type_of(key)}."
     )
 
 

@@ -199,7 +199,7 @@ def unknown_options(given: Iterable[str], known: Collection[str]) -> str:
             told.append(f"{name} ({OPTIONS[name]})")
         else:
             told.append(f"{name} (did you mean {near[0]}=?)" if near else name)
-    return f"unknown option {', '.join(told)}; allowed: {', '.join(known)}" if told else ""
+    return f"Unknown option {', '.join(told)}. Allowed: {', '.join(known)}." if told else ""
 
 
 def concurrency_problems(number: object) -> list[str]:

@@ -67,7 +67,7 @@ def _window(text: str, rate: object) -> Window:
     if number > MOST:
         raise ValueError(
             f"rate_limit may have at most {MOST} starts in one window, got {rate!r}. "
-            "Write it for a shorter one."
+            "Write it for a shorter window."
         )
     if number != int(number):
         # A window holds whole starts: of 2.5 a second, 2 in 0.8 seconds.

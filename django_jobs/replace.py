@@ -51,7 +51,8 @@ def _refuse_elsewhere(graph: Graph, queue: str) -> None:
     if there != here:
         raise ImproperlyConfigured(
             f"A job of queue {queue!r} lives on the database {here!r} and can go on only there; "
-            f"queue {graph.rows[0].queue!r} lives on {there!r}."
+            f"queue {graph.rows[0].queue!r} lives on {there!r}. Name "
+            "one of the same database."
         )
 
 

@@ -171,14 +171,14 @@ def _check(value: Any, room: int, depth: int) -> int:
         return room
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise _Refusal(f"is {value!r}, which is no JSON. Pass None or a string.")
+            raise _Refusal(f"is {value!r}, which cannot be stored as JSON. Pass None or a string.")
         return room - 1
     if isinstance(value, (list, tuple)):
         return _check_list(value, room, depth)
     if isinstance(value, dict):
         return _check_dict(value, room, depth)
     if not isinstance(value, _AS_STRING):
-        raise _Refusal(f"is {type_of(value)}, which is no JSON. {_advice(value)}.")
+        raise _Refusal(f"is {type_of(value)}, which cannot be stored as JSON. {_advice(value)}.")
     if isinstance(value, decimal.Decimal) and not value.is_finite():
         raise _Refusal(f"is {value!r}, which is no number. Pass None or a string.")
     _check_text(str(value))
@@ -204,7 +204,7 @@ def _check_dict(value: Mapping[Any, Any], room: int, depth: int) -> int:
     for key, item in value.items():
         if not isinstance(key, str):
             raise _Refusal(
-                f"has the key {_cut(key)}, JSON keys are strings. Pass {_cut(str(key))}."
+                f"has the key {_cut(key)}, but JSON keys are strings. Pass {_cut(str(key))}."
             )
         room -= len(key) + 4
         if room < 0:
@@ -248,9 +248,9 @@ def _cut(value: object) -> str:
 def _advice(value: object) -> str:
     if isinstance(value, Model):
         name = type(value).__name__
-        return f"Pass {name.lower()}.pk, not the {name}"
+        return f"Pass {name.lower()}.pk, and load the row in the job"
     if isinstance(value, QuerySet):
-        return "Pass a list of primary keys, not the QuerySet"
+        return "Pass a list of primary keys, and load the rows in the job"
     if isinstance(value, (set, frozenset)):
         return "Pass a list"
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -73,9 +73,9 @@ def test_unknown_option_says_where_and_what_there_is() -> None:
     with pytest.raises(TypeError) as caught:
         job(**options)(pay)
     text = str(caught.value)
-    assert text.startswith(f"@job {__name__}.pay: unknown option retry_kwargs ")
+    assert text.startswith(f"@job {__name__}.pay: Unknown option retry_kwargs ")
     assert "retry_kwargs (use max_retries=, and for its countdown default_retry_delay= with" in text
-    assert "time_limits (did you mean time_limit=?), zzz; allowed: name, bind, " in text
+    assert "time_limits (did you mean time_limit=?), zzz. Allowed: name, bind, " in text
 
 
 def test_retry_in_a_direct_call_raises_the_error_itself() -> None:
@@ -395,7 +395,7 @@ def pay() -> None: ...
 def test_options_of_celery_s_tasks_name_what_to_use(option: str, instead: str) -> None:
     with pytest.raises(TypeError) as caught:
         job(**{option: True})(told_nothing)  # type: ignore[misc]
-    assert f"unknown option {option} (" in str(caught.value)
+    assert f"Unknown option {option} (" in str(caught.value)
     assert instead in str(caught.value)
 
 

@@ -101,9 +101,9 @@ def test_name_of_a_task_says_what_to_type(name: str, text: str) -> None:
     ],
 )
 def test_option_of_celery_s_call_says_what_to_type(option: str, text: str) -> None:
-    with pytest.raises(TypeError, match="unknown option") as caught:
+    with pytest.raises(TypeError, match="Unknown option") as caught:
         jobs.add.apply_async((1,), **{option: None})  # type: ignore[misc]
-    assert f"unknown option {option} (" in str(caught.value)
+    assert f"Unknown option {option} (" in str(caught.value)
     assert text in str(caught.value)
 
 
@@ -111,5 +111,5 @@ def test_option_of_celery_s_call_says_what_to_type(option: str, text: str) -> No
 def test_option_of_celery_s_task_says_what_to_type(option: str) -> None:
     def body() -> None: ...
 
-    with pytest.raises(TypeError, match=rf"unknown option {option} \(.* leave it out\)"):
+    with pytest.raises(TypeError, match=rf"Unknown option {option} \(.* leave it out\)"):
         job(**{option: True})(body)

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import django_jobs
+from django_jobs.beat.rows import row_of
 from django_jobs.call import CallKeywords
+from django_jobs.canvas import signature
 from django_jobs.conf import Settings
 from django_jobs.models import Schedule
 from django_jobs.options import JobOptions
+from tests import jobs
 
 PACKAGE = Path(django_jobs.__file__).parent
 MARKS = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext"}
@@ -57,7 +60,7 @@ def text_of(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.IfExp):
         yield from text_of(node.body)
         yield from text_of(node.orelse)
-    elif isinstance(node, ast.List):
+    elif isinstance(node, ast.List | ast.Tuple):
         for element in node.elts:
             yield from text_of(element)
     elif isinstance(node, ast.ListComp):
@@ -100,7 +103,7 @@ def test_the_messages_are_found() -> None:
     found = {str(parameter.values[0]) for parameter in ALL}
     assert len(found) > 225
     assert "Use PostgreSQL, MariaDB, MySQL or SQLite." in found
-    assert "is {type_of(value)}, which is no JSON. {_advice(value)}." in found
+    assert "is {type_of(value)}, which cannot be stored as JSON. {_advice(value)}." in found
     assert "concurrency must be a whole number ≥ 1 or None, got {number}." in found
 
 
@@ -110,3 +113,19 @@ def test_message_is_a_sentence(text: str, continued: bool) -> None:
     is_name = first in NAMES or re.search(r"[_(=.]", first) is not None
     assert continued or not text[0].islower() or is_name, "it begins with a capital or a name"
     assert text.rstrip()[-1] in ".?!…:" or MESSAGES.search(text), "it ends with a full stop"
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: jobs.add.delay_many(["s3cret"]),
+        lambda: signature({"task": "tests.jobs.add", "arguments": ["s3cret"]}),
+        lambda: Schedule(args="s3cret").arguments,
+        lambda: row_of(Schedule(job_name="tests.jobs.add", headers=["s3cret"])),
+    ],
+    ids=["delay_many", "signature", "args", "headers"],
+)
+def test_message_tells_no_argument(refused: Callable[[], object]) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        refused()
+    assert "s3cret" not in str(caught.value)

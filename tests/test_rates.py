@@ -444,7 +444,7 @@ def test_rate_of_a_queue_and_of_a_function_without_one(admit: Admit) -> None:
         (lambda: set_limits("tests.two_windows", concurrency=1, key=1), ValueError,
          "tests.two_windows has no concurrency_key, so key cannot be"),
         (lambda: set_limits("tests.two_keys", rate_limit="1/m", key=1), ValueError,
-         "rate_limit_key of tests.two_keys names number, user: key must be a dict of these, got 1"),
+         "two_keys names number, user: key must be a dict of these, got an int"),
         (lambda: set_limits("tests.two_keys", rate_limit="1/m", key={"user": 1}), ValueError,
          "must be a dict of these"),
         (lambda: set_limits("tests.two_keys", rate_limit="1/m", concurrency=1,

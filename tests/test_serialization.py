@@ -48,20 +48,20 @@ def test_what_comes_back_is_what_went_in(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (math.nan, "is nan, which is no JSON"),
+        (math.nan, "is nan, which cannot be stored as JSON"),
         (math.inf, "is inf"),
         ([1, -math.inf], r"it\[1\] is -inf"),
         ("a\0b", "NUL character"),
         ({"a\0b": 1}, "a key of it has a NUL"),
         ("\ud800", "lone surrogate"),
         ({"x": ["\udfff"]}, r"it\['x'\]\[0\] has a lone surrogate"),
-        ({1: "one"}, "has the key 1, JSON keys are strings. Pass '1'"),
+        ({1: "one"}, "has the key 1, but JSON keys are strings. Pass '1'"),
         ({None: 1}, "has the key None"),
         (2**63, "beyond 64 bits. Pass it as a string"),
         (-(2**63) - 1, "beyond 64 bits"),
         (decimal.Decimal("NaN"), "no number"),
         (decimal.Decimal("Infinity"), "no number"),
-        ({1, 2}, "is a set, which is no JSON. Pass a list"),
+        ({1, 2}, "is a set, which cannot be stored as JSON. Pass a list"),
         (b"bytes", "base64"),
         (object(), "Pass a str, int, float, bool, None, list or dict"),
         (nested(MAX_DEPTH + 1), "nested deeper than 32"),
@@ -73,7 +73,7 @@ def test_what_a_database_cannot_keep_is_refused(value: Any, message: str) -> Non
 
 
 def test_a_model_is_refused_with_advice() -> None:
-    with pytest.raises(ArgumentError, match=r"Pass user\.pk, not the User"):
+    with pytest.raises(ArgumentError, match=r"Pass user\.pk, and load the row in the job\."):
         dumps([User()], where="argument 0", max_bytes=BIG)
 
 

@@ -361,7 +361,7 @@ def test_command_is_not_obeyed_again_when_its_answer_was_lost(
         ("dance", {}, "This worker knows no command 'dance', but add-queue, autoscale, grow"),
         ("ping", {"loud": 1}, "ping takes no argument; got"),
         ("quiet", ["no dict"], "quiet takes no argument; got"),
-        ("grow", {"number": 1}, "A solo worker is one process"),
+        ("grow", {"number": 1}, "A solo worker stays one process"),
     ],
 )
 def test_command_that_cannot_be_obeyed_is_answered_with_the_reason(

@@ -9,6 +9,7 @@ from .. import registry
 from ..call import CallKeywords
 from ..enqueue import rows_of
 from ..models import Schedule
+from ..serialization import type_of
 from ..status import Status
 from ..values import NewJob
 from .ticks import jittered
@@ -52,6 +53,6 @@ def _options(schedule: Schedule) -> CallKeywords:
         options["expires"] = schedule.expires_seconds
     if schedule.headers is not None:
         if not isinstance(schedule.headers, dict):
-            raise ValueError(f"headers must be a JSON object, got {schedule.headers!r:.100}.")
+            raise ValueError(f"headers must be a JSON object, got {type_of(schedule.headers)}.")
         options["headers"] = schedule.headers
     return options

@@ -189,7 +189,7 @@ def _pool(text: str) -> str:
         return text
     hint = ""
     if text in ("gevent", "eventlet"):
-        hint = "; for many jobs that wait use asyncio (async def) or threads"
+        hint = " For many jobs that wait use asyncio (async def) or threads."
     elif text in ("processes", "fork"):
-        hint = "; did you mean prefork?"
-    raise argparse.ArgumentTypeError(f"there is no pool {text!r}, but {', '.join(POOLS)}{hint}")
+        hint = " Did you mean prefork?"
+    raise argparse.ArgumentTypeError(f"there is no pool {text!r}, but {', '.join(POOLS)}.{hint}")

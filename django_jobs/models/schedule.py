@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from ..serialization import type_of
 from .fields import JSONTextField, MomentField
 
 #: What says when a schedule runs. After a change of one of them its next run is planned anew.
@@ -187,7 +187,7 @@ class Schedule(models.Model):
         """Positional and keyword arguments; raise ``ValueError`` when they are no such thing."""
         for name, value, kind in (("args", self.args, list), ("kwargs", self.kwargs, dict)):
             if not isinstance(value, kind):
-                raise ValueError(f"{name} must be a JSON {_JSON[kind]}, got {json.dumps(value)}.")
+                raise ValueError(f"{name} must be a JSON {_JSON[kind]}, got {type_of(value)}.")
         return self.args, self.kwargs
 
 

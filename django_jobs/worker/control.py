@@ -99,7 +99,7 @@ class Control:
 
     def _resize(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if self._worker.line is None:
-            raise ValueError("A solo worker is one process, and stays one.")
+            raise ValueError("A solo worker stays one process. Start another one beside it.")
         return self._worker.line.ask(verb, arguments)
 
     def _shutdown(self, cold: bool) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _check_autoscale(
     pool: str, processes: int | None, concurrency: int | None, *, burst: bool
 ) -> None:
     if pool == "solo":
-        raise ValueError("A solo pool is one process, and --autoscale changes their number.")
+        raise ValueError("A solo pool is one process. Use prefork for --autoscale.")
     if burst:
         raise ValueError(
             "--burst ends when the queues are empty: give --processes, not --autoscale."

@@ -354,7 +354,7 @@ class Supervisor:
             else:
                 self._stop_warm()
         elif self._stopping:
-            raise ValueError("This runworker is stopping.")
+            raise ValueError("This runworker is stopping. Start another one.")
         elif verb == "autoscale":
             self._set_autoscale(**arguments)
         elif verb in ("grow", "shrink"):

@@ -279,7 +279,7 @@ def test_schedules_made_by_hand_are_left_alone(make):
         ({"schedule": "61 * * * *"}, "crontab '61 * * * *': minute '61'"),
         ({"schedule": None}, "A schedule must be seconds"),
         ({"args": ()}, "tests.jobs.add"),
-        ({"color": 1}, "unknown option color; allowed: job, schedule, options, args"),
+        ({"color": 1}, "Unknown option color. Allowed: job, schedule, options, args"),
         ({"missed": "never"}, "missed must be one of skip, latest, all"),
         ({"timezone": "Mars"}, "timezone must be an IANA name"),
         ({"jitter_seconds": -1}, "jitter_seconds must be seconds from 0"),

@@ -165,7 +165,7 @@ def test_solo_worker_obeys_what_one_process_can(runworker, until, folder, notes)
     assert tell("quiet") == [{"quiet": True}]
     assert tell("resume") == [{"quiet": False}]
     (refusal,) = tell("grow")
-    assert refusal["error"] == "A solo worker is one process, and stays one."
+    assert refusal["error"] == ("A solo worker stays one process. Start another one beside it.")
     (refusal,) = tell("time-limit", job=jobs.hold.name, hard=1)
     assert "A hard time limit cannot stop the only process" in refusal["error"]
     (refusal,) = tell("add-queue", queue="limited")

@@ -320,7 +320,7 @@ def test_progress_that_is_no_json_fails_the_job_and_not_the_worker(runworker):
     result = jobs.show_nonsense.delay()
     worker = runworker("-c", "1", "--burst")
     assert worker.wait() == 0, worker.output()
-    assert "which is no JSON" in result.job.error_message
+    assert "which cannot be stored as JSON" in result.job.error_message
     assert result.job.crashes == 0
 
 

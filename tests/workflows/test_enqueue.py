@@ -141,9 +141,9 @@ def test_task_id_names_what_the_workflow_results_in() -> None:
 
 
 def test_unknown_option_is_refused() -> None:
-    with pytest.raises(TypeError, match="unknown option"):
+    with pytest.raises(TypeError, match="Unknown option"):
         (add.s(1) | add.s(2)).apply_async(colour="red")
-    with pytest.raises(TypeError, match="unknown option"):
+    with pytest.raises(TypeError, match="Unknown option"):
         (add.s(1).set(colour="red") | add.s(2)).apply_async()
 
 
