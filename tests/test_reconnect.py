@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -148,3 +149,48 @@ def test_worker_replaces_its_own_connection_itself(vendor: str, cut: Cut) -> Non
     finally:
         own.close()
         connections["default"] = outer
+
+
+def test_every_connection_of_a_pool_may_be_cut(
+    vendor: str, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
+) -> None:
+    if vendor != "postgresql":
+        pytest.skip("only PostgreSQL's driver has a pool")
+    settings = copy.deepcopy(connections.settings["default"])
+    settings["OPTIONS"]["pool"] = {"min_size": 3, "max_size": 3, "timeout": 10}
+    monkeypatch.setitem(connections.settings, "default", settings)
+    done: list[str] = []
+
+    def in_a_thread() -> None:
+        mine: Any = connections["default"]
+        mine.ensure_connection()
+        try:
+            others = [mine.pool.getconn() for _ in range(2)]
+            raws = [mine.connection, *others]
+            numbers = [raw.info.backend_pid for raw in raws]
+            for other in others:
+                mine.pool.putconn(other)
+            killer = threading.Thread(target=end_sessions, args=(numbers,))
+            killer.start()
+            killer.join()
+            until(lambda: all(has_news(raw) for raw in raws))
+            done.append(jobs.add.delay(1, 2).status)
+        finally:
+            mine.close()
+            mine.close_pool()
+
+    thread = threading.Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    assert done == ["PENDING"]
+
+
+def end_sessions(numbers: list[int]) -> None:
+    outside = connections.create_connection("default")
+    outside.settings_dict = copy.deepcopy(outside.settings_dict)
+    del outside.settings_dict["OPTIONS"]["pool"]
+    try:
+        with outside.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(n) FROM unnest(%s::int[]) AS n", [numbers])
+    finally:
+        outside.close()

@@ -18,6 +18,8 @@ from ..routing import databases
 KEPT = "_django_jobs_reconnect"
 #: Overridden per connection: Django asks here before each cursor and each transaction.
 HOOK = "close_if_health_check_failed"
+# Most sessions that are replaced at once, of a server that ends each as soon as it begins.
+_MOST = 100
 
 
 def watch_connections() -> None:
@@ -59,17 +61,24 @@ class Reconnect:
     def _before_cursor(self) -> None:
         self._before()
         connection = self._connection
-        raw = connection.connection
-        if raw is None or raw is not self._raw:
-            return  # none, or it is being opened
         if connection.in_atomic_block or not connection.autocommit:
             return
-        if not connection.errors_occurred and not has_news(raw):
-            return
-        if connection.is_usable():
-            connection.errors_occurred = False
-        else:
+        # A pool may hold several sessions that the same restart of the server has ended.
+        for _ in range(_MOST):
+            if not self._is_suspect():
+                return
+            if connection.is_usable():
+                connection.errors_occurred = False
+                return
             connection.close()
+            connection.ensure_connection()
+
+    def _is_suspect(self) -> bool:
+        connection = self._connection
+        raw = connection.connection
+        if raw is None or raw is not self._raw:
+            return False  # none, or it is being opened
+        return connection.errors_occurred or has_news(raw)
 
 
 def has_news(raw: Any) -> bool:
