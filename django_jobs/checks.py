@@ -20,6 +20,7 @@ from . import registry
 from .beat.code import schedules as code_schedules
 from .conf import Settings, get_settings, problems
 from .moments import LONGEST_SECONDS
+from .near import did_you_mean
 from .options import priority_problems, queue_problems
 from .rates import parse
 from .routing import route_problem
@@ -45,7 +46,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
         found.append(
             checks.Error(
                 f"DJANGO_JOBS['DATABASE'] is {settings.database!r}, which DATABASES does not have.",
-                hint=f"Use one of {known}.",
+                hint=f"Use one of {known}.{did_you_mean(settings.database, connections)}",
                 id="django_jobs.E002",
             )
         )

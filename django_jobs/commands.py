@@ -38,6 +38,7 @@ from .conf import get_settings
 from .dialects import clock
 from .dialects.base import chunks
 from .models import Command, Worker
+from .near import did_you_mean
 from .notify import Topic, announce
 from .options import queue_problems
 from .routing import database_of
@@ -97,7 +98,10 @@ def send(
 def check(verb: str, arguments: Mapping[str, Any], using: str = "") -> dict[str, Any]:
     """Return the *arguments* of *verb*, complete; raise ``ValueError`` when they are wrong."""
     if verb not in VERBS:
-        raise ValueError(f"There is no command {verb!r}. Use one of {', '.join(VERBS)}.")
+        raise ValueError(
+            f"There is no command {verb!r}. Use one of {', '.join(VERBS)}."
+            f"{did_you_mean(verb, VERBS)}"
+        )
     try:
         checked = VERBS[verb].check(**arguments)
     except TypeError:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
+
+from .near import did_you_mean
 
 SETTING = "DJANGO_JOBS"
 
@@ -100,7 +101,7 @@ KEYS = tuple(sorted(name.upper() for name in _KINDS))
 # Settings of Celery's that a workflow's authors look for.
 _INSTEAD = {
     "task_allow_error_cb_on_chord_header": "A chord's errback is told once of its header's failure;"
-    " for one call a member, give it to the header: chord(group(...).on_error(f.s()), body). ",
+    " for one call a member, give it to the header: chord(group(...).on_error(f.s()), body).",
 }
 
 
@@ -134,9 +135,8 @@ def problems() -> list[tuple[str, str]]:
     found = []
     for key, value in given.items():
         if key not in KEYS:
-            near = difflib.get_close_matches(str(key).upper(), KEYS, 1)
-            hint = _INSTEAD.get(str(key).lower()) or (f"Did you mean {near[0]!r}? " if near else "")
-            hint += f"Allowed: {', '.join(KEYS)}."
+            hint = _INSTEAD.get(str(key).lower()) or did_you_mean(key, KEYS, 1)
+            hint = f"{hint} Allowed: {', '.join(KEYS)}.".strip()
             found.append((f"{SETTING} has an unknown key {key!r}.", hint))
         elif not _kind_fits(key.lower(), value):
             kinds = _KINDS[key.lower()]

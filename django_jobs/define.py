@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import warnings
@@ -21,6 +20,7 @@ from .eager import run
 from .enqueue import rows_of
 from .exceptions import NestedJob
 from .from_celery import body_of, no_attribute
+from .near import closest
 from .options import JobKeywords, JobOptions, unknown_options
 from .serialization import arguments_problems, type_of
 from .shown_code import redact_signature
@@ -118,7 +118,7 @@ class JobFunction(Generic[P, R, T]):
             return ""
         for name in kwargs:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
+                near = closest(name, known, 1)
                 return f"unexpected argument {name!r}" + (
                     f" (did you mean {near[0]!r}?)" if near else ""
                 )

@@ -9,7 +9,7 @@ from . import registry
 from .conf import get_settings
 from .counts import of_status, ready_queues
 from .models import Job, Measurement, Queue, Schedule, Worker
-from .near import did_you_mean
+from .near import did_you_mean, functions_meant, question
 from .status import Status
 
 
@@ -47,7 +47,8 @@ def unknown_function(name: str, using: str) -> str:
     known = functions(using)
     if name in known or Job.objects.using(using).filter(name=name).exists():
         return ""
-    return f"No job function is named {name!r}, and none of that name ran.{_meant(name, known)}"
+    hint = question(functions_meant(name, known))
+    return f"No job function is named {name!r}, and none of that name ran.{hint}"
 
 
 def unknown_limited(name: str, using: str) -> str:
@@ -55,10 +56,8 @@ def unknown_limited(name: str, using: str) -> str:
     known = queues(using) | functions(using)
     if name in known or _has_jobs(name, using):
         return ""
-    return (
-        f"Nothing names a job function or a queue {name!r}: it is taken for a queue."
-        f"{_meant(name, known)}"
-    )
+    hint = question(functions_meant(name, known))
+    return f"Nothing names a job function or a queue {name!r}: it is taken for a queue.{hint}"
 
 
 def _has_jobs(queue: str, using: str) -> bool:
@@ -68,12 +67,6 @@ def _has_jobs(queue: str, using: str) -> bool:
         of_status(jobs.all(), status).filter(queue=queue).exists()
         for status in (Status.SCHEDULED, Status.RETRY, Status.WAITING, Status.STARTED)
     )
-
-
-def _meant(name: str, known: set[str]) -> str:
-    # Whoever types a function's name often leaves the module out.
-    ends = sorted(each for each in known if each.endswith(f".{name}"))
-    return f" Did you mean {' or '.join(map(repr, ends))}?" if ends else did_you_mean(name, known)
 
 
 def _routed() -> set[str]:

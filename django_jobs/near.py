@@ -6,11 +6,31 @@ import difflib
 from collections.abc import Iterable
 
 
-def did_you_mean(name: object, known: Iterable[str], most: int = 3) -> str:
-    """Return ``" Did you mean 'a' or 'b'?"`` for the closest of the *known* names, or nothing.
-
-    It begins with a blank, so that it follows a sentence.
-    """
+def closest(name: object, known: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Return the *known* names that are like *name* in any case, the most alike first."""
     by_folded = {each.casefold(): each for each in known}
-    found = difflib.get_close_matches(str(name).casefold(), by_folded, most)
-    return f" Did you mean {' or '.join(repr(by_folded[each]) for each in found)}?" if found else ""
+    found = difflib.get_close_matches(str(name).casefold(), by_folded, most, cutoff)
+    return [by_folded[each] for each in found]
+
+
+def functions_meant(name: str, known: Iterable[str]) -> list[str]:
+    """Return the job functions that may be meant by *name*.
+
+    One that moved to another module keeps its own name, and whoever types one often leaves the
+    module out.
+    """
+    own = name.rpartition(".")[2].casefold()
+    names = list(known)
+    moved = [each for each in names if each.rpartition(".")[2].casefold() == own]
+    return closest(name, moved, cutoff=0.0) if moved else closest(name, names)
+
+
+def did_you_mean(name: object, known: Iterable[str], most: int = 3) -> str:
+    """Return ``" Did you mean 'a' or 'b'?"`` for the closest of the *known* names, or nothing."""
+    return question(closest(name, known, most))
+
+
+def question(meant: Iterable[str]) -> str:
+    """Return ``" Did you mean 'a' or 'b'?"``, which follows a sentence; empty for no names."""
+    names = " or ".join(map(repr, meant))
+    return f" Did you mean {names}?" if names else ""

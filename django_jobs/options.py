@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
@@ -14,6 +13,7 @@ from .context import JobContext
 from .from_celery import OPTIONS
 from .keys import Key
 from .moments import FIRST_YEAR, LAST_YEAR, LONGEST_SECONDS
+from .near import closest
 from .rates import Rate, parse
 from .schedules import Spelling
 
@@ -194,7 +194,7 @@ def unknown_options(given: Iterable[str], known: Collection[str]) -> str:
     """Say which options are not *known* and what may be meant; empty when all are."""
     told = []
     for name in sorted(set(given) - set(known)):
-        near = difflib.get_close_matches(name, known, 1)
+        near = closest(name, known, 1)
         if name in OPTIONS:
             told.append(f"{name} ({OPTIONS[name]})")
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import pkgutil
@@ -17,6 +16,7 @@ from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
 
 from .exceptions import DuplicateJob, UnknownJob
+from .near import functions_meant, question
 
 if TYPE_CHECKING:
     from .define import JobFunction
@@ -72,8 +72,7 @@ def get(name: str) -> JobFunction[..., Any, Any]:
 
 def missing(name: str) -> str:
     """Say that no job function has that *name*, what to do, and which one may be meant."""
-    near = _near(name)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    hint = question(_near(name))
     return (
         f"No job function is named {name!r}. Define it with @job in the jobs.py or tasks.py of an "
         f"installed app, and deploy that code to the workers.{hint}"
@@ -83,13 +82,7 @@ def missing(name: str) -> str:
 # A comparison with 500 names takes 14 ms, and a worker may meet many jobs of one name.
 @functools.lru_cache(maxsize=256)
 def _near(name: str) -> list[str]:
-    names = list(_functions)
-    # A function that moved keeps its own name; whoever types one often leaves the module out.
-    own = name.rpartition(".")[2]
-    moved = [known for known in names if known.rpartition(".")[2] == own]
-    if moved:
-        return difflib.get_close_matches(name, moved, n=3, cutoff=0.0)
-    return difflib.get_close_matches(name, names, n=3)
+    return functions_meant(name, _functions)
 
 
 def every() -> Iterator[JobFunction[..., Any, Any]]:

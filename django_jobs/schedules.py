@@ -12,6 +12,8 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from .near import did_you_mean
+
 #: What the sun does, with the names of Celery and three shorter ones.
 SOLAR_EVENTS = (
     "dawn_astronomical", "dawn_nautical", "dawn_civil", "dawn", "sunrise", "solar_noon", "noon",
@@ -79,7 +81,10 @@ def solar(event: str, lat: float, lon: float) -> Timing:
     ``astral`` for it (the extra ``solar``).
     """
     if event not in SOLAR_EVENTS:
-        raise ValueError(f"solar_event must be one of {', '.join(SOLAR_EVENTS)}, got {event!r}.")
+        raise ValueError(
+            f"solar_event must be one of {', '.join(SOLAR_EVENTS)}, got {event!r}."
+            f"{did_you_mean(event, SOLAR_EVENTS)}"
+        )
     return Timing("solar", solar_event=event, latitude=lat, longitude=lon)
 
 

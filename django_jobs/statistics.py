@@ -134,6 +134,8 @@ def statistics(window: str = "1h", using: str = "") -> Statistics:
     *using* is its alias, by default that of the ``DATABASE`` setting.
     """
     using = using or get_settings().database
+    if window not in WINDOWS:
+        raise ValueError(f"The window must be one of {', '.join(WINDOWS)}, got {window!r}.")
     wanted = WINDOWS[window]
     now = unix_time(using)
     steps = wanted.seconds // wanted.step

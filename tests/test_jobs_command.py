@@ -341,8 +341,8 @@ def test_run_timeout_without_wait() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("add", "Did you mean tests.jobs.add"),
-        ("tests.jobs.ad", "Did you mean tests.jobs.add"),
+        ("add", "Did you mean 'tests.jobs.add'"),
+        ("tests.jobs.ad", "Did you mean 'tests.jobs.add'"),
         ("zzz", r"named 'zzz'\. Define it with @job .* to the workers\.$"),
     ],
 )

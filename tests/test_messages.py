@@ -42,7 +42,7 @@ NAMES = {
 }
 #: A message that ends with one of these ends with another message, or with nothing more.
 MESSAGES = re.compile(
-    r"\{(advice|error|hint|instead|problem|reason|told|unknown|_WHY.*|"
+    r"\{(advice|did_you_mean\(.*|error|hint|instead|problem|reason|told|unknown|_WHY.*|"
     r"_from_setting.*|registry\.missing.*|"
     r"row\.error_message or 'revoked')\}$"
 )

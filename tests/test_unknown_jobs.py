@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import logging
 from collections.abc import Callable
@@ -25,7 +26,7 @@ Work = Callable[..., list[Outcome]]
 REASON = (
     "No job function is named 'tests.background.send'. Define it with @job in the jobs.py or "
     "tasks.py of an installed app, and deploy that code to the workers. Did you mean "
-    "tests.jobs.send?"
+    "'tests.jobs.send'?"
 )
 
 
@@ -57,7 +58,7 @@ def test_missing_name_tells_which_one_may_be_meant(name: str, meant: str) -> Non
     assert f"No job function is named {name!r}. Define it with @job in the jobs.py" in str(
         caught.value
     )
-    assert f"Did you mean {meant}" in str(caught.value)
+    assert f"Did you mean {meant!r}" in str(caught.value)
 
 
 def test_name_like_no_other_suggests_nothing() -> None:
@@ -70,7 +71,7 @@ def test_suggestions_know_functions_that_were_defined_since(registered: dict[str
     @job(name="billing.jobs.zzz_invoice")
     def zzz_invoice() -> None: ...
 
-    assert "Did you mean billing.jobs.zzz_invoice?" in registry.missing("shop.zzz_invoice")
+    assert "Did you mean 'billing.jobs.zzz_invoice'?" in registry.missing("shop.zzz_invoice")
 
 
 # --- the row, the log, the pages ----------------------------------------------------------------
@@ -148,7 +149,7 @@ def test_command_and_job_page_show_the_reason(work: Work, boss: Client) -> None:
     call_command("jobs", "show", str(result.id), stdout=out)
     assert f"django_jobs.exceptions.UnknownJob: {REASON}" in out.getvalue()
     page = boss.get(f"/admin/django_jobs/job/{result.id}/change/").content.decode()
-    assert "Did you mean tests.jobs.send?" in page
+    assert "Did you mean 'tests.jobs.send'?" in html.unescape(page)
 
 
 # --- the dashboard ------------------------------------------------------------------------------

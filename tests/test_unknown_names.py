@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import io
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_jobs import job
+from django_jobs import chain, commands, job, signature
+from django_jobs.beat.validation import problems
 from django_jobs.dialects import clock
+from django_jobs.limiting import set_limits
 from django_jobs.management.commands import runworker
-from django_jobs.models import Job, Queue, Worker
+from django_jobs.management.jobs.celery_beat import converted
+from django_jobs.models import Job, Queue, Schedule, Worker
 from django_jobs.near import did_you_mean
 from django_jobs.operate import revoke
+from django_jobs.schedules import solar
+from django_jobs.statistics import statistics
 from django_jobs.worker.options import WorkerOptions
 from tests import jobs
 
@@ -146,3 +155,67 @@ def test_other_verbs_ask_for_no_names() -> None:
 )
 def test_did_you_mean(name: object, told: str) -> None:
     assert did_you_mean(name, ["mail", "default"]) == told
+
+
+def _raised(call: Any) -> str:
+    with pytest.raises((CommandError, ValueError, LookupError, TypeError)) as caught:
+        call()
+    return str(caught.value)
+
+
+def _checked(**setting: Any) -> str:
+    with override_settings(DJANGO_JOBS=setting):
+        found = run_checks(tags=["django_jobs"])
+    return " ".join(f"{message.msg} {message.hint}" for message in found)
+
+
+def _schedule(**fields: Any) -> str:
+    row = {"name": "s", "job_name": "tests.jobs.add", "kind": "interval", "interval_seconds": 5}
+    schedule = Schedule(**{"args": [1], **row, **fields})
+    return str(problems(schedule))
+
+
+SCHEDULE = {"job": "tests.jobs.add", "schedule": 5, "args": [1]}
+
+
+@pytest.mark.parametrize(
+    ("tell", "meant"),
+    [
+        (lambda: _raised(signature("tests.jobs.ad").delay), "tests.jobs.add"),
+        (lambda: _raised(chain(jobs.add.s(1), signature("jobs.add")).delay), "tests.jobs.add"),
+        (lambda: _raised(lambda: run("run", "tests.jobs.ad")), "tests.jobs.add"),
+        (lambda: _raised(lambda: run("run", "add")), "tests.jobs.add"),
+        (lambda: _checked(SCHEDULES={"a": {**SCHEDULE, "job": "jobs.add"}}), "tests.jobs.add"),
+        (lambda: _checked(SCHEDULES={"a": {**SCHEDULE, "priorty": 5}}), "priority"),
+        (lambda: _checked(DATABASE="defalt"), "default"),
+        (lambda: _checked(RESULT_EXPIRE=5), "RESULT_EXPIRES"),
+        (lambda: _checked(WORKER={"concurency": 5}), "CONCURRENCY"),
+        (lambda: _schedule(job_name="ADD"), "tests.jobs.add"),
+        (lambda: _schedule(kind="crontab", crontab="@dayly"), "@daily"),
+        (lambda: _schedule(timezone="Europe/Berln"), "Europe/Berlin"),
+        (lambda: _raised(lambda: solar("sunris", 1, 2)), "sunrise"),
+        (lambda: _schedule(kind="solar", solar_event="sunst", latitude=1, longitude=2), "sunset"),
+        (lambda: _raised(lambda: commands.check("qiet", {})), "quiet"),
+        (lambda: _raised(lambda: set_limits("tests.jobs.ad", rate_limit=1)), "tests.jobs.add"),
+        (lambda: _raised(lambda: call_command("runbeat", "--once", database="defalt")), "default"),
+    ],
+)
+def test_every_name_that_is_looked_up_has_a_suggestion(tell: Any, meant: str) -> None:
+    told = tell()
+    assert re.search(rf"[Dd]id you mean .*{re.escape(meant)}", told), told
+
+
+def test_django_celery_beats_unknown_function_has_a_suggestion() -> None:
+    task = SimpleNamespace(
+        name="n", description="", task="tests.jobs.ad", args="[1]", kwargs="{}", headers="",
+        enabled=True, one_off=False, start_time=None, expires=None, expire_seconds=None, queue=None,
+        priority=None, interval=SimpleNamespace(every=5, period="seconds"), crontab=None,
+        clocked=None, solar=None,
+    )  # fmt: skip
+    _schedule, reason, _note = converted(task, "default")
+    assert "Did you mean 'tests.jobs.add'" in reason
+
+
+def test_a_window_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="window must be one of 1h, 24h, 7d, got '1hour'"):
+        statistics("1hour")

@@ -28,6 +28,8 @@ from croniter.croniter import (
     CroniterError,
 )
 
+from ..near import did_you_mean
+
 _MINUTE = datetime.timedelta(minutes=1)
 _DAY = datetime.timedelta(days=1)
 _ALIASES = {
@@ -174,6 +176,7 @@ def _split(expression: str) -> list[str]:
     if text.strip().startswith("@"):
         raise ValueError(
             f"crontab {expression!r} is unknown. Use five fields, or one of {', '.join(_ALIASES)}."
+            f"{did_you_mean(text.strip(), _ALIASES)}"
         )
     if len(fields) != len(_FIELDS):
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+from ..near import did_you_mean
 from ..schedules import SOLAR_EVENTS
 
 _DAY = datetime.timedelta(days=1)
@@ -37,7 +38,10 @@ def problems(event: str, latitude: float | None, longitude: float | None) -> lis
     """Say what is wrong with an event and a place."""
     found = []
     if event not in SOLAR_EVENTS:
-        found.append(f"solar_event must be one of {', '.join(SOLAR_EVENTS)}, got {event!r}.")
+        found.append(
+            f"solar_event must be one of {', '.join(SOLAR_EVENTS)}, got {event!r}."
+            f"{did_you_mean(event, SOLAR_EVENTS)}"
+        )
     if latitude is None or not -90 <= latitude <= 90:
         found.append(f"latitude must be from -90 to 90 degrees, got {latitude}.")
     if longitude is None or not -180 <= longitude <= 180:

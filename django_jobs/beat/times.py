@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from ..models import Schedule
 from ..models.schedule import TIMING, default_timezone
+from ..near import did_you_mean
 from . import crontab, sun
 
 Kind = Schedule.Kind
@@ -47,6 +48,7 @@ def zone_of(schedule: Schedule) -> zoneinfo.ZoneInfo:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(
             f"timezone must be an IANA name such as 'Europe/Berlin', got {schedule.timezone!r}."
+            f"{did_you_mean(schedule.timezone, zoneinfo.available_timezones())}"
         ) from None
 
 

@@ -12,6 +12,7 @@ from django.db import DatabaseError, connections
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
+from ..near import did_you_mean
 from ..worker.flag_types import LEVELS
 
 _LONGEST_NAME = 190
@@ -36,6 +37,7 @@ def database(given: Mapping[str, Any]) -> str:
     if using not in connections:
         raise CommandError(
             f"--database {using!r} is not in DATABASES; it has {', '.join(connections)}."
+            f"{did_you_mean(using, connections)}"
         )
     return using
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
+from ..near import closest, did_you_mean
 from ..worker.autoscale import Autoscale
 from ..worker.flag_types import LEVELS, bounds, positive
 from ..worker.options import POOLS, WorkerOptions, build, limit_refusals
@@ -139,8 +139,7 @@ def _problem(key: Any, value: Any) -> str:
     """Say what is wrong with one key of the setting; empty when nothing is."""
     actions, where = _actions(), f"DJANGO_JOBS['WORKER'][{key!r}]"
     if key not in actions:
-        near = difflib.get_close_matches(str(key).upper(), actions, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(key, actions, 1)
         return f"{where} is an unknown key.{hint} Allowed: {', '.join(actions)}."
     if value is None:
         return ""
@@ -190,6 +189,6 @@ def _pool(text: str) -> str:
     hint = ""
     if text in ("gevent", "eventlet"):
         hint = " For many jobs that wait use asyncio (async def) or threads."
-    elif text in ("processes", "fork"):
-        hint = " Did you mean prefork?"
+    elif meant := closest({"processes": "prefork", "fork": "prefork"}.get(text, text), POOLS, 1):
+        hint = f" Did you mean {meant[0]}?"
     raise argparse.ArgumentTypeError(f"there is no pool {text!r}, but {', '.join(POOLS)}.{hint}")

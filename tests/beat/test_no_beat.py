@@ -133,7 +133,8 @@ def test_schedules_of_the_code_that_are_no_rows_yet_are_told(settings: Any) -> N
     assert err == (
         "warning: The code has schedules that are no rows yet: 'hourly', 'nightly'. They become "
         "rows when `manage.py migrate` runs or a beat starts.\n"
-        "warning: One schedule of the code becomes no row: DJANGO_JOBS['SCHEDULES']['wrong']: "
+        "warning: A schedule of the code becomes no row: "
+        "DJANGO_JOBS['SCHEDULES']['wrong']: "
         f"{registry.missing('tests.jobs.ad')}\n"
     )
     call_command("runbeat", "--once", stdout=io.StringIO())

@@ -50,9 +50,5 @@ def _of_code(using: str) -> Iterator[str]:
             "`manage.py migrate` runs or a beat starts."
         )
     if wrong:
-        yield (
-            f"{len(wrong)} schedules of the code become no rows, as something is wrong with them: "
-            "run `manage.py check`."
-            if len(wrong) > 1
-            else f"One schedule of the code becomes no row: {wrong[0]}"
-        )
+        others = f" `manage.py check` tells {len(wrong) - 1} more." if len(wrong) > 1 else ""
+        yield f"A schedule of the code becomes no row: {wrong[0]}{others}"
