@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management.base import CommandError
 
 from django_jobs.checks import check_settings
+from django_jobs.management import worker_flags
 from django_jobs.management.commands import runworker
 from django_jobs.worker.options import WorkerOptions
 
@@ -144,3 +147,10 @@ def test_help_shows_the_defaults_of_the_setting(settings: Any) -> None:
     settings.DJANGO_JOBS = {"WORKER": {"CONCURRENCY": 4}}
     text = runworker.Command().create_parser("manage.py", "runworker").format_help()
     assert "[DJANGO_JOBS['WORKER']: 4]" in " ".join(text.split())
+
+
+def test_docs_tell_every_key() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "workers.rst").read_text()
+    section = text.partition(".. _worker_defaults:")[2].partition(".. _pools:")[0]
+    keys = section.partition("Its keys are ")[2].partition(";")[0]
+    assert re.findall(r"``(\w+)``", keys) == list(worker_flags._actions())
