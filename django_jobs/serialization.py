@@ -117,10 +117,16 @@ def dumps_arguments(
 def _too_large(what: str, size: int | None, allowed: int, setting: str = "") -> str:
     found = f"more than {allowed:,}" if size is None else f"{size:,}"
     it = "them" if setting else "it"
-    return (
-        f"{what} {found} bytes as JSON, allowed are {allowed:,}{setting}; "
-        f"store {it} in a model or a file and pass its id"
+    return _sentence(
+        f"{what} {found} bytes as JSON, allowed are {allowed:,}{setting}. "
+        f"Store {it} in a model or a file, and pass its id."
     )
+
+
+def _sentence(text: str) -> str:
+    """Return *text* with a capital letter, unless it begins with the name of an option."""
+    is_name = text.split(maxsplit=1)[0] not in ("a", "argument", "the")
+    return text if is_name else text[0].upper() + text[1:]
 
 
 def loads(text: str) -> Any:
@@ -148,7 +154,7 @@ class _Refusal(Exception):
         """Return the error's text; *where* stands for the first *skip* steps."""
         path = "".join(f"[{_cut(step)}]" for step in self.steps[::-1][skip:])
         of = "a key of " if self.is_key and len(self.steps) >= skip else ""
-        return f"{of}{where}{path} {self.why}"
+        return _sentence(f"{of}{where}{path} {self.why}")
 
 
 def _check(value: Any, room: int, depth: int) -> int:

@@ -358,7 +358,7 @@ def test_run_unknown_name_suggests(name: str, hint: str) -> None:
         (("--args", "{}"), "--args must be an array"),
         (("--kwargs", "[]"), "--kwargs must be an object"),
         (("--args", "[1, 2, 3]"), "too many positional arguments"),
-        (("--args", "[NaN]"), "argument 0 is nan"),
+        (("--args", "[NaN]"), "Argument 0 is nan"),
         (("--args", "[1]", "--queue", ""), "queue must be a"),
     ],
 )

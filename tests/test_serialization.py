@@ -52,7 +52,7 @@ def test_what_comes_back_is_what_went_in(value: Any) -> None:
         (math.inf, "is inf"),
         ([1, -math.inf], r"it\[1\] is -inf"),
         ("a\0b", "NUL character"),
-        ({"a\0b": 1}, "a key of it has a NUL"),
+        ({"a\0b": 1}, "A key of it has a NUL"),
         ("\ud800", "lone surrogate"),
         ({"x": ["\udfff"]}, r"it\['x'\]\[0\] has a lone surrogate"),
         ({1: "one"}, "has the key 1, but JSON keys are strings. Pass '1'"),
@@ -85,7 +85,7 @@ def test_a_queryset_is_refused_without_a_query() -> None:
 def test_depth_of_32_is_accepted_and_counts_the_argument_list() -> None:
     assert loads(dumps(nested(MAX_DEPTH), where="it", max_bytes=BIG)) == nested(MAX_DEPTH)
     dumps_arguments([nested(MAX_DEPTH - 1)], {}, max_bytes=BIG)
-    with pytest.raises(ArgumentError, match=r"argument 0.* nested deeper"):
+    with pytest.raises(ArgumentError, match=r"Argument 0.* nested deeper"):
         dumps_arguments([nested(MAX_DEPTH)], {}, max_bytes=BIG)
 
 
@@ -126,16 +126,16 @@ def test_size_is_counted_in_bytes_not_characters() -> None:
 
 def test_arguments_share_one_limit() -> None:
     assert dumps_arguments(["aa"], {"b": "c"}, max_bytes=15) == ('["aa"]', '{"b":"c"}')
-    with pytest.raises(ArgumentError, match="the arguments take more than 14 bytes as JSON"):
+    with pytest.raises(ArgumentError, match="The arguments take more than 14 bytes as JSON"):
         dumps_arguments(["aa"], {"b": "c"}, max_bytes=14)
-    with pytest.raises(ArgumentError, match="the arguments take 17 bytes as JSON, allowed are 16"):
+    with pytest.raises(ArgumentError, match="The arguments take 17 bytes as JSON, allowed are 16"):
         dumps_arguments(["ää"], {"b": "c"}, max_bytes=16)
 
 
 def test_argument_error_names_the_argument() -> None:
-    with pytest.raises(ArgumentError, match="argument 1 is"):
+    with pytest.raises(ArgumentError, match="Argument 1 is"):
         dumps_arguments([1, math.nan], {}, max_bytes=BIG)
-    with pytest.raises(ArgumentError, match=r"argument 'when'\['x'\] is"):
+    with pytest.raises(ArgumentError, match=r"Argument 'when'\['x'\] is"):
         dumps_arguments([], {"when": {"x": {1}}}, max_bytes=BIG)
 
 
