@@ -21,7 +21,6 @@ from django_jobs.models import Gate, Job, Place, Schedule, Worker
 from django_jobs.record import record
 from django_jobs.worker import heartbeat
 from django_jobs.worker.duties import Duties, Duty
-from django_jobs.worker.options import WorkerOptions
 from tests.races import Aside, held
 from tests.waiting import LONG
 from tests.workflows.jobs import add, fail, total
@@ -222,7 +221,7 @@ def test_heartbeat_is_late_and_not_lost_when_its_connection_breaks(
 ) -> None:
     caplog.set_level("INFO", "django_jobs")
     worker_id = uuid7()
-    heartbeat.register(worker_id, "w", WorkerOptions())
+    heartbeat.register(worker_id, "w", "default", pool="prefork")
     Worker.objects.update(heartbeat_at=timezone.now() - datetime.timedelta(hours=1))
     ran: list[str] = []
 

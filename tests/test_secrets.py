@@ -218,7 +218,7 @@ def calls(functions: dict[str, Any]) -> list[Any]:
         functions["walk.refused"].s(password=new()),
         functions["walk.good"].s(new()),
         functions["walk.source"].s() | functions["walk.good"].si(new()),
-        login.s("ann", new()).on_error(functions["walk.unique"].s(api_key=new())),
+        login.s("ann", new()).on_error(functions["walk.unique"].si(api_key=new())),
     ]
     found += list(verify.chunks([(3, new())], 1).group().tasks)
     functions["walk.login"].map(["ann"])
