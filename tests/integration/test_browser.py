@@ -229,3 +229,46 @@ def test_list_renews_its_rows_but_not_those_that_are_chosen(page: Page, flaky: A
     flaky.delay(5)
     page.wait(f"{rows} === 5")
     assert page.run("document.activeElement.value") == "something"
+
+
+# --- other themes -------------------------------------------------------------------------------
+
+
+def take_theme_away(page: Page, dark: bool = False) -> None:
+    """Leave the package's style sheets alone with a reset, as other themes of the admin do."""
+    page.run(
+        "{ for (const sheet of document.querySelectorAll('link[rel=stylesheet]'))"
+        "    if (!sheet.href.includes('django_jobs')) sheet.remove();"
+        "  const reset = document.createElement('style');"
+        "  reset.textContent = '@layer base { * { border: 0; padding: 0 } }';"
+        "  document.head.append(reset);"
+        f"  document.documentElement.className = '{'dark' if dark else ''}' }}"
+    )
+
+
+def style(page: Page, selector: str, name: str) -> str:
+    return str(page.run(f"getComputedStyle(document.querySelector({selector!r})).{name}"))
+
+
+@pytest.mark.parametrize(
+    ("dark", "link", "paper"),
+    [(False, "rgb(65, 120, 147)", "rgb(248, 248, 248)"),
+     (True, "rgb(129, 212, 250)", "rgb(33, 33, 33)")],
+    ids=["light", "dark"],
+)  # fmt: skip
+def test_dashboard_has_its_colours_without_the_theme(
+    page: Page, dark: bool, link: str, paper: str
+) -> None:
+    page.open(DASHBOARD)
+    take_theme_away(page, dark)
+    assert style(page, ".jobs-bar.jobs-success", "fill") == link
+    assert style(page, ".jobs-tile > *", "backgroundColor") == paper
+    assert style(page, ".jobs-tile > *", "borderTopWidth") == "1px"
+    assert style(page, ".jobs-section th", "paddingTop") == "8px"
+
+
+def test_fields_are_seen_without_the_theme(page: Page, flaky: Any) -> None:
+    page.open("/admin/django_jobs/function/flaky/")
+    take_theme_away(page)
+    assert style(page, "input[name=queue]", "borderTopWidth") == "1px"
+    assert style(page, "input[value=Enqueue]", "backgroundColor") == "rgb(116, 116, 116)"
