@@ -254,7 +254,10 @@ class Session:
             return
         state = self.state()
         if state == TRANSACTION:
-            _log.error("a job left a transaction open on database %r", connection.alias)
+            _log.error(
+                "a job left a transaction open on database %r, which is rolled back",
+                connection.alias,
+            )
             if attempt is not None:
                 attempt.left_open = connection.alias
         if state:

@@ -118,7 +118,7 @@ class Supervisor:
             child.kill_overdue()
             child.kill_silent(self._lease_seconds)
         if self._stopping and not self._cold and time.monotonic() >= self._kill_at:
-            _log.warning("the grace period is over")
+            _log.warning("the grace period is over: running jobs are stopped and given back")
             self._stop_cold()
 
     # --- signals --------------------------------------------------------------------------------

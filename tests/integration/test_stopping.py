@@ -133,7 +133,7 @@ def test_warm_stop_becomes_cold_after_the_grace_period(runworker, until, folder,
     until(notes)
     os.kill(worker.process.pid, signal.SIGTERM)
     assert worker.wait() == 0, worker.output()
-    assert "grace period is over" in worker.output()
+    assert "grace period is over: running jobs are stopped" in worker.output()
     assert result.status == "PENDING"
 
 
