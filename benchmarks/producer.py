@@ -77,9 +77,9 @@ def steady(queue: Client, per_second: str, jobs: str) -> dict[str, Any]:
 
 def claims(queue: Client, batches: str) -> dict[str, Any]:
     """Time claims of 50 jobs each, as a worker makes them that takes and never ends."""
-    from django_jobs.claim import Claimer
-    from django_jobs.dialects import clock
+    from django_jobs.db import clock
     from django_jobs.models import Worker
+    from django_jobs.run.claim import Claimer
 
     now, day = clock("default"), clock("default", 86_400)
     worker = Worker.objects.create(

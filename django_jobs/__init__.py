@@ -4,9 +4,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .canvas import Canvas, Chain, Chord, Group, Signature, chain, chord, group, signature
-    from .context import JobContext, current_job, progress
-    from .define import JobFunction, job
+    from .api.group_result import GroupResult, ResultSet
+    from .api.job import JobFunction, job
+    from .api.result import AsyncResult
+    from .define.canvas import (
+        Canvas,
+        Chain,
+        Chord,
+        Group,
+        Signature,
+        chain,
+        chord,
+        group,
+        signature,
+    )
+    from .define.context import JobContext, current_job, progress
+    from .define.schedule_spec import add_periodic_task, crontab, solar
     from .exceptions import (
         ArgumentError,
         DuplicateKey,
@@ -25,9 +38,6 @@ if TYPE_CHECKING:
         TimeLimitExceeded,
         UpstreamFailed,
     )
-    from .result import AsyncResult
-    from .resultset import GroupResult, ResultSet
-    from .schedules import add_periodic_task, crontab, solar
     from .status import Status
 
 __version__ = "0.1.0"
@@ -75,20 +85,20 @@ __all__ = [
 _PLACES = {
     **dict.fromkeys(
         ("Canvas", "Chain", "Chord", "Group", "Signature", "chain", "chord", "group", "signature"),
-        "canvas",
+        "define.canvas",
     ),
-    "AsyncResult": "result",
-    "GroupResult": "resultset",
-    "ResultSet": "resultset",
-    "JobContext": "context",
-    "JobFunction": "define",
+    "AsyncResult": "api.result",
+    "GroupResult": "api.group_result",
+    "ResultSet": "api.group_result",
+    "JobContext": "define.context",
+    "JobFunction": "api.job",
     "Status": "status",
-    "add_periodic_task": "schedules",
-    "crontab": "schedules",
-    "current_job": "context",
-    "job": "define",
-    "progress": "context",
-    "solar": "schedules",
+    "add_periodic_task": "define.schedule_spec",
+    "crontab": "define.schedule_spec",
+    "current_job": "define.context",
+    "job": "api.job",
+    "progress": "define.context",
+    "solar": "define.schedule_spec",
 }
 
 

@@ -12,9 +12,9 @@ class DjangoJobsConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401  (registers the system checks)
         from .beat import hooks
-        from .dialects import reconnect
+        from .db import reconnect
+        from .define.registry import autodiscover
         from .models import Schedule
-        from .registry import autodiscover
 
         reconnect.watch_connections()
         autodiscover()

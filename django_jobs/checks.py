@@ -16,17 +16,17 @@ from django.core.management import get_commands
 from django.db import connections
 from django.db.utils import DatabaseError
 
-from . import registry
-from .beat.code import schedules as code_schedules
+from .beat.sync import schedules as code_schedules
 from .conf import Settings, get_settings, problems
+from .define import registry
+from .define.options import priority_problems, queue_problems
+from .define.rates import parse
+from .define.routing import route_problem
 from .moments import LONGEST_SECONDS
-from .near import did_you_mean
-from .options import priority_problems, queue_problems
-from .rates import parse
-from .routing import route_problem
+from .suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from .define import JobFunction
+    from .api.job import JobFunction
 
 _WAL = (
     'OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, '
@@ -170,7 +170,7 @@ def _check_values() -> Iterator[checks.CheckMessage]:
 
 def _check_worker() -> Iterator[checks.CheckMessage]:
     if get_settings().worker:
-        from .management.worker_flags import setting_problems  # few processes need the worker
+        from .worker.flags import setting_problems  # few processes need the worker
 
         for problem in setting_problems():
             yield checks.Error(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
-from .near import did_you_mean
+from .suggest import did_you_mean
 
 SETTING = "DJANGO_JOBS"
 

@@ -6,9 +6,9 @@ import re
 import traceback
 from typing import Any
 
+from .define.sensitive import redact
 from .exceptions import ArgumentError
 from .redaction import Secrets
-from .rules import redact
 from .serialization import dumps, loads
 from .values import Failure
 
@@ -65,7 +65,7 @@ def _arguments_of(error: BaseException, secrets: Secrets) -> str | None:
 
 
 def _arguments(error: BaseException, secrets: Secrets) -> str | None:
-    """Return as JSON what :mod:`django_jobs.rebuild` makes the exception of, or None.
+    """Return as JSON what :mod:`django_jobs.api.remote_exception` makes the exception of, or None.
 
     That is the list of its ``args``, or ``args`` and ``attributes`` where it has any.
     """

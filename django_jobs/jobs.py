@@ -7,8 +7,8 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from . import registry
-from .define import job
+from .api.job import job
+from .define import registry
 
 
 @job(name="django_jobs.accumulate")

@@ -28,8 +28,8 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.db.models import Q
 
-from .dialects import dialect_for
-from .dialects.base import chunks
+from .db import dialect_for
+from .db.base import chunks
 from .models import Gate, Job
 from .status import Status
 

@@ -22,7 +22,7 @@ from uuid import UUID
 from django.db import DatabaseError, connections, transaction
 from django.dispatch import Signal as DjangoSignal
 
-from . import registry
+from .define import registry
 from .failure import describe
 from .ids import JobId
 from .redaction import NO_SECRETS, Secrets

@@ -8,7 +8,7 @@ import time
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from . import row_options
+from .define import row_options
 from .status import ENDED, Status
 
 #: The columns a claim reads, in the order of :class:`Claimed`'s fields.

@@ -14,14 +14,16 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from django_jobs import log, overview, registry
-from django_jobs.admit import Admission
-from django_jobs.claim import claim
-from django_jobs.define import JobFunction
-from django_jobs.dialects import clock
-from django_jobs.execute import Environment, execute, execute_refusal
+from django_jobs import log
+from django_jobs.api.job import JobFunction
+from django_jobs.db import clock
+from django_jobs.define import registry
+from django_jobs.limits.admission import Admission
+from django_jobs.metrics import snapshot
 from django_jobs.models import Worker
-from django_jobs.record import record
+from django_jobs.run.claim import claim
+from django_jobs.run.execute import Environment, execute, execute_refusal
+from django_jobs.run.record import record
 from django_jobs.values import Claimed, Outcome
 from tests.waiting import LONG
 
@@ -29,7 +31,7 @@ from tests.waiting import LONG
 @pytest.fixture(autouse=True)
 def no_overview_kept() -> None:
     """Let no test see the overview that an earlier one read."""
-    overview.forget()
+    snapshot.forget()
 
 
 @pytest.fixture(autouse=True)

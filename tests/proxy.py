@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connection, connections
 
-from django_jobs.dialects import own_connection
+from django_jobs.db import own_connection
 
 _READY_FOR_QUERY = b"Z\0\0\0\5"
 

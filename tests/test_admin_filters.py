@@ -11,7 +11,7 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from django_jobs.admin import JobAdminMixin, ScheduleAdminMixin
-from django_jobs.admin.readonly import ModelAdmin
+from django_jobs.admin.base import ModelAdmin
 from django_jobs.models import Job, Schedule
 from django_jobs.models.fields import JSONTextField
 

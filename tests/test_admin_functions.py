@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from django_jobs import job
-from django_jobs.define import JobFunction
-from django_jobs.limiting import set_limits
+from django_jobs.api.job import JobFunction
+from django_jobs.limits.overrides import set_limits
 from django_jobs.models import Job
 from django_jobs.status import Status
 

@@ -12,10 +12,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from django_jobs import chord, group
-from django_jobs.admin.graph import MOST_DRAWN, graph
+from django_jobs.admin.workflow_svg import MOST_DRAWN, graph
 from django_jobs.models import Job
 from django_jobs.status import Status
-from django_jobs.tree import Node
+from django_jobs.workflows.graph import Node
 from tests.jobs import add
 
 from .test_admin_jobs import make, page

@@ -15,8 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from django_jobs import counts, job
-from django_jobs.admin import operations
+from django_jobs import job
+from django_jobs.admin import job_actions
+from django_jobs.metrics import capped_count
 from django_jobs.models import Attempt, Edge, Job, UniqueKey, Worker
 from django_jobs.redaction import REDACTED
 from django_jobs.status import ENDED, Status
@@ -183,7 +184,7 @@ def test_operation_on_all_that_match_takes_only_the_filtered(boss: Client) -> No
 
 def test_operation_on_too_many_says_so(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django_jobs.admin.job.MOST_JOBS", 2)
-    monkeypatch.setattr(operations, "_CHUNK", 1)
+    monkeypatch.setattr(job_actions, "_CHUNK", 1)
     response = post(boss, "retry", *[make(Status.FAILURE) for _ in range(3)])
     assert "More than 2 jobs match" in messages_of(response)
     assert Job.objects.filter(status=Status.PENDING).count() == 2
@@ -417,7 +418,7 @@ def test_list_counts_no_more_than_the_cap(boss: Client) -> None:
         counted = [sql for sql in queries_of(boss, url) if "COUNT(" in sql.upper()]
         assert counted
         for sql in counted:
-            assert sql.upper().count("COUNT(") == sql.count(f"LIMIT {counts.CAP + 1}")
+            assert sql.upper().count("COUNT(") == sql.count(f"LIMIT {capped_count.CAP + 1}")
 
 
 def test_list_leaves_large_columns_in_the_database(boss: Client) -> None:
@@ -431,7 +432,7 @@ def test_list_leaves_large_columns_in_the_database(boss: Client) -> None:
 
 
 def test_list_shows_a_capped_count(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counts, "CAP", 3)
+    monkeypatch.setattr(capped_count, "CAP", 3)
     make_many(3)
     assert str(boss.get(LIST).context["cl"].result_count) == "3"
     make_many(3)
@@ -447,8 +448,8 @@ def test_capped_count_is_grouped_once(boss: Client, settings: Any, monkeypatch: 
     assert "10,000+ jobs" in boss.get(LIST).content.decode()
 
 
-def _more_than_the_cap(rows: Any) -> counts.CappedCount:
-    return counts.CappedCount(counts.CAP + 1)
+def _more_than_the_cap(rows: Any) -> capped_count.CappedCount:
+    return capped_count.CappedCount(capped_count.CAP + 1)
 
 
 # --- workers and queues ---------------------------------------------------------------------------

@@ -12,13 +12,14 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
-from django_jobs import job, overview
+from django_jobs import job
 from django_jobs.admin import changelist, tracebacks
 from django_jobs.admin.job import UNASKED
 from django_jobs.admin.job_fields import progress_bar
 from django_jobs.admin.search import is_id
 from django_jobs.admin.timeline import timeline
 from django_jobs.ids import uuid7
+from django_jobs.metrics import snapshot
 from django_jobs.models import Attempt, Command, Job, Schedule, UniqueKey
 from django_jobs.status import Status
 
@@ -397,7 +398,7 @@ def test_list_renews_itself(boss: Client) -> None:
     assert "3 jobs" in html
     assert "csrfmiddlewaretoken" not in html  # a new one each time: nothing would ever be the same
     make(Status.PENDING)
-    overview.forget()
+    snapshot.forget()
     page = boss.get(LIST, {"status": "PENDING"}, headers={"X-Jobs-Live": "1"}).content.decode()
     assert page.count("action-select") == 1
 

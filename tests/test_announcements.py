@@ -18,18 +18,18 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 import django_jobs
-from django_jobs import chord, commands, operate
-from django_jobs.admit import Admission
-from django_jobs.beat import operate as schedules
-from django_jobs.beat.due import fire_due
-from django_jobs.claim import claim
-from django_jobs.dialects import Dialect, clock, dialect_for, own_connection
-from django_jobs.execute import Environment, execute
-from django_jobs.limiting import set_limits
-from django_jobs.maintenance import promote, rescue, wake
+from django_jobs import chord
+from django_jobs.beat.fire import fire_due
+from django_jobs.control import commands, operations, schedules
+from django_jobs.db import Dialect, clock, dialect_for, own_connection
+from django_jobs.enqueue.notify import Topic
+from django_jobs.limits.admission import Admission
+from django_jobs.limits.overrides import set_limits
+from django_jobs.maintenance import promote, rescue, unblock
 from django_jobs.models import Job, Limit, Queue, Schedule, Worker
-from django_jobs.notify import Topic
-from django_jobs.record import record, release, release_strays
+from django_jobs.run.claim import claim
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record, release, release_strays
 from django_jobs.values import Claimed
 from tests.workflows.jobs import add, become, fail, flaky, only_one, same, told, total, widen
 
@@ -72,17 +72,17 @@ def path(where: str) -> Callable[[Path_], Path_]:
     return note
 
 
-@path("enqueue.write")
+@path("enqueue.insert.write")
 def several_calls(site: Site) -> Any:
     return lambda: add.delay_many([(1,), (2,)], queue="own"), {"own"}
 
 
-@path("enqueue.write")
+@path("enqueue.insert.write")
 def later_call(site: Site) -> Any:
     return lambda: add.apply_async((1,), countdown=60), {Topic.TIMED}
 
 
-@path("enqueue.write")
+@path("enqueue.insert.write")
 def new_arguments_of_a_live_job(site: Site) -> Any:
     only_one.apply_async((1,))
     options = only_one.options
@@ -90,7 +90,7 @@ def new_arguments_of_a_live_job(site: Site) -> Any:
     return lambda: only_one.apply_async((1,), queue="own"), {"own"}
 
 
-@path("enqueue.write")
+@path("enqueue.insert.write")
 def due_schedule(site: Site) -> Any:
     schedule = Schedule.objects.create(
         name="s", job_name=add.name, args=[1], kind="interval", interval_seconds=60, queue="own"
@@ -99,7 +99,7 @@ def due_schedule(site: Site) -> Any:
     return lambda: fire_due("default"), {"own"}
 
 
-@path("enqueue.write")
+@path("enqueue.insert.write")
 def schedule_run_now(site: Site) -> Any:
     schedule = Schedule.objects.create(
         name="s", job_name=add.name, args=[1], kind="interval", interval_seconds=60, queue="own"
@@ -107,48 +107,48 @@ def schedule_run_now(site: Site) -> Any:
     return lambda: schedules.run_now(schedule), {"own"}
 
 
-@path("workflow.write")
+@path("workflows.submit.write")
 def workflow(site: Site) -> Any:
     canvas = add.s(1).set(queue="own") | add.s(2).set(queue="later")
     return lambda: canvas.apply_async(), {"own"}
 
 
-@path("workflow.write")
+@path("workflows.submit.write")
 def errback(site: Site) -> Any:
     fail.apply_async(link_error=told.s().set(queue="own"))
     claimed = site.claim()
     return lambda: site.end(claimed), {"own"}
 
 
-@path("workflow.write")
+@path("workflows.submit.write")
 def added_member(site: Site) -> Any:
     chord([widen.s(1, add.s(2).set(queue="own"))], total.s()).apply_async()
     claimed = site.claim()
     return lambda: site.end(claimed), {"own"}
 
 
-@path("replace.go_on_as")
+@path("workflows.replace.go_on_as")
 def job_that_goes_on(site: Site) -> Any:
     become.delay(add.s(1).set(queue="own"))
     claimed = site.claim()
     return lambda: site.end(claimed), {"own"}
 
 
-@path("dependents._count_down")
+@path("workflows.completion._count_down")
 def dependent(site: Site) -> Any:
     (add.s(1) | add.s(2).set(queue="own")).apply_async()
     claimed = site.claim()
     return lambda: site.end(claimed), {"own"}
 
 
-@path("dependents._count_down")
+@path("workflows.completion._count_down")
 def dependent_with_a_time(site: Site) -> Any:
     (add.s(1) | add.s(2).set(queue="own", countdown=60)).apply_async()
     claimed = site.claim()
     return lambda: site.end(claimed), {"own", Topic.TIMED}
 
 
-@path("dependents._count_down")
+@path("workflows.completion._count_down")
 def end_of_a_revoked_group(site: Site) -> Any:
     from django_jobs import group
 
@@ -158,28 +158,28 @@ def end_of_a_revoked_group(site: Site) -> Any:
     return lambda: result.revoke(), {"own"}
 
 
-@path("record._recorded")
+@path("run.record._recorded")
 def retry_of_an_attempt(site: Site) -> Any:
     flaky.delay()
     claimed = site.claim()
     return lambda: site.end(claimed), {Topic.TIMED}
 
 
-@path("record._recorded")
+@path("run.record._recorded")
 def job_given_back(site: Site) -> Any:
     add.apply_async((1,), queue="own")
     claimed = site.claim()
     return lambda: release(site.worker.pk, claimed, "default"), {"own"}
 
 
-@path("record._give_back")
+@path("run.record._give_back")
 def stray(site: Site) -> Any:
     add.apply_async((1,), queue="own")
     site.claim()
     return lambda: release_strays(site.worker.pk, [], "default"), {"own"}
 
 
-@path("places._make_pending")
+@path("limits.concurrency._make_pending")
 def freed_place(site: Site) -> Any:
     Limit.objects.create(key=f"job:{add.name}", concurrency=1)
     add.delay(1)
@@ -189,17 +189,17 @@ def freed_place(site: Site) -> Any:
     return lambda: site.end(admitted), {"own"}
 
 
-@path("places._make_pending")
+@path("limits.concurrency._make_pending")
 def place_that_the_guard_finds(site: Site) -> Any:
     Limit.objects.create(key=f"job:{add.name}", concurrency=1)
     add.delay(1)
     add.apply_async((2,), queue="own")
     Admission("default").admit(site.worker.pk, site.claim())
     Limit.objects.update(concurrency=2)
-    return lambda: wake.run_all("default"), {"own"}
+    return lambda: unblock.run_all("default"), {"own"}
 
 
-@path("admit._postpone")
+@path("limits.admission._postpone")
 def job_over_a_rate(site: Site) -> Any:
     Limit.objects.create(key=f"job:{add.name}", rate_limit="1/h")
     add.delay_many([(1,), (2,)])
@@ -207,7 +207,7 @@ def job_over_a_rate(site: Site) -> Any:
     return lambda: Admission("default").admit(site.worker.pk, claimed), {Topic.TIMED}
 
 
-@path("limiting._compute_anew")
+@path("limits.overrides._compute_anew")
 def new_rate(site: Site) -> Any:
     Limit.objects.create(key=f"job:{add.name}", rate_limit="1/h")
     add.delay_many([(1,), (2,)])
@@ -245,47 +245,47 @@ def job_of_a_dead_process(site: Site) -> Any:
     return lambda: rescue.bury(site.worker.pk, running, "default"), {"own"}
 
 
-@path("operate.retry")
+@path("control.operations.retry")
 def retry_by_an_operator(site: Site) -> Any:
     result = add.apply_async((1,), queue="own")
-    operate.revoke([result.uuid])
-    return lambda: operate.retry([result.uuid]), {"own"}
+    operations.revoke([result.uuid])
+    return lambda: operations.retry([result.uuid]), {"own"}
 
 
-@path("operate._run_now")
+@path("control.operations._run_now")
 def run_now(site: Site) -> Any:
     result = add.apply_async((1,), countdown=60, queue="own")
-    return lambda: operate.run_now([result.uuid]), {"own"}
+    return lambda: operations.run_now([result.uuid]), {"own"}
 
 
-@path("moving._leave_limits")
+@path("control.moving._leave_limits")
 def moved(site: Site) -> Any:
     result = add.apply_async((1, 2), queue="other")
-    return lambda: operate.move([result.uuid], queue="own"), {"own"}
+    return lambda: operations.move([result.uuid], queue="own"), {"own"}
 
 
-@path("moving._leave_limits")
+@path("control.moving._leave_limits")
 def moved_with_a_time_under_a_rate(site: Site) -> Any:
     Queue.objects.create(name="other", rate_limit="1/h")
     _first, later = [add.apply_async((1, 2), queue="other") for _ in range(2)]
     Admission("default").admit(site.worker.pk, site.claim())
-    return lambda: operate.move([later.uuid], queue="own"), {Topic.TIMED}
+    return lambda: operations.move([later.uuid], queue="own"), {Topic.TIMED}
 
 
-@path("operate.resume_queue")
+@path("control.operations.resume_queue")
 def resumed_queue(site: Site) -> Any:
     Queue.objects.create(name="own", paused_at=timezone.now())
-    return lambda: operate.resume_queue("own"), {"own"}
+    return lambda: operations.resume_queue("own"), {"own"}
 
 
-@path("operate._stop_running")
+@path("control.operations._stop_running")
 def terminated_job(site: Site) -> Any:
     result = add.delay(1)
     site.claim()
-    return lambda: operate.revoke([result.uuid], terminate=True), {Topic.COMMANDS}
+    return lambda: operations.revoke([result.uuid], terminate=True), {Topic.COMMANDS}
 
 
-@path("commands.send")
+@path("control.commands.send")
 def command(site: Site) -> Any:
     return lambda: commands.send("ping"), {Topic.COMMANDS}
 
@@ -296,19 +296,19 @@ def a_schedule(**fields: Any) -> Schedule:
     )
 
 
-@path("beat.operate.changed")
+@path("control.schedules.changed")
 def enabled_schedule(site: Site) -> Any:
     schedule = a_schedule(enabled=False)
     return lambda: schedules.enable([schedule.pk]), {Topic.SCHEDULES}
 
 
-@path("beat.operate.changed")
+@path("control.schedules.changed")
 def disabled_schedule(site: Site) -> Any:
     schedule = a_schedule()
     return lambda: schedules.disable([schedule.pk]), {Topic.SCHEDULES}
 
 
-@path("beat.operate.changed")
+@path("control.schedules.changed")
 def skipped_tick(site: Site) -> Any:
     schedule = a_schedule(next_run_at=timezone.now())
     return lambda: schedules.skip_next([schedule.pk]), {Topic.SCHEDULES}

@@ -11,14 +11,14 @@ from django.db import connection
 from django.utils import timezone
 
 from django_jobs.maintenance import promote
-from django_jobs.measure import Collector
+from django_jobs.metrics.collector import Collector
 from django_jobs.models import Job, Limit, Worker
+from django_jobs.process.wakeup import Waker, Wakeup
 from django_jobs.status import Status
 from django_jobs.values import Claimed, Outcome
-from django_jobs.worker.desk import Desk
+from django_jobs.worker.buffer import Desk
 from django_jobs.worker.keeper import Keeper
 from django_jobs.worker.options import WorkerOptions
-from django_jobs.worker.wakeup import Waker, Wakeup
 
 from . import jobs
 

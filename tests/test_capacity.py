@@ -8,8 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
-from django_jobs.dialects import dialect_for
-from django_jobs.dialects.base import Capacity
+from django_jobs.db import dialect_for
+from django_jobs.db.base import Capacity
 from django_jobs.worker import capacity
 from django_jobs.worker.autoscale import Autoscale
 from django_jobs.worker.options import WorkerOptions

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from django_jobs import claim as module
-from django_jobs.claim import Claimer
 from django_jobs.models import Job, Worker
+from django_jobs.run import claim as module
+from django_jobs.run.claim import Claimer
 from tests import jobs
 
 pytestmark = pytest.mark.django_db

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from django_jobs import commands
+from django_jobs.control import commands
+from django_jobs.control.operations import pause_queue, resume_queue
 from django_jobs.maintenance import prune
 from django_jobs.models import Command, Queue, Worker
-from django_jobs.operate import pause_queue, resume_queue
 from tests import jobs
 
 pytestmark = pytest.mark.django_db

@@ -13,13 +13,13 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from django_jobs import job
-from django_jobs.admit import Admission
-from django_jobs.claim import claim
-from django_jobs.execute import Environment, execute
-from django_jobs.maintenance import prune, rescue, wake
+from django_jobs.control.operations import pause_queue, resume_queue, revoke
+from django_jobs.limits.admission import Admission
+from django_jobs.maintenance import prune, rescue, unblock
 from django_jobs.models import Gate, Job, Limit, Place, Queue, Worker
-from django_jobs.operate import pause_queue, resume_queue, revoke
-from django_jobs.record import record, release
+from django_jobs.run.claim import claim
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record, release
 from django_jobs.values import Claimed, Outcome
 from tests import jobs
 from tests.waiting import LONG
@@ -117,14 +117,14 @@ def test_each_value_of_the_key_has_its_own_places(worker: Worker, admit: Admit) 
 
 
 def test_key_shows_no_argument() -> None:
-    from django_jobs.keys import of_value
+    from django_jobs.define.key_values import of_value
 
     assert "4111" not in of_value("shop.pay", "4111-1111")
     assert len(of_value("n" * 255, "x")) <= 200
 
 
 def test_long_names_have_keys_of_their_own() -> None:
-    from django_jobs.keys import of_function
+    from django_jobs.define.key_values import of_function
 
     assert of_function("n" * 255) != of_function("n" * 254)
 
@@ -350,7 +350,7 @@ def test_raised_limit_wakes_those_who_wait(worker: Worker, admit: Admit) -> None
     two.delay_many([(n,) for n in range(5)])
     admit()
     Limit.objects.create(key="job:tests.two", concurrency=4)
-    wake.run_once("default")
+    unblock.run_once("default")
     assert len(admit()) == 2
     assert statuses() == {"STARTED": 4, "WAITING": 1}
 
@@ -360,7 +360,7 @@ def test_limit_that_is_gone_lets_all_go(admit: Admit) -> None:
     jobs.add.delay_many([(n,) for n in range(4)])
     admit()
     Limit.objects.all().delete()
-    wake.run_once("default")
+    unblock.run_once("default")
     assert len(admit()) == 3
 
 
@@ -387,10 +387,10 @@ def test_place_goes_past_who_waits_in_a_paused_queue(
     end(worker, in_two_queues[:1])
     assert args_of(admit()) == ["[3]"]
     end(worker, in_two_queues[1:])
-    wake.run_once("default")
+    unblock.run_once("default")
     assert admit() == []
     resume_queue("mail")
-    wake.run_once("default")
+    unblock.run_once("default")
     assert args_of(admit()) == ["[2]"]
 
 
@@ -400,7 +400,7 @@ def test_guard_gives_the_place_on_that_a_job_of_a_paused_queue_was_woken_for(
     end(worker, in_two_queues[:1])
     pause_queue("mail")
     assert admit() == []
-    wake.run_once("default")
+    unblock.run_once("default")
     assert args_of(admit()) == ["[3]"]
     resume_queue("mail")
     assert admit() == []
@@ -415,9 +415,9 @@ def test_guard_wakes_after_a_row_was_deleted(admit: Admit) -> None:
     two.delay_many([(n,) for n in range(4)])
     first, _second = admit()
     Job.objects.filter(id=first.id).delete()
-    wake.run_once("default")
+    unblock.run_once("default")
     assert args_of(admit()) == ["[2]"]
-    wake.run_once("default")
+    unblock.run_once("default")
     assert admit() == []
 
 
@@ -426,14 +426,14 @@ def test_guard_wakes_no_more_than_there_are_places(admit: Admit) -> None:
     first, _second = admit()
     Job.objects.filter(id=first.id).delete()
     for _ in range(3):
-        wake.run_once("default")
+        unblock.run_once("default")
     assert statuses() == {"STARTED": 1, "PENDING": 1, "WAITING": 2}
 
 
 def test_guard_leaves_workflows_alone() -> None:
     two.delay(0)
     Job.objects.update(status="WAITING", pending_parents=1)
-    wake.run_once("default")
+    unblock.run_once("default")
     assert statuses() == {"WAITING": 1}
 
 
@@ -442,24 +442,24 @@ def test_who_ran_while_there_was_no_limit_holds_nobody_up(worker: Worker, admit:
     jobs.add.delay_many([(n,) for n in range(3)])
     first = admit()
     Limit.objects.all().delete()
-    wake.run_once("default")
+    unblock.run_once("default")
     end(worker, [*first, *admit()])
     Limit.objects.create(key="job:tests.jobs.add", concurrency=1)
     jobs.add.delay_many([(n,) for n in range(3, 5)])
     Job.objects.filter(id__in=[one.id for one in admit()]).delete()
     assert Job.objects.filter(waiting_for__isnull=False).count() == 3
-    wake.run_once("default")
+    unblock.run_once("default")
     assert args_of(admit()) == ["[4]"]
     assert not Job.objects.filter(waiting_for__isnull=False).exists()
 
 
 def test_guard_looks_at_all_keys_by_and_by(admit: Admit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wake, "BATCH", 2)
+    monkeypatch.setattr(unblock, "BATCH", 2)
     one_a_user.delay_many([(user, n) for user in range(5) for n in range(2)])
     admit()
     Job.objects.filter(status="STARTED").delete()
     for _ in range(3):
-        wake.run_once("default")
+        unblock.run_once("default")
     assert statuses() == {"PENDING": 5}
 
 
@@ -578,7 +578,7 @@ def test_racing_workers_never_run_more_than_the_limit_and_leave_nobody_waiting(
     errors: list[BaseException] = []
 
     def work(worker: Worker) -> None:
-        from django_jobs.dialects import own_connection
+        from django_jobs.db import own_connection
 
         own_connection("default")
         admission = Admission("default")

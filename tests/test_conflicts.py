@@ -11,16 +11,17 @@ import pytest
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
-from django_jobs import record as record_module
-from django_jobs.beat import due, planning
-from django_jobs.dialects import clock
-from django_jobs.execute import Environment, execute
+from django_jobs.beat import fire
+from django_jobs.db import clock
 from django_jobs.ids import uuid7
-from django_jobs.maintenance import gates
+from django_jobs.maintenance import prune_limits
 from django_jobs.models import Gate, Job, Place, Schedule, Worker
-from django_jobs.record import record
-from django_jobs.worker import heartbeat
-from django_jobs.worker.duties import Duties, Duty
+from django_jobs.process import heartbeat
+from django_jobs.process.timers import Duties, Duty
+from django_jobs.run import record as record_module
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
+from django_jobs.schedules import planning
 from tests.races import Aside, held
 from tests.waiting import LONG
 from tests.workflows.jobs import add, fail, total
@@ -54,12 +55,12 @@ def lock(model: Any, **which: Any) -> Callable[[], Any]:
 def test_schedule_that_another_beat_has_locked_is_left_to_it(locks: None) -> None:
     first, second = schedules(2)
     with held(lock(Schedule, pk=first.pk)):
-        assert due.fire_due("default") == 1
+        assert fire.fire_due("default") == 1
         assert [job.args for job in Job.objects.all()] == [[1]]
-        assert due.fire_due("default") == 0
-    assert due.fire_due("default") == 1
+        assert fire.fire_due("default") == 0
+    assert fire.fire_due("default") == 1
     assert sorted(Job.objects.values_list("schedule_id", flat=True)) == [first.pk, second.pk]
-    assert due.fire_due("default") == 0
+    assert fire.fire_due("default") == 0
 
 
 def test_schedule_that_another_beat_plans_is_left_to_it(locks: None) -> None:
@@ -80,9 +81,9 @@ def test_schedule_that_another_beat_plans_is_left_to_it(locks: None) -> None:
 def three_gates() -> Iterator[list[str]]:
     keys = ["job:a", "job:b", "job:c"]
     Gate.objects.bulk_create([Gate(key=key) for key in keys])
-    gates._last.clear()
+    prune_limits._last.clear()
     yield keys
-    gates._last.clear()
+    prune_limits._last.clear()
 
 
 def left() -> list[str]:
@@ -92,24 +93,24 @@ def left() -> list[str]:
 def test_gates_are_pruned_batch_by_batch(
     three_gates: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gates, "BATCH", 2)
-    assert gates.run_once("default") == 2
+    monkeypatch.setattr(prune_limits, "BATCH", 2)
+    assert prune_limits.run_once("default") == 2
     assert left() == three_gates[2:]
-    assert gates.run_once("default") == 1
-    assert gates.run_once("default") == 0
+    assert prune_limits.run_once("default") == 1
+    assert prune_limits.run_once("default") == 0
 
 
 def test_gate_that_somebody_has_locked_stays(locks: None, three_gates: list[str]) -> None:
     with held(lock(Gate, key="job:b")):
-        assert gates.run_once("default") == 2
+        assert prune_limits.run_once("default") == 2
         assert left() == ["job:b"]
-    assert gates.run_once("default") == 1
+    assert prune_limits.run_once("default") == 1
 
 
 def test_gate_that_is_taken_between_the_look_and_the_lock_stays(
     three_gates: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unused = gates._unused
+    unused = prune_limits._unused
     job_id = add.delay(1).uuid
 
     def then_taken(keys: list[str], using: str) -> Any:
@@ -120,8 +121,8 @@ def test_gate_that_is_taken_between_the_look_and_the_lock_stays(
             return Gate.objects.filter(key__in=found)
         return unused(keys, using)
 
-    monkeypatch.setattr(gates, "_unused", then_taken)
-    assert gates.run_once("default") == 2
+    monkeypatch.setattr(prune_limits, "_unused", then_taken)
+    assert prune_limits.run_once("default") == 2
     assert left() == ["job:b"]
 
 

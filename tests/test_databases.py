@@ -12,13 +12,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, transaction
 
-from django_jobs import AsyncResult, chain, chord, dependents, limiting, operate
-from django_jobs.claim import claim
-from django_jobs.dialects import clock
-from django_jobs.enqueue import rows_of, write
-from django_jobs.execute import Environment, execute
+from django_jobs import AsyncResult, chain, chord
+from django_jobs.control import operations
+from django_jobs.db import clock
+from django_jobs.enqueue.insert import rows_of, write
+from django_jobs.limits import overrides
 from django_jobs.models import Job, Limit, Queue, Worker
-from django_jobs.record import record
+from django_jobs.run.claim import claim
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
+from django_jobs.workflows import completion
 from tests import jobs
 from tests.workflows import jobs as flows
 
@@ -154,7 +157,7 @@ def test_errback_on_another_database_is_written_once_when_the_failure_is_repeate
         raise OperationalError("the connection was lost")
 
     with monkeypatch.context() as patched:
-        patched.setattr(dependents, "_count_down", break_off)
+        patched.setattr(completion, "_count_down", break_off)
         with pytest.raises(OperationalError):
             record(worker.pk, [outcome], "default")
     assert Job.objects.using("default").get().status == "STARTED"
@@ -167,7 +170,7 @@ def test_errback_on_another_database_is_written_once_when_the_failure_is_repeate
         work_on("reports")
     assert Job.objects.using("reports").filter(status="SUCCESS").count() == jobs_of_one
     # Another failure of the same job is told anew.
-    assert operate.retry([outcome.job.id]) == (1, {})
+    assert operations.retry([outcome.job.id]) == (1, {})
     worker, outcome = fail_again()
     record(worker.pk, [outcome], "default")
     assert Job.objects.using("reports").count() == 2 * jobs_of_one
@@ -183,22 +186,22 @@ def test_equal_errbacks_on_another_database_are_written_each() -> None:
 
 
 def test_verbs_that_name_a_queue_act_where_it_lives() -> None:
-    assert operate.pause_queue("reports", by="ann")
+    assert operations.pause_queue("reports", by="ann")
     assert Queue.objects.using("reports").exclude(paused_at=None).get().paused_by == "ann"
-    assert operate.resume_queue("reports")
-    limiting.set_queue_limits("reports", concurrency=2)
+    assert operations.resume_queue("reports")
+    overrides.set_queue_limits("reports", concurrency=2)
     assert Queue.objects.using("reports").get().concurrency == 2
     jobs.add.apply_async((1,), queue="reports")
-    assert operate.clear_queue("reports") == 1
+    assert operations.clear_queue("reports") == 1
     assert not Job.objects.using("reports").exists()
     assert not Queue.objects.using("default").exists()
 
 
 def test_limits_of_a_function_hold_on_each_database() -> None:
-    limiting.set_limits("tests.jobs.add", concurrency=3)
+    overrides.set_limits("tests.jobs.add", concurrency=3)
     for using in ("default", "reports"):
         assert Limit.objects.using(using).get().concurrency == 3
-    limiting.set_limits("tests.jobs.add", concurrency=None, using="reports")
+    overrides.set_limits("tests.jobs.add", concurrency=None, using="reports")
     assert not Limit.objects.using("reports").exists()
     assert Limit.objects.using("default").exists()
 
@@ -209,13 +212,13 @@ def test_verbs_that_name_jobs_act_where_each_of_them_lives() -> None:
     def statuses() -> list[str]:
         return [Job.objects.using(using).get().status for using in BOTH]
 
-    assert operate.run_now(ids) == 2
+    assert operations.run_now(ids) == 2
     assert statuses() == ["PENDING", "PENDING"]
-    assert operate.revoke([*ids, str(uuid.uuid4())]) == 2
+    assert operations.revoke([*ids, str(uuid.uuid4())]) == 2
     assert statuses() == ["REVOKED", "REVOKED"]
-    assert operate.retry([*ids, str(uuid.uuid4())]) == (2, {"gone": 1})
+    assert operations.retry([*ids, str(uuid.uuid4())]) == (2, {"gone": 1})
     assert statuses() == ["PENDING", "PENDING"]
-    assert operate.revoke_workflow(ids) == 2
+    assert operations.revoke_workflow(ids) == 2
 
 
 def test_commands_that_name_a_queue_act_where_it_lives() -> None:

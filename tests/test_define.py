@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_jobs import job, registry
-from django_jobs.context import JobContext
-from django_jobs.define import JobFunction
+from django_jobs import job
+from django_jobs.api.job import JobFunction
+from django_jobs.define import registry
+from django_jobs.define.context import JobContext
 from django_jobs.exceptions import DuplicateJob, MaxRetriesExceededError, NestedJob, UnknownJob
 from django_jobs.values import Outcome
 from tests import jobs

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import override_settings
 
-from django_jobs import registry
+from django_jobs.define import registry
 from django_jobs.exceptions import UnknownJob
 
 JOB = "from django_jobs import job\n\n@job\ndef body() -> None: ...\n"

@@ -28,16 +28,16 @@ from django.core.management.base import BaseCommand
 from django.dispatch import Signal
 
 from django_jobs import checks, exceptions, redaction, signals
-from django_jobs.admin.operations import OPERATIONS
-from django_jobs.beat.code import OPTIONS
-from django_jobs.call import CallKeywords
-from django_jobs.claim import ready_queues
+from django_jobs.admin.job_actions import OPERATIONS
+from django_jobs.api.result import AsyncResult
+from django_jobs.beat.sync import OPTIONS
 from django_jobs.conf import Settings
-from django_jobs.contrib.prometheus import JobsCollector
+from django_jobs.define.call_options import CallKeywords
+from django_jobs.define.options import JobOptions
+from django_jobs.define.schedule_spec import periodic_tasks
+from django_jobs.metrics.prometheus import JobsCollector
 from django_jobs.models import Dashboard, Function, Job, Queue, Worker
-from django_jobs.options import JobOptions
-from django_jobs.result import AsyncResult
-from django_jobs.schedules import periodic_tasks
+from django_jobs.run.claim import ready_queues
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from django_jobs.worker.duties import Duties, Duty
+from django_jobs.process.timers import Duties, Duty
 
 
 def test_duty_that_is_asked_for_while_it_runs_runs_again() -> None:

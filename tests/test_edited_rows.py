@@ -11,7 +11,7 @@ from django.db.models import TextField, Value
 from django.test import Client
 
 from django_jobs import chain
-from django_jobs.dialects import clock
+from django_jobs.db import clock
 from django_jobs.maintenance import rescue
 from django_jobs.models import Job, Worker
 from django_jobs.values import Claimed, Outcome

@@ -13,11 +13,12 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from django_jobs import ArgumentError, DuplicateKey, QueueFull, chain, registry, signals
-from django_jobs.context import JobContext, Request, running
-from django_jobs.dialects import dialect_for
+from django_jobs import ArgumentError, DuplicateKey, QueueFull, chain, signals
+from django_jobs.api.result import AsyncResult
+from django_jobs.db import dialect_for
+from django_jobs.define import registry
+from django_jobs.define.context import JobContext, Request, running
 from django_jobs.models import Job
-from django_jobs.result import AsyncResult
 from django_jobs.values import Claimed
 from tests import jobs
 from tests.races import Aside, Meeting
@@ -431,7 +432,7 @@ def test_durable_outside_of_a_transaction_is_an_ordinary_enqueue(
 def test_failed_enqueue_leaves_the_connection_usable(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = jobs.add.delay(1)
     with monkeypatch.context() as patch:
-        patch.setattr("django_jobs.enqueue.uuid7", lambda: taken.id)
+        patch.setattr("django_jobs.enqueue.insert.uuid7", lambda: taken.id)
         with pytest.raises(IntegrityError):
             jobs.add.delay(2)
     assert jobs.add.delay(3).status == "PENDING"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from django_jobs.ids import uuid7
-from django_jobs.worker.board import Board
-from django_jobs.worker.desk import Desk
+from django_jobs.process.wakeup import Waker
+from django_jobs.worker.buffer import Desk
 from django_jobs.worker.pools import EventLoopPool
-from django_jobs.worker.wakeup import Waker
+from django_jobs.worker.shared_slots import Board
 from tests.waiting import LONG
 
 

@@ -12,11 +12,11 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection, transaction
 
 from django_jobs import SoftTimeLimitExceeded, current_job, job, progress, signals
-from django_jobs.context import JobContext
-from django_jobs.execute import Environment, execute
+from django_jobs.define.context import JobContext
 from django_jobs.log import JobFilter
 from django_jobs.models import Job, Worker
-from django_jobs.record import record
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
 from django_jobs.values import Claimed, Outcome
 from tests import jobs
 
@@ -296,7 +296,7 @@ def test_atomic_job_commits_its_success_with_its_writes(worker: Worker, run: Run
 
 
 def claim_one(worker: Worker) -> Claimed:
-    from django_jobs.claim import claim
+    from django_jobs.run.claim import claim
 
     ((claimed,), _) = claim(worker.pk, ["default"], 1, "default")
     return claimed

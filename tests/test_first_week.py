@@ -19,9 +19,9 @@ from django.test import Client
 from django.urls import reverse
 
 from django_jobs import job, log
+from django_jobs.display.job_text import attempt_line
 from django_jobs.management.commands import runworker
 from django_jobs.models import Job
-from django_jobs.presentation import attempt_line
 from django_jobs.worker.options import WorkerOptions
 from tests import jobs
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_jobs.dialects import clock
+from django_jobs.db import clock
 from django_jobs.ids import uuid7
 from django_jobs.models import Worker
-from django_jobs.worker import heartbeat
-from django_jobs.worker.board import Board
+from django_jobs.process import heartbeat
 from django_jobs.worker.options import WorkerOptions
-from django_jobs.worker.process import WorkerProcess
+from django_jobs.worker.shared_slots import Board
+from django_jobs.worker.worker import WorkerProcess
 
 pytestmark = pytest.mark.django_db
 

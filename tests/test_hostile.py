@@ -21,16 +21,17 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from django_jobs import conf, exceptions, job, keys, log, registry, tally
+from django_jobs import conf, exceptions, job, log
 from django_jobs.admin import JobAdminMixin, WorkerAdminMixin
+from django_jobs.admin.base import ModelAdmin
 from django_jobs.admin.job_fields import progress_bar
-from django_jobs.admin.readonly import ModelAdmin
-from django_jobs.execute import Environment
+from django_jobs.api.result import AsyncResult
+from django_jobs.define import key_values, registry
 from django_jobs.maintenance import rollup
 from django_jobs.management.pidfile import pidfile
-from django_jobs.models import Attempt, Job, Measurement, Schedule, Worker
-from django_jobs.result import AsyncResult
-from django_jobs.statistics import totals
+from django_jobs.metrics.history import totals
+from django_jobs.models import Attempt, Job, Measurement, Schedule, Worker, histogram
+from django_jobs.run.execute import Environment
 from django_jobs.status import Status
 
 from .test_admin_jobs import LIST, make, page
@@ -321,7 +322,7 @@ def test_names_in_rows_import_nothing(work: Any) -> None:
                 error_args=["x"], ended_at=row.ended_at)
         for row in rows[:500]
     )  # fmt: skip
-    from django_jobs.rebuild import _loaded_class, exception_of
+    from django_jobs.api.remote_exception import _loaded_class, exception_of
 
     for name in names:
         _loaded_class(name)
@@ -334,16 +335,16 @@ def test_names_in_rows_import_nothing(work: Any) -> None:
             **{field: {"link_error": [["", {"task": row.name, "args": []}]], "base": row.name}}
         )
     work(limit=500, environment=Environment(worker_name="w"))
-    assert set(sys.modules) - before <= {"django_jobs.rebuild"}
+    assert set(sys.modules) - before <= {"django_jobs.api.remote_exception"}
 
 
 # --- labels and digests ---------------------------------------------------------------------------
 
 
 def test_queues_without_end_count_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tally, "MOST_KEYS", 3)
+    monkeypatch.setattr(histogram, "MOST_KEYS", 3)
     for number in range(8):
-        one = tally.Tally(sent=1)
+        one = histogram.Tally(sent=1)
         row = Measurement(starts_at=60 * number, queue=f"q{number}", name=f"f{number % 2}")
         row.tally = one
         row.save()
@@ -359,11 +360,11 @@ def test_queues_without_end_count_as_others(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_digest_of_a_key_needs_the_secret_key(settings: Any) -> None:
-    first = keys.of_value("f", "4711")
-    assert keys.of_value("f", "4711") == first
+    first = key_values.of_value("f", "4711")
+    assert key_values.of_value("f", "4711") == first
     settings.SECRET_KEY = "another"
-    assert keys.of_value("f", "4711") != first
-    assert keys.of_function("f" * 200) == keys.of_function("f" * 200)
+    assert key_values.of_value("f", "4711") != first
+    assert key_values.of_function("f" * 200) == key_values.of_function("f" * 200)
     assert django_settings.SECRET_KEY == "another"
 
 

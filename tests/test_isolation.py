@@ -24,13 +24,13 @@ from django.utils import timezone, translation
 
 from django_jobs import SoftTimeLimitExceeded, job
 from django_jobs.models import Job, Worker
-from django_jobs.record import record
+from django_jobs.run.record import record
 from django_jobs.values import Outcome
-from django_jobs.worker.board import Board
-from django_jobs.worker.desk import Desk
+from django_jobs.worker.buffer import Desk
 from django_jobs.worker.options import build
 from django_jobs.worker.pools import POOLS
 from django_jobs.worker.pools.base import Pool, Workplace
+from django_jobs.worker.shared_slots import Board
 from tests import jobs
 
 pytestmark = [

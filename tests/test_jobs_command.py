@@ -251,7 +251,7 @@ def test_move_into_a_full_queue_says_so(settings: Any) -> None:
 
 
 def test_purge_deletes_pending_jobs_of_one_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_jobs.operate._CHUNK", 2)
+    monkeypatch.setattr("django_jobs.control.operations._CHUNK", 2)
     for _ in range(5):
         make(queue="mail")
     kept = [make(), make(Status.SCHEDULED, queue="mail"), make(Status.STARTED, queue="mail")]
@@ -298,7 +298,7 @@ def test_stats(new_worker: Any) -> None:
 
 
 def test_stats_counts_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_jobs.counts.CAP", 2)
+    monkeypatch.setattr("django_jobs.metrics.capped_count.CAP", 2)
     for _ in range(3):
         make()
     assert jobs_json("stats")["statuses"]["PENDING"] == {"count": 2, "capped": True}

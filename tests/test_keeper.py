@@ -12,14 +12,14 @@ import pytest
 from django.db import OperationalError
 
 from django_jobs.ids import uuid7
-from django_jobs.measure import Collector
+from django_jobs.metrics.collector import Collector
 from django_jobs.models import Job, Worker
+from django_jobs.process.wakeup import GUARD_SECONDS, Waker, Wakeup
 from django_jobs.status import Status
 from django_jobs.values import Outcome
-from django_jobs.worker.desk import Desk
+from django_jobs.worker.buffer import Desk
 from django_jobs.worker.keeper import PATIENCE_SECONDS, POSTPONEMENTS, RELEASE_SECONDS, Keeper
 from django_jobs.worker.options import WorkerOptions
-from django_jobs.worker.wakeup import GUARD_SECONDS, Waker, Wakeup
 
 from . import jobs
 
@@ -52,7 +52,7 @@ class Hearing(Wakeup):
 @pytest.fixture
 def keeper(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Any:
     clock = Clock()
-    for module in ("tests.test_keeper", "django_jobs.worker.keeper", "django_jobs.worker.desk"):
+    for module in ("tests.test_keeper", "django_jobs.worker.keeper", "django_jobs.worker.buffer"):
         monkeypatch.setattr(f"{module}.time", clock)
 
     def nothing(*_: Any) -> None:

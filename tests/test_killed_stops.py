@@ -7,17 +7,17 @@ from collections.abc import Callable
 import pytest
 
 from django_jobs import job
-from django_jobs.dialects import clock
-from django_jobs.execute import Environment, execute
+from django_jobs.db import clock
 from django_jobs.ids import uuid7
 from django_jobs.maintenance import rescue
 from django_jobs.models import Job, Worker
-from django_jobs.record import record
+from django_jobs.process import heartbeat
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
 from django_jobs.values import Claimed
-from django_jobs.worker import heartbeat
-from django_jobs.worker.board import Board
 from django_jobs.worker.options import WorkerOptions
-from django_jobs.worker.process import WorkerProcess
+from django_jobs.worker.shared_slots import Board
+from django_jobs.worker.worker import WorkerProcess
 from tests import jobs
 
 pytestmark = [

@@ -13,18 +13,19 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_jobs import chain, chord, group, job, operate
-from django_jobs.admin import operations
-from django_jobs.admit import Admission
-from django_jobs.beat.due import fire_due
-from django_jobs.beat.planning import plan
-from django_jobs.claim import claim
-from django_jobs.dialects import clock
-from django_jobs.execute import Environment, execute
-from django_jobs.limiting import set_limits
-from django_jobs.maintenance import gates, promote, prune, rescue, wake
+from django_jobs import chain, chord, group, job
+from django_jobs.admin import job_actions
+from django_jobs.beat.fire import fire_due
+from django_jobs.control import operations
+from django_jobs.db import clock
+from django_jobs.limits.admission import Admission
+from django_jobs.limits.overrides import set_limits
+from django_jobs.maintenance import promote, prune, prune_limits, rescue, unblock
 from django_jobs.models import Gate, Job, Schedule, UniqueKey, Worker
-from django_jobs.record import record, release, release_strays
+from django_jobs.run.claim import claim
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record, release, release_strays
+from django_jobs.schedules.planning import plan
 from django_jobs.values import Claimed
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registered_here")]
@@ -265,7 +266,7 @@ def test_record(ordered: Ordered, stage: Stage) -> None:
 
 def test_record_of_what_is_not_all_ours(ordered: Ordered, stage: Stage) -> None:
     jobs = stage.busy()
-    operate.revoke([jobs[0].id], terminate=True)
+    operations.revoke([jobs[0].id], terminate=True)
     ordered(lambda: stage.record(jobs))
 
 
@@ -305,21 +306,21 @@ def test_promote(ordered: Ordered, stage: Stage) -> None:
 
 def test_revoke(ordered: Ordered, stage: Stage) -> None:
     stage.busy()
-    locked = ordered(lambda: operate.revoke(every_id(), terminate=True))
+    locked = ordered(lambda: operations.revoke(every_id(), terminate=True))
     assert locked == {"limits", "jobs"}
     assert not Job.objects.live().exclude(args=["errback"]).exists()
 
 
 def test_retry(ordered: Ordered, stage: Stage) -> None:
     stage.record(stage.busy())
-    ordered(lambda: operate.retry(every_id()))
+    ordered(lambda: operations.retry(every_id()))
     assert Job.objects.get(id=number(2)).status == "WAITING"
     assert UniqueKey.objects.filter(job_id__in=[number(2), number(3)]).count() == 2
 
 
 def test_run_now(ordered: Ordered, stage: Stage) -> None:
     stage.busy()
-    ordered(lambda: operate.run_now(every_id()))
+    ordered(lambda: operations.run_now(every_id()))
     assert not Job.objects.filter(status="SCHEDULED").exists()
 
 
@@ -336,8 +337,8 @@ def test_upkeep(ordered: Ordered, stage: Stage) -> None:
     Job.objects.filter(status="STARTED").update(status="FAILURE")
     Job.objects.filter(status="FAILURE").update(prune_at=clock("default", -1))
     for upkeep in (
-        wake.run_once,
-        gates.run_once,
+        unblock.run_once,
+        prune_limits.run_once,
         lambda using: prune.run_once(using, stage.worker.pk),
     ):
         ordered(lambda upkeep=upkeep: upkeep("default"))
@@ -346,19 +347,19 @@ def test_upkeep(ordered: Ordered, stage: Stage) -> None:
 def test_queues(ordered: Ordered, stage: Stage) -> None:
     stage.busy()
     Job.objects.filter(status="SCHEDULED").update(status="PENDING")
-    ordered(lambda: operate.clear_queue("rated"))
-    ordered(lambda: operate.pause_queue("rated"))
+    ordered(lambda: operations.clear_queue("rated"))
+    ordered(lambda: operations.pause_queue("rated"))
 
 
-@pytest.mark.parametrize("operation", operations.OPERATIONS, ids=lambda each: each.name)
+@pytest.mark.parametrize("operation", job_actions.OPERATIONS, ids=lambda each: each.name)
 def test_buttons_of_the_admin(
-    ordered: Ordered, stage: Stage, operation: operations.Operation
+    ordered: Ordered, stage: Stage, operation: job_actions.Operation
 ) -> None:
     jobs = stage.busy()
     stage.record([one for one in jobs if one.name in (fail.name, same.name)])
     boss = User.objects.create_superuser("boss")
     done: list[int] = []
-    ordered(lambda: done.append(operations.perform(operation, every_id(), boss.pk, "default")[0]))
+    ordered(lambda: done.append(job_actions.perform(operation, every_id(), boss.pk, "default")[0]))
     assert done[0] > 0
 
 

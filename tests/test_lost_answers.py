@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 from django.db import Error, connection, connections, transaction
 
-from django_jobs.beat.due import fire_due
-from django_jobs.claim import claim
-from django_jobs.dialects import clock
-from django_jobs.execute import Environment, execute
+from django_jobs.beat.fire import fire_due
+from django_jobs.db import clock
 from django_jobs.maintenance import promote, rescue
-from django_jobs.measure import Collector
+from django_jobs.metrics.collector import Collector
 from django_jobs.models import Attempt, Job, Schedule, Worker
-from django_jobs.record import release_strays
+from django_jobs.process import heartbeat
+from django_jobs.process.wakeup import Waker, Wakeup
+from django_jobs.run.claim import claim
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import release_strays
 from django_jobs.status import Status
-from django_jobs.worker import heartbeat
-from django_jobs.worker.desk import Desk
+from django_jobs.worker.buffer import Desk
 from django_jobs.worker.keeper import RELEASE_SECONDS, Keeper
 from django_jobs.worker.options import WorkerOptions
-from django_jobs.worker.wakeup import Waker, Wakeup
 from tests import jobs
 from tests.proxy import Proxy, through
 

@@ -12,16 +12,17 @@ import pytest
 from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries
 
-from django_jobs import Snooze, job, measure
-from django_jobs.dialects import unix_time
-from django_jobs.execute import Environment, execute
+from django_jobs import Snooze, job
+from django_jobs.control.operations import revoke
+from django_jobs.db import unix_time
 from django_jobs.maintenance import rescue, rollup
-from django_jobs.measure import Collector
+from django_jobs.metrics import collector as collecting
+from django_jobs.metrics.collector import Collector
+from django_jobs.metrics.history import failures, statistics
 from django_jobs.models import Job, Measurement, Worker
-from django_jobs.operate import revoke
-from django_jobs.record import record
-from django_jobs.statistics import failures, statistics
-from django_jobs.tally import Errors, Tally
+from django_jobs.models.histogram import Errors, Tally
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
 from django_jobs.values import Claimed
 from tests import jobs
 
@@ -181,7 +182,7 @@ def test_what_could_not_be_written_is_kept(
     jobs.add.delay_many([(1,), (2,)])
     work()
     with monkeypatch.context() as patch:
-        patch.setattr(measure, "append", away)
+        patch.setattr(collecting, "append", away)
         with pytest.raises(OperationalError):
             collector.flush("default")
     jobs.add.delay(3)
@@ -198,7 +199,7 @@ def test_what_is_being_counted_is_not_taken_half(
     outcomes = [execute(each, Environment()) for each in take()]
     taken: list[Any] = []
     taker = threading.Thread(target=lambda: taken.append(collector.take()))
-    count = measure._count
+    count = collector._count
 
     def interrupted(*args: Any) -> None:
         taker.start()
@@ -206,7 +207,7 @@ def test_what_is_being_counted_is_not_taken_half(
         assert taker.is_alive()
         count(*args)
 
-    monkeypatch.setattr(measure, "_count", interrupted)
+    monkeypatch.setattr(collecting, "_count", interrupted)
     collector.ended(outcomes)
     taker.join()
     ((tally,),) = [tallies.values() for tallies in taken[0].values()]
@@ -415,7 +416,7 @@ def test_statistics_of_a_function_that_always_takes_as_long_are_exact(
     for minute in range(3):
         tally = Tally()
         tally.measure([seconds / 2] * 10, [seconds] * 10)
-        measure.append({now // 60 * 60 - minute * 60: {("default", "f"): tally}}, "default")
+        collector.append({now // 60 * 60 - minute * 60: {("default", "f"): tally}}, "default")
     append(now // 60 * 60, sent=1)  # one that did not run
     rollup.run_once("default", uuid4())
     run, wait = statistics().total.run, statistics().total.wait

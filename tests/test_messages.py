@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 import django_jobs
-from django_jobs.beat.rows import row_of
-from django_jobs.call import CallKeywords
-from django_jobs.canvas import signature
 from django_jobs.conf import Settings
+from django_jobs.define.call_options import CallKeywords
+from django_jobs.define.canvas import signature
+from django_jobs.define.options import JobOptions
 from django_jobs.models import Schedule
-from django_jobs.options import JobOptions
+from django_jobs.schedules.rows import row_of
 from tests import jobs
 
 PACKAGE = Path(django_jobs.__file__).parent

@@ -10,11 +10,11 @@ import pytest
 from django.test import Client
 
 from django_jobs import job
-from django_jobs.classify import MAX_DEFERRALS
+from django_jobs.api.result import AsyncResult
 from django_jobs.exceptions import UnknownJob
-from django_jobs.execute import Environment, execute
 from django_jobs.models import Attempt, Job, Place
-from django_jobs.result import AsyncResult
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.outcome import MAX_DEFERRALS
 from django_jobs.values import Claimed
 
 from .test_unknown_jobs import Work, again, alerts_of, stray

@@ -14,18 +14,18 @@ from django.contrib.auth.models import Group
 from django.db import connection, connections
 
 from django_jobs import job, log
-from django_jobs.dialects import own_connection
-from django_jobs.execute import Environment, execute
-from django_jobs.measure import Collector
+from django_jobs.db import own_connection
+from django_jobs.metrics.collector import Collector
 from django_jobs.models import Job, Worker
-from django_jobs.record import record
+from django_jobs.process.reconnect import longer
+from django_jobs.process.timers import Duties, Duty
+from django_jobs.process.wakeup import Waker, Wakeup
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
 from django_jobs.values import Claimed, Outcome
-from django_jobs.worker.desk import Desk
-from django_jobs.worker.duties import Duties, Duty
+from django_jobs.worker.buffer import Desk
 from django_jobs.worker.keeper import Keeper
 from django_jobs.worker.options import WorkerOptions
-from django_jobs.worker.reconnect import longer
-from django_jobs.worker.wakeup import Waker, Wakeup
 from tests import jobs
 from tests.proxy import Proxy, through
 
@@ -221,7 +221,7 @@ def test_atomic_job_that_meets_a_conflict_each_time_fails_with_it(
 ) -> None:
     if vendor == "sqlite":
         return
-    monkeypatch.setattr("django_jobs.execute.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("django_jobs.run.execute.random.uniform", lambda *_: 0.0)
 
     @job(atomic=True)
     def write() -> None:

@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from django_jobs import job
 from django_jobs.log import JobFilter
 from django_jobs.models import Worker
-from django_jobs.printed import LONGEST, redirected
+from django_jobs.run.redirect_output import LONGEST, redirected
 from tests import jobs
 from tests.test_isolation import run_pool
 

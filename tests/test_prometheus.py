@@ -25,17 +25,17 @@ from django.urls import reverse
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import DjangoAssertNumQueries
 
-from django_jobs import overview
 from django_jobs.checks import check_settings
-from django_jobs.dialects import clock, unix_time
-from django_jobs.execute import Environment, execute
+from django_jobs.control.operations import pause_queue
+from django_jobs.db import clock, unix_time
 from django_jobs.maintenance import rollup
-from django_jobs.measure import Collector, append, minute_of
+from django_jobs.metrics import snapshot
+from django_jobs.metrics.collector import Collector, append, minute_of
+from django_jobs.metrics.history import totals
 from django_jobs.models import Measurement, Queue, Schedule, Worker
-from django_jobs.operate import pause_queue
-from django_jobs.record import record
-from django_jobs.statistics import totals
-from django_jobs.tally import MOST_ERRORS, OTHERS, Errors, Tally
+from django_jobs.models.histogram import MOST_ERRORS, OTHERS, Errors, Tally
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
 from django_jobs.values import Claimed
 from testproject.demo import free_port
 from tests import jobs
@@ -50,7 +50,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 @pytest.fixture(autouse=True)
 def opened(settings: Any) -> None:
     settings.DJANGO_JOBS = {"METRICS_TOKEN": TOKEN}
-    overview.forget()
+    snapshot.forget()
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def measured(take: Callable[..., list[Claimed]], worker: Worker) -> None:
 
 
 def scrape(client: Client) -> Samples:
-    overview.forget()
+    snapshot.forget()
     response = client.get(reverse("django_jobs:metrics"), headers=bearer(TOKEN))
     assert response.status_code == 200
     return {
@@ -128,7 +128,7 @@ def test_as_many_statements_with_more_jobs(
     client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     def ask() -> None:
-        overview.forget()
+        snapshot.forget()
         client.get(reverse("django_jobs:metrics"), headers=bearer(TOKEN))
 
     with CaptureQueriesContext(connection) as asked:

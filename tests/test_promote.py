@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from django_jobs.dialects import clock
+from django_jobs.db import clock
 from django_jobs.maintenance import promote
 from django_jobs.models import Job
 from django_jobs.status import TIMED, Status

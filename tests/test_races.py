@@ -9,18 +9,21 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from django_jobs import chain, chord, group, job, operate, places, reservations, revive
-from django_jobs import record as recording
-from django_jobs import unique as uniqueness
-from django_jobs.admin import operations
-from django_jobs.admit import Admission
-from django_jobs.claim import claim
-from django_jobs.dialects import base, clock
-from django_jobs.execute import Environment, execute
-from django_jobs.maintenance import gates
+from django_jobs import chain, chord, group, job
+from django_jobs.admin import job_actions
+from django_jobs.control import operations
+from django_jobs.db import base, clock
+from django_jobs.enqueue import unique as uniqueness
+from django_jobs.limits import concurrency, rate_windows
+from django_jobs.limits.admission import Admission
+from django_jobs.maintenance import prune_limits
 from django_jobs.models import Gate, Job, Place, Reservation, Worker
-from django_jobs.record import record, release, release_strays
+from django_jobs.run import record as recording
+from django_jobs.run.claim import claim
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record, release, release_strays
 from django_jobs.values import Claimed, Outcome
+from django_jobs.workflows import reopen
 from tests.races import Aside, someone_waits
 from tests.waiting import LONG
 from tests.workflows.jobs import add, fail, total
@@ -107,8 +110,8 @@ def test_end_of_a_job_waits_for_the_limit_that_another_one_is_looked_at_under(
     first, _failed = Admission("default").admit(worker.pk, taken(worker))
     single.delay(2)
     second = taken(worker)
-    pause = Pause(places.taken)
-    monkeypatch.setattr(places, "taken", pause)
+    pause = Pause(concurrency.taken)
+    monkeypatch.setattr(concurrency, "taken", pause)
     ended = outcomes(first)
     race(
         lambda: Admission("default").admit(worker.pk, second),
@@ -126,10 +129,10 @@ def test_two_retries_at_once_count_up_once(
     result = chain(add.s(1), add.s(2)).apply_async()
     jobs = taken(worker)
     record(worker.pk, outcomes(jobs), "default")
-    pause = Pause(operate._why_not_retry)
-    monkeypatch.setattr(operate, "_why_not_retry", pause)
+    pause = Pause(operations._why_not_retry)
+    monkeypatch.setattr(operations, "_why_not_retry", pause)
     again = [jobs[0].id]
-    done = race(lambda: operate.retry(again)[0], pause, lambda: operate.retry(again)[0])
+    done = race(lambda: operations.retry(again)[0], pause, lambda: operations.retry(again)[0])
     assert sorted(done) == [0, 1]
     assert Job.objects.get(pk=result.id).pending_parents == 1
 
@@ -141,10 +144,10 @@ def test_parent_that_fails_while_another_is_retried_fails_the_body(
     result = chord([fail.s(1), fail.s(2)], total.s()).apply_async()
     one, other = outcomes(taken(worker))
     record(worker.pk, [one], "default")
-    pause = Pause(revive._split)
-    monkeypatch.setattr(revive, "_split", pause)
+    pause = Pause(reopen._split)
+    monkeypatch.setattr(reopen, "_split", pause)
     race(
-        lambda: operate.retry([one.job.id]),
+        lambda: operations.retry([one.job.id]),
         pause,
         lambda: record(worker.pk, [other], "default"),
     )
@@ -157,13 +160,13 @@ def test_job_that_is_revoked_between_two_tries_to_record_spoils_no_other(
     worker = new_worker()
     handles = [fail.delay(number) for number in range(3)]
     ended = outcomes(taken(worker))
-    operate.revoke([handles[0].id], terminate=True)
+    operations.revoke([handles[0].id], terminate=True)
     pause = Pause(recording._ours)
     monkeypatch.setattr(recording, "_ours", pause)
     counted, revoked = race(
         lambda: record(worker.pk, ended, "default"),
         pause,
-        lambda: operate.revoke([handles[1].id], terminate=True),
+        lambda: operations.revoke([handles[1].id], terminate=True),
     )
     assert [one.job.id for one in counted] == [one.job.id for one in ended[1:]]
     assert revoked == 0
@@ -189,7 +192,7 @@ def test_terminate_in_the_admin_beside_a_worker_that_records(
     counted, done = race(
         lambda: record(worker.pk, ended, "default"),
         pause,
-        lambda: operations.perform(operations.TERMINATE, ids, boss.pk, "default"),
+        lambda: job_actions.perform(job_actions.TERMINATE, ids, boss.pk, "default"),
     )
     assert counted == ended
     assert done == (0, {"is success": 1})
@@ -203,7 +206,7 @@ def test_revoked_job_that_has_just_got_its_place_frees_it(
     worker = new_worker()
     single.delay_many([(1,), (2,)])
     jobs = taken(worker)
-    keys_of = places.keys_of
+    keys_of = concurrency.keys_of
 
     def look(ids: Any, using: str) -> set[str]:
         found = keys_of(ids, using)
@@ -211,8 +214,8 @@ def test_revoked_job_that_has_just_got_its_place_frees_it(
             Admission("default").admit(worker.pk, jobs)
         return found
 
-    monkeypatch.setattr(places, "keys_of", look)
-    assert operate.revoke([jobs[0].id], terminate=True) == 1
+    monkeypatch.setattr(concurrency, "keys_of", look)
+    assert operations.revoke([jobs[0].id], terminate=True) == 1
     assert not Place.objects.exists()
     assert Job.objects.get(pk=jobs[1].id).status == "PENDING"
 
@@ -239,7 +242,7 @@ def test_unique_keys_of_two_transactions_are_taken_in_one_order(
     handles, retried = race(
         lambda: unique.delay_many([(text,) for text in texts]),
         pause,
-        lambda: operate.retry([jobs[0].id]),
+        lambda: operations.retry([jobs[0].id]),
     )
     assert len({handle.id for handle in handles}) == 4
     # The keys are the new jobs' now.
@@ -255,14 +258,14 @@ def test_start_is_taken_back_before_anybody_can_claim_the_job_again(
     worker, other = new_worker(), new_worker()
     rated.delay(1)
     jobs, _failed = Admission("default").admit(worker.pk, taken(worker))
-    take_back = reservations.take_back
+    take_back = rate_windows.take_back
     claimed: list[Claimed] = []
 
     def look(*args: Any) -> None:
         claimed.extend(Aside(lambda: taken(other)).result())
         take_back(*args)
 
-    monkeypatch.setattr(reservations, "take_back", look)
+    monkeypatch.setattr(rate_windows, "take_back", look)
     release(worker.pk, jobs, "default")
     assert claimed == []
     assert not Reservation.objects.get().started
@@ -305,7 +308,7 @@ def test_slot_of_a_job_that_will_not_start_goes_to_the_next(
     if end == "expire":
         late.update(expires_at=clock("default", -1))
     elif end == "revoke":
-        operate.revoke(list(late.values_list("id", flat=True)))
+        operations.revoke(list(late.values_list("id", flat=True)))
     else:
         late.delete()
     new = rated.delay(10)
@@ -322,8 +325,8 @@ def test_limit_goes_when_its_places_are_of_jobs_that_are_gone(
     worker = new_worker()
     single.delay(1)
     Admission("default").admit(worker.pk, taken(worker))
-    gates.run_once("default")
+    prune_limits.run_once("default")
     assert Gate.objects.count() == Place.objects.count() == 1
     Job.objects.all().delete()
-    gates.run_once("default")
+    prune_limits.run_once("default")
     assert Gate.objects.count() == Place.objects.count() == 0

@@ -17,21 +17,22 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_jobs import job, keys
-from django_jobs.admit import Admission
-from django_jobs.claim import claim
-from django_jobs.dialects import clock, own_connection, unix_time
+from django_jobs import job
+from django_jobs.control.operations import revoke
+from django_jobs.db import clock, own_connection, unix_time
+from django_jobs.define import key_values
+from django_jobs.define.rates import Window, parse
 from django_jobs.exceptions import UnknownJob
-from django_jobs.execute import Environment, execute
-from django_jobs.limiting import set_limits, set_queue_limits
+from django_jobs.limits.admission import Admission
+from django_jobs.limits.overrides import set_limits, set_queue_limits
+from django_jobs.limits.rate_windows import Line
 from django_jobs.maintenance import promote
 from django_jobs.models import Job, Limit, Queue, Reservation, Worker
-from django_jobs.operate import revoke
-from django_jobs.rates import Window, parse
-from django_jobs.record import record, release, release_strays
-from django_jobs.reservations import Line
+from django_jobs.run.claim import claim
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record, release, release_strays
 from django_jobs.values import Claimed
-from django_jobs.worker.desk import Desk
+from django_jobs.worker.buffer import Desk
 from tests import jobs
 from tests.waiting import LONG
 
@@ -417,7 +418,9 @@ def test_rate_of_one_key(admit: Admit, key: Any) -> None:
 @database
 def test_key_of_several_names_is_given_in_any_order(admit: Admit) -> None:
     set_limits("tests.two_keys", rate_limit="1/d", key={"user": 1, "number": 2})
-    assert Limit.objects.get().key == keys.of_value("tests.two_keys", {"number": 2, "user": 1})
+    assert Limit.objects.get().key == key_values.of_value(
+        "tests.two_keys", {"number": 2, "user": 1}
+    )
 
 
 @database

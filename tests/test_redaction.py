@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_jobs import group, job
+from django_jobs.define.sensitive import redact, rules_of
 from django_jobs.failure import MAX_MESSAGE, MAX_TRACEBACK, describe
 from django_jobs.redaction import MOST_SECRETS, NO_SECRETS, REDACTED, Secrets, is_sensitive
-from django_jobs.rules import redact, rules_of
 
 from .test_serialization import calls
 

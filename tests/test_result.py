@@ -21,7 +21,7 @@ from django_jobs import (
     ResultTimeout,
     job,
 )
-from django_jobs.context import JobContext, Request, running
+from django_jobs.define.context import JobContext, Request, running
 from django_jobs.exceptions import (
     JobNotCommitted,
     RemoteSoftTimeLimitExceeded,
@@ -188,8 +188,8 @@ def test_get_of_what_the_caller_enqueued_sleeps_while_it_cannot_have_ended(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept = []
-    monkeypatch.setattr("django_jobs.result._SOONEST_END", 3_600.0)
-    monkeypatch.setattr("django_jobs.result.time.sleep", slept.append)
+    monkeypatch.setattr("django_jobs.api.result._SOONEST_END", 3_600.0)
+    monkeypatch.setattr("django_jobs.api.result.time.sleep", slept.append)
     result = jobs.add.delay(2, 3)
     work()
     assert result.get(timeout=0.5) == 5

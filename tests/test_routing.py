@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from django_jobs.define.routing import max_pending, route
 from django_jobs.models import Job
-from django_jobs.routing import max_pending, route
 from tests import jobs
 
 

@@ -22,17 +22,18 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from django_jobs import checks, job, log, registry, signals
-from django_jobs.admin.live import HEADER
-from django_jobs.classify import escaped
-from django_jobs.context import JobContext
-from django_jobs.execute import Environment
+from django_jobs import checks, job, log, signals
+from django_jobs.admin.auto_refresh import HEADER
+from django_jobs.api.result import AsyncResult
+from django_jobs.define import registry
+from django_jobs.define.context import JobContext
 from django_jobs.models import Attempt, Job, Schedule, Worker
-from django_jobs.result import AsyncResult
+from django_jobs.run.execute import Environment
+from django_jobs.run.outcome import escaped
 from django_jobs.status import Status
 from django_jobs.values import Claimed, Outcome
-from django_jobs.worker.details import details
 from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.worker_info import details
 
 from . import conftest
 from .test_admin_jobs import given

@@ -19,11 +19,12 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import translation
 
-from django_jobs import job, links
+from django_jobs import job
+from django_jobs.api import signed_urls
+from django_jobs.api.result import AsyncResult
 from django_jobs.models import Job
-from django_jobs.result import AsyncResult
+from django_jobs.progress.views import status
 from django_jobs.status import Status
-from django_jobs.views import status
 from tests import jobs
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
@@ -113,10 +114,10 @@ def test_address_cannot_be_changed(client: Client) -> None:
 
 def test_address_is_good_for_its_time(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     url = jobs.add.delay(1).status_url(max_age=60)
-    now = links.time.time()
-    monkeypatch.setattr(links.time, "time", lambda: now + 50)
+    now = signed_urls.time.time()
+    monkeypatch.setattr(signed_urls.time, "time", lambda: now + 50)
     assert client.get(url).status_code == 200
-    monkeypatch.setattr(links.time, "time", lambda: now + 70)
+    monkeypatch.setattr(signed_urls.time, "time", lambda: now + 70)
     assert client.get(url).status_code == 403
 
 

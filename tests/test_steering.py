@@ -12,21 +12,24 @@ import pytest
 from django.db import OperationalError
 from django.db.models import TextField, Value
 
-from django_jobs import commands, counts, job
-from django_jobs.claim import ready_queues
-from django_jobs.dialects import clock
-from django_jobs.execute import Environment
+from django_jobs import job
+from django_jobs.control import commands
+from django_jobs.control.operations import pause_queue
+from django_jobs.db import clock
 from django_jobs.ids import uuid7
+from django_jobs.metrics import capped_count
 from django_jobs.models import Command, Worker
-from django_jobs.operate import pause_queue
-from django_jobs.worker import details, heartbeat
+from django_jobs.process import heartbeat
+from django_jobs.run.claim import ready_queues
+from django_jobs.run.execute import Environment
+from django_jobs.worker import worker_info
 from django_jobs.worker.autoscale import Autoscale, Gauge, Load, Report
-from django_jobs.worker.board import Board
-from django_jobs.worker.control import Control
-from django_jobs.worker.line import Line
+from django_jobs.worker.command_handler import Control
 from django_jobs.worker.options import WorkerOptions, build
-from django_jobs.worker.process import WorkerProcess
+from django_jobs.worker.shared_slots import Board
 from django_jobs.worker.steer import steered
+from django_jobs.worker.supervisor_channel import Line
+from django_jobs.worker.worker import WorkerProcess
 from tests import jobs
 from tests.waiting import LONG
 
@@ -266,7 +269,7 @@ def test_open_command_is_seen_by_who_looks_for_work(worker: Worker, control: Con
     assert ready_queues("default") == []
     commands.send("ping")
     assert ready_queues("default") == ["!"]
-    assert counts.ready_queues("default") == []
+    assert capped_count.ready_queues("default") == []
     assert control.run_once() == 1
     assert Command.objects.get().answer == {"pong": "w", "busy": 2}
     assert ready_queues("default") == []
@@ -324,7 +327,7 @@ def test_command_is_obeyed_later_when_the_database_goes_away_meanwhile(
 
     commands.send("quiet")
     with monkeypatch.context() as patch, pytest.raises(OperationalError):
-        patch.setattr("django_jobs.worker.control.steered", away)
+        patch.setattr("django_jobs.worker.command_handler.steered", away)
         control.run_once()
     assert Command.objects.get().done_at is None
     control.run_once()
@@ -346,7 +349,7 @@ def test_command_is_not_obeyed_again_when_its_answer_was_lost(
         raise OperationalError("away")
 
     with monkeypatch.context() as patch, pytest.raises(OperationalError):
-        patch.setattr("django_jobs.worker.control.clock", away)
+        patch.setattr("django_jobs.worker.command_handler.clock", away)
         control.run_once()
     assert Command.objects.get().done_at is None
     assert control.run_once() == 1
@@ -384,13 +387,13 @@ def test_worker_tells_its_job_functions_and_options_without_secrets(settings: An
         "ROUTES": [lambda *_: None],
         "SHUTDOWN_GRACE_SECONDS": float("inf"),
     }
-    told = details.details(WorkerOptions(queues=("mail",), quiet=True))
+    told = worker_info.details(WorkerOptions(queues=("mail",), quiet=True))
     heartbeat.register(
         uuid7(), "w", "default", pool="prefork", queues=["mail"], quiet=True, details=told
     )
     row = Worker.objects.get()
     assert (row.queues, row.quiet, row.exclude_queues) == (["mail"], True, [])
-    assert row.details["registered"] == details.registered()
+    assert row.details["registered"] == worker_info.registered()
     assert row.details["registered"][jobs.add.name] == {}
     conf = row.details["conf"]
     assert conf["options"]["queues"] == ["mail"]

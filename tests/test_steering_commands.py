@@ -12,10 +12,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from django_jobs import commands, job
-from django_jobs.keys import of_value
+from django_jobs import job
+from django_jobs.control import commands
+from django_jobs.define.key_values import of_value
 from django_jobs.management.jobs import steering
-from django_jobs.management.jobs.inspect import held
+from django_jobs.management.jobs.inspecting import held
 from django_jobs.models import Command, Job, Limit, Queue, Worker
 from django_jobs.redaction import REDACTED
 from django_jobs.values import Claimed

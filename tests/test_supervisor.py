@@ -17,16 +17,16 @@ from asgiref.sync import sync_to_async
 from django_jobs.exceptions import WorkerStopping
 from django_jobs.ids import uuid7
 from django_jobs.worker import solo
-from django_jobs.worker.board import Board
-from django_jobs.worker.child import Child, how_it_ended
-from django_jobs.worker.desk import Desk, boot_time
-from django_jobs.worker.line import Line
+from django_jobs.worker.buffer import Desk, boot_time
+from django_jobs.worker.child_process import Child, how_it_ended
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.pools import MainThreadPool
 from django_jobs.worker.pools.lending import LentThreads
-from django_jobs.worker.process import RECYCLE
+from django_jobs.worker.reaper import Estate, Undertakers, settle
+from django_jobs.worker.shared_slots import Board
 from django_jobs.worker.supervisor import Supervisor
-from django_jobs.worker.undertaker import Estate, Undertakers, settle
+from django_jobs.worker.supervisor_channel import Line
+from django_jobs.worker.worker import RECYCLE
 
 
 def a_job() -> Any:
@@ -184,9 +184,9 @@ def test_stop_that_could_not_give_jobs_back_says_so(
     vendor: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = uuid7()
-    monkeypatch.setattr("django_jobs.worker.undertaker.BURIAL_SECONDS", 0.0)
-    monkeypatch.setattr("django_jobs.worker.undertaker.hear_term", lambda handler: None)
-    monkeypatch.setattr("django_jobs.worker.undertaker.own_connection", lambda using: None)
+    monkeypatch.setattr("django_jobs.worker.reaper.BURIAL_SECONDS", 0.0)
+    monkeypatch.setattr("django_jobs.worker.reaper.hear_term", lambda handler: None)
+    monkeypatch.setattr("django_jobs.worker.reaper.own_connection", lambda using: None)
     assert settle(Estate(uuid7(), {(job_id, 1): None}, cold=True, failed=False), "default") == 1
     assert f"began={job_id}" in caplog.text
     assert "stay STARTED" in caplog.text
@@ -220,7 +220,7 @@ def test_board_tells_which_ends_were_not_recorded() -> None:
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """A worker process whose clock the test turns; ``killed`` has the signals it was sent."""
     clock = SimpleNamespace(now=1000.0, killed=[], is_stopped=False)
-    module = "django_jobs.worker.child"
+    module = "django_jobs.worker.child_process"
     monkeypatch.setattr(f"{module}.time.monotonic", lambda: clock.now)
     monkeypatch.setattr(f"{module}.kill_group", lambda pid, number: clock.killed.append(number))
     monkeypatch.setattr(f"{module}._is_stopped", lambda pid: clock.is_stopped)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_jobs.tally import (
+from django_jobs.models.histogram import (
     BOUNDS,
     BUCKETS,
     MOST_ERRORS,

@@ -13,12 +13,12 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_jobs import DuplicateKey, job
-from django_jobs.dialects import clock
-from django_jobs.dialects.base import UNIQUE_KEYS
+from django_jobs.control.operations import retry, revoke
+from django_jobs.db import clock
+from django_jobs.db.base import UNIQUE_KEYS
 from django_jobs.ids import uuid7
-from django_jobs.maintenance import prune, unique_keys
+from django_jobs.maintenance import prune, prune_unique_keys
 from django_jobs.models import Job, UniqueKey
-from django_jobs.operate import retry, revoke
 from django_jobs.values import Outcome
 from tests.waiting import LONG
 
@@ -322,14 +322,14 @@ def test_key_of_a_deleted_job_goes() -> None:
 
 
 def test_keys_of_deleted_jobs_go_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unique_keys, "BATCH", 2)
-    monkeypatch.setattr(unique_keys, "_last", {})
+    monkeypatch.setattr(prune_unique_keys, "BATCH", 2)
+    monkeypatch.setattr(prune_unique_keys, "_last", {})
     unique.delay_many([(number,) for number in range(5)])
     kept = Job.objects.order_by("id")[0]
     Job.objects.exclude(id=kept.pk).delete()
     left = []
     for _ in range(3):
-        unique_keys.run_once("default")
+        prune_unique_keys.run_once("default")
         left.append(UniqueKey.objects.count())
     assert left[0] > 2
     assert left[-1] == 1
@@ -438,9 +438,9 @@ def test_replace_within_unique_for_keeps_the_success(work: Work) -> None:
 def test_racing_calls_and_workers_leave_one_that_waits(
     function: Any, new_worker: Callable[..., Any]
 ) -> None:
-    from django_jobs.claim import claim
-    from django_jobs.execute import Environment, execute
-    from django_jobs.record import record
+    from django_jobs.run.claim import claim
+    from django_jobs.run.execute import Environment, execute
+    from django_jobs.run.record import record
 
     barrier = threading.Barrier(6)
     errors: list[BaseException] = []

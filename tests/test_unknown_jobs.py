@@ -13,10 +13,12 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from django_jobs import job, overview, registry
+from django_jobs import job
+from django_jobs.api.result import AsyncResult
+from django_jobs.define import registry
 from django_jobs.exceptions import JobFailed, UnknownJob
+from django_jobs.metrics import snapshot
 from django_jobs.models import Attempt, Job
-from django_jobs.result import AsyncResult
 from django_jobs.values import Outcome
 from tests import jobs
 
@@ -156,7 +158,7 @@ def test_command_and_job_page_show_the_reason(work: Work, boss: Client) -> None:
 
 
 def alerts_of(client: Client) -> list[dict[str, str]]:
-    overview.forget()
+    snapshot.forget()
     alerts: list[dict[str, str]] = client.get("/admin/django_jobs/dashboard/").context["alerts"]
     return alerts
 
@@ -191,7 +193,7 @@ def test_dashboard_links_the_jobs_for_those_who_may_see_them(
 def test_dashboard_names_the_most_frequent_functions(
     work: Work, boss: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overview, "DEFERRALS_READ", 2)
+    monkeypatch.setattr(snapshot, "DEFERRALS_READ", 2)
     for name, number in (("a.one", 1), ("a.three", 3), ("a.two", 2)):
         for _ in range(number):
             stray(name)

@@ -15,17 +15,18 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_jobs import chain, commands, job, signature
-from django_jobs.beat.validation import problems
-from django_jobs.dialects import clock
-from django_jobs.limiting import set_limits
+from django_jobs import chain, job, signature
+from django_jobs.control import commands
+from django_jobs.control.operations import revoke
+from django_jobs.db import clock
+from django_jobs.define.schedule_spec import solar
+from django_jobs.limits.overrides import set_limits
 from django_jobs.management.commands import runworker
 from django_jobs.management.jobs.celery_beat import converted
+from django_jobs.metrics.history import statistics
 from django_jobs.models import Job, Queue, Schedule, Worker
-from django_jobs.near import did_you_mean
-from django_jobs.operate import revoke
-from django_jobs.schedules import solar
-from django_jobs.statistics import statistics
+from django_jobs.schedules.validation import problems
+from django_jobs.suggest import did_you_mean
 from django_jobs.worker.options import WorkerOptions
 from tests import jobs
 

@@ -9,19 +9,19 @@ import pytest
 from django.db import transaction
 
 from django_jobs import chain
-from django_jobs.dependents import settle
-from django_jobs.dialects import clock
-from django_jobs.execute import Environment, execute
+from django_jobs.db import clock
 from django_jobs.maintenance import rescue
-from django_jobs.measure import Collector
+from django_jobs.metrics.collector import Collector
 from django_jobs.models import Job, Worker
-from django_jobs.record import record_apart
+from django_jobs.process.timers import Duties, Duty
+from django_jobs.process.wakeup import Waker, Wakeup
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record_apart
 from django_jobs.values import Claimed, Outcome
-from django_jobs.worker.desk import Desk
-from django_jobs.worker.duties import Duties, Duty
+from django_jobs.worker.buffer import Desk
 from django_jobs.worker.keeper import Keeper
 from django_jobs.worker.options import WorkerOptions
-from django_jobs.worker.wakeup import Waker, Wakeup
+from django_jobs.workflows.completion import settle
 from tests import jobs
 from tests.workflows.jobs import add
 
@@ -77,7 +77,7 @@ def refuse_dependents_of(
             raise error("its dependents are odd")
         return settle(ended, using)
 
-    monkeypatch.setattr("django_jobs.record.settle", settle_or_fail)
+    monkeypatch.setattr("django_jobs.run.record.settle", settle_or_fail)
 
 
 def test_job_whose_dependents_make_the_error_ends_and_lets_the_others_go_on(
@@ -137,7 +137,7 @@ def test_keeper_survives_an_error_of_its_own_with_a_traceback(
 ) -> None:
     jobs.add.delay(1)
     with monkeypatch.context() as patched:
-        patched.setattr("django_jobs.claim.hand_over", lambda jobs, using: 1 / 0)
+        patched.setattr("django_jobs.run.claim.hand_over", lambda jobs, using: 1 / 0)
         patched.setattr(keeper.wakeup.waker, "wait", lambda seconds: None)
         # The test's own transaction must outlive it.
         patched.setattr("django_jobs.worker.keeper.drop_connection", lambda using: None)

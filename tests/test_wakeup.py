@@ -7,8 +7,8 @@ import resource
 
 import pytest
 
-from django_jobs.worker import wakeup
-from django_jobs.worker.wakeup import Waker, readable
+from django_jobs.process import wakeup
+from django_jobs.process.wakeup import Waker, readable
 
 
 def test_descriptors_may_have_any_number() -> None:

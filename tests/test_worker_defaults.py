@@ -11,8 +11,8 @@ import pytest
 from django.core.management.base import CommandError
 
 from django_jobs.checks import check_settings
-from django_jobs.management import worker_flags
 from django_jobs.management.commands import runworker
+from django_jobs.worker import flags
 from django_jobs.worker.options import WorkerOptions
 
 
@@ -153,4 +153,4 @@ def test_docs_tell_every_key() -> None:
     text = (Path(__file__).parents[1] / "docs" / "workers.rst").read_text()
     section = text.partition(".. _worker_defaults:")[2].partition(".. _pools:")[0]
     keys = section.partition("Its keys are ")[2].partition(";")[0]
-    assert re.findall(r"``(\w+)``", keys) == list(worker_flags._actions())
+    assert re.findall(r"``(\w+)``", keys) == list(flags._actions())

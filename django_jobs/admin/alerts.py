@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ..durations import duration, relative
+from ..display.times import duration, relative
+from ..metrics.snapshot import NO_BEAT, Overview, QueueState
 from ..models import Worker
-from ..overview import NO_BEAT, Overview, QueueState
 from ..status import Status
 
 

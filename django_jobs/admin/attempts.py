@@ -10,9 +10,9 @@ from uuid import UUID
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from ..durations import duration
+from ..display.job_text import short_class
+from ..display.times import duration
 from ..models import Attempt, Job, Worker
-from ..presentation import short_class
 from ..status import Status
 from .badges import moment, status_badge
 from .tracebacks import Part, parts

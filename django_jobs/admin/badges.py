@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from ..durations import exact, relative
+from ..display.times import exact, relative
 from ..models import Worker
 from ..status import Status
 

@@ -11,7 +11,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
-from ..counts import of_status
+from ..metrics.capped_count import of_status
 from ..models import Job
 from ..status import Status
 from .search import is_id

@@ -15,9 +15,10 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
-from ..durations import duration
-from ..models import Function, Job, Queue, Schedule, Worker
-from ..overview import (
+from ..display.job_text import short_class
+from ..display.times import duration
+from ..metrics.history import WINDOWS, Statistics
+from ..metrics.snapshot import (
     FAILURES_READ,
     FailureGroup,
     Overview,
@@ -25,14 +26,13 @@ from ..overview import (
     overview,
     recent_statistics,
 )
-from ..presentation import short_class
-from ..statistics import WINDOWS, Statistics
+from ..models import Function, Job, Queue, Schedule, Worker
 from ..status import Status
-from .activity import busiest, drawn, share, spark
 from .alerts import Alert, alerts
+from .auto_refresh import LIVE_SCRIPT, live_response
 from .badges import moment, paused_badge, worker_badge
-from .live import LIVE_SCRIPT, live_response
-from .readonly import ModelAdmin, ReadOnlyAdminMixin, may_view
+from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
+from .chart_data import busiest, drawn, share, spark
 
 _FAILURES_SHOWN = 10
 _WORKERS_SHOWN = 10

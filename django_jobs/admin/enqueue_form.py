@@ -13,10 +13,10 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..define import JobFunction
-from ..options import MAX_PRIORITY
-from ..rules import rules_of_function
-from ..shown_code import shown_default
+from ..api.job import JobFunction
+from ..define.options import MAX_PRIORITY
+from ..define.sensitive import rules_of_function
+from ..define.signature_text import shown_default
 
 #: Stands for an argument that is left to the function's default.
 MISSING: Any = object()

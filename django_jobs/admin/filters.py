@@ -13,11 +13,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from .. import registry
 from ..conf import get_settings
-from ..counts import of_status, ready_queues, status_counts
+from ..define import registry
+from ..metrics.capped_count import of_status, ready_queues, status_counts
+from ..metrics.snapshot import failures
 from ..models import Queue, Schedule
-from ..overview import failures
 from ..status import Status
 from .badges import status_badge
 

@@ -16,22 +16,22 @@ from django.urls import URLPattern, path, reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from .. import registry
+from ..api.job import JobFunction
 from ..conf import get_settings
-from ..define import JobFunction
+from ..define import registry
+from ..define.options import JobOptions
+from ..define.routing import database_of
+from ..define.sensitive import rules_of
 from ..exceptions import JobsError
-from ..limiting import limits_of
+from ..limits.overrides import limits_of
+from ..metrics.snapshot import forget, recent_statistics
 from ..models import Job
-from ..options import JobOptions
-from ..overview import forget, recent_statistics
-from ..routing import database_of
-from ..rules import rules_of
 from ..status import Status
-from .activity import function_row
+from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
+from .chart_data import function_row
 from .enqueue_form import EnqueueForm
-from .operations import COPY
-from .readonly import ModelAdmin, ReadOnlyAdminMixin, may_view
-from .strip import last_runs, strip
+from .job_actions import COPY
+from .run_history import last_runs, strip
 
 _WINDOW = "24h"
 _PAYLOAD = frozenset({"args", "kwargs", "headers", "options"})

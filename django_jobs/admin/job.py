@@ -11,11 +11,13 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..display.job_text import with_argument_texts
+from ..metrics.snapshot import forget
 from ..models import Job
-from ..overview import forget
-from ..presentation import with_argument_texts
-from ..tree import workflow_of
+from ..workflows.graph import workflow_of
 from .attempts import attempts_of, kept_attempts
+from .auto_refresh import COPY_SCRIPT, HEADER, LIVE_SCRIPT, live_list, live_part, page_to_return_to
+from .base import ModelAdmin, ReadOnlyAdminMixin
 from .changelist import JobChangeList
 from .filters import (
     AgeFilter,
@@ -27,11 +29,7 @@ from .filters import (
     StatusFilter,
     WorkerFilter,
 )
-from .graph import MOST_DRAWN, graph
-from .job_fields import JobFields, payload_of
-from .live import COPY_SCRIPT, HEADER, LIVE_SCRIPT, live_list, live_part, page_to_return_to
-from .move_form import MoveForm
-from .operations import (
+from .job_actions import (
     COPY,
     DELETE,
     MOST_JOBS,
@@ -45,10 +43,12 @@ from .operations import (
     perform,
     report,
 )
-from .readonly import ModelAdmin, ReadOnlyAdminMixin
+from .job_fields import JobFields, payload_of
+from .move_form import MoveForm
+from .run_history import last_runs, strip
 from .search import search
-from .strip import last_runs, strip
 from .timeline import timeline
+from .workflow_svg import MOST_DRAWN, graph
 
 # More jobs than these are not changed without a question.
 UNASKED = 100

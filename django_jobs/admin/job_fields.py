@@ -12,10 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..durations import duration, moment_of, ran, waited
-from ..family import after, before
-from ..models import Job
-from ..presentation import (
+from ..display.job_text import (
     Payload,
     arguments_line,
     attempt_line,
@@ -26,9 +23,12 @@ from ..presentation import (
     short_class,
     shown_payload,
 )
+from ..display.times import duration, moment_of, ran, waited
+from ..models import Job
+from ..workflows.family import after, before
 from .attempts import worker_name
 from .badges import moment, status_badge
-from .readonly import _Mixed
+from .base import _Mixed
 
 _NONE = "–"
 _ARGUMENTS_WIDTH = 80

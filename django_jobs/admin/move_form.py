@@ -7,9 +7,9 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..options import MAX_PRIORITY, queue_problems
-from ..routing import database_of
-from .operations import Operation, moving
+from ..define.options import MAX_PRIORITY, queue_problems
+from ..define.routing import database_of
+from .job_actions import Operation, moving
 
 
 class MoveForm(forms.Form):

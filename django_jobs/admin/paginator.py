@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.paginator import Paginator
 from django.utils.functional import cached_property
 
-from ..counts import CappedCount, capped_count
+from ..metrics.capped_count import CappedCount, capped_count
 
 if TYPE_CHECKING:
     _Paginator = Paginator[Any]

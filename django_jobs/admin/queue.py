@@ -14,21 +14,21 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import operate
 from ..conf import get_settings
-from ..counts import capped_count
-from ..durations import duration
-from ..limiting import renew_times
+from ..control import operations
+from ..define.options import queue_problems
+from ..define.routing import database_of
+from ..display.times import duration
+from ..limits.overrides import renew_times
+from ..metrics.capped_count import capped_count
+from ..metrics.history import Activity
+from ..metrics.snapshot import QueueState, forget, overview, recent_statistics
 from ..models import Job, Queue
-from ..options import queue_problems
-from ..overview import QueueState, forget, overview, recent_statistics
-from ..routing import database_of
-from ..statistics import Activity
-from .activity import spark
+from .auto_refresh import LIVE_SCRIPT, live_response, page_to_return_to
 from .badges import moment, paused_badge
-from .live import LIVE_SCRIPT, live_response, page_to_return_to
+from .base import ModelAdmin, ReadOnlyAdminMixin
+from .chart_data import spark
 from .queue_form import QueueForm
-from .readonly import ModelAdmin, ReadOnlyAdminMixin
 
 _FOLDER = "admin/django_jobs/queue"
 
@@ -154,7 +154,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
 
     def _pause(self, request: HttpRequest, name: str) -> HttpResponse:
         try:
-            paused = operate.pause_queue(name, by=request.user.get_username())
+            paused = operations.pause_queue(name, by=request.user.get_username())
         except ValueError as error:
             self.message_user(request, str(error), messages.ERROR)
             return self._back(request)
@@ -162,7 +162,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
         return self._done(request, name, text, "Paused." if paused else "")
 
     def _resume(self, request: HttpRequest, name: str) -> HttpResponse:
-        resumed = operate.resume_queue(name)
+        resumed = operations.resume_queue(name)
         text = _("Queue “%s” is no longer paused.")
         return self._done(request, name, text, "Resumed." if resumed else "")
 
@@ -180,7 +180,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
                 "next": page_to_return_to(request) or request.path,
             }
             return TemplateResponse(request, f"{_FOLDER}/clear.html", context)
-        deleted = operate.clear_queue(name, using=using)
+        deleted = operations.clear_queue(name, using=using)
         text = ngettext(
             "%(number)d ready job of queue “%%s” was deleted.",
             "%(number)d ready jobs of queue “%%s” were deleted.",

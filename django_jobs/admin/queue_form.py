@@ -7,8 +7,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..define.options import queue_problems
 from ..models import Queue
-from ..options import queue_problems
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Queue]

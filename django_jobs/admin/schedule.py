@@ -11,13 +11,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..beat import operate
-from ..beat.planning import plan
 from ..conf import get_settings
+from ..control import schedules
+from ..define.sensitive import shown_schedule
+from ..metrics.snapshot import NO_BEAT, lacks_beat
 from ..models import Schedule
-from ..overview import NO_BEAT, lacks_beat
-from ..rules import shown_schedule
-from .readonly import FilteredAdminMixin, ModelAdmin
+from ..schedules.planning import plan
+from .base import FilteredAdminMixin, ModelAdmin
 from .schedule_fields import ScheduleFields
 from .schedule_form import ScheduleForm
 from .schedule_runs import last_runs
@@ -100,7 +100,7 @@ class ScheduleAdminMixin(ScheduleFields, FilteredAdminMixin):
     def save_model(self, request: HttpRequest, obj: Schedule, form: Any, change: bool) -> None:
         using = get_settings().database
         if change and form.changed_data:
-            operate.by_hand(obj)
+            schedules.by_hand(obj)
         obj.save(using=using)
         plan(using, [obj.pk])
 
@@ -116,19 +116,19 @@ class ScheduleAdminMixin(ScheduleFields, FilteredAdminMixin):
     @admin.action(permissions=["change"], description=gettext_lazy("Enable selected schedules"))
     def enable_schedules(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         wanted = queryset.filter(enabled=False)
-        return self._do(request, wanted, operate.enable, "Enabled.")
+        return self._do(request, wanted, schedules.enable, "Enabled.")
 
     @admin.action(permissions=["change"], description=gettext_lazy("Disable selected schedules"))
     def disable_schedules(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         wanted = queryset.filter(enabled=True)
-        return self._do(request, wanted, operate.disable, "Disabled.")
+        return self._do(request, wanted, schedules.disable, "Disabled.")
 
     @admin.action(
         permissions=["change"], description=gettext_lazy("Skip next run of selected schedules")
     )
     def skip_next(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         wanted = queryset.filter(enabled=True, next_run_at__isnull=False)
-        return self._do(request, wanted, operate.skip_next, "Skipped the next run.")
+        return self._do(request, wanted, schedules.skip_next, "Skipped the next run.")
 
     @admin.action(permissions=["run"], description=gettext_lazy("Run selected schedules now"))
     def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
@@ -139,7 +139,7 @@ class ScheduleAdminMixin(ScheduleFields, FilteredAdminMixin):
             done = []
             for schedule in Schedule.objects.using(using).filter(pk__in=ids):
                 try:
-                    operate.run_now(schedule, using=using)
+                    schedules.run_now(schedule, using=using)
                     done.append(schedule.pk)
                 except Exception as error:  # each is in a transaction of its own
                     why = shown_schedule(schedule).text(str(error))

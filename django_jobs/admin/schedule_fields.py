@@ -15,18 +15,18 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import registry
-from ..beat.describe import description
-from ..beat.times import Kind, upcoming, utc, zone_of
-from ..durations import duration, ran
+from ..define import registry
+from ..define.sensitive import shown_schedule
+from ..display.job_text import pretty, short_class
+from ..display.schedule_text import description
+from ..display.times import duration, ran
 from ..models import Job, Schedule
-from ..presentation import pretty, short_class
-from ..rules import shown_schedule
+from ..schedules.ticks import Kind, upcoming, utc, zone_of
 from .badges import badge, moment, status_badge
-from .readonly import _Mixed
+from .base import _Mixed
+from .run_history import strip
 from .schedule_form import shown_arguments
 from .schedule_runs import last_runs, lateness
-from .strip import strip
 
 _PREVIEW = 5
 

@@ -13,12 +13,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .. import registry
-from ..beat.describe import SOLAR_LABELS, UNITS, split_interval
-from ..beat.validation import COLUMNS, problems
+from ..define import registry
+from ..define.sensitive import redact, shown_schedule
+from ..display.schedule_text import SOLAR_LABELS, UNITS, split_interval
 from ..models import Schedule
 from ..redaction import REDACTED
-from ..rules import redact, shown_schedule
+from ..schedules.validation import COLUMNS, problems
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Schedule]

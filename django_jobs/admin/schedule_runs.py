@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import QuerySet
 
-from ..dialects import dialect_for
+from ..db import dialect_for
 from ..models import Job
 
 #: How many of a schedule's runs are shown.

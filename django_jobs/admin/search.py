@@ -10,9 +10,9 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from .. import registry
+from ..define import registry
+from ..define.sensitive import TAKES, rules_of
 from ..redaction import is_sensitive
-from ..rules import TAKES, rules_of
 
 #: The qualifiers, and how each is looked up; ``args.key:value`` is apart.
 QUALIFIERS = {"job": "name__icontains", "queue": "queue", "error": "error_class__icontains"}

@@ -10,7 +10,7 @@ from operator import attrgetter
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from ..durations import duration
+from ..display.times import duration
 from ..models import Attempt, Job
 from ..status import Status
 from .badges import moment

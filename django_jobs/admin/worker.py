@@ -14,17 +14,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import commands
 from ..conf import get_settings
-from ..dialects import clock
-from ..durations import duration, ran
+from ..control import commands
+from ..db import clock
+from ..display.job_text import arguments_line, pretty, with_argument_texts
+from ..display.times import duration, ran
+from ..metrics.snapshot import forget
 from ..models import Command, Job, Worker
-from ..overview import forget
-from ..presentation import arguments_line, pretty, with_argument_texts
+from .auto_refresh import HEADER, LIVE_SCRIPT, live_list, live_part, page_to_return_to
 from .badges import moment, worker_badge
-from .live import HEADER, LIVE_SCRIPT, live_list, live_part, page_to_return_to
-from .operations import TERMINATE
-from .readonly import ModelAdmin, ReadOnlyAdminMixin, may_view
+from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
+from .job_actions import TERMINATE
 
 _FIELDS = ("name", "state", "hostname", "pid", "pool", "busy_slots", "served", "heartbeat")
 _COMMANDS_SHOWN = 10

@@ -7,9 +7,9 @@ from typing import Any
 from django.apps import apps as installed_apps
 
 from ..conf import get_settings
+from ..control import schedules
 from ..models import Schedule
-from . import operate
-from .code import synchronize
+from .sync import synchronize
 
 
 def migrated(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
@@ -27,4 +27,4 @@ def migrated(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
 
 def changed(*, using: str, **_: Any) -> None:
     """Wake the beats when a schedule was saved or deleted."""
-    operate.changed(using)
+    schedules.changed(using)

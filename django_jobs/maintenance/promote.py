@@ -6,10 +6,10 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
-from ..dialects import clock
+from ..db import clock
+from ..enqueue.notify import announce
 from ..models import Job
 from ..models.job import JobQuerySet
-from ..notify import announce
 from ..status import TIMED, Status
 
 BATCH = 1_000

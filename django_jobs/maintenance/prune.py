@@ -6,11 +6,11 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
-from ..commands import settle
-from ..dialects import clock
-from ..family import is_needed
+from ..control.commands import settle
+from ..db import clock
 from ..models import Attempt, Command, Edge, Job, Lease, Worker
-from . import gates, unique_keys
+from ..workflows.family import is_needed
+from . import prune_limits, prune_unique_keys
 
 BATCH = 1_000
 # How long the rows of workers and commands are kept after their end.
@@ -63,7 +63,7 @@ def _prune_jobs(using: str) -> int:
             Edge.objects.using(using).filter(**{side: ids})._raw_delete(using)
         Job.objects.using(using).filter(id__in=ids)._raw_delete(using)
     # Behind the jobs' locks: who enqueues locks a key first, and a job only then.
-    unique_keys.forget([key for key in ended.values() if key], ids, using)
+    prune_unique_keys.forget([key for key in ended.values() if key], ids, using)
     return len(ids)
 
 
@@ -74,5 +74,5 @@ def _prune_around(using: str) -> None:
     workers.filter(lost_at__lt=before)._raw_delete(using)
     settle(using)
     Command.objects.using(using).filter(created_at__lt=before)._raw_delete(using)
-    gates.run_once(using)
-    unique_keys.run_once(using)
+    prune_limits.run_once(using)
+    prune_unique_keys.run_once(using)

@@ -10,16 +10,18 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef, QuerySet, TextField
 
-from .. import measure, places, registry
-from ..dialects import clock, without_deadlock
-from ..execute import Environment, execute_crash
-from ..handover import hand_over
+from ..db import clock, without_deadlock
+from ..define import registry
+from ..enqueue.notify import announce
+from ..limits import concurrency
 from ..locking import in_order
+from ..metrics import collector
 from ..models import Job, Worker
-from ..notify import announce
-from ..record import record_apart, release
+from ..run.execute import Environment, execute_crash
+from ..run.record import record_apart, release
 from ..status import Status
 from ..values import CLAIMED_COLUMNS, Claimed
+from ..workflows.inputs import hand_over
 
 BATCH = 500
 
@@ -88,7 +90,7 @@ def bury(
         else:
             outcomes.append(execute_crash(claimed, running[key], environment))
     if outcomes:
-        measure.rescued(record_apart(worker_id, outcomes, using), using)
+        collector.rescued(record_apart(worker_id, outcomes, using), using)
         announce(using, {o.job.queue for o in outcomes if o.status == Status.PENDING})
     release(worker_id, back, using)
     end = {} if failed else {"stopped_at": clock(using), "lost_at": None}
@@ -127,7 +129,7 @@ def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, worker: Wor
             outcomes.append(execute_crash(claimed, None, environment))
     release(worker_id, back, using)
     counted = record_apart(worker_id, outcomes, using)
-    measure.rescued(counted, using)
+    collector.rescued(counted, using)
     announce(using, {o.job.queue for o in counted if o.status == Status.PENDING})
     return len(back) + len(counted)
 
@@ -149,7 +151,7 @@ def _all_claimed(jobs: Iterable[Job], using: str) -> list[Claimed]:
     claimed = [_claimed(job) for job in jobs]
     if claimed:
         hand_over(claimed, using)
-        places.recall(claimed, using)
+        concurrency.recall(claimed, using)
     return claimed
 
 

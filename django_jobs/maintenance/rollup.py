@@ -7,10 +7,10 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.db.models import QuerySet
 
-from ..dialects import unix_time
-from ..measure import MINUTE
+from ..db import unix_time
+from ..metrics.collector import MINUTE
 from ..models import Measurement
-from ..tally import Tally, counted_as
+from ..models.histogram import Tally, counted_as
 from .prune import hold_lease
 
 BATCH = 2_000

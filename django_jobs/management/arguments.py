@@ -12,7 +12,7 @@ from django.db import DatabaseError, connections
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
-from ..near import did_you_mean
+from ..suggest import did_you_mean
 from ..worker.flag_types import LEVELS
 
 _LONGEST_NAME = 190

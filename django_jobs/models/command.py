@@ -5,7 +5,7 @@ from .fields import JSONTextField
 
 
 class Command(models.Model):
-    """What one worker is told to do, and its answer; ``django_jobs.commands`` writes them."""
+    """What one worker is told to do, and its answer. ``control.commands`` writes them."""
 
     worker_id = models.UUIDField()
     name = models.CharField(_("command"), max_length=30)

@@ -7,7 +7,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models.expressions import Col
 
-from ..dialects import dialect_for
+from ..db import dialect_for
 
 if TYPE_CHECKING:
     _SmallInteger = models.SmallIntegerField[int, int]

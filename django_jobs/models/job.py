@@ -88,8 +88,8 @@ class Job(models.Model):
     pending_parents = models.IntegerField(default=0, db_default=0)
     has_dependents = models.BooleanField(default=False, db_default=False)
     unique_key = models.CharField(max_length=64, null=True)
-    # The limit (see django_jobs.keys) that a WAITING job without unfinished parents waits for. It
-    # stays on the job that a freed place made PENDING until that job takes a place.
+    # The limit (see django_jobs.define.key_values) that a WAITING job without unfinished parents
+    # waits for. It stays on the job that a freed place made PENDING until that job takes a place.
     waiting_for = models.CharField(max_length=200, null=True)
 
     objects = JobQuerySet.as_manager()

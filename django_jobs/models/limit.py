@@ -3,7 +3,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ..rates import parse
+from ..define.rates import parse
 
 
 def validate_rate(text: str) -> None:
@@ -17,7 +17,8 @@ def validate_rate(text: str) -> None:
 class Limit(models.Model):
     """What an operator set for the limits of a job function, or of one key of it, in their stead.
 
-    ``key`` is one of :mod:`django_jobs.keys`. A column that is empty leaves the code's own limit.
+    ``key`` is one of :mod:`django_jobs.define.key_values`. A column that is empty leaves the code's
+    own limit.
     """
 
     key = models.CharField(_("key"), max_length=200, primary_key=True)

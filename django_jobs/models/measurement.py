@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from django.db import models
 
-from ..tally import COUNTS, Errors, Tally, packed, packed_errors, unpacked
 from .fields import JSONTextField
+from .histogram import COUNTS, Errors, Tally, packed, packed_errors, unpacked
 
 
 class Measurement(models.Model):

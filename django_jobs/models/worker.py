@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ..dialects import clock
+from ..db import clock
 from ..ids import uuid7
 from .fields import JSONTextField
 

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from django import template
 
+from ..api.result import AsyncResult
 from ..exceptions import JobDoesNotExist
-from ..result import AsyncResult
-from ..state import state_of
+from ..progress.state import state_of
 
 register = template.Library()
 

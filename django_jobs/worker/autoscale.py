@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .desk import Desk
+from .buffer import Desk
 
 #: How often processes tell how busy they are, and how often the supervisor thinks about it.
 LOOK_SECONDS = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import DatabaseError, InterfaceError, connections
 
-from ..dialects import dialect_for
+from ..db import dialect_for
 from .options import WorkerOptions
 
 # Each process has one for the keeper, one for the duties and one for the heartbeat.

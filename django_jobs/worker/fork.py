@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from django.db import connections
 
-from ..forks import die_with_parent
+from ..run.forks import die_with_parent
 
 _log = logging.getLogger("django_jobs.worker")
 

@@ -1,7 +1,7 @@
 """What a job changes in its process, and what of that is put back before the next one begins.
 
 ``docs/workers.rst`` has the rules as a table. Database sessions are a part of their own:
-:mod:`django_jobs.dialects.session`.
+:mod:`django_jobs.db.session`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..dialects.session import unwatch_connections, watch_connections, watch_this_thread
+from ..db.session import unwatch_connections, watch_connections, watch_this_thread
 
 _log = logging.getLogger("django_jobs.worker")
 

@@ -12,21 +12,21 @@ from uuid import UUID
 from django.db import Error
 
 from .. import log
-from ..admit import Admission
-from ..claim import Claimer, ready_queues
-from ..classify import postponed
-from ..context import JobContext
-from ..dialects import is_away
-from ..execute import execute_refusal
-from ..maintenance import promote, wake
-from ..measure import Collector
-from ..notify import Topic
-from ..record import record_apart, release, release_strays, save_progress
+from ..db import is_away
+from ..define.context import JobContext
+from ..enqueue.notify import Topic
+from ..limits.admission import Admission
+from ..maintenance import promote, unblock
+from ..metrics.collector import Collector
+from ..process.reconnect import drop_connection, longer
+from ..process.wakeup import GUARD_SECONDS, Wakeup
+from ..run.claim import Claimer, ready_queues
+from ..run.execute import execute_refusal
+from ..run.outcome import postponed
+from ..run.record import record_apart, release, release_strays, save_progress
 from ..values import Claimed, Outcome
-from .desk import Desk
+from .buffer import Desk
 from .options import WorkerOptions
-from .reconnect import drop_connection, longer
-from .wakeup import GUARD_SECONDS, Wakeup
 
 #: Most jobs claimed by one statement.
 MAX_BATCH = 1000
@@ -153,7 +153,7 @@ class Keeper:
         if self._due_is_ready:
             self.stopping = True
             return
-        wake.run_all(self.options.using)
+        unblock.run_all(self.options.using)
         self._due_is_ready = promote.run_all(self.options.using)
         pause = 0.0 if self._due_is_ready else _SHORTEST_LOCKED
         self._look_at, self._was_empty = time.monotonic() + pause, False

@@ -8,9 +8,9 @@ import socket
 from collections.abc import Iterator, Mapping
 from uuid import UUID
 
-from .. import registry
+from ..api.job import JobFunction
 from ..conf import get_settings
-from ..define import JobFunction
+from ..define import registry
 from ..moments import LONGEST_SECONDS
 from .autoscale import Autoscale
 

@@ -8,9 +8,9 @@ import threading
 from typing import Any
 
 from ..ids import uuid7
-from .board import Board
 from .options import WorkerOptions
-from .process import LEFT_JOBS, RECYCLE, WorkerProcess, send_init, send_shutdown
+from .shared_slots import Board
+from .worker import LEFT_JOBS, RECYCLE, WorkerProcess, send_init, send_shutdown
 
 
 def run_solo(options: WorkerOptions) -> int:

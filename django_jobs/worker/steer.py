@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .. import registry
+from ..define import registry
 from .options import WorkerOptions, problems_of, unable
 
 

@@ -17,17 +17,17 @@ from uuid import UUID
 
 from ..conf import get_settings
 from ..ids import uuid7
+from ..process.wakeup import readable
 from .autoscale import LOOK_SECONDS, Autoscale, Load, Report
-from .board import Board
-from .child import Child, how_it_ended
+from .child_process import Child, how_it_ended
 from .fork import close_everything, fork, hear_term, kill_group, reap, reap_orphans
-from .line import Line
 from .options import WorkerOptions
-from .process import STOPPED, WorkerProcess, send_init, send_shutdown
-from .rehearsal import Rehearsal, command
+from .reaper import BURIAL_SECONDS, Estate, Undertakers
+from .reload_check import Rehearsal, command
+from .shared_slots import Board
 from .steer import steered
-from .undertaker import BURIAL_SECONDS, Estate, Undertakers
-from .wakeup import readable
+from .supervisor_channel import Line
+from .worker import STOPPED, WorkerProcess, send_init, send_shutdown
 
 _log = logging.getLogger("django_jobs.worker")
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from django_jobs.beat.planning import plan
-from django_jobs.dialects import clock
+from django_jobs.db import clock
 from django_jobs.models import Schedule
+from django_jobs.schedules.planning import plan
 
 ADD = "tests.jobs.add"
 

@@ -16,12 +16,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs import job
+from django_jobs.admin.run_history import strip
 from django_jobs.admin.schedule_form import unblanked
-from django_jobs.admin.strip import strip
-from django_jobs.beat.describe import SOLAR_LABELS
+from django_jobs.define.schedule_spec import SOLAR_EVENTS
+from django_jobs.display.schedule_text import SOLAR_LABELS
 from django_jobs.models import Job, Schedule
 from django_jobs.redaction import REDACTED
-from django_jobs.schedules import SOLAR_EVENTS
 from django_jobs.status import Status
 
 pytestmark = pytest.mark.django_db

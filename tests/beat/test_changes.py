@@ -9,12 +9,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_jobs.beat.beat import Beat
-from django_jobs.beat.due import fire_due
-from django_jobs.beat.planning import plan, plan_changed
-from django_jobs.beat.times import zone_of
+from django_jobs.beat.fire import fire_due
+from django_jobs.beat.loop import Beat
+from django_jobs.define.schedule_spec import crontab
 from django_jobs.models import Job, Schedule
-from django_jobs.schedules import crontab
+from django_jobs.schedules.planning import plan, plan_changed
+from django_jobs.schedules.ticks import zone_of
 from tests.beat.conftest import ADD
 
 pytestmark = pytest.mark.django_db

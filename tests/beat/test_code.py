@@ -10,9 +10,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.utils import timezone
 
-from django_jobs import add_periodic_task, checks, crontab, job, schedules, solar
-from django_jobs.beat.code import synchronize
-from django_jobs.beat.operate import disable, enable
+from django_jobs import add_periodic_task, checks, crontab, job, solar
+from django_jobs.beat.sync import synchronize
+from django_jobs.control.schedules import disable, enable
+from django_jobs.define import schedule_spec
 from django_jobs.models import Schedule
 from tests.jobs import add
 
@@ -22,9 +23,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def periodic():
-    before = list(schedules.periodic_tasks)
-    yield schedules.periodic_tasks
-    schedules.periodic_tasks[:] = before
+    before = list(schedule_spec.periodic_tasks)
+    yield schedule_spec.periodic_tasks
+    schedule_spec.periodic_tasks[:] = before
 
 
 def wanted(settings: Any, **entry: Any) -> dict[str, Any]:

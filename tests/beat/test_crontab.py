@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from django_jobs.beat.crontab import next_after, parse
+from django_jobs.schedules.crontab import next_after, parse
 from tests.beat import oracle
 
 pytestmark = pytest.mark.once

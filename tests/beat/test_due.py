@@ -11,14 +11,14 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_jobs.beat import due
-from django_jobs.beat.due import fire_due
-from django_jobs.beat.operate import disable, enable, run_now, skip_next
-from django_jobs.beat.planning import plan, seconds_until_next
-from django_jobs.beat.times import first_tick
-from django_jobs.dialects import own_connection
+from django_jobs.beat import fire
+from django_jobs.beat.fire import fire_due
+from django_jobs.control.schedules import disable, enable, run_now, skip_next
+from django_jobs.db import own_connection
 from django_jobs.exceptions import JobsError
 from django_jobs.models import Job, Schedule
+from django_jobs.schedules.planning import plan, seconds_until_next
+from django_jobs.schedules.ticks import first_tick
 from django_jobs.status import Status
 from tests.beat.conftest import ADD
 
@@ -263,13 +263,13 @@ def test_schedule_for_a_queue_of_another_database_keeps_no_other_from_firing(mak
 
 
 def test_error_that_nobody_foresaw_keeps_no_other_from_firing(make, monkeypatch):
-    from django_jobs import enqueue
+    from django_jobs.enqueue import insert
 
     def refuse(queue: str, *_: object) -> None:
         if queue == "cursed":
             raise RuntimeError("what is this")
 
-    monkeypatch.setattr(enqueue, "refuse_when_full", refuse)
+    monkeypatch.setattr(insert, "refuse_when_full", refuse)
     broken, sound = make(due=2, queue="cursed"), make(due=1)
     assert fire_due("default") == 2
     assert Job.objects.get().schedule_id == sound.pk
@@ -278,16 +278,16 @@ def test_error_that_nobody_foresaw_keeps_no_other_from_firing(make, monkeypatch)
 
 
 def test_error_that_nobody_foresaw_in_the_times_disables_the_schedule(make, monkeypatch):
-    from django_jobs.beat import firing
+    from django_jobs.beat import decision
 
-    due_ticks = firing.due_ticks
+    due_ticks = decision.due_ticks
 
     def cursed(schedule: Schedule, *args: object) -> object:
         if schedule == broken:
             raise RuntimeError("what is this")
         return due_ticks(schedule, *args)
 
-    monkeypatch.setattr(firing, "due_ticks", cursed)
+    monkeypatch.setattr(decision, "due_ticks", cursed)
     broken, sound = make(due=2), make(due=1)
     assert fire_due("default") == 2
     assert Job.objects.get().schedule_id == sound.pk
@@ -367,11 +367,11 @@ def test_unique_job_that_is_live_is_skipped(make, registered, lapse):
 
 
 def test_database_that_refuses_one_job_takes_the_others(make, registered, monkeypatch):
-    from django_jobs.beat import firing
+    from django_jobs.beat import decision
     from django_jobs.values import NewJob
 
     refused, sound = make(due=2), make(due=1)
-    row_of_tick = firing.row_of_tick
+    row_of_tick = decision.row_of_tick
 
     def row(schedule: Schedule, *args: object) -> NewJob:
         made = row_of_tick(schedule, *args)
@@ -380,7 +380,7 @@ def test_database_that_refuses_one_job_takes_the_others(make, registered, monkey
 
     taken = uuid.uuid4()
     Job.objects.create(id=taken, name=ADD, queue="q", status="SUCCESS", enqueued_at=timezone.now())
-    monkeypatch.setattr(firing, "row_of_tick", row)
+    monkeypatch.setattr(decision, "row_of_tick", row)
     assert fire_due("default") == 2
     assert Job.objects.filter(schedule_id=sound.pk).count() == 1
     refused.refresh_from_db()
@@ -487,11 +487,11 @@ def test_many_beats_fire_each_tick_once(make):
 def test_schedule_that_another_beat_moved_is_left_alone(make, monkeypatch):
     """The compare-and-set alone keeps a tick from firing twice, also where no lock helps."""
     schedule = make(due=1)
-    stale = Schedule.objects.annotate(now=due.clock("default")).get(pk=schedule.pk)
+    stale = Schedule.objects.annotate(now=fire.clock("default")).get(pk=schedule.pk)
     fire_due("default")
-    firing = due.decide(stale, due.now_of(stale), overlaps=False)
-    with pytest.raises(due._Overtaken):
-        due._advance([firing], "default")
+    firing = fire.decide(stale, fire.now_of(stale), overlaps=False)
+    with pytest.raises(fire._Overtaken):
+        fire._advance([firing], "default")
 
 
 def test_first_tick_is_after_now_at_the_very_moment():

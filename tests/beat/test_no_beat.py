@@ -12,9 +12,10 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client import CollectorRegistry
 
-from django_jobs import overview, registry
-from django_jobs.contrib.prometheus import JobsCollector
-from django_jobs.dialects import clock
+from django_jobs.db import clock
+from django_jobs.define import registry
+from django_jobs.metrics import snapshot
+from django_jobs.metrics.prometheus import JobsCollector
 from django_jobs.models import Schedule, Worker
 from tests.beat.conftest import ADD
 
@@ -90,7 +91,7 @@ PLACES = [
 @pytest.mark.parametrize("place", PLACES)
 def test_place_says_that_no_beat_runs(make: Any, boss: Client, place: Any) -> None:
     def says() -> bool:
-        overview.forget()
+        snapshot.forget()
         return NO_BEAT in place(boss)
 
     alive("solo")

@@ -17,8 +17,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.utils import timezone
 
-from django_jobs.beat.beat import Beat
-from django_jobs.dialects import clock
+from django_jobs.beat.loop import Beat
+from django_jobs.db import clock
 from django_jobs.models import Job, Schedule, Worker
 from tests.races import held
 from tests.waiting import LONG

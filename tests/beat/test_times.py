@@ -7,11 +7,11 @@ import itertools
 
 import pytest
 
-from django_jobs.beat import sun
-from django_jobs.beat.ticks import chosen, jittered
-from django_jobs.beat.times import due_ticks, first_tick, tick_after, upcoming
+from django_jobs.define.schedule_spec import SOLAR_EVENTS, crontab, solar, timing
 from django_jobs.models import Schedule
-from django_jobs.schedules import SOLAR_EVENTS, crontab, solar, timing
+from django_jobs.schedules import solar_events
+from django_jobs.schedules.policies import chosen, jittered
+from django_jobs.schedules.ticks import due_ticks, first_tick, tick_after, upcoming
 
 UTC = datetime.UTC
 NOW = datetime.datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC)
@@ -78,7 +78,7 @@ def test_jitter_spreads_over_the_whole_span():
 
 def test_sun_rises_in_berlin_on_midsummer():
     before = datetime.datetime(2026, 6, 21, tzinfo=UTC)
-    assert sun.next_after("sunrise", 52.52, 13.405, before).strftime("%H:%M") == "02:43"
+    assert solar_events.next_after("sunrise", 52.52, 13.405, before).strftime("%H:%M") == "02:43"
 
 
 @pytest.mark.parametrize("event", SOLAR_EVENTS)
@@ -95,7 +95,7 @@ def test_each_event_comes_about_once_a_day(event, latitude, longitude):
 
 def test_pole_has_no_sunset_for_half_a_year():
     midsummer = datetime.datetime(2026, 6, 21, tzinfo=UTC)
-    assert sun.next_after("sunset", 78.2, 15.6, midsummer).month == 8
+    assert solar_events.next_after("sunset", 78.2, 15.6, midsummer).month == 8
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,15 @@ from django.db import connection, connections
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from django_jobs import ArgumentError, overview
-from django_jobs.claim import claim, ready_queues
-from django_jobs.dialects import clock, dialect_for
-from django_jobs.enqueue import rows_of
-from django_jobs.execute import Environment, execute
+from django_jobs import ArgumentError
+from django_jobs.control.operations import pause_queue, resume_queue
+from django_jobs.db import clock, dialect_for
+from django_jobs.enqueue.insert import rows_of
+from django_jobs.metrics import snapshot
 from django_jobs.models import Job, Queue, Worker
-from django_jobs.operate import pause_queue, resume_queue
-from django_jobs.record import record
+from django_jobs.run.claim import claim, ready_queues
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
 from django_jobs.values import Claimed
 from tests import jobs
 from tests.races import held
@@ -478,7 +479,7 @@ def test_look_of_the_dashboard_is_not_compiled(
         pytest.skip("only PostgreSQL compiles queries")
     jobs.add.delay(1)
     with django_assert_num_queries(6) as captured:
-        overview.look("default")
+        snapshot.look("default")
     long = [query["sql"] for query in captured.captured_queries if "UNION ALL" in query["sql"]]
     assert any(sql.startswith("SET LOCAL jit = off;") for sql in long)
     with connection.cursor() as cursor:

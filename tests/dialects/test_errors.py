@@ -12,7 +12,7 @@ import pytest
 from django.db import Error, InterfaceError, OperationalError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_jobs.dialects import Kind, is_away, kind_of, refusing_database, without_deadlock
+from django_jobs.db import Kind, is_away, kind_of, refusing_database, without_deadlock
 from django_jobs.models import Queue
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from django_jobs.dialects import Dialect, dialect_for, own_connection
+from django_jobs.db import Dialect, dialect_for, own_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,10 +13,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.test.utils import CaptureQueriesContext
 
-from django_jobs.claim import Claimer, claim, ready_queues
-from django_jobs.execute import Environment, execute
 from django_jobs.models import Job, Worker
-from django_jobs.record import record
+from django_jobs.run.claim import Claimer, claim, ready_queues
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
 from tests import jobs
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,9 +98,9 @@ def held_snapshot(vendor: str) -> Iterator[None]:
 def test_claim_beside_an_open_transaction_begins_where_the_ready_jobs_do(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_jobs.claim._SLOW_SECONDS", 0.0)
-    monkeypatch.setattr("django_jobs.claim._SLOW_SECONDS_A_JOB", 0.0)
-    monkeypatch.setattr("django_jobs.claim._BEGINNING_SECONDS", 3_600.0)
+    monkeypatch.setattr("django_jobs.run.claim._SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("django_jobs.run.claim._SLOW_SECONDS_A_JOB", 0.0)
+    monkeypatch.setattr("django_jobs.run.claim._BEGINNING_SECONDS", 3_600.0)
     jobs.add.delay_many((number,) for number in range(4 * BACKLOG))
     taken = claim(worker.pk, ["default"], 3 * BACKLOG, "default")[0]
     record(worker.pk, [execute(job, Environment()) for job in taken], "default")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from django_jobs import job, overview
-from django_jobs.define import JobFunction
+from django_jobs import job
+from django_jobs.api.job import JobFunction
+from django_jobs.metrics import snapshot
 from django_jobs.models import Job, Queue
 from django_jobs.status import Status
 from docs.screenshots import Browser, browser
@@ -65,7 +66,7 @@ def page(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Page]:
     # What a viewer sees is as old as his own last look.
-    monkeypatch.setattr(overview, "CACHE_SECONDS", 0)
+    monkeypatch.setattr(snapshot, "CACHE_SECONDS", 0)
     session = boss.cookies["sessionid"].value
     chromium.call("Network.clearBrowserCookies")
     chromium.call("Network.setCookie", name="sessionid", value=session, url=live_server.url)

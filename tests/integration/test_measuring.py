@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from django_jobs.metrics.history import failures, statistics, totals
 from django_jobs.models import Job, Measurement
-from django_jobs.statistics import failures, statistics, totals
-from django_jobs.tally import Tally
+from django_jobs.models.histogram import Tally
 
 from . import jobs
 

@@ -13,7 +13,7 @@ import pytest
 from django.contrib.auth.models import Group
 
 from django_jobs import TimeLimitExceeded
-from django_jobs.commands import send
+from django_jobs.control.commands import send
 from django_jobs.exceptions import WorkerLost
 from django_jobs.models import Job, Worker
 from tests.integration import jobs, tasks

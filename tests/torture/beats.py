@@ -43,7 +43,7 @@ def main() -> int:
 def torture(seconds: int) -> int:
     from django.db import connection
 
-    from django_jobs.beat import beat  # loaded once, for all that are forked
+    from django_jobs.beat import loop  # loaded once, for all that are forked
 
     start = make_schedules(seconds)
     connection.close()
@@ -53,7 +53,7 @@ def torture(seconds: int) -> int:
     end = time.monotonic() + (start - now()).total_seconds() + seconds + 3
     while time.monotonic() < end:
         while len(beats) < chance.randint(FEWEST, MOST):
-            beats.add(start_beat(beat.run))
+            beats.add(start_beat(loop.run))
         time.sleep(KILL_SECONDS)
         victim = chance.choice(sorted(beats))
         os.kill(victim, signal.SIGKILL)

@@ -41,7 +41,7 @@ def measure(what: str, seconds: int, number: int, interval: float, step: float) 
     """Run one beat over *number* schedules; return whether it was too late."""
     from django.db import connection
 
-    from django_jobs.beat import beat
+    from django_jobs.beat import loop
     from django_jobs.models import Job, Schedule
 
     Schedule.objects.all().delete()
@@ -59,7 +59,7 @@ def measure(what: str, seconds: int, number: int, interval: float, step: float) 
         for n in range(number)
     )
     connection.close()
-    pid = start_beat(beat.run)
+    pid = start_beat(loop.run)
     time.sleep((start - now()).total_seconds() + seconds)
     os.kill(pid, signal.SIGTERM)
     os.waitpid(pid, 0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from django_jobs.claim import ready_queues
+from django_jobs.run.claim import ready_queues
 from django_jobs.values import Outcome
 
 

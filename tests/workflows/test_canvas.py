@@ -7,17 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_jobs import (
-    Chain,
-    Chord,
-    Group,
-    Signature,
-    chain,
-    chord,
-    group,
-    job,
-    signature,
-)
+from django_jobs import Chain, Chord, Group, Signature, chain, chord, group, job, signature
 from django_jobs.exceptions import UnknownJob
 from tests.workflows.jobs import add, echo, mul, told, total
 

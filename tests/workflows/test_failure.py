@@ -10,10 +10,10 @@ import pytest
 from django.contrib.auth.models import Group
 
 from django_jobs import JobFailed, JobRevoked, UpstreamFailed, chain, chord, group, signals
-from django_jobs.dialects import clock
+from django_jobs.control.operations import retry, revoke
+from django_jobs.db import clock
 from django_jobs.maintenance import prune
 from django_jobs.models import Job
-from django_jobs.operate import retry, revoke
 from tests.workflows.jobs import (
     add,
     atomic,
@@ -172,8 +172,8 @@ def test_result_that_is_needed_is_stored_all_the_same(drain: Drain) -> None:
 
 
 def test_atomic_job_starts_what_depends_on_it(drain: Drain, worker: Any) -> None:
-    from django_jobs.execute import Environment
-    from django_jobs.record import record
+    from django_jobs.run.execute import Environment
+    from django_jobs.run.record import record
 
     environment = Environment(
         commit=lambda outcome: len(record(worker.pk, [outcome], "default")) == 1

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_jobs import chain, chord, group, signature
-from django_jobs.canvas import MOST_NESTED, Canvas
+from django_jobs.define.canvas import MOST_NESTED, Canvas
 from django_jobs.models import Job
 from tests.workflows.jobs import add, fail, same, told
 

@@ -12,12 +12,12 @@ import pytest
 from django.db import OperationalError, connections
 
 from django_jobs import chain, chord, group
-from django_jobs.claim import claim
-from django_jobs.dialects import dialect_for, own_connection
-from django_jobs.execute import Environment, execute
+from django_jobs.control.operations import retry, revoke
+from django_jobs.db import dialect_for, own_connection
 from django_jobs.models import Job, Worker
-from django_jobs.operate import retry, revoke
-from django_jobs.record import record
+from django_jobs.run.claim import claim
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
 from tests.waiting import LONG
 from tests.workflows.jobs import add, count, fail, same, total
 

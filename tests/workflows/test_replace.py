@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from django_jobs import chain, chord, group
-from django_jobs.execute import Environment, execute
+from django_jobs.control.operations import retry, revoke
 from django_jobs.models import Edge, Job, Worker
-from django_jobs.operate import retry, revoke
-from django_jobs.record import record
+from django_jobs.run.execute import Environment, execute
+from django_jobs.run.record import record
 from tests.workflows.jobs import (
     add,
     become,

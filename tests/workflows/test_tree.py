@@ -13,7 +13,7 @@ from django.test import Client
 
 from django_jobs import chain, group
 from django_jobs.models import Job
-from django_jobs.tree import workflow_of
+from django_jobs.workflows.graph import workflow_of
 from tests.workflows.jobs import add, become, fail, same, spawn, total
 
 pytestmark = pytest.mark.django_db
@@ -83,7 +83,7 @@ def test_job_s_page_links_what_is_around_it(admin_client: Client) -> None:
 
 
 def test_deleting_in_the_admin_keeps_what_is_needed(work: Drain, admin_user: Any) -> None:
-    from django_jobs.admin.operations import DELETE, perform
+    from django_jobs.admin.job_actions import DELETE, perform
 
     def delete() -> None:
         perform(DELETE, Job.objects.values_list("pk", flat=True), admin_user.pk, "default")

@@ -15,7 +15,7 @@ from ...status import ENDED, QUEUED, Status
 from ...worker.flag_types import positive
 from ..arguments import add_verb
 from ..ending import is_program
-from ..jobs import act, control, inspect, look, schedules, steering, top, workflow
+from ..jobs import actions, control, inspecting, listing, schedules, steering, top, workflow
 from ..jobs.warn import warnings
 from . import runbeat, runworker
 
@@ -81,17 +81,17 @@ _PROCESSES: dict[str, type[BaseCommand]] = {"worker": runworker.Command, "beat":
 _AT_QUEUES = {"pause", "resume", "limit", "purge"}
 
 _VERBS: dict[str, Callable[..., None]] = {
-    "list": look.list_jobs,
-    "show": look.show_job,
+    "list": listing.list_jobs,
+    "show": listing.show_job,
     "workflow": workflow.show_workflow,
-    "stats": look.show_stats,
-    "retry": act.retry,
-    "revoke": act.revoke,
-    "move": act.move,
-    "purge": act.purge,
-    "run": act.run,
+    "stats": listing.show_stats,
+    "retry": actions.retry,
+    "revoke": actions.revoke,
+    "move": actions.move,
+    "purge": actions.purge,
+    "run": actions.run,
     "control": control.control,
-    "inspect": inspect.inspect,
+    "inspect": inspecting.inspect,
     "pause": control.pause,
     "resume": control.resume,
     "limit": control.limit,

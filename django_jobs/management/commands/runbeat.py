@@ -12,8 +12,8 @@ from django.db import connections
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from ...beat.beat import Beat, run
-from ...dialects import dialect_for
+from ...beat.loop import Beat, run
+from ...db import dialect_for
 from ...log import set_up_console
 from ..arguments import add_process_arguments, database, database_name, process_name
 from ..ending import process_given_back

@@ -14,20 +14,20 @@ from django.db import InterfaceError, OperationalError, connections
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from ... import known
 from ...conf import get_settings
-from ...dialects import dialect_for
+from ...db import dialect_for
+from ...define.routing import database_of
 from ...log import set_up_console
+from ...metrics import known_names
 from ...models import Worker
-from ...routing import database_of
 from ...worker import capacity
+from ...worker.flags import add_flags, options_of, with_defaults
 from ...worker.options import WorkerOptions, refusals
-from ...worker.rehearsal import FLAG
+from ...worker.reload_check import FLAG
 from ..arguments import Refused, add_process_arguments, database, database_name, process_name
 from ..ending import is_program, process_given_back
 from ..output import banner, protected_output
 from ..pidfile import pidfile
-from ..worker_flags import add_flags, options_of, with_defaults
 
 
 class Command(BaseCommand):
@@ -72,7 +72,7 @@ class Command(BaseCommand):
     def _warn_of_unknown_queues(self, options: WorkerOptions) -> None:
         with contextlib.suppress(OperationalError, InterfaceError):
             for queue in [*options.queues, *options.exclude_queues]:
-                if told := known.unknown_queue(queue, options.using):
+                if told := known_names.unknown_queue(queue, options.using):
                     self.stderr.write(f"warning: {told}")
 
     def _options(self, given: dict[str, Any]) -> WorkerOptions:
@@ -122,7 +122,7 @@ def _refuse_without_fork() -> None:
 
 def _run(options: WorkerOptions, *, is_program: bool) -> int:
     # Windows cannot import them, and the command has said so by now.
-    from ...beat.beat import run_beside
+    from ...beat.loop import run_beside
     from ...worker.solo import run_solo
     from ...worker.supervisor import Supervisor
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.conf import settings
 
-from ...beat.times import first_tick, stored, utc
-from ...beat.validation import problems
 from ...models import Schedule
 from ...moments import aware
+from ...schedules.ticks import first_tick, stored, utc
+from ...schedules.validation import problems
 
 # Celery's own chore, for which workers here have a duty.
 _CLEANUP = "celery.backend_cleanup"

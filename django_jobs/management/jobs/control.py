@@ -12,10 +12,12 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from ... import commands, limiting, operate, registry
+from ...control import commands, operations
+from ...define import registry
+from ...limits import overrides
 from ...models import Command, Worker
 from .output import one_line, served, write_json, write_table
-from .select import live_workers
+from .selection import live_workers
 
 
 def control(
@@ -55,14 +57,14 @@ def control(
 def pause(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str]) -> None:
     """Pause queues."""
     _report(out, as_json, gettext_noop("paused"), {
-        queue: _tried(lambda queue=queue: operate.pause_queue(queue, by=who(), using=using))
+        queue: _tried(lambda queue=queue: operations.pause_queue(queue, by=who(), using=using))
         for queue in queues
     })  # fmt: skip
 
 
 def resume(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str]) -> None:
     """Resume paused queues."""
-    changed = {queue: operate.resume_queue(queue, using=using) for queue in queues}
+    changed = {queue: operations.resume_queue(queue, using=using) for queue in queues}
     _report(out, as_json, gettext_noop("resumed"), changed)
 
 
@@ -87,11 +89,11 @@ def limit(
         changes["key"] = _json(key)
     try:
         if is_function:
-            limiting.set_limits(name, using=using, **changes)
+            overrides.set_limits(name, using=using, **changes)
         elif key is not None:
             raise ValueError(f"A queue has no keys. {registry.missing(name)}")
         else:
-            limiting.set_queue_limits(name, using=using, **changes)
+            overrides.set_queue_limits(name, using=using, **changes)
     except ValueError as error:
         raise CommandError(str(error)) from None
     kind = "job function" if is_function else "queue"

@@ -9,12 +9,12 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from ...beat.describe import description
-from ...beat.operate import changed
-from ...beat.planning import plan
-from ...durations import relative
+from ...control.schedules import changed
+from ...define.sensitive import shown_schedule
+from ...display.schedule_text import description
+from ...display.times import relative
 from ...models import Schedule
-from ...rules import shown_schedule
+from ...schedules.planning import plan
 from ..width import padded, width
 from .celery_beat import converted
 from .output import one_line, write_json, write_table

@@ -19,14 +19,14 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from ...durations import duration, exact, ran, relative
+from ...display.job_text import arguments_line, with_argument_texts
+from ...display.times import duration, exact, ran, relative
+from ...metrics.snapshot import Overview, QueueState, look
 from ...models import Job, Worker
-from ...overview import Overview, QueueState, look
-from ...presentation import arguments_line, with_argument_texts
 from ...status import Status
 from ..width import cut
-from .inspect import held, paused, takes
-from .look import LONGEST_ARGUMENTS
+from .inspecting import held, paused, takes
+from .listing import LONGEST_ARGUMENTS
 from .output import one_line, write_json, write_table
 
 # ANSI: another screen and back, the cursor away and back, home, bold, the rest of a line, the rest.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ... import known
-from ...beat.code import schedules
+from ...beat.sync import schedules
+from ...define.routing import database_of
+from ...metrics import known_names
+from ...metrics.snapshot import lacks_beat
 from ...models import Schedule
-from ...overview import lacks_beat
-from ...routing import database_of
 
 # More names are counted, and not told.
 _NAMES_TOLD = 5
@@ -31,11 +31,11 @@ def warnings(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
 def _unknown_names(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
     using, name = given.get("using"), given.get("name")
     for queue in filter(None, [given.get("queue"), given.get("to"), *given.get("queues", ())]):
-        yield known.unknown_queue(queue, using or database_of(queue))
+        yield known_names.unknown_queue(queue, using or database_of(queue))
     if name and verb == "limit":
-        yield known.unknown_limited(name, using or database_of(name))
+        yield known_names.unknown_limited(name, using or database_of(name))
     elif name and verb != "run":  # which refuses it
-        yield known.unknown_function(name, using or "")
+        yield known_names.unknown_function(name, using or "")
 
 
 def _of_code(using: str) -> Iterator[str]:

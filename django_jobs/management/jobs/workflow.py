@@ -9,9 +9,9 @@ from itertools import groupby
 from django.core.management.base import OutputWrapper
 from django.utils.translation import gettext as _
 
-from ...tree import Node, Workflow, workflow_of
+from ...workflows.graph import Node, Workflow, workflow_of
 from .output import one_line, write_json
-from .select import one
+from .selection import one
 
 # Jobs of one function after the same ones: of more than these only the numbers are printed.
 _MOST_ALIKE = 10

@@ -7,17 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from ... import forks, log
-from ...classify import Execution, escaped
-from ...context import JobContext
-from ...dialects.session import begin_attempt, distrust, end_attempt
-from ...execute import Environment, execute
+from ... import log
+from ...db.session import begin_attempt, distrust, end_attempt
+from ...define.context import JobContext
+from ...process.heartbeat import resident_bytes
+from ...run import forks
+from ...run.execute import Environment, execute
+from ...run.outcome import Execution, escaped
 from ...values import Claimed, Outcome
-from ..board import Board
-from ..desk import Desk
-from ..heartbeat import resident_bytes
+from ..buffer import Desk
 from ..isolation import Isolation
 from ..options import WorkerOptions, unable
+from ..shared_slots import Board
 
 _log = logging.getLogger("django_jobs.worker")
 

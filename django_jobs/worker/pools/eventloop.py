@@ -10,12 +10,13 @@ import functools
 from typing import Any
 from uuid import UUID
 
-from ... import log, registry
-from ...classify import Execution, escaped
-from ...dialects.session import begin_attempt, left_elsewhere
+from ... import log
+from ...db.session import begin_attempt, left_elsewhere
+from ...define import registry
 from ...exceptions import TimeLimitExceeded, WorkerStopping
-from ...execute import Environment, body, execute_async, left_open
-from ...limits import soft_limited
+from ...run.execute import Environment, body, execute_async, left_open
+from ...run.outcome import Execution, escaped
+from ...run.time_limits import soft_limited
 from ...values import Claimed, Outcome
 from ..isolation import ignore_alarms, watched_sessions
 from .base import Pool, Workplace

@@ -12,7 +12,7 @@ from typing import Any
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.db import connections
 
-from ...dialects.session import end_attempt
+from ...db.session import end_attempt
 
 #: So many threads, each with its connections, are kept for the jobs that come.
 IDLE_THREADS = 8

@@ -1,0 +1,233 @@
+"""What the admin's buttons do to jobs: exactly which changed, which were skipped, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.db import transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from ..control import operations
+from ..db import without_deadlock
+from ..define import registry
+from ..display.job_text import reason_text
+from ..exceptions import JobsError, QueueFull
+from ..ids import uuid7
+from ..locking import in_order, lock_jobs
+from ..models import Job
+from ..status import ENDED, QUEUED, TIMED, Status
+from ..workflows.family import is_needed
+from ..workflows.inputs import taken_by
+
+#: One request changes at most so many jobs.
+MOST_JOBS = 10_000
+# Locked and changed in one transaction.
+_CHUNK = 500
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Operation:
+    """A verb: the statuses it is for, what does it, and what it is called."""
+
+    name: str
+    label: Any
+    allowed: frozenset[Status]
+    #: Does it to jobs of a database, notes the changed ones in the transaction that changes them,
+    #: and returns how many it refused, by reason.
+    run: Callable[[Sequence[UUID], str, operations.Note], Mapping[str, int]]
+    audit: str
+    #: The permission's own part of its name.
+    codename: str
+    #: What cannot be taken back is asked for first, even for one job of the list.
+    destructive: bool = False
+    flag: int = CHANGE
+
+    @property
+    def permission(self) -> str:
+        return f"{Job._meta.app_label}.{self.codename}"
+
+
+def _retry(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+    _done, skipped = operations.retry(ids, using=using, note=note)
+    return skipped
+
+
+def _revoke(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+    operations.revoke(ids, using=using, note=note)
+    return {}
+
+
+def _terminate(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+    operations.revoke(ids, terminate=True, reason="terminated", using=using, note=note)
+    return {}
+
+
+def _run_now(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+    operations.run_now(ids, using=using, note=note)
+    return {}
+
+
+def _copy(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+    skipped = Counter[str]()
+    for job in Job.objects.using(using).filter(pk__in=ids).order_by("pk"):
+        function = registry.find(job.name)
+        if function is None:
+            skipped[_("its job function is unknown")] += 1
+            continue
+        if taken_by(json.dumps(job.options)) is not None:
+            skipped[_("takes results of other jobs, which a copy would lack")] += 1
+            continue
+        wanted = uuid7()
+        try:
+            with transaction.atomic(using):
+                made = function.apply_async(
+                    job.args, job.kwargs, queue=job.queue, priority=job.priority,
+                    headers=job.headers or {}, task_id=str(wanted),
+                )  # fmt: skip
+                if made.uuid == wanted:
+                    note([job])
+                else:
+                    skipped[_("another live job holds its unique key")] += 1
+        except (TypeError, ValueError, JobsError) as error:
+            # Not its message, which may tell of the arguments.
+            skipped[type(error).__name__] += 1
+    return skipped
+
+
+def moving(queue: str | None, priority: int | None) -> Operation:
+    """Return the operation that moves jobs there; what is None stays."""
+
+    def run(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+        try:
+            _done, skipped = operations.move(
+                ids, queue=queue, priority=priority, using=using, note=note
+            )
+        except QueueFull:
+            return {_("the queue is full"): len(ids)}
+        return skipped
+
+    places = [f"queue {queue}"] if queue is not None else []
+    places += [f"priority {priority}"] if priority is not None else []
+    return dataclasses.replace(MOVE, run=run, audit=f"Moved to {', '.join(places)}.")
+
+
+def _nowhere(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+    raise ValueError("Take moving(), which says where the jobs go.")
+
+
+def _delete(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+    rows = Job.objects.using(using)
+
+    def delete() -> int:
+        locked = lock_jobs(ids, using, statuses=ENDED)
+        every = [job.pk for job in locked]
+        needed = set(rows.filter(is_needed(using), pk__in=every).values_list("pk", flat=True))
+        note([job for job in locked if job.pk not in needed])
+        rows.filter(pk__in=set(every) - needed).only("pk").delete()
+        return len(needed)
+
+    reason = _("another job of its workflow still needs its result")
+    kept = without_deadlock(using, lambda: in_order(using, delete))
+    return {reason: kept} if kept else {}
+
+
+RETRY = Operation("retry", gettext_lazy("Retry"), ENDED, _retry, "Retried.", "retry_job")
+REVOKE = Operation(
+    "revoke", gettext_lazy("Revoke"), frozenset(QUEUED), _revoke, "Revoked.", "revoke_job",
+    destructive=True,
+)  # fmt: skip
+TERMINATE = Operation(
+    "terminate", gettext_lazy("Terminate"), frozenset({Status.STARTED}), _terminate, "Terminated.",
+    "revoke_job", destructive=True,
+)  # fmt: skip
+RUN_NOW = Operation(
+    "run_now", gettext_lazy("Run now"), TIMED, _run_now, "Made to run now.", "run_job"
+)
+COPY = Operation(
+    "copy", gettext_lazy("Enqueue a copy"), frozenset(Status), _copy, "Enqueued a copy.",
+    "enqueue_job",
+)  # fmt: skip
+MOVE = Operation(
+    "move", gettext_lazy("Move"), frozenset(QUEUED), _nowhere, "", "move_job", destructive=True
+)
+# It takes the place of Django's own, which logs a deletion and tells of it before it happens.
+DELETE = Operation(
+    "delete_selected", gettext_lazy("Delete"), ENDED, _delete, "", "delete_job",
+    destructive=True, flag=DELETION,
+)  # fmt: skip
+OPERATIONS = (RETRY, RUN_NOW, MOVE, REVOKE, TERMINATE, COPY, DELETE)
+
+
+def perform(
+    operation: Operation, ids: Iterable[UUID], user_id: Any, using: str
+) -> tuple[int, Counter[str]]:
+    """Do it to those jobs that allow it, and log it; return how many, and the skipped by reason."""
+    done, skipped = 0, Counter[str]()
+    for chunk in _chunks(ids):
+        done += _perform_chunk(operation, chunk, user_id, using, skipped)
+    return done, skipped
+
+
+def report(operation: Operation, done: int, skipped: Mapping[str, int]) -> str:
+    """Return the sentence for the operator."""
+    if operation.flag == DELETION:
+        told = ngettext("%d job was deleted.", "%d jobs were deleted.", done)
+    else:
+        told = ngettext("%d job was changed.", "%d jobs were changed.", done)
+    sentences = [told % done]
+    if total := sum(skipped.values()):
+        reasons = "; ".join(
+            f"{number} {reason_text(reason)}" for reason, number in sorted(skipped.items())
+        )
+        text = ngettext("%(n)d was skipped: %(why)s.", "%(n)d were skipped: %(why)s.", total)
+        sentences.append(text % {"n": total, "why": reasons})
+    return f"{operation.label}: {' '.join(sentences)}"
+
+
+def _perform_chunk(
+    operation: Operation, ids: Sequence[UUID], user_id: Any, using: str, skipped: Counter[str]
+) -> int:
+    changed: set[UUID] = set()
+
+    def note(jobs: Sequence[Job]) -> None:
+        # In the transaction that changes them: exactly those are logged that changed.
+        if jobs:
+            log = LogEntry.objects.log_actions
+            log(user_id, jobs, operation.flag, operation.audit)
+            changed.update(job.pk for job in jobs)
+
+    allowed = _allowed(operation, ids, using, skipped)
+    if not allowed:
+        return 0
+    refused = operation.run(allowed, using, note)
+    skipped.update(refused)
+    if len(changed) + sum(refused.values()) < len(allowed):
+        # Some have changed since the first look.
+        _allowed(operation, [pk for pk in allowed if pk not in changed], using, skipped)
+    return len(changed)
+
+
+def _allowed(
+    operation: Operation, ids: Sequence[UUID], using: str, skipped: Counter[str]
+) -> list[UUID]:
+    """Return those of the jobs that the operation is for; count the others by reason."""
+    jobs = list(Job.objects.using(using).filter(pk__in=ids).only("status").order_by("pk"))
+    if len(jobs) < len(ids):
+        skipped[_("gone")] += len(ids) - len(jobs)
+    others = [job for job in jobs if job.status not in operation.allowed]
+    skipped.update(_("is %s") % job.get_status_display() for job in others)
+    return [job.pk for job in jobs if job.status in operation.allowed]
+
+
+def _chunks(ids: Iterable[UUID]) -> Iterable[list[UUID]]:
+    left = iter(ids)
+    while chunk := list(itertools.islice(left, _CHUNK)):
+        yield chunk

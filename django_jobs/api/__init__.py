@@ -1,0 +1,1 @@
+"""The objects that users hold: job functions and handles. The engine below imports none of them."""

@@ -1,0 +1,199 @@
+"""Starts calls and workflows, and returns the handles on their jobs.
+
+They are written as rows, or run here and now where the setting ``EAGER`` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..conf import get_settings
+from ..define import registry
+from ..define.call_options import CallKeywords
+from ..define.canvas import Canvas, Signature, callbacks, refuse_deep
+from ..define.context import running
+from ..enqueue.insert import Pair, lineage, rows_of, write_calls
+from ..exceptions import Replaced
+from ..workflows.compile import Around, Output, Plan, Shape
+from ..workflows.replace import addition, is_member, replacement
+from ..workflows.submit import only_link, planned, write_plan
+from .group_result import GroupResult
+from .in_process import EagerResult, run, run_graph
+from .result import AsyncResult, Commit, awaited_commit
+
+if TYPE_CHECKING:
+    from ..define.canvas import Handle
+    from ..define.context import JobContext
+    from .job import JobFunction
+
+
+def enqueue_one(
+    function: JobFunction[..., Any, Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: CallKeywords,
+) -> AsyncResult[Any]:
+    """Enqueue one call of *function*; the errors are those of :func:`enqueue`."""
+    return enqueue(function, [(args, kwargs)], options)[0]
+
+
+def enqueue(
+    function: JobFunction[..., Any, Any], calls: Sequence[Pair], options: CallKeywords
+) -> list[AsyncResult[Any]]:
+    """Write a row for each of *calls*, all with the same *options*, in one transaction.
+
+    Queues that live on several databases make one transaction for each of these.
+
+    Raises ``TypeError`` for arguments that do not fit the signature, ``ArgumentError`` for ones
+    that are no JSON, ``ValueError`` for an impossible option, ``QueueFull`` and ``DuplicateKey``;
+    nothing was written then.
+    """
+    if options.get("link"):
+        return _enqueue_linked(function, calls, options)
+    rows = rows_of(function, calls, options)
+    if get_settings().eager:
+        ran = [run(row) for row in rows]
+        _raise_first_error(ran)
+        return list(ran)
+    results: list[AsyncResult[Any]] = []
+    commits: dict[str, Commit | None] = {}
+    written = {row.id for row in rows}
+    for job_id, using in write_calls(function, rows, options):
+        result: AsyncResult[Any] = AsyncResult(job_id, name=function.name, using=using)
+        if not options.get("durable") and job_id in written:
+            if using not in commits:
+                commits[using] = awaited_commit(using)
+            result._commit = commits[using]
+        results.append(result)
+    _note_children(results)
+    return results
+
+
+def enqueue_canvas(
+    canvas: Canvas, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+) -> Handle:
+    """Write the rows of *canvas* in one transaction; return the handle on what it results in.
+
+    Raises what :func:`enqueue` does, and ``ImproperlyConfigured`` when the queues of its jobs live
+    on several databases.
+    """
+    refuse_deep(canvas)
+    canvas = only_link(canvas)
+    if isinstance(canvas, Signature) and not (options.get("link") or canvas.options.get("link")):
+        args, kwargs = canvas.merged(args, kwargs)
+        merged: Any = {**canvas.options, **options}
+        merged["link_error"] = [*callbacks(canvas.options, "link_error"),
+                                *callbacks(options, "link_error")]  # fmt: skip
+        return enqueue_one(registry.get(canvas.task), args, kwargs, merged)
+    plan, output = planned(canvas, args, kwargs, options)
+    return _start(plan, [output], durable=bool(options.get("durable")))[0]
+
+
+def run_canvas(
+    canvas: Canvas, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+) -> Handle:
+    """Run *canvas* here and now, without rows."""
+    plan, output = planned(canvas, args, kwargs, options)
+    return _run(plan, [output])[0]
+
+
+def replace_running(context: JobContext, canvas: Canvas) -> NoReturn:
+    """End a running job here; it goes on as *canvas*. Raises :class:`Replaced`."""
+    raise Replaced(replacement(context, canvas, context.row_options))
+
+
+def add_to_chord_of(context: JobContext, canvas: Canvas) -> AsyncResult[Any]:
+    """Add *canvas* to the header of the chord that a running job is a member of."""
+    if not is_member(context):
+        raise ValueError(
+            f"{context.name} {context.request.id} is no member of a chord's header. Call "
+            "add_to_chord() in one of its jobs."
+        )
+    graph = addition(context, canvas, context.row_options)
+    row = graph.output_row()
+    handle: AsyncResult[Any] = AsyncResult(row.id, name=row.name)
+    context.added.append(graph)
+    context.request.children.append(handle)
+    return handle
+
+
+def _enqueue_linked(
+    function: JobFunction[..., Any, Any], calls: Sequence[Pair], options: CallKeywords
+) -> list[AsyncResult[Any]]:
+    """Write calls of *function* that have callbacks, in one transaction; return their handles."""
+    plan = Plan(*lineage())
+    own = {key: value for key, value in options.items() if key != "durable"}
+    if options.get("task_id") is not None and len(calls) != 1:
+        raise ValueError("task_id names one job. Leave it out of delay_many().")
+    outputs = [
+        plan.add(Signature(function.name, args, kwargs, own), None, Around())
+        for args, kwargs in calls
+    ]
+    handles: Any = _start(plan, outputs, durable=bool(options.get("durable")))
+    return list(handles)
+
+
+def _start(plan: Plan, outputs: Sequence[Output], *, durable: bool) -> list[Handle]:
+    if get_settings().eager:
+        return _run(plan, outputs, may_raise=True)
+    using = write_plan(plan, durable=durable)
+    handle = _handles(plan, using, None if durable else awaited_commit(using))
+    results = [handle(output) for output in outputs]
+    _note_children(results)
+    return results
+
+
+def _run(plan: Plan, outputs: Sequence[Output], *, may_raise: bool = False) -> list[Handle]:
+    graph = plan.graph()
+    done = run_graph(graph)
+    if may_raise:
+        _raise_first_error(done.values())
+    handle = _handles(plan, "")
+
+    def finished(output: Any) -> Any:
+        if isinstance(output, Shape):
+            return GroupResult(output.id, [finished(each) for each in output])
+        result = done[graph.rows[output].id]
+        before: Any = handle(output)
+        result.parent = before._parent
+        return result
+
+    return [finished(output) for output in outputs]
+
+
+def _raise_first_error(ran: Iterable[EagerResult[Any]]) -> None:
+    """Raise what the first failed job raised, where the setting ``EAGER`` asks for it."""
+    if get_settings().eager == "raise":
+        for result in ran:
+            if result.origin.error is not None:
+                raise result.origin.error
+
+
+def _handles(plan: Plan, using: str, commit: Commit | None = None) -> Callable[[Output], Handle]:
+    """Return what makes the handle of an output; each has ``parent``, what it runs after."""
+    jobs: list[AsyncResult[Any]] = []
+    groups: dict[int, GroupResult] = {}
+
+    def handle(output: Any) -> Any:
+        if not isinstance(output, Shape):
+            return None if output is None else jobs[output]
+        if id(output) not in groups:
+            members = [handle(each) for each in output]
+            groups[id(output)] = GroupResult(output.id, members, parent=handle(output.after))
+        return groups[id(output)]
+
+    for node in plan.nodes:
+        result: AsyncResult[Any] = AsyncResult(node.row.id, name=node.row.name, using=using)
+        result._commit = commit
+        if node.after is not None:
+            result.parent = handle(node.after)
+        jobs.append(result)
+    return handle
+
+
+def _note_children(results: Sequence[Any]) -> None:
+    """Tell the job that runs here, if one does, what it enqueued."""
+    parent = running.get()
+    if parent is not None:
+        parent.request.children.extend(results)

@@ -1,0 +1,267 @@
+"""A job run here and now, through the same steps as in a worker, without a row."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.utils import timezone
+
+from .. import log
+from ..conf import get_settings
+from ..define import row_options
+from ..define.canvas import signature
+from ..define.sensitive import secrets_in
+from ..exceptions import JobRevoked
+from ..failure import describe
+from ..models import Edge, Job
+from ..run.execute import Environment, execute
+from ..serialization import loads
+from ..status import ENDED, Status
+from ..values import Claimed, Graph, NewEdge, NewJob, Outcome
+from ..workflows.compile import Around, Given, Plan
+from ..workflows.completion import Ended, body_errbacks, told
+from ..workflows.inputs import Taken, give, taken_by
+from ..workflows.upstream import UPSTREAM_FAILED
+from .result import AsyncResult
+
+T = TypeVar("T")
+
+
+class EagerResult(AsyncResult[T]):
+    """The result of a job that ran here and now; it has a row only in memory."""
+
+    def __init__(self, row: Job, error: BaseException | None, traceback: str) -> None:
+        super().__init__(row.pk, name=row.name)
+        self._ended: Job | None = row
+        self.error = error
+        self._traceback = traceback
+        #: The result of the job whose failure it is due to: its own, but in a workflow.
+        self.origin: EagerResult[Any] = self
+
+    def _await_end(self, timeout: float | None, allow_join: bool) -> None:
+        """Return at once: all that this job will do is done."""
+
+    async def _aawait_end(self, timeout: float | None, allow_join: bool) -> None: ...
+
+    def _value(self, propagate: bool) -> Any:
+        if self.error is not None:
+            if propagate:
+                raise self.error
+            return self.error
+        return super()._value(propagate)
+
+    @property
+    def result(self) -> Any:
+        return self._value(propagate=False)
+
+    @property
+    def info(self) -> Any:
+        return self.result
+
+    @property
+    def traceback(self) -> str | None:
+        return self._traceback or None
+
+    def forget(self) -> None:
+        """Do nothing: there is no row to delete."""
+
+    def revoke(self, *, terminate: bool = False, workflow: bool = False) -> bool:
+        """Return False: the job has ended."""
+        return False
+
+
+def run(row: NewJob) -> EagerResult[Any]:
+    """Run *row*'s job to its end: its retries follow at once, without their waits.
+
+    What it takes and returns passes through JSON as on the way to a worker. A job that snoozes is
+    not run again: its result stays SCHEDULED. What it goes on as and its errbacks run here, too.
+    """
+    return run_graph(Graph([row], []))[row.id]
+
+
+def run_graph(graph: Graph) -> dict[UUID, EagerResult[Any]]:
+    """Run a workflow to its end, one job after the other; return the results by id."""
+    here = _Run()
+    here.run(graph)
+    return here.done
+
+
+class _Run:
+    """A workflow on its way through this process."""
+
+    def __init__(self) -> None:
+        self.done: dict[UUID, EagerResult[Any]] = {}
+        self._texts: dict[UUID, str | None] = {}
+        self._into: dict[UUID, list[NewEdge]] = {}
+        self._rows: dict[UUID, NewJob] = {}
+        self._unrun: list[tuple[Ended, Ended]] = []
+        self._environment = Environment(
+            worker_name="eager", using=get_settings().database, is_eager=True
+        )
+
+    def run(self, graph: Graph) -> None:
+        self._rows |= {row.id: row for row in graph.rows}
+        for edge in graph.edges:
+            self._into.setdefault(edge.child, []).append(edge)
+        for row in graph.rows:
+            self._run_row(self._rows[row.id])
+
+    def _run_row(self, row: NewJob) -> None:
+        edges = sorted(self._into.get(row.id, ()), key=lambda edge: edge.position)
+        lost = [edge.parent for edge in edges if edge.kind == Edge.Kind.RESULT
+                and self.done[edge.parent].status != Status.SUCCESS]  # fmt: skip
+        if lost:
+            self._fail(row, self.done[lost[0]])
+            return
+        job = _claimed(row, timezone.now())
+        takes = taken_by(row.options)
+        if takes is not None:
+            give(job, takes, [Taken(edge.parent, str(self.done[edge.parent].status),
+                                    self._texts[edge.parent])
+                              for edge in edges if edge.position >= 0])  # fmt: skip
+        self._run_job(row, job)
+
+    def _run_job(self, row: NewJob, job: Claimed) -> None:
+        enqueued = timezone.now()
+        while True:
+            began = timezone.now()
+            outcome = execute(job, self._environment)
+            if outcome.status != Status.RETRY:
+                break
+            job.retries = outcome.retries
+            job.attempt += 1
+            _expire(job, outcome)
+        for graph in outcome.added:
+            self._add_member(row, graph)
+        if outcome.replacement is not None:
+            self._into.pop(row.id, None)
+            self._go_on_as(row, outcome.replacement)
+            return
+        self._texts[row.id] = outcome.result
+        self.done[row.id] = _result(row, outcome, enqueued, began)
+        if outcome.status == Status.FAILURE:
+            ended = Ended.of(outcome)
+            for errback, _since in row_options.errbacks(ended.options):
+                self._run_errback(errback, ended)
+
+    def _go_on_as(self, row: NewJob, graph: Graph) -> None:
+        output = graph.output_row()
+        kept = output._replace(
+            root_id=row.root_id, parent_id=row.parent_id, group_id=row.group_id,
+            has_dependents=row.has_dependents or output.has_dependents,
+        )  # fmt: skip
+        self.run(Graph([kept if each is output else each for each in graph.rows], graph.edges))
+
+    def _fail(self, row: NewJob, parent: EagerResult[Any]) -> None:
+        origin = parent.origin
+        ended = Ended(origin.uuid, origin.name, str(origin.status), self._rows[origin.uuid].options,
+                      True, None, origin.job.error_class, origin.job.error_message,
+                      origin.traceback or "")  # fmt: skip
+        self.done[row.id] = _unrun(row, ended.upstream_message(), origin)
+        below = Ended(row.id, row.name, Status.FAILURE.value, row.options, row.has_dependents)
+        known = body_errbacks(self._unrun)
+        self._unrun.append((below, ended))
+        for errback, failed in body_errbacks(self._unrun)[len(known) :]:
+            self._run_errback(errback, failed)
+
+    def _run_errback(self, form: Any, failed: Ended) -> None:
+        try:
+            plan = Plan(failed.root_id or failed.id, failed.id)
+            plan.add(signature(form), Given([told(failed)]), Around())
+        except Exception as error:  # as in a worker: the job's own end stays what it is
+            log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
+            return
+        run_graph(plan.graph())
+
+    def _add_member(self, row: NewJob, graph: Graph) -> None:
+        for child, edges in self._into.items():
+            takes = taken_by(self._rows[child].options) if child in self._rows else None
+            if takes is not None and any(edge.parent == row.id for edge in edges):
+                position = max(edge.position for edge in edges) + 1
+                member = graph.output_row().id
+                edges.append(NewEdge(member, child, Edge.Kind.RESULT.value, position))
+                if isinstance(takes, list):
+                    options = loads(self._rows[child].options or "{}")
+                    options["takes"].append("value")
+                    longer = self._rows[child]._replace(options=json.dumps(options))
+                    self._rows[child] = longer
+        # It may add members itself.
+        self.run(graph)
+
+
+def _expire(job: Claimed, outcome: Outcome) -> None:
+    """Let a retry begin at its time, though nobody waits for it, and perhaps expire before."""
+    now = timezone.now()
+    if outcome.expires is not None:
+        moment, within = outcome.expires
+        job.expires_at = moment or now + datetime.timedelta(seconds=within or 0)
+    starts = outcome.run_at or now + datetime.timedelta(seconds=outcome.delay or 0)
+    job.expired = job.expires_at is not None and job.expires_at <= starts
+
+
+def _claimed(row: NewJob, now: datetime.datetime) -> Claimed:
+    starts = row.eta or now + datetime.timedelta(seconds=row.countdown or 0)
+    expires = row.expires_at
+    if row.expires_in is not None:
+        expires = now + datetime.timedelta(seconds=row.expires_in)
+    return Claimed(
+        row.id, row.name, row.args, row.kwargs, 1, 0, 0, 0, row.queue, row.rank, row.headers,
+        row.options, row.root_id, row.parent_id, row.group_id, row.has_dependents,
+        row.eta, expires, expires is not None and expires <= starts, 0.0,
+    )  # fmt: skip
+
+
+def _unrun(row: NewJob, message: str, origin: EagerResult[Any]) -> EagerResult[Any]:
+    """Return the result of a job that did not run, as one that it depends on did not succeed."""
+    now = timezone.now()
+    job = Job(
+        id=row.id,
+        name=row.name,
+        queue=row.queue,
+        rank=row.rank,
+        status=Status.FAILURE,
+        args=loads(row.args),
+        kwargs=loads(row.kwargs),
+        enqueued_at=now,
+        ended_at=now,
+        error_class=UPSTREAM_FAILED,
+        error_message=message,
+        root_id=row.root_id,
+        parent_id=row.parent_id,
+        group_id=row.group_id,
+    )
+    error = origin.error or JobRevoked(f"{origin.name} {origin.id}: {origin.job.error_message}")
+    result: EagerResult[Any] = EagerResult(job, error, "")
+    result.origin = origin
+    return result
+
+
+def _result(
+    row: NewJob, outcome: Outcome, enqueued: datetime.datetime, began: datetime.datetime
+) -> EagerResult[Any]:
+    failure = outcome.failure
+    job = Job(
+        id=row.id,
+        name=row.name,
+        queue=row.queue,
+        rank=row.rank,
+        status=outcome.status,
+        args=loads(row.args),
+        kwargs=loads(row.kwargs),
+        enqueued_at=enqueued,
+        started_at=began,
+        ended_at=timezone.now() if outcome.status in ENDED else None,
+        attempt=outcome.job.attempt,
+        retries=outcome.retries,
+        result=None if outcome.result is None else loads(outcome.result),
+        error_class=failure.error_class if failure else "",
+        error_message=failure.message if failure else "",
+        root_id=row.root_id,
+        parent_id=row.parent_id,
+        group_id=row.group_id,
+    )
+    error = outcome.value if outcome.status == Status.FAILURE else None
+    return EagerResult(job, error, failure.traceback if failure else "")

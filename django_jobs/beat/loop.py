@@ -1,0 +1,187 @@
+"""The loop of ``runbeat``: fire what is due, sleep until the next schedule is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from typing import Any
+from uuid import UUID
+
+from django.db import Error, connections
+
+from .. import log
+from ..conf import get_settings
+from ..db import is_away, own_connection
+from ..enqueue.notify import Topic
+from ..ids import uuid7
+from ..models import Worker
+from ..process import heartbeat
+from ..process.reconnect import drop_connection, longer
+from ..process.wakeup import GUARD_SECONDS, Waker, Wakeup
+from ..schedules.planning import plan, plan_changed, seconds_until_next
+from .fire import fire_due
+from .sync import synchronize
+
+_log = logging.getLogger("django_jobs.beat")
+
+# How often a sleeping beat looks whether a schedule was changed: at the table where nothing else
+# tells, and at most where SQLite tells of every commit.
+_POLL_SECONDS, _LOOK_SECONDS = 1.0, 0.05
+# While another transaction holds all due schedules, a beat looks again after such pauses.
+_SHORTEST_LOCKED, _LONGEST_LOCKED = 0.005, 0.25
+
+
+class Beat:
+    """Fires schedules until it is stopped; any number of beats may run beside each other."""
+
+    def __init__(self, using: str, *, name: str = "", worker_id: UUID | None = None) -> None:
+        self.using = using
+        self.name = f"{name or socket.gethostname()}-beat"
+        # A supervisor gives the id, so that it can settle the row when this process dies.
+        self.worker_id = worker_id or uuid7()
+        self.waker = Waker()
+        self.wakeup = Wakeup(using, self.waker)
+        self.stopping = False
+        self._parent = os.getppid() if worker_id else None
+        self._fired = 0
+        self._beat_at = 0.0
+        self._changes_at = 0.0
+        self._backoff = 0.0
+        self._locked_pause = 0.0
+        self._ready = False
+
+    def run(self) -> int:
+        """Run to the end, over a connection of its own; return the exit code."""
+        own_connection(self.using)
+        while not self.stopping and not self._is_orphan():
+            self._survive()
+        self._sign_off()
+        connections.close_all()
+        return 0
+
+    def run_once(self) -> int:
+        """Plan and fire what is due now; return how many schedules that were."""
+        synchronize(self.using)
+        while plan(self.using):
+            continue
+        plan_changed(self.using)
+        fired = 0
+        while number := fire_due(self.using):
+            fired += number
+        return fired
+
+    def stop(self, *_: Any) -> None:
+        """End soon; safe as a signal handler."""
+        self.stopping = True
+        self.waker.wake()
+
+    def step(self) -> float:
+        """Do what is due; return the seconds to sleep."""
+        if not self._ready:
+            self._start()
+        self._beat()
+        planned = plan(self.using) + self._plan_changed()
+        pause = seconds_until_next(self.using)
+        if pause <= 0:
+            return self._fire()
+        until_beat = max(0.0, self._beat_at - time.monotonic())
+        return 0.0 if planned else min(pause, until_beat)
+
+    def _plan_changed(self) -> int:
+        if time.monotonic() < self._changes_at:
+            return 0
+        self._changes_at = time.monotonic() + GUARD_SECONDS
+        return plan_changed(self.using)
+
+    def _fire(self) -> float:
+        fired = fire_due(self.using)
+        self._fired += fired
+        if fired:
+            self._locked_pause = 0.0
+        else:
+            # Another beat fires them, or somebody edits them.
+            self._locked_pause = min(_LONGEST_LOCKED, 2 * self._locked_pause or _SHORTEST_LOCKED)
+        return self._locked_pause
+
+    def _survive(self) -> None:
+        """Take a step and sleep; a database that is away is waited for."""
+        try:
+            self._sleep(self.step())
+        except Error as error:
+            self._backoff = longer(self._backoff)
+            log.failed("firing schedules", error, self._backoff, away=is_away(error))
+            drop_connection(self.using)
+            self._ready = False
+            self.waker.wait(self._backoff)
+            return
+        if self._backoff:
+            self._backoff = 0.0
+            log.database_back("firing schedules")
+
+    def _start(self) -> None:
+        if not self._beat_at:
+            self._register()
+        synchronize(self.using)
+        self.wakeup.open()
+        self._ready = True
+        _log.info("beat ready name=%s wakeup=%s", self.name, self.wakeup.name)
+
+    # --- sleeping -------------------------------------------------------------------------------
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep until the time is over, a schedule was changed, or the beat is to stop."""
+        if seconds <= 0:
+            return
+        end = time.monotonic() + min(seconds, self._longest_sleep())
+        while not self.stopping and (left := end - time.monotonic()) > 0:
+            heard = self.wakeup.wait(left)
+            if Topic.ANY in heard:
+                # Any job's end is a change, too: a busy database must not keep the beat busy.
+                self.waker.wait(min(left, _LOOK_SECONDS))
+            if Topic.ANY in heard or Topic.SCHEDULES in heard:
+                return
+
+    def _longest_sleep(self) -> float:
+        return GUARD_SECONDS if self.wakeup.hears else _POLL_SECONDS
+
+    # --- its row --------------------------------------------------------------------------------
+
+    def _register(self) -> None:
+        heartbeat.register(self.worker_id, self.name, self.using, pool=Worker.BEAT)
+        self._beat_at = time.monotonic() + get_settings().heartbeat_seconds
+
+    def _beat(self) -> None:
+        if time.monotonic() < self._beat_at:
+            return
+        if not heartbeat.beat(self.worker_id, self.using, busy=0, done=self._fired):
+            # It was taken for dead after a long sleep. Nothing was lost by that.
+            self.worker_id, self._fired = uuid7(), 0
+            self._register()
+        self._beat_at = time.monotonic() + get_settings().heartbeat_seconds
+
+    def _sign_off(self) -> None:
+        try:
+            heartbeat.sign_off(self.worker_id, self.using, done=self._fired)
+        except Error as error:
+            log.failed("signing off", error, 0.0, away=is_away(error))
+
+    def _is_orphan(self) -> bool:
+        return self._parent is not None and os.getppid() != self._parent
+
+
+def run(using: str, *, name: str = "") -> int:
+    """Run a beat in this process until SIGTERM or SIGINT; return the exit code."""
+    beat = Beat(using, name=name)
+    signal.signal(signal.SIGTERM, beat.stop)
+    signal.signal(signal.SIGINT, beat.stop)
+    return beat.run()
+
+
+def run_beside(using: str, name: str, worker_id: UUID) -> int:
+    """Run a beat in a supervisor's child until SIGTERM; its row has that id."""
+    beat = Beat(using, name=name, worker_id=worker_id)
+    signal.signal(signal.SIGTERM, beat.stop)
+    return beat.run()

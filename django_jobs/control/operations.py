@@ -1,0 +1,360 @@
+"""What a person, or code, does to jobs and queues from outside: revoke, retry, move, pause."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connections, transaction
+from django.utils.translation import gettext_noop
+
+from .. import signals
+from ..db import clock, dialect_for, without_deadlock
+from ..db.base import chunks
+from ..define import registry
+from ..define.options import priority_problems, queue_problems
+from ..define.retention import keep_seconds
+from ..define.routing import database_of, databases
+from ..enqueue.notify import Topic, announce
+from ..enqueue.unique import take_key
+from ..ids import uuids
+from ..limits import concurrency
+from ..locking import in_order, lock_jobs, need
+from ..metrics import collector
+from ..models import Command, Job, Queue
+from ..status import QUEUED, TIMED, Status
+from ..workflows.completion import Ended, settle
+from ..workflows.reopen import around, reopen, why_not
+from . import moving
+
+# Deleted in one transaction.
+_CHUNK = 500
+
+#: Is told in a transaction which jobs change in it.
+Note = Callable[[Sequence[Job]], object]
+
+
+def _nothing(jobs: Sequence[Job]) -> None:
+    pass
+
+
+def revoke(
+    ids: Sequence[UUID | str],
+    *,
+    terminate: bool = False,
+    reason: str = "revoked",
+    using: str = "",
+    note: Note = _nothing,
+) -> int:
+    """End the jobs that have not begun; return how many were revoked.
+
+    With *terminate* the running ones end too: the rows at once, their processes or coroutines
+    within a second, and in pools that cannot stop a job when it looks at ``current_job.revoked``.
+    What depends on them in a workflow ends as FAILURE ``UpstreamFailed``. *note* is called in the
+    transaction with those that are revoked, and again when it is repeated.
+    """
+    if not using:
+        return sum(
+            revoke(some, terminate=terminate, reason=reason, using=alias, note=note)
+            for alias, some in _by_database(ids)
+        )
+    statuses = (*QUEUED, Status.STARTED) if terminate else QUEUED
+    wanted = uuids(ids)
+    revoked = without_deadlock(using, lambda: _revoke(wanted, statuses, reason, using, note))
+    for job in revoked:
+        signals.send(
+            signals.job_revoked,
+            job.name,
+            inside=using,
+            job_id=job.pk,
+            terminated=job.status == Status.STARTED,
+            reason=reason,
+        )
+    return len(revoked)
+
+
+def revoke_workflow(
+    ids: Sequence[UUID | str], *, terminate: bool = False, reason: str = "revoked", using: str = ""
+) -> int:
+    """Revoke the jobs and all that they depend on, as far as they have not ended; return how many.
+
+    With *terminate* also what runs, as :func:`revoke` does.
+    """
+    if not using:
+        return sum(
+            revoke_workflow(some, terminate=terminate, reason=reason, using=alias)
+            for alias, some in _by_database(ids)
+        )
+    connection = connections[using]
+    wanted = uuids(ids)
+    with connection.cursor() as cursor:
+        above = dialect_for(connection).above(cursor, wanted)
+    every = sorted({*wanted, *(parent for parent, _child in above)})
+    return revoke(every, terminate=terminate, reason=reason, using=using)
+
+
+def _revoke(
+    ids: Sequence[UUID], statuses: Sequence[str], reason: str, using: str, note: Note
+) -> list[Job]:
+    limits = concurrency.keys_of(ids, using) if Status.STARTED in statuses else set()
+
+    def end() -> list[Job]:
+        found = lock_jobs(ids, using, statuses=statuses)
+        for name in {job.name for job in found}:
+            for chunk in chunks([job.pk for job in found if job.name == name]):
+                Job.objects.using(using).filter(id__in=chunk).update(
+                    status=Status.REVOKED,
+                    ended_at=clock(using),
+                    prune_at=_prune_at(name, using),
+                    error_message=reason,
+                    waiting_for=None,
+                )
+        note(found)
+        collector.revoked([(job.queue, job.name, job.attempt) for job in found], using)
+        started = [job for job in found if job.status == Status.STARTED]
+        if started:
+            _stop_running(started, using)
+        parents = [_ended(job, reason) for job in found if job.has_dependents]
+        if parents:
+            settle(parents, using)
+        if started:
+            # Last, as it locks jobs in line for a limit.
+            concurrency.free([job.pk for job in started], using)
+        return found
+
+    return in_order(using, end, limits=limits)
+
+
+def _ended(job: Job, reason: str) -> Ended:
+    options = None if job.options is None else json.dumps(job.options)
+    return Ended(job.pk, job.name, Status.REVOKED.value, options, True, job.root_id, "", reason)
+
+
+def retry(
+    ids: Sequence[UUID | str], *, using: str = "", note: Note = _nothing
+) -> tuple[int, dict[str, int]]:
+    """Make ended jobs pending again, with all their retries; return how many, and the skipped.
+
+    A job that has not ended is skipped, and so is one whose unique key another live job holds, or
+    that depends on one that did not succeed. What failed because of the job waits for it again.
+    *note* is called as by :func:`revoke`, in the transaction of each job.
+    """
+    if not using:
+        parts = [retry(some, using=alias, note=note) for alias, some in _by_database(ids)]
+        reasons = sum((Counter(skipped) for _done, skipped in parts), Counter[str]())
+        return sum(done for done, _skipped in parts), dict(reasons)
+    skipped: dict[str, int] = {}
+    queues: set[str] = set()
+    done = 0
+    for job_id in uuids(ids):
+        queue, reason = without_deadlock(using, functools.partial(_retry, job_id, using, note))
+        if reason:
+            skipped[reason] = skipped.get(reason, 0) + 1
+        else:
+            queues.add(queue)
+            done += 1
+    if queues:
+        announce(using, queues)
+    return done, skipped
+
+
+def _retry(job_id: UUID, using: str, note: Note) -> tuple[str, str]:
+    """Return the queue of the job that was made pending, or why it was not."""
+
+    def again() -> str:
+        ids = around(job_id, using) if has_dependents else {job_id}
+        locked = {job.pk: job for job in lock_jobs(ids, using)}
+        job = locked.get(job_id)
+        reason = _why_not_retry(job, using)
+        if job is None or reason:
+            raise _Refused(reason)
+        if job.has_dependents and (reason := reopen(job, using)):
+            raise _Refused(reason)
+        _make_pending([job_id], using, retries=0, crashes=0, deferrals=0, ended_at=None,
+                      prune_at=None, result=None, progress=None, error_class="",
+                      error_message="", expires_at=None)  # fmt: skip
+        if job.pending_parents > 0:
+            Job.objects.using(using).filter(id=job_id).update(status=Status.WAITING, ready_at=None)
+        note([job])
+        return job.queue
+
+    rows = Job.objects.using(using).filter(id=job_id)
+    key, has_dependents = rows.values_list("unique_key", "has_dependents").first() or ("", False)
+    try:
+        return in_order(using, again, keys=[key] if key else ()), ""
+    except _Refused as refused:
+        return "", refused.reason
+
+
+class _Refused(Exception):
+    """A job is not run again: the transaction changes nothing."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def run_now(ids: Sequence[UUID | str], *, using: str = "", note: Note = _nothing) -> int:
+    """Make jobs pending that wait for their time; return how many did.
+
+    *note* is called as by :func:`revoke`.
+    """
+    if not using:
+        return sum(run_now(some, using=alias, note=note) for alias, some in _by_database(ids))
+    action = functools.partial(_run_now, uuids(ids), using, note)
+    return without_deadlock(using, lambda: in_order(using, action))
+
+
+def _run_now(ids: Sequence[UUID], using: str, note: Note) -> int:
+    found = lock_jobs(ids, using, statuses=TIMED)
+    _make_pending([job.pk for job in found], using)
+    note(found)
+    if found:
+        announce(using, {job.queue for job in found})
+    return len(found)
+
+
+def move(
+    ids: Sequence[UUID | str],
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+    using: str = "",
+    note: Note = _nothing,
+) -> tuple[int, dict[str, int]]:
+    """Move jobs that have not begun to *queue*, to *priority*, or both.
+
+    Returns how many were moved, and the skipped by reason. They come under the limits of the new
+    queue. *note* is called as by :func:`revoke`. Raises ``ValueError`` for an impossible queue or
+    priority and for a queue of another database, and ``QueueFull`` when the queue may not hold
+    them; nothing was moved on that database then.
+    """
+    problems = [] if queue is None else queue_problems(queue)
+    problems += [] if priority is None else priority_problems(priority)
+    if queue is None and priority is None:
+        problems = ["Give queue, priority or both: what is not given stays."]
+    parts = [(using, uuids(ids))] if using else list(_by_database(ids))
+    for alias, _some in parts:
+        if queue is not None and not problems and alias != database_of(queue):
+            problems.append(
+                f"Queue {queue!r} lives on database {database_of(queue)!r}, and the job on "
+                f"{alias!r}. Name a queue of the same database."
+            )
+    for problem in problems:
+        raise ValueError(problem)
+    done, skipped = 0, Counter[str]()
+    for alias, some in parts:
+        action = functools.partial(moving.move, some, queue, priority, alias, note)
+        number, others = without_deadlock(alias, functools.partial(in_order, alias, action))
+        done += number
+        skipped.update(others)
+    return done, dict(skipped)
+
+
+def pause_queue(name: str, *, by: str = "", using: str = "") -> bool:
+    """Let no worker claim jobs of the queue from its next claim on; False when it was paused.
+
+    *by* is who wants it, and is shown. What workers have claimed already, they run. Raises
+    ``ValueError`` for what cannot be a queue's name.
+    """
+    using = using or database_of(name)
+    for problem in queue_problems(name):
+        raise ValueError(problem)
+    rows = Queue.objects.using(using)
+    rows.bulk_create([Queue(name=name)], ignore_conflicts=True)
+    running = rows.filter(name=name, paused_at=None)
+    return bool(running.update(paused_at=clock(using), paused_by=by[:150]))
+
+
+def resume_queue(name: str, *, using: str = "") -> bool:
+    """Let workers claim jobs of the queue again, and wake them; False when it was not paused."""
+    using = using or database_of(name)
+    with transaction.atomic(using):
+        paused = Queue.objects.using(using).filter(name=name).exclude(paused_at=None)
+        resumed = bool(paused.update(paused_at=None, paused_by=""))
+        if resumed:
+            announce(using, {name})
+    return resumed
+
+
+def clear_queue(name: str, *, using: str = "") -> int:
+    """Delete the ready jobs of a queue, but those that others depend on; return how many.
+
+    What waits for a job's end would wait for ever for one that is gone.
+    """
+    using = using or database_of(name)
+    jobs: Any = Job.objects.using(using)
+    ready = jobs.ready().filter(queue=name, has_dependents=False)
+    skips = connections[using].features.has_select_for_update_skip_locked
+    deleted, ids = 0, [None]
+    while ids:
+        with transaction.atomic(using):
+            batch = ready.order_by("rank", "pk").select_for_update(skip_locked=skips)
+            ids = list(batch.values_list("pk", flat=True)[:_CHUNK])
+            jobs.filter(pk__in=ids).delete()
+        deleted += len(ids)
+    return deleted
+
+
+def _by_database(ids: Sequence[UUID | str]) -> Iterator[tuple[str, list[UUID]]]:
+    """Return the aliases of the databases that hold some of the jobs, each with their ids.
+
+    An id that no row has stands at the default database.
+    """
+    default, *others = databases()
+    left = uuids(ids)
+    for alias in others:
+        found: set[UUID] = set()
+        for chunk in chunks(left):
+            found.update(Job.objects.using(alias).filter(pk__in=chunk).values_list("pk", flat=True))
+        if found:
+            yield alias, [job_id for job_id in left if job_id in found]
+            left = [job_id for job_id in left if job_id not in found]
+    if left:
+        yield default, left
+
+
+def _make_pending(ids: Sequence[UUID], using: str, **changes: Any) -> None:
+    for chunk in chunks(ids):
+        Job.objects.using(using).filter(id__in=chunk).update(
+            status=Status.PENDING, ready_at=clock(using), run_at=None, worker_id=None, **changes
+        )
+
+
+def _why_not_retry(job: Job | None, using: str) -> str:
+    if job is None:
+        return gettext_noop("gone")
+    if not job.has_ended:
+        return f"is {job.status.lower()}"
+    if reason := why_not(job, using):
+        return reason
+    if job.unique_key:
+        function = registry.find(job.name)
+        seconds = function.options.unique_for if function else None
+        need(using, keys=[job.unique_key])
+        if take_key(job.unique_key, job.id, seconds, using) is not None:
+            return gettext_noop("another live job holds its unique key")
+    return ""
+
+
+def _stop_running(started: Sequence[Job], using: str) -> None:
+    Command.objects.using(using).bulk_create(
+        Command(
+            worker_id=job.worker_id,
+            name="terminate",
+            arguments={"id": str(job.pk), "attempt": job.attempt},
+            created_at=clock(using),
+        )
+        for job in started
+        if job.worker_id  # else somebody edited the row by hand
+    )
+    announce(using, {Topic.COMMANDS})
+
+
+def _prune_at(name: str, using: str) -> Any:
+    seconds = keep_seconds(registry.find(name), Status.REVOKED)
+    return None if seconds is None else clock(using, seconds)

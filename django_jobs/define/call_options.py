@@ -1,0 +1,91 @@
+"""The options of one call, checked before anything is written."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+from uuid import UUID
+
+from ..moments import LONGEST_SECONDS, range_problems
+from ..serialization import type_of
+from .canvas import Canvas, callbacks
+from .options import Expiry, priority_problems, queue_problems, unknown_options
+
+
+class CallKeywords(TypedDict, total=False):
+    """The options of one call; each wins over the job function's own. Times are in seconds."""
+
+    #: Run no earlier than this many seconds from now, by the database's clock.
+    countdown: float | None
+    #: Run no earlier than this; a naive datetime is in the current time zone.
+    eta: datetime.datetime | None
+    #: Revoke the job instead if it has not begun by then: seconds, timedelta or datetime.
+    expires: Expiry | None
+    queue: str | None
+    #: −32,767 … 32,767; the higher runs first.
+    priority: int | None
+    #: JSON that travels with the job: ``self.request.headers``.
+    headers: Mapping[str, Any] | None
+    #: Id of the job, else a UUID version 7 is made. Raises ``DuplicateKey`` when it exists.
+    task_id: UUID | str | None
+    #: Write the job outside the caller's transaction, so that it stays when that rolls back.
+    durable: bool
+    time_limit: float | None
+    soft_time_limit: float | None
+    ignore_result: bool | None
+    #: Signatures to run with the result after a success.
+    link: Canvas | Sequence[Canvas] | None
+    #: Signatures to run after a failure, with a dict that tells of it.
+    link_error: Canvas | Sequence[Canvas] | None
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raise ``TypeError`` for an unknown option and ``ValueError`` for an impossible value."""
+    if unknown := unknown_options(options, CallKeywords.__annotations__):
+        raise TypeError(unknown)
+    problems: list[str] = []
+    if options.get("queue") is not None:
+        problems += queue_problems(options["queue"])
+    if options.get("priority") is not None:
+        problems += priority_problems(options["priority"])
+    if options.get("countdown") is not None:
+        problems += _seconds_problems("countdown", options["countdown"], -LONGEST_SECONDS)
+    for key in ("time_limit", "soft_time_limit"):
+        if options.get(key) is not None:
+            problems += _seconds_problems(key, options[key], 0.001)
+    for key in ("ignore_result", "durable"):
+        # A text that says no is true.
+        if options.get(key) is not None and not isinstance(options[key], bool):
+            problems.append(f"{key} must be True or False, got {options[key]!r}.")
+    problems += _headers_problems(options.get("headers"))
+    problems += _id_problems(options.get("task_id"))
+    if problems:
+        raise ValueError(" ".join(problems))
+    for key in ("link", "link_error"):
+        callbacks(options, key)
+
+
+def _headers_problems(headers: object) -> list[str]:
+    if headers is None or isinstance(headers, Mapping):
+        return []
+    # Its values may be secret.
+    return [f"headers must be a dict of JSON, got {type_of(headers)}."]
+
+
+def _id_problems(task_id: object) -> list[str]:
+    if not task_id or isinstance(task_id, UUID):
+        return []
+    try:
+        UUID(str(task_id))
+    except ValueError:
+        text = f"task_id must be a UUID or its text, got {task_id!r:.100}."
+        return [f"{text} For a key of your own use unique_key= of @job, or headers=."]
+    return []
+
+
+def _seconds_problems(key: str, value: object, least: float) -> list[str]:
+    # A Decimal or a timedelta would be another value once it was JSON, as in an errback.
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return range_problems(key, value, least)
+    return [f"{key} must be seconds, got {value!r}."]

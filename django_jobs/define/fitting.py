@@ -1,0 +1,72 @@
+"""Whether a call of a workflow fits its job function, with what comes before its arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import registry
+from .canvas import Canvas, Chord, Group, Signature
+from .sensitive import rules_of
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
+
+_FAILURE = "the dict that tells of the failure"
+
+
+def check_errback(errback: Canvas) -> None:
+    """Raise ``TypeError`` when what an errback takes does not fit the first jobs of *errback*.
+
+    A job function that this process does not know may be another's.
+    """
+    if isinstance(errback, Signature):
+        function = registry.find(errback.task)
+        if function is not None and not errback.immutable:
+            bind_with_result(function, errback.args, errback.kwargs, _FAILURE)
+        elif function is not None:
+            function.bind(errback.args, errback.kwargs)
+    elif isinstance(errback, Group):
+        for member in errback.tasks:
+            check_errback(member)
+    else:
+        check_errback(errback.header if isinstance(errback, Chord) else errback["chain"][0])
+
+
+def bind_with_result(
+    function: JobFunction[..., Any, Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    result: str,
+) -> None:
+    """Raise ``TypeError`` when a result and the call's own arguments do not fit the signature.
+
+    *result* says for people what the result is.
+    """
+    try:
+        function.bind([None, *args], kwargs)
+    except TypeError as error:
+        problem = str(error)
+    else:
+        return
+    try:
+        function.bind(args, kwargs)
+    except TypeError:
+        raise TypeError(f"{problem}. It gets {result} first.") from None
+    # Without the result it fits, so that is one too many.
+    rules = dataclasses.replace(rules_of(function.name), is_partial=True)
+    shown = rules.shown(list(args), dict(kwargs))
+    given = [result, *map(repr, shown.args)]
+    given += [f"{name}={value!r}" for name, value in shown.kwargs.items()]
+    listed = " and ".join([", ".join(given[:-1]), given[-1]] if given[1:] else given)
+    raise TypeError(
+        f"{function.name}{function.shown_signature} takes {_number(function)} and would get "
+        f"{len(given)}: {listed}. Use .si() to ignore {result}."
+    )
+
+
+def _number(function: JobFunction[..., Any, Any]) -> str:
+    known = [p for p in function.call_signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    most = "" if all(each.default is each.empty for each in known) else "at most "
+    return f"{most}{len(known) or 'no'} argument{'' if len(known) == 1 else 's'}"

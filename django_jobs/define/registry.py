@@ -1,0 +1,114 @@
+"""Which job functions exist. A name in a row is looked up here, and nowhere else."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.utils.module_loading import autodiscover_modules
+
+from ..exceptions import DuplicateJob, UnknownJob
+from ..suggest import functions_meant, question
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
+
+# Modules in a package of jobs that are not imported: tests, and what runs when it is imported.
+_NO_JOBS = re.compile(r"__main__|conftest|tests?|test_.*")
+
+_functions: dict[str, JobFunction[..., Any, Any]] = {}
+# Which import of its module defined each function, for those that one did.
+_defined_by: dict[str, ModuleSpec | None] = {}
+
+
+def register(function: JobFunction[..., Any, Any]) -> None:
+    """Add *function*; raise :class:`DuplicateJob` when another one has its name."""
+    known = _functions.get(function.name)
+    spec = importing(function.__wrapped__.__module__)
+    if known is not None and _origin(known) != _origin(function):
+        raise DuplicateJob(
+            f"Two job functions are named {function.name!r}: {' in '.join(_origin(known))} and "
+            f"{' in '.join(_origin(function))}. Name one of them otherwise, with @job(name=...)."
+        )
+    if known is not None and spec is not None and _defined_by.get(function.name) is spec:
+        raise DuplicateJob(
+            f"{function.__wrapped__.__module__} defines the job function {function.name!r} twice. "
+            "Name one of them otherwise, with @job(name=...)."
+        )
+    _functions[function.name] = function
+    _near.cache_clear()
+    _defined_by[function.name] = spec
+
+
+def importing(module: str) -> ModuleSpec | None:
+    """Return what stands for the import of *module* that is under way, or None when none is.
+
+    A reload has an object of its own.
+    """
+    spec: ModuleSpec | None = getattr(sys.modules.get(module), "__spec__", None)
+    return spec if getattr(spec, "_initializing", False) else None
+
+
+def find(name: str) -> JobFunction[..., Any, Any] | None:
+    """Return the job function of that *name*, or None."""
+    return _functions.get(name)
+
+
+def get(name: str) -> JobFunction[..., Any, Any]:
+    """Return the job function of that *name*; raise :class:`UnknownJob` when there is none."""
+    try:
+        return _functions[name]
+    except KeyError:
+        raise UnknownJob(missing(name)) from None
+
+
+def missing(name: str) -> str:
+    """Say that no job function has that *name*, what to do, and which one may be meant."""
+    hint = question(_near(name))
+    return (
+        f"No job function is named {name!r}. Define it with @job in the jobs.py or tasks.py of an "
+        f"installed app, and deploy that code to the workers.{hint}"
+    )
+
+
+# A comparison with 500 names takes 14 ms, and a worker may meet many jobs of one name.
+@functools.lru_cache(maxsize=256)
+def _near(name: str) -> list[str]:
+    return functions_meant(name, _functions)
+
+
+def every() -> Iterator[JobFunction[..., Any, Any]]:
+    """Return all job functions, by name."""
+    return iter(sorted(_functions.values(), key=lambda function: function.name))
+
+
+def autodiscover() -> None:
+    """Import ``jobs`` and ``tasks`` of every installed app; of a package all modules in it."""
+    names = [config.name for config in apps.get_app_configs()]
+    for part in ("jobs", "tasks"):
+        autodiscover_modules(part)
+        for name in names:
+            if f"{name}.{part}" in sys.modules:
+                _import_modules_of(sys.modules[f"{name}.{part}"], names)
+
+
+def _import_modules_of(package: ModuleType, apps_left_out: Sequence[str]) -> None:
+    # An app's own modules are not all meant to be imported at start.
+    if package.__name__ in apps_left_out:
+        return
+    for found in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
+        if not _NO_JOBS.fullmatch(found.name.rpartition(".")[2]):
+            _import_modules_of(importlib.import_module(found.name), apps_left_out)
+
+
+def _origin(function: JobFunction[..., Any, Any]) -> tuple[str, str]:
+    wrapped = function.__wrapped__
+    return wrapped.__qualname__, wrapped.__module__

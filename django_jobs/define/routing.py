@@ -1,0 +1,86 @@
+"""Which queue, priority and database a job goes to."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from ..conf import get_settings
+
+
+def route(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the first matching entry of ``ROUTES`` says of a job: its queue, its priority.
+
+    An entry is ``{glob: options}`` or a callable of ``(name, args, kwargs)`` that returns options
+    or None. Raises ``ImproperlyConfigured`` when a callable answers something else.
+    """
+    routes = get_settings().routes
+    if not routes:
+        return {}
+    for entry in [routes] if isinstance(routes, Mapping) else routes:
+        if callable(entry):
+            found = entry(name, args, kwargs)
+        else:
+            found = next((entry[glob] for glob in entry if _matches(glob, name)), None)
+        if found is None:
+            continue
+        if problem := route_problem(found):
+            raise ImproperlyConfigured(f"ROUTES answers for {name}: {problem}")
+        routed: Mapping[str, Any] = found
+        return routed
+    return {}
+
+
+def route_problem(options: Any) -> str:
+    """Say what is wrong with the options of a route; empty when nothing is."""
+    if not isinstance(options, Mapping):
+        return f"A route must be a dict with 'queue' and 'priority', got {options!r}."
+    for name in options.keys() - {"queue", "priority"}:
+        hint = " Celery's routing_key is 'queue' here." if name == "routing_key" else ""
+        return f"A route has {name!r}, and only 'queue' and 'priority' are allowed.{hint}"
+    return ""
+
+
+def max_pending(queue: str) -> int | None:
+    """Return how many pending jobs *queue* may hold, or None for any number."""
+    limit: int | None = get_settings().queues.get(queue, {}).get("MAX_PENDING")
+    return limit
+
+
+def database_of(queue: str) -> str:
+    """Return the alias of the database that holds *queue*'s jobs."""
+    settings = get_settings()
+    alias: str = settings.queues.get(queue, {}).get("DATABASE", settings.database)
+    return alias
+
+
+def misplaced(queue: str, using: str) -> str:
+    """Return why what enqueues on *using* alone cannot use *queue*; empty when it can."""
+    alias = database_of(queue)
+    if alias == using:
+        return ""
+    return (
+        f"Queue {queue!r} lives on database {alias!r}, and what enqueues here (a schedule) on "
+        f"{using!r}. Name a queue of the same database."
+    )
+
+
+def databases() -> list[str]:
+    """Return the aliases of all databases that hold jobs, the default one first."""
+    settings = get_settings()
+    named = (options.get("DATABASE", settings.database) for options in settings.queues.values())
+    return list(dict.fromkeys([settings.database, *named]))
+
+
+@functools.lru_cache(maxsize=1024)
+def _pattern(glob: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(glob))
+
+
+def _matches(glob: str, name: str) -> bool:
+    return _pattern(glob).match(name) is not None

@@ -1,0 +1,1 @@
+"""Text for the admin and for the commands."""

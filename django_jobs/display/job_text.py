@@ -1,0 +1,229 @@
+"""A job as people may see it: without secrets, and whatever somebody wrote into its row."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeGuard
+
+from django.db.models import Case, ExpressionWrapper, F, TextField, Value, When
+from django.db.models.functions import Length
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from ..define import registry
+from ..define.sensitive import TAKES, Shown, rules_of
+from ..models import Job, JobQuerySet
+from ..models.fields import JSONTextField
+from ..redaction import NO_SECRETS
+from ..serialization import MAX_INT
+from ..status import Status
+
+#: Columns that may be large; a list of jobs leaves them in the database.
+LARGE_COLUMNS = ("args", "kwargs", "headers", "options", "result", "progress", "error_message")
+
+PAYLOAD = ("args", "kwargs", "headers", "result", "progress")
+# The columns that say what must be blanked in the others.
+_CALL = ("args", "kwargs", "headers", "options")
+# The keys that progress() writes.
+_PROGRESS = frozenset({"done", "total", "message"})
+
+
+class Unreadable:
+    """Stands for a text that is no JSON, or not of the shape that it must have."""
+
+    def __str__(self) -> str:
+        return _("(unreadable)")
+
+
+@dataclasses.dataclass(slots=True)
+class Payload:
+    """What of one job people may see; ``text`` shows a message or a traceback of an attempt."""
+
+    args: Any = None
+    kwargs: Any = None
+    headers: Any = None
+    result: Any = None
+    progress: Any = None
+    message: str = ""
+    text: Callable[[str], str] = NO_SECRETS.blanked
+
+
+def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
+    """Leave the large columns out and add ``args_text`` and ``kwargs_text``, None if too long.
+
+    They are texts, not values, so that one row that was broken by hand does not break a page.
+    ``takes_text`` says whether results of other jobs come before the arguments.
+    """
+    texts = {
+        f"{column}_text": Case(
+            When(**{f"{column}_length__lte": longest}, then=_text(column)),
+            default=Value(None),
+            output_field=TextField(null=True),
+        )
+        for column in ("args", "kwargs")
+    }
+    lengths = {
+        f"{column}_length": Length(_text(column)) for column in ("args", "kwargs", "options")
+    }
+    takes = Case(
+        When(options__contains=TAKES, options_length__lte=longest, then=_text("options")),
+        # Too long to be read here: nobody can tell, and nothing is shown.
+        When(options__contains=TAKES, then=Value(TAKES)),
+        default=Value(None),
+        output_field=TextField(null=True),
+    )
+    shown: JobQuerySet = (
+        jobs.defer(*LARGE_COLUMNS).alias(**lengths).annotate(**texts, takes_text=takes)
+    )
+    return shown
+
+
+def arguments_line(job: Job, limit: int) -> str:
+    """Return the arguments of a row from :func:`with_argument_texts` as in a call, cut."""
+    args, kwargs = listed_arguments(job)
+    if args is None or kwargs is None:
+        return "…"
+    if isinstance(args, Unreadable) or isinstance(kwargs, Unreadable):
+        return str(Unreadable())
+    parts = [_compact(value) for value in args]
+    parts += [f"{name}={_compact(value)}" for name, value in kwargs.items()]
+    line = ", ".join(parts)
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def listed_arguments(job: Job) -> tuple[Any, Any]:
+    """Return both kinds of arguments of a row from :func:`with_argument_texts`, redacted."""
+    texts = vars(job)
+    args, kwargs = texts["args_text"], texts["kwargs_text"]
+    if args is None or kwargs is None:
+        return None, None
+    return _arguments(_shown(job.name, args, kwargs, None, texts["takes_text"]))
+
+
+def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD) -> Payload:
+    """Return what may be seen of a job, read from the row in one query.
+
+    A secret among the arguments is blanked wherever it comes up again. Of the arguments, the
+    headers, the result and the progress only those in *columns* are read, and the arguments where
+    there is anything in which they could come up.
+    """
+    rest = [name for name in columns if name not in ("args", "kwargs")]
+    is_whole = "args" in columns
+    texts = _stored_texts(job, list(dict.fromkeys([*rest, *(_CALL if is_whole else ())])))
+    if texts is None:  # deleted since
+        return Payload()
+    values = {name: _read(texts[name]) for name in rest}
+    message = texts["error_message"]
+    if not is_whole:
+        if not message and not any(map(_may_quote, values.values())):
+            return Payload(**values)
+        if (texts := _stored_texts(job, _CALL)) is None:
+            return Payload()
+    shown = _shown(job.name, *(texts[name] for name in _CALL))
+    args, kwargs = _arguments(shown) if is_whole else (None, None)
+    seen = {
+        name: value if isinstance(value, Unreadable) else shown.value(value)
+        for name, value in values.items()
+    }
+    return Payload(args, kwargs, **seen, message=shown.text(message), text=shown.text)
+
+
+def pretty(value: Any) -> str:
+    """Return a JSON value on lines of its own."""
+    if isinstance(value, Unreadable):
+        return str(value)
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def reason_text(reason: str) -> str:
+    """Return, in the current language, why an operation skipped a job."""
+    status = reason.removeprefix("is ").upper()
+    return _("is %s") % Status(status).label if status in Status.values else _(reason)
+
+
+def retries_line(job: Job) -> str:
+    """Return ``2/3``: how often the job was retried, and how often it may be."""
+    return f"{job.retries}{_out_of(job, 0)}"
+
+
+def attempt_line(job: Job) -> str:
+    """Return ``2/4``: which attempt this is or was, of how many; 0 before the first."""
+    return f"{job.retries + 1 if job.attempt else 0}{_out_of(job, 1)}"
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Tell whether *value*, which may be any JSON, is a number to count and to divide with."""
+    is_one = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_one and -MAX_INT <= value <= MAX_INT
+
+
+def plain(number: float) -> str:
+    """Return a number as people write it: in the language of the request, without exponents."""
+    if isinstance(number, float):
+        number = int(number) if number.is_integer() else round(number, 3)
+    return number_format(number, force_grouping=True)
+
+
+def short_class(path: str) -> str:
+    """Return the last part of an exception's dotted name."""
+    return path.rpartition(".")[2]
+
+
+def _out_of(job: Job, first: int) -> str:
+    function = registry.find(job.name)
+    if function is None:
+        return ""
+    options = function.options
+    if not (job.retries or options.autoretry_for or options.bind):
+        return ""  # nothing retries it
+    limit = options.max_retries
+    return "/∞" if limit is None else f"/{limit + first}"
+
+
+def _stored_texts(job: Job, columns: Sequence[str]) -> dict[str, Any] | None:
+    """Return the texts of the columns, and the error's message; None of a row that is gone."""
+    if job._state.adding:  # it ran in this process and has no row
+        field: Any = JSONTextField()
+        prepared = {name: field.get_prep_value(vars(job)[name]) for name in columns}
+        return prepared | {"error_message": job.error_message}
+    row = Job.objects.using(job._state.db).filter(pk=job.pk)
+    found = row.values_list(*map(_text, columns), "error_message").first()
+    return None if found is None else dict(zip((*columns, "error_message"), found, strict=True))
+
+
+def _text(column: str) -> ExpressionWrapper[Any]:
+    return ExpressionWrapper(F(column), output_field=TextField())
+
+
+def _shown(name: str, args: str, kwargs: str, headers: str | None, options: str | None) -> Shown:
+    values = (_read(args), _read(kwargs), _read(headers))
+    known = (None if isinstance(value, Unreadable) else value for value in values)
+    return rules_of(name, options).shown(*known)
+
+
+def _arguments(shown: Shown) -> tuple[Any, Any]:
+    if isinstance(shown.args, list) and isinstance(shown.kwargs, dict):
+        return shown.args, shown.kwargs
+    return Unreadable(), Unreadable()
+
+
+def _may_quote(value: Any) -> bool:
+    """Tell whether an argument could stand in *value*: numbers of progress() quote nothing."""
+    if isinstance(value, dict):
+        return any(name not in _PROGRESS or _may_quote(item) for name, item in value.items())
+    return not (value is None or isinstance(value, (int, float, Unreadable)) or value == "")
+
+
+def _read(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return Unreadable()
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,169 @@
+"""At most one live copy of a job."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import connections
+
+from .. import serialization
+from ..conf import get_settings
+from ..db import clock, dialect_for
+from ..define.key_values import digest, value_of
+from ..exceptions import DuplicateKey
+from ..models import Edge, Job, UniqueKey
+from ..serialization import loads
+from ..status import ENDED, Status
+from ..values import NewJob
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
+
+
+def key_of(
+    function: JobFunction[..., Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> str:
+    """Return the 64 hex digits that two calls share when they are the same job."""
+    same = value_of(function, "unique_key", function.options.unique_key, args, kwargs)
+    limit = get_settings().max_payload_bytes
+    text = serialization.canonical(same, where="unique_key", max_bytes=limit)
+    return digest(f"{function.name}\0{text}")
+
+
+def hold_key(
+    function: JobFunction[..., Any, Any],
+    rows: Sequence[NewJob],
+    using: str,
+) -> tuple[list[NewJob], list[UUID], list[NewJob]]:
+    """Take the key of each row, inside a transaction.
+
+    Returns the rows to write, the ids of all, and the rows that live jobs took over. A row whose
+    key a live job holds is left out, and its id is the live job's; with ``unique="raise"``
+    :class:`DuplicateKey` is raised instead.
+    """
+    options = function.options
+    first: dict[str, NewJob] = {}
+    latest: dict[str, NewJob] = {}
+    for row in rows:
+        latest[_key(row)] = row
+        first.setdefault(_key(row), row)
+    # In one order for all callers, who wait for each other's keys.
+    holders = {
+        key: take_key(key, first[key].id, options.unique_for, using) for key in sorted(first)
+    }
+    changed: list[NewJob] = []
+    if options.unique == "replace":
+        changed = _give_to_holders(holders, first, latest, options.unique_for, using)
+    new: list[NewJob] = []
+    ids: list[UUID] = []
+    for row in rows:
+        key = _key(row)
+        holder = holders[key]
+        if holder is None and row is first[key]:
+            # The last of several calls wins, by the first one's id.
+            given = latest[key] if options.unique == "replace" else row
+            new.append(given._replace(id=row.id))
+            ids.append(row.id)
+            continue
+        holder = holder or first[key].id
+        if options.unique == "raise":
+            raise DuplicateKey(
+                f"{function.name} with these arguments is live as job {holder}. Wait for "
+                "its end, or revoke it."
+            )
+        ids.append(holder)
+    return new, ids, changed
+
+
+def _give_to_holders(
+    holders: dict[str, UUID | None],
+    first: Mapping[str, NewJob],
+    latest: Mapping[str, NewJob],
+    seconds: float | None,
+    using: str,
+) -> list[NewJob]:
+    """Let the holders take over the latest calls; return these.
+
+    One that runs cannot: its key goes to the new job, and it stands no longer among *holders*.
+    """
+    changed: list[NewJob] = []
+    # The keys are locked, in their order; the jobs are locked in theirs.
+    for key, holder in sorted(holders.items(), key=lambda each: each[1] or UUID(int=0)):
+        if holder is not None and _give(holder, latest[key], using):
+            _keep_until(key, holder, seconds, using)
+            changed.append(latest[key])
+        elif holder is not None and _is_live(holder, using):
+            _keep_until(key, first[key].id, seconds, using)
+            holders[key] = None
+    return changed
+
+
+def _key(row: NewJob) -> str:
+    assert row.unique_key is not None
+    return row.unique_key
+
+
+def _is_live(job_id: UUID, using: str) -> bool:
+    return Job.objects.using(using).live().filter(id=job_id).exists()
+
+
+def _keep_until(key: str, job_id: UUID, seconds: float | None, using: str) -> None:
+    until = None if seconds is None else clock(using, seconds)
+    UniqueKey.objects.using(using).filter(key=key).update(job_id=job_id, until=until)
+
+
+def _give(job_id: UUID, row: NewJob, using: str) -> bool:
+    """Let a job that has not begun, and is in no workflow, be what *row* says; else False."""
+    jobs = Job.objects.using(using).live().exclude(status=Status.STARTED)
+    alone = jobs.filter(id=job_id, pending_parents=0, has_dependents=False, group_id=None)
+    if Edge.objects.using(using).filter(child_id=job_id).exists():
+        return False
+    now = clock(using)
+    changed = alone.update(
+        queue=row.queue,
+        rank=row.rank,
+        status=row.status,
+        args=loads(row.args),
+        kwargs=loads(row.kwargs),
+        headers=None if row.headers is None else loads(row.headers),
+        options=None if row.options is None else loads(row.options),
+        run_at=_moment(row.eta, row.countdown, using),
+        expires_at=_moment(row.expires_at, row.expires_in, using),
+        ready_at=now if row.status == Status.PENDING else None,
+        waiting_for=None,
+        retries=0,
+        crashes=0,
+        deferrals=0,
+        error_class="",
+        error_message="",
+    )
+    return changed == 1
+
+
+def _moment(given: datetime.datetime | None, seconds: float | None, using: str) -> Any:
+    return given if seconds is None else clock(using, seconds)
+
+
+def take_key(key: str, job_id: UUID, seconds: float | None, using: str) -> UUID | None:
+    """Give *key* to a job, inside a transaction; return the job that keeps it, or None."""
+    keys = UniqueKey.objects.using(using)
+    until = None if seconds is None else clock(using, seconds)
+    connection = connections[using]
+    dialect = dialect_for(connection)
+    # A conflict waits here for the other transaction; the statements after it see what it wrote.
+    with connection.cursor() as cursor:
+        dialect.hold_key(cursor, key, job_id, "NULL" if seconds is None else dialect.after(seconds))
+    held = keys.select_for_update().get(key=key)
+    if held.job_id == job_id:
+        return None
+    holder = Job.objects.using(using).filter(id=held.job_id)
+    if holder.exclude(status__in=ENDED).exists():
+        return held.job_id
+    kept = keys.filter(key=key, until__gt=clock(using))
+    if kept.exists() and holder.filter(status=Status.SUCCESS).exists():
+        return held.job_id
+    keys.filter(key=key).update(job_id=job_id, until=until)
+    return None

@@ -1,0 +1,1 @@
+"""May a claimed job start? Concurrency and rate limits."""

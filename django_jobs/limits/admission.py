@@ -1,0 +1,329 @@
+"""Whether a claimed job may start now: concurrency and rate limits, of functions and of queues.
+
+Between claim and execute. A job for which there is no place becomes WAITING until one is freed; one
+that is over a rate gets a later time of its own. Jobs without limits cost a look into two sets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import connections
+from django.db.models import Q
+
+from .. import log
+from ..conf import get_settings
+from ..db import dialect_for, unix_time, without_deadlock
+from ..define import key_values, registry
+from ..define.rates import Window, parse
+from ..enqueue.notify import Topic, announce
+from ..locking import limits_locked
+from ..models import Job, Limit, Queue
+from ..serialization import loads
+from ..status import Status
+from ..values import Claimed, Outcome
+from . import concurrency, rate_windows
+
+# How long the limits that rows and settings tell are believed.
+_RULES_SECONDS = 1.0
+
+
+class Bound(NamedTuple):
+    """A limit as it stands for one job: so many at once, so many starts in each window."""
+
+    key: str
+    places: int | None
+    windows: tuple[Window, ...]
+
+
+@dataclasses.dataclass(slots=True)
+class Rules:
+    """The limits of queues by name, and those that operators set, by key."""
+
+    queues: dict[str, Bound] = dataclasses.field(default_factory=dict)
+    #: Names of job functions that have limits.
+    functions: frozenset[str] = frozenset()
+    limits: dict[str, Bound] = dataclasses.field(default_factory=dict)
+
+    def bounds_of(self, job: Claimed) -> list[Bound]:
+        """Return the limits of a job; raise what its key functions raise."""
+        found = self._own(job) if job.name in self.functions else []
+        queue = self.queues.get(job.queue)
+        return found if queue is None else [*found, queue]
+
+    def _own(self, job: Claimed) -> list[Bound]:
+        function = registry.find(job.name)
+        if function is None:
+            return []
+        options, base = function.options, key_values.of_function(job.name)
+        keyed = options.concurrency_key is not None or options.rate_limit_key is not None
+        args, kwargs = (loads(job.args), loads(job.kwargs)) if keyed else ([], {})
+        found: dict[str, Bound] = {}
+        for option in ("concurrency_key", "rate_limit_key"):
+            key, wanted = base, getattr(options, option)
+            if wanted is not None:
+                value = key_values.value_of(function, option, wanted, args, kwargs)
+                key = key_values.of_value(job.name, value)
+            number, windows = self._limit(base, key, options.concurrency, parse(options.rate_limit))
+            known = found.get(key, Bound(key, None, ()))
+            if option == "concurrency_key":
+                found[key] = known._replace(places=number)
+            else:
+                found[key] = known._replace(windows=windows)
+        return [bound for bound in found.values() if bound.places or bound.windows]
+
+    def places(self, key: str, name: str, queue: str) -> tuple[bool, int | None]:
+        """Return whether this process knows the limit *key*, of such a job, and its places."""
+        if key == key_values.of_queue(queue):
+            bound = self.queues.get(queue)
+            return True, bound.places if bound else None
+        function = registry.find(name)
+        if function is None:
+            return False, None
+        base = key_values.of_function(name)
+        return True, self._limit(base, key, function.options.concurrency, ())[0]
+
+    def _limit(
+        self, base: str, key: str, number: int | None, windows: tuple[Window, ...]
+    ) -> tuple[int | None, tuple[Window, ...]]:
+        for name in (base, key):
+            if (told := self.limits.get(name)) is not None:
+                number, windows = told.places or number, told.windows or windows
+        return number, windows
+
+
+def read_rules(using: str) -> Rules:
+    """Read what rows and settings tell of limits; a queue's row wins over the setting."""
+    queues = {
+        name: Bound(
+            key_values.of_queue(name), options.get("CONCURRENCY"), parse(options.get("RATE_LIMIT"))
+        )
+        for name, options in get_settings().queues.items()
+    }
+    rows = Queue.objects.using(using).filter(Q(concurrency__gt=0) | ~Q(rate_limit=""))
+    for name, number, rate in rows.values_list("name", "concurrency", "rate_limit"):
+        key = key_values.of_queue(name)
+        known = queues.get(name, Bound(key, None, ()))
+        queues[name] = Bound(key, number or known.places, _windows(key, rate) or known.windows)
+    limits = {
+        key: Bound(key, number, _windows(key, rate))
+        for key, number, rate in Limit.objects.using(using).values_list(
+            "key", "concurrency", "rate_limit"
+        )
+    }
+    return Rules(
+        {name: bound for name, bound in queues.items() if bound.places or bound.windows},
+        frozenset(
+            function.name
+            for function in registry.every()
+            if function.options.concurrency
+            or function.options.rate_limit is not None
+            or key_values.of_function(function.name) in limits
+        ),
+        limits,
+    )
+
+
+def _windows(key: str, rate: str) -> tuple[Window, ...]:
+    try:
+        return parse(rate)
+    except ValueError as error:
+        log.limit_unreadable(key, error)
+        return ()
+
+
+class Admission:
+    """Lets the jobs start that one worker has claimed, or puts them in line."""
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._rules = Rules()
+        self._read_at = -_RULES_SECONDS
+
+    def admit(
+        self, worker_id: UUID, jobs: Sequence[Claimed]
+    ) -> tuple[list[Claimed], list[tuple[Claimed, Exception]]]:
+        """Return the jobs that may start, in their order, and those whose key functions failed."""
+        now = time.monotonic()
+        if jobs and now - self._read_at >= _RULES_SECONDS:
+            self._rules, self._read_at = read_rules(self._using), now
+        rules = self._rules
+        functions, queues = rules.functions, rules.queues
+        if not functions and not queues:
+            return list(jobs), []
+        bounds: dict[UUID, list[Bound]] = {}
+        failed: list[tuple[Claimed, Exception]] = []
+        for job in jobs:
+            if (job.name in functions or job.queue in queues) and not job.problem:
+                try:
+                    bounds[job.id] = rules.bounds_of(job)
+                except Exception as error:
+                    # A job that does not fit its function does not run here; execute tells why.
+                    if _fits(job):
+                        failed.append((job, error))
+        limited = [job for job in jobs if bounds.get(job.id)]
+        stopped = {job.id for job, _error in failed}
+        if limited:
+            batch = _decided(worker_id, limited, bounds, self._using)
+            stopped |= batch.stopped
+        return [job for job in jobs if job.id not in stopped], failed
+
+
+def _fits(job: Claimed) -> bool:
+    function = registry.find(job.name)
+    try:
+        if function is not None:
+            function.bind(loads(job.args), loads(job.kwargs))
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _decided(
+    worker_id: UUID, jobs: list[Claimed], bounds: Mapping[UUID, list[Bound]], using: str
+) -> _Batch:
+    def decide() -> _Batch:
+        batch = _Batch(worker_id, jobs, bounds, using)
+        with limits_locked({bound.key for job in jobs for bound in bounds[job.id]}, using):
+            batch.decide()
+            batch.write()
+        return batch
+
+    return without_deadlock(using, decide)
+
+
+class _Batch:
+    """One decision for all limited jobs of a claim, while all their limits are locked."""
+
+    def __init__(
+        self,
+        worker_id: UUID,
+        jobs: list[Claimed],
+        bounds: Mapping[UUID, list[Bound]],
+        using: str,
+    ) -> None:
+        self.worker_id, self.jobs, self.bounds, self.using = worker_id, jobs, bounds, using
+        self.admitted: list[Claimed] = []
+        self.waiting: dict[str, list[UUID]] = {}
+        self.later: list[tuple[Claimed, float]] = []
+        # A job that was woken for a place and does not take it leaves it to the next in line.
+        self.left: Counter[str] = Counter()
+        self.most: dict[str, int] = {}
+        self.taken: Counter[str] = Counter()
+        self.lines: dict[str, rate_windows.Line] = {}
+
+    @property
+    def stopped(self) -> set[UUID]:
+        waiting = {job_id for ids in self.waiting.values() for job_id in ids}
+        return waiting | {job.id for job, _slot in self.later}
+
+    def decide(self) -> None:
+        every = [bound for job in self.jobs for bound in self.bounds[job.id]]
+        self.most = {bound.key: bound.places for bound in every if bound.places}
+        if self.most:
+            self.taken = concurrency.taken(self.most, self.using)
+        if any(bound.windows for bound in every):
+            self._read_lines()
+        for job in self._in_line():
+            self._decide(job, self.bounds[job.id])
+
+    def _read_lines(self) -> None:
+        # In this order: no job begins later by the database's clock than is reckoned here.
+        self.began, self.now = time.monotonic(), unix_time(self.using)
+        wanted: dict[str, tuple[Sequence[Window], set[UUID]]] = {}
+        for job in self.jobs:
+            for bound in self.bounds[job.id]:
+                if bound.windows:
+                    wanted.setdefault(bound.key, (bound.windows, set()))[1].add(job.id)
+        self.lines = rate_windows.lines(wanted, self.now, self.using)
+
+    def _in_line(self) -> list[Claimed]:
+        """Return the jobs as claimed, but those first that have slots, in the order of these."""
+        numbers: dict[UUID, int] = {}
+        for line in self.lines.values():
+            for job_id, number in line.own.items():
+                numbers[job_id] = min(number, numbers.get(job_id, number))
+        had = sorted((job for job in self.jobs if job.id in numbers), key=lambda j: numbers[j.id])
+        return had + [job for job in self.jobs if job.id not in numbers]
+
+    def _decide(self, job: Claimed, bounds: Sequence[Bound]) -> None:
+        job.places, job.begin_by = (), None
+        wanted = [bound.key for bound in bounds if bound.places]
+        if job.expired or registry.find(job.name) is None:
+            # It will not run; execute tells why.
+            self.left.update(wanted)
+            return
+        for key in wanted:
+            if self.taken[key] >= self.most[key]:
+                self.waiting.setdefault(key, []).append(job.id)
+                self.left.update(wanted)
+                return
+        lines = [self.lines[bound.key] for bound in bounds if bound.windows]
+        slot = max((line.slot(job.id, self.now) for line in lines), default=0.0)
+        if lines and slot > self.now:
+            for line in lines:
+                line.reserve(job.id, slot)
+            self.later.append((job, slot))
+            self.left.update(wanted)
+            return
+        for line in lines:
+            line.start(job.id, self.now)
+        if lines:
+            job.begin_by = self.began + min(line.slack for line in lines)
+        job.places = tuple(wanted)
+        self.taken.update(wanted)
+        self.admitted.append(job)
+
+    def write(self) -> None:
+        held = [job for job in self.admitted if job.places]
+        if held:
+            concurrency.take(held, self.using)
+        if self.lines:
+            attempts = {job.id: job.attempt for job in self.jobs}
+            rate_windows.save(self.lines.values(), attempts, self.using)
+        ours = Job.objects.using(self.using).filter(status=Status.STARTED, worker_id=self.worker_id)
+        woken: list[UUID] = []
+        if self.most:
+            were_in_line = ours.filter(
+                id__in=[job.id for job in self.jobs], waiting_for__isnull=False
+            )
+            woken = list(were_in_line.values_list("id", flat=True))
+        if changing := {*woken, *self.stopped}:
+            list(ours.filter(id__in=changing).order_by("id").select_for_update().values_list("id"))
+        if woken:
+            ours.filter(id__in=woken).update(waiting_for=None)
+        for key, ids in self.waiting.items():
+            ours.filter(id__in=ids).update(
+                status=Status.WAITING, waiting_for=key, started_at=None, worker_id=None
+            )
+        if self.later:
+            self._postpone()
+        concurrency.wake(
+            {
+                key: min(number, self.most[key] - self.taken[key])
+                for key, number in self.left.items()
+            },
+            self.using,
+        )
+
+    def _postpone(self) -> None:
+        connection = connections[self.using]
+        now = time.monotonic()
+        outcomes = [
+            Outcome(
+                job, Status.SCHEDULED, began=now, ended=now, retries=job.retries,
+                crashes=job.crashes, deferrals=job.deferrals, delay=slot - self.now,
+            )
+            for job, slot in self.later
+        ]  # fmt: skip
+        with connection.cursor() as cursor:
+            dialect_for(connection).write_outcomes(cursor, self.worker_id, outcomes)
+        Job.objects.using(self.using).filter(
+            id__in=[job.id for job, _slot in self.later], status=Status.SCHEDULED
+        ).update(started_at=None)
+        announce(self.using, {Topic.TIMED})

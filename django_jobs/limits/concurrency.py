@@ -1,0 +1,145 @@
+"""Places under concurrency limits, which are taken and freed while the key's limit is locked.
+
+A place counts only while its job's row is STARTED with the place's attempt.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from ..db import clock
+from ..db.base import chunks
+from ..enqueue.notify import announce
+from ..locking import need
+from ..models import Gate, Job, Place, Queue
+from ..status import Status
+from ..values import Claimed
+
+# More than so many keys are first asked which of them somebody waits for.
+_FEW_KEYS = 3
+
+
+def taken(keys: Collection[str], using: str) -> Counter[str]:
+    """Return how many places of each key are taken; delete those that are not.
+
+    The limits of *keys* are locked.
+    """
+    places = Place.objects.using(using)
+    rows = list(places.filter(key__in=keys).values_list("id", "key", "job_id", "attempt"))
+    attempts: set[tuple[UUID, int]] = set()
+    for chunk in chunks(list({job_id for _id, _key, job_id, _attempt in rows})):
+        running = Job.objects.using(using).filter(id__in=chunk, status=Status.STARTED)
+        attempts.update(running.values_list("id", "attempt"))
+    for stale in chunks([row[0] for row in rows if row[2:] not in attempts]):
+        places.filter(id__in=stale)._raw_delete(using)
+    return Counter(key for _id, key, *attempt in rows if tuple(attempt) in attempts)
+
+
+def take(jobs: Sequence[Claimed], using: str) -> None:
+    """Give each of *jobs* the places that it names, whose limits are locked."""
+    places = Place.objects.using(using)
+    # An earlier attempt may have left its own, when its worker was lost.
+    places.filter(job_id__in=[job.id for job in jobs])._raw_delete(using)
+    places.bulk_create(
+        Place(key=key, job_id=job.id, attempt=job.attempt) for job in jobs for key in job.places
+    )
+
+
+def free(ids: Iterable[UUID], using: str) -> set[str]:
+    """Take back the places of jobs that run no more, and wake those in line.
+
+    The limits of their places are locked. Returns the queues of those in line, which are announced.
+    """
+    freed: Counter[str] = Counter()
+    for chunk in chunks(list(ids)):
+        places = Place.objects.using(using).filter(job_id__in=chunk)
+        found = list(places.values_list("key", flat=True))
+        if found:
+            need(using, limits=found)
+            places._raw_delete(using)
+            freed.update(found)
+    return wake(freed, using)
+
+
+def recall(jobs: Sequence[Claimed], using: str) -> None:
+    """Tell *jobs*, read from their rows, which places they hold."""
+    by_id = {job.id: job for job in jobs}
+    rows = Place.objects.using(using).filter(job_id__in=list(by_id))
+    for key, job_id, attempt in rows.values_list("key", "job_id", "attempt"):
+        if by_id[job_id].attempt == attempt:
+            by_id[job_id].places += (key,)
+
+
+def keys_of(ids: Iterable[UUID], using: str) -> set[str]:
+    """Return the keys of the places that jobs hold."""
+    held: set[str] = set()
+    for chunk in chunks(list(ids)):
+        places = Place.objects.using(using).filter(job_id__in=chunk)
+        held.update(places.values_list("key", flat=True))
+    return held
+
+
+def wake(numbers: Mapping[str, int], using: str) -> set[str]:
+    """Make the next *numbers* of jobs that wait for each key, whose limit is locked, pending."""
+    wanted = {key: number for key, number in numbers.items() if number > 0}
+    if len(wanted) > _FEW_KEYS:
+        wanted = {key: wanted[key] for key in _waited_for(list(wanted), using)}
+    waiting = Job.objects.using(using).filter(status=Status.WAITING)
+    return _make_pending(waiting, wanted, using)
+
+
+def fill(numbers: Mapping[str, int], using: str) -> None:
+    """Make the first *numbers* of jobs in line for each key, whose limit is locked, pending.
+
+    Those that are pending already, and have not taken their place yet, are in line too. Jobs of
+    paused queues are not.
+    """
+    wanted = {key: number for key, number in numbers.items() if number > 0}
+    _make_pending(Job.objects.using(using).live(), wanted, using)
+
+
+def _make_pending(jobs: QuerySet[Job], numbers: Mapping[str, int], using: str) -> set[str]:
+    # A job that cannot be claimed would keep the place from those behind it; maintenance.wake
+    # wakes it when its queue is resumed. With EXISTS PostgreSQL would sort the whole line.
+    paused = Queue.objects.using(using).filter(paused_at__isnull=False)
+    jobs = jobs.exclude(queue__in=paused.values("name"))
+    waiting = Job.objects.using(using).filter(status=Status.WAITING).order_by("id")
+    while first := _first_in_line(jobs, numbers):
+        # The statement waits for rows that others have locked. MariaDB locks for a moment what a
+        # statement only looks at, and a job that is skipped then would wait for ever.
+        locked: dict[UUID, tuple[str | None, str]] = {}
+        for chunk in chunks(sorted(first)):
+            rows = waiting.filter(id__in=chunk).select_for_update()
+            locked |= {row[0]: row[1:] for row in rows.values_list("id", "waiting_for", "queue")}
+        if {job_id: key for job_id, (key, _queue) in locked.items()} == first:
+            break
+        # One left the line before it was locked: others are among the first now.
+    else:
+        return set()
+    for chunk in chunks(list(first)):
+        woken = Job.objects.using(using).filter(id__in=chunk)
+        woken.update(status=Status.PENDING, ready_at=clock(using))
+    queues = {queue for _key, queue in locked.values()}
+    announce(using, queues)
+    return queues
+
+
+def _first_in_line(jobs: QuerySet[Job], numbers: Mapping[str, int]) -> dict[UUID, str]:
+    """Return those of the first *numbers* in line for each key that wait, with that key."""
+    found: dict[UUID, str] = {}
+    for key in sorted(numbers):
+        line = jobs.filter(waiting_for=key).order_by("rank", "id")
+        rows = line.values_list("id", "status")[: numbers[key]]
+        found.update((row[0], key) for row in rows if row[1] == Status.WAITING)
+    return found
+
+
+def _waited_for(keys: Collection[str], using: str) -> list[str]:
+    """Return those of *keys* that some job waits for."""
+    line = Job.objects.using(using).filter(waiting_for=OuterRef("key"), status=Status.WAITING)
+    gates = Gate.objects.using(using).filter(Exists(line), key__in=keys)
+    return list(gates.values_list("key", flat=True))

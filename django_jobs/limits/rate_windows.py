@@ -1,0 +1,193 @@
+"""Starts under rate limits: when the next job of a key may start, in sliding windows."""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, Q
+
+from ..db import clock
+from ..db.base import chunks
+from ..define.rates import Window
+from ..models import Gate, Job, Reservation
+
+# A job that was let go begins within this part of its shortest window, or is given back: until
+# then nobody knows when it does, and the window counts from the latest moment.
+_SLACK, _LONGEST_SLACK = 0.05, 1.0
+# What a recorded start may differ from the real one: a round trip.
+_SKEW_SECONDS = 0.02
+# How much later than others a job may come for its slot without moving those behind it.
+_LATE_SECONDS = 0.03
+
+
+class Line:
+    """Which jobs started and which will, under the rate limit of one key, which is locked.
+
+    A job starts, or is given a slot, after all that were in line before it. All times are in
+    seconds since 1970 and the latest possible ones, so that a window is never too full.
+    """
+
+    def __init__(self, key: str, windows: Sequence[Window]) -> None:
+        self.key = key
+        self.windows = windows
+        self.slack = min(_LONGEST_SLACK, _SLACK * min(window.seconds for window in windows))
+        #: Starts of those before the job at hand, in order.
+        self.before: list[float] = []
+        #: Those who have slots, by their ids, from the first that is not among them yet.
+        self.ahead: list[tuple[int, float]] = []
+        self.own: dict[UUID, int] = {}
+        self.started: dict[UUID, float] = {}
+        self.reserved: dict[UUID, float] = {}
+
+    @property
+    def most(self) -> int:
+        return max(window.starts for window in self.windows)
+
+    @property
+    def longest(self) -> float:
+        return max(window.seconds for window in self.windows)
+
+    def slot(self, job_id: UUID, now: float) -> float:
+        """Return the earliest time from *now* at which the windows let the job start."""
+        self._advance(self.own.get(job_id, math.inf))
+        times = [
+            self.before[-window.starts] + window.seconds
+            for window in self.windows
+            if len(self.before) >= window.starts
+        ]
+        return max(now, *times) if times else now
+
+    def start(self, job_id: UUID, now: float) -> None:
+        self._put(self.started, job_id, now + self.slack + _SKEW_SECONDS)
+
+    def reserve(self, job_id: UUID, slot: float) -> None:
+        self._put(self.reserved, job_id, slot + self.slack + _SKEW_SECONDS + _LATE_SECONDS)
+
+    def _put(self, where: dict[UUID, float], job_id: UUID, at: float) -> None:
+        where[job_id] = at
+        insort(self.before, at)
+
+    def _advance(self, number: float) -> None:
+        passed = 0
+        for reservation, at in self.ahead:
+            if reservation > number:
+                break
+            passed += 1
+            if reservation != number:
+                insort(self.before, at)
+        del self.ahead[:passed]
+
+
+def lines(
+    wanted: Mapping[str, tuple[Sequence[Window], Collection[UUID]]], now: float, using: str
+) -> dict[str, Line]:
+    """Return the line of each key, which is locked, for the jobs that come to it now."""
+    found = {key: Line(key, windows) for key, (windows, _ids) in wanted.items()}
+    rows = Reservation.objects.using(using)
+    ids = {job_id for _windows, jobs in wanted.values() for job_id in jobs}
+    own = rows.filter(job_id__in=ids, started=False)
+    for number, key, job_id in own.values_list("id", "key", "job_id"):
+        if key in found:
+            found[key].own[job_id] = number
+    by_longest: dict[float, list[str]] = defaultdict(list)
+    for line in found.values():
+        by_longest[line.longest].append(line.key)
+    for longest, keys in by_longest.items():
+        started = rows.filter(key__in=keys, started=True)
+        started.filter(at__lte=now - longest)._raw_delete(using)
+        for key, at in started.order_by("at").values_list("key", "at"):
+            found[key].before.append(at)
+    for key in _with_slots(found, using):
+        _read_slots(found[key], len(wanted[key][1]), using)
+    return found
+
+
+def _with_slots(keys: Collection[str], using: str) -> list[str]:
+    slots = Reservation.objects.using(using).filter(key=OuterRef("key"), started=False)
+    gates = Gate.objects.using(using).filter(Exists(slots), key__in=keys)
+    return list(gates.values_list("key", flat=True))
+
+
+def _read_slots(line: Line, coming: int, using: str) -> None:
+    """Read as many of those in line as a window can hold, before the jobs that come.
+
+    Slots of jobs that will not start go to others.
+    """
+    slots = Reservation.objects.using(using).filter(key=line.key, started=False).order_by("-id")
+    while True:
+        read: dict[int, tuple[float, UUID]] = {}
+        if line.own:
+            mine = slots.filter(id__lte=max(line.own.values()))
+            _read(read, mine.values_list("id", "at", "job_id")[: line.most + len(line.own)])
+        if len(line.own) < coming:
+            _read(read, slots.values_list("id", "at", "job_id")[: line.most])
+        jobs = {job_id for _at, job_id in read.values()} - line.own.keys()
+        unused = jobs - _startable(jobs, using)
+        if not unused:
+            line.ahead = sorted((number, at) for number, (at, _job_id) in read.items())
+            return
+        slots.filter(job_id__in=unused)._raw_delete(using)
+
+
+def _read(read: dict[int, tuple[float, UUID]], rows: Iterable[tuple[int, float, UUID]]) -> None:
+    read.update((number, (at, job_id)) for number, at, job_id in rows)
+
+
+def _startable(ids: Collection[UUID], using: str) -> set[UUID]:
+    """Return which of these jobs have not ended, and have not expired."""
+    jobs = Job.objects.using(using).live().filter(id__in=ids)
+    lasting = jobs.filter(Q(expires_at=None) | Q(expires_at__gt=clock(using)))
+    return set(lasting.values_list("id", flat=True))
+
+
+def save(lines: Iterable[Line], attempts: Mapping[UUID, int], using: str) -> None:
+    """Write which jobs started, each with its attempt, and which got a slot."""
+    rows = Reservation.objects.using(using)
+    new: list[Reservation] = []
+    moved: list[Reservation] = []
+    begun: dict[tuple[float, int], list[int]] = defaultdict(list)
+    for line in lines:
+        for job_id, at in line.started.items():
+            attempt = attempts[job_id]
+            if job_id in line.own:
+                begun[at, attempt].append(line.own[job_id])
+            else:
+                start = Reservation(key=line.key, job_id=job_id, at=at, started=True)
+                start.attempt = attempt
+                new.append(start)
+        for job_id, at in line.reserved.items():
+            if job_id in line.own:
+                moved.append(Reservation(id=line.own[job_id], at=at))
+            else:
+                new.append(Reservation(key=line.key, job_id=job_id, at=at))
+    for (at, attempt), numbers in begun.items():
+        rows.filter(id__in=numbers).update(started=True, at=at, attempt=attempt)
+    if moved:
+        rows.bulk_update(moved, ["at"], batch_size=500)
+    if new:
+        rows.bulk_create(new)
+
+
+def keys_of(ids: Collection[UUID], using: str) -> set[str]:
+    """Return the keys under which jobs started."""
+    keys: set[str] = set()
+    for chunk in chunks(list(ids)):
+        started = Reservation.objects.using(using).filter(job_id__in=chunk, started=True)
+        keys.update(started.values_list("key", flat=True))
+    return keys
+
+
+def take_back(attempts: Collection[tuple[UUID, int]], using: str) -> None:
+    """Give these attempts of jobs, which were let go and did not begin, their places in line back.
+
+    The limits of their starts are locked. What an earlier attempt started stays.
+    """
+    rows = Reservation.objects.using(using).filter(started=True)
+    for chunk in chunks([job_id for job_id, _attempt in attempts]):
+        found = rows.filter(job_id__in=chunk).values_list("id", "job_id", "attempt")
+        numbers = [number for number, *attempt in found if tuple(attempt) in attempts]
+        Reservation.objects.using(using).filter(id__in=numbers).update(started=False)

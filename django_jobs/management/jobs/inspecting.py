@@ -1,0 +1,297 @@
+"""``jobs inspect``: what workers do and are, from rows alone, also with no worker alive."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandError, OutputWrapper
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from ...display.job_text import arguments_line, attempt_line, pretty, with_argument_texts
+from ...display.times import duration, ran, relative
+from ...limits.overrides import limits_of
+from ...metrics.snapshot import QueueState, look
+from ...models import Job, Worker
+from ...worker.worker_info import registered, settings_shown
+from .listing import ARGUMENTS_WIDTH, LONGEST_ARGUMENTS, counted, listed
+from .output import one_line, printable, served, write_json, write_table
+from .selection import live_workers
+
+
+def inspect(out: OutputWrapper, *, what: str, **given: Any) -> None:
+    """Print one subject."""
+    _SUBJECTS[what](out, **given)
+
+
+# --- jobs ---------------------------------------------------------------------------------------
+
+
+def _active(out: OutputWrapper, **given: Any) -> None:
+    _show_held(out, 0, _("No job runs."), **given)
+
+
+def _reserved(out: OutputWrapper, **given: Any) -> None:
+    _show_held(out, 1, _("No job is claimed that has not begun."), **given)
+
+
+def _show_held(
+    out: OutputWrapper,
+    part: int,
+    nothing: str,
+    *,
+    using: str,
+    as_json: bool,
+    workers: Sequence[str],
+    limit: int,
+) -> None:
+    rows: Any = Worker.objects.using(using)
+    if workers:
+        rows = rows.filter(pk__in=[worker.pk for worker in live_workers(using, workers)])
+    ids = [pk for pk, _worker_id in held(using, rows)[part][:limit]]
+    jobs: Any = Job.objects.using(using).running().filter(pk__in=ids)
+    found = {job.pk: job for job in with_argument_texts(jobs, LONGEST_ARGUMENTS)}
+    shown = [found[pk] for pk in ids if pk in found]  # else it has ended meanwhile
+    names: dict[Any, str] = dict(
+        Worker.objects.using(using)
+        .filter(pk__in={job.worker_id for job in shown})
+        .values_list("pk", "name")
+    )
+    if as_json:
+        write_json(out, [{**listed(job), "worker": names.get(job.worker_id)} for job in shown])
+    elif shown:
+        titles = ("WORKER", "ID", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "FOR")
+        write_table(out, titles, [_held_cells(job, names) for job in shown])
+    else:
+        out.write(nothing)
+
+
+Held = list[tuple[UUID, UUID | None]]
+
+
+def held(using: str, workers: Any = None) -> tuple[Held, Held]:
+    """Return the jobs that run and those claimed that have not begun, each with its worker's id.
+
+    A worker begins jobs in the order of its claims, so of its STARTED rows the first ones, as many
+    as it has slots, are in them. What ended in the last 10 ms and is not yet recorded counts too.
+    """
+    slots = dict(
+        (Worker.objects.using(using) if workers is None else workers).values_list("pk", "slots")
+    )
+    rows: Any = Job.objects.using(using).running()
+    claimed = rows.order_by("started_at", "rank", "pk").values_list("pk", "worker_id")
+    begun: dict[UUID | None, int] = defaultdict(int)
+    running: Held = []
+    reserved: Held = []
+    for pk, worker_id in claimed:
+        if workers is not None and worker_id not in slots:
+            continue
+        begun[worker_id] += 1
+        # Of a worker whose row is gone nobody knows: its jobs are about to be rescued.
+        within = begun[worker_id] <= slots.get(worker_id, begun[worker_id])
+        (running if within else reserved).append((pk, worker_id))
+    return running, reserved
+
+
+def _held_cells(job: Job, names: Mapping[Any, str]) -> list[object]:
+    return [
+        names.get(job.worker_id) or _("gone"), job.pk, job.name,
+        arguments_line(job, ARGUMENTS_WIDTH), job.queue, attempt_line(job), duration(ran(job)),
+    ]  # fmt: skip
+
+
+def _scheduled(out: OutputWrapper, *, using: str, as_json: bool, limit: int) -> None:
+    jobs: Any = Job.objects.using(using).timed().order_by("run_at", "pk")
+    rows = list(with_argument_texts(jobs, LONGEST_ARGUMENTS)[:limit])
+    if as_json:
+        write_json(out, [listed(job) for job in rows])
+    elif rows:
+        cells = [
+            (
+                job.pk, job.status, job.name, arguments_line(job, ARGUMENTS_WIDTH), job.queue,
+                attempt_line(job), relative(job.run_at),
+            )
+            for job in rows
+        ]  # fmt: skip
+        write_table(out, ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN"), cells)
+    else:
+        out.write(_("No job waits for its time."))
+
+
+# --- workers ------------------------------------------------------------------------------------
+
+
+def _registered(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
+    rows = live_workers(using, workers)
+    known = {worker.name: worker.details.get("registered", {}) for worker in _with_details(rows)}
+    here = registered()
+    names = sorted({name for functions in (known or {"": here}).values() for name in functions})
+    limits = {
+        name: [{"key": digest, "concurrency": row.concurrency, "rate_limit": row.rate_limit}
+               for digest, row in found]
+        for name, found in limits_of(names, using=using).items() if found
+    }  # fmt: skip
+    if as_json:
+        write_json(out, {"workers": known, "here": here, "limits": limits})
+        return
+    if not known:
+        out.write(_("No live worker. Known to this command's own code:"))
+        known = {"": here}
+    cells = [_function_cells(name, known, limits.get(name, [])) for name in names]
+    write_table(out, ("JOB", "SETS", "LIMITED TO", "WORKERS"), cells)
+
+
+def _function_cells(
+    name: str, known: Mapping[str, Mapping[str, Any]], limits: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    who = [worker for worker, functions in known.items() if name in functions]
+    limited = [
+        f"{option} {limit[option]}" + (f" (#{limit['key']})" if limit["key"] else "")
+        for limit in limits
+        for option in ("concurrency", "rate_limit")
+        if limit[option]
+    ]
+    every = _("all") if len(who) == len(known) > 1 else ", ".join(who)
+    return [name, _told(known[who[0]][name]), ", ".join(limited), every]
+
+
+def _told(sets: Mapping[str, Any]) -> str:
+    return ", ".join(f"{option} {value}" for option, value in sets.items())
+
+
+def _conf(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
+    rows = live_workers(using, workers)
+    known = {worker.name: worker.details.get("conf", {}) for worker in _with_details(rows)}
+    here = settings_shown()
+    if as_json:
+        write_json(out, {"workers": known, "here": here})
+        return
+    if not known:
+        out.write(_("No live worker. The settings that this command has:"))
+        out.write(printable(pretty(here)))
+    # The processes of one runworker are alike: told once.
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name, conf in known.items():
+        alike[pretty(conf)].append(name)
+    for text, names in alike.items():
+        out.write(one_line(f"{', '.join(names)}:"))
+        out.write(printable(text))
+
+
+def _with_details(workers: Sequence[Worker]) -> list[Worker]:
+    if not workers:
+        return []
+    details = dict(
+        Worker.objects.using(workers[0]._state.db)
+        .filter(pk__in=[worker.pk for worker in workers])
+        .values_list("pk", "details")
+    )
+    for worker in workers:
+        worker.details = details.get(worker.pk, {})
+    return list(workers)
+
+
+_STATS = ("id", "name", "hostname", "pid", "pool", "slots", "busy", "jobs_done", "memory_bytes",
+          "queues", "exclude_queues", "quiet", "version", "supervisor_id", "started_at",
+          "heartbeat_at", "lease_until")  # fmt: skip
+
+
+def _stats(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
+    rows = live_workers(using, workers)
+    # The row's own number is as old as the last heartbeat.
+    busy = Counter(worker_id for _pk, worker_id in held(using)[0])
+    for row in rows:
+        row.busy = busy[row.pk]
+    if as_json:
+        write_json(out, [{name: getattr(row, name) for name in _STATS} for row in rows])
+    elif rows:
+        titles = ("WORKER", "PID", "POOL", "BUSY", "DONE", "UP", "MEMORY", "HEARTBEAT", "QUEUES")
+        write_table(out, titles, [_stats_cells(row) for row in rows])
+    else:
+        out.write(_("No live worker."))
+
+
+def _stats_cells(worker: Worker) -> list[object]:
+    memory = f"{worker.memory_bytes / 2**20:.0f} MiB" if worker.memory_bytes else ""
+    return [
+        worker.name, worker.pid, worker.pool, f"{worker.busy}/{worker.slots}", worker.jobs_done,
+        duration(timezone.now() - worker.started_at), memory, relative(worker.heartbeat_at),
+        takes(worker),
+    ]  # fmt: skip
+
+
+def takes(worker: Worker) -> str:
+    """Return which queues a worker serves, and whether it is quiet."""
+    text = served(worker.queues, worker.exclude_queues)
+    return _("%s (quiet)") % text if worker.quiet else text
+
+
+def _ping(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
+    rows = live_workers(using, workers)
+    if as_json:
+        names = ("id", "name", "hostname", "pid", "heartbeat_at")
+        write_json(out, [{name: getattr(row, name) for name in names} for row in rows])
+    elif rows:
+        cells = [(row.name, row.hostname, row.pid, relative(row.heartbeat_at)) for row in rows]
+        write_table(out, ("WORKER", "HOST", "PID", "HEARTBEAT"), cells)
+    if not rows:
+        raise CommandError("No worker is alive. Start one with `manage.py runworker`.")
+
+
+# --- queues -------------------------------------------------------------------------------------
+
+
+def _queues(out: OutputWrapper, *, using: str, as_json: bool) -> None:
+    states = sorted(look(using).queues, key=lambda state: state.name)
+    workers = live_workers(using, [])
+    if as_json:
+        write_json(out, [_queue(state, workers) for state in states])
+        return
+    titles = ("QUEUE", "READY", "RUNNING", "SLOTS", "OLDEST", "PAUSED", "WORKERS")
+    write_table(out, titles, [_queue_cells(state, workers) for state in states])
+
+
+def _queue(state: QueueState, workers: Sequence[Worker]) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "ready": counted(state.ready),
+        "running": state.running,
+        "slots": state.slots,
+        "oldest": state.oldest,
+        "paused_at": state.row.paused_at if state.row else None,
+        "paused_by": state.row.paused_by if state.row else "",
+        "workers": [worker.name for worker in workers if worker.serves(state.name)],
+    }
+
+
+def _queue_cells(state: QueueState, workers: Sequence[Worker]) -> list[object]:
+    serving = sum(worker.serves(state.name) for worker in workers)
+    return [
+        state.name, state.ready, state.running, state.slots, relative(state.oldest),
+        paused(state), serving,
+    ]  # fmt: skip
+
+
+def paused(state: QueueState) -> str:
+    """Return since when a queue is paused and by whom; empty when it is not."""
+    if state.row is None or state.row.paused_at is None:
+        return ""
+    when = relative(state.row.paused_at)
+    if not state.row.paused_by:
+        return when
+    return _("%(when)s by %(user)s") % {"when": when, "user": state.row.paused_by}
+
+
+_SUBJECTS: dict[str, Callable[..., None]] = {
+    "active": _active,
+    "reserved": _reserved,
+    "scheduled": _scheduled,
+    "registered": _registered,
+    "stats": _stats,
+    "conf": _conf,
+    "queues": _queues,
+    "ping": _ping,
+}

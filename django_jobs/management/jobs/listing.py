@@ -1,0 +1,218 @@
+"""``jobs list``, ``jobs show`` and ``jobs stats``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+from django.utils.translation import gettext as _
+
+from ...display.job_text import (
+    PAYLOAD,
+    Payload,
+    Unreadable,
+    arguments_line,
+    attempt_line,
+    listed_arguments,
+    pretty,
+    retries_line,
+    short_class,
+    shown_payload,
+    with_argument_texts,
+)
+from ...display.times import duration, exact, moment_of, ran, relative, waited
+from ...metrics.capped_count import CappedCount, capped_counts, ready_queues, status_counts
+from ...metrics.snapshot import lacks_beat
+from ...models import Attempt, Job, Queue, Worker
+from .output import printable, write_fields, write_json, write_table
+from .selection import matching, one
+
+_COLUMNS = ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN", "WAIT", "RUN", "ERROR")
+ARGUMENTS_WIDTH = 50
+# A list leaves out arguments of more characters.
+LONGEST_ARGUMENTS = 10_000
+_MOST_ATTEMPTS = 50
+
+_TIMES = ("enqueued_at", "run_at", "ready_at", "started_at", "ended_at", "expires_at")
+
+
+def list_jobs(
+    out: OutputWrapper, *, using: str, as_json: bool, limit: int, **wanted: str | None
+) -> None:
+    """Print the newest jobs that match."""
+    jobs = with_argument_texts(matching(using, **wanted), LONGEST_ARGUMENTS)
+    rows = list(jobs.order_by("-pk")[:limit])
+    if as_json:
+        write_json(out, [listed(job) for job in rows])
+    elif rows:
+        write_table(out, _COLUMNS, [_cells(job) for job in rows])
+    else:
+        out.write(_("No jobs."))
+
+
+def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str) -> None:
+    """Print all of one job but its secrets."""
+    job = one(job_id, using)
+    payload = shown_payload(job)
+    attempts = list(
+        Attempt.objects.using(using).filter(job_id=job.pk).order_by("-id")[:_MOST_ATTEMPTS]
+    )
+    if as_json:
+        error = {"error_class": job.error_class, "error_message": payload.message}
+        shown = {name: _plain(getattr(payload, name)) for name in PAYLOAD}
+        history = [_attempt(attempt, payload) for attempt in attempts]
+        write_json(out, {**_columns(job), **shown, **error, "attempts": history})
+        return
+    write_fields(out, _fields(job, payload))
+    for attempt in attempts:
+        out.write(f"\n{_heading(attempt)}")
+        text = attempt.traceback or f"{attempt.error_class}: {attempt.error_message}"
+        out.write(printable(payload.text(text)))
+
+
+def _heading(attempt: Attempt) -> str:
+    told = {
+        "number": attempt.attempt,
+        "ended": exact(attempt.ended_at),
+        "status": printable(attempt.status),
+    }
+    if not attempt.started_at:
+        return _("Attempt %(number)d, ended %(ended)s, then %(status)s") % told
+    told["took"] = duration(attempt.ended_at - attempt.started_at)
+    return _("Attempt %(number)d, ended %(ended)s after %(took)s, then %(status)s") % told
+
+
+def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
+    """Print how many jobs stand where, counted up to ten thousand, and which workers live."""
+    statuses = {str(status): count for status, count in status_counts(using).items()}
+    queues = _queues(using)
+    live: Any = Worker.objects.using(using)
+    workers = list(live.live().order_by("name"))
+    if as_json:
+        write_json(
+            out,
+            {
+                "statuses": {status: counted(count) for status, count in statuses.items()},
+                "queues": [{**queue, "ready": counted(queue["ready"])} for queue in queues],
+                "workers": [_worker(worker) for worker in workers],
+                "lacks_beat": lacks_beat(using),
+            },
+        )
+        return
+    write_table(out, ("STATUS", "JOBS"), list(statuses.items()))
+    out.write("")
+    if queues:
+        cells = [
+            (queue["name"], queue["ready"], relative(queue["oldest"]), relative(queue["paused_at"]))
+            for queue in queues
+        ]
+        write_table(out, ("QUEUE", "READY", "OLDEST", "PAUSED"), cells)
+        out.write("")
+    if workers:
+        titles = ("WORKER", "HOST", "PID", "POOL", "BUSY", "QUEUES", "HEARTBEAT")
+        write_table(out, titles, [_worker_cells(worker) for worker in workers])
+    if all(worker.pool == Worker.BEAT for worker in workers):
+        out.write(_("No live worker."))
+
+
+def _cells(job: Job) -> list[object]:
+    return [
+        job.pk, job.status, job.name, arguments_line(job, ARGUMENTS_WIDTH), job.queue,
+        attempt_line(job), relative(moment_of(job)), duration(waited(job)), duration(ran(job)),
+        short_class(job.error_class),
+    ]  # fmt: skip
+
+
+def _columns(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.pk,
+        "name": job.name,
+        "status": job.status,
+        "queue": job.queue,
+        "priority": job.priority,
+        "attempt": job.attempt,
+        "retries": job.retries,
+        "crashes": job.crashes,
+        "worker_id": job.worker_id,
+        **{name: getattr(job, name) for name in _TIMES},
+    }
+
+
+def listed(job: Job) -> dict[str, Any]:
+    args, kwargs = listed_arguments(job)
+    shown = {"args": _plain(args), "kwargs": _plain(kwargs)}
+    return {**_columns(job), **shown, "error_class": job.error_class}
+
+
+def _fields(job: Job, payload: Payload) -> list[tuple[str, object]]:
+    times = [(name.removesuffix("_at"), getattr(job, name)) for name in _TIMES]
+    optional = [(name, getattr(payload, name)) for name in ("headers", "result", "progress")]
+    error = ": ".join(part for part in (job.error_class, payload.message) if part)
+    return [
+        ("id", job.pk),
+        ("job", job.name),
+        ("status", job.status),
+        ("queue", _("%(queue)s, priority %(priority)d") % {"queue": job.queue,
+                                                           "priority": job.priority}),
+        ("retries", retries_line(job)),
+        *((name, f"{exact(moment)} ({relative(moment)})") for name, moment in times if moment),
+        *((name, duration(length)) for name, length in (("wait", waited(job)), ("run", ran(job)))
+          if length is not None),
+        ("args", pretty(payload.args)),
+        ("kwargs", pretty(payload.kwargs)),
+        *((name, pretty(value)) for name, value in optional if value is not None),
+        *([("error", error)] if error else []),
+    ]  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Unreadable) else value
+
+
+def _attempt(attempt: Attempt, payload: Payload) -> dict[str, Any]:
+    names = ("attempt", "status", "worker_id", "started_at", "ended_at", "error_class")
+    texts = {name: payload.text(getattr(attempt, name)) for name in ("error_message", "traceback")}
+    return {name: getattr(attempt, name) for name in names} | texts
+
+
+def _queues(using: str) -> list[dict[str, Any]]:
+    paused = dict(
+        Queue.objects.using(using).exclude(paused_at=None).values_list("name", "paused_at")
+    )
+    jobs: Any = Job.objects.using(using)
+    names = sorted({*ready_queues(using), *paused})
+    waiting = {name: jobs.ready().filter(queue=name) for name in names}
+    counts = capped_counts(waiting, using)
+    return [
+        {
+            "name": name,
+            "ready": counts[name],
+            "oldest": _oldest(waiting[name]),
+            "paused_at": paused.get(name),
+        }
+        for name in names
+    ]
+
+
+def _oldest(waiting: Any) -> Any:
+    # By the claim's order, which its index has: the one that a worker takes next.
+    return waiting.order_by("rank", "pk").values_list("ready_at", flat=True).first()
+
+
+def counted(count: CappedCount) -> dict[str, Any]:
+    return {"count": int(count), "capped": count.capped}
+
+
+def _worker(worker: Worker) -> dict[str, Any]:
+    names = ("id", "name", "hostname", "pid", "pool", "slots", "busy", "queues", "quiet",
+             "started_at", "heartbeat_at")  # fmt: skip
+    return {name: getattr(worker, name) for name in names}
+
+
+def _worker_cells(worker: Worker) -> list[object]:
+    return [
+        worker.name, worker.hostname, worker.pid, worker.pool, f"{worker.busy}/{worker.slots}",
+        ", ".join(map(str, worker.queues))
+        or (_("none") if worker.pool == Worker.BEAT else _("all")),
+        relative(worker.heartbeat_at),
+    ]  # fmt: skip

@@ -1,0 +1,83 @@
+"""Counting that stays quick in a table of millions: it stops at ten thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from django.db import connections
+from django.db.models import QuerySet
+from django.utils.formats import number_format
+
+from ..db import dialect_for
+from ..models import Job, JobQuerySet
+from ..status import TIMED, Status
+
+CAP = 10_000
+
+K = TypeVar("K")
+
+
+class CappedCount(int):
+    """A number of rows, at most :data:`CAP`; ``capped`` tells whether there are more.
+
+    As text it is ``10,000+`` then.
+    """
+
+    capped: bool
+
+    def __new__(cls, counted: int) -> CappedCount:
+        number = super().__new__(cls, min(counted, CAP))
+        number.capped = counted > CAP
+        return number
+
+    def __str__(self) -> str:
+        return number_format(int(self), force_grouping=True) + ("+" if self.capped else "")
+
+
+def capped_count(rows: QuerySet[Any]) -> CappedCount:
+    """Count *rows*, of which at most 10,001 are looked at once they are found."""
+    return CappedCount(_first(rows).count())
+
+
+def capped_counts(groups: Mapping[K, QuerySet[Any]], using: str) -> dict[K, CappedCount]:
+    """Count several sets of rows with one statement."""
+    if not groups:
+        return {}
+    counts, params = [], []
+    for rows in groups.values():
+        sql, values = _first(rows).query.get_compiler(using).as_sql()
+        counts.append(f"(SELECT COUNT(*) FROM ({sql}) counted)")  # noqa: S608
+        params += values
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(counts)}", params)
+        found = cursor.fetchone()
+    return {key: CappedCount(number) for key, number in zip(groups, found, strict=True)}
+
+
+def status_counts(using: str) -> dict[Status, CappedCount]:
+    """Count the jobs of each status."""
+    jobs: Any = Job.objects.using(using)
+    return capped_counts({status: of_status(jobs.all(), status) for status in Status}, using)
+
+
+def ready_queues(using: str) -> list[str]:
+    """Return the names of the queues that have pending jobs."""
+    # The others are signs for workers, which no queue can be named.
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        names = dialect_for(connection).ready_queues(cursor)
+    return [name for name in names if name[0] not in "@!"]
+
+
+def of_status(jobs: JobQuerySet, status: str) -> JobQuerySet:
+    """Return the jobs of one status, asked for in the way that its partial index is defined."""
+    if status == Status.STARTED:
+        return jobs.running()
+    if status in TIMED:
+        return jobs.timed().filter(status=status)
+    return jobs.filter(status=status)
+
+
+def _first(rows: QuerySet[Any]) -> QuerySet[Any]:
+    return rows.order_by().values("pk")[: CAP + 1]

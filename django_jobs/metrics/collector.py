@@ -1,0 +1,152 @@
+"""What is counted of jobs while they run, on its way into :class:`Measurement` rows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..db import unix_time
+from ..models import Measurement
+from ..models.histogram import Tally
+from ..status import Status
+from ..values import Claimed, Outcome
+
+MINUTE = 60
+
+#: A queue and the name of a job function.
+Key = tuple[str, str]
+
+_COLUMN = {
+    Status.SUCCESS.value: "succeeded",
+    Status.FAILURE.value: "failed",
+    Status.RETRY.value: "retried",
+    Status.REVOKED.value: "revoked",
+}
+
+
+class Collector:
+    """Counts in memory what a worker process does, by minute of the database's clock.
+
+    A process that is killed takes with it what it counted since the last :meth:`flush`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minutes: dict[int, dict[Key, Tally]] = {}
+        # What turns time.monotonic() into the database's clock.
+        self._offset = 0.0
+
+    def synchronize(self, using: str) -> None:
+        """Learn the database's clock; to be called before anything is counted."""
+        self._offset = unix_time(using) - time.monotonic()
+
+    def claimed(self, jobs: Sequence[Claimed]) -> None:
+        """Count those that are claimed for the first time."""
+        first = Counter([(job.queue, job.name) for job in jobs if job.attempt == 1])
+        with self._lock:
+            for key, number in first.items():
+                self._tally(key).sent += number
+
+    def ended(self, outcomes: Iterable[Outcome]) -> None:
+        """Count attempts whose outcomes were recorded."""
+        groups: dict[tuple[str, str, str], list[Outcome]] = {}
+        for outcome in outcomes:
+            job = outcome.job
+            key = (job.queue, job.name, outcome.status)
+            if key in groups:
+                groups[key].append(outcome)
+            else:
+                groups[key] = [outcome]
+        with self._lock:
+            for (queue, name, status), group in groups.items():
+                tally = self._tally((queue, name))
+                _count(tally, status, group, time.monotonic() + self._offset)
+                ran = [outcome for outcome in group if outcome.ended > outcome.began]
+                if ran:
+                    tally.measure(
+                        [outcome.began - outcome.job.ready for outcome in ran],
+                        [outcome.ended - outcome.began for outcome in ran],
+                    )
+
+    def flush(self, using: str) -> None:
+        """Write what was counted since the last time, as one statement; keep it when that fails."""
+        taken = self.take()
+        if not taken:
+            return
+        try:
+            self.synchronize(using)
+            append(taken, using)
+        except BaseException:
+            with self._lock:
+                for minute, tallies in taken.items():
+                    for key, tally in tallies.items():
+                        self._tally(key, minute).add(tally)
+            raise
+
+    def take(self) -> dict[int, dict[Key, Tally]]:
+        """Return what was counted since the last time, by minute, and forget it."""
+        with self._lock:
+            taken, self._minutes = self._minutes, {}
+        return taken
+
+    def _tally(self, key: Key, minute: int | None = None) -> Tally:
+        if minute is None:
+            minute = minute_of(time.monotonic() + self._offset)
+        tallies = self._minutes.setdefault(minute, {})
+        found = tallies.get(key)
+        if found is None:
+            found = tallies[key] = Tally()
+        return found
+
+
+def _count(tally: Tally, status: str, outcomes: Sequence[Outcome], now: float) -> None:
+    """Count *outcomes* of one *status*; *now* is Unix time."""
+    column = _COLUMN.get(status)
+    if column:
+        setattr(tally, column, getattr(tally, column) + len(outcomes))
+    if status == Status.FAILURE:
+        for outcome in outcomes:
+            errors = tally.errors_of(outcome.failure.error_class if outcome.failure else "")
+            errors.count += 1
+            errors.last, errors.sample = int(now), str(outcome.job.id)
+
+
+def rescued(outcomes: Sequence[Outcome], using: str) -> None:
+    """Count, in rows at once, attempts whose worker died; how long they took nobody knows."""
+    if not outcomes:
+        return
+    now = unix_time(using)
+    tallies: dict[Key, Tally] = {}
+    for outcome in outcomes:
+        tally = tallies.setdefault((outcome.job.queue, outcome.job.name), Tally())
+        tally.rescued += 1
+        _count(tally, outcome.status, [outcome], now)
+    append({minute_of(now): tallies}, using)
+
+
+def revoked(jobs: Iterable[tuple[str, str, int]], using: str) -> None:
+    """Count, in rows at once, jobs that were revoked: queue, name and attempt of each."""
+    tallies: dict[Key, Tally] = {}
+    for queue, name, attempt in jobs:
+        tally = tallies.setdefault((queue, name), Tally())
+        tally.revoked += 1
+        tally.sent += not attempt
+    append({minute_of(unix_time(using)): tallies}, using)
+
+
+def append(minutes: Mapping[int, Mapping[Key, Tally]], using: str) -> None:
+    """Write a row for each tally, as one statement."""
+    rows = []
+    for starts_at, tallies in minutes.items():
+        for (queue, name), tally in tallies.items():
+            row = Measurement(starts_at=starts_at, seconds=MINUTE, queue=queue, name=name)
+            row.tally = tally
+            rows.append(row)
+    Measurement.objects.using(using).bulk_create(rows)
+
+
+def minute_of(moment: float) -> int:
+    """Return the Unix time at which the minute of *moment* began."""
+    return int(moment) // MINUTE * MINUTE

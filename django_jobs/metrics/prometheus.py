@@ -1,0 +1,153 @@
+"""What Prometheus is told: counters from measurements, gauges from what is open now.
+
+Needs ``prometheus-client``: ``pip install django-jobs[prometheus]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from ..define.routing import databases
+from ..models import Worker
+from ..models.histogram import BOUNDS, Tally
+from ..status import ENDED, Status
+from .collector import Key
+from .history import totals
+from .snapshot import Overview, QueueState, overview
+
+_LABELS = ("name", "queue")
+_COUNTERS = {
+    "sent": "Jobs that a worker took for the first time, or that were revoked before",
+    "started": "Attempts that ran, counted at their end",
+    "succeeded": "Jobs that ended SUCCESS",
+    "retried": "Attempts that failed and are made again",
+    "revoked": "Jobs that ended REVOKED, those that expired among them",
+    "rescued": "Attempts whose worker process died or was killed",
+}
+#: Upper bounds of the buckets as Prometheus writes them.
+_BOUNDS = (*(str(bound) for bound in BOUNDS), "+Inf")
+
+
+class JobsCollector(Collector):
+    """The metrics of every database that holds jobs; register it in a ``CollectorRegistry``."""
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: registering it asks no database."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics; the database is asked some nine statements."""
+        tallies: dict[Key, Tally] = {}
+        for using in databases():
+            for key, tally in totals(using).items():
+                tallies.setdefault(key, Tally()).add(tally)
+        yield from _counters(tallies)
+        yield from _histograms(tallies)
+        looks = [overview(using) for using in databases()]
+        yield from _queues(looks)
+        yield from _workers(looks)
+
+
+def _counters(tallies: dict[Key, Tally]) -> Iterator[Metric]:
+    for column, documentation in _COUNTERS.items():
+        family = CounterMetricFamily(f"django_jobs_job_{column}", documentation, labels=_LABELS)
+        for (queue, name), tally in tallies.items():
+            family.add_metric((name, queue), getattr(tally, column))
+        yield family
+    failed = CounterMetricFamily(
+        "django_jobs_job_failed", "Jobs that ended FAILURE", labels=(*_LABELS, "exception")
+    )
+    for (queue, name), tally in tallies.items():
+        for error_class, errors in tally.errors.items():
+            failed.add_metric((name, queue, error_class), errors.count)
+    yield failed
+
+
+def _histograms(tallies: dict[Key, Tally]) -> Iterator[Metric]:
+    run = HistogramMetricFamily(
+        "django_jobs_job_runtime_seconds", "Seconds that attempts ran", labels=_LABELS
+    )
+    wait = HistogramMetricFamily(
+        "django_jobs_job_wait_seconds",
+        "Seconds that attempts were ready before they started",
+        labels=_LABELS,
+    )
+    for (queue, name), tally in tallies.items():
+        run.add_metric((name, queue), _buckets(tally.runs), tally.run_seconds)
+        wait.add_metric((name, queue), _buckets(tally.waits), tally.wait_seconds)
+    yield from (run, wait)
+
+
+def _buckets(counts: Sequence[int]) -> list[tuple[str, float]]:
+    return list(zip(_BOUNDS, map(float, accumulate(counts)), strict=True))
+
+
+def _queues(looks: Sequence[Overview]) -> Iterator[Metric]:
+    length = _gauge("queue_length", "Ready jobs, at most 10000", ["queue"])
+    oldest = _gauge("queue_oldest_seconds", "For how long the oldest job is ready", ["queue"])
+    running = _gauge("queue_running", "Running jobs", ["queue"])
+    slots = _gauge("queue_slots", "Slots of live workers that take jobs from it", ["queue"])
+    target = _gauge("queue_target_seconds", "The longest wait wanted, where it is set", ["queue"])
+    paused = _gauge("queue_paused", "1 while the queue is paused", ["queue"])
+    # A queue that moved to another database may have jobs in both.
+    found: dict[str, list[QueueState]] = {}
+    for queue in (queue for look in looks for queue in look.queues):
+        found.setdefault(queue.name, []).append(queue)
+    for name, states in found.items():
+        length.add_metric([name], sum(state.ready for state in states))
+        oldest.add_metric([name], max(state.oldest_seconds for state in states))
+        running.add_metric([name], sum(state.running for state in states))
+        slots.add_metric([name], sum(state.slots for state in states))
+        targets = [state.row.target_seconds for state in states if state.row]
+        if wanted := [seconds for seconds in targets if seconds is not None]:
+            target.add_metric([name], min(wanted))
+        paused.add_metric([name], any(state.is_paused for state in states))
+    jobs = _gauge("jobs", "Jobs that have not ended, at most 10000", ["status"])
+    for status in Status:
+        if status not in ENDED:
+            jobs.add_metric([status.value], sum(look.statuses[status] for look in looks))
+    yield from (length, oldest, target, running, slots, paused, jobs)
+
+
+def _workers(looks: Sequence[Overview]) -> Iterator[Metric]:
+    workers = [worker for look in looks for worker in look.executing]
+    yield _gauge("active_workers", "Live worker processes", value=len(workers))
+    yield _gauge("slots", "Slots of live workers", value=sum(one.slots for one in workers))
+    yield _gauge(
+        "busy_slots",
+        "Those that ran a job at the last heartbeat",
+        value=sum(w.busy for w in workers),
+    )
+    # Rows of workers are kept for a day.
+    lost = sum(Worker.objects.using(using).exclude(lost_at=None).count() for using in databases())
+    yield _gauge(
+        "lost_workers", "Worker processes that died or lost their lease in a day", value=lost
+    )
+    beats = sum(len(look.beats) for look in looks)
+    yield _gauge("active_beats", "Live processes that fire schedules", value=beats)
+    lacking = any(look.lacks_beat for look in looks)
+    yield _gauge("beat_missing", "1 while schedules are enabled and no beat runs", value=lacking)
+    late = [
+        (look.at - schedule.next_run_at).total_seconds()
+        for look in looks
+        for schedule in look.schedules
+        if schedule.next_run_at is not None
+    ]
+    yield _gauge(
+        "beat_lag_seconds", "How late the most overdue schedule is", value=max([0.0, *late])
+    )
+
+
+def _gauge(
+    name: str, documentation: str, labels: Sequence[str] | None = None, value: float | None = None
+) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"django_jobs_{name}", documentation, value=value, labels=labels)

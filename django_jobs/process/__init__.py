@@ -1,0 +1,1 @@
+"""What every long-running process needs; worker and beat share it."""

@@ -1,0 +1,1 @@
+"""How far a job is, for a project's own pages."""

@@ -1,0 +1,70 @@
+"""How far one job is, for pages that are not the admin's: no arguments, no error in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ..display.job_text import Unreadable, is_number, plain, shown_payload
+from ..models import Job
+from ..status import Status
+
+_TEXTS: dict[str, Any] = {
+    Status.WAITING: gettext_lazy("Waiting for other jobs"),
+    Status.SCHEDULED: gettext_lazy("Waiting for its time"),
+    Status.PENDING: gettext_lazy("Waiting for a worker"),
+    Status.STARTED: gettext_lazy("Running"),
+    Status.RETRY: gettext_lazy("Failed, and will be tried again"),
+    Status.SUCCESS: gettext_lazy("Done"),
+    Status.FAILURE: gettext_lazy("Failed"),
+    Status.REVOKED: gettext_lazy("Revoked"),
+}
+
+
+def state_of(job: Job, *, shows_result: bool = False) -> dict[str, Any]:
+    """Return the job's state as JSON can hold it, its text in the language of the request.
+
+    With *shows_result* also what it returned, or the class and the message of its error.
+    """
+    # A page asks twice a second: a result of a megabyte is read only where it is told.
+    is_told = shows_result and job.has_ended
+    shown = shown_payload(job, ("result", "progress") if is_told else ("progress",))
+    done, total, message = _progress(shown.progress)
+    state = {
+        "id": str(job.pk),
+        "status": str(job.status),
+        "ended": job.has_ended,
+        "text": _text(job, done, total, message),
+        "done": done,
+        "total": total,
+        "message": message,
+        "enqueued_at": job.enqueued_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+    }
+    if shows_result:
+        result = shown.result
+        state["result"] = str(result) if isinstance(result, Unreadable) else result
+        state["error_class"], state["error_message"] = job.error_class, shown.message
+    return state
+
+
+def _progress(progress: Any) -> tuple[float | None, float | None, str]:
+    shown = progress if isinstance(progress, Mapping) else {}
+    done, total = (
+        value if is_number(value := shown.get(key)) else None for key in ("done", "total")
+    )
+    return done, total, str(shown.get("message") or "")
+
+
+def _text(job: Job, done: float | None, total: float | None, message: str) -> str:
+    if job.status != Status.STARTED:
+        return str(_TEXTS.get(job.status, job.status))
+    if message:
+        return message
+    if done is not None and total is not None:
+        return _("%(done)s of %(total)s") % {"done": plain(done), "total": plain(total)}
+    return str(_TEXTS[Status.STARTED])

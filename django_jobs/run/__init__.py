@@ -1,0 +1,1 @@
+"""One attempt, in order: claim, execute, outcome, record."""

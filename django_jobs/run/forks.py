@@ -1,0 +1,153 @@
+"""What a child is that a job forks: no second worker, without its parent's signals and sessions."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import weakref
+from typing import Any, NoReturn
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from ..define.context import running
+
+_log = logging.getLogger("django_jobs.worker")
+
+#: Rises in every forked child of a process that runs jobs, so that code can tell whether it runs
+#: in the process in which it began.
+generation = 0
+
+_PR_SET_PDEATHSIG = 1
+# Windows lacks most of them, and has no fork.
+_NAMES = ("SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGALRM", "SIGCHLD")
+_DEFAULTS: dict[signal.Signals, Any] = {
+    **{getattr(signal, name): signal.SIG_DFL for name in _NAMES if hasattr(signal, name)},
+    signal.SIGINT: signal.default_int_handler,
+}
+# A lock that another thread of the parent held at the fork is never free in the child.
+_LEAVE_SECONDS = 5
+
+
+class _Guard:
+    """The process that runs jobs, and what its children must let go."""
+
+    pid = 0
+    registered = False
+    wrappers: weakref.WeakValueDictionary[int, BaseDatabaseWrapper] = weakref.WeakValueDictionary()
+
+
+class _Fork(threading.local):
+    """One thread's fork, while it is under way."""
+
+    mask: set[int]
+    in_main_thread: bool
+    #: The drivers' connections. In a child they are never closed or freed: that would end the
+    #: parent's sessions.
+    held: list[Any]
+
+
+_fork = _Fork()
+
+
+def guard() -> None:
+    """Called by a process before it runs jobs: let a child that one of them forks be harmless."""
+    _Guard.pid = os.getpid()
+    if not _Guard.registered:
+        _Guard.registered = True
+        connection_created.connect(_remember, dispatch_uid="django_jobs.run.forks")
+        for connection in connections.all(initialized_only=True):
+            _remember(connection)
+        os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_become_a_child)
+
+
+def leave(error: BaseException | None) -> NoReturn:
+    """End a forked child that came to the end of the body in which it was forked."""
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_LEAVE_SECONDS)
+    code = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    context = running.get()
+    _log.warning(
+        "a forked child left the job's body and ends pid=%d code=%d name=%s id=%s",
+        os.getpid(),
+        code,
+        context.name if context else "-",
+        context.request.id if context else "-",
+        exc_info=error if code and not isinstance(error, SystemExit) else None,
+    )
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code & 0xFF)
+
+
+def die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when its parent's thread ends, where it can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _remember(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    _Guard.wrappers[id(connection)] = connection
+
+
+def _hold() -> None:
+    # A signal that came early would find the parent's handlers in the child, and be lost.
+    _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _DEFAULTS)
+    # In the child the other threads are gone, and with them their references.
+    wrappers = [reference() for reference in _Guard.wrappers.valuerefs()]
+    _fork.held = [one.connection for one in wrappers if one is not None and one.connection]
+    _fork.in_main_thread = threading.current_thread() is threading.main_thread()
+
+
+def _let_go() -> None:
+    _fork.held = []
+    signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
+
+
+def _become_a_child() -> None:
+    global generation
+    generation += 1
+    parent, _Guard.pid = _Guard.pid, 0
+    if parent:  # else it is the fork of a fork, and has handlers and sessions of its own
+        _reset_signals()
+        _forget_sessions()
+        if _fork.in_main_thread:
+            die_with_parent(parent)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    faulthandler.unregister(signal.SIGUSR1)
+    for number, handler in _DEFAULTS.items():
+        signal.signal(number, handler)
+
+
+def _forget_sessions() -> None:
+    for connection in connections.all(initialized_only=True):
+        # The next use of the alias opens a session of the child's own.
+        del connections[connection.alias]
+        pools = getattr(connection, "_connection_pools", None)
+        if pools:
+            _fork.held.append(dict(pools))
+            pools.clear()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for raw in _fork.held:
+        # What the driver may still write must not reach the server, and a session whose parent
+        # is gone must end.
+        with contextlib.suppress(Exception):
+            os.dup2(nowhere, raw.fileno(), inheritable=False)
+    os.close(nowhere)

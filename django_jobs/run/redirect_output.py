@@ -1,0 +1,105 @@
+"""What a job prints becomes log lines, with the job's name and id as its other lines have them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..define.context import JobContext, running
+
+_log = logging.getLogger("django_jobs.output")
+#: Most characters that are kept of a line which has not ended.
+LONGEST = 8_192
+# The key of a context's __dict__: its lines that have not ended, by thread and stream.
+_PARTS = "_printed_parts"
+
+
+class _Here(threading.local):
+    #: True while this thread logs what was printed.
+    logging = False
+
+
+_here = _Here()
+
+
+class Printed:
+    """A stream: the lines of a running job are logged, the text of others is written as it is."""
+
+    def __init__(self, stream: Any, level: int) -> None:
+        self._stream = stream
+        self._level = level
+
+    def write(self, text: str) -> int:
+        context = running.get()
+        # A handler may write to this stream: without the second condition it would hear itself.
+        if context is None or _here.logging:
+            written: int = self._stream.write(text)
+            return written
+        parts: dict[Any, Any] = vars(context).setdefault(_PARTS, {})
+        # A thread writes to its own part only, so that no lock is needed: a fork may copy a lock
+        # that another thread holds.
+        key = threading.get_ident(), id(self)
+        before, _level = parts.pop(key, ("", 0))
+        *lines, rest = (before + text).split("\n")
+        for line in lines:
+            _write(line, self._level)
+        if len(rest) > LONGEST:
+            _write(rest, self._level)
+        elif rest:
+            # A progress bar writes its line again and again.
+            end = "\r" if rest.endswith("\r") else ""
+            parts[key] = _visible(rest) + end, self._level
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def isatty(self) -> bool:
+        """False: what is logged needs no colours."""
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def redirected(level: str | None) -> Iterator[None]:
+    """Log what jobs print, at *level*; None leaves stdout and stderr as they are."""
+    if level is None:
+        yield
+        return
+    number = logging.getLevelNamesMapping()[level]
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Printed(sys.stdout, number), Printed(sys.stderr, number)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def finish(context: JobContext) -> None:
+    """Log the lines that the job has begun and not ended; called while it is the running one."""
+    parts: dict[Any, Any] | None = vars(context).pop(_PARTS, None)
+    for text, level in list((parts or {}).values()):
+        _write(text, level)
+
+
+def _visible(line: str) -> str:
+    """Return what a terminal shows of *line*: a carriage return goes back to its begin."""
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
+def _write(line: str, level: int) -> None:
+    line = _visible(line).rstrip()
+    if not line:
+        return
+    _here.logging = True
+    try:
+        _log.log(level, "%s", line)
+    finally:
+        _here.logging = False

@@ -1,0 +1,121 @@
+"""A worker process as its supervisor sees it: what it runs, and when it must be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import signal
+import time
+from pathlib import Path
+from uuid import UUID
+
+from ..exceptions import TimeLimitExceeded
+from .autoscale import Load
+from .fork import kill_group
+from .shared_slots import Board
+from .supervisor_channel import Line
+
+_log = logging.getLogger("django_jobs.worker")
+
+Reasons = dict[tuple[UUID, int], BaseException | None]
+
+
+@dataclasses.dataclass(slots=True)
+class Child:
+    """A worker process; ``reasons`` tells why which of its jobs were killed."""
+
+    index: int
+    pid: int
+    worker_id: UUID
+    board: Board
+    line: Line
+    started: float
+    reasons: Reasons = dataclasses.field(default_factory=dict)
+    killed: bool = False
+    #: It was told to stop, and no other takes its place.
+    surplus: bool = False
+    #: The latest sign of life that was seen, for how long there was none, and the latest look.
+    _pulse: float = 0.0
+    _silent: float = 0.0
+    _looked: float = math.inf
+    _hung: bool = False
+
+    def dispensability(self) -> tuple[bool, bool, int]:
+        """The greatest goes first: one that is idle, runs nothing now, came last."""
+        return self.board.load.load == Load.IDLE, not self.board.running(), self.index
+
+    def kill_overdue(self) -> None:
+        """Kill it when its job ran longer than its hard limit, or is to be terminated."""
+        if self.killed:
+            return
+        asked = self.board.asked_kill()
+        if asked is not None:
+            self._kill_if_running(asked, None)
+        now = time.monotonic()
+        for entry in self.board.running():
+            if entry.deadline and now >= entry.deadline:
+                reason = TimeLimitExceeded(
+                    f"the job ran longer than {entry.deadline - entry.began:g} s"
+                )
+                self._kill_if_running((entry.job_id, entry.attempt), reason)
+
+    def _kill_if_running(self, job: tuple[UUID, int], reason: BaseException | None) -> None:
+        # Between the look and the kill the job may end and another begin: stop, look again, kill.
+        os.kill(self.pid, signal.SIGSTOP)
+        if any((entry.job_id, entry.attempt) == job for entry in self.board.running()):
+            self.reasons[job] = reason
+            self.killed = True
+            _log.warning(
+                "killing pid=%d job=%s reason=%s", self.pid, job[0], reason or "terminated"
+            )
+            kill_group(self.pid, signal.SIGKILL)
+        else:
+            os.kill(self.pid, signal.SIGCONT)
+
+    def kill_silent(self, lease_seconds: float) -> None:
+        """Kill it when its interpreter has not run for the time of a lease.
+
+        It cannot have renewed its lease, so its jobs are given to others. It may wait for ever, as
+        in C code that keeps the GIL. One that somebody stopped is left: its jobs do not go on.
+        """
+        now, pulse = time.monotonic(), self.board.pulse
+        # A host that slept, or a supervisor that was stopped, has seen nothing meanwhile.
+        seen = min(max(0.0, now - self._looked), 1.0)
+        silent = bool(pulse) and pulse == self._pulse
+        self._pulse, self._looked = pulse, now
+        self._silent = self._silent + seen if silent else 0.0
+        if self.killed or self._hung or self._silent <= lease_seconds:
+            return
+        if _is_stopped(self.pid):
+            self._silent = 0.0
+            return
+        self._hung = True
+        _log.error(
+            "killing index=%d pid=%d: its interpreter has not run for %.0f s, and its jobs are "
+            "given to others",
+            self.index,
+            self.pid,
+            self._silent,
+        )
+        kill_group(self.pid, signal.SIGKILL)
+
+
+def how_it_ended(code: int) -> str:
+    """Say how a process ended: by a signal, or with which exit code."""
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+        return f"killed by signal {-code}"
+    return f"ended by itself with exit code {code}"
+
+
+def _is_stopped(pid: int) -> bool:
+    """Tell whether a signal or a debugger holds the process, where that can be known."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in ("T", "t")

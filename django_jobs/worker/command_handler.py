@@ -1,0 +1,127 @@
+"""A worker does what the command rows tell it, each once, and answers in the row."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ..control.commands import VERBS, check
+from ..db import clock, is_away
+from ..models import Command, Worker
+from .steer import STEERS, steered
+
+if TYPE_CHECKING:
+    from .worker import WorkerProcess
+
+_log = logging.getLogger("django_jobs.worker")
+
+
+class Control:
+    """Obeys for one worker process. What was obeyed is remembered until its answer is written.
+
+    So a command is not obeyed again when the database was away at its answer; and a process that
+    ended has obeyed at most once, as no other has its id.
+    """
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._afterwards: list[Callable[[], None]] = []
+
+    def run_once(self) -> int:
+        """Obey each open command, in order; return how many there were."""
+        rows = Command.objects.using(self._worker.options.using)
+        found = list(rows.filter(worker_id=self._worker.worker_id, done_at=None).order_by("id"))
+        self._answers = {
+            command.pk: self._answers[command.pk]
+            for command in found
+            if command.pk in self._answers
+        }
+        for command in found:
+            if command.pk not in self._answers:
+                self._answers[command.pk] = self._obey(command)
+            rows.filter(pk=command.pk).update(
+                done_at=clock(rows.db), answer=self._answers[command.pk]
+            )
+        while self._afterwards:
+            self._afterwards.pop(0)()
+        return len(found)
+
+    def _obey(self, command: Command) -> dict[str, Any]:
+        verb, arguments = command.name, command.arguments
+        if verb not in ("ping", "terminate"):
+            _log.info("obeying %r %r sent by %r", verb, arguments, command.created_by or "code")
+        try:
+            if verb not in (*_HANDLERS, *STEERS):
+                known = ", ".join(sorted([*_HANDLERS, *STEERS]))
+                raise ValueError(f"This worker knows no command {verb!r}, but {known}.")
+            if verb in VERBS:
+                # Another version of the code may have sent it, or somebody wrote the row by hand.
+                arguments = check(verb, arguments, self._worker.options.using)
+            if verb in STEERS:
+                return self._steer(verb, arguments)
+            return _HANDLERS[verb](self, **arguments)
+        except ValueError as error:
+            return {"error": str(error)}
+        except Exception as error:
+            if is_away(error):
+                raise
+            return {"error": f"{type(error).__name__}: {error}"}
+
+    def _steer(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Change this process's options, and tell the supervisor for those that follow it."""
+        worker = self._worker
+        changed = steered(worker.options, verb, arguments)
+        if worker.line is not None:
+            worker.line.ask(verb, arguments)
+        worker.take(changed)
+        queues = {
+            "queues": list(changed.queues),
+            "exclude_queues": list(changed.exclude_queues),
+        }
+        row = Worker.objects.using(changed.using).filter(pk=worker.worker_id)
+        row.update(quiet=changed.quiet, **queues)
+        if verb == "time-limit":
+            return dict(arguments)
+        return {"quiet": changed.quiet} if verb in ("quiet", "resume") else queues
+
+    def _ping(self) -> dict[str, Any]:
+        _waiting, running, _ended = self._worker.desk.counts()
+        return {"pong": self._worker.name, "busy": running}
+
+    def _terminate(self, id: str, attempt: int) -> dict[str, Any]:
+        worker, job = self._worker, (UUID(id), attempt)
+        return {"stopped": worker.desk.remove(*job) or worker.pool.terminate(*job)}
+
+    def _resize(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if self._worker.line is None:
+            raise ValueError("A solo worker stays one process. Start another one beside it.")
+        return self._worker.line.ask(verb, arguments)
+
+    def _shutdown(self, cold: bool) -> dict[str, Any]:
+        # The answer is written first: a cold stop leaves no time for it.
+        self._afterwards.append(lambda: self._stop(cold))
+        return {"shutdown": "cold" if cold else "warm"}
+
+    def _stop(self, cold: bool) -> None:
+        if self._worker.line is None:
+            os.kill(os.getpid(), signal.SIGQUIT if cold else signal.SIGTERM)
+            return
+        try:
+            self._worker.line.ask("shutdown", {"cold": cold})
+        except (OSError, ValueError) as error:
+            _log.error("cannot shut down: %s", error)
+
+
+_HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "ping": Control._ping,
+    "terminate": Control._terminate,
+    "grow": lambda control, **arguments: control._resize("grow", arguments),
+    "shrink": lambda control, **arguments: control._resize("shrink", arguments),
+    "autoscale": lambda control, **arguments: control._resize("autoscale", arguments),
+    "shutdown": Control._shutdown,
+}

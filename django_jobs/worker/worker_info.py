@@ -1,0 +1,70 @@
+"""What a worker tells of itself in its row, once: its options, settings and job functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ..conf import get_settings
+from ..define import registry
+from ..define.options import JobOptions
+from ..define.sensitive import redact
+from .options import WorkerOptions
+
+# What of a job function is told when it differs from the default.
+_TOLD = (
+    "queue", "priority", "max_retries", "time_limit", "soft_time_limit", "rate_limit",
+    "concurrency",
+)  # fmt: skip
+_TIMED = ("job", "task", "schedule", "enabled")
+_DEFAULTS = JobOptions()
+
+
+def details(options: WorkerOptions) -> dict[str, Any]:
+    """Return :attr:`Worker.details`, without secrets."""
+    conf = {
+        "options": redact(_plain(dataclasses.asdict(options))),
+        "settings": settings_shown(),
+    }
+    return {"conf": conf, "registered": registered()}
+
+
+def settings_shown() -> dict[str, Any]:
+    """Return this process's ``DJANGO_JOBS`` with all defaults, without secrets."""
+    settings = get_settings()
+    told = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    told["schedules"] = {name: _timed(entry) for name, entry in settings.schedules.items()}
+    shown: dict[str, Any] = redact(_plain(told))
+    return shown
+
+
+def _timed(entry: Any) -> dict[str, Any]:
+    """Return what a schedule in code runs and when; its arguments may be secret."""
+    given = entry if isinstance(entry, Mapping) else {}
+    return {name: given[name] for name in _TIMED if name in given}
+
+
+def registered() -> dict[str, dict[str, Any]]:
+    """Return the names of this process's job functions, each with what it sets."""
+    found = {}
+    for function in registry.every():
+        told = {name: getattr(function.options, name) for name in _TOLD}
+        found[function.name] = {
+            name: _plain(value) for name, value in told.items() if value != getattr(_DEFAULTS, name)
+        }
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return *value* as JSON can hold it; settings hold functions, too."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return getattr(value, "__qualname__", str(value))

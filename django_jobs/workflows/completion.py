@@ -1,0 +1,278 @@
+"""What the end of a job means for those that depend on it, in the transaction that ends it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, connections, transaction
+
+from .. import log, signals
+from ..db import clock, dialect_for
+from ..db.base import chunks
+from ..define import registry, row_options
+from ..define.canvas import signature
+from ..define.retention import keep_seconds
+from ..define.sensitive import secrets_in
+from ..enqueue.notify import Topic, announce
+from ..exceptions import DuplicateKey, UpstreamFailed
+from ..failure import describe
+from ..ids import derived
+from ..locking import lock_jobs, need
+from ..models import Edge, Job
+from ..status import Status
+from ..values import Graph, Outcome
+from .compile import Around, Given, Plan
+from .submit import database_for, write
+from .upstream import UPSTREAM_FAILED, upstream_message
+
+
+def lock_dependents(ids: Collection[UUID], using: str) -> None:
+    """Lock all jobs that depend on *ids*."""
+    lock_jobs(_children(ids, using), using)
+
+
+class Ended(NamedTuple):
+    """A job that has just ended; ``options`` is a JSON text."""
+
+    id: UUID
+    name: str
+    status: str
+    options: str | None
+    has_dependents: bool
+    root_id: UUID | None = None
+    error_class: str = ""
+    message: str = ""
+    traceback: str = ""
+    #: None where no attempt of its own ended the job, such as an operator's Revoke.
+    attempt: int | None = None
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Ended:
+        job, failure = outcome.job, outcome.failure
+        told = (failure.error_class, failure.message, failure.traceback) if failure else ("",) * 3
+        return cls(
+            job.id, job.name, str(outcome.status), job.options, job.has_dependents, job.root_id,
+            *told, job.attempt,
+        )  # fmt: skip
+
+    def upstream_message(self) -> str:
+        """Return what the rows say that depend on it, when it did not succeed."""
+        return upstream_message(self.id, self.name, self.status, self.error_class, self.message)
+
+    @property
+    def place(self) -> str:
+        """Where it stands among the jobs of its workflow, in the order of the definition."""
+        return row_options.place(self.options) or str(self.id)
+
+
+def settle(ended: Sequence[Ended], using: str) -> set[str]:
+    """Let run what waited for these jobs only, fail what needed the success of one that failed, and
+    enqueue errbacks; return the queues that have new pending jobs.
+
+    Inside the transaction that ends *ended*, as its last statements: the rows of the dependents,
+    for which others may wait, are locked for the commit only.
+    """
+    lost = [each for each in ended if each.has_dependents and each.status != Status.SUCCESS]
+    parents = [each.id for each in ended if each.has_dependents]
+    failed = _fail_below(lost, parents, using) if lost else []
+    queues = _enqueue_errbacks(_own_errbacks(ended) + body_errbacks(failed), using)
+    below = [row for row, _origin in failed]
+    return queues | _count_down([each for each in (*ended, *below) if each.has_dependents], using)
+
+
+def _count_down(parents: Sequence[Ended], using: str) -> set[str]:
+    if not parents:
+        return set()
+    connection = connections[using]
+    succeeded = [each.id for each in parents if each.status == Status.SUCCESS]
+    with connection.cursor() as cursor:
+        ready = dialect_for(connection).count_down(cursor, succeeded, [each.id for each in parents])
+    queues = {queue for _id, queue, _options in ready}
+    topics = set(queues)
+    for job_id, _queue, options in ready:
+        if later := row_options.later(options):
+            _delay(job_id, later, using)
+            topics.add(Topic.TIMED)
+    if topics:
+        announce(using, topics)
+    return queues
+
+
+def _delay(job_id: UUID, later: dict[str, float], using: str) -> None:
+    """Let the times of a job that has become ready count from now."""
+    changes: dict[str, Any] = {}
+    if "expires" in later:
+        changes["expires_at"] = clock(using, later["expires"])
+    if later.get("countdown", 0) > 0:
+        changes |= {"status": Status.SCHEDULED, "run_at": clock(using, later["countdown"])}
+    rows = Job.objects.using(using).filter(id=job_id, status__in=(Status.PENDING, Status.SCHEDULED))
+    if changes:
+        rows.update(**changes)
+
+
+# --- failure ------------------------------------------------------------------------------------
+
+
+def _fail_below(
+    lost: Sequence[Ended], parents: Sequence[UUID], using: str
+) -> list[tuple[Ended, Ended]]:
+    """End what needs the success of *lost* jobs; return each with the one that it is due to.
+
+    All that depends on the *parents* is locked, too, as it changes next.
+    """
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        edges = dialect_for(connection).below(cursor, [each.id for each in lost])
+    below = {child for _parent, child in edges}
+    waiting: dict[UUID, Ended] = {}
+    # All are locked, whatever their status: an operator may be about to revive one.
+    for row in lock_jobs(below | _children({*parents, *below}, using), using):
+        # Without parents it waits for a place under a limit.
+        if row.pk in below and row.status == Status.WAITING and row.pending_parents > 0:
+            options = None if row.options is None else json.dumps(row.options)
+            waiting[row.pk] = Ended(
+                row.pk, row.name, Status.FAILURE.value, options, row.has_dependents, row.root_id,
+                UPSTREAM_FAILED,
+            )  # fmt: skip
+    origins = _origins(lost, edges, waiting)
+    failed = [(waiting[job_id], origins[job_id]) for job_id in sorted(origins)]
+    _write_failures(failed, using)
+    return failed
+
+
+def _children(ids: Collection[UUID], using: str) -> set[UUID]:
+    """Return the jobs that depend on *ids*, each by an edge of its own."""
+    children: set[UUID] = set()
+    for chunk in chunks(sorted(ids)):
+        edges = Edge.objects.using(using).filter(parent_id__in=chunk)
+        children.update(edges.values_list("child_id", flat=True))
+    return children
+
+
+def _origins(
+    lost: Sequence[Ended], edges: Sequence[tuple[UUID, UUID]], waiting: Collection[UUID]
+) -> dict[UUID, Ended]:
+    """Return for each job below *lost* ones the first of these that leads to it.
+
+    Only through *waiting* ones: what is below a success has its result, though an operator had what
+    that success took run again.
+    """
+    children: dict[UUID, list[UUID]] = {}
+    for parent, child in edges:
+        children.setdefault(parent, []).append(child)
+    origins: dict[UUID, Ended] = {}
+    for origin in sorted(lost):
+        reached = [origin.id]
+        while reached:
+            for child in children.pop(reached.pop(), ()):
+                if child in waiting and child not in origins:
+                    origins[child] = origin
+                    reached.append(child)
+    return origins
+
+
+def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
+    alike: dict[tuple[UUID, float | None], list[UUID]] = {}
+    messages: dict[UUID, str] = {}
+    for below, origin in failed:
+        keep = keep_seconds(registry.find(below.name), Status.FAILURE)
+        alike.setdefault((origin.id, keep), []).append(below.id)
+        messages[origin.id] = origin.upstream_message()
+    for (origin_id, keep), ids in alike.items():
+        for chunk in chunks(ids):
+            Job.objects.using(using).filter(id__in=chunk).update(
+                status=Status.FAILURE,
+                error_class=UPSTREAM_FAILED,
+                error_message=messages[origin_id],
+                waiting_for=None,
+                ended_at=clock(using),
+                prune_at=None if keep is None else clock(using, keep),
+            )
+    if signals.job_failure.receivers:
+        for below, origin in failed:
+            told = functools.partial(
+                signals.send,
+                signals.job_failure,
+                below.name,
+                job_id=below.id,
+                exception=UpstreamFailed(messages[origin.id]),
+                traceback="",
+            )
+            # A transaction that is repeated tells once, and no receiver's statement can break it.
+            transaction.on_commit(told, using, robust=True)
+
+
+# --- errbacks -----------------------------------------------------------------------------------
+
+
+def _own_errbacks(ended: Sequence[Ended]) -> list[tuple[Any, Ended]]:
+    failed = [each for each in ended if each.status == Status.FAILURE]
+    return [
+        (errback, each) for each in failed for errback, _since in row_options.errbacks(each.options)
+    ]
+
+
+def body_errbacks(failed: Sequence[tuple[Ended, Ended]]) -> list[tuple[Any, Ended]]:
+    """Return the errbacks of chords whose header failed: those that were set to be told of it.
+
+    A body of several jobs has each of them more than once.
+    """
+    found: dict[tuple[str, str], tuple[Any, Ended]] = {}
+    for below, origin in failed:
+        for errback, since in row_options.errbacks(below.options):
+            if since is not None and since <= origin.place < below.place:
+                found.setdefault((since, json.dumps(errback, sort_keys=True)), (errback, origin))
+    return list(found.values())
+
+
+def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[str]:
+    queues: set[str] = set()
+    alike: Counter[str] = Counter()
+    for form, failed in errbacks:
+        try:
+            plan = Plan(failed.root_id or failed.id, failed.id)
+            plan.add(signature(form), Given([told(failed)]), Around())
+            where = database_for([node.row for node in plan.nodes])
+            if where != using and plan.nodes and not plan.named and failed.attempt is not None:
+                key = json.dumps([str(failed.id), failed.attempt, form], sort_keys=True)
+                alike[key] += 1
+                plan.name_job(0, derived(failed.id, f"{alike[key]} {key}"))
+            graph = plan.graph()
+            need(where, keys=graph.unique_keys())
+            _write_once(graph, plan.named, where, using)
+            queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception as error:  # a name that is not registered, arguments that do not fit
+            log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
+    return queues
+
+
+def _write_once(graph: Graph, names: Sequence[UUID], where: str, using: str) -> None:
+    """Write an errback on *where*, unless it is there already.
+
+    On another database than *using*, the failed job's, it is committed before the failure is. When
+    that is repeated, the errback is found by *names*.
+    """
+    try:
+        with transaction.atomic(where):
+            write(graph, where, names=names, limited=False)
+    except DuplicateKey:
+        if where == using or not Job.objects.using(where).filter(id__in=names).exists():
+            raise
+
+
+def told(failed: Ended) -> dict[str, str]:
+    """Return what an errback takes."""
+    return {
+        "id": str(failed.id),
+        "name": failed.name,
+        "error_class": failed.error_class,
+        "message": failed.message,
+        "traceback": failed.traceback,
+    }

@@ -1,0 +1,116 @@
+"""Results of jobs become arguments of those that depend on them, when these are claimed.
+
+A row's option ``takes`` says how: ``"value"`` is the one result, ``"list"`` all of them in their
+order, a list of ``"value"`` and such lists the results in that shape, ``"summary"`` how a group's
+members ended, ``"nothing"`` that the job only waits. The row keeps its own arguments, so that each
+attempt reads the results anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connections
+
+from ..db import dialect_for
+from ..define import row_options
+from ..status import Status
+from ..values import Claimed
+
+
+class Taken(NamedTuple):
+    """What a job takes of one that it depends on; ``status`` is None when the row is gone."""
+
+    parent_id: UUID
+    status: str | None
+    #: JSON text, or None.
+    result: str | None
+
+
+def hand_over(jobs: Sequence[Claimed], using: str) -> None:
+    """Put the results that claimed *jobs* take before their arguments, with one query for all.
+
+    A job whose result is gone is told so in ``problem``.
+    """
+    takers: list[tuple[Claimed, Any]] = []
+    for job in jobs:
+        try:
+            if (takes := taken_by(job.options)) is not None:
+                takers.append((job, takes))
+        except ValueError as error:
+            job.problem = str(error)
+    if not takers:
+        return
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        found = dialect_for(connection).taken(cursor, [job.id for job, _takes in takers])
+    by_child: dict[UUID, list[Taken]] = {}
+    for child_id, parent_id, status, result in found:
+        by_child.setdefault(child_id, []).append(Taken(parent_id, status, result))
+    for job, takes in takers:
+        give(job, takes, by_child.get(job.id, []))
+
+
+def taken_by(options: str | None) -> Any:
+    """Return how the job with these options, a JSON text, takes results; None when it does not.
+
+    Raises ``ValueError`` when they tell no way.
+    """
+    if options is None:
+        return None
+    takes = row_options.takes(options)
+    return None if takes == "nothing" else takes
+
+
+def give(job: Claimed, takes: Any, taken: Sequence[Taken]) -> None:
+    """Put what *job* takes before its arguments."""
+    if takes == "summary":
+        job.args = _prepended(json.dumps(summary(job, taken)), job.args)
+        return
+    for each in taken:
+        if each.status != Status.SUCCESS:
+            state = f"is {each.status}" if each.status else "is gone: it was deleted or pruned"
+            job.problem = f"The result of job {each.parent_id} is an argument, and it {state}."
+            return
+    texts = iter([each.result or "null" for each in taken])
+    try:
+        value = _shaped(takes, texts)
+    except StopIteration:
+        job.problem = f"A result that is an argument is gone: {len(taken)} are left of {takes}."
+        return
+    except RecursionError:
+        job.problem = "The option takes is nested too deeply."
+        return
+    job.args = _prepended(value, job.args)
+
+
+def summary(job: Claimed, taken: Sequence[Taken]) -> dict[str, Any]:
+    """Return how the members of a group ended."""
+    statuses = Counter(each.status for each in taken)
+    return {
+        "id": row_options.group(job.options),
+        "total": len(taken),
+        "succeeded": statuses[Status.SUCCESS],
+        "failed": statuses[Status.FAILURE],
+        "revoked": statuses[Status.REVOKED],
+    }
+
+
+def _shaped(takes: Any, texts: Iterator[str]) -> str:
+    if takes == "value":
+        return next(texts)
+    if takes == "list":
+        return f"[{','.join(texts)}]"
+    return f"[{','.join([_shaped(each, texts) for each in takes])}]"
+
+
+def _prepended(value: str, args: str) -> str:
+    """Return *args* with *value* first; as texts, for results may be large."""
+    if not args.startswith("["):
+        return args  # edited by hand into no list; it is refused when it runs
+    rest = args[1:]
+    return f"[{value}]" if rest.strip() == "]" else f"[{value},{rest}"

@@ -1,0 +1,155 @@
+"""What an operator's retry of a job means for those that depend on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connections
+from django.db.models import F
+from django.utils.translation import gettext_noop
+
+from ..db import dialect_for
+from ..db.base import chunks
+from ..define import registry
+from ..enqueue.unique import take_key
+from ..locking import lock_jobs, need
+from ..models import Edge, Job
+from ..status import Status
+from .upstream import UPSTREAM_FAILED, upstream_message
+
+#: What these ended as is no success that a dependent could take.
+LOST = (Status.FAILURE, Status.REVOKED)
+
+
+def why_not(job: Job, using: str) -> str:
+    """Return why an ended job cannot run again for what it depends on, or nothing."""
+    if job.pending_parents > 0 and _parents(job.pk, using).filter(status__in=LOST).exists():
+        return gettext_noop("depends on a job that did not succeed: retry that one")
+    return ""
+
+
+def around(job_id: UUID, using: str) -> set[UUID]:
+    """Return a job and all whose rows its retry may read or change: they are locked together."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        edges = dialect_for(connection).below(cursor, [job_id])
+    below = {job_id, *(child for _parent, child in edges)}
+    near = Edge.objects.using(using)
+    found = set(below)
+    for chunk in chunks(sorted(below)):
+        found.update(near.filter(parent_id__in=chunk).values_list("child_id", flat=True))
+        # Of the job itself the parents have ended.
+        into = near.filter(child_id__in=set(chunk) - {job_id}, kind=Edge.Kind.RESULT)
+        found.update(into.values_list("parent_id", flat=True))
+    return found
+
+
+def reopen(job: Job, using: str) -> str:
+    """Let what depends on an ended *job* wait for it again, as it is about to run once more.
+
+    Those that failed because of it, and of nothing else, are WAITING again. Returns why that cannot
+    be, or nothing. Inside a transaction, with all :func:`around` the job locked.
+    """
+    revived: list[UUID] = []
+    if job.status == Status.SUCCESS:
+        _count_up([job.pk], Edge.Kind.RESULT, using)
+    else:
+        connection = connections[using]
+        with connection.cursor() as cursor:
+            edges = dialect_for(connection).below(cursor, [job.pk])
+        family = _locked({child for _parent, child in edges}, using)
+        failed = {each for each, row in family.items() if row.error_class == UPSTREAM_FAILED}
+        revived, blocked = _split(job.pk, edges, failed, family, using)
+        keys = [family[job_id].unique_key for job_id in revived]
+        need(using, keys=[key for key in keys if key])
+        for job_id in revived:
+            if not _has_key(family[job_id], using):
+                return gettext_noop(
+                    "another live job holds the unique key of one that depends on it"
+                )
+        for chunk in chunks(revived):
+            Job.objects.using(using).filter(id__in=chunk).update(
+                status=Status.WAITING, error_class="", error_message="", ended_at=None,
+                prune_at=None,
+            )  # fmt: skip
+        for job_id, origin in blocked:
+            rows = Job.objects.using(using).filter(id=job_id)
+            rows.update(error_message=_message(origin))
+    _count_up([job.pk, *revived], Edge.Kind.COMPLETE, using)
+    return ""
+
+
+def _locked(ids: Iterable[UUID], using: str) -> dict[UUID, Job]:
+    return {row.pk: row for row in lock_jobs(ids, using)}
+
+
+def _split(
+    job_id: UUID,
+    edges: Sequence[tuple[UUID, UUID]],
+    failed: set[UUID],
+    family: dict[UUID, Job],
+    using: str,
+) -> tuple[list[UUID], list[tuple[UUID, Job]]]:
+    """Return which of the *failed* may wait again, and the others with one that keeps them."""
+    parents: dict[UUID, list[UUID]] = {}
+    for chunk in chunks(sorted(failed)):
+        into = Edge.objects.using(using).filter(child_id__in=chunk, kind=Edge.Kind.RESULT)
+        for parent, child in into.values_list("parent_id", "child_id"):
+            parents.setdefault(child, []).append(parent)
+    # Read after all below are locked: whoever fails from here on finds them WAITING.
+    others = {parent for several in parents.values() for parent in several} - family.keys()
+    known = family | _locked(others - {job_id}, using)
+    children: dict[UUID, list[UUID]] = {}
+    for parent, child in edges:
+        children.setdefault(parent, []).append(child)
+    keeper = {
+        child: known[parent]
+        for child in failed
+        for parent in parents.get(child, ())
+        if parent in known and parent not in failed and known[parent].status in LOST
+    }
+    reached = list(keeper)
+    while reached:
+        origin = keeper[parent := reached.pop()]
+        for child in children.get(parent, ()):
+            if child in failed and child not in keeper:
+                keeper[child] = origin
+                reached.append(child)
+    return sorted(failed - keeper.keys()), list(keeper.items())
+
+
+def _has_key(job: Job, using: str) -> bool:
+    function = registry.find(job.name)
+    if not job.unique_key or function is None:
+        return True
+    return take_key(job.unique_key, job.pk, function.options.unique_for, using) is None
+
+
+def _count_up(ids: Sequence[UUID], kind: str, using: str) -> None:
+    more = Counter[UUID]()
+    for chunk in chunks(ids):
+        edges = Edge.objects.using(using).filter(parent_id__in=chunk, kind=kind)
+        more.update(edges.values_list("child_id", flat=True))
+    for child, number in sorted(more.items()):
+        job = Job.objects.using(using).filter(id=child)
+        job.update(pending_parents=F("pending_parents") + number)
+        # It may have become ready, or stand in line for a limit.
+        job.live().exclude(status=Status.STARTED).update(
+            status=Status.WAITING, waiting_for=None, ready_at=None
+        )
+
+
+def _parents(job_id: UUID, using: str) -> Any:
+    edges = Edge.objects.using(using).filter(child_id=job_id, kind=Edge.Kind.RESULT)
+    return Job.objects.using(using).filter(id__in=edges.values("parent_id"))
+
+
+def _message(origin: Job) -> str:
+    if origin.error_class == UPSTREAM_FAILED:
+        return origin.error_message
+    return upstream_message(
+        origin.pk, origin.name, origin.status, origin.error_class, origin.error_message
+    )

@@ -1,0 +1,174 @@
+"""A running job goes on as something else, or adds members to the chord that it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import F, Max, TextField, Value
+
+from ..db import clock
+from ..define.canvas import Canvas, signature
+from ..define.routing import database_of
+from ..enqueue.notify import announce
+from ..locking import lock_jobs, need
+from ..models import Edge, Job
+from ..status import Status
+from ..values import Graph, NewEdge, Outcome
+from .compile import PLACE_SEPARATOR, Around, Plan, Shape
+from .submit import database_for, write
+
+if TYPE_CHECKING:
+    from ..define.context import JobContext
+
+
+def replacement(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> Graph:
+    """Return the workflow that a running job goes on as; its output row has the job's id.
+
+    *own* are the options of the job's row. What the workflow results in is the job's result, so
+    that whatever depends on the job takes that.
+    """
+    request = context.request
+    assert request.uuid is not None
+    plan = Plan(request.root_uuid, request.parent_uuid, within=_place(request.uuid, own))
+    errbacks = [(signature(errback), None) for errback, _since in own.get("link_error", ())]
+    output = plan.add(canvas, None, Around(errbacks=errbacks))
+    if isinstance(output, Shape) or plan.nodes[output].row.unique_key is not None:
+        # The job's row keeps the unique key that it has.
+        output = plan.accumulate(output)
+    if "shape" in own:
+        plan.nodes[output].extra["shape"] = own["shape"]
+    graph = plan.graph()
+    _refuse_elsewhere(graph, request.queue)
+    return _resulting_in(graph, output, request.uuid)
+
+
+def _refuse_elsewhere(graph: Graph, queue: str) -> None:
+    """Raise ``ImproperlyConfigured`` when the jobs would live on another database than *queue*."""
+    here, there = database_of(queue), database_for(graph.rows)
+    if there != here:
+        raise ImproperlyConfigured(
+            f"A job of queue {queue!r} lives on the database {here!r} and can go on only there; "
+            f"queue {graph.rows[0].queue!r} lives on {there!r}. Name "
+            "one of the same database."
+        )
+
+
+def _place(job_id: UUID, own: Mapping[str, Any]) -> str:
+    place = str(own.get("for") or job_id)
+    around, _separator, _last = place.rpartition(PLACE_SEPARATOR)
+    # The last of those that a job became has its id, and nothing of theirs comes after it: a job
+    # that goes on as itself again and again gets no longer place.
+    return around if around.endswith(str(job_id)) else place
+
+
+def _resulting_in(graph: Graph, output: int, job_id: UUID) -> Graph:
+    """Return *graph* with the row that it results in, number *output*, under the id of the job."""
+    rows, edges = list(graph.rows), graph.edges
+    old = rows[output].id
+    rows[output] = rows[output]._replace(id=job_id)
+    renamed = [
+        edge._replace(
+            parent=job_id if edge.parent == old else edge.parent,
+            child=job_id if edge.child == old else edge.child,
+        )
+        for edge in edges
+    ]
+    return Graph(rows, renamed, job_id)
+
+
+def addition(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> Graph:
+    """Return a workflow to add to the header of the chord of a running job.
+
+    The output row is the one whose result the chord's body takes.
+    """
+    request = context.request
+    assert request.uuid is not None
+    plan = Plan(request.root_uuid, request.uuid, within=_place(request.uuid, own))
+    output = plan.add(canvas, None, Around(group_id=request.group_uuid))
+    if isinstance(output, Shape):
+        output = plan.accumulate(output)
+    plan.nodes[output].has_dependents = True
+    graph = plan.graph()
+    _refuse_elsewhere(graph, request.queue)
+    graph.output = graph.rows[output].id
+    return graph
+
+
+def is_member(context: JobContext) -> bool:
+    """Tell whether a running job is a member of a chord's header; of one that runs here, without a
+    row, that is known only later."""
+    request = context.request
+    assert request.uuid is not None
+    return request.is_eager or bool(bodies_of(request.uuid, database_of(request.queue)))
+
+
+def bodies_of(job_id: UUID, using: str) -> list[UUID]:
+    """Return the jobs that take the results of a group whose member *job_id* is."""
+    children = Edge.objects.using(using).filter(parent_id=job_id, kind=Edge.Kind.RESULT)
+    rows = Job.objects.using(using).filter(id__in=children.values("child_id")).order_by("id")
+    return [
+        child
+        for child, options in rows.values_list("id", "options")
+        if isinstance(options, dict) and takes_several(options.get("takes"))
+    ]
+
+
+def takes_several(takes: Any) -> bool:
+    return takes in ("list", "nothing") or isinstance(takes, list)
+
+
+def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
+    """Write what a job goes on as, in the transaction that ended its attempt; return its queues."""
+    last = graph.output_row()
+    need(using, keys=graph.unique_keys())
+    # What it took before is not taken again.
+    Edge.objects.using(using).filter(child_id=job_id).update(position=-1)
+    texts = {
+        name: Value(getattr(last, name), output_field=TextField())
+        for name in ("args", "kwargs", "headers", "options")
+    }
+    Job.objects.using(using).filter(id=job_id).update(
+        name=last.name,
+        queue=last.queue,
+        rank=last.rank,
+        pending_parents=F("pending_parents") + last.pending_parents,
+        retries=0,
+        crashes=0,
+        deferrals=0,
+        started_at=None,
+        expires_at=last.expires_at if last.expires_in is None else clock(using, last.expires_in),
+        ready_at=clock(using) if last.status == Status.PENDING else None,
+        **texts,
+        **({"has_dependents": True} if last.has_dependents else {}),
+    )
+    others = [row for row in graph.rows if row is not last]
+    write(Graph(others, graph.edges), using, limited=False)
+    queues = {row.queue for row in graph.rows if row.status == Status.PENDING}
+    announce(using, queues)
+    return queues
+
+
+def add_members(outcome: Outcome, using: str) -> set[str]:
+    """Write what a job adds to the header of its chord; return the queues."""
+    queues: set[str] = set()
+    need(using, keys=[key for graph in outcome.added for key in graph.unique_keys()])
+    bodies = bodies_of(outcome.job.id, using)
+    # This comes first, for another member may add to them just now.
+    lock_jobs(bodies, using)
+    jobs = Job.objects.using(using).filter(id__in=bodies)
+    for graph in outcome.added:
+        leaf = graph.output_row().id
+        jobs.update(pending_parents=F("pending_parents") + 1)
+        taken = Edge.objects.using(using).filter(child_id__in=bodies)
+        position = (taken.aggregate(last=Max("position"))["last"] or 0) + 1
+        edges = [NewEdge(leaf, body, Edge.Kind.RESULT.value, position) for body in bodies]
+        for body, options in jobs.values_list("id", "options"):
+            if isinstance(options, dict) and isinstance(options.get("takes"), list):
+                longer = {**options, "takes": [*options["takes"], "value"]}
+                Job.objects.using(using).filter(id=body).update(options=longer)
+        write(Graph(graph.rows, [*graph.edges, *edges]), using, limited=False)
+        queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}
+    return queues

@@ -1,0 +1,31 @@
+"""The failure of a job that did not run, as one that it depends on did not succeed.
+
+The text of its row is written and read here alone.
+"""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+from ..exceptions import UpstreamFailed
+from ..status import Status
+
+#: ``Job.error_class`` of such a job.
+UPSTREAM_FAILED = f"{UpstreamFailed.__module__}.{UpstreamFailed.__qualname__}"
+_ORIGIN = re.compile(r"job ([0-9a-f-]{36}) \(")
+
+
+def upstream_message(
+    origin_id: UUID, name: str, status: str, error_class: str = "", message: str = ""
+) -> str:
+    """Return ``Job.error_message`` of the jobs that depended on *origin_id*."""
+    state = "was revoked" if status == Status.REVOKED else "failed"
+    why = ": ".join(part for part in (error_class, message) if part)
+    return f"job {origin_id} ({name}) {state}{f': {why}' if why else ''}"
+
+
+def origin_of(message: str) -> UUID | None:
+    """Return the id of the job that an :func:`upstream_message` names; None for another text."""
+    named = _ORIGIN.match(message)
+    return UUID(named[1]) if named else None
