@@ -33,10 +33,9 @@ from django_jobs.metrics.history import totals
 from django_jobs.models import Attempt, Job, Measurement, Schedule, Worker, histogram
 from django_jobs.run.execute import Environment
 from django_jobs.status import Status
-
-from .test_admin_jobs import LIST, make, page
-from .test_jobs_command import jobs
-from .test_serialization import calls
+from tests.admin.test_jobs import LIST, make, page
+from tests.management.test_jobs import jobs
+from tests.test_serialization import calls
 
 pytestmark = pytest.mark.django_db
 

@@ -17,8 +17,7 @@ from django_jobs import group, job
 from django_jobs.define.sensitive import redact, rules_of
 from django_jobs.failure import MAX_MESSAGE, MAX_TRACEBACK, describe
 from django_jobs.redaction import MOST_SECRETS, NO_SECRETS, REDACTED, Secrets, is_sensitive
-
-from .test_serialization import calls
+from tests.test_serialization import calls
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,8 @@ from django_jobs.status import Status
 from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.worker_info import details
-
-from . import conftest
-from .test_admin_jobs import given
+from tests import conftest
+from tests.admin.test_jobs import given
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,8 +17,7 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
 from django_jobs import job
-
-from .jobs import note, wait_for
+from tests.integration.jobs import note, wait_for
 
 ENDS: dict[str, type[BaseException]] = {
     "SystemExit": SystemExit,

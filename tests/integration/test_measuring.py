@@ -8,8 +8,7 @@ from pathlib import Path
 from django_jobs.metrics.history import failures, statistics, totals
 from django_jobs.models import Job, Measurement
 from django_jobs.models.histogram import Tally
-
-from . import jobs
+from tests.integration import jobs
 
 
 def counted() -> dict[str, Tally]:

@@ -301,7 +301,7 @@ def test_what_is_no_time_fails_that_job_alone(
     assert guilty.error_class == "builtins.ValueError"
     name = {"Snooze": "Snooze()"}.get(how, "eta" if "eta" in how else "countdown")
     assert guilty.error_message.startswith(f"{name} must ")
-    assert "tests/test_classify.py" in guilty.attempts.get().traceback
+    assert "tests/run/test_outcome.py" in guilty.attempts.get().traceback
 
 
 def asking_later(how: str, given: Any) -> Any:

@@ -20,8 +20,7 @@ from django_jobs.metrics import snapshot
 from django_jobs.models import Job, Measurement, Queue, Reservation, Schedule
 from django_jobs.models.histogram import BUCKETS
 from django_jobs.status import Status
-
-from .test_admin_jobs import make, make_many, messages_of
+from tests.admin.test_jobs import make, make_many, messages_of
 
 pytestmark = pytest.mark.django_db
 

@@ -19,8 +19,7 @@ from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.buffer import Desk
 from django_jobs.worker.keeper import Keeper
 from django_jobs.worker.options import WorkerOptions
-
-from . import jobs
+from tests import jobs
 
 pytestmark = pytest.mark.django_db
 

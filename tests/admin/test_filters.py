@@ -14,8 +14,7 @@ from django_jobs.admin import JobAdminMixin, ScheduleAdminMixin
 from django_jobs.admin.base import ModelAdmin
 from django_jobs.models import Job, Schedule
 from django_jobs.models.fields import JSONTextField
-
-from .test_admin_jobs import make
+from tests.admin.test_jobs import make
 
 pytestmark = pytest.mark.django_db
 

@@ -19,7 +19,7 @@ from django_jobs.log import JobFilter
 from django_jobs.models import Worker
 from django_jobs.run.redirect_output import LONGEST, redirected
 from tests import jobs
-from tests.test_isolation import run_pool
+from tests.worker.test_isolation import run_pool
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

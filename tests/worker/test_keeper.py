@@ -20,8 +20,7 @@ from django_jobs.values import Outcome
 from django_jobs.worker.buffer import Desk
 from django_jobs.worker.keeper import PATIENCE_SECONDS, POSTPONEMENTS, RELEASE_SECONDS, Keeper
 from django_jobs.worker.options import WorkerOptions
-
-from . import jobs
+from tests import jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -52,7 +51,8 @@ class Hearing(Wakeup):
 @pytest.fixture
 def keeper(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Any:
     clock = Clock()
-    for module in ("tests.test_keeper", "django_jobs.worker.keeper", "django_jobs.worker.buffer"):
+    names = ("tests.worker.test_keeper", "django_jobs.worker.keeper", "django_jobs.worker.buffer")
+    for module in names:
         monkeypatch.setattr(f"{module}.time", clock)
 
     def nothing(*_: Any) -> None:

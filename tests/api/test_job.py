@@ -247,7 +247,7 @@ def test_function_in_a_function_is_warned_of_unless_its_module_is_being_imported
     ("made", "text"),
     [
         (lambda: str, "got the class str"),
-        (lambda: lambda: None, "got a lambda in tests.test_define.<lambda>. Use def"),
+        (lambda: lambda: None, "got a lambda in tests.api.test_job.<lambda>. Use def"),
         (lambda: Counter.update, "Counter.update is a method"),
         (lambda: functools.partial(print), "@job decorates a function, got functools.partial"),
     ],

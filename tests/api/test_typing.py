@@ -88,7 +88,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, set[str]]:
     folder = tmp_path_factory.mktemp("typing")
     source = folder / "snippet.py"
     source.write_text(SNIPPET)
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     done = subprocess.run(
         [
             sys.executable, "-m", "mypy", "--config-file", str(root / "setup.cfg"),

@@ -22,8 +22,7 @@ from django_jobs.ids import uuid7
 from django_jobs.metrics import snapshot
 from django_jobs.models import Attempt, Command, Job, Schedule, UniqueKey
 from django_jobs.status import Status
-
-from .test_admin_jobs import LIST, make, make_many, messages_of, page, post
+from tests.admin.test_jobs import LIST, make, make_many, messages_of, page, post
 
 pytestmark = pytest.mark.django_db
 
@@ -359,7 +358,7 @@ def test_page_shows_the_last_runs_of_its_function(boss: Client) -> None:
 
 
 def _given() -> dict[str, Any]:
-    from .test_admin_jobs import given
+    from tests.admin.test_jobs import given
 
     return given(Status.SUCCESS)
 

@@ -19,8 +19,7 @@ from django_jobs import admin as jobs_admin
 from django_jobs.metrics import snapshot
 from django_jobs.models import Attempt, Command, Job, Queue, Schedule
 from django_jobs.status import Status
-
-from .test_admin_jobs import make
+from tests.admin.test_jobs import make
 
 pytestmark = pytest.mark.django_db
 

@@ -16,8 +16,7 @@ from django_jobs.api.job import JobFunction
 from django_jobs.limits.overrides import set_limits
 from django_jobs.models import Job
 from django_jobs.status import Status
-
-from .test_admin_jobs import make, messages_of
+from tests.admin.test_jobs import make, messages_of
 
 pytestmark = pytest.mark.django_db
 

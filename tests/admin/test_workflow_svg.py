@@ -16,9 +16,8 @@ from django_jobs.admin.workflow_svg import MOST_DRAWN, graph
 from django_jobs.models import Job
 from django_jobs.status import Status
 from django_jobs.workflows.graph import Node
+from tests.admin.test_jobs import make, page
 from tests.jobs import add
-
-from .test_admin_jobs import make, page
 
 ONE, TWO = UUID(int=1), UUID(int=2)
 

@@ -13,8 +13,7 @@ from django.utils import timezone
 from django_jobs import job
 from django_jobs.models import Command
 from django_jobs.status import Status
-
-from .test_admin_jobs import make, messages_of
+from tests.admin.test_jobs import make, messages_of
 
 pytestmark = pytest.mark.django_db
 

@@ -16,8 +16,7 @@ from django_jobs.models import Attempt, Job, Place
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.outcome import MAX_DEFERRALS
 from django_jobs.values import Claimed
-
-from .test_unknown_jobs import Work, again, alerts_of, stray
+from tests.run.test_unknown_jobs import Work, again, alerts_of, stray
 
 pytestmark = pytest.mark.django_db
 

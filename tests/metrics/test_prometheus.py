@@ -41,7 +41,7 @@ from testproject.demo import free_port
 from tests import jobs
 from tests.waiting import LONG
 
-MONITORING = Path(__file__).parent.parent / "docs" / "monitoring"
+MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
 TOKEN = "a token of 24 characters"
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
