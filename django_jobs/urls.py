@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .progress import views
+from .web import views
 
 app_name = "django_jobs"
 urlpatterns = [

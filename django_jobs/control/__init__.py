@@ -1,1 +1,35 @@
-"""What people and code do to jobs, queues, schedules and workers from outside."""
+"""What people and code do to jobs, queues, schedules and workers from outside.
+
+The names below are for projects; :mod:`.schedules` enables, disables, skips and runs schedules.
+"""
+
+from ..limits.overrides import set_limits, set_queue_limits
+from . import schedules
+from .commands import send as send_command
+from .commands import wait as wait_for_answers
+from .operations import (
+    clear_queue,
+    move,
+    pause_queue,
+    resume_queue,
+    retry,
+    revoke,
+    revoke_workflow,
+    run_now,
+)
+
+__all__ = [
+    "clear_queue",
+    "move",
+    "pause_queue",
+    "resume_queue",
+    "retry",
+    "revoke",
+    "revoke_workflow",
+    "run_now",
+    "schedules",
+    "send_command",
+    "set_limits",
+    "set_queue_limits",
+    "wait_for_answers",
+]

@@ -9,7 +9,7 @@ from django import template
 
 from ..api.result import AsyncResult
 from ..exceptions import JobDoesNotExist
-from ..progress.state import state_of
+from ..web.state import state_of
 
 register = template.Library()
 

@@ -199,7 +199,7 @@ def test_what_is_being_counted_is_not_taken_half(
     outcomes = [execute(each, Environment()) for each in take()]
     taken: list[Any] = []
     taker = threading.Thread(target=lambda: taken.append(collector.take()))
-    count = collector._count
+    count = collecting._count
 
     def interrupted(*args: Any) -> None:
         taker.start()
@@ -416,7 +416,7 @@ def test_statistics_of_a_function_that_always_takes_as_long_are_exact(
     for minute in range(3):
         tally = Tally()
         tally.measure([seconds / 2] * 10, [seconds] * 10)
-        collector.append({now // 60 * 60 - minute * 60: {("default", "f"): tally}}, "default")
+        collecting.append({now // 60 * 60 - minute * 60: {("default", "f"): tally}}, "default")
     append(now // 60 * 60, sent=1)  # one that did not run
     rollup.run_once("default", uuid4())
     run, wait = statistics().total.run, statistics().total.wait

@@ -23,8 +23,8 @@ from django_jobs import job
 from django_jobs.api import signed_urls
 from django_jobs.api.result import AsyncResult
 from django_jobs.models import Job
-from django_jobs.progress.views import status
 from django_jobs.status import Status
+from django_jobs.web.views import status
 from tests import jobs
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
