@@ -18,7 +18,7 @@ PACKAGE = Path(django_jobs.__file__).parent
 # packages, or modules beside them, that never import each other.
 LINES = """
     apps | urls | jobs | templatetags
-    admin | management | web | checks | contrib
+    admin | management | web | checks
     worker | beat
     process
     maintenance | display

@@ -1,1 +1,0 @@
-"""For other systems that a project may use."""
