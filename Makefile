@@ -58,7 +58,7 @@ clean:
 # One stamp for each set of extras: repeated runs install nothing. The warnings are the build
 # backend's, about editable installations as such.
 $(STAMPS)%: $(VENV)/bin/python $(MANIFESTS)
-	@echo 'Installing django-jobs[$*] and Django$(DJANGO) into $(VENV): this takes a minute the first time.'
+	@echo 'Installing django-background-jobs[$*] and Django$(DJANGO) into $(VENV): this takes a minute the first time.'
 	@PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --editable '.[$*]' 'Django$(DJANGO)'
 	touch '$@'
 

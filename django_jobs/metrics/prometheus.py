@@ -1,6 +1,6 @@
 """What Prometheus is told: counters from measurements, gauges from what is open now.
 
-Needs ``prometheus-client``: ``pip install django-jobs[prometheus]``.
+Needs ``prometheus-client``: ``pip install django-background-jobs[prometheus]``.
 """
 
 from __future__ import annotations

@@ -49,7 +49,10 @@ def problems(event: str, latitude: float | None, longitude: float | None) -> lis
     try:
         import astral  # noqa: F401
     except ImportError:
-        found.append("A solar schedule needs the package astral: pip install 'django-jobs[solar]'.")
+        found.append(
+            "A solar schedule needs the package astral: "
+            "pip install 'django-background-jobs[solar]'."
+        )
     return found
 
 
