@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,6 +148,10 @@ def test_every_package_has_a_line() -> None:
 def test_few_modules_stand_at_the_top() -> None:
     names = [path.stem for path in PACKAGE.glob("*.py")]
     assert len(names) <= MOST_MODULES_AT_THE_TOP, sorted(names)
+
+
+def test_no_module_has_a_name_of_the_standard_library() -> None:
+    assert [name for name in MODULES if name.rpartition(".")[2] in sys.stdlib_module_names] == []
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

@@ -14,7 +14,7 @@ from ..models import Dashboard, Function, Job, Queue, Schedule, Worker
 from .dashboard import DashboardAdmin, DashboardAdminMixin
 from .function import FunctionAdmin, FunctionAdminMixin
 from .job import JobAdmin, JobAdminMixin
-from .queue import QueueAdmin, QueueAdminMixin
+from .queues import QueueAdmin, QueueAdminMixin
 from .schedule import ScheduleAdmin, ScheduleAdminMixin
 from .worker import WorkerAdmin, WorkerAdminMixin
 

@@ -8,7 +8,7 @@ from .lease import Lease
 from .limit import Gate, Limit, Place, Reservation, UniqueKey
 from .measurement import Measurement
 from .page import Dashboard, Function
-from .queue import Queue
+from .queues import Queue
 from .schedule import Schedule
 from .worker import Worker, WorkerQuerySet
 

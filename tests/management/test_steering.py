@@ -248,9 +248,40 @@ def test_inspect_answers_without_a_worker(subject: str, told: str) -> None:
     jobs_json("inspect", subject)
 
 
-def test_every_subject_can_be_inspected(worker: Worker) -> None:
-    for subject in steering.SUBJECTS:
-        jobs("inspect", subject)
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("active", ["WORKER", "ID", "tests.jobs.add", "w-1"]),
+        ("reserved", ["No job is claimed that has not begun."]),
+        ("scheduled", ["WHEN", "tests.jobs.echo"]),
+        ("registered", ["JOB", "LIMITED TO", "shop.jobs.import", "max_retries 5"]),
+        ("stats", ["BUSY", "w-1", "threads", "1/4"]),
+        ("conf", ["w-1:", '"concurrency": 4']),
+        ("queues", ["QUEUE", "default", "RUNNING"]),
+        ("ping", ["HOST", "w-1", "host-1"]),
+    ],
+)
+def test_every_subject_shows_its_rows(
+    new_worker: Callable[..., Worker],
+    take: Callable[..., list[Claimed]],
+    subject: str,
+    words: list[str],
+) -> None:
+    details = {
+        "registered": {"shop.jobs.import": {"max_retries": 5}},
+        "conf": {"concurrency": 4},
+    }
+    row = new_worker(hostname="host-1", pool="threads", slots=4, details=details)
+    functions.add.delay(1, 2)
+    take(by=name(row, "w-1"))
+    functions.echo.apply_async((1,), countdown=60)
+    shown = jobs("inspect", subject)
+    assert [word for word in words if word not in shown] == []
+
+
+def test_every_subject_is_tested() -> None:
+    (mark,) = test_every_subject_shows_its_rows.pytestmark  # type: ignore[attr-defined]
+    assert [subject for subject, _words in mark.args[1]] == list(steering.SUBJECTS)
 
 
 def test_inspect_ping_fails_when_nobody_lives(new_worker: Callable[..., Worker]) -> None:

@@ -150,7 +150,7 @@ def test_help_shows_the_defaults_of_the_setting(settings: Any) -> None:
 
 
 def test_docs_tell_every_key() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "workers.rst").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "workers.rst").read_text()
     section = text.partition(".. _worker_defaults:")[2].partition(".. _pools:")[0]
     keys = section.partition("Its keys are ")[2].partition(";")[0]
     assert re.findall(r"``(\w+)``", keys) == list(flags._actions())

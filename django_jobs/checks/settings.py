@@ -1,0 +1,152 @@
+"""Checks of the setting ``DJANGO_JOBS``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.core import checks
+from django.db import connections
+
+from ..conf import Settings, get_settings, problems
+from ..define.options import priority_problems, queue_problems
+from ..define.rates import parse
+from ..define.routing import route_problem
+from ..moments import LONGEST_SECONDS
+from ..suggest import did_you_mean
+from .database import check_configuration
+
+_SHORTEST_TOKEN = 16
+_QUEUE_KEYS = {"MAX_PENDING", "DATABASE", "CONCURRENCY", "RATE_LIMIT"}
+
+
+@checks.register("django_jobs")
+def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Refuse unknown keys, wrong types and values that cannot work together."""
+    found: list[checks.CheckMessage] = [
+        checks.Error(what, hint=hint, id="django_jobs.E001") for what, hint in problems()
+    ]
+    settings = get_settings()
+    if settings.database not in connections:
+        known = ", ".join(connections)
+        found.append(
+            checks.Error(
+                f"DJANGO_JOBS['DATABASE'] is {settings.database!r}, which DATABASES does not have.",
+                hint=f"Use one of {known}.{did_you_mean(settings.database, connections)}",
+                id="django_jobs.E002",
+            )
+        )
+        return found
+    for check in (_lease, _least_values, _token, _seconds, _queue_names, _routes, _worker, _queues):
+        found += check(settings)
+    found += check_configuration(connections[settings.database])
+    return found
+
+
+def _lease(settings: Settings) -> Iterator[checks.CheckMessage]:
+    if not 0 < 3 * settings.heartbeat_seconds <= settings.lease_seconds <= LONGEST_SECONDS:
+        yield checks.Error(
+            f"LEASE_SECONDS ({settings.lease_seconds}) must be at least three times "
+            f"HEARTBEAT_SECONDS ({settings.heartbeat_seconds}), which must be above 0.",
+            hint="Raise LEASE_SECONDS: a worker that misses one heartbeat would be taken for dead.",
+            id="django_jobs.E006",
+        )
+
+
+def _least_values(settings: Settings) -> Iterator[checks.CheckMessage]:
+    for name in ("max_crashes", "max_payload_bytes", "max_result_bytes"):
+        if getattr(settings, name) < 1:
+            yield checks.Error(
+                f"{name.upper()} must be at least 1, got {getattr(settings, name)}.",
+                hint=f"Remove it for the default, {getattr(Settings(), name):,}.",
+                id="django_jobs.E007",
+            )
+
+
+def _token(settings: Settings) -> Iterator[checks.CheckMessage]:
+    if settings.metrics_token is not None and len(settings.metrics_token) < _SHORTEST_TOKEN:
+        yield checks.Error(
+            f"METRICS_TOKEN has {len(settings.metrics_token)} characters, fewer than "
+            f"{_SHORTEST_TOKEN}.",
+            hint="Take a random one: python -c 'import secrets; print(secrets.token_urlsafe())'.",
+            id="django_jobs.E010",
+        )
+
+
+def _seconds(settings: Settings) -> Iterator[checks.CheckMessage]:
+    for name in ("result_expires", "failure_expires", "shutdown_grace_seconds"):
+        value = getattr(settings, name)
+        if value is not None and not 0 <= value <= LONGEST_SECONDS:
+            yield checks.Error(
+                f"{name.upper()} must be from 0 seconds to a century, got {value}.",
+                hint="None keeps ended jobs for ever."
+                if name.endswith("expires")
+                else "Remove it for the default, 30.",
+                id="django_jobs.E011",
+            )
+
+
+def _queue_names(settings: Settings) -> Iterator[checks.CheckMessage]:
+    for queue in {settings.default_queue, *settings.queues}:
+        for problem in queue_problems(queue):
+            yield checks.Error(
+                f"DJANGO_JOBS names an invalid queue: {problem}",
+                hint="Rename it in DEFAULT_QUEUE or QUEUES.",
+                id="django_jobs.E012",
+            )
+
+
+def _routes(settings: Settings) -> Iterator[checks.CheckMessage]:
+    routes = settings.routes
+    for entry in [routes] if isinstance(routes, Mapping) else routes:
+        if callable(entry):
+            continue
+        for glob, options in entry.items() if isinstance(entry, Mapping) else [("?", entry)]:
+            problem = route_problem(options)
+            if not problem and "queue" in options:
+                problem = " ".join(queue_problems(options["queue"]))
+            if not problem and "priority" in options:
+                problem = " ".join(priority_problems(options["priority"]))
+            if problem:
+                yield checks.Error(
+                    f"DJANGO_JOBS['ROUTES'][{glob!r}] is wrong: {problem}",
+                    hint='Write {"shop.jobs.*": {"queue": "shop", "priority": 5}}.',
+                    id="django_jobs.E013",
+                )
+
+
+def _worker(settings: Settings) -> Iterator[checks.CheckMessage]:
+    if settings.worker:
+        from ..worker.flags import setting_problems  # few processes need the worker
+
+        for problem in setting_problems():
+            yield checks.Error(
+                problem,
+                hint="Its keys and values are those of runworker's flags: "
+                '{"POOL": "threads", "CONCURRENCY": 4}.',
+                id="django_jobs.E014",
+            )
+
+
+def _queues(settings: Settings) -> Iterator[checks.CheckMessage]:
+    for queue, options in settings.queues.items():
+        if not _is_queue(options):
+            yield checks.Error(
+                f"DJANGO_JOBS['QUEUES'][{queue!r}] must be a dict with MAX_PENDING and CONCURRENCY "
+                "(whole numbers ≥ 1), RATE_LIMIT (as in @job) and DATABASE (one of "
+                f"{', '.join(connections)}), got {options!r}.",
+                hint='Write {"MAX_PENDING": 1000, "RATE_LIMIT": "10/s"}.',
+                id="django_jobs.E008",
+            )
+
+
+def _is_queue(options: object) -> bool:
+    if not isinstance(options, dict) or set(options) - _QUEUE_KEYS:
+        return False
+    try:
+        parse(options.get("RATE_LIMIT"))
+    except ValueError:
+        return False
+    numbers = [options[name] for name in ("MAX_PENDING", "CONCURRENCY") if name in options]
+    known = options.get("DATABASE", "default") in connections
+    return known and all(isinstance(number, int) and number >= 1 for number in numbers)
