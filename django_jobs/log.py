@@ -81,21 +81,44 @@ deferred: set[tuple[str, str]] = set()
 
 
 class JobFilter(logging.Filter):
-    """Gives every record ``job_id`` and ``job_name`` of the job whose code logs, or ``-``."""
+    """Gives every record ``job_id`` and ``job_name`` of the job whose code logs, or ``-``.
+
+    A record of the package that is about a job has that job's.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         context = running.get()
-        record.job_id = context.request.id if context else "-"
-        record.job_name = context.name if context else "-"
+        if not hasattr(record, "job_id"):
+            record.job_id = context.request.id if context else "-"
+            record.job_name = context.name if context else "-"
         return True
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Lets no job steer the terminal or forge a line: a record begins at the left, its rest not."""
+    """Lets no job steer the terminal or forge a line: a record begins at the left, its rest not.
+
+    The job stands before what its own code logs. The package's lines name it themselves.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
+        known = vars(record)
+        names_it = known.get("job_id", "-") == "-" or "queue" in known
+        record.job = "" if names_it else f"[{known['job_name']} {known['job_id']}] "
         text = printable(super().format(record))
         return "\n  ".join(text.rstrip("\n").split("\n"))
+
+
+def job_started(job: Claimed) -> None:
+    """Log at DEBUG that an attempt begins: a job that hangs leaves this line."""
+    if _jobs.isEnabledFor(logging.DEBUG):
+        _jobs.debug(
+            "started name=%s id=%s attempt=%d queue=%s",
+            _line(job.name),
+            job.id,
+            job.retries + 1,
+            _line(job.queue),
+            extra=_extra(job),
+        )
 
 
 def job_ended(outcome: Outcome, expected: bool = False) -> None:
@@ -108,9 +131,11 @@ def job_ended(outcome: Outcome, expected: bool = False) -> None:
         return
     job, failure = outcome.job, outcome.failure
     error = f" error={failure.error_class}: {failure.message[:500]!r}" if failure else ""
+    # One record for one failure: handlers mail and count records.
+    traceback = f"\n{failure.traceback}" if failed and failure and failure.traceback else ""
     _jobs.log(
         level,
-        "%s name=%s id=%s attempt=%d runtime=%.3fs%s%s",
+        "%s name=%s id=%s attempt=%d runtime=%.3fs%s%s%s",
         outcome.status.lower(),
         _line(job.name),
         job.id,
@@ -118,9 +143,19 @@ def job_ended(outcome: Outcome, expected: bool = False) -> None:
         outcome.ended - outcome.began,
         f" delay={outcome.delay:.1f}s" if outcome.delay is not None else "",
         error,
+        traceback,
+        extra=_extra(job),
     )
-    if failed and failure and failure.traceback:
-        _jobs.error("%s", failure.traceback)
+
+
+def _extra(job: Claimed) -> dict[str, Any]:
+    """Return the attributes of a record about *job*, as a JSON formatter shows them."""
+    return {
+        "job_id": str(job.id),
+        "job_name": _line(job.name),
+        "queue": job.queue,
+        "attempt": job.retries + 1,
+    }
 
 
 def _is_first_deferral(outcome: Outcome) -> bool:
@@ -277,8 +312,6 @@ def _console() -> logging.Handler:
     handler = logging.StreamHandler()
     handler.addFilter(JobFilter())
     handler.setFormatter(
-        ConsoleFormatter(
-            "%(asctime)s %(levelname)s %(process)d %(name)s [%(job_name)s %(job_id)s] %(message)s"
-        )
+        ConsoleFormatter("%(asctime)s %(levelname)s %(process)d %(name)s %(job)s%(message)s")
     )
     return handler

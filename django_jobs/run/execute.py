@@ -410,6 +410,7 @@ def _awaited(execution: Execution, value: Any, seconds: float | None) -> Any:
 
 def _start(execution: Execution) -> None:
     job, request = execution.job, execution.context.request
+    log.job_started(job)
     if _overrides(execution.context, "before_start"):
         _hook(execution, "before_start", request.id, request.args, request.kwargs)
     _send(signals.job_prerun, job, args=request.args, kwargs=request.kwargs)

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection, transaction
 
-from django_jobs import SoftTimeLimitExceeded, current_job, job, progress, signals
+from django_jobs import SoftTimeLimitExceeded, current_job, job, log, progress, signals
 from django_jobs.define.context import JobContext
 from django_jobs.log import JobFilter
 from django_jobs.models import Job, Worker
@@ -576,6 +576,55 @@ def test_failure_is_logged_with_traceback_and_throws_without(
     run(expected)
     assert "Traceback" not in caplog.text
     assert {record.levelname for record in caplog.records} == {"INFO"}
+
+
+def test_failure_is_one_record_that_names_its_job(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "django_jobs")
+    outcome = run(jobs.fail, "defect")
+    (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    shown = {name: getattr(record, name) for name in ("job_id", "job_name", "queue", "attempt")}
+    job_id = str(outcome.job.id)
+    assert shown == {"job_id": job_id, "job_name": jobs.fail.name, "queue": "default", "attempt": 1}
+    assert record.getMessage().count(job_id) == 1
+    assert "Traceback" in record.getMessage()
+
+
+def test_start_is_logged_at_debug_before_the_body(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "django_jobs")
+    outcome = run(jobs.add, 1)
+    first, *_others = [each for each in caplog.records if each.name == "django_jobs.job"]
+    assert first.levelname == "DEBUG"
+    assert first.getMessage() == (
+        f"started name=tests.jobs.add id={outcome.job.id} attempt=1 queue=default"
+    )
+
+
+def test_console_names_a_job_once_a_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    package = logging.getLogger("django_jobs")
+    console, level = log._console(), package.level
+    own = logging.getLogger("shop")
+
+    @job
+    def buy() -> None:
+        own.warning("bought")
+
+    for logger in (package, own):
+        logger.addHandler(console)
+    package.setLevel(logging.INFO)
+    try:
+        outcome = run(buy)
+    finally:
+        package.setLevel(level)
+        for logger in (package, own):
+            logger.removeHandler(console)
+    of_the_job, of_the_end = capsys.readouterr().err.splitlines()
+    assert of_the_job.endswith(f" shop [{buy.name} {outcome.job.id}] bought")
+    assert of_the_end.count(str(outcome.job.id)) == 1
+    assert of_the_end.count(buy.name) == 1
 
 
 def test_secret_argument_never_reaches_row_or_log(
