@@ -1,3 +1,5 @@
+"""Django's entry point: what happens when the app is ready."""
+
 from django.apps import AppConfig
 from django.db.models.signals import post_delete, post_migrate, post_save
 from django.utils.translation import gettext_lazy as _

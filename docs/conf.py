@@ -1,9 +1,15 @@
 """How Sphinx builds these pages: ``make docs``."""
 
 import re
+import sys
 from pathlib import Path
 
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 INIT = (ROOT / "django_jobs" / "__init__.py").read_text()
 VERSION = re.search(r'__version__ = "(.+)"', INIT)
 
@@ -18,3 +24,16 @@ html_theme = "furo"
 html_title = f"django_jobs {release}"
 html_show_sphinx = False
 html_copy_source = False
+
+
+class ArchitectureDiagram(SphinxDirective):
+    """``.. architecture-diagram::`` draws the packages from the code, in the page's colours."""
+
+    def run(self) -> list[nodes.Node]:
+        from docs.architecture_diagram import svg
+
+        return [nodes.raw("", svg(), format="html")]
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("architecture-diagram", ArchitectureDiagram)

@@ -9,6 +9,7 @@ that readers do not see, and ``.. compiled only: why`` is for a block that canno
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import doctest
 import inspect
@@ -19,6 +20,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterator
 from configparser import ConfigParser
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,10 @@ from django_jobs.define.call_options import CallKeywords
 from django_jobs.define.options import JobOptions
 from django_jobs.define.schedule_spec import periodic_tasks
 from django_jobs.metrics.prometheus import JobsCollector
-from django_jobs.models import Dashboard, Function, Job, Queue, Worker
+from django_jobs.models import Attempt, Dashboard, Function, Job, Queue, Schedule, Worker
 from django_jobs.run.claim import ready_queues
+from docs import architecture_diagram
+from tests.test_architecture import IMPORTS, MODULES, PACKAGE, SEAMS, top
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -54,6 +58,7 @@ class Block:
     text: str
     line: int
     runs: bool = True
+    shown: bool = True
 
 
 def name_of(page: Path) -> str:
@@ -73,7 +78,7 @@ def blocks(page: Path) -> list[Block]:
             body = list(indented(lines[number:], match[1] + " "))
             first = number + 1 + next(index for index, line in enumerate(body) if line)
             text = inspect.cleandoc("\n".join(body)) + "\n"
-            found.append(Block(match[2] or "pycon", text, first, runs))
+            found.append(Block(match[2] or "pycon", text, first, runs, match[2] is not None))
             runs = True
     return found
 
@@ -188,6 +193,112 @@ def test_modules_of_page_that_define_jobs_are_found_by_workers(path: Path) -> No
         module = re.match(r"# ([\w/]+)\.py\n", block.text)
         if module and re.search(r"^(@job\b|add_periodic_task\()", block.text, re.MULTILINE):
             assert {"jobs", "tasks"} & set(module[1].split("/")), f"line {block.line}"
+
+
+def public_modules() -> set[str]:
+    """The modules that the page "API stability" lets users import."""
+    return {name for name in rows("stability.rst") if name.startswith("django_jobs")}
+
+
+def dotted_names(block: Block) -> Iterator[str]:
+    """Names of the package that a block imports, or that stand as a text in it."""
+    source = block.text
+    if block.kind == "pycon":
+        examples = doctest.DocTestParser().get_examples(source)
+        source = "".join(example.source for example in examples)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and re.fullmatch(
+            r"django_jobs\.[\w.]+", str(node.value)
+        ):
+            yield str(node.value)
+
+
+def is_public(name: str) -> bool:
+    module, _, attribute = name.rpartition(".")
+    if name in public_modules():
+        return True
+    return module in public_modules() and (
+        attribute in getattr(import_module(module), "__all__", [attribute])
+    )
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_page_imports_public_modules_only(path: Path) -> None:
+    private = {
+        name
+        for block in blocks(path)
+        if block.kind in ("python", "pycon") and block.shown
+        for name in dotted_names(block)
+        if name.partition(".")[0] == "django_jobs" and not is_public(name)
+    }
+    assert private == set()
+
+
+def test_the_test_knows_public_from_private_names() -> None:
+    assert is_public("django_jobs.AsyncResult")
+    assert is_public("django_jobs.control.schedules")
+    assert not is_public("django_jobs.api")
+    assert not is_public("django_jobs.control.operations.move")
+
+
+def test_stability_names_modules_and_columns_that_exist() -> None:
+    for name in public_modules():
+        import_module(name)
+    text = (DOCS / "stability.rst").read_text()
+    for model in (Attempt, Job, Queue, Schedule, Worker):
+        start = text.index(f"   * - ``{model.__name__}``\n")
+        row = text[start : text.index("\n\n", start)].split("   * - ")[1]
+        columns = set(re.findall(r"``(\w+)``", row)) - {model.__name__}
+        assert columns <= {field.name for field in model._meta.get_fields()} | {"worker_id"}
+
+
+# --- architecture -------------------------------------------------------------------------------
+
+
+def test_architecture_names_files_that_exist() -> None:
+    text = (DOCS / "architecture.rst").read_text()
+    names = set(re.findall(r"``([\w/]+(?:\.py|/))``", text))
+    assert len(names) > 50
+    package = ROOT / "django_jobs"
+    assert {
+        name for name in names if not any((at / name).exists() for at in (package, ROOT))
+    } == set()
+
+
+def test_architecture_names_functions_that_exist() -> None:
+    text = (DOCS / "architecture.rst").read_text()
+    table = text[text.index("Where is …?") : text.index("The way of a job")]
+    found = re.findall(r"``([\w/]+\.py)``: ((?:``\w+\(\)``(?:, )?)+)", table)
+    assert len(found) >= 4
+    for file, functions in found:
+        source = (PACKAGE / file).read_text()
+        for function in re.findall(r"(\w+)\(", functions):
+            assert f"def {function}(" in source, file
+
+
+def test_diagram_has_every_package_and_its_first_line() -> None:
+    drawn = architecture_diagram.svg()
+    for name in {top(module) for module in MODULES}:
+        assert f">{name}</text>" in drawn
+        assert architecture_diagram.first_line(name), f"{name} has no docstring"
+
+
+def test_diagram_has_every_import_as_an_arrow_or_as_its_consequence() -> None:
+    following: dict[str, set[str]] = {top(module): set() for module in MODULES}
+    for name, other in architecture_diagram.arrows():
+        following[name].add(other)
+
+    def reached(name: str) -> set[str]:
+        return following[name].union(*map(reached, following[name]))
+
+    for module, others in IMPORTS.items():
+        for other in others:
+            if top(other) != top(module) and (module, other) not in SEAMS:
+                assert top(other) in reached(top(module))
 
 
 def test_pages_have_code() -> None:

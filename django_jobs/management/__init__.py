@@ -1,0 +1,1 @@
+"""The commands ``jobs``, ``runworker`` and ``runbeat``."""

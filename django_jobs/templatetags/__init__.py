@@ -1,0 +1,1 @@
+"""Template tags for projects: ``{% load django_jobs %}``."""
