@@ -17,7 +17,7 @@ _CLAIMS = 200
 _JOBS_A_SECOND = 200
 
 _ENDED_ROWS = """
-INSERT INTO django_jobs_job (id, name, queue, rank, status, args, kwargs, attempt, result,
+INSERT INTO django_jobs_job (id, name, queue, rank, status, args, kwargs, claims, result,
     enqueued_at, ready_at, started_at, ended_at, prune_at)
 SELECT ('0180' || lpad(to_hex(n), 28, '0'))::uuid, 'note', 'default', 0, 'SUCCESS', '[1]', '{}', 1,
     '1', at, at, at, at, now() + interval '1 day'

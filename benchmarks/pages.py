@@ -24,7 +24,7 @@ _ID = """(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - {ago}), 12, '
 
 _JOBS = """
 INSERT INTO django_jobs_job (id, name, queue, rank, status, args, kwargs, enqueued_at, run_at,
-    ready_at, started_at, ended_at, prune_at, attempt, retries, worker_id, result, error_class,
+    ready_at, started_at, ended_at, prune_at, claims, retries, worker_id, result, error_class,
     error_message, schedule_id, pending_parents, has_dependents, crashes, deferrals)
 SELECT {id}, 'testproject.shop.job_' || i % 50, 'queue_' || i % 12, 0, {status},
     '[' || i || ',"some text to read"]', '{{"user_id":' || i % 1000 || '}}',

@@ -178,7 +178,7 @@ def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
         "outcome dropped name=%s id=%s attempt=%d status=%s worker=%s: the job is no longer ours",
         _line(outcome.job.name),
         outcome.job.id,
-        outcome.job.attempt,
+        outcome.job.retries + 1,
         outcome.status,
         worker_id,
     )
@@ -189,7 +189,7 @@ def outcome_unrecordable(outcome: Outcome, failure: Failure | None) -> None:
         "outcome refused name=%s id=%s attempt=%d status=%s: the job ends as FAILURE\n%s",
         _line(outcome.job.name),
         outcome.job.id,
-        outcome.job.attempt,
+        outcome.job.retries + 1,
         outcome.status,
         failure.traceback if failure else "",
     )

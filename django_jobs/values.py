@@ -13,7 +13,7 @@ from .status import ENDED, Status
 
 #: The columns a claim reads, in the order of :class:`Claimed`'s fields.
 CLAIMED_COLUMNS = (
-    "id", "name", "args", "kwargs", "attempt", "retries", "crashes", "deferrals", "queue", "rank",
+    "id", "name", "args", "kwargs", "claims", "retries", "crashes", "deferrals", "queue", "rank",
     "headers", "options", "root_id", "parent_id", "group_id", "has_dependents", "run_at",
     "expires_at",
 )  # fmt: skip
@@ -22,7 +22,7 @@ CLAIMED_COLUMNS = (
 class Claimed:
     """A job that this worker has: its row's columns as they came, and whether it has expired.
 
-    ``args``, ``kwargs``, ``headers`` and ``options`` are JSON texts. ``attempt`` and the worker's
+    ``args``, ``kwargs``, ``headers`` and ``options`` are JSON texts. ``claims`` and the worker's
     id together are the fencing token: what this worker says about the job counts only while the
     row still carries both. ``ready`` is when the job came to be ready, of :func:`time.monotonic`:
     a row gives the seconds that it waited, by the database's clock.
@@ -34,7 +34,7 @@ class Claimed:
     name: str
     args: str
     kwargs: str
-    attempt: int
+    claims: int
     retries: int
     crashes: int
     deferrals: int
@@ -59,7 +59,7 @@ class Claimed:
 
     def __init__(self, *row: Any) -> None:
         (
-            self.id, self.name, self.args, self.kwargs, self.attempt, self.retries, self.crashes,
+            self.id, self.name, self.args, self.kwargs, self.claims, self.retries, self.crashes,
             self.deferrals, self.queue, self.rank, self.headers, self.options, self.root_id,
             self.parent_id, self.group_id, self.has_dependents, self.run_at, self.expires_at,
             self.expired, waited,

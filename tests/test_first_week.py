@@ -17,6 +17,7 @@ from django.core.management import CommandError, call_command, get_commands
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from django_jobs import job, log
 from django_jobs.display.job_text import attempt_line
@@ -283,7 +284,7 @@ def test_attempts_are_told_of_many_only_where_something_retries() -> None:
     def plain() -> None: ...
 
     def shown(function: Any, retries: int = 0) -> str:
-        return attempt_line(Job(name=function.name, attempt=retries + 1, retries=retries))
+        return attempt_line(Job(name=function.name, started_at=timezone.now(), retries=retries))
 
     assert [shown(retried), shown(retried, 1), shown(plain), shown(plain, 1)] == [
         "1/4", "2/4", "1", "2/4",

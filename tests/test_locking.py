@@ -293,7 +293,7 @@ def test_rescue(ordered: Ordered, stage: Stage, finish: Callable[[str], Any]) ->
 
 def bury_all(using: str) -> None:
     worker = Worker.objects.get()
-    running = Job.objects.filter(status="STARTED").values_list("id", "attempt")
+    running = Job.objects.filter(status="STARTED").values_list("id", "claims")
     rescue.bury(worker.pk, dict.fromkeys(running), using)
 
 

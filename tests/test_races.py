@@ -282,7 +282,7 @@ def test_stray_claim_takes_no_earlier_start_back(new_worker: Callable[..., Worke
     assert Reservation.objects.get().started
 
 
-def test_only_the_attempt_that_did_not_begin_is_taken_back(
+def test_only_the_claim_that_did_not_begin_is_taken_back(
     new_worker: Callable[..., Worker],
 ) -> None:
     worker = new_worker()
@@ -291,7 +291,7 @@ def test_only_the_attempt_that_did_not_begin_is_taken_back(
     Job.objects.update(status="PENDING")  # it ran, and is tried again
     jobs, _failed = Admission("default").admit(worker.pk, taken(worker))
     release(worker.pk, jobs, "default")
-    starts = Reservation.objects.order_by("attempt").values_list("attempt", "started")
+    starts = Reservation.objects.order_by("claims").values_list("claims", "started")
     assert list(starts) == [(1, True), (2, False)]
 
 

@@ -17,11 +17,11 @@ VALUES """
 _ROW = "(%s, %s, 'default', 0, 'PENDING', %s, '{}', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))"
 _ROWS = 1_000
 _SELECT = """
-SELECT id, attempt + 1, name, args FROM django_jobs_job
+SELECT id, claims + 1, name, args FROM django_jobs_job
 WHERE status = 'PENDING' AND queue = 'default' ORDER BY `rank`, id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _CLAIM = """
-UPDATE django_jobs_job SET status = 'STARTED', attempt = attempt + 1, worker_id = %s,
+UPDATE django_jobs_job SET status = 'STARTED', claims = claims + 1, worker_id = %s,
     started_at = UTC_TIMESTAMP(6)
 WHERE id IN %s
 """
@@ -29,9 +29,9 @@ _RECORD = """
 UPDATE ({new}) AS new STRAIGHT_JOIN django_jobs_job AS j ON j.id = new.id
 SET j.status = 'SUCCESS', j.result = new.result, j.ended_at = UTC_TIMESTAMP(6),
     j.prune_at = UTC_TIMESTAMP(6) + INTERVAL 1 DAY
-WHERE j.status = 'STARTED' AND j.worker_id = %s AND j.attempt = new.attempt
+WHERE j.status = 'STARTED' AND j.worker_id = %s AND j.claims = new.claims
 """
-_NEW = "SELECT %s AS id, %s AS attempt, %s AS result"
+_NEW = "SELECT %s AS id, %s AS claims, %s AS result"
 
 
 class Limit:
@@ -72,7 +72,7 @@ class Limit:
             self.connection.commit()
             if not jobs and not done:
                 time.sleep(0.02)
-            done = [(job_id, attempt, run(name, args)) for job_id, attempt, name, args in jobs]
+            done = [(job_id, claims, run(name, args)) for job_id, claims, name, args in jobs]
 
     def _claim(self, worker_id: str) -> tuple[tuple[Any, ...], ...]:
         self.cursor.execute(_SELECT, [BATCH])

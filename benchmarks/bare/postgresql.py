@@ -21,16 +21,16 @@ SELECT pg_notify('benchmark', '')
 _RECORD = """
 UPDATE django_jobs_job AS j SET status = 'SUCCESS', result = new.result, ended_at = now(),
     prune_at = now() + interval '1 day'
-FROM unnest(%s::uuid[], %s::int[], %s::text[]) AS new (id, attempt, result)
-WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.attempt = new.attempt
+FROM unnest(%s::uuid[], %s::int[], %s::text[]) AS new (id, claims, result)
+WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.claims = new.claims
 """
 
 _CLAIM = """
 UPDATE django_jobs_job
-SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, started_at = now()
+SET status = 'STARTED', claims = claims + 1, worker_id = %s, started_at = now()
 WHERE id = ANY(ARRAY(SELECT id FROM django_jobs_job WHERE status = 'PENDING' AND queue = 'default'
     ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
-RETURNING id, attempt, name, args
+RETURNING id, claims, name, args
 """
 
 _RESULT = "SELECT result FROM django_jobs_job WHERE id = %s"
@@ -70,7 +70,7 @@ class Limit:
             jobs = self._exchange(worker_id, done)
             if not jobs and not done:
                 list(self.connection.notifies(timeout=1, stop_after=1))
-            done = [(job_id, attempt, run(name, args)) for job_id, attempt, name, args in jobs]
+            done = [(job_id, claims, run(name, args)) for job_id, claims, name, args in jobs]
 
     def _exchange(
         self, worker_id: uuid.UUID, done: list[tuple[uuid.UUID, int, str]]

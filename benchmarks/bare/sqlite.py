@@ -17,14 +17,14 @@ VALUES (?, ?, 'default', 0, 'PENDING', ?, '{}', datetime('now'), datetime('now')
 _RECORD = """
 UPDATE django_jobs_job SET status = 'SUCCESS', result = ?, ended_at = datetime('now'),
     prune_at = datetime('now', '+1 day')
-WHERE id = ? AND status = 'STARTED' AND worker_id = ? AND attempt = ?
+WHERE id = ? AND status = 'STARTED' AND worker_id = ? AND claims = ?
 """
 _CLAIM = """
-UPDATE django_jobs_job SET status = 'STARTED', attempt = attempt + 1, worker_id = ?,
+UPDATE django_jobs_job SET status = 'STARTED', claims = claims + 1, worker_id = ?,
     started_at = datetime('now')
 WHERE id IN (SELECT id FROM django_jobs_job WHERE status = 'PENDING' AND queue = 'default'
     ORDER BY rank, id LIMIT ?)
-RETURNING id, attempt, name, args
+RETURNING id, claims, name, args
 """
 
 
@@ -57,4 +57,4 @@ class Limit:
             self.connection.executemany(_RECORD, done)
             jobs = self.connection.execute(_CLAIM, [worker_id, BATCH]).fetchall()
             self.connection.execute("COMMIT")
-            done = [(run(name, args), job, worker_id, attempt) for job, attempt, name, args in jobs]
+            done = [(run(name, args), job, worker_id, claims) for job, claims, name, args in jobs]

@@ -23,6 +23,8 @@ MOST_ATTEMPTS = 50
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ShownAttempt:
+    #: Tells it from the job's other ones, also where they share a number.
+    key: int
     number: int
     status: SafeString
     worker: str
@@ -70,6 +72,7 @@ def _shown(
     attempt: Attempt, names: dict[UUID | None, str], text: Callable[[str], str]
 ) -> ShownAttempt:
     return ShownAttempt(
+        key=attempt.claims,
         number=attempt.attempt,
         status=status_badge(attempt.status),
         worker=names[attempt.worker_id],
@@ -84,6 +87,7 @@ def _shown(
 
 def _current(job: Job, names: dict[UUID | None, str]) -> ShownAttempt:
     return ShownAttempt(
+        key=job.claims,
         number=job.attempt,
         status=status_badge(job.status),
         worker=names[job.worker_id],

@@ -143,7 +143,7 @@ class AttemptsFilter(admin.SimpleListFilter):
         return [("more", _("More than one"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(attempt__gt=1) if self.value() == "more" else queryset
+        return queryset.filter(retries__gt=0) if self.value() == "more" else queryset
 
 
 def first_id(seconds: float) -> UUID:

@@ -70,4 +70,4 @@ def _steps(job: Job, attempts: Sequence[Attempt]) -> Iterator[Step]:
 
 def _is_kept(job: Job, attempts: Sequence[Attempt]) -> bool:
     """Tell whether the attempt that the job's row tells of has a row of its own."""
-    return any(attempt.attempt == job.attempt for attempt in attempts)
+    return any(attempt.claims == job.claims for attempt in attempts)

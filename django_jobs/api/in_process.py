@@ -132,7 +132,7 @@ class _Run:
             if outcome.status != Status.RETRY:
                 break
             job.retries = outcome.retries
-            job.attempt += 1
+            job.claims += 1
             _expire(job, outcome)
         for graph in outcome.added:
             self._add_member(row, graph)
@@ -254,7 +254,7 @@ def _result(
         enqueued_at=enqueued,
         started_at=began,
         ended_at=timezone.now() if outcome.status in ENDED else None,
-        attempt=outcome.job.attempt,
+        claims=outcome.job.claims,
         retries=outcome.retries,
         result=None if outcome.result is None else loads(outcome.result),
         error_class=failure.error_class if failure else "",

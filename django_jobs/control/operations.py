@@ -114,7 +114,7 @@ def _revoke(
                     waiting_for=None,
                 )
         note(found)
-        collector.revoked([(job.queue, job.name, job.attempt) for job in found], using)
+        collector.revoked([(job.queue, job.name, job.claims) for job in found], using)
         started = [job for job in found if job.status == Status.STARTED]
         if started:
             _stop_running(started, using)
@@ -174,8 +174,8 @@ def _retry(job_id: UUID, using: str, note: Note) -> tuple[str, str]:
             raise _Refused(reason)
         if job.has_dependents and (reason := reopen(job, using)):
             raise _Refused(reason)
-        _make_pending([job_id], using, retries=0, crashes=0, deferrals=0, ended_at=None,
-                      prune_at=None, result=None, progress=None, error_class="",
+        _make_pending([job_id], using, retries=0, crashes=0, deferrals=0, started_at=None,
+                      ended_at=None, prune_at=None, result=None, progress=None, error_class="",
                       error_message="", expires_at=None)  # fmt: skip
         if job.pending_parents > 0:
             Job.objects.using(using).filter(id=job_id).update(status=Status.WAITING, ready_at=None)
@@ -346,7 +346,7 @@ def _stop_running(started: Sequence[Job], using: str) -> None:
         Command(
             worker_id=job.worker_id,
             name="terminate",
-            arguments={"id": str(job.pk), "attempt": job.attempt},
+            arguments={"id": str(job.pk), "claims": job.claims},
             created_at=clock(using),
         )
         for job in started

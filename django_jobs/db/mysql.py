@@ -160,7 +160,7 @@ class MySQL(Dialect):
         # The worker's row stays locked until the COMMIT took effect, for a clean-up that waits for
         # it when the answer was lost.
         cursor.execute(
-            f"UPDATE {JOBS} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, "
+            f"UPDATE {JOBS} SET status = 'STARTED', claims = claims + 1, worker_id = %s, "
             f"started_at = {self.now} WHERE id IN ({', '.join(['%s'] * len(jobs))}) "
             f"AND EXISTS (SELECT 1 FROM {WORKERS} w WHERE w.id = %s AND w.lost_at IS NULL "
             f"AND w.lease_until > {self.now} LOCK IN SHARE MODE)",
@@ -171,7 +171,7 @@ class MySQL(Dialect):
 
     def _claimed(self, row: Sequence[Any]) -> Claimed:
         job = Claimed(*row)
-        job.attempt += 1
+        job.claims += 1
         job.has_dependents, job.expired = bool(job.has_dependents), bool(job.expired)
         for name in ("id", "root_id", "parent_id", "group_id"):
             value = getattr(job, name)
@@ -191,13 +191,13 @@ class MySQL(Dialect):
             rows.append(self._outcome_sql(outcome))
             failure = outcome.failure
             params += [
-                self.uuid(outcome.job.id), outcome.job.attempt, outcome.status, outcome.result,
+                self.uuid(outcome.job.id), outcome.job.claims, outcome.status, outcome.result,
                 outcome.retries, outcome.crashes, outcome.deferrals,
                 failure.error_class if failure else "", failure.message if failure else "",
             ]  # fmt: skip
         names = [
             "id",
-            "attempt",
+            "claims",
             "status",
             "result",
             "retries",
@@ -219,7 +219,7 @@ class MySQL(Dialect):
             "j.error_class = new.error_class, j.error_message = new.error_message, "
             "j.started_at = new.started_at, j.ended_at = new.ended_at, j.prune_at = new.prune_at, "
             "j.run_at = COALESCE(new.run_at, j.run_at) "
-            "WHERE j.status = 'STARTED' AND j.worker_id = %s AND j.attempt = new.attempt",
+            "WHERE j.status = 'STARTED' AND j.worker_id = %s AND j.claims = new.claims",
             [*params, self.uuid(worker_id)],
         )
         return int(cursor.rowcount)

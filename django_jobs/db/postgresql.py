@@ -59,7 +59,7 @@ _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
 # ARRAY(...) runs once, before the UPDATE; an IN (...) may be run again for each row, beyond LIMIT.
 _CLAIM_ONE = """
 WITH claimed AS (
-    UPDATE {jobs} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, started_at = {now}
+    UPDATE {jobs} SET status = 'STARTED', claims = claims + 1, worker_id = %s, started_at = {now}
     WHERE id = ANY(ARRAY(
         SELECT id FROM {jobs} WHERE status = 'PENDING' AND {claimable} AND queue = %s
         ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
@@ -98,7 +98,7 @@ WITH candidate AS MATERIALIZED (
         WHERE q.name = wanted.name AND q.paused_at IS NOT NULL)
     ORDER BY first.rank, first.id LIMIT %s),
 claimed AS (
-    UPDATE {jobs} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, started_at = {now}
+    UPDATE {jobs} SET status = 'STARTED', claims = claims + 1, worker_id = %s, started_at = {now}
     WHERE id = ANY(ARRAY(
         SELECT id FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM candidate))
         AND status || '' = 'PENDING' ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
@@ -118,8 +118,8 @@ UPDATE {JOBS} AS j SET status = 'SUCCESS', result = new.result, error_class = ''
     ended_at = {_NOW} - new.ended_ago * {_MILLISECOND}, prune_at = {_NOW} + %s * {_SECOND}
 FROM unnest((SELECT %s::uuid[]), (SELECT %s::int[]), (SELECT %s::text[]), (SELECT %s::bigint[]),
     (SELECT %s::bigint[]))
-AS new (id, attempt, result, began_ago, ended_ago)
-WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.attempt = new.attempt
+AS new (id, claims, result, began_ago, ended_ago)
+WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.claims = new.claims
 """
 
 _WRITE = f"""
@@ -137,9 +137,9 @@ FROM unnest(
     (SELECT %s::int[]), (SELECT %s::int[]), (SELECT %s::int[]), (SELECT %s::float8[]),
     (SELECT %s::float8[]), (SELECT %s::float8[]), (SELECT %s::float8[]), (SELECT %s::timestamptz[]),
     (SELECT %s::text[]), (SELECT %s::text[]))
-AS new (id, attempt, status, result, retries, crashes, deferrals, began_ago, ended_ago, keep,
+AS new (id, claims, status, result, retries, crashes, deferrals, began_ago, ended_ago, keep,
     delay, run_at, error_class, error_message)
-WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.attempt = new.attempt
+WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.claims = new.claims
 """
 
 _LOCK = f"""
@@ -337,19 +337,19 @@ class PostgreSQL(Dialect):
     def _success_arrays(self, outcomes: Sequence[Outcome]) -> list[str]:
         """Return the columns as array literals."""
         now = time.monotonic()
-        ids, attempts, results, began, ended = [], [], [], [], []
+        ids, claims, results, began, ended = [], [], [], [], []
         for outcome in outcomes:
             ids.append(outcome.job.id.hex)
-            attempts.append(str(outcome.job.attempt))
+            claims.append(str(outcome.job.claims))
             results.append("NULL" if outcome.result is None else _quoted(outcome.result))
             began.append(str(int((now - outcome.began) * 1000)))
             ended.append(str(int((now - outcome.ended) * 1000)))
-        return ["{" + ",".join(column) + "}" for column in (ids, attempts, results, began, ended)]
+        return ["{" + ",".join(column) + "}" for column in (ids, claims, results, began, ended)]
 
     def _outcome_row(self, outcome: Outcome) -> tuple[Any, ...]:
         job, failure = outcome.job, outcome.failure
         return (
-            job.id, job.attempt, outcome.status, outcome.result, outcome.retries, outcome.crashes,
+            job.id, job.claims, outcome.status, outcome.result, outcome.retries, outcome.crashes,
             outcome.deferrals, *outcome.ages(), _float(outcome.keep_seconds),
             _float(outcome.delay), outcome.run_at, failure.error_class if failure else "",
             failure.message if failure else "",

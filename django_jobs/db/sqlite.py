@@ -42,7 +42,7 @@ _FIRST_OF_MANY = (
 _FEW_QUEUES = 100
 
 _CLAIM = f"""
-UPDATE {JOBS} SET status = 'STARTED', attempt = attempt + 1, worker_id = %s, started_at = %s
+UPDATE {JOBS} SET status = 'STARTED', claims = claims + 1, worker_id = %s, started_at = %s
 WHERE id IN (SELECT id FROM ({{first}}) ORDER BY rank, id LIMIT %s)
 AND EXISTS (SELECT 1 FROM {WORKERS} w
     WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > %s)
@@ -53,7 +53,7 @@ _WRITE = f"""
 UPDATE {JOBS} SET status = %s, result = %s, retries = %s, crashes = %s, deferrals = %s,
     started_at = %s, ended_at = %s, prune_at = %s,
     run_at = COALESCE(%s, run_at), error_class = %s, error_message = %s
-WHERE id = %s AND status = 'STARTED' AND worker_id = %s AND attempt = %s
+WHERE id = %s AND status = 'STARTED' AND worker_id = %s AND claims = %s
 """
 
 # What nearly all jobs need, as one statement: between the rows of several the interpreter's lock is
@@ -66,7 +66,7 @@ FROM (SELECT j.id, json_extract(value, '$[2]') AS result, json_extract(value, '$
         json_extract(value, '$[4]') AS ended_at, json_extract(value, '$[5]') AS prune_at
     FROM json_each(%s) CROSS JOIN {JOBS} j ON j.id = json_extract(value, '$[0]')
     WHERE j.status = 'STARTED' AND j.worker_id = %s
-    AND j.attempt = json_extract(value, '$[1]')) AS new
+    AND j.claims = json_extract(value, '$[1]')) AS new
 WHERE {JOBS}.id = new.id
 """
 
@@ -214,7 +214,7 @@ class SQLite(Dialect):
         }
         rows = [
             (
-                outcome.job.id.hex, outcome.job.attempt, outcome.result,
+                outcome.job.id.hex, outcome.job.claims, outcome.result,
                 clock(outcome.began - now), clock(outcome.ended - now),
                 pruned[outcome.keep_seconds],
             )
@@ -236,7 +236,7 @@ class SQLite(Dialect):
             self._clock(-ended_ago, now) if status in ENDED else None,
             None if keep is None else self._clock(keep),
             run_at, failure.error_class if failure else "", failure.message if failure else "",
-            job.id.hex, worker_id.hex, job.attempt,
+            job.id.hex, worker_id.hex, job.claims,
         )  # fmt: skip
 
     def ready_queues(self, cursor: CursorWrapper) -> list[str]:

@@ -93,8 +93,8 @@ class JobContext:
     ) -> None:
         self.function = function
         self.request = request
-        # The claim's number: with the worker's id it tells whether this attempt still counts.
-        self.fence = 0
+        # With the worker's id the fencing token: it tells whether this run still counts.
+        self.claims = 0
         #: True once somebody revoked the job with ``terminate=True`` while it ran.
         self.revoked = False
         self._report = report

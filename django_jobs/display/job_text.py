@@ -150,7 +150,7 @@ def retries_line(job: Job) -> str:
 
 def attempt_line(job: Job) -> str:
     """Return ``2/4``: which attempt this is or was, of how many; 0 before the first."""
-    return f"{job.retries + 1 if job.attempt else 0}{_out_of(job, 1)}"
+    return f"{job.attempt}{_out_of(job, 1)}"
 
 
 def is_number(value: Any) -> TypeGuard[float]:

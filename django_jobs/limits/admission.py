@@ -284,8 +284,8 @@ class _Batch:
         if held:
             concurrency.take(held, self.using)
         if self.lines:
-            attempts = {job.id: job.attempt for job in self.jobs}
-            rate_windows.save(self.lines.values(), attempts, self.using)
+            claims = {job.id: job.claims for job in self.jobs}
+            rate_windows.save(self.lines.values(), claims, self.using)
         ours = Job.objects.using(self.using).filter(status=Status.STARTED, worker_id=self.worker_id)
         woken: list[UUID] = []
         if self.most:

@@ -1,6 +1,6 @@
 """Places under concurrency limits, which are taken and freed while the key's limit is locked.
 
-A place counts only while its job's row is STARTED with the place's attempt.
+A place counts only while its job's row is STARTED with the place's number of claims.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def taken(keys: Collection[str], using: str) -> Counter[str]:
     The limits of *keys* are locked.
     """
     places = Place.objects.using(using)
-    rows = list(places.filter(key__in=keys).values_list("id", "key", "job_id", "attempt"))
-    attempts: set[tuple[UUID, int]] = set()
-    for chunk in chunks(list({job_id for _id, _key, job_id, _attempt in rows})):
+    rows = list(places.filter(key__in=keys).values_list("id", "key", "job_id", "claims"))
+    running_claims: set[tuple[UUID, int]] = set()
+    for chunk in chunks(list({job_id for _id, _key, job_id, _claims in rows})):
         running = Job.objects.using(using).filter(id__in=chunk, status=Status.STARTED)
-        attempts.update(running.values_list("id", "attempt"))
-    for stale in chunks([row[0] for row in rows if row[2:] not in attempts]):
+        running_claims.update(running.values_list("id", "claims"))
+    for stale in chunks([row[0] for row in rows if row[2:] not in running_claims]):
         places.filter(id__in=stale)._raw_delete(using)
-    return Counter(key for _id, key, *attempt in rows if tuple(attempt) in attempts)
+    return Counter(key for _id, key, *claim in rows if tuple(claim) in running_claims)
 
 
 def take(jobs: Sequence[Claimed], using: str) -> None:
@@ -45,7 +45,7 @@ def take(jobs: Sequence[Claimed], using: str) -> None:
     # An earlier attempt may have left its own, when its worker was lost.
     places.filter(job_id__in=[job.id for job in jobs])._raw_delete(using)
     places.bulk_create(
-        Place(key=key, job_id=job.id, attempt=job.attempt) for job in jobs for key in job.places
+        Place(key=key, job_id=job.id, claims=job.claims) for job in jobs for key in job.places
     )
 
 
@@ -69,8 +69,8 @@ def recall(jobs: Sequence[Claimed], using: str) -> None:
     """Tell *jobs*, read from their rows, which places they hold."""
     by_id = {job.id: job for job in jobs}
     rows = Place.objects.using(using).filter(job_id__in=list(by_id))
-    for key, job_id, attempt in rows.values_list("key", "job_id", "attempt"):
-        if by_id[job_id].attempt == attempt:
+    for key, job_id, claims in rows.values_list("key", "job_id", "claims"):
+        if by_id[job_id].claims == claims:
             by_id[job_id].places += (key,)
 
 

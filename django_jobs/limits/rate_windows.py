@@ -144,28 +144,28 @@ def _startable(ids: Collection[UUID], using: str) -> set[UUID]:
     return set(lasting.values_list("id", flat=True))
 
 
-def save(lines: Iterable[Line], attempts: Mapping[UUID, int], using: str) -> None:
-    """Write which jobs started, each with its attempt, and which got a slot."""
+def save(lines: Iterable[Line], claims: Mapping[UUID, int], using: str) -> None:
+    """Write which jobs started, each by which of its claims, and which got a slot."""
     rows = Reservation.objects.using(using)
     new: list[Reservation] = []
     moved: list[Reservation] = []
     begun: dict[tuple[float, int], list[int]] = defaultdict(list)
     for line in lines:
         for job_id, at in line.started.items():
-            attempt = attempts[job_id]
+            number = claims[job_id]
             if job_id in line.own:
-                begun[at, attempt].append(line.own[job_id])
+                begun[at, number].append(line.own[job_id])
             else:
                 start = Reservation(key=line.key, job_id=job_id, at=at, started=True)
-                start.attempt = attempt
+                start.claims = number
                 new.append(start)
         for job_id, at in line.reserved.items():
             if job_id in line.own:
                 moved.append(Reservation(id=line.own[job_id], at=at))
             else:
                 new.append(Reservation(key=line.key, job_id=job_id, at=at))
-    for (at, attempt), numbers in begun.items():
-        rows.filter(id__in=numbers).update(started=True, at=at, attempt=attempt)
+    for (at, number), ids in begun.items():
+        rows.filter(id__in=ids).update(started=True, at=at, claims=number)
     if moved:
         rows.bulk_update(moved, ["at"], batch_size=500)
     if new:
@@ -181,13 +181,13 @@ def keys_of(ids: Collection[UUID], using: str) -> set[str]:
     return keys
 
 
-def take_back(attempts: Collection[tuple[UUID, int]], using: str) -> None:
-    """Give these attempts of jobs, which were let go and did not begin, their places in line back.
+def take_back(claims: Collection[tuple[UUID, int]], using: str) -> None:
+    """Give these claims of jobs, which were let go and did not begin, their places in line back.
 
-    The limits of their starts are locked. What an earlier attempt started stays.
+    The limits of their starts are locked. What an earlier claim started stays.
     """
     rows = Reservation.objects.using(using).filter(started=True)
-    for chunk in chunks([job_id for job_id, _attempt in attempts]):
-        found = rows.filter(job_id__in=chunk).values_list("id", "job_id", "attempt")
-        numbers = [number for number, *attempt in found if tuple(attempt) in attempts]
+    for chunk in chunks([job_id for job_id, _number in claims]):
+        found = rows.filter(job_id__in=chunk).values_list("id", "job_id", "claims")
+        numbers = [number for number, *claim in found if tuple(claim) in claims]
         Reservation.objects.using(using).filter(id__in=numbers).update(started=False)

@@ -50,7 +50,7 @@ def _unused(keys: list[str], using: str) -> QuerySet[Gate]:
     """Return those of the limits *keys* that no job runs, started, may start or waits under."""
     jobs, places = Job.objects.using(using), Place.objects.using(using)
     this: Any = {"id": OuterRef("job_id")}
-    running = jobs.filter(**this, status=Status.STARTED, attempt=OuterRef("attempt"))
+    running = jobs.filter(**this, status=Status.STARTED, claims=OuterRef("claims"))
     starts = Reservation.objects.using(using).filter(Q(started=True) | Exists(jobs.filter(**this)))
     gates = Gate.objects.using(using).filter(key__in=keys)
     for rows in (places.filter(Exists(running)), starts):

@@ -72,7 +72,7 @@ def bury(
 ) -> None:
     """Settle the jobs of a worker process that is known to be dead.
 
-    *running* has (id, attempt) of those whose bodies ran, each with the reason why the process was
+    *running* has (id, claims) of those whose bodies ran, each with the reason why the process was
     killed, or None for a crash; what had not begun goes back without blame. *cold* is a stop that
     an operator wanted: what ran goes back without blame too, unless it is ``acks_late=False``.
     *failed* marks the worker as lost, not stopped: it ended by itself.
@@ -84,7 +84,7 @@ def bury(
     jobs = _with_texts(Job.objects.using(using).filter(worker_id=worker_id, status=Status.STARTED))
     back, outcomes = [], []
     for claimed in _all_claimed(jobs, using):
-        key = (claimed.id, claimed.attempt)
+        key = (claimed.id, claimed.claims)
         if key not in running or (cold and _may_run_again(claimed)):
             back.append(claimed)
         else:

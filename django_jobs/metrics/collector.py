@@ -44,7 +44,7 @@ class Collector:
 
     def claimed(self, jobs: Sequence[Claimed]) -> None:
         """Count those that are claimed for the first time."""
-        first = Counter([(job.queue, job.name) for job in jobs if job.attempt == 1])
+        first = Counter([(job.queue, job.name) for job in jobs if job.claims == 1])
         with self._lock:
             for key, number in first.items():
                 self._tally(key).sent += number
@@ -127,12 +127,12 @@ def rescued(outcomes: Sequence[Outcome], using: str) -> None:
 
 
 def revoked(jobs: Iterable[tuple[str, str, int]], using: str) -> None:
-    """Count, in rows at once, jobs that were revoked: queue, name and attempt of each."""
+    """Count, in rows at once, jobs that were revoked: queue, name and number of claims of each."""
     tallies: dict[Key, Tally] = {}
-    for queue, name, attempt in jobs:
+    for queue, name, claims in jobs:
         tally = tallies.setdefault((queue, name), Tally())
         tally.revoked += 1
-        tally.sent += not attempt
+        tally.sent += not claims
     append({minute_of(unix_time(using)): tallies}, using)
 
 

@@ -123,7 +123,7 @@ class Migration(migrations.Migration):
                 ('ended_at', models.DateTimeField(null=True, verbose_name='ended')),
                 ('expires_at', models.DateTimeField(null=True, verbose_name='expires')),
                 ('prune_at', models.DateTimeField(null=True)),
-                ('attempt', models.IntegerField(db_default=0, default=0)),
+                ('claims', models.IntegerField(db_default=0, default=0)),
                 ('retries', models.IntegerField(db_default=0, default=0, verbose_name='retries')),
                 ('crashes', models.SmallIntegerField(db_default=0, default=0, verbose_name='crashes')),
                 ('deferrals', models.SmallIntegerField(db_default=0, default=0)),
@@ -186,7 +186,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('key', models.CharField(max_length=200)),
                 ('job_id', models.UUIDField()),
-                ('attempt', models.IntegerField()),
+                ('claims', models.IntegerField()),
             ],
             options={
                 'default_permissions': (),
@@ -202,7 +202,7 @@ class Migration(migrations.Migration):
                 ('job_id', models.UUIDField()),
                 ('at', models.FloatField()),
                 ('started', models.BooleanField(default=False)),
-                ('attempt', models.IntegerField(default=0)),
+                ('claims', models.IntegerField(default=0)),
             ],
             options={
                 'default_permissions': (),
@@ -309,6 +309,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('attempt', models.IntegerField(verbose_name='attempt')),
+                ('claims', models.IntegerField(default=0)),
                 ('status', models.CharField(choices=[('WAITING', 'waiting'), ('SCHEDULED', 'scheduled'), ('PENDING', 'pending'), ('STARTED', 'started'), ('RETRY', 'retry'), ('SUCCESS', 'success'), ('FAILURE', 'failure'), ('REVOKED', 'revoked')], max_length=9, verbose_name='next status')),
                 ('worker_id', models.UUIDField(null=True)),
                 ('started_at', models.DateTimeField(null=True, verbose_name='started')),

@@ -12,7 +12,10 @@ class Attempt(models.Model):
     job = models.ForeignKey(
         Job, on_delete=models.CASCADE, db_constraint=False, related_name="attempts"
     )
+    #: The number that people see: retries + 1.
     attempt = models.IntegerField(_("attempt"))
+    #: How often the job had been claimed: no two rows of a job share it.
+    claims = models.IntegerField(default=0)
     status = models.CharField(_("next status"), max_length=9, choices=Status.choices)
     worker_id = models.UUIDField(null=True)
     started_at = models.DateTimeField(_("started"), null=True)

@@ -68,8 +68,9 @@ class Job(models.Model):
     expires_at = MomentField(_("expires"), null=True)
     prune_at = MomentField(null=True)
 
-    # Every claim adds one: with worker_id the fencing token. Grows also when nothing was retried.
-    attempt = models.IntegerField(default=0, db_default=0)
+    # How often it was claimed: with worker_id the fencing token. See "attempt" for the number that
+    # people see.
+    claims = models.IntegerField(default=0, db_default=0)
     retries = models.IntegerField(_("retries"), default=0, db_default=0)
     crashes = models.SmallIntegerField(_("crashes"), default=0, db_default=0)
     # How often a worker gave it back because it could not run it (its code lacks the function).
@@ -114,6 +115,15 @@ class Job(models.Model):
         """Tell whether it waits for a worker that can run it; its error is the reason."""
         waits = self.status in (Status.SCHEDULED, Status.PENDING)
         return waits and self.deferrals > 0 and self.error_class != ""
+
+    @property
+    def attempt(self) -> int:
+        """The number of its attempt, retries + 1; 0 before the first one begins.
+
+        While the job waits for a retry, it is the number of the next attempt.
+        """
+        none_began = self.started_at is None or self.is_deferred
+        return 0 if none_began and not self.retries and not self.crashes else self.retries + 1
 
     @property
     def has_ended(self) -> bool:

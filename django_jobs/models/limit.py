@@ -52,12 +52,12 @@ class Gate(models.Model):
 class Place(models.Model):
     """A job that runs under a concurrency limit.
 
-    It counts only while the job's row is STARTED with this attempt, so that none can leak.
+    It counts only while the job's row is STARTED with this number of claims, so that none can leak.
     """
 
     key = models.CharField(max_length=200)
     job_id = models.UUIDField()
-    attempt = models.IntegerField()
+    claims = models.IntegerField()
 
     class Meta:
         default_permissions = ()
@@ -81,8 +81,8 @@ class Reservation(models.Model):
     job_id = models.UUIDField()
     at = models.FloatField()
     started = models.BooleanField(default=False)
-    #: The attempt that started; a job that is tried again starts again.
-    attempt = models.IntegerField(default=0)
+    #: Which claim of the job started; a job that is claimed again starts again.
+    claims = models.IntegerField(default=0)
 
     class Meta:
         default_permissions = ()

@@ -203,7 +203,7 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
         ignore_result=options.get("ignore_result", defaults.ignore_result),
     )
     context = defaults.base(function, request, environment.report)
-    context.fence = job.attempt
+    context.claims = job.claims
     context.row_options = options
     unable = environment.unable(request, function) if environment.unable else None
     if unable:

@@ -41,7 +41,7 @@ def record(
 ) -> list[Outcome]:
     """Write how jobs ended, many with one statement, and return the outcomes that counted.
 
-    An outcome counts only while its row carries this worker's id and the claimed attempt. When it
+    An outcome counts only while its row carries this worker's id and the claim's number. When it
     does not, someone else owns the job now (it was revoked, or this worker was taken for dead and
     the job runs elsewhere): the outcome is dropped and logged, and no row changes.
 
@@ -59,7 +59,7 @@ def _recorded(
     *,
     unstarted: Collection[tuple[UUID, int]] = (),
 ) -> list[Outcome]:
-    """Record *outcomes*; give *unstarted* attempts their places in line under rates back."""
+    """Record *outcomes*; give *unstarted* claims their places in line under rates back."""
     queues: set[str] = set()
     counted = without_deadlock(
         using, lambda: _record(worker_id, outcomes, using, queues, unstarted)
@@ -122,7 +122,7 @@ def _record_refused(
     # goes on when an operator has the job run again.
     assert failed.failure is not None
     rows = Job.objects.using(using).filter(
-        id=failed.job.id, status=Status.STARTED, worker_id=worker_id, attempt=failed.job.attempt
+        id=failed.job.id, status=Status.STARTED, worker_id=worker_id, claims=failed.job.claims
     )
     ended = rows.update(
         status=Status.FAILURE,
@@ -151,7 +151,7 @@ def _record(
 ) -> list[Outcome]:
     limits = {key for outcome in outcomes for key in outcome.job.places}
     if unstarted:
-        limits |= rate_windows.keys_of([job_id for job_id, _attempt in unstarted], using)
+        limits |= rate_windows.keys_of([job_id for job_id, _claims in unstarted], using)
     # A row is a transaction by itself; only what changes with it needs BEGIN and COMMIT.
     if not limits and not any(_was_attempt(each) or each.is_followed for each in outcomes):
         with connections[using].cursor() as cursor:
@@ -192,13 +192,13 @@ def _write(
     if changed != len(outcomes):
         raise _NotAllOurs
     if unstarted:
-        ours = {(outcome.job.id, outcome.job.attempt) for outcome in outcomes}
+        ours = {(outcome.job.id, outcome.job.claims) for outcome in outcomes}
         rate_windows.take_back(ours.intersection(unstarted), using)
     failed = [outcome for outcome in outcomes if _was_attempt(outcome)]
     if failed:
         _keep_attempts(worker_id, failed, using)
         for outcome in failed:
-            if outcome.job.attempt > KEPT_ATTEMPTS:
+            if outcome.job.claims > KEPT_ATTEMPTS:
                 _forget_attempts(outcome.job.id, using)
         _set_expiry(failed, using)
     followed = [outcome for outcome in outcomes if outcome.is_followed]
@@ -228,8 +228,8 @@ def _set_expiry(outcomes: Sequence[Outcome], using: str) -> None:
 def _ours(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outcome]:
     """Lock the rows that this worker still has; return their outcomes."""
     rows = lock_jobs([each.job.id for each in outcomes], using, statuses=[Status.STARTED])
-    held = {(row.pk, row.attempt) for row in rows if row.worker_id == worker_id}
-    return [outcome for outcome in outcomes if (outcome.job.id, outcome.job.attempt) in held]
+    held = {(row.pk, row.claims) for row in rows if row.worker_id == worker_id}
+    return [outcome for outcome in outcomes if (outcome.job.id, outcome.job.claims) in held]
 
 
 def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
@@ -248,7 +248,7 @@ def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
         for job in jobs
     ]
     if given_back:
-        rated = {(job.id, job.attempt) for job in jobs if job.begin_by is not None}
+        rated = {(job.id, job.claims) for job in jobs if job.begin_by is not None}
         _recorded(worker_id, given_back, using, unstarted=rated)
 
 
@@ -256,33 +256,33 @@ def release_strays(worker_id: UUID, held: Collection[tuple[UUID, int]], using: s
     """Give back what the rows say this worker has and it does not hold; return how many.
 
     A claim leaves such rows when it was committed and its answer was lost with the connection.
-    *held* has the ids and attempts of the jobs that the worker does hold.
+    *held* has the ids and numbers of claims of the jobs that the worker does hold.
     """
     ours = Job.objects.using(using).filter(status=Status.STARTED, worker_id=worker_id)
-    strays = {row for row in ours.values_list("id", "attempt") if row not in held}
+    strays = {row for row in ours.values_list("id", "claims") if row not in held}
     return without_deadlock(using, lambda: _release_strays(worker_id, strays, using))
 
 
 def _release_strays(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str) -> int:
     if not strays:
         return 0
-    ids = [job_id for job_id, _attempt in strays]
+    ids = [job_id for job_id, _claims in strays]
     limits = concurrency.keys_of(ids, using) | rate_windows.keys_of(ids, using)
     return in_order(using, lambda: _give_back(worker_id, strays, using), limits=limits)
 
 
 def _give_back(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str) -> int:
-    locked = lock_jobs([job_id for job_id, _attempt in strays], using, statuses=[Status.STARTED])
+    locked = lock_jobs([job_id for job_id, _claims in strays], using, statuses=[Status.STARTED])
     # This may arrive late itself, when the worker has claimed a job once more.
     found = {
         job.pk: job
         for job in locked
-        if job.worker_id == worker_id and (job.pk, job.attempt) in strays
+        if job.worker_id == worker_id and (job.pk, job.claims) in strays
     }
     for chunk in chunks(list(found)):
         rows = Job.objects.using(using).filter(id__in=chunk)
         rows.update(status=Status.PENDING, started_at=None)
-    rate_windows.take_back({(job.pk, job.attempt) for job in found.values()}, using)
+    rate_windows.take_back({(job.pk, job.claims) for job in found.values()}, using)
     concurrency.free(found, using)
     announce(using, {job.queue for job in found.values()})
     return len(found)
@@ -291,10 +291,10 @@ def _give_back(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str
 def save_progress(
     worker_id: UUID, shown: Mapping[tuple[UUID, int], dict[str, Any]], using: str
 ) -> None:
-    """Write what running jobs, by (id, attempt), show of their progress."""
-    for (job_id, attempt), progress in shown.items():
+    """Write what running jobs, by (id, claims), show of their progress."""
+    for (job_id, claims), progress in shown.items():
         Job.objects.using(using).filter(
-            id=job_id, status=Status.STARTED, worker_id=worker_id, attempt=attempt
+            id=job_id, status=Status.STARTED, worker_id=worker_id, claims=claims
         ).update(progress=progress)
 
 
@@ -306,11 +306,11 @@ def _written(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[O
     rows = Job.objects.using(using).filter(
         id__in=[outcome.job.id for outcome in outcomes], worker_id=worker_id
     )
-    told = {row[:3] for row in rows.values_list("id", "attempt", "status")}
+    told = {row[:3] for row in rows.values_list("id", "claims", "status")}
     return [
         outcome
         for outcome in outcomes
-        if (outcome.job.id, outcome.job.attempt, str(outcome.status)) in told
+        if (outcome.job.id, outcome.job.claims, str(outcome.status)) in told
     ]
 
 
@@ -326,7 +326,8 @@ def _keep_attempts(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> 
         (
             Attempt(
                 job_id=outcome.job.id,
-                attempt=outcome.job.attempt,
+                attempt=outcome.job.retries + 1,
+                claims=outcome.job.claims,
                 status=outcome.status,
                 worker_id=worker_id,
                 started_at=clock(using, -ages[id(outcome)][0]),

@@ -141,14 +141,14 @@ class Desk:
             job, self._aside = self._aside, None
             return job
 
-    def remove(self, job_id: UUID, attempt: int) -> bool:
+    def remove(self, job_id: UUID, claims: int) -> bool:
         """Drop a job that has not begun; tell whether it was here. Safe from any thread."""
         with self._changed:
-            key = (job_id, attempt)
-            found = [job for job in self._waiting if (job.id, job.attempt) == key]
+            key = (job_id, claims)
+            found = [job for job in self._waiting if (job.id, job.claims) == key]
             for job in found:
                 self._waiting.remove(job)
-            if self._aside is not None and (self._aside.id, self._aside.attempt) == key:
+            if self._aside is not None and (self._aside.id, self._aside.claims) == key:
                 found.append(self._aside)
                 self._aside = None
         if found:
@@ -178,13 +178,13 @@ class Desk:
             return waiting, len(self._running), len(self._ended)
 
     def held(self) -> set[tuple[UUID, int]]:
-        """Return the ids and attempts of all jobs on the desk."""
+        """Return the ids and numbers of claims of all jobs on the desk."""
         with self._changed:
             jobs = [*self._waiting, *self._late, *self._running.values()]
             jobs += [outcome.job for outcome in self._ended]
             if self._aside is not None:
                 jobs.append(self._aside)
-            return {(job.id, job.attempt) for job in jobs}
+            return {(job.id, job.claims) for job in jobs}
 
     def running(self) -> list[Claimed]:
         with self._changed:

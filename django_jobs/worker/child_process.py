@@ -60,12 +60,12 @@ class Child:
                 reason = TimeLimitExceeded(
                     f"the job ran longer than {entry.deadline - entry.began:g} s"
                 )
-                self._kill_if_running((entry.job_id, entry.attempt), reason)
+                self._kill_if_running((entry.job_id, entry.claims), reason)
 
     def _kill_if_running(self, job: tuple[UUID, int], reason: BaseException | None) -> None:
         # Between the look and the kill the job may end and another begin: stop, look again, kill.
         os.kill(self.pid, signal.SIGSTOP)
-        if any((entry.job_id, entry.attempt) == job for entry in self.board.running()):
+        if any((entry.job_id, entry.claims) == job for entry in self.board.running()):
             self.reasons[job] = reason
             self.killed = True
             _log.warning(

@@ -93,8 +93,8 @@ class Control:
         _waiting, running, _ended = self._worker.desk.counts()
         return {"pong": self._worker.name, "busy": running}
 
-    def _terminate(self, id: str, attempt: int) -> dict[str, Any]:
-        worker, job = self._worker, (UUID(id), attempt)
+    def _terminate(self, id: str, claims: int) -> dict[str, Any]:
+        worker, job = self._worker, (UUID(id), claims)
         return {"stopped": worker.desk.remove(*job) or worker.pool.terminate(*job)}
 
     def _resize(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:

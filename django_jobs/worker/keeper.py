@@ -300,7 +300,7 @@ class Keeper:
         request = context.request
         if request.uuid is None:
             return
-        key = (request.uuid, context.fence)
+        key = (request.uuid, context.claims)
         with self._showing:
             wake = not self._shown
             self._shown[key] = progress

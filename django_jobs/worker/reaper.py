@@ -90,5 +90,5 @@ def settle(estate: Estate, using: str) -> int:
             log.failed("giving a dead worker's jobs back", error, pause, away=is_away(error))
             drop_connection(using)
             time.sleep(pause)
-    log.jobs_left(estate.worker_id, [job_id for job_id, _attempt in estate.running])
+    log.jobs_left(estate.worker_id, [job_id for job_id, _claims in estate.running])
     return 1

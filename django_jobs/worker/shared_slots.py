@@ -10,9 +10,9 @@ from uuid import UUID
 from .autoscale import Load, Report
 
 _NO_JOB = b"\0" * 16
-# State, attempt, job id, monotonic times at which it began and must have ended (0: no limit).
+# State, claims, job id, monotonic times at which it began and must have ended (0: no limit).
 _ENTRY = struct.Struct("=ii16sdd")
-# A flag and the id and attempt of a job whose process must be killed.
+# A flag and the id and claims of a job whose process must be killed.
 _KILL = struct.Struct("=ii16s")
 # Whether the supervisor wants to know the load; the load and since when it is so.
 _WATCHED = struct.Struct("=i")
@@ -22,7 +22,7 @@ _FAREWELL = struct.Struct("=i")
 _PULSE = struct.Struct("=d")
 _STATE = struct.Struct("=i")
 _RUNNING, _ENDED = 1, 2
-# The id and the attempt of a job that must not run twice: its end is not recorded yet.
+# The id and the claims of a job that must not run twice: its end is not recorded yet.
 _UNRECORDED = struct.Struct("=16si")
 # So many of them there are at most, besides those in the slots: what is claimed ahead.
 _MOST_UNRECORDED = 1000
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
     """A running job; ``deadline`` is of :func:`time.monotonic`, 0 without a hard limit."""
 
     job_id: UUID
-    attempt: int
+    claims: int
     began: float
     deadline: float
 
@@ -53,18 +53,18 @@ class Board:
         self._memory = mmap.mmap(-1, self._unrecorded_at + room * _UNRECORDED.size)
         self._unused = list(range(room))
 
-    def begin(self, slot: int, job_id: UUID, attempt: int, began: float, deadline: float) -> None:
+    def begin(self, slot: int, job_id: UUID, claims: int, began: float, deadline: float) -> None:
         where = _ENTRIES_AT + slot * _ENTRY.size
-        _ENTRY.pack_into(self._memory, where, _RUNNING, attempt, job_id.bytes, began, deadline)
+        _ENTRY.pack_into(self._memory, where, _RUNNING, claims, job_id.bytes, began, deadline)
 
     def end(self, slot: int) -> None:
         _STATE.pack_into(self._memory, _ENTRIES_AT + slot * _ENTRY.size, _ENDED)
 
-    def keep_end(self, job_id: UUID, attempt: int) -> int:
+    def keep_end(self, job_id: UUID, claims: int) -> int:
         """Note the end of a job that must not run twice; return what :meth:`forget_end` takes."""
         place = self._unused.pop()
         where = self._unrecorded_at + place * _UNRECORDED.size
-        _UNRECORDED.pack_into(self._memory, where, job_id.bytes, attempt)
+        _UNRECORDED.pack_into(self._memory, where, job_id.bytes, claims)
         return place
 
     def forget_end(self, place: int) -> None:
@@ -77,11 +77,11 @@ class Board:
         """Return the jobs whose ends were noted and not recorded when the process died."""
         found = []
         for place in range(self.slots + _MOST_UNRECORDED):
-            job_id, attempt = _UNRECORDED.unpack_from(
+            job_id, claims = _UNRECORDED.unpack_from(
                 self._memory, self._unrecorded_at + place * _UNRECORDED.size
             )
             if job_id != _NO_JOB:
-                found.append((UUID(bytes=job_id), attempt))
+                found.append((UUID(bytes=job_id), claims))
         return found
 
     def running(self) -> list[Entry]:
@@ -95,24 +95,24 @@ class Board:
     def _entries(self, wanted: int) -> list[Entry]:
         found = []
         for slot in range(self.slots):
-            state, attempt, job_id, began, deadline = _ENTRY.unpack_from(
+            state, claims, job_id, began, deadline = _ENTRY.unpack_from(
                 self._memory, _ENTRIES_AT + slot * _ENTRY.size
             )
             if state == wanted:
-                found.append(Entry(UUID(bytes=job_id), attempt, began, deadline))
+                found.append(Entry(UUID(bytes=job_id), claims, began, deadline))
         return found
 
-    def ask_kill(self, job_id: UUID, attempt: int) -> None:
-        """Ask the supervisor to kill the process if it still runs that attempt."""
-        _KILL.pack_into(self._memory, 0, 1, attempt, job_id.bytes)
+    def ask_kill(self, job_id: UUID, claims: int) -> None:
+        """Ask the supervisor to kill the process if it still runs that claims."""
+        _KILL.pack_into(self._memory, 0, 1, claims, job_id.bytes)
 
     def asked_kill(self) -> tuple[UUID, int] | None:
         """Return whom :meth:`ask_kill` named, once."""
-        flag, attempt, job_id = _KILL.unpack_from(self._memory, 0)
+        flag, claims, job_id = _KILL.unpack_from(self._memory, 0)
         if not flag:
             return None
         _KILL.pack_into(self._memory, 0, 0, 0, _NO_JOB)
-        return UUID(bytes=job_id), attempt
+        return UUID(bytes=job_id), claims
 
     @property
     def watched(self) -> bool:

@@ -295,7 +295,7 @@ class Supervisor:
                     "worker died index=%d pid=%d: %s", child.index, child.pid, how_it_ended(code)
                 )
             reasons = {
-                (entry.job_id, entry.attempt): child.reasons.get((entry.job_id, entry.attempt))
+                (entry.job_id, entry.claims): child.reasons.get((entry.job_id, entry.claims))
                 for entry in running
             }
             # They must not run again, and how they ended is lost with the process.
@@ -303,7 +303,7 @@ class Supervisor:
             if failed:
                 # Whoever has just ended may have broken it, before that end was recorded.
                 latest = child.board.latest()
-                reasons.update({(entry.job_id, entry.attempt): None for entry in latest})
+                reasons.update({(entry.job_id, entry.claims): None for entry in latest})
             self._undertakers.call(Estate(child.worker_id, reasons, self._cold, failed))
         child.board.close()
         child.line.close()

@@ -132,7 +132,7 @@ class WorkerProcess:
         self._send(signals.worker_process_shutdown)
         connections.close_all()
         if left := self.desk.held():
-            log.jobs_left(self.worker_id, sorted(job_id for job_id, _attempt in left))
+            log.jobs_left(self.worker_id, sorted(job_id for job_id, _claims in left))
             return LEFT_JOBS
         if self._told:
             return STOPPED

@@ -49,7 +49,7 @@ class Ended(NamedTuple):
     message: str = ""
     traceback: str = ""
     #: None where no attempt of its own ended the job, such as an operator's Revoke.
-    attempt: int | None = None
+    claims: int | None = None
 
     @classmethod
     def of(cls, outcome: Outcome) -> Ended:
@@ -57,7 +57,7 @@ class Ended(NamedTuple):
         told = (failure.error_class, failure.message, failure.traceback) if failure else ("",) * 3
         return cls(
             job.id, job.name, str(outcome.status), job.options, job.has_dependents, job.root_id,
-            *told, job.attempt,
+            *told, job.claims,
         )  # fmt: skip
 
     def upstream_message(self) -> str:
@@ -238,8 +238,8 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
             plan = Plan(failed.root_id or failed.id, failed.id)
             plan.add(signature(form), Given([told(failed)]), Around())
             where = database_for([node.row for node in plan.nodes])
-            if where != using and plan.nodes and not plan.named and failed.attempt is not None:
-                key = json.dumps([str(failed.id), failed.attempt, form], sort_keys=True)
+            if where != using and plan.nodes and not plan.named and failed.claims is not None:
+                key = json.dumps([str(failed.id), failed.claims, form], sort_keys=True)
                 alike[key] += 1
                 plan.name_job(0, derived(failed.id, f"{alike[key]} {key}"))
             graph = plan.graph()

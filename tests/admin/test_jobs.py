@@ -65,7 +65,7 @@ def given(status: str) -> dict[str, Any]:
         "run_at": now + datetime.timedelta(hours=1) if status == Status.SCHEDULED else None,
         "started_at": now - datetime.timedelta(seconds=10) if begun else None,
         "ended_at": now if status in ENDED else None,
-        "attempt": int(begun),
+        "claims": int(begun),
     }
 
 
@@ -335,7 +335,7 @@ def test_long_arguments_are_cut_in_the_list(boss: Client) -> None:
 
 
 def test_list_columns(boss: Client) -> None:
-    make(Status.FAILURE, retries=2, attempt=3, error_class="smtplib.SMTPServerDisconnected")
+    make(Status.FAILURE, retries=2, claims=3, error_class="smtplib.SMTPServerDisconnected")
     html = re.sub(r"<[^>]+>", " ", boss.get(LIST).content.decode())
     for text in ("failure", "tests.jobs.add", "1, 2", "3/4", "10.0 s", "SMTPServerDisconnected"):
         assert text in html
@@ -343,7 +343,7 @@ def test_list_columns(boss: Client) -> None:
 
 def test_detail_shows_attempts_newest_first(boss: Client, new_worker: Any) -> None:
     worker = new_worker()
-    row = make(Status.SUCCESS, attempt=3, retries=2, worker_id=worker.pk)
+    row = make(Status.SUCCESS, claims=3, retries=2, worker_id=worker.pk)
     for number in (1, 2):
         Attempt.objects.create(
             job=row, attempt=number, status="RETRY", worker_id=worker.pk,

@@ -51,7 +51,7 @@ def test_filters_by_error_worker_schedule_and_attempts(boss: Client, new_worker:
     )
     failed = make(Status.FAILURE, error_class="smtplib.SMTPException")
     done, fired = make(worker_id=worker.pk), make(schedule_id=schedule.pk)
-    again = make(attempt=2)
+    again = make(claims=2, retries=1)
     assert found(boss, error="smtplib.SMTPException") == {failed}
     assert found(boss, worker=str(worker.pk)) == {done}
     assert found(boss, schedule=str(schedule.pk)) == {fired}
@@ -267,9 +267,9 @@ def test_timeline_has_the_attempts_between_enqueue_and_end() -> None:
 
     row = Job(
         status="SUCCESS", enqueued_at=at(0), run_at=at(30), ready_at=at(30), started_at=at(31),
-        ended_at=at(33), attempt=2,
+        ended_at=at(33), claims=2, retries=1,
     )  # fmt: skip
-    failed = Attempt(pk=1, attempt=1, status="RETRY", started_at=at(1), ended_at=at(2))
+    failed = Attempt(pk=1, attempt=1, claims=1, status="RETRY", started_at=at(1), ended_at=at(2))
     told = [(step.label, step.after) for step in timeline(row, [failed])]
     assert told == [
         ("enqueued", ""),

@@ -92,7 +92,7 @@ def test_revoke_with_terminate_tells_the_worker(
     assert (running.status, queued.status) == ("REVOKED", "REVOKED")
     command = Command.objects.get()
     assert (command.worker_id, command.name) == (worker.pk, "terminate")
-    assert command.arguments == {"id": str(running.id), "attempt": 1}
+    assert command.arguments == {"id": str(running.id), "claims": 1}
     assert {(job_id, terminated) for _, job_id, terminated, _ in revoked} == {
         (running.id, True),
         (queued.id, False),
@@ -123,7 +123,7 @@ def test_retry_makes_a_failed_job_as_new(
     assert row.ready_at is not None
     assert row.ready_at > row.enqueued_at
     (outcome,) = work()
-    assert (outcome.status, outcome.job.attempt) == ("SUCCESS", 2)
+    assert (outcome.status, outcome.job.claims) == ("SUCCESS", 2)
     assert [attempt.error_message for attempt in Job.objects.get().attempts.all()] == ["broken"]
 
 

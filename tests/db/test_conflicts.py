@@ -116,8 +116,8 @@ def test_gate_that_is_taken_between_the_look_and_the_lock_stays(
     def then_taken(keys: list[str], using: str) -> Any:
         found = list(unused(keys, using).values_list("key", flat=True))
         if not Place.objects.exists():
-            Job.objects.filter(id=job_id).update(status="STARTED", attempt=1)
-            Place.objects.create(key="job:b", job_id=job_id, attempt=1)
+            Job.objects.filter(id=job_id).update(status="STARTED", claims=1)
+            Place.objects.create(key="job:b", job_id=job_id, claims=1)
             return Gate.objects.filter(key__in=found)
         return unused(keys, using)
 
@@ -203,9 +203,7 @@ def test_end_that_was_committed_is_told_on_once_when_it_is_recorded_again(
 
 
 def rows() -> list[tuple[Any, ...]]:
-    return list(
-        Job.objects.order_by("pk").values_list("pk", "status", "pending_parents", "attempt")
-    )
+    return list(Job.objects.order_by("pk").values_list("pk", "status", "pending_parents", "claims"))
 
 
 # --- duties -------------------------------------------------------------------------------------

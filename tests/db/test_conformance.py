@@ -76,10 +76,10 @@ def test_claim_marks_the_rows(worker: Worker, take: Take, queues: list[str]) -> 
     (result,) = enqueue(("a", 3))
     (claimed,) = take(queues=queues)
     row = Job.objects.get()
-    assert (row.status, row.worker_id, row.attempt) == ("STARTED", worker.pk, 1)
+    assert (row.status, row.worker_id, row.claims) == ("STARTED", worker.pk, 1)
     assert row.started_at is not None
     assert row.started_at >= row.enqueued_at
-    assert (claimed.id, claimed.attempt, claimed.priority) == (result.id, 1, 3)
+    assert (claimed.id, claimed.claims, claimed.priority) == (result.id, 1, 3)
     assert (claimed.args, claimed.kwargs, claimed.expired) == ("[0]", "{}", False)
 
 
@@ -278,7 +278,7 @@ def test_no_job_is_claimed_twice(new_worker: Callable[..., Worker], queues: list
     assert errors == []
     everything = [found.id for mine in claimed for found in mine]
     assert len(everything) == len(set(everything)) == total
-    assert not Job.objects.exclude(status="STARTED", attempt=1).exists()
+    assert not Job.objects.exclude(status="STARTED", claims=1).exists()
     for mine, worker_id in zip(claimed, workers, strict=True):
         owned = set(Job.objects.filter(worker_id=worker_id).values_list("id", flat=True))
         assert owned == {found.id for found in mine}

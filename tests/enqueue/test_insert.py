@@ -56,7 +56,7 @@ def test_delay_writes_a_pending_row() -> None:
     assert (row.args, row.kwargs, row.headers, row.options) == ([7], {}, None, None)
     assert before <= row.enqueued_at <= clock()
     assert row.ready_at == row.enqueued_at
-    assert (row.run_at, row.expires_at, row.worker_id, row.attempt) == (None, None, None, 0)
+    assert (row.run_at, row.expires_at, row.worker_id, row.claims) == (None, None, None, 0)
 
 
 def test_delay_is_one_statement(django_assert_num_queries: DjangoAssertNumQueries) -> None:

@@ -241,7 +241,7 @@ def job_of_no_worker(site: Site) -> Any:
 def job_of_a_dead_process(site: Site) -> Any:
     add.apply_async((1,), queue="own")
     (claimed,) = site.claim()
-    running = {(claimed.id, claimed.attempt): None}
+    running = {(claimed.id, claimed.claims): None}
     return lambda: rescue.bury(site.worker.pk, running, "default"), {"own"}
 
 

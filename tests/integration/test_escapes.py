@@ -27,7 +27,7 @@ def test_exception_that_ends_a_process_fails_the_job_alone(runworker, folder, po
     for result in guilty:
         assert result.job.error_class.rpartition(".")[2] == result.job.args[0]
     assert innocent.get(timeout=1) == "ran"
-    assert set(Job.objects.values_list("attempt", "crashes")) == {(1, 0)}
+    assert set(Job.objects.values_list("claims", "crashes")) == {(1, 0)}
     processes = int(pool[2]) if pool[0] == "prefork" else 1
     assert Worker.objects.count() == processes
 

@@ -136,7 +136,7 @@ def test_late_outcome_of_a_stopped_worker_is_dropped(runworker, until, folder, n
     os.kill(frozen, signal.SIGCONT)
     until(lambda: "outcome dropped" in first.output() or "worker lost" in first.output())
     assert result.get() == int(notes()[1]) != frozen
-    assert result.job.attempt == 2
+    assert result.job.claims == 2
     until(lambda: not is_alive(frozen))
     assert second.stop() == 0
     assert first.stop() == 0
@@ -336,7 +336,7 @@ def test_long_job_outlives_its_lease_by_heartbeats(runworker, until, folder, not
     )
     Path(folder, "go").touch()
     assert result.get(timeout=LONG) == int(notes()[0])
-    assert (result.job.attempt, len(notes())) == (1, 1)
+    assert (result.job.claims, len(notes())) == (1, 1)
     assert worker.stop() == 0
 
 

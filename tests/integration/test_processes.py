@@ -174,6 +174,6 @@ def test_child_that_a_job_forks_is_no_second_worker(runworker, until, folder, no
     assert jobs.count_groups.delay().get(timeout=60) == 1
     assert "database away" not in worker.output()
     assert "outcome dropped" not in worker.output()
-    assert set(Job.objects.values_list("status", "attempt")) == {("SUCCESS", 1)}
+    assert set(Job.objects.values_list("status", "claims")) == {("SUCCESS", 1)}
     assert not any(is_alive(int(pid)) for pid in notes())
     assert worker.stop() == 0, worker.output()

@@ -208,5 +208,5 @@ def test_worker_killed_amid_its_stop_blames_no_job(runworker, until, folder, not
     Path(folder, "go").touch()
     other = runworker("-c", "1", lease=3)
     until(result.ready)
-    assert (result.status, result.job.crashes, result.job.attempt) == ("SUCCESS", 0, 2)
+    assert (result.status, result.job.crashes, result.job.claims) == ("SUCCESS", 0, 2)
     assert other.stop() == 0

@@ -171,7 +171,7 @@ def test_places_of_a_dead_worker_come_back_with_the_rescue(
     two.delay_many([(n,) for n in range(4)])
     claimed = admit()
     if worker_knows:
-        running = {(claimed[0].id, claimed[0].attempt): None}
+        running = {(claimed[0].id, claimed[0].claims): None}
         rescue.bury(worker.pk, running, "default")
     else:
         Worker.objects.update(lease_until="2000-01-01T00:00Z")

@@ -480,7 +480,7 @@ def test_job_that_comes_too_late_is_not_begun(admit: Admit) -> None:
     desk.put([first, second])
     assert desk.take(0, wait=False) is second
     assert woken
-    assert (first.id, first.attempt) in desk.held()
+    assert (first.id, first.claims) in desk.held()
     assert desk.counts() == (1, 1, 0)
     assert desk.withdraw_late() == [first]
     assert desk.counts() == (0, 1, 0)

@@ -59,8 +59,8 @@ def secretive(registered: dict[str, Any]) -> str:
 
 
 def test_list_is_aligned_and_newest_first() -> None:
-    first = make(attempt=2, retries=1)
-    second = make(attempt=2, retries=1, queue="a-queue-with-a-long-name")
+    first = make(claims=2, retries=1)
+    second = make(claims=2, retries=1, queue="a-queue-with-a-long-name")
     title, *lines = jobs("list").splitlines()
     assert [line.split()[0] for line in lines] == [str(second.pk), str(first.pk)]
     for name, text in (("STATUS", "PENDING"), ("JOB", "tests.jobs.add"), ("ATTEMPT", "2/4")):

@@ -151,7 +151,7 @@ def test_an_outcome_that_did_not_count_is_not_counted(
 ) -> None:
     jobs.add.delay(1)
     (claimed,) = take()
-    Job.objects.update(attempt=7)
+    Job.objects.update(claims=7)
     outcome = execute(claimed, Environment())
     collector.ended(record(worker.pk, [outcome], "default"))
     collector.flush("default")
@@ -237,7 +237,7 @@ def test_offset_turns_the_monotonic_clock_into_the_databases(collector: Collecto
 
 def test_revoked_in_the_queue_is_counted_there() -> None:
     results = [jobs.add.delay(1), jobs.add.delay(2), jobs.send.delay(3)]
-    Job.objects.filter(pk=results[1].id).update(attempt=2)
+    Job.objects.filter(pk=results[1].id).update(claims=2)
     revoke([result.id for result in results])
     found = {row.queue: row.tally for row in Measurement.objects.all()}
     assert (found["default"].sent, found["default"].revoked) == (1, 2)

@@ -138,7 +138,7 @@ def test_stop_that_waits_for_no_database_ends_and_its_jobs_are_told(
         assert keeper._survive(keeper.step) == 0
         keeper.given_up = True
         assert keeper._survive(keeper.step) is None
-    assert keeper.desk.held() == {(claimed.id, claimed.attempt)}
+    assert keeper.desk.held() == {(claimed.id, claimed.claims)}
 
 
 # --- atomic jobs --------------------------------------------------------------------------------

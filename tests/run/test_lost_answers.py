@@ -86,7 +86,7 @@ def assert_held_or_ready(keeper: Keeper) -> None:
     """No job is STARTED that the worker does not have."""
     held = keeper.desk.held()
     for job in Job.objects.filter(worker_id=keeper.worker_id, status=Status.STARTED):
-        assert (job.pk, job.attempt) in held
+        assert (job.pk, job.claims) in held
 
 
 # --- claim --------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ def test_release(
         if when == "late":
             proxy.deliver()
         look_again(keeper)
-    assert (result.status, result.job.worker_id, result.job.attempt) == ("STARTED", other.pk, 2)
+    assert (result.status, result.job.worker_id, result.job.claims) == ("STARTED", other.pk, 2)
     assert result.job.crashes == 0
 
 
@@ -355,7 +355,7 @@ def test_stray_that_was_claimed_again_is_not_given_back_by_a_late_message(
     assert release_strays(worker.pk, (), "default") == 1
     take()
     proxy.deliver()
-    assert (result.status, result.job.attempt) == ("STARTED", 2)
+    assert (result.status, result.job.claims) == ("STARTED", 2)
 
 
 # --- heartbeat ----------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ def test_promote(proxy: Proxy, when: str) -> None:
     result = jobs.add.apply_async((1,), countdown=60)
     Job.objects.update(run_at=clock("default", -1))
     repeat_when_lost(proxy, when, "COMMIT", lambda: promote.run_once("default"))
-    assert (result.status, result.job.attempt) == ("PENDING", 0)
+    assert (result.status, result.job.claims) == ("PENDING", 0)
 
 
 @WHEN

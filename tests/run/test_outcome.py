@@ -101,7 +101,7 @@ def test_autoretry_backs_off_by_default(run: Run, work: Callable[..., list[Outco
     assert [outcome.status for outcome in outcomes] == ["RETRY", "RETRY", "RETRY", "FAILURE"]
     assert [outcome.delay for outcome in outcomes] == [2, 4, 8, None]
     row = Job.objects.get()
-    assert (row.status, row.retries, row.attempt, row.run_at is None) == ("FAILURE", 3, 4, False)
+    assert (row.status, row.retries, row.claims, row.run_at is None) == ("FAILURE", 3, 4, False)
     assert [attempt.status for attempt in row.attempts.order_by("id")] == [
         "RETRY", "RETRY", "RETRY", "FAILURE",
     ]  # fmt: skip
@@ -611,10 +611,10 @@ def test_worker_that_stops_gives_the_job_back(run: Run, take: Callable[..., Any]
 
     run(body)
     row = Job.objects.get()
-    assert (row.status, row.retries, row.attempt) == ("PENDING", 0, 1)
+    assert (row.status, row.retries, row.claims) == ("PENDING", 0, 1)
     assert row.started_at is None
     (claimed,) = take()
-    assert claimed.attempt == 2
+    assert claimed.claims == 2
 
 
 # --- retention ----------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def test_outcome_of_an_earlier_attempt_is_dropped(
     late = outcome_of(first)
     release_strays(worker.pk, (), "default")
     (second,) = take()
-    assert (first.attempt, second.attempt) == (1, 2)
+    assert (first.claims, second.claims) == (1, 2)
     assert_dropped(worker.pk, late, caplog)
 
 
@@ -161,7 +161,8 @@ def test_failed_attempt_has_a_row(worker: Worker, take: Take) -> None:
     record(worker.pk, [outcome_of(claimed)], "default")
     row = Job.objects.get()
     attempt = Attempt.objects.get()
-    assert (attempt.job_id, attempt.attempt, attempt.status) == (claimed.id, 1, "FAILURE")
+    assert (attempt.job_id, attempt.attempt, attempt.claims) == (claimed.id, 1, 1)
+    assert attempt.status == "FAILURE"
     assert attempt.worker_id == worker.pk
     assert (attempt.error_class, attempt.error_message) == ("builtins.ValueError", "broken")
     assert attempt.error_args == ["broken"]
@@ -187,7 +188,9 @@ def test_job_keeps_its_newest_attempts(
 
     def fail_next(attempt: int) -> int:
         """Let the job fail at that attempt; return the number of statements."""
-        Job.objects.filter(name=body.name).update(status="PENDING", attempt=attempt - 1)
+        Job.objects.filter(name=body.name).update(
+            status="PENDING", claims=attempt - 1, retries=attempt - 1
+        )
         outcomes = [outcome_of(claimed) for claimed in take()]
         with CaptureQueriesContext(connection) as statements:
             assert record(worker.pk, outcomes, "default") == outcomes
@@ -197,7 +200,13 @@ def test_job_keeps_its_newest_attempts(
     few = fail_next(2)
     first = Attempt.objects.filter(attempt=1).exclude(job_id=other.id).get()
     older = Attempt.objects.bulk_create(
-        Attempt(job_id=first.job_id, attempt=number, status="RETRY", ended_at=first.ended_at)
+        Attempt(
+            job_id=first.job_id,
+            attempt=number,
+            claims=number,
+            status="RETRY",
+            ended_at=first.ended_at,
+        )
         for number in range(3, 101)
     )
     assert len(older) == KEPT_ATTEMPTS - 2
@@ -260,7 +269,7 @@ def test_released_jobs_are_pending_and_count_no_retry(worker: Worker, take: Take
     release(worker.pk, first, "default")
     rows = list(Job.objects.order_by("id"))
     assert [(row.status, row.retries, row.started_at) for row in rows] == [("PENDING", 0, None)] * 2
-    assert [claimed.attempt for claimed in take()] == [2, 2]
+    assert [claimed.claims for claimed in take()] == [2, 2]
 
 
 def test_release_of_what_is_no_longer_ours_changes_nothing(
@@ -283,7 +292,7 @@ def test_strays_of_a_lost_claim_are_given_back(worker: Worker, take: Take) -> No
     jobs.add.delay_many([(number,) for number in range(4)])
     held = take()[:1]
     Job.objects.filter(args=[3]).update(worker_id=uuid.uuid4())
-    assert release_strays(worker.pk, {(held[0].id, held[0].attempt)}, "default") == 2
+    assert release_strays(worker.pk, {(held[0].id, held[0].claims)}, "default") == 2
     statuses = [row.status for row in Job.objects.order_by("id")]
     assert statuses == ["STARTED", "PENDING", "PENDING", "STARTED"]
 

@@ -295,7 +295,7 @@ def test_job_that_has_not_begun_is_terminated_where_it_waits(
     Command.objects.create(
         worker_id=control._worker.worker_id,
         name="terminate",
-        arguments={"id": str(uuid7()), "attempt": 1},
+        arguments={"id": str(uuid7()), "claims": 1},
         created_at=clock("default"),
     )
     monkeypatch.setattr(control._worker.desk, "remove", lambda *job: True)
@@ -341,7 +341,7 @@ def test_command_is_not_obeyed_again_when_its_answer_was_lost(
     Command.objects.create(
         worker_id=worker.pk,
         name="terminate",
-        arguments={"id": str(worker.pk), "attempt": 3},
+        arguments={"id": str(worker.pk), "claims": 3},
         created_at=worker.heartbeat_at,
     )
 
@@ -421,7 +421,7 @@ DEEP = "[" * 100_000
         ("add-queue", '{"queue": {"a": 1}}', "queue must be a printable text"),
         ("time-limit", '{"job": "tests.jobs.add", "hard": "x"}', "hard must be seconds"),
         ("terminate", '{"id": 5}', "TypeError"),
-        ("terminate", '{"id": 5, "attempt": 1}', "AttributeError"),
+        ("terminate", '{"id": 5, "claims": 1}', "AttributeError"),
         ("quiet", '{"now": true}', "quiet takes no argument; got"),
         ("\n2026 CRITICAL", "{}", "This worker knows no command"),
     ],

@@ -35,7 +35,7 @@ def test_loop_ends_when_the_desk_closes_while_the_last_job_ends(monkeypatch, fun
     options = SimpleNamespace(slots=2, max_memory=None)
     pool = EventLoopPool(SimpleNamespace(options=options, desk=keeper.desk, board=Board(2)))
     keeper.pool = pool
-    job = SimpleNamespace(id=uuid7(), attempt=1, name="job", begin_by=None)
+    job = SimpleNamespace(id=uuid7(), claims=1, name="job", begin_by=None)
     outcome = SimpleNamespace(began=0.0, ended=0.0)
 
     async def ended_at_once(*_: Any) -> Any:

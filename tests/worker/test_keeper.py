@@ -181,7 +181,7 @@ def test_only_outcomes_that_counted_are_measured(keeper):
     jobs.add.delay_many([(1,), (2,)])
     keeper.step()
     lost = Job.objects.first()
-    Job.objects.filter(pk=lost.pk).update(attempt=9)  # another worker has it
+    Job.objects.filter(pk=lost.pk).update(claims=9)  # another worker has it
     end(keeper)
     end(keeper)
     keeper.step()
@@ -345,13 +345,13 @@ def test_those_of_a_dead_host_are_claimed_one_by_one(keeper):
     crashed(20)
     keeper.step()
     assert Job.objects.filter(status=Status.STARTED).count() == 1
-    attempts = sum(Job.objects.values_list("attempt", flat=True))
+    claims = sum(Job.objects.values_list("claims", flat=True))
     for _ in range(3):
         end(keeper)
         keeper._look_at = 0.0
         keeper.step()
         keeper.step()
-    assert sum(Job.objects.values_list("attempt", flat=True)) == attempts + 3
+    assert sum(Job.objects.values_list("claims", flat=True)) == claims + 3
 
 
 def test_it_is_given_back_when_the_worker_stops(busy):
@@ -366,10 +366,10 @@ def test_it_can_be_terminated_before_it_begins(busy):
     crashed(1)
     busy.step()
     suspect = Job.objects.get(crashes=1)
-    assert (suspect.pk, suspect.attempt) in busy.desk.held()
-    assert not busy.desk.remove(suspect.pk, suspect.attempt + 1)
-    assert busy.desk.remove(suspect.pk, suspect.attempt)
-    assert (suspect.pk, suspect.attempt) not in busy.desk.held()
+    assert (suspect.pk, suspect.claims) in busy.desk.held()
+    assert not busy.desk.remove(suspect.pk, suspect.claims + 1)
+    assert busy.desk.remove(suspect.pk, suspect.claims)
+    assert (suspect.pk, suspect.claims) not in busy.desk.held()
 
 
 def test_it_may_be_terminated_at_any_moment_of_the_keeper_s_step(busy, monkeypatch):
@@ -380,7 +380,7 @@ def test_it_may_be_terminated_at_any_moment_of_the_keeper_s_step(busy, monkeypat
     counts = busy.desk.counts
 
     def terminated_meanwhile() -> Any:
-        busy.desk.remove(suspect.pk, suspect.attempt)
+        busy.desk.remove(suspect.pk, suspect.claims)
         return counts()
 
     monkeypatch.setattr(busy.desk, "counts", terminated_meanwhile)
@@ -423,7 +423,7 @@ class Running:
         self.meanwhile = meanwhile
 
     @property
-    def fence(self) -> int:
+    def claims(self) -> int:
         self.meanwhile()
         return 1
 

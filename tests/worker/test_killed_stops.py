@@ -51,7 +51,7 @@ def test_deploys_that_kill_never_fail_a_job(new_worker: Callable[..., Worker], t
     for number in range(1, 6):
         worker = new_worker()
         (claimed,) = take(by=worker)
-        assert claimed.attempt == number
+        assert claimed.claims == number
         heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
         end_lease(worker)
         rescue.run_once("default")

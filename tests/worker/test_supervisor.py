@@ -30,7 +30,7 @@ from django_jobs.worker.worker import RECYCLE
 
 
 def a_job() -> Any:
-    return SimpleNamespace(id=uuid7(), attempt=1, name="job", begin_by=None)
+    return SimpleNamespace(id=uuid7(), claims=1, name="job", begin_by=None)
 
 
 # --- lease --------------------------------------------------------------------------------------

@@ -464,7 +464,7 @@ def test_body_runs_when_all_that_failed_were_retried(drain: Drain) -> None:
     assert retry([two.pk]) == (1, {})
     drain()
     assert result.__class__(result.id).get(timeout=0) == 16
-    assert Job.objects.get(name=total.name).attempt == 1
+    assert Job.objects.get(name=total.name).claims == 1
 
 
 def test_dependent_cannot_be_retried_before_what_it_depends_on(drain: Drain) -> None:
@@ -493,7 +493,7 @@ def test_success_that_is_run_again_is_waited_for_again(drain: Drain, work: Drain
     assert Job.objects.get(name=total.name).status == "WAITING"
     drain()
     assert result.get(timeout=0) == 3
-    assert Job.objects.get(name=total.name).attempt == 1
+    assert Job.objects.get(name=total.name).claims == 1
 
 
 @pytest.mark.parametrize("status", ["PENDING", "SCHEDULED", "RETRY", "WAITING"])
@@ -545,7 +545,7 @@ def test_retry_of_a_member_after_the_group_completed(drain: Drain) -> None:
     retry([member.pk])
     drain()
     assert statuses().count("SUCCESS") == 4
-    assert Job.objects.get(name=echo.name).attempt == 1
+    assert Job.objects.get(name=echo.name).claims == 1
 
 
 def test_dependent_retried_after_its_own_failure_takes_the_results_again(drain: Drain) -> None:

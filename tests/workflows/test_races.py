@@ -87,7 +87,7 @@ def test_each_step_starts_once(new_worker: Callable[..., Worker]) -> None:
     ]
     work_by_many(new_worker)
     assert [result.get(timeout=0) for result in results] == [435 + 30 + 30] * 3
-    assert set(Job.objects.values_list("attempt", flat=True)) == {1}
+    assert set(Job.objects.values_list("claims", flat=True)) == {1}
     assert set(Job.objects.values_list("pending_parents", flat=True)) == {0}
 
 

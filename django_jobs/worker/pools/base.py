@@ -65,12 +65,12 @@ class Pool(abc.ABC):
         """Try the jobs' connections before they are used again: the database was away."""
         distrust()
 
-    def terminate(self, job_id: UUID, attempt: int) -> bool:
+    def terminate(self, job_id: UUID, claims: int) -> bool:
         """Stop one running job, whose row is revoked already; False when it does not run here.
 
         The base can only tell the job: ``current_job.revoked`` becomes true.
         """
-        context = self._contexts.get((job_id, attempt))
+        context = self._contexts.get((job_id, claims))
         if context is not None:
             context.revoked = True
         return context is not None
@@ -116,7 +116,7 @@ class Pool(abc.ABC):
 
     def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
         reason = self.isolation.end()
-        self._contexts.pop((job.id, job.attempt), None)
+        self._contexts.pop((job.id, job.claims), None)
         if self._once:
             self._keep_end(job)
         self.place.board.end(slot)
@@ -132,22 +132,22 @@ class Pool(abc.ABC):
         """Forget the ends of these jobs; called from the keeper's thread."""
         if self._unrecorded:
             for outcome in outcomes:
-                place = self._unrecorded.pop((outcome.job.id, outcome.job.attempt), None)
+                place = self._unrecorded.pop((outcome.job.id, outcome.job.claims), None)
                 if place is not None:
                     self.place.board.forget_end(place)
 
     def _keep_end(self, job: Claimed) -> None:
         """Note the end for the supervisor: if this process dies now, the job must not run again."""
-        key = (job.id, job.attempt)
+        key = (job.id, job.claims)
         if key in self._once:
             self._once.discard(key)
             self._unrecorded[key] = self.place.board.keep_end(*key)
 
     def _begins(self, slot: int, execution: Execution) -> None:
         job, request = execution.job, execution.context.request
-        self._contexts[job.id, job.attempt] = execution.context
+        self._contexts[job.id, job.claims] = execution.context
         limit = request.time_limit if self.place.options.pool == "prefork" else None
         deadline = execution.began + limit if limit else 0.0
         if not execution.function.options.acks_late:
-            self._once.add((job.id, job.attempt))
-        self.place.board.begin(slot, job.id, job.attempt, execution.began, deadline)
+            self._once.add((job.id, job.claims))
+        self.place.board.begin(slot, job.id, job.claims, execution.began, deadline)

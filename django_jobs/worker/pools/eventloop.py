@@ -145,7 +145,7 @@ class EventLoopPool(Pool):
     async def _call_limited(self, execution: Execution) -> Any:
         job, request = execution.job, execution.context.request
         task = asyncio.create_task(soft_limited(body(execution), request.soft_time_limit))
-        self._tasks[job.id, job.attempt] = task
+        self._tasks[job.id, job.claims] = task
         try:
             await asyncio.wait({task}, timeout=request.time_limit)
             if task.done():
@@ -160,4 +160,4 @@ class EventLoopPool(Pool):
                 raise WorkerStopping("The job was revoked.") from None
             raise
         finally:
-            self._tasks.pop((job.id, job.attempt), None)
+            self._tasks.pop((job.id, job.claims), None)

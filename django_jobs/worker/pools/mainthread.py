@@ -30,11 +30,11 @@ class MainThreadPool(Pool):
         with watched_sessions():
             self.work(0, self.environment(0, soft_limit=self._soft_limit, stoppable=stoppable))
 
-    def terminate(self, job_id: UUID, attempt: int) -> bool:
-        if not super().terminate(job_id, attempt):
+    def terminate(self, job_id: UUID, claims: int) -> bool:
+        if not super().terminate(job_id, claims):
             return False
         if self.place.options.pool == "prefork":
-            self.place.board.ask_kill(job_id, attempt)
+            self.place.board.ask_kill(job_id, claims)
         return True
 
     def stop_now(self) -> None:
