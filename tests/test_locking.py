@@ -351,7 +351,14 @@ def test_queues(ordered: Ordered, stage: Stage) -> None:
     ordered(lambda: operations.pause_queue("rated"))
 
 
-@pytest.mark.parametrize("operation", job_actions.OPERATIONS, ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "operation",
+    [
+        job_actions.moving("elsewhere", 3) if each.name == "move" else each
+        for each in job_actions.OPERATIONS
+    ],
+    ids=lambda each: each.name,
+)
 def test_buttons_of_the_admin(
     ordered: Ordered, stage: Stage, operation: job_actions.Operation
 ) -> None:

@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from django_jobs.beat import fire
-from django_jobs.db import clock
+from django_jobs.db import clock, reconnect
 from django_jobs.ids import uuid7
 from django_jobs.maintenance import prune_limits
 from django_jobs.models import Gate, Job, Place, Schedule, Worker
@@ -216,9 +216,11 @@ def break_connection() -> None:
 
 
 def test_heartbeat_is_late_and_not_lost_when_its_connection_breaks(
-    vendor: str, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO", "django_jobs")
+    # A worker's own connections are not replaced before their next statement.
+    monkeypatch.delitem(vars(connections["default"]), reconnect.HOOK, raising=False)
     worker_id = uuid7()
     heartbeat.register(worker_id, "w", "default", pool="prefork")
     Worker.objects.update(heartbeat_at=timezone.now() - datetime.timedelta(hours=1))

@@ -12,7 +12,7 @@ import pytest
 from django.db import Error, InterfaceError, OperationalError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_jobs.db import Kind, is_away, kind_of, refusing_database, without_deadlock
+from django_jobs.db import Kind, is_away, kind_of, reconnect, refusing_database, without_deadlock
 from django_jobs.models import Queue
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,6 +31,7 @@ def connect() -> Iterator[Connect]:
         options = {**settings["OPTIONS"], **changes.pop("OPTIONS", {})}
         other.settings_dict = {**settings, **changes, "OPTIONS": options}
         other.inc_thread_sharing()
+        reconnect.leave_alone(other)  # the errors of a dead session are what is asked for
         made.append(other)
         return other
 
