@@ -1,4 +1,4 @@
-"""What the admin's buttons do to jobs: exactly which changed, which were skipped, and why."""
+"""The table of operations on jobs: each changes those that allow it and counts the others."""
 
 from __future__ import annotations
 
@@ -27,26 +27,30 @@ from ..status import ENDED, QUEUED, TIMED, Status
 from ..workflows.family import is_needed
 from ..workflows.inputs import taken_by
 
-#: One request changes at most so many jobs.
+#: The most jobs that one request changes.
 MOST_JOBS = 10_000
-# Locked and changed in one transaction.
+# Jobs that one transaction locks and changes.
 _CHUNK = 500
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Operation:
-    """A verb: the statuses it is for, what does it, and what it is called."""
+    """One operation on jobs: its texts, the statuses that allow it, and the function for it."""
 
     name: str
+    #: The button on a job's page.
     label: Any
+    #: The action of the list.
+    description: Any
     allowed: frozenset[Status]
-    #: Does it to jobs of a database, notes the changed ones in the transaction that changes them,
-    #: and returns how many it refused, by reason.
+    #: Takes ids, a database's alias and a function; calls this function with the changed jobs in
+    #: the transaction that changes them; returns how many jobs it refused, by reason.
     run: Callable[[Sequence[UUID], str, operations.Note], Mapping[str, int]]
+    #: What the admin's log says, in English.
     audit: str
-    #: The permission's own part of its name.
+    #: The permission, without the app's label.
     codename: str
-    #: What cannot be taken back is asked for first, even for one job of the list.
+    #: It cannot be undone, so the list asks for confirmation even for one job.
     destructive: bool = False
     flag: int = CHANGE
 
@@ -97,13 +101,13 @@ def _copy(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str
                 else:
                     skipped[_("another live job holds its unique key")] += 1
         except (TypeError, ValueError, JobsError) as error:
-            # Not its message, which may tell of the arguments.
+            # The message may hold arguments.
             skipped[type(error).__name__] += 1
     return skipped
 
 
 def moving(queue: str | None, priority: int | None) -> Operation:
-    """Return the operation that moves jobs there; what is None stays."""
+    """Return the operation that moves jobs to *queue* and *priority*; None changes nothing."""
 
     def run(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
         try:
@@ -114,13 +118,13 @@ def moving(queue: str | None, priority: int | None) -> Operation:
             return {_("the queue is full"): len(ids)}
         return skipped
 
-    places = [f"queue {queue}"] if queue is not None else []
-    places += [f"priority {priority}"] if priority is not None else []
-    return dataclasses.replace(MOVE, run=run, audit=f"Moved to {', '.join(places)}.")
+    target = [f"queue {queue}"] if queue is not None else []
+    target += [f"priority {priority}"] if priority is not None else []
+    return dataclasses.replace(MOVE, run=run, audit=f"Moved to {', '.join(target)}.")
 
 
-def _nowhere(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
-    raise ValueError("Take moving(), which says where the jobs go.")
+def _without_target(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+    raise ValueError("Use moving(), which knows the target.")
 
 
 def _delete(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
@@ -139,29 +143,34 @@ def _delete(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[s
     return {reason: kept} if kept else {}
 
 
-RETRY = Operation("retry", gettext_lazy("Retry"), ENDED, _retry, "Retried.", "retry_job")
-REVOKE = Operation(
-    "revoke", gettext_lazy("Revoke"), frozenset(QUEUED), _revoke, "Revoked.", "revoke_job",
-    destructive=True,
-)  # fmt: skip
-TERMINATE = Operation(
-    "terminate", gettext_lazy("Terminate"), frozenset({Status.STARTED}), _terminate, "Terminated.",
-    "revoke_job", destructive=True,
+RETRY = Operation(
+    "retry", gettext_lazy("Retry"), gettext_lazy("Retry selected jobs"), ENDED, _retry,
+    "Retried.", "retry_job",
 )  # fmt: skip
 RUN_NOW = Operation(
-    "run_now", gettext_lazy("Run now"), TIMED, _run_now, "Made to run now.", "run_job"
-)
-COPY = Operation(
-    "copy", gettext_lazy("Enqueue a copy"), frozenset(Status), _copy, "Enqueued a copy.",
-    "enqueue_job",
+    "run_now", gettext_lazy("Run now"), gettext_lazy("Run selected jobs now"), TIMED, _run_now,
+    "Made to run now.", "run_job",
 )  # fmt: skip
 MOVE = Operation(
-    "move", gettext_lazy("Move"), frozenset(QUEUED), _nowhere, "", "move_job", destructive=True
-)
-# It takes the place of Django's own, which logs a deletion and tells of it before it happens.
+    "move", gettext_lazy("Move"), gettext_lazy("Move selected jobs to a queue or priority"),
+    frozenset(QUEUED), _without_target, "", "move_job", destructive=True,
+)  # fmt: skip
+REVOKE = Operation(
+    "revoke", gettext_lazy("Revoke"), gettext_lazy("Revoke selected jobs"), frozenset(QUEUED),
+    _revoke, "Revoked.", "revoke_job", destructive=True,
+)  # fmt: skip
+TERMINATE = Operation(
+    "terminate", gettext_lazy("Terminate"), gettext_lazy("Terminate selected running jobs"),
+    frozenset({Status.STARTED}), _terminate, "Terminated.", "revoke_job", destructive=True,
+)  # fmt: skip
+COPY = Operation(
+    "copy", gettext_lazy("Enqueue a copy"), gettext_lazy("Enqueue a copy of selected jobs"),
+    frozenset(Status), _copy, "Enqueued a copy.", "enqueue_job",
+)  # fmt: skip
+# It replaces Django's own action, which logs and reports a deletion before it happens.
 DELETE = Operation(
-    "delete_selected", gettext_lazy("Delete"), ENDED, _delete, "", "delete_job",
-    destructive=True, flag=DELETION,
+    "delete_selected", gettext_lazy("Delete"), gettext_lazy("Delete selected ended jobs"), ENDED,
+    _delete, "", "delete_job", destructive=True, flag=DELETION,
 )  # fmt: skip
 OPERATIONS = (RETRY, RUN_NOW, MOVE, REVOKE, TERMINATE, COPY, DELETE)
 
@@ -169,7 +178,7 @@ OPERATIONS = (RETRY, RUN_NOW, MOVE, REVOKE, TERMINATE, COPY, DELETE)
 def perform(
     operation: Operation, ids: Iterable[UUID], user_id: Any, using: str
 ) -> tuple[int, Counter[str]]:
-    """Do it to those jobs that allow it, and log it; return how many, and the skipped by reason."""
+    """Change the jobs that allow it, and log it; return how many, and the skipped by reason."""
     done, skipped = 0, Counter[str]()
     for chunk in _chunks(ids):
         done += _perform_chunk(operation, chunk, user_id, using, skipped)
@@ -177,7 +186,7 @@ def perform(
 
 
 def report(operation: Operation, done: int, skipped: Mapping[str, int]) -> str:
-    """Return the sentence for the operator."""
+    """Return the message for the operator."""
     if operation.flag == DELETION:
         told = ngettext("%d job was deleted.", "%d jobs were deleted.", done)
     else:
@@ -198,7 +207,7 @@ def _perform_chunk(
     changed: set[UUID] = set()
 
     def note(jobs: Sequence[Job]) -> None:
-        # In the transaction that changes them: exactly those are logged that changed.
+        # In the transaction that changes them, so the log holds exactly the changed jobs.
         if jobs:
             log = LogEntry.objects.log_actions
             log(user_id, jobs, operation.flag, operation.audit)
@@ -210,7 +219,7 @@ def _perform_chunk(
     refused = operation.run(allowed, using, note)
     skipped.update(refused)
     if len(changed) + sum(refused.values()) < len(allowed):
-        # Some have changed since the first look.
+        # Another transaction changed some of them after they were read.
         _allowed(operation, [pk for pk in allowed if pk not in changed], using, skipped)
     return len(changed)
 
@@ -218,7 +227,7 @@ def _perform_chunk(
 def _allowed(
     operation: Operation, ids: Sequence[UUID], using: str, skipped: Counter[str]
 ) -> list[UUID]:
-    """Return those of the jobs that the operation is for; count the others by reason."""
+    """Return the jobs whose status allows the operation; count the others by reason."""
     jobs = list(Job.objects.using(using).filter(pk__in=ids).only("status").order_by("pk"))
     if len(jobs) < len(ids):
         skipped[_("gone")] += len(ids) - len(jobs)

@@ -6,10 +6,12 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..control.commands import VERBS, check
+from ..control.command_table import COMMANDS
+from ..control.commands import check
 from ..db import clock, is_away
 from ..models import Command, Worker
 from .steer import STEERS, steered
@@ -56,14 +58,12 @@ class Control:
         if verb not in ("ping", "terminate"):
             _log.info("obeying %r %r sent by %r", verb, arguments, command.created_by or "code")
         try:
-            if verb not in (*_HANDLERS, *STEERS):
-                known = ", ".join(sorted([*_HANDLERS, *STEERS]))
+            if verb not in _HANDLERS:
+                known = ", ".join(sorted(_HANDLERS))
                 raise ValueError(f"This worker knows no command {verb!r}, but {known}.")
-            if verb in VERBS:
+            if verb in COMMANDS:
                 # Another version of the code may have sent it, or somebody wrote the row by hand.
                 arguments = check(verb, arguments, self._worker.options.using)
-            if verb in STEERS:
-                return self._steer(verb, arguments)
             return _HANDLERS[verb](self, **arguments)
         except ValueError as error:
             return {"error": str(error)}
@@ -72,7 +72,7 @@ class Control:
                 raise
             return {"error": f"{type(error).__name__}: {error}"}
 
-    def _steer(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _steer(self, *, verb: str, **arguments: Any) -> dict[str, Any]:
         """Change this process's options, and tell the supervisor for those that follow it."""
         worker = self._worker
         changed = steered(worker.options, verb, arguments)
@@ -97,7 +97,7 @@ class Control:
         worker, job = self._worker, (UUID(id), claims)
         return {"stopped": worker.desk.remove(*job) or worker.pool.terminate(*job)}
 
-    def _resize(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _resize(self, *, verb: str, **arguments: Any) -> dict[str, Any]:
         if self._worker.line is None:
             raise ValueError("A solo worker stays one process. Start another one beside it.")
         return self._worker.line.ask(verb, arguments)
@@ -117,11 +117,11 @@ class Control:
             _log.error("cannot shut down: %s", error)
 
 
+# One function for each command, by its name.
 _HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
     "ping": Control._ping,
     "terminate": Control._terminate,
-    "grow": lambda control, **arguments: control._resize("grow", arguments),
-    "shrink": lambda control, **arguments: control._resize("shrink", arguments),
-    "autoscale": lambda control, **arguments: control._resize("autoscale", arguments),
     "shutdown": Control._shutdown,
+    **{name: partial(Control._resize, verb=name) for name in ("grow", "shrink", "autoscale")},
+    **{name: partial(Control._steer, verb=name) for name in STEERS},
 }

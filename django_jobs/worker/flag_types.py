@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..control.commands import IDLE_SECONDS, check
+from ..control.command_table import IDLE_SECONDS
+from ..control.commands import check
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 

@@ -183,7 +183,7 @@ def test_operation_on_all_that_match_takes_only_the_filtered(boss: Client) -> No
 
 
 def test_operation_on_too_many_says_so(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_jobs.admin.job.MOST_JOBS", 2)
+    monkeypatch.setattr("django_jobs.admin.job_buttons.MOST_JOBS", 2)
     monkeypatch.setattr(job_actions, "_CHUNK", 1)
     response = post(boss, "retry", *[make(Status.FAILURE) for _ in range(3)])
     assert "More than 2 jobs match" in messages_of(response)

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_jobs import job
 from django_jobs.admin import changelist, tracebacks
-from django_jobs.admin.job import UNASKED
+from django_jobs.admin.job_buttons import UNASKED
 from django_jobs.admin.job_fields import progress_bar
 from django_jobs.admin.search import is_id
 from django_jobs.admin.timeline import timeline

@@ -36,7 +36,7 @@ def test_telling_writes_a_command_and_the_log(
     live, beat, lost = new_worker(), new_worker(pool="beat"), new_worker(-5)
     stopped = new_worker(stopped_at=timezone.now())
     response = tell(boss, action, live, beat, lost, stopped)
-    assert "1 worker was told. 3 were skipped" in messages_of(response)
+    assert "The command was sent to 1 worker. 3 were skipped" in messages_of(response)
     command = Command.objects.get()
     assert (command.worker_id, command.name, command.created_by) == (live.pk, verb, "ann")
     assert LogEntry.objects.get().object_id == str(live.pk)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from django_jobs.control import commands
+from django_jobs.control.command_table import COMMANDS
 from django_jobs.control.operations import pause_queue, resume_queue
 from django_jobs.maintenance import prune
 from django_jobs.models import Command, Queue, Worker
+from django_jobs.worker.command_handler import _HANDLERS
 from tests import jobs
 
 pytestmark = pytest.mark.django_db
@@ -201,3 +203,7 @@ def test_details_of_workers_are_loaded_only_when_asked_for(
         row = Worker.objects.live().get()
     with django_assert_num_queries(1):
         assert row.details == {"registered": ["a"]}
+
+
+def test_workers_carry_out_every_command_of_the_table() -> None:
+    assert set(_HANDLERS) == {*COMMANDS, "terminate"}

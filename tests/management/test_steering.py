@@ -14,6 +14,7 @@ from django.db import connections
 
 from django_jobs import job
 from django_jobs.control import commands
+from django_jobs.control.command_table import COMMANDS
 from django_jobs.define.key_values import of_value
 from django_jobs.management.jobs import steering
 from django_jobs.management.jobs.inspecting import held
@@ -60,8 +61,13 @@ def obeyed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 # --- control ------------------------------------------------------------------------------------
 
 
-def test_every_command_has_its_parser() -> None:
-    assert set(steering._TEXTS) == set(commands.VERBS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_table_has_its_help(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        jobs("control", command, "--help")
+    assert COMMANDS[command].help in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from ...control.command_table import COMMANDS, CommandType
 from ...worker.flag_types import bounds_or_off, positive
 from ..arguments import add_verb
-
-_TEXTS = {
-    "ping": gettext_noop("Ask each worker process for a sign of life."),
-    "quiet": gettext_noop("Let workers claim nothing new; what they have, they finish."),
-    "resume": gettext_noop("Let quiet workers claim again."),
-    "add-queue": gettext_noop("Let workers serve one more queue."),
-    "remove-queue": gettext_noop("Let workers serve a queue no more."),
-    "time-limit": gettext_noop(
-        "Set the time limits of a job function; without any, as it declares them."
-    ),
-    "grow": gettext_noop("Start N more processes of each runworker."),
-    "shrink": gettext_noop("Stop N processes of each runworker, after what they run."),
-    "autoscale": gettext_noop("Set the bounds of each runworker's number of processes."),
-    "shutdown": gettext_noop("Stop each runworker: after what runs or, cold, at once."),
-}
 
 SUBJECTS = {
     "active": gettext_noop("Jobs that run now."),
@@ -43,48 +30,40 @@ def add_control(verbs: Any) -> None:
     text = _("Steer live workers.")
     parser = verbs.add_parser("control", help=text, description=text)
     inner = parser.add_subparsers(dest="what", metavar="COMMAND", required=True)
-    for name, text in _TEXTS.items():
-        _add_command(inner, name, text)
+    for name, command in COMMANDS.items():
+        _add_command(inner, name, command)
 
 
-def _add_command(inner: Any, name: str, text: str) -> None:
-    names = _ARGUMENTS.get(name, ())
-    parser = add_verb(inner, name, text, "what", "workers", "serving", "timeout", *names)
+def _add_command(inner: Any, name: str, command: CommandType) -> None:
+    names = ("bounds",) if name == "autoscale" else command.arguments
+    parser = add_verb(inner, name, command.help, "what", "workers", "serving", "timeout", *names)
     for argument in names:
-        _add_argument(parser, argument)
+        flags, options = _ARGUMENTS[argument]
+        parser.add_argument(flags, **options())
     _add_workers(parser)
     parser.add_argument("--queue", dest="serving", help=_("only the workers that serve it"))
     parser.add_argument(
-        "--timeout", type=float, default=10.0, metavar="S", help=_("wait no longer (10)")
+        "--timeout", type=float, default=10.0, metavar="S", help=_("wait at most so long (10)")
     )
 
 
-_ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "add-queue": ("queue",),
-    "remove-queue": ("queue",),
-    "time-limit": ("job", "hard", "soft"),
-    "grow": ("number",),
-    "shrink": ("number",),
-    "autoscale": ("bounds",),
-    "shutdown": ("cold",),
+# How the command line takes each argument of the commands. Helps are translated when asked for.
+_ARGUMENTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "queue": ("queue", lambda: {"metavar": "QUEUE"}),
+    "job": ("job", lambda: {"metavar": "JOB", "help": _("name of a registered job function")}),
+    "hard": ("--hard", lambda: _seconds("hard")),
+    "soft": ("--soft", lambda: _seconds("soft")),
+    "number": ("number", lambda: {"nargs": "?", "type": positive, "default": 1, "metavar": "N"}),
+    "bounds": ("bounds", lambda: {"type": bounds_or_off, "metavar": "MAX,MIN[,S]|off"}),
+    "cold": (
+        "--cold",
+        lambda: {"action": "store_true", "help": _("do not wait for running jobs: release them")},
+    ),
 }
 
 
-def _add_argument(parser: argparse.ArgumentParser, name: str) -> None:
-    if name == "queue":
-        parser.add_argument("queue", metavar="QUEUE")
-    elif name == "job":
-        parser.add_argument("job", metavar="JOB", help=_("name of a registered job function"))
-    elif name in ("hard", "soft"):
-        parser.add_argument(
-            f"--{name}", type=float, metavar="S", help=_("%s limit, in seconds") % name
-        )
-    elif name == "number":
-        parser.add_argument("number", nargs="?", type=positive, default=1, metavar="N")
-    elif name == "bounds":
-        parser.add_argument("bounds", type=bounds_or_off, metavar="MAX,MIN[,S]|off")
-    elif name == "cold":
-        parser.add_argument("--cold", action="store_true", help=_("give back what runs, at once"))
+def _seconds(name: str) -> dict[str, Any]:
+    return {"type": float, "metavar": "S", "help": _("%s limit, in seconds") % name}
 
 
 def add_inspect(verbs: Any) -> None:

@@ -1,0 +1,111 @@
+"""The operations of the schedules' admin: enable, disable, skip the next run, run now."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext_lazy, ngettext
+
+from ..conf import get_settings
+from ..control import schedules
+from ..define.sensitive import shown_schedule
+from ..models import Schedule
+from .operations import OperationsAdminMixin
+
+Run = Callable[..., Collection[int]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ScheduleOperation:
+    """An operation on schedules; *audit* is the text of the admin's log, in English."""
+
+    name: str
+    label: Any
+    description: Any
+    #: The verb of the permission: ``change`` or ``run``.
+    verb: str
+    #: It is for enabled schedules, for disabled ones, or for both.
+    enabled: tuple[bool, ...]
+    audit: str
+    #: Takes ids and a database's alias, returns the ids of the changed schedules; None: run now.
+    run: Run | None = None
+
+    @property
+    def permission(self) -> str:
+        return f"{Schedule._meta.app_label}.{self.verb}_schedule"
+
+
+OPERATIONS = (
+    ScheduleOperation(
+        "enable_schedules", gettext_lazy("Enable"), gettext_lazy("Enable selected schedules"),
+        "change", (False,), "Enabled.", schedules.enable,
+    ),
+    ScheduleOperation(
+        "disable_schedules", gettext_lazy("Disable"), gettext_lazy("Disable selected schedules"),
+        "change", (True,), "Disabled.", schedules.disable,
+    ),
+    ScheduleOperation(
+        "skip_next", gettext_lazy("Skip next"),
+        gettext_lazy("Skip next run of selected schedules"), "change",
+        (True,), "Skipped the next run.", schedules.skip_next,
+    ),
+    ScheduleOperation(
+        "run_now", gettext_lazy("Run now"), gettext_lazy("Run selected schedules now"), "run",
+        (True, False), "Run now.",
+    ),
+)  # fmt: skip
+
+
+class ScheduleButtonsMixin(OperationsAdminMixin):
+    """Performs the operations of :data:`OPERATIONS` on the chosen schedules."""
+
+    operations = OPERATIONS
+
+    def has_operation_permission(self, request: HttpRequest, operation: Any) -> bool:
+        if operation.verb == "change":
+            return self.has_change_permission(request)
+        return super().has_operation_permission(request, operation)
+
+    def perform_operation(
+        self, operation: Any, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse | None:
+        using = get_settings().database
+        chosen = list(queryset.filter(enabled__in=operation.enabled))
+        run = operation.run or self._run_each(request)
+        with transaction.atomic(using):
+            done = run([schedule.pk for schedule in chosen], using=using)
+            if done:
+                changed = [schedule for schedule in chosen if schedule.pk in done]
+                user_id: Any = request.user.pk
+                LogEntry.objects.log_actions(user_id, changed, CHANGE, operation.audit)
+        number = len(done)
+        text = ngettext("%d schedule was changed.", "%d schedules were changed.", number) % number
+        self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
+        page = request.POST.get("from_schedule", "")
+        if page.isascii() and page.isdecimal():
+            name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change"
+            return HttpResponseRedirect(reverse(name, args=[page]))
+        return None
+
+    def _run_each(self, request: HttpRequest) -> Run:
+        def run(ids: Collection[int], *, using: str) -> list[int]:
+            done = []
+            for schedule in Schedule.objects.using(using).filter(pk__in=ids):
+                try:
+                    schedules.run_now(schedule, using=using)
+                    done.append(schedule.pk)
+                except Exception as error:  # each is in a transaction of its own
+                    why = shown_schedule(schedule).text(str(error))
+                    text = f"{schedule}: {type(error).__name__}: {why}"
+                    self.message_user(request, text, messages.ERROR)
+            return done
+
+        return run
