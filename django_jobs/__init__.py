@@ -4,9 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api.group_result import GroupResult, ResultSet
-    from .api.job import JobFunction, job
+    from .api.decorator import job
+    from .api.group_result import GroupResult
+    from .api.job import JobFunction
     from .api.result import AsyncResult
+    from .api.result_set import ResultSet
     from .define.canvas import (
         Canvas,
         Chain,
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
         group,
         signature,
     )
-    from .define.context import JobContext, current_job, progress
+    from .define.context import JobContext
+    from .define.current import current_job, progress
     from .define.schedule_spec import add_periodic_task, crontab, solar
     from .exceptions import (
         ArgumentError,
@@ -89,15 +92,15 @@ _PLACES = {
     ),
     "AsyncResult": "api.result",
     "GroupResult": "api.group_result",
-    "ResultSet": "api.group_result",
+    "ResultSet": "api.result_set",
     "JobContext": "define.context",
     "JobFunction": "api.job",
     "Status": "status",
     "add_periodic_task": "define.schedule_spec",
     "crontab": "define.schedule_spec",
-    "current_job": "define.context",
-    "job": "api.job",
-    "progress": "define.context",
+    "current_job": "define.current",
+    "job": "api.decorator",
+    "progress": "define.current",
     "solar": "define.schedule_spec",
 }
 

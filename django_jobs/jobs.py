@@ -7,7 +7,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from .api.job import job
+from .api.decorator import job
 from .define import registry
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error
 
-from .define.context import running
+from .define.current import running
 from .failure import message_of, printable
 from .status import Status
 from .values import Claimed, Failure, Outcome

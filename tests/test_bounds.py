@@ -16,9 +16,9 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_jobs import chain, group, job
-from django_jobs.api.group_result import ResultSet
-from django_jobs.control import commands, operations
+from django_jobs import chain, control, group, job
+from django_jobs.api.result_set import ResultSet
+from django_jobs.control import commands
 from django_jobs.db import clock
 from django_jobs.define import registry
 from django_jobs.ids import uuid7
@@ -161,10 +161,10 @@ def few_variables(vendor: str) -> Iterator[None]:
 def test_many_jobs_are_run_now_counted_and_revoked_at_once() -> None:
     results = jobs.add.delay_many(((number,) for number in range(MANY)), countdown=60)
     ids = [result.uuid for result in results]
-    assert operations.run_now(ids) == MANY
+    assert control.run_now(ids) == MANY
     assert Job.objects.filter(status="PENDING").count() == MANY
     assert ResultSet(results).progress()["total"] == MANY
-    assert operations.revoke_workflow(ids) == MANY
+    assert control.revoke_workflow(ids) == MANY
 
 
 @pytest.mark.usefixtures("few_variables")
@@ -176,7 +176,7 @@ def test_many_jobs_that_failed_because_of_one_wait_for_it_again(
     ).apply_async()
     work()
     assert set(Job.objects.values_list("status", flat=True)) == {"FAILURE"}
-    assert operations.retry([result.parent.uuid]) == (1, {})
+    assert control.retry([result.parent.uuid]) == (1, {})
     assert Job.objects.filter(status="WAITING").count() == MANY
 
 
@@ -235,7 +235,7 @@ def test_job_that_waits_for_a_time_and_has_none_stops_no_promotion() -> None:
     Job.objects.filter(pk=due.id).update(run_at=clock("default", -1))
     promote.run_once("default")
     assert (stuck.status, due.status) == ("SCHEDULED", "PENDING")
-    assert operations.run_now([stuck.id]) == 1
+    assert control.run_now([stuck.id]) == 1
 
 
 @pytest.mark.parametrize("column", ["starts_at", "ends_at", "clocked_at"])

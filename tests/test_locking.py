@@ -13,10 +13,9 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_jobs import chain, chord, group, job
+from django_jobs import chain, chord, control, group, job
 from django_jobs.admin import job_actions
 from django_jobs.beat.fire import fire_due
-from django_jobs.control import operations
 from django_jobs.db import clock
 from django_jobs.limits.admission import Admission
 from django_jobs.limits.overrides import set_limits
@@ -266,7 +265,7 @@ def test_record(ordered: Ordered, stage: Stage) -> None:
 
 def test_record_of_what_is_not_all_ours(ordered: Ordered, stage: Stage) -> None:
     jobs = stage.busy()
-    operations.revoke([jobs[0].id], terminate=True)
+    control.revoke([jobs[0].id], terminate=True)
     ordered(lambda: stage.record(jobs))
 
 
@@ -306,21 +305,21 @@ def test_promote(ordered: Ordered, stage: Stage) -> None:
 
 def test_revoke(ordered: Ordered, stage: Stage) -> None:
     stage.busy()
-    locked = ordered(lambda: operations.revoke(every_id(), terminate=True))
+    locked = ordered(lambda: control.revoke(every_id(), terminate=True))
     assert locked == {"limits", "jobs"}
     assert not Job.objects.live().exclude(args=["errback"]).exists()
 
 
 def test_retry(ordered: Ordered, stage: Stage) -> None:
     stage.record(stage.busy())
-    ordered(lambda: operations.retry(every_id()))
+    ordered(lambda: control.retry(every_id()))
     assert Job.objects.get(id=number(2)).status == "WAITING"
     assert UniqueKey.objects.filter(job_id__in=[number(2), number(3)]).count() == 2
 
 
 def test_run_now(ordered: Ordered, stage: Stage) -> None:
     stage.busy()
-    ordered(lambda: operations.run_now(every_id()))
+    ordered(lambda: control.run_now(every_id()))
     assert not Job.objects.filter(status="SCHEDULED").exists()
 
 
@@ -347,8 +346,8 @@ def test_upkeep(ordered: Ordered, stage: Stage) -> None:
 def test_queues(ordered: Ordered, stage: Stage) -> None:
     stage.busy()
     Job.objects.filter(status="SCHEDULED").update(status="PENDING")
-    ordered(lambda: operations.clear_queue("rated"))
-    ordered(lambda: operations.pause_queue("rated"))
+    ordered(lambda: control.clear_queue("rated"))
+    ordered(lambda: control.pause_queue("rated"))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from django_jobs import chain, chord, group, job
+from django_jobs import chain, chord, control, group, job
 from django_jobs.admin import job_actions
-from django_jobs.control import operations
 from django_jobs.db import base, clock
 from django_jobs.enqueue import unique as uniqueness
 from django_jobs.limits import concurrency, rate_windows
@@ -129,10 +128,10 @@ def test_two_retries_at_once_count_up_once(
     result = chain(add.s(1), add.s(2)).apply_async()
     jobs = taken(worker)
     record(worker.pk, outcomes(jobs), "default")
-    pause = Pause(operations._why_not_retry)
-    monkeypatch.setattr(operations, "_why_not_retry", pause)
+    pause = Pause(control.jobs._why_not_retry)
+    monkeypatch.setattr("django_jobs.control.jobs._why_not_retry", pause)
     again = [jobs[0].id]
-    done = race(lambda: operations.retry(again)[0], pause, lambda: operations.retry(again)[0])
+    done = race(lambda: control.retry(again)[0], pause, lambda: control.retry(again)[0])
     assert sorted(done) == [0, 1]
     assert Job.objects.get(pk=result.id).pending_parents == 1
 
@@ -147,7 +146,7 @@ def test_parent_that_fails_while_another_is_retried_fails_the_body(
     pause = Pause(reopen._split)
     monkeypatch.setattr(reopen, "_split", pause)
     race(
-        lambda: operations.retry([one.job.id]),
+        lambda: control.retry([one.job.id]),
         pause,
         lambda: record(worker.pk, [other], "default"),
     )
@@ -160,13 +159,13 @@ def test_job_that_is_revoked_between_two_tries_to_record_spoils_no_other(
     worker = new_worker()
     handles = [fail.delay(number) for number in range(3)]
     ended = outcomes(taken(worker))
-    operations.revoke([handles[0].id], terminate=True)
+    control.revoke([handles[0].id], terminate=True)
     pause = Pause(recording._ours)
     monkeypatch.setattr(recording, "_ours", pause)
     counted, revoked = race(
         lambda: record(worker.pk, ended, "default"),
         pause,
-        lambda: operations.revoke([handles[1].id], terminate=True),
+        lambda: control.revoke([handles[1].id], terminate=True),
     )
     assert [one.job.id for one in counted] == [one.job.id for one in ended[1:]]
     assert revoked == 0
@@ -215,7 +214,7 @@ def test_revoked_job_that_has_just_got_its_place_frees_it(
         return found
 
     monkeypatch.setattr(concurrency, "keys_of", look)
-    assert operations.revoke([jobs[0].id], terminate=True) == 1
+    assert control.revoke([jobs[0].id], terminate=True) == 1
     assert not Place.objects.exists()
     assert Job.objects.get(pk=jobs[1].id).status == "PENDING"
 
@@ -242,7 +241,7 @@ def test_unique_keys_of_two_transactions_are_taken_in_one_order(
     handles, retried = race(
         lambda: unique.delay_many([(text,) for text in texts]),
         pause,
-        lambda: operations.retry([jobs[0].id]),
+        lambda: control.retry([jobs[0].id]),
     )
     assert len({handle.id for handle in handles}) == 4
     # The keys are the new jobs' now.
@@ -308,7 +307,7 @@ def test_slot_of_a_job_that_will_not_start_goes_to_the_next(
     if end == "expire":
         late.update(expires_at=clock("default", -1))
     elif end == "revoke":
-        operations.revoke(list(late.values_list("id", flat=True)))
+        control.revoke(list(late.values_list("id", flat=True)))
     else:
         late.delete()
     new = rated.delay(10)

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..control import operations
+from ..control import jobs
 from ..db import without_deadlock
 from ..define import registry
 from ..display.job_text import reason_text
@@ -45,7 +45,7 @@ class Operation:
     allowed: frozenset[Status]
     #: Takes ids, a database's alias and a function; calls this function with the changed jobs in
     #: the transaction that changes them; returns how many jobs it refused, by reason.
-    run: Callable[[Sequence[UUID], str, operations.Note], Mapping[str, int]]
+    run: Callable[[Sequence[UUID], str, jobs.Note], Mapping[str, int]]
     #: What the admin's log says, in English.
     audit: str
     #: The permission, without the app's label.
@@ -59,27 +59,27 @@ class Operation:
         return f"{Job._meta.app_label}.{self.codename}"
 
 
-def _retry(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
-    _done, skipped = operations.retry(ids, using=using, note=note)
+def _retry(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
+    _done, skipped = jobs.retry(ids, using=using, note=note)
     return skipped
 
 
-def _revoke(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
-    operations.revoke(ids, using=using, note=note)
+def _revoke(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
+    jobs.revoke(ids, using=using, note=note)
     return {}
 
 
-def _terminate(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
-    operations.revoke(ids, terminate=True, reason="terminated", using=using, note=note)
+def _terminate(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
+    jobs.revoke(ids, terminate=True, reason="terminated", using=using, note=note)
     return {}
 
 
-def _run_now(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
-    operations.run_now(ids, using=using, note=note)
+def _run_now(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
+    jobs.run_now(ids, using=using, note=note)
     return {}
 
 
-def _copy(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+def _copy(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
     skipped = Counter[str]()
     for job in Job.objects.using(using).filter(pk__in=ids).order_by("pk"):
         function = registry.find(job.name)
@@ -109,11 +109,9 @@ def _copy(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str
 def moving(queue: str | None, priority: int | None) -> Operation:
     """Return the operation that moves jobs to *queue* and *priority*; None changes nothing."""
 
-    def run(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+    def run(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
         try:
-            _done, skipped = operations.move(
-                ids, queue=queue, priority=priority, using=using, note=note
-            )
+            _done, skipped = jobs.move(ids, queue=queue, priority=priority, using=using, note=note)
         except QueueFull:
             return {_("the queue is full"): len(ids)}
         return skipped
@@ -123,11 +121,11 @@ def moving(queue: str | None, priority: int | None) -> Operation:
     return dataclasses.replace(MOVE, run=run, audit=f"Moved to {', '.join(target)}.")
 
 
-def _without_target(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+def _without_target(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
     raise ValueError("Use moving(), which knows the target.")
 
 
-def _delete(ids: Sequence[UUID], using: str, note: operations.Note) -> Mapping[str, int]:
+def _delete(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
     rows = Job.objects.using(using)
 
     def delete() -> int:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..conf import get_settings
-from ..control import operations
+from ..control import queues
 from ..define.options import queue_problems
 from ..define.routing import database_of
 from ..display.times import duration
@@ -154,7 +154,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
 
     def _pause(self, request: HttpRequest, name: str) -> HttpResponse:
         try:
-            paused = operations.pause_queue(name, by=request.user.get_username())
+            paused = queues.pause_queue(name, by=request.user.get_username())
         except ValueError as error:
             self.message_user(request, str(error), messages.ERROR)
             return self._back(request)
@@ -162,7 +162,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
         return self._done(request, name, text, "Paused." if paused else "")
 
     def _resume(self, request: HttpRequest, name: str) -> HttpResponse:
-        resumed = operations.resume_queue(name)
+        resumed = queues.resume_queue(name)
         text = _("Queue “%s” is no longer paused.")
         return self._done(request, name, text, "Resumed." if resumed else "")
 
@@ -180,7 +180,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
                 "next": page_to_return_to(request) or request.path,
             }
             return TemplateResponse(request, f"{_FOLDER}/clear.html", context)
-        deleted = operations.clear_queue(name, using=using)
+        deleted = queues.clear_queue(name, using=using)
         text = ngettext(
             "%(number)d ready job of queue “%%s” was deleted.",
             "%(number)d ready jobs of queue “%%s” were deleted.",

@@ -12,7 +12,7 @@ from ..conf import get_settings
 from ..define import registry
 from ..define.call_options import CallKeywords
 from ..define.canvas import Canvas, Signature, callbacks, refuse_deep
-from ..define.context import running
+from ..define.current import running
 from ..enqueue.insert import Pair, lineage, rows_of, write_calls
 from ..exceptions import Replaced
 from ..workflows.compile import Around, Output, Plan, Shape
@@ -20,7 +20,8 @@ from ..workflows.replace import addition, is_member, replacement
 from ..workflows.submit import only_link, planned, write_plan
 from .group_result import GroupResult
 from .in_process import EagerResult, run, run_graph
-from .result import AsyncResult, Commit, awaited_commit
+from .result import AsyncResult
+from .waiting import Commit, awaited_commit
 
 if TYPE_CHECKING:
     from ..define.canvas import Handle

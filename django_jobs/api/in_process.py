@@ -1,4 +1,4 @@
-"""A job run here and now, through the same steps as in a worker, without a row."""
+"""Runs a job or a workflow in this process: the steps of a worker, without rows."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ T = TypeVar("T")
 
 
 class EagerResult(AsyncResult[T]):
-    """The result of a job that ran here and now; it has a row only in memory."""
+    """The result of a job that ran in this process. Its row exists only in memory."""
 
     def __init__(self, row: Job, error: BaseException | None, traceback: str) -> None:
         super().__init__(row.pk, name=row.name)
         self._ended: Job | None = row
         self.error = error
         self._traceback = traceback
-        #: The result of the job whose failure it is due to: its own, but in a workflow.
+        #: The result of the job that caused the failure: itself, or one before it in a workflow.
         self.origin: EagerResult[Any] = self
 
     def _await_end(self, timeout: float | None, allow_join: bool) -> None:
-        """Return at once: all that this job will do is done."""
+        """Return at once: the job has run."""
 
     async def _aawait_end(self, timeout: float | None, allow_join: bool) -> None: ...
 
@@ -74,10 +74,10 @@ class EagerResult(AsyncResult[T]):
 
 
 def run(row: NewJob) -> EagerResult[Any]:
-    """Run *row*'s job to its end: its retries follow at once, without their waits.
+    """Run *row*'s job to its end, with its retries, but without their waits.
 
-    What it takes and returns passes through JSON as on the way to a worker. A job that snoozes is
-    not run again: its result stays SCHEDULED. What it goes on as and its errbacks run here, too.
+    Arguments and result pass through JSON, as on the way to a worker. A job that snoozes does not
+    run again: its result stays SCHEDULED. Its replacement and its errbacks run here, too.
     """
     return run_graph(Graph([row], []))[row.id]
 
@@ -90,7 +90,7 @@ def run_graph(graph: Graph) -> dict[UUID, EagerResult[Any]]:
 
 
 class _Run:
-    """A workflow on its way through this process."""
+    """Runs one workflow in this process."""
 
     def __init__(self) -> None:
         self.done: dict[UUID, EagerResult[Any]] = {}
@@ -171,7 +171,7 @@ class _Run:
         try:
             plan = Plan(failed.root_id or failed.id, failed.id)
             plan.add(signature(form), Given([told(failed)]), Around())
-        except Exception as error:  # as in a worker: the job's own end stays what it is
+        except Exception as error:  # as in a worker, it does not change the job's own outcome
             log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
             return
         run_graph(plan.graph())
@@ -188,12 +188,12 @@ class _Run:
                     options["takes"].append("value")
                     longer = self._rows[child]._replace(options=json.dumps(options))
                     self._rows[child] = longer
-        # It may add members itself.
+        # The new member may add members itself.
         self.run(graph)
 
 
 def _expire(job: Claimed, outcome: Outcome) -> None:
-    """Let a retry begin at its time, though nobody waits for it, and perhaps expire before."""
+    """Mark the job as expired when its retry would begin after ``expires_at``."""
     now = timezone.now()
     if outcome.expires is not None:
         moment, within = outcome.expires
@@ -215,24 +215,10 @@ def _claimed(row: NewJob, now: datetime.datetime) -> Claimed:
 
 
 def _unrun(row: NewJob, message: str, origin: EagerResult[Any]) -> EagerResult[Any]:
-    """Return the result of a job that did not run, as one that it depends on did not succeed."""
+    """Return the result of a job that did not run, because one that it depends on failed."""
     now = timezone.now()
-    job = Job(
-        id=row.id,
-        name=row.name,
-        queue=row.queue,
-        rank=row.rank,
-        status=Status.FAILURE,
-        args=loads(row.args),
-        kwargs=loads(row.kwargs),
-        enqueued_at=now,
-        ended_at=now,
-        error_class=UPSTREAM_FAILED,
-        error_message=message,
-        root_id=row.root_id,
-        parent_id=row.parent_id,
-        group_id=row.group_id,
-    )
+    job = _row(row, status=Status.FAILURE, enqueued_at=now, ended_at=now,
+               error_class=UPSTREAM_FAILED, error_message=message)  # fmt: skip
     error = origin.error or JobRevoked(f"{origin.name} {origin.id}: {origin.job.error_message}")
     result: EagerResult[Any] = EagerResult(job, error, "")
     result.origin = origin
@@ -243,14 +229,9 @@ def _result(
     row: NewJob, outcome: Outcome, enqueued: datetime.datetime, began: datetime.datetime
 ) -> EagerResult[Any]:
     failure = outcome.failure
-    job = Job(
-        id=row.id,
-        name=row.name,
-        queue=row.queue,
-        rank=row.rank,
+    job = _row(
+        row,
         status=outcome.status,
-        args=loads(row.args),
-        kwargs=loads(row.kwargs),
         enqueued_at=enqueued,
         started_at=began,
         ended_at=timezone.now() if outcome.status in ENDED else None,
@@ -259,9 +240,13 @@ def _result(
         result=None if outcome.result is None else loads(outcome.result),
         error_class=failure.error_class if failure else "",
         error_message=failure.message if failure else "",
-        root_id=row.root_id,
-        parent_id=row.parent_id,
-        group_id=row.group_id,
     )
     error = outcome.value if outcome.status == Status.FAILURE else None
     return EagerResult(job, error, failure.traceback if failure else "")
+
+
+def _row(row: NewJob, **columns: Any) -> Job:
+    """Return the job's row, which is never saved."""
+    same = ("id", "name", "queue", "rank", "root_id", "parent_id", "group_id")
+    columns |= {name: getattr(row, name) for name in same}
+    return Job(args=loads(row.args), kwargs=loads(row.kwargs), **columns)

@@ -17,7 +17,7 @@ from ..db import dialect_for, own_connection, without_deadlock
 from ..db.base import chunks
 from ..define.call_options import CallKeywords, check
 from ..define.canvas import STORED_LEVELS, callbacks
-from ..define.context import running
+from ..define.current import running
 from ..define.fitting import check_errback
 from ..define.routing import database_of, max_pending, misplaced, route
 from ..define.sensitive import secrets_of

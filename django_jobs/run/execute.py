@@ -22,7 +22,8 @@ from .. import log, serialization, signals
 from ..db import Kind, kind_of, refusing_database
 from ..db.session import transaction_ended_by
 from ..define import registry
-from ..define.context import JobContext, Request, running
+from ..define.context import JobContext
+from ..define.current import Request, running
 from ..define.sensitive import CALLERS
 from ..exceptions import (
     ArgumentError,

@@ -17,7 +17,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from ..define.context import running
+from ..define.current import running
 
 _log = logging.getLogger("django_jobs.worker")
 

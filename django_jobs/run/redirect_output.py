@@ -9,7 +9,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..define.context import JobContext, running
+from ..define.context import JobContext
+from ..define.current import running
 
 _log = logging.getLogger("django_jobs.output")
 #: Most characters that are kept of a line which has not ended.

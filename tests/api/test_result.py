@@ -18,10 +18,12 @@ from django_jobs import (
     JobDoesNotExist,
     JobFailed,
     JobRevoked,
+    ResultSet,
     ResultTimeout,
     job,
 )
-from django_jobs.define.context import JobContext, Request, running
+from django_jobs.define.context import JobContext
+from django_jobs.define.current import Request, running
 from django_jobs.exceptions import (
     JobNotCommitted,
     RemoteSoftTimeLimitExceeded,
@@ -345,10 +347,13 @@ def test_waiting_inside_a_job_warns() -> None:
     token = running.set(JobContext(jobs.send, Request(uuid=NOBODY, name="tests.jobs.send")))
     try:
         with (
-            pytest.warns(WouldDeadlock, match=r"tests\.jobs\.send waits for another job"),
+            pytest.warns(WouldDeadlock, match=r"tests\.jobs\.send waits for another job") as one,
             pytest.raises(ResultTimeout),
         ):
             result.get(timeout=0)
+        with pytest.warns(WouldDeadlock) as several, pytest.raises(ResultTimeout):
+            ResultSet([result]).get(timeout=0)
+        assert [each.filename for each in (*one, *several)] == [__file__] * 2
         with pytest.raises(ResultTimeout):
             result.get(timeout=0, allow_join=True)
     finally:

@@ -79,7 +79,8 @@ def wrong() -> None: ...
 
 def short(text: str) -> str:
     """A type's text without the names of modules and of mypy's own notation."""
-    return re.sub(r"\b(?:builtins|django_jobs\.\w+|uuid|def )\.?", "", text).replace("?", "")
+    names = r"\b(?:builtins|django_jobs(?:\.[a-z_]+)*|uuid|def )\.?"
+    return re.sub(names, "", text).replace("?", "")
 
 
 @pytest.fixture(scope="module")

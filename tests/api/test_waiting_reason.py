@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_jobs import chain, group
 from django_jobs.api.result import AsyncResult
-from django_jobs.control.operations import pause_queue
+from django_jobs.control import pause_queue
 from django_jobs.db import clock
 from django_jobs.exceptions import ResultTimeout
 from django_jobs.models import Job, Queue, Worker

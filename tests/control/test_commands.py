@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from django_jobs.control import commands
+from django_jobs.control import commands, pause_queue, resume_queue
 from django_jobs.control.command_table import COMMANDS
-from django_jobs.control.operations import pause_queue, resume_queue
 from django_jobs.maintenance import prune
 from django_jobs.models import Command, Queue, Worker
 from django_jobs.worker.command_handler import _HANDLERS

@@ -11,11 +11,12 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test import override_settings
 
-from django_jobs.control.operations import QUEUED, move, pause_queue, revoke
+from django_jobs.control import move, pause_queue, revoke
 from django_jobs.db import own_connection
 from django_jobs.exceptions import QueueFull
 from django_jobs.limits.admission import Admission
 from django_jobs.models import Job, Queue, Reservation, Worker
+from django_jobs.status import QUEUED
 from django_jobs.values import Claimed
 from tests import jobs
 from tests.waiting import LONG

@@ -16,7 +16,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from django_jobs import ArgumentError
-from django_jobs.control.operations import pause_queue, resume_queue
+from django_jobs.control import pause_queue, resume_queue
 from django_jobs.db import clock, dialect_for
 from django_jobs.enqueue.insert import rows_of
 from django_jobs.metrics import snapshot

@@ -12,8 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, transaction
 
-from django_jobs import AsyncResult, chain, chord
-from django_jobs.control import operations
+from django_jobs import AsyncResult, chain, chord, control
 from django_jobs.db import clock
 from django_jobs.enqueue.insert import rows_of, write
 from django_jobs.limits import overrides
@@ -170,7 +169,7 @@ def test_errback_on_another_database_is_written_once_when_the_failure_is_repeate
         work_on("reports")
     assert Job.objects.using("reports").filter(status="SUCCESS").count() == jobs_of_one
     # Another failure of the same job is told anew.
-    assert operations.retry([outcome.job.id]) == (1, {})
+    assert control.retry([outcome.job.id]) == (1, {})
     worker, outcome = fail_again()
     record(worker.pk, [outcome], "default")
     assert Job.objects.using("reports").count() == 2 * jobs_of_one
@@ -186,13 +185,13 @@ def test_equal_errbacks_on_another_database_are_written_each() -> None:
 
 
 def test_verbs_that_name_a_queue_act_where_it_lives() -> None:
-    assert operations.pause_queue("reports", by="ann")
+    assert control.pause_queue("reports", by="ann")
     assert Queue.objects.using("reports").exclude(paused_at=None).get().paused_by == "ann"
-    assert operations.resume_queue("reports")
+    assert control.resume_queue("reports")
     overrides.set_queue_limits("reports", concurrency=2)
     assert Queue.objects.using("reports").get().concurrency == 2
     jobs.add.apply_async((1,), queue="reports")
-    assert operations.clear_queue("reports") == 1
+    assert control.clear_queue("reports") == 1
     assert not Job.objects.using("reports").exists()
     assert not Queue.objects.using("default").exists()
 
@@ -212,13 +211,13 @@ def test_verbs_that_name_jobs_act_where_each_of_them_lives() -> None:
     def statuses() -> list[str]:
         return [Job.objects.using(using).get().status for using in BOTH]
 
-    assert operations.run_now(ids) == 2
+    assert control.run_now(ids) == 2
     assert statuses() == ["PENDING", "PENDING"]
-    assert operations.revoke([*ids, str(uuid.uuid4())]) == 2
+    assert control.revoke([*ids, str(uuid.uuid4())]) == 2
     assert statuses() == ["REVOKED", "REVOKED"]
-    assert operations.retry([*ids, str(uuid.uuid4())]) == (2, {"gone": 1})
+    assert control.retry([*ids, str(uuid.uuid4())]) == (2, {"gone": 1})
     assert statuses() == ["PENDING", "PENDING"]
-    assert operations.revoke_workflow(ids) == 2
+    assert control.revoke_workflow(ids) == 2
 
 
 def test_commands_that_name_a_queue_act_where_it_lives() -> None:

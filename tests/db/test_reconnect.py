@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from django.db import Error, connection, connections, transaction
 
-from django_jobs import AsyncResult, JobDoesNotExist, chain
-from django_jobs.control import operations
+from django_jobs import AsyncResult, JobDoesNotExist, chain, control
 from django_jobs.db import own_connection
 from django_jobs.db.reconnect import has_news
 from django_jobs.ids import uuid7
@@ -77,7 +76,7 @@ CALLS: dict[str, Callable[[AsyncResult[Any]], Any]] = {
     "ready": lambda known: known.ready(),
     "result of any database": lambda known: AsyncResult(known.id).result,
     "revoke": lambda known: known.revoke(),
-    "pause": lambda known: operations.pause_queue("default"),
+    "pause": lambda known: control.pause_queue("default"),
 }
 
 

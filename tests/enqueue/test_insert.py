@@ -17,7 +17,8 @@ from django_jobs import ArgumentError, DuplicateKey, QueueFull, chain, signals
 from django_jobs.api.result import AsyncResult
 from django_jobs.db import dialect_for
 from django_jobs.define import registry
-from django_jobs.define.context import JobContext, Request, running
+from django_jobs.define.context import JobContext
+from django_jobs.define.current import Request, running
 from django_jobs.models import Job
 from django_jobs.values import Claimed
 from tests import jobs

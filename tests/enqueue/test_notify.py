@@ -18,9 +18,9 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 import django_jobs
-from django_jobs import chord
+from django_jobs import chord, control
 from django_jobs.beat.fire import fire_due
-from django_jobs.control import commands, operations, schedules
+from django_jobs.control import commands, schedules
 from django_jobs.db import Dialect, clock, dialect_for, own_connection
 from django_jobs.enqueue.notify import Topic
 from django_jobs.limits.admission import Admission
@@ -245,23 +245,23 @@ def job_of_a_dead_process(site: Site) -> Any:
     return lambda: rescue.bury(site.worker.pk, running, "default"), {"own"}
 
 
-@path("control.operations.retry")
+@path("control.jobs.retry")
 def retry_by_an_operator(site: Site) -> Any:
     result = add.apply_async((1,), queue="own")
-    operations.revoke([result.uuid])
-    return lambda: operations.retry([result.uuid]), {"own"}
+    control.revoke([result.uuid])
+    return lambda: control.retry([result.uuid]), {"own"}
 
 
-@path("control.operations._run_now")
+@path("control.jobs._run_now")
 def run_now(site: Site) -> Any:
     result = add.apply_async((1,), countdown=60, queue="own")
-    return lambda: operations.run_now([result.uuid]), {"own"}
+    return lambda: control.run_now([result.uuid]), {"own"}
 
 
 @path("control.moving._leave_limits")
 def moved(site: Site) -> Any:
     result = add.apply_async((1, 2), queue="other")
-    return lambda: operations.move([result.uuid], queue="own"), {"own"}
+    return lambda: control.move([result.uuid], queue="own"), {"own"}
 
 
 @path("control.moving._leave_limits")
@@ -269,20 +269,20 @@ def moved_with_a_time_under_a_rate(site: Site) -> Any:
     Queue.objects.create(name="other", rate_limit="1/h")
     _first, later = [add.apply_async((1, 2), queue="other") for _ in range(2)]
     Admission("default").admit(site.worker.pk, site.claim())
-    return lambda: operations.move([later.uuid], queue="own"), {Topic.TIMED}
+    return lambda: control.move([later.uuid], queue="own"), {Topic.TIMED}
 
 
-@path("control.operations.resume_queue")
+@path("control.queues.resume_queue")
 def resumed_queue(site: Site) -> Any:
     Queue.objects.create(name="own", paused_at=timezone.now())
-    return lambda: operations.resume_queue("own"), {"own"}
+    return lambda: control.resume_queue("own"), {"own"}
 
 
-@path("control.operations._stop_running")
+@path("control.jobs._stop_running")
 def terminated_job(site: Site) -> Any:
     result = add.delay(1)
     site.claim()
-    return lambda: operations.revoke([result.uuid], terminate=True), {Topic.COMMANDS}
+    return lambda: control.revoke([result.uuid], terminate=True), {Topic.COMMANDS}
 
 
 @path("control.commands.send")

@@ -13,7 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_jobs import DuplicateKey, job
-from django_jobs.control.operations import retry, revoke
+from django_jobs.control import retry, revoke
 from django_jobs.db import clock
 from django_jobs.db.base import UNIQUE_KEYS
 from django_jobs.ids import uuid7

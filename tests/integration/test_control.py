@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from django_jobs.control import commands
-from django_jobs.control.operations import pause_queue, resume_queue
+from django_jobs.control import commands, pause_queue, resume_queue
 from django_jobs.exceptions import TimeLimitExceeded
 from django_jobs.models import Worker
 from tests.integration import jobs

@@ -13,7 +13,7 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from django_jobs import job
-from django_jobs.control.operations import pause_queue, resume_queue, revoke
+from django_jobs.control import pause_queue, resume_queue, revoke
 from django_jobs.limits.admission import Admission
 from django_jobs.maintenance import prune, rescue, unblock
 from django_jobs.models import Gate, Job, Limit, Place, Queue, Worker

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_jobs import job
-from django_jobs.control.operations import revoke
+from django_jobs.control import revoke
 from django_jobs.db import clock, own_connection, unix_time
 from django_jobs.define import key_values
 from django_jobs.define.rates import Window, parse

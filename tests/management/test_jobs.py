@@ -251,7 +251,7 @@ def test_move_into_a_full_queue_says_so(settings: Any) -> None:
 
 
 def test_purge_deletes_pending_jobs_of_one_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_jobs.control.operations._CHUNK", 2)
+    monkeypatch.setattr("django_jobs.control.queues._CHUNK", 2)
     for _ in range(5):
         make(queue="mail")
     kept = [make(), make(Status.SCHEDULED, queue="mail"), make(Status.STARTED, queue="mail")]

@@ -16,8 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs import chain, job, signature
-from django_jobs.control import commands
-from django_jobs.control.operations import revoke
+from django_jobs.control import commands, revoke
 from django_jobs.db import clock
 from django_jobs.define.schedule_spec import solar
 from django_jobs.limits.overrides import set_limits

@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries
 
 from django_jobs import Snooze, job
-from django_jobs.control.operations import revoke
+from django_jobs.control import revoke
 from django_jobs.db import unix_time
 from django_jobs.maintenance import rescue, rollup
 from django_jobs.metrics import collector as collecting

@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import DjangoAssertNumQueries
 
 from django_jobs.checks import check_settings
-from django_jobs.control.operations import pause_queue
+from django_jobs.control import pause_queue
 from django_jobs.db import clock, unix_time
 from django_jobs.maintenance import rollup
 from django_jobs.metrics import snapshot

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_jobs import job
-from django_jobs.control.operations import revoke
+from django_jobs.control import revoke
 from django_jobs.models import Attempt, Job, Worker
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import KEPT_ATTEMPTS, record, release, release_strays, save_progress

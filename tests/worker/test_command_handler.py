@@ -13,8 +13,7 @@ from django.db import OperationalError
 from django.db.models import TextField, Value
 
 from django_jobs import job
-from django_jobs.control import commands
-from django_jobs.control.operations import pause_queue
+from django_jobs.control import commands, pause_queue
 from django_jobs.db import clock
 from django_jobs.ids import uuid7
 from django_jobs.metrics import capped_count

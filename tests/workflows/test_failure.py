@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Group
 
 from django_jobs import JobFailed, JobRevoked, UpstreamFailed, chain, chord, group, signals
-from django_jobs.control.operations import retry, revoke
+from django_jobs.control import retry, revoke
 from django_jobs.db import clock
 from django_jobs.maintenance import prune
 from django_jobs.models import Job

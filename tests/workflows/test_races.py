@@ -12,7 +12,7 @@ import pytest
 from django.db import OperationalError, connections
 
 from django_jobs import chain, chord, group
-from django_jobs.control.operations import retry, revoke
+from django_jobs.control import retry, revoke
 from django_jobs.db import dialect_for, own_connection
 from django_jobs.models import Job, Worker
 from django_jobs.run.claim import claim

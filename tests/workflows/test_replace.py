@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from django_jobs import chain, chord, group
-from django_jobs.control.operations import retry, revoke
+from django_jobs.control import retry, revoke
 from django_jobs.models import Edge, Job, Worker
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record

@@ -12,9 +12,9 @@ from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from ... import control
 from ...api.job import JobFunction
 from ...api.result import AsyncResult
-from ...control import operations
 from ...define import registry
 from ...define.routing import database_of
 from ...define.sensitive import rules_of
@@ -43,7 +43,7 @@ def retry(
         wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
     else:
         wanted = given(ids, using)
-    done, skipped = operations.retry(wanted, using=using)
+    done, skipped = control.retry(wanted, using=using)
     _report(out, as_json, "retried", done, skipped)
 
 
@@ -70,7 +70,7 @@ def revoke(
     for chunk in chunks(wanted):
         before = Job.objects.using(using).filter(pk__in=chunk).exclude(status__in=allowed)
         skipped.update(f"is {status.lower()}" for status in before.values_list("status", flat=True))
-        done += operations.revoke(chunk, terminate=terminate, using=using)
+        done += control.revoke(chunk, terminate=terminate, using=using)
     _report(out, as_json, "revoked", done, skipped)
 
 
@@ -98,7 +98,7 @@ def move(
     done, skipped = 0, Counter[str]()
     try:
         for chunk in chunks(wanted):
-            number, others = operations.move(chunk, queue=to, priority=priority, using=using)
+            number, others = control.move(chunk, queue=to, priority=priority, using=using)
             done += number
             skipped.update(others)
     except (ValueError, QueueFull) as error:
@@ -125,7 +125,7 @@ def purge(
             % {"number": count, "queue": queue}
         ):
             raise CommandError("Nothing was deleted.")
-    deleted = operations.clear_queue(queue, using=using)
+    deleted = control.clear_queue(queue, using=using)
     kept = capped_count(pending.filter(has_dependents=True))
     skipped = {gettext_noop("other jobs depend on it: revoke it instead"): kept} if kept else {}
     _report(out, as_json, "deleted", deleted, skipped)

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from ...control import commands, operations
+from ...control import commands, pause_queue, resume_queue
 from ...define import registry
 from ...limits import overrides
 from ...models import Command, Worker
@@ -57,14 +57,14 @@ def control(
 def pause(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str]) -> None:
     """Pause queues."""
     _report(out, as_json, gettext_noop("paused"), {
-        queue: _tried(lambda queue=queue: operations.pause_queue(queue, by=who(), using=using))
+        queue: _tried(lambda queue=queue: pause_queue(queue, by=who(), using=using))
         for queue in queues
     })  # fmt: skip
 
 
 def resume(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str]) -> None:
     """Resume paused queues."""
-    changed = {queue: operations.resume_queue(queue, using=using) for queue in queues}
+    changed = {queue: resume_queue(queue, using=using) for queue in queues}
     _report(out, as_json, gettext_noop("resumed"), changed)
 
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from django_jobs import job, signals
-from django_jobs.control.operations import retry, revoke, run_now
+from django_jobs.control import retry, revoke, run_now
 from django_jobs.models import Command, Job, Worker
 from django_jobs.values import Claimed, Outcome
 from tests import jobs

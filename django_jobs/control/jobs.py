@@ -1,4 +1,4 @@
-"""What a person, or code, does to jobs and queues from outside: revoke, retry, move, pause."""
+"""What people and code do to jobs from outside: revoke, retry, run now, move."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import connections
 from django.utils.translation import gettext_noop
 
 from .. import signals
@@ -25,16 +25,13 @@ from ..ids import uuids
 from ..limits import concurrency
 from ..locking import in_order, lock_jobs, need
 from ..metrics import collector
-from ..models import Command, Job, Queue
+from ..models import Command, Job
 from ..status import QUEUED, TIMED, Status
 from ..workflows.completion import Ended, settle
 from ..workflows.reopen import around, reopen, why_not
 from . import moving
 
-# Deleted in one transaction.
-_CHUNK = 500
-
-#: Is told in a transaction which jobs change in it.
+#: Is called in a transaction with the jobs that it changes, as to write the admin's log.
 Note = Callable[[Sequence[Job]], object]
 
 
@@ -50,12 +47,15 @@ def revoke(
     using: str = "",
     note: Note = _nothing,
 ) -> int:
-    """End the jobs that have not begun; return how many were revoked.
+    """Revoke the jobs that have not begun; return how many were revoked.
 
-    With *terminate* the running ones end too: the rows at once, their processes or coroutines
-    within a second, and in pools that cannot stop a job when it looks at ``current_job.revoked``.
-    What depends on them in a workflow ends as FAILURE ``UpstreamFailed``. *note* is called in the
-    transaction with those that are revoked, and again when it is repeated.
+    *ids* are UUIDs or their texts; *using* is a database's alias, by default each database that
+    holds some of the jobs. With *terminate* it also revokes running jobs: their rows change at
+    once, and the worker stops them within a second. A pool that cannot stop a job sets
+    ``current_job.revoked``. The dependents in a workflow end as FAILURE ``UpstreamFailed``.
+
+    *note* is called with the revoked jobs in the transaction, again when the transaction is
+    repeated. Raises ``ValueError`` for a text that is not a UUID.
     """
     if not using:
         return sum(
@@ -80,9 +80,10 @@ def revoke(
 def revoke_workflow(
     ids: Sequence[UUID | str], *, terminate: bool = False, reason: str = "revoked", using: str = ""
 ) -> int:
-    """Revoke the jobs and all that they depend on, as far as they have not ended; return how many.
+    """Revoke the jobs and all jobs that they depend on; return how many were revoked.
 
-    With *terminate* also what runs, as :func:`revoke` does.
+    Ended jobs stay as they are, and without *terminate* running jobs do. The arguments and errors
+    are those of :func:`revoke`.
     """
     if not using:
         return sum(
@@ -122,7 +123,7 @@ def _revoke(
         if parents:
             settle(parents, using)
         if started:
-            # Last, as it locks jobs in line for a limit.
+            # Last, because it locks jobs that wait for a limit.
             concurrency.free([job.pk for job in started], using)
         return found
 
@@ -137,11 +138,13 @@ def _ended(job: Job, reason: str) -> Ended:
 def retry(
     ids: Sequence[UUID | str], *, using: str = "", note: Note = _nothing
 ) -> tuple[int, dict[str, int]]:
-    """Make ended jobs pending again, with all their retries; return how many, and the skipped.
+    """Make ended jobs pending again, with all their retries.
 
-    A job that has not ended is skipped, and so is one whose unique key another live job holds, or
-    that depends on one that did not succeed. What failed because of the job waits for it again.
-    *note* is called as by :func:`revoke`, in the transaction of each job.
+    Returns how many were, and a dict of the skipped: the reason, and how many jobs it concerns. It
+    skips a job that has not ended, one whose unique key another live job holds, and one that
+    depends on a job that did not succeed. Jobs that failed because of this one wait for it again.
+    *ids*, *using* and the errors are those of :func:`revoke`; *note* is called in the transaction
+    of each job.
     """
     if not using:
         parts = [retry(some, using=alias, note=note) for alias, some in _by_database(ids)]
@@ -163,7 +166,7 @@ def retry(
 
 
 def _retry(job_id: UUID, using: str, note: Note) -> tuple[str, str]:
-    """Return the queue of the job that was made pending, or why it was not."""
+    """Make one job pending; return its queue, or "" and the reason why it was skipped."""
 
     def again() -> str:
         ids = around(job_id, using) if has_dependents else {job_id}
@@ -191,7 +194,7 @@ def _retry(job_id: UUID, using: str, note: Note) -> tuple[str, str]:
 
 
 class _Refused(Exception):
-    """A job is not run again: the transaction changes nothing."""
+    """The job is skipped: the transaction is rolled back."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -199,9 +202,9 @@ class _Refused(Exception):
 
 
 def run_now(ids: Sequence[UUID | str], *, using: str = "", note: Note = _nothing) -> int:
-    """Make jobs pending that wait for their time; return how many did.
+    """Make jobs pending that wait for their time (SCHEDULED, RETRY); return how many were.
 
-    *note* is called as by :func:`revoke`.
+    The arguments and errors are those of :func:`revoke`.
     """
     if not using:
         return sum(run_now(some, using=alias, note=note) for alias, some in _by_database(ids))
@@ -228,10 +231,11 @@ def move(
 ) -> tuple[int, dict[str, int]]:
     """Move jobs that have not begun to *queue*, to *priority*, or both.
 
-    Returns how many were moved, and the skipped by reason. They come under the limits of the new
-    queue. *note* is called as by :func:`revoke`. Raises ``ValueError`` for an impossible queue or
-    priority and for a queue of another database, and ``QueueFull`` when the queue may not hold
-    them; nothing was moved on that database then.
+    Returns how many were moved, and a dict of the skipped: the reason, and how many jobs it
+    concerns. The limits of the new queue apply to the moved jobs. *ids*, *using* and *note* are
+    those of :func:`revoke`. Raises ``ValueError`` for an invalid queue or priority and for a queue
+    on another database, ``QueueFull`` when the jobs exceed the queue's ``MAX_PENDING``. In both
+    cases it moves no job of that database.
     """
     problems = [] if queue is None else queue_problems(queue)
     problems += [] if priority is None else priority_problems(priority)
@@ -255,55 +259,10 @@ def move(
     return done, dict(skipped)
 
 
-def pause_queue(name: str, *, by: str = "", using: str = "") -> bool:
-    """Let no worker claim jobs of the queue from its next claim on; False when it was paused.
-
-    *by* is who wants it, and is shown. What workers have claimed already, they run. Raises
-    ``ValueError`` for what cannot be a queue's name.
-    """
-    using = using or database_of(name)
-    for problem in queue_problems(name):
-        raise ValueError(problem)
-    rows = Queue.objects.using(using)
-    rows.bulk_create([Queue(name=name)], ignore_conflicts=True)
-    running = rows.filter(name=name, paused_at=None)
-    return bool(running.update(paused_at=clock(using), paused_by=by[:150]))
-
-
-def resume_queue(name: str, *, using: str = "") -> bool:
-    """Let workers claim jobs of the queue again, and wake them; False when it was not paused."""
-    using = using or database_of(name)
-    with transaction.atomic(using):
-        paused = Queue.objects.using(using).filter(name=name).exclude(paused_at=None)
-        resumed = bool(paused.update(paused_at=None, paused_by=""))
-        if resumed:
-            announce(using, {name})
-    return resumed
-
-
-def clear_queue(name: str, *, using: str = "") -> int:
-    """Delete the ready jobs of a queue, but those that others depend on; return how many.
-
-    What waits for a job's end would wait for ever for one that is gone.
-    """
-    using = using or database_of(name)
-    jobs: Any = Job.objects.using(using)
-    ready = jobs.ready().filter(queue=name, has_dependents=False)
-    skips = connections[using].features.has_select_for_update_skip_locked
-    deleted, ids = 0, [None]
-    while ids:
-        with transaction.atomic(using):
-            batch = ready.order_by("rank", "pk").select_for_update(skip_locked=skips)
-            ids = list(batch.values_list("pk", flat=True)[:_CHUNK])
-            jobs.filter(pk__in=ids).delete()
-        deleted += len(ids)
-    return deleted
-
-
 def _by_database(ids: Sequence[UUID | str]) -> Iterator[tuple[str, list[UUID]]]:
-    """Return the aliases of the databases that hold some of the jobs, each with their ids.
+    """Yield the alias of each database that holds some of the jobs, with their ids.
 
-    An id that no row has stands at the default database.
+    An id without a row goes to the default database.
     """
     default, *others = databases()
     left = uuids(ids)

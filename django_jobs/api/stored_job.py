@@ -1,0 +1,159 @@
+"""What a job's row shows."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Any
+from uuid import UUID
+
+from ..define.routing import databases
+from ..exceptions import ArgumentError, JobDoesNotExist
+from ..ids import JobId, job_id
+from ..models import Job
+from ..status import Status
+from .remote_exception import deferral_of, exception_of, last_attempt
+
+
+def uuid_of(id: UUID | str, noun: str) -> UUID:
+    """Return *id* as a UUID; raise ``ArgumentError`` for any other text. *noun*: whose id it is."""
+    try:
+        return id if isinstance(id, UUID) else UUID(str(id))
+    except ValueError:
+        raise ArgumentError(f"A {noun}'s id is a UUID, got {id!r}.") from None
+
+
+class StoredJob:
+    """A job, known by its id. Each property reads the job's row, until the job has ended.
+
+    If no job has the id, everything but ``id``, ``uuid`` and ``repr`` raises
+    :class:`JobDoesNotExist`.
+    """
+
+    def __init__(self, id: UUID | str, *, name: str = "", using: str = "") -> None:
+        self._uuid = uuid_of(id, "job")
+        self._name = name
+        self._using = using
+        self._made = time.monotonic()
+        self._ended: Job | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}{' of ' + self._name if self._name else ''}>"
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredJob) and other.uuid == self.uuid
+
+    def __hash__(self) -> int:
+        return hash(self.uuid)
+
+    @property
+    def id(self) -> JobId:
+        """The job's id: a ``str`` that also equals the UUID. It fits into JSON and sessions."""
+        return JobId(self._uuid)
+
+    @property
+    def task_id(self) -> JobId:
+        """The same as ``id``, as Celery names it."""
+        return self.id
+
+    @property
+    def uuid(self) -> UUID:
+        """The job's id as a :class:`uuid.UUID`: the primary key of its row."""
+        return self._uuid
+
+    @property
+    def job(self) -> Job:
+        """The row itself, a :class:`~django_jobs.models.Job`."""
+        if self._ended is not None and not self._ended.get_deferred_fields():
+            return self._ended
+        for using in [self._using] if self._using else databases():
+            row = Job.objects.using(using).filter(pk=self.uuid).first()
+            if row is not None:
+                self._using = using
+                if row.has_ended:
+                    self._ended = row
+                return row
+        raise JobDoesNotExist(
+            f"No job has the id {self.id}: it never existed, its transaction was rolled back, "
+            "or it was forgotten or pruned."
+        )
+
+    @property
+    def _end(self) -> Job:
+        """The row. After a success it may have no columns but id, status and result."""
+        return self.job if self._ended is None else self._ended
+
+    @property
+    def name(self) -> str:
+        """Name of the job function."""
+        return self._name or self.job.name
+
+    @property
+    def status(self) -> str:
+        """One of :class:`~django_jobs.status.Status`."""
+        return self._end.status
+
+    @property
+    def state(self) -> str:
+        """The status, or the word a running job gave itself with ``update_state``."""
+        row = self._end
+        custom = (row.progress or {}).get("state") if row.status == Status.STARTED else None
+        return custom or row.status
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """The progress that the job last reported, or None.
+
+        ``progress()`` sets ``done``, ``total`` and ``message``; ``update_state()`` sets ``state``
+        and ``meta``.
+        """
+        progress: dict[str, Any] | None = self.job.progress
+        return progress
+
+    @property
+    def info(self) -> Any:
+        """The result, the exception of a failed job, or the ``meta`` of a running one.
+
+        When a worker gave the job back because it could not run it: that worker's exception.
+        """
+        row = self._end
+        if row.status in (Status.FAILURE, Status.RETRY):
+            return exception_of(row)
+        if row.is_deferred:
+            return deferral_of(row)
+        return (row.progress or {}).get("meta") if not row.has_ended else row.result
+
+    @property
+    def result(self) -> Any:
+        """The value the job returned; the exception of a failed job; None before the end."""
+        row = self._end
+        return exception_of(row) if row.status == Status.FAILURE else row.result
+
+    @property
+    def traceback(self) -> str | None:
+        """Text of the last failed attempt's traceback, or None."""
+        last = last_attempt(self.job)
+        return last.traceback or None if last else None
+
+    @property
+    def date_done(self) -> datetime.datetime | None:
+        """When the job ended, or None."""
+        return self.job.ended_at
+
+    @property
+    def root_id(self) -> JobId:
+        """Id of the job at the root of its workflow, or its own."""
+        return JobId(self.job.root_id or self.uuid)
+
+    @property
+    def parent_id(self) -> JobId | None:
+        """Id of the job before it, or of the job that enqueued it."""
+        return job_id(self.job.parent_id)
+
+    @property
+    def group_id(self) -> JobId | None:
+        """Id of the group that it is a member of."""
+        return job_id(self.job.group_id)

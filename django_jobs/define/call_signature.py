@@ -1,0 +1,82 @@
+"""The signature that the calls of a job function must fit."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from ..suggest import closest
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
+    from .key_values import Key
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def call_signature(function: Callable[..., Any], name: str, bind: bool) -> inspect.Signature:
+    """Return the signature that a call must fit.
+
+    With *bind* the first parameter, for the running job, is left out. Raises
+    ``ImproperlyConfigured`` when there is none. *name* is the job function's.
+    """
+    signature = _signature(function)
+    if not bind:
+        return signature
+    parameters = list(signature.parameters.values())
+    if not parameters or parameters[0].kind not in _POSITIONAL:
+        raise ImproperlyConfigured(
+            f"@job {name}: bind=True passes the running job first, but the function takes no "
+            "positional argument. Give it one, as in def f(self, ...)."
+        )
+    return signature.replace(parameters=parameters[1:])
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    # A wrapper with its own parameters may add or remove arguments, so its signature counts. A
+    # wrapper that takes ``*args, **kwargs`` passes them on to the wrapped function.
+    own = inspect.signature(function, follow_wrapped=False)
+    passes_on = all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in own.parameters.values())
+    return inspect.signature(function) if passes_on else own
+
+
+def positional(signature: inspect.Signature) -> tuple[str, ...]:
+    """Return the names of the parameters that positional arguments fill, in order."""
+    return tuple(p.name for p in signature.parameters.values() if p.kind in _POSITIONAL)
+
+
+def fitting_numbers(signature: inspect.Signature) -> range:
+    """Return which numbers of positional arguments fit when there are no keyword arguments.
+
+    This spares most calls the full binding. With parameters of another kind the range is empty.
+    """
+    parameters = signature.parameters.values()
+    if not all(p.kind in _POSITIONAL for p in parameters):
+        return range(0)
+    return range(sum(p.default is p.empty for p in parameters), len(parameters) + 1)
+
+
+def unexpected(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str:
+    """Say which keyword argument has no parameter, and which one may be meant; "" when all do."""
+    known = signature.parameters
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        return ""
+    for name in kwargs:
+        if name not in known:
+            near = closest(name, known, 1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            return f"unexpected argument {name!r}{meant}"
+    return ""
+
+
+def check_names(function: JobFunction[..., Any, Any], option: str, wanted: Key | None) -> None:
+    """Raise ``ImproperlyConfigured`` when the key *option* names something else than parameters."""
+    for name in () if wanted is None or callable(wanted) else wanted:
+        if name not in function.call_signature.parameters:
+            raise ImproperlyConfigured(
+                f"@job {function.name}: {option} names {name!r}, which is no parameter. Use some "
+                f"of {', '.join(function.call_signature.parameters)}."
+            )
