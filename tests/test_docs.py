@@ -242,7 +242,7 @@ def test_the_test_knows_public_from_private_names() -> None:
     assert is_public("django_jobs.AsyncResult")
     assert is_public("django_jobs.control.schedules")
     assert not is_public("django_jobs.api")
-    assert not is_public("django_jobs.control.operations.move")
+    assert not is_public("django_jobs.control.jobs.move")
 
 
 def test_stability_names_modules_and_columns_that_exist() -> None:

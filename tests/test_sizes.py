@@ -21,8 +21,6 @@ TO_SPLIT = "is to be split"
 EXCEPTIONS = {
     "admin/job.py::JobAdminMixin": TO_SPLIT,
     "admin/worker.py::WorkerAdminMixin": TO_SPLIT,
-    "checks.py": TO_SPLIT,
-    "checks.py::_check_values": TO_SPLIT,
     "control/jobs.py": TO_SPLIT,
     "db/base.py": SQL,
     "db/base.py::Dialect": SQL,
