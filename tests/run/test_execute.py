@@ -11,9 +11,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection, transaction
 
-from django_jobs import SoftTimeLimitExceeded, current_job, job, log, progress, signals
+from django_jobs import SoftTimeLimitExceeded, current_job, job, progress, signals
 from django_jobs.define.context import JobContext
 from django_jobs.log import JobFilter
+from django_jobs.log.console import console_handler
 from django_jobs.models import Job, Worker
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
@@ -605,7 +606,7 @@ def test_start_is_logged_at_debug_before_the_body(
 
 def test_console_names_a_job_once_a_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     package = logging.getLogger("django_jobs")
-    console, level = log._console(), package.level
+    console, level = console_handler(), package.level
     own = logging.getLogger("shop")
 
     @job

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import Error
 
-from .define.current import running
-from .failure import message_of, printable
-from .status import Status
-from .values import Claimed, Failure, Outcome
+from ..failure import message_of, printable
+from ..status import Status
+from ..values import Claimed, Failure, Outcome
+from .console import ConsoleFormatter, JobFilter, set_up_console
+from .outages import Outage, outage
+
+__all__ = ["ConsoleFormatter", "JobFilter", "Outage", "outage", "set_up_console"]
 
 _jobs = logging.getLogger("django_jobs.job")
 _worker = logging.getLogger("django_jobs.worker")
@@ -23,7 +24,7 @@ _beat = logging.getLogger("django_jobs.beat")
 
 
 def _let_handlers_fail(logger: logging.Logger) -> None:
-    """Let a handler of the project's that raises lose its line, and end nothing that logs."""
+    """Keep an exception in a project's handler from ending the code that logs."""
     handle = logger.handle
 
     def tolerate(record: logging.LogRecord) -> None:
@@ -38,78 +39,15 @@ def _let_handlers_fail(logger: logging.Logger) -> None:
 for _name in ("job", "worker", "beat", "signals", "output"):
     _let_handlers_fail(logging.getLogger(f"django_jobs.{_name}"))
 
-# While a database stays away for the same reason, a process says so again after this time.
-_REMINDER_SECONDS = 60.0
 
-
-class Outage:
-    """What a process has logged of a database that is away: each cause once, then seldom.
-
-    Several threads of a process meet the same outage. They share this without a lock, as a process
-    may be forked while a thread holds one. At worst two threads log the same line.
-    """
-
-    def __init__(self) -> None:
-        self._logged: dict[str, float] = {}
-        self._failing: set[str] = set()
-
-    def is_news(self, error: str, now: float) -> bool:
-        """Tell whether to log *error*. Numbers in it, such as process ids, make no difference."""
-        cause = re.sub(r"\d+", "0", error)
-        if now < self._logged.get(cause, -_REMINDER_SECONDS) + _REMINDER_SECONDS:
-            return False
-        self._logged[cause] = now
-        return True
-
-    def begins(self, what: str) -> None:
-        self._failing.add(what)
-
-    def ends(self, what: str) -> bool:
-        """Tell whether all that failed works again."""
-        self._failing.discard(what)
-        if self._failing:
-            return False
-        self._logged.clear()
-        return True
-
-
-outage = Outage()
-# Of so many job functions a process says that it cannot run them.
+# A process warns of at most this many job functions that it cannot run.
 _MOST_DEFERRED = 1_000
-# Their names, with the class of the error. Threads share it without a lock, as above.
+# Their names, with the class of the error. Threads share it without a lock.
 deferred: set[tuple[str, str]] = set()
 
 
-class JobFilter(logging.Filter):
-    """Gives every record ``job_id`` and ``job_name`` of the job whose code logs, or ``-``.
-
-    A record of the package that is about a job has that job's.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        context = running.get()
-        if not hasattr(record, "job_id"):
-            record.job_id = context.request.id if context else "-"
-            record.job_name = context.name if context else "-"
-        return True
-
-
-class ConsoleFormatter(logging.Formatter):
-    """Lets no job steer the terminal or forge a line: a record begins at the left, its rest not.
-
-    The job stands before what its own code logs. The package's lines name it themselves.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        known = vars(record)
-        names_it = known.get("job_id", "-") == "-" or "queue" in known
-        record.job = "" if names_it else f"[{known['job_name']} {known['job_id']}] "
-        text = printable(super().format(record))
-        return "\n  ".join(text.rstrip("\n").split("\n"))
-
-
 def job_started(job: Claimed) -> None:
-    """Log at DEBUG that an attempt begins: a job that hangs leaves this line."""
+    """Log at DEBUG that an attempt begins, so that a job that hangs leaves a line."""
     if _jobs.isEnabledFor(logging.DEBUG):
         _jobs.debug(
             "started name=%s id=%s attempt=%d queue=%s",
@@ -122,7 +60,7 @@ def job_started(job: Claimed) -> None:
 
 
 def job_ended(outcome: Outcome, expected: bool = False) -> None:
-    """Log one line for the end of an attempt; *expected* is for exceptions in ``throws``."""
+    """Log one line for the end of an attempt; *expected*: its exception is in ``throws``."""
     failed = outcome.status == Status.FAILURE and not expected
     level = logging.ERROR if failed else logging.INFO
     if outcome.status == Status.RETRY or _is_first_deferral(outcome):
@@ -131,7 +69,7 @@ def job_ended(outcome: Outcome, expected: bool = False) -> None:
         return
     job, failure = outcome.job, outcome.failure
     error = f" error={failure.error_class}: {failure.message[:500]!r}" if failure else ""
-    # One record for one failure: handlers mail and count records.
+    # The traceback is part of the same record: handlers mail and count records.
     traceback = f"\n{failure.traceback}" if failed and failure and failure.traceback else ""
     _jobs.log(
         level,
@@ -149,7 +87,7 @@ def job_ended(outcome: Outcome, expected: bool = False) -> None:
 
 
 def _extra(job: Claimed) -> dict[str, Any]:
-    """Return the attributes of a record about *job*, as a JSON formatter shows them."""
+    """Return the attributes of a record about *job*, for JSON formatters."""
     return {
         "job_id": str(job.id),
         "job_name": _line(job.name),
@@ -159,7 +97,7 @@ def _extra(job: Claimed) -> dict[str, Any]:
 
 
 def _is_first_deferral(outcome: Outcome) -> bool:
-    """Tell whether to warn that this process cannot run a job: once for each job function."""
+    """Return whether this is the first job of its function that this process cannot run."""
     if not outcome.is_deferred or outcome.failure is None or len(deferred) >= _MOST_DEFERRED:
         return False
     key = outcome.job.name, outcome.failure.error_class
@@ -169,7 +107,7 @@ def _is_first_deferral(outcome: Outcome) -> bool:
 
 
 def _line(name: str) -> str:
-    """Return the name in a row, which anybody may have written, within one line."""
+    """Return a row's name, which may hold any character, as one line."""
     return name if name.isprintable() else printable(name).replace("\n", "\\n")
 
 
@@ -196,7 +134,7 @@ def outcome_unrecordable(outcome: Outcome, failure: Failure | None) -> None:
 
 
 def failed(what: str, error: Exception, seconds: float, *, away: bool) -> None:
-    """Log what failed in a worker's own work; it is tried again after *seconds*."""
+    """Log that the worker's own work *what* failed; it tries again after *seconds*."""
     if away:
         database_away(what, error, seconds)
     elif isinstance(error, Error):
@@ -285,33 +223,3 @@ def schedule_failed(schedule: str, error: str) -> None:
 
 def schedule_left_out(problem: str) -> None:
     _beat.error("schedule in code left out: %s", problem)
-
-
-def set_up_console(level: str | None) -> None:
-    """Show log lines of *level* (INFO by default) and above on stderr.
-
-    Where the project has ``LOGGING``, the root logger stays as it is. The package's own lines get a
-    handler when nothing else shows them, and a level when *level* is given or ``LOGGING`` names
-    neither the root logger nor the package's.
-    """
-    package, root = logging.getLogger("django_jobs"), logging.getLogger()
-    if settings.LOGGING:
-        if not package.hasHandlers():
-            package.addHandler(_console())
-        loggers: Any = settings.LOGGING.get("loggers", {})
-        if level or not ("root" in settings.LOGGING or "" in loggers or "django_jobs" in loggers):
-            package.setLevel(level or "INFO")
-        return
-    if not root.handlers:
-        root.addHandler(_console())
-    root.setLevel(level or "INFO")
-    package.setLevel(level or "INFO")
-
-
-def _console() -> logging.Handler:
-    handler = logging.StreamHandler()
-    handler.addFilter(JobFilter())
-    handler.setFormatter(
-        ConsoleFormatter("%(asctime)s %(levelname)s %(process)d %(name)s %(job)s%(message)s")
-    )
-    return handler

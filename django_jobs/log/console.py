@@ -1,0 +1,70 @@
+"""Log records on the console: each names its job and begins a line."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.conf import settings
+
+from ..define.current import running
+from ..failure import printable
+
+
+class JobFilter(logging.Filter):
+    """Gives every record ``job_id`` and ``job_name`` of the running job, or ``-``.
+
+    The package's own records about a job keep that job's.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        context = running.get()
+        if not hasattr(record, "job_id"):
+            record.job_id = context.request.id if context else "-"
+            record.job_name = context.name if context else "-"
+        return True
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Formats records so that a job can neither steer the terminal nor forge a line.
+
+    A record begins at the left margin, and its further lines are indented. The running job stands
+    before the lines that its code logs; the package's own lines name the job themselves.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        known = vars(record)
+        names_it = known.get("job_id", "-") == "-" or "queue" in known
+        record.job = "" if names_it else f"[{known['job_name']} {known['job_id']}] "
+        text = printable(super().format(record))
+        return "\n  ".join(text.rstrip("\n").split("\n"))
+
+
+def set_up_console(level: str | None) -> None:
+    """Show log lines of *level* (INFO by default) and above on stderr.
+
+    If the project sets ``LOGGING``, the root logger stays as it is. The package's logger gets a
+    handler when it has none, and a level when *level* is given or ``LOGGING`` names neither the
+    root logger nor the package's.
+    """
+    package, root = logging.getLogger("django_jobs"), logging.getLogger()
+    if settings.LOGGING:
+        if not package.hasHandlers():
+            package.addHandler(console_handler())
+        loggers: Any = settings.LOGGING.get("loggers", {})
+        if level or not ("root" in settings.LOGGING or "" in loggers or "django_jobs" in loggers):
+            package.setLevel(level or "INFO")
+        return
+    if not root.handlers:
+        root.addHandler(console_handler())
+    root.setLevel(level or "INFO")
+    package.setLevel(level or "INFO")
+
+
+def console_handler() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.addFilter(JobFilter())
+    handler.setFormatter(
+        ConsoleFormatter("%(asctime)s %(levelname)s %(process)d %(name)s %(job)s%(message)s")
+    )
+    return handler
