@@ -19,8 +19,6 @@ SQL = "a dialect's statements stand in one place"
 ALGEBRA = "a canvas and its kinds are defined by each other"
 TO_SPLIT = "is to be split"
 EXCEPTIONS = {
-    "admin/job.py::JobAdminMixin": TO_SPLIT,
-    "admin/worker.py::WorkerAdminMixin": TO_SPLIT,
     "control/jobs.py": TO_SPLIT,
     "db/base.py": SQL,
     "db/base.py::Dialect": SQL,
