@@ -1,4 +1,4 @@
-"""How a worker's keeper sleeps: until a job ends, a job comes, or its time is over."""
+"""How a worker's loop sleeps: until a job ends, a job comes, or its time is over."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ class Waker:
 
 
 class Wakeup:
-    """Tells the keeper when to look for jobs, over its own connection.
+    """Tells the loop when to look for jobs, over its own connection.
 
-    A notification is never trusted: without one the keeper looks every 10 s, and where there is
+    A notification is never trusted: without one the loop looks every 10 s, and where there is
     nothing to hear it looks in growing intervals.
     """
 
@@ -119,7 +119,7 @@ class Wakeup:
         self._pause = self.dialect.poll_seconds[0]
 
     def next_look(self) -> float:
-        """Return the seconds until the keeper looks at empty queues again, growing each time."""
+        """Return the seconds until the loop looks at empty queues again, growing each time."""
         return GUARD_SECONDS if self.hears else self._next_pause()
 
     def wait(self, seconds: float) -> list[str]:

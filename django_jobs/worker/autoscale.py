@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .buffer import Desk
+from .buffer import JobBuffer
 
 #: How often processes tell how busy they are, and how often the supervisor thinks about it.
 LOOK_SECONDS = 0.5
@@ -69,19 +69,19 @@ class Autoscale:
 class Gauge:
     """Reads how busy a process is, for its supervisor."""
 
-    def __init__(self, desk: Desk, slots: int) -> None:
-        self._desk = desk
+    def __init__(self, buffer: JobBuffer, slots: int) -> None:
+        self._buffer = buffer
         self._slots = slots
         self._jobs_done = 0
         self._last = Report(Load.UNKNOWN, 0.0)
 
     def read(self, is_behind: Callable[[], bool]) -> Report:
         """Return the load; *is_behind* is asked only when all slots are taken."""
-        waiting, running, ended = self._desk.counts()
-        on_desk, done = waiting + running + ended, self._desk.jobs_done
-        if not on_desk and done == self._jobs_done:
+        waiting, running, ended = self._buffer.counts()
+        held, done = waiting + running + ended, self._buffer.jobs_done
+        if not held and done == self._jobs_done:
             load = Load.IDLE
-        elif on_desk >= self._slots and is_behind():
+        elif held >= self._slots and is_behind():
             load = Load.BEHIND
         else:
             load = Load.BUSY

@@ -12,6 +12,11 @@ from uuid import UUID
 
 from ..values import Claimed, Outcome
 
+#: Most jobs that one statement claims or records.
+MAX_BATCH = 1000
+# As many jobs are claimed ahead as run in this time: enough to hide the round trip of a claim.
+_AHEAD_SECONDS = 0.05
+
 # Counts the time that the host slept, where a clock does.
 boot_time: Callable[[], float] = (
     functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
@@ -20,24 +25,31 @@ boot_time: Callable[[], float] = (
 )
 
 
-class Desk:
-    """Handed over between the pool that runs the jobs and the keeper that claims and records them.
+class JobBuffer:
+    """Lies between the pool that runs the jobs and the loop that claims and records them.
 
-    All of it is guarded by one lock, held for microseconds.
+    One lock guards all of it; each thread holds it for microseconds.
     """
 
-    def __init__(self, wake_keeper: Callable[[], None], budget: int | None) -> None:
+    def __init__(
+        self,
+        wake_loop: Callable[[], None],
+        budget: int | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """*budget* is the number of jobs that this process may still begin; None: any number."""
+        self._clock = clock
         self.low_water = 0
         #: How long a job takes, smoothed. Nothing is claimed ahead until jobs showed to be short.
         self.run_seconds = 0.5
         self.jobs_done = 0
-        #: When the oldest waiting job came to be next: it was put on an empty desk, or the one
+        #: When the oldest waiting job came to be next: it was put into an empty buffer, or the job
         #: before it began.
-        self.last_move = time.monotonic()
+        self.last_move = clock()
         # When the worker's lease is over, by boot_time().
         self._lease_until = math.inf
-        self._budget = budget  # jobs this process may still begin
-        self._wake_keeper = wake_keeper
+        self._budget = budget
+        self._wake_loop = wake_loop
         self._waiting: deque[Claimed] = deque()
         self._late: list[Claimed] = []
         self._aside: Claimed | None = None
@@ -67,16 +79,16 @@ class Desk:
         # A process that slept past its lease begins nothing: its jobs may be others' by now.
         while self._waiting and not self._spent and boot_time() < self._lease_until:
             job = self._waiting.popleft()
-            self.last_move = time.monotonic()
+            self.last_move = self._clock()
             if job.begin_by is None or self.last_move <= job.begin_by:
                 return job
-            # Its rate limit let it begin by then. The keeper gives it back.
+            # Its rate limit allowed a start until then. The loop releases it.
             self._late.append(job)
-            self._wake_keeper()
+            self._wake_loop()
         return None
 
     def end(self, slot: int, outcome: Outcome) -> None:
-        """Hand an outcome over; the keeper is woken when it would otherwise sleep too long."""
+        """Hand an outcome over; the loop is woken when it would otherwise sleep too long."""
         with self._changed:
             del self._running[slot]
             first = not self._ended
@@ -86,7 +98,7 @@ class Desk:
             self.run_seconds += 0.1 * (took - self.run_seconds)
             wake = first or len(self._waiting) <= self.low_water
         if wake:
-            self._wake_keeper()
+            self._wake_loop()
 
     def lease(self, until: float) -> None:
         """Begin jobs until that :func:`boot_time`, when the worker's lease is over."""
@@ -99,7 +111,12 @@ class Desk:
         with self._changed:
             self._budget = 0
 
-    # --- the keeper's side ----------------------------------------------------------------------
+    # --- the loop's side ------------------------------------------------------------------------
+
+    def prefetch(self, slots: int) -> int:
+        """Return how many jobs to claim ahead for so many slots, besides those that run."""
+        ahead = int(slots * _AHEAD_SECONDS / max(self.run_seconds, 1e-6))
+        return min(ahead, MAX_BATCH)
 
     @property
     def _spent(self) -> bool:
@@ -114,7 +131,7 @@ class Desk:
     def put(self, jobs: Iterable[Claimed]) -> None:
         with self._changed:
             if not self._waiting:
-                self.last_move = time.monotonic()
+                self.last_move = self._clock()
             self._waiting.extend(jobs)
             self._changed.notify_all()
 
@@ -136,7 +153,7 @@ class Desk:
             self._aside = job
 
     def take_aside(self) -> Claimed | None:
-        """Take the job that waits alone from the desk, if it is still there."""
+        """Take the job that waits alone from the buffer, if it is still there."""
         with self._changed:
             job, self._aside = self._aside, None
             return job
@@ -152,7 +169,7 @@ class Desk:
                 found.append(self._aside)
                 self._aside = None
         if found:
-            self._wake_keeper()
+            self._wake_loop()
         return bool(found)
 
     def withdraw_late(self) -> list[Claimed]:
@@ -178,7 +195,7 @@ class Desk:
             return waiting, len(self._running), len(self._ended)
 
     def held(self) -> set[tuple[UUID, int]]:
-        """Return the ids and numbers of claims of all jobs on the desk."""
+        """Return the ids and numbers of claims of all jobs in the buffer."""
         with self._changed:
             jobs = [*self._waiting, *self._late, *self._running.values()]
             jobs += [outcome.job for outcome in self._ended]

@@ -90,12 +90,12 @@ class Control:
         return {"quiet": changed.quiet} if verb in ("quiet", "resume") else queues
 
     def _ping(self) -> dict[str, Any]:
-        _waiting, running, _ended = self._worker.desk.counts()
+        _waiting, running, _ended = self._worker.buffer.counts()
         return {"pong": self._worker.name, "busy": running}
 
     def _terminate(self, id: str, claims: int) -> dict[str, Any]:
         worker, job = self._worker, (UUID(id), claims)
-        return {"stopped": worker.desk.remove(*job) or worker.pool.terminate(*job)}
+        return {"stopped": worker.buffer.remove(*job) or worker.pool.terminate(*job)}
 
     def _resize(self, *, verb: str, **arguments: Any) -> dict[str, Any]:
         if self._worker.line is None:

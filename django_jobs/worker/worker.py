@@ -1,4 +1,4 @@
-"""One worker process: a pool in the main thread; keeper, duties, heartbeat, pulse in others."""
+"""One worker process: a pool in the main thread; loop, duties, heartbeat, pulse in others."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from ..metrics.capped_count import ready_queues
 from ..metrics.collector import Collector
 from ..models import Queue
 from ..process import heartbeat
-from ..process.reconnect import drop_connection, longer
+from ..process.reconnect import Backoff, until_database_answers
 from ..process.timers import Duties, Duty
 from ..process.wakeup import Waker, Wakeup
 from ..run import forks, redirect_output
 from ..run.record import record
 from ..values import Outcome
 from .autoscale import LOOK_SECONDS, Gauge
-from .buffer import Desk, boot_time
+from .buffer import JobBuffer, boot_time
 from .command_handler import Control
 from .isolation import dump_stacks_on_usr1
-from .keeper import Keeper
+from .loop import WorkerLoop
 from .options import WorkerOptions
 from .pools import POOLS
 from .pools.base import Workplace
@@ -68,13 +68,13 @@ class WorkerProcess:
         self.name = options.name_of(index)
         self.parent = os.getppid()
         self.waker = Waker()
-        self.desk = Desk(self.waker.wake, options.max_jobs)
+        self.buffer = JobBuffer(self.waker.wake, options.max_jobs)
         self.wakeup = Wakeup(options.using, self.waker)
         self.collector = Collector()
-        self.keeper = Keeper(
+        self.loop = WorkerLoop(
             worker_id,
             options,
-            self.desk,
+            self.buffer,
             self.wakeup,
             self.collector,
             on_topic=self._heard,
@@ -86,16 +86,16 @@ class WorkerProcess:
             Workplace(
                 self.name,
                 options,
-                self.desk,
+                self.buffer,
                 board,
                 dict(options.time_limits),
-                self.keeper.show,
+                self.loop.progress.show,
                 self._commit,
-                self.keeper.connection_refused,
+                self.loop.connections.refused,
             )
         )
         self.control = Control(self)
-        self.gauge = Gauge(self.desk, options.slots)
+        self.gauge = Gauge(self.buffer, options.slots)
         # Others than a host's first worker promote when that one is stuck in C code.
         self._late = min(index, 4) * 0.25
         self.duties = Duties(self._table(), options.using)
@@ -115,7 +115,7 @@ class WorkerProcess:
         threads = [
             threading.Thread(target=self._guard, args=(target,), name=name, daemon=True)
             for name, target in (
-                ("keeper", self._keep),
+                ("loop", self._loop),
                 ("duties", lambda: self._do(self.duties)),
                 ("heartbeat", lambda: self._do(self.heart)),
                 ("pulse", self._show_life),
@@ -131,12 +131,12 @@ class WorkerProcess:
             thread.join()
         self._send(signals.worker_process_shutdown)
         connections.close_all()
-        if left := self.desk.held():
+        if left := self.buffer.held():
             log.jobs_left(self.worker_id, sorted(job_id for job_id, _claims in left))
             return LEFT_JOBS
         if self._told:
             return STOPPED
-        return RECYCLE if self.keeper.used_up else 0
+        return RECYCLE if self.loop.state.used_up else 0
 
     def _send(self, signal: signals.WorkerSignal, **named: Any) -> None:
         queues = self.options.queues
@@ -145,34 +145,39 @@ class WorkerProcess:
     def stop(self, *_: Any) -> None:
         """Stop warmly: finish what runs, give the rest back. Safe as a signal handler."""
         self._told = True
-        self.keeper.stopping = True
+        self.loop.state.stopping = True
         self.waker.wake()
 
     def give_up(self) -> None:
         """Let the stop wait for no database that is away. Safe as a signal handler."""
-        self.keeper.given_up = True
+        self.loop.state.given_up = True
         self.waker.wake()
 
     def take(self, options: WorkerOptions) -> None:
         """Work by other options from now on; called from the duties' thread."""
         self.options = options
-        self.keeper.take(options)
+        self.loop.take(options)
         limits = self.pool.place.time_limits
         limits.update(options.time_limits)
         for name in limits.keys() - options.time_limits.keys():
             del limits[name]
 
-    # --- the keeper's thread --------------------------------------------------------------------
+    # --- the loop's thread ----------------------------------------------------------------------
 
-    def _keep(self) -> None:
+    def _loop(self) -> None:
         own_connection(self.options.using)
-        self._until_database_answers(self._register)
-        self._until_database_answers(self.wakeup.open)
+        for action in (self._register, self.wakeup.open):
+            until_database_answers(
+                action,
+                Backoff("starting", self.options.using),
+                self.waker.wait,
+                going_on=lambda: not self.loop.state.stopping,
+            )
         _log.info("worker ready name=%s wakeup=%s", self.name, self.wakeup.name)
         self._send(signals.worker_ready)
-        self.keeper.run()
+        self.loop.run()
         self._send(signals.worker_shutting_down, warm=True)
-        self.desk.close()
+        self.buffer.close()
         self.pool.wake()
         self._stop_duties()
         self._sign_off()
@@ -204,20 +209,6 @@ class WorkerProcess:
             heartbeat.sign_off(self.worker_id, self.options.using, done=self._done())
         except Error as error:
             log.failed("signing off", error, 0.0, away=is_away(error))
-
-    def _until_database_answers(self, action: Callable[[], None]) -> None:
-        pause = 0.0
-        while not self.keeper.stopping:
-            try:
-                action()
-                if pause:
-                    log.database_back("starting")
-                return
-            except Error as error:
-                pause = longer(pause)
-                log.failed("starting", error, pause, away=is_away(error))
-                drop_connection(self.options.using)
-                self.waker.wait(pause)
 
     def _heard(self, topic: str) -> None:
         if topic == Topic.TIMED:
@@ -264,7 +255,7 @@ class WorkerProcess:
         self.heart.stop()
 
     def _beat(self) -> None:
-        _waiting, running, _ended = self.desk.counts()
+        _waiting, running, _ended = self.buffer.counts()
         done, asked_at, using = self._done(), boot_time(), self.options.using
         if heartbeat.beat(self.worker_id, using, busy=running, done=done, stopping=self._told):
             self._leased(asked_at)
@@ -277,14 +268,14 @@ class WorkerProcess:
 
     def _leased(self, asked_at: float) -> None:
         # The database's clock counts from a later moment, so it ends the lease later.
-        self.desk.lease(asked_at + get_settings().lease_seconds)
+        self.buffer.lease(asked_at + get_settings().lease_seconds)
         self.pool.wake()
 
     def _is_late(self, now: float) -> bool:
         return now - self._beaten > get_settings().lease_seconds / 2
 
     def _done(self) -> int:
-        return self.desk.jobs_done - self._done_before
+        return self.buffer.jobs_done - self._done_before
 
     def _lost(self) -> None:
         _log.error(
@@ -296,16 +287,16 @@ class WorkerProcess:
             os._exit(LOST)
         # What has not begun is run by others; outcomes of the old id are dropped as the rows no
         # longer carry it.
-        self.desk.lease(until=0.0)
-        self.desk.withdraw()
-        self.desk.take_aside()
-        self.worker_id = self.keeper.worker_id = uuid7()
-        self._done_before = self.desk.jobs_done
+        self.buffer.lease(until=0.0)
+        self.buffer.withdraw()
+        self.buffer.take_aside()
+        self.worker_id = self.loop.state.worker_id = uuid7()
+        self._done_before = self.buffer.jobs_done
         self._register()
 
     def _control(self) -> float | None:
         self.control.run_once()
-        _waiting, running, _ended = self.desk.counts()
+        _waiting, running, _ended = self.buffer.counts()
         # One that is quiet, or full, does not look at the queues, where it would hear of commands.
         return 1.0 if running or self.options.quiet else 10.0
 
@@ -322,7 +313,7 @@ class WorkerProcess:
         return bool(set(ready) - set(paused.values_list("name", flat=True)))
 
     def _promote(self) -> float:
-        # SQLite's keeper sees that rows changed, but not that time has passed.
+        # On SQLite the loop sees that rows changed, but not that time has passed.
         longest = 1.0 if self.wakeup.dialect.version() is not None else 10.0
         return promote.run_once(self.options.using, longest_pause=longest, grace=self._late)
 

@@ -32,7 +32,7 @@ from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record, release, release_strays
 from django_jobs.values import Claimed
-from django_jobs.worker.buffer import Desk
+from django_jobs.worker.buffer import JobBuffer
 from tests import jobs
 from tests.waiting import LONG
 
@@ -476,14 +476,14 @@ def test_job_that_comes_too_late_is_not_begun(admit: Admit) -> None:
     assert first.begin_by is not None
     first.begin_by = 0.0
     woken: list[bool] = []
-    desk = Desk(lambda: woken.append(True), None)
-    desk.put([first, second])
-    assert desk.take(0, wait=False) is second
+    buffer = JobBuffer(lambda: woken.append(True), None)
+    buffer.put([first, second])
+    assert buffer.take(0, wait=False) is second
     assert woken
-    assert (first.id, first.claims) in desk.held()
-    assert desk.counts() == (1, 1, 0)
-    assert desk.withdraw_late() == [first]
-    assert desk.counts() == (0, 1, 0)
+    assert (first.id, first.claims) in buffer.held()
+    assert buffer.counts() == (1, 1, 0)
+    assert buffer.withdraw_late() == [first]
+    assert buffer.counts() == (0, 1, 0)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -496,18 +496,18 @@ def test_racing_workers_keep_the_windows(new_worker: Callable[..., Worker]) -> N
 
     def work(worker: Worker) -> None:
         own_connection("default")
-        admission, desk = Admission("default"), Desk(lambda: None, None)
+        admission, buffer = Admission("default"), JobBuffer(lambda: None, None)
         try:
             while not errors and Job.objects.exclude(status="SUCCESS").exists():
                 promote.run_once("default")
                 claimed, _ = claim(worker.pk, ["default"], 4, "default")
-                desk.put(admission.admit(worker.pk, claimed)[0])
-                while one := desk.take(0, wait=False):
-                    desk.end(0, execute(one, Environment()))
-                if ended := desk.ended():
+                buffer.put(admission.admit(worker.pk, claimed)[0])
+                while one := buffer.take(0, wait=False):
+                    buffer.end(0, execute(one, Environment()))
+                if ended := buffer.ended():
                     record(worker.pk, ended, "default")
-                    desk.recorded(len(ended))
-                release(worker.pk, desk.withdraw_late(), "default")
+                    buffer.recorded(len(ended))
+                release(worker.pk, buffer.withdraw_late(), "default")
         except BaseException as error:
             errors.append(error)
         finally:
@@ -521,7 +521,7 @@ def test_racing_workers_keep_the_windows(new_worker: Callable[..., Worker]) -> N
     assert errors == []
     starts = sorted(row.started_at.timestamp() for row in Job.objects.all())
     assert len(starts) == 25
-    # A thread that is stopped between the desk and the body begins a little later than it may.
+    # A thread that is stopped between the buffer and the body begins a little later than it may.
     assert fullest(starts, 0.9) <= 10
 
 

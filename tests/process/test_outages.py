@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,19 +14,17 @@ from django.db import connection, connections
 
 from django_jobs import job, log
 from django_jobs.db import own_connection
-from django_jobs.metrics.collector import Collector
 from django_jobs.models import Job, Worker
 from django_jobs.process.reconnect import longer
 from django_jobs.process.timers import Duties, Duty
-from django_jobs.process.wakeup import Waker, Wakeup
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
 from django_jobs.values import Claimed, Outcome
-from django_jobs.worker.buffer import Desk
-from django_jobs.worker.keeper import Keeper
-from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.connection_backoff import TRYING_SECONDS
+from django_jobs.worker.loop import WorkerLoop
 from tests import jobs
 from tests.proxy import Proxy, through
+from tests.worker.parts import Clock, a_loop
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registered")]
 
@@ -35,28 +32,20 @@ Take = Callable[..., list[Claimed]]
 
 
 @pytest.fixture
-def keeper(worker: Worker) -> Iterator[Keeper]:
-    def nothing(*_: Any) -> None:
-        pass
-
-    wakeup = Wakeup("default", Waker())
-    keeper = Keeper(
-        worker.pk,
-        WorkerOptions(pool="threads", slots=4),
-        Desk(nothing, None),
-        wakeup,
-        Collector(),
-        on_topic=nothing,
-        on_put=nothing,
-        on_database_error=nothing,
-    )
-    yield keeper
-    wakeup.waker.close()
+def clock() -> Clock:
+    return Clock()
 
 
-def turn(keeper: Keeper) -> None:
-    keeper.wakeup.waker.wake()  # it need not sleep after an error
-    keeper._survive(keeper.step)
+@pytest.fixture
+def loop(worker: Worker, clock: Clock) -> Iterator[WorkerLoop]:
+    loop = a_loop(worker, clock=clock, pool="threads", slots=4)
+    yield loop
+    loop.wakeup.waker.close()
+
+
+def turn(loop: WorkerLoop) -> None:
+    loop.wakeup.waker.wake()  # it need not sleep after an error
+    loop.turn()
 
 
 def begin_read_only_window(vendor: str) -> None:
@@ -76,69 +65,73 @@ def begin_read_only_window(vendor: str) -> None:
 
 @pytest.mark.parametrize("function", [jobs.add, jobs.fail])
 def test_outcome_outlives_a_read_only_window(
-    keeper: Keeper, vendor: str, caplog: pytest.LogCaptureFixture, function: Any
+    loop: WorkerLoop, vendor: str, caplog: pytest.LogCaptureFixture, function: Any
 ) -> None:
     result = function.delay(1)
-    turn(keeper)
-    claimed = keeper.desk.take(0, wait=False)
+    turn(loop)
+    claimed = loop.buffer.take(0, wait=False)
     assert claimed is not None
-    keeper.desk.end(0, execute(claimed, Environment()))
+    loop.buffer.end(0, execute(claimed, Environment()))
     begin_read_only_window(vendor)
-    turn(keeper)
+    turn(loop)
     assert "database away" in caplog.text
     assert result.status == "STARTED"
-    assert keeper.desk.counts()[2] == 1
-    turn(keeper)
+    assert loop.buffer.counts()[2] == 1
+    turn(loop)
     assert result.status == ("SUCCESS" if function is jobs.add else "FAILURE")
     assert result.job.error_class in ("", "builtins.ValueError")
 
 
 def test_statement_that_is_refused_rests_alone(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    loop: WorkerLoop,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     result = jobs.add.delay(1)
-    turn(keeper)
-    claimed = keeper.desk.take(0, wait=False)
+    turn(loop)
+    claimed = loop.buffer.take(0, wait=False)
     assert claimed is not None
     jobs.add.delay(2)
-    keeper.desk.end(0, execute(claimed, Environment()))
+    loop.buffer.end(0, execute(claimed, Environment()))
 
     def refused(*_: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT no_such_column")
 
-    monkeypatch.setattr(keeper._claimer, "claim", refused)
-    keeper._look_at = 0.0
+    monkeypatch.setattr("django_jobs.run.claim.Claimer.claim", refused)
+    loop.timer.look()
     for _ in range(3):
-        turn(keeper)
+        turn(loop)
     assert caplog.text.count("statement refused while=claiming") == 1
     assert "database away" not in caplog.text
     assert result.status == "SUCCESS"
     # It sleeps, and nothing that it hears wakes it before.
-    keeper._heard_at = time.monotonic()
-    assert keeper._next_look() > time.monotonic()
-    assert keeper._pause() > 0
+    loop.timer.heard()
+    assert loop.producer.next_look() > clock()
+    assert loop.step() > 0
     monkeypatch.undo()
-    keeper._refused = {name: (0.0, pause) for name, (_, pause) in keeper._refused.items()}
-    turn(keeper)
-    assert keeper.desk.counts()[0] == 1
-    assert keeper._refused == {}
+    clock.advance(1.0)
+    turn(loop)
+    assert loop.buffer.counts()[0] == 1
+    assert loop.producer.next_look() <= clock()
 
 
 def test_stop_that_waits_for_no_database_ends_and_its_jobs_are_told(
-    keeper: Keeper, vendor: str
+    loop: WorkerLoop, vendor: str
 ) -> None:
     jobs.add.delay(1)
-    turn(keeper)
-    claimed = keeper.desk.take(0, wait=False)
+    turn(loop)
+    claimed = loop.buffer.take(0, wait=False)
     assert claimed is not None
-    keeper.desk.end(0, execute(claimed, Environment()))
-    keeper.stopping = True
+    loop.buffer.end(0, execute(claimed, Environment()))
+    loop.state.stopping = True
     with unreachable(vendor):
-        assert keeper._survive(keeper.step) == 0
-        keeper.given_up = True
-        assert keeper._survive(keeper.step) is None
-    assert keeper.desk.held() == {(claimed.id, claimed.claims)}
+        loop.wakeup.waker.wake()
+        assert loop.turn()
+        loop.state.given_up = True
+        assert not loop.turn()
+    assert loop.buffer.held() == {(claimed.id, claimed.claims)}
 
 
 # --- atomic jobs --------------------------------------------------------------------------------
@@ -290,7 +283,7 @@ def full(vendor: str) -> Iterator[None]:
 
 
 def test_outage_is_logged_once_by_all_work_of_a_process(
-    keeper: Keeper, vendor: str, caplog: pytest.LogCaptureFixture
+    loop: WorkerLoop, vendor: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="django_jobs.worker")
 
@@ -305,11 +298,11 @@ def test_outage_is_logged_once_by_all_work_of_a_process(
         for name in names:
             duties.ask(name)
         duties.run_due()
-        turn(keeper)
+        turn(loop)
 
     with full(vendor):
         for _ in range(5):
-            keeper._look_at = 0.0
+            loop.timer.look()
             try_all()
         assert caplog.text.count("database away") == 1
         assert "database back" not in caplog.text
@@ -382,24 +375,21 @@ def test_job_that_handles_the_refusal_ends_as_it_wants(take: Take, vendor: str) 
         assert execute(claimed, Environment()).value == -1
 
 
-def test_worker_whose_jobs_cannot_connect_rests_and_then_tries_with_one(keeper: Keeper) -> None:
-    keeper.desk.run_seconds = 0.0001
+def test_worker_whose_jobs_cannot_connect_rests_and_then_tries_with_one(
+    loop: WorkerLoop, clock: Clock
+) -> None:
+    loop.buffer.run_seconds = 0.0001
     jobs.add.delay_many((number,) for number in range(20))
     error = Exception("too many clients")
-    keeper.connection_refused(error)
-    first = keeper._claim_from
-    keeper.connection_refused(error)  # of another slot, at the same time
-    assert keeper._claim_from == first
-    turn(keeper)
+    loop.connections.refused(error)
+    loop.connections.refused(error)  # of another slot, at the same time
+    assert loop.step() > 0
     assert Job.objects.filter(status="STARTED").count() == 0
-    assert keeper._pause() > 0
-    keeper._claim_from = 0.0
-    turn(keeper)
+    clock.advance(0.5)
+    loop.step()
     assert Job.objects.filter(status="STARTED").count() == 1
-    keeper.connection_refused(error)
-    assert keeper._refused_pause > first - time.monotonic()
-    keeper._claim_from = keeper._trying_until = 0.0
-    assert keeper._want() > 1
+    clock.advance(TRYING_SECONDS)
+    assert loop.producer.wanted() > 1
 
 
 # --- settings of the worker's own connections ---------------------------------------------------

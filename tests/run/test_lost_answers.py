@@ -15,19 +15,18 @@ from django.db import Error, connection, connections, transaction
 from django_jobs.beat.fire import fire_due
 from django_jobs.db import clock
 from django_jobs.maintenance import promote, rescue
-from django_jobs.metrics.collector import Collector
 from django_jobs.models import Attempt, Job, Schedule, Worker
 from django_jobs.process import heartbeat
-from django_jobs.process.wakeup import Waker, Wakeup
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import release_strays
 from django_jobs.status import Status
-from django_jobs.worker.buffer import Desk
-from django_jobs.worker.keeper import RELEASE_SECONDS, Keeper
+from django_jobs.worker.loop import WorkerLoop
 from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.releaser import RELEASE_SECONDS
 from tests import jobs
 from tests.proxy import Proxy, through
+from tests.worker.parts import a_loop
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,37 +43,25 @@ def proxy(vendor: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def keeper(worker: Worker) -> Iterator[Keeper]:
-    def nothing(*_: Any) -> None:
-        pass
-
-    wakeup = Wakeup("default", Waker())
-    keeper = Keeper(
-        worker.pk,
-        WorkerOptions(pool="threads", slots=4),
-        Desk(nothing, None),
-        wakeup,
-        Collector(),
-        on_topic=nothing,
-        on_put=nothing,
-        on_database_error=nothing,
-    )
-    yield keeper
-    wakeup.waker.close()
+def loop(worker: Worker) -> Iterator[WorkerLoop]:
+    loop = a_loop(worker, pool="threads", slots=4)
+    yield loop
+    loop.wakeup.waker.close()
 
 
-def turn(keeper: Keeper) -> None:
-    """Let the keeper do one step, and look at once whether there is work."""
-    keeper._look_at = keeper._queues_read = 0.0
-    keeper.wakeup.waker.wake()  # it need not sleep after an error
-    keeper._survive(keeper.step)
+def turn(loop: WorkerLoop) -> None:
+    """Let the loop do one step, and look at once whether there is work."""
+    loop.timer.look()
+    loop.queues.read_again()
+    loop.wakeup.waker.wake()  # it need not sleep after an error
+    loop.turn()
 
 
-def look_again(keeper: Keeper) -> None:
-    """Let the time pass until the keeper looks for what an uncertain claim left."""
-    assert keeper._strays_at < float("inf")
-    keeper._strays_at = 0.0
-    turn(keeper)
+def look_again(loop: WorkerLoop) -> None:
+    """Let the time pass until the loop looks for what an uncertain claim left."""
+    assert loop.strays.due_at < float("inf")
+    loop.strays.due_at = 0.0
+    turn(loop)
 
 
 def statement(vendor: str, of_transaction: str) -> str:
@@ -82,10 +69,10 @@ def statement(vendor: str, of_transaction: str) -> str:
     return "COMMIT" if vendor == "mysql" else of_transaction
 
 
-def assert_held_or_ready(keeper: Keeper) -> None:
+def assert_held_or_ready(loop: WorkerLoop) -> None:
     """No job is STARTED that the worker does not have."""
-    held = keeper.desk.held()
-    for job in Job.objects.filter(worker_id=keeper.worker_id, status=Status.STARTED):
+    held = loop.buffer.held()
+    for job in Job.objects.filter(worker_id=loop.state.worker_id, status=Status.STARTED):
         assert (job.pk, job.claims) in held
 
 
@@ -93,36 +80,36 @@ def assert_held_or_ready(keeper: Keeper) -> None:
 
 
 @WHEN
-def test_claim(keeper: Keeper, proxy: Proxy, vendor: str, when: str) -> None:
+def test_claim(loop: WorkerLoop, proxy: Proxy, vendor: str, when: str) -> None:
     result = jobs.add.delay(1, 2)
     with through(proxy):
-        turn(keeper)
-        keeper.desk.withdraw()
+        turn(loop)
+        loop.buffer.withdraw()
         Job.objects.update(status=Status.PENDING, worker_id=None)
         proxy.lose(statement(vendor, "SET status = 'STARTED'"), when)
-        turn(keeper)
+        turn(loop)
         assert proxy.lost.is_set()
-        assert keeper.desk.held() == set()
-        keeper.options = WorkerOptions(quiet=True)
-        turn(keeper)
+        assert loop.buffer.held() == set()
+        loop.state.options = WorkerOptions(quiet=True)
+        turn(loop)
         if when == "late":
             assert result.status == "PENDING"
             proxy.deliver()
             assert result.status == "STARTED"
-            look_again(keeper)
+            look_again(loop)
         assert result.status == "PENDING"
-        keeper.options = WorkerOptions()
-        turn(keeper)
+        loop.state.options = WorkerOptions()
+        turn(loop)
         assert result.status == "STARTED"
-        look_again(keeper)
+        look_again(loop)
     assert result.job.crashes == 0
-    assert_held_or_ready(keeper)
-    assert len(keeper.desk.held()) == 1
+    assert_held_or_ready(loop)
+    assert len(loop.buffer.held()) == 1
 
 
-def test_keeper_without_an_error_never_looks_for_strays(keeper: Keeper) -> None:
-    turn(keeper)
-    assert keeper._strays_at == float("inf")
+def test_loop_without_an_error_never_looks_for_strays(loop: WorkerLoop) -> None:
+    turn(loop)
+    assert loop.strays.due_at == float("inf")
 
 
 def waits_for_a_lock() -> bool:
@@ -281,37 +268,37 @@ def test_claim_that_finds_nothing_locks_nothing(worker: Worker, vendor: str) -> 
 
 @WHEN
 @pytest.mark.parametrize("function", [jobs.add, jobs.fail])
-def test_record(keeper: Keeper, proxy: Proxy, when: str, function: Any) -> None:
+def test_record(loop: WorkerLoop, proxy: Proxy, when: str, function: Any) -> None:
     result = function.delay(1)
     with through(proxy):
-        turn(keeper)
-        job = keeper.desk.take(0, wait=False)
+        turn(loop)
+        job = loop.buffer.take(0, wait=False)
         assert job is not None
-        keeper.desk.end(0, execute(job, Environment()))
-        keeper.options = WorkerOptions(quiet=True)
+        loop.buffer.end(0, execute(job, Environment()))
+        loop.state.options = WorkerOptions(quiet=True)
         ended = "SUCCESS" if function is jobs.add else "FAILURE"
         # A failure is a transaction: its attempt is kept, too.
         proxy.lose("status = 'SUCCESS'" if ended == "SUCCESS" else "COMMIT", when)
         if ended == "SUCCESS" and connection.vendor == "mysql":
             proxy.lose("UPDATE (SELECT", when)
-        turn(keeper)
+        turn(loop)
         assert proxy.lost.is_set()
-        assert len(keeper.desk.held()) == 1
+        assert len(loop.buffer.held()) == 1
         second = threading.Thread(target=lambda: when == "late" and proxy.deliver())
         if ended == "SUCCESS":
             # It arrives after the worker has written the outcome once more.
-            turn(keeper)
+            turn(loop)
             second.start()
         else:
             # The first transaction holds the row until then.
             second.start()
-            turn(keeper)
+            turn(loop)
         second.join(30)
-        turn(keeper)
+        turn(loop)
     assert result.status == ended
-    assert keeper.desk.held() == set()
+    assert loop.buffer.held() == set()
     assert Attempt.objects.count() == (ended == "FAILURE")
-    (tallies,) = keeper.collector.take().values()
+    (tallies,) = loop.collector.take().values()
     (tally,) = tallies.values()
     assert (tally.succeeded, tally.failed) == (ended == "SUCCESS", ended == "FAILURE")
 
@@ -321,24 +308,24 @@ def test_record(keeper: Keeper, proxy: Proxy, when: str, function: Any) -> None:
 
 @WHEN
 def test_release(
-    keeper: Keeper, proxy: Proxy, new_worker: Callable[..., Worker], vendor: str, when: str
+    loop: WorkerLoop, proxy: Proxy, new_worker: Callable[..., Worker], vendor: str, when: str
 ) -> None:
     result = jobs.add.delay(1)
     with through(proxy):
-        turn(keeper)
-        keeper.options = WorkerOptions(quiet=True)
-        keeper.desk.last_move -= RELEASE_SECONDS
+        turn(loop)
+        loop.state.options = WorkerOptions(quiet=True)
+        loop.buffer.last_move -= RELEASE_SECONDS
         proxy.lose("UPDATE (SELECT" if vendor == "mysql" else "SET status = new.status", when)
-        turn(keeper)
+        turn(loop)
         assert proxy.lost.is_set()
         # Another worker may have it already.
-        assert keeper.desk.take(0, wait=False) is None
-        turn(keeper)
+        assert loop.buffer.take(0, wait=False) is None
+        turn(loop)
         other = new_worker()
         assert len(claim(other.pk, ["default"], 1, "default")[0]) == 1
         if when == "late":
             proxy.deliver()
-        look_again(keeper)
+        look_again(loop)
     assert (result.status, result.job.worker_id, result.job.claims) == ("STARTED", other.pk, 2)
     assert result.job.crashes == 0
 

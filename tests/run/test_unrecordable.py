@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,18 +11,15 @@ from django.db import transaction
 from django_jobs import chain
 from django_jobs.db import clock
 from django_jobs.maintenance import rescue
-from django_jobs.metrics.collector import Collector
 from django_jobs.models import Job, Worker
 from django_jobs.process.timers import Duties, Duty
-from django_jobs.process.wakeup import Waker, Wakeup
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record_apart
 from django_jobs.values import Claimed, Outcome
-from django_jobs.worker.buffer import Desk
-from django_jobs.worker.keeper import Keeper
-from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.loop import WorkerLoop
 from django_jobs.workflows.completion import settle
 from tests import jobs
+from tests.worker.parts import a_loop
 from tests.workflows.jobs import add
 
 pytestmark = pytest.mark.django_db
@@ -98,54 +95,41 @@ def test_job_whose_dependents_make_the_error_ends_and_lets_the_others_go_on(
 
 
 @pytest.fixture
-def keeper(worker: Worker) -> Any:
-    def nothing(*_: Any) -> None:
-        pass
-
-    wakeup = Wakeup("default", Waker())
-    keeper = Keeper(
-        worker.pk,
-        WorkerOptions(pool="threads", slots=8),
-        Desk(nothing, None),
-        wakeup,
-        Collector(),
-        on_topic=nothing,
-        on_put=nothing,
-        on_database_error=nothing,
-    )
-    yield keeper
-    wakeup.waker.close()
+def loop(worker: Worker) -> Iterator[WorkerLoop]:
+    loop = a_loop(worker, pool="threads", slots=8)
+    yield loop
+    loop.wakeup.waker.close()
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_keeper_that_cannot_record_an_outcome_goes_on(
-    keeper: Keeper, broken: dict[str, Any]
+def test_loop_that_cannot_record_an_outcome_goes_on(
+    loop: WorkerLoop, broken: dict[str, Any]
 ) -> None:
     jobs.add.delay_many([(1,), (2,), (3,)])
-    keeper.step()
-    taken = [keeper.desk.take(slot, wait=False) for slot in range(3)]
+    loop.step()
+    taken = [loop.buffer.take(slot, wait=False) for slot in range(3)]
     for slot, outcome in enumerate(outcomes_of([each for each in taken if each], **broken)):
         outcome.ended = outcome.ended if slot == 1 else outcome.ended - 1
-        keeper.desk.end(slot, outcome)
-    keeper.step()
+        loop.buffer.end(slot, outcome)
+    loop.step()
     assert sorted(statuses()) == ["FAILURE", "SUCCESS", "SUCCESS"]
-    assert keeper.desk.counts() == (0, 0, 0)
+    assert loop.buffer.counts() == (0, 0, 0)
 
 
-def test_keeper_survives_an_error_of_its_own_with_a_traceback(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, caplog: Any
+def test_loop_survives_an_error_of_its_own_with_a_traceback(
+    loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     jobs.add.delay(1)
     with monkeypatch.context() as patched:
         patched.setattr("django_jobs.run.claim.hand_over", lambda jobs, using: 1 / 0)
-        patched.setattr(keeper.wakeup.waker, "wait", lambda seconds: None)
+        patched.setattr(loop.wakeup.waker, "wait", lambda seconds: None)
         # The test's own transaction must outlive it.
-        patched.setattr("django_jobs.worker.keeper.drop_connection", lambda using: None)
-        assert keeper._survive(keeper.step) == 0
+        patched.setattr("django_jobs.process.reconnect.drop_connection", lambda using: None)
+        assert loop.turn()
     assert "ZeroDivisionError" in caplog.text
     assert "Traceback" in caplog.text
-    keeper.step()
-    assert keeper.desk.counts()[0] == 1
+    loop.step()
+    assert loop.buffer.counts()[0] == 1
     assert statuses() == ["STARTED"]
 
 

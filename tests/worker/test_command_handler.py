@@ -124,7 +124,7 @@ def test_autoscale_rule(size: int, reports: list[Report], change: int) -> None:
     assert Autoscale(most=4, least=2, idle_seconds=30).change(size, reports, 100.0) == change
 
 
-class FakeDesk:
+class FakeBuffer:
     jobs_done = 0
     counted = (0, 0, 0)
 
@@ -133,7 +133,7 @@ class FakeDesk:
 
 
 def test_gauge_reads_the_desk() -> None:
-    desk = FakeDesk()
+    buffer = FakeBuffer()
     asked: list[bool] = []
 
     def read(behind: bool = False) -> Load:
@@ -143,18 +143,18 @@ def test_gauge_reads_the_desk() -> None:
 
         return gauge.read(is_behind).load
 
-    gauge = Gauge(desk, 2)  # type: ignore[arg-type]
+    gauge = Gauge(buffer, 2)  # type: ignore[arg-type]
     assert read() == Load.IDLE
     first = gauge.read(lambda: False)
     assert gauge.read(lambda: False).since == first.since
-    desk.counted = (0, 1, 0)
+    buffer.counted = (0, 1, 0)
     assert read(behind=True) == Load.BUSY
     assert asked == []
-    desk.counted = (1, 1, 0)
+    buffer.counted = (1, 1, 0)
     assert read(behind=True) == Load.BEHIND
     assert read(behind=False) == Load.BUSY
     # A job that came and went between two looks.
-    desk.counted, desk.jobs_done = (0, 0, 0), 1
+    buffer.counted, buffer.jobs_done = (0, 0, 0), 1
     assert read() == Load.BUSY
     assert read() == Load.IDLE
 
@@ -249,14 +249,14 @@ class FakeWorker(SimpleNamespace):
 def control(worker: Worker) -> Control:
     terminated: list[Any] = []
     pool = SimpleNamespace(terminate=lambda *job: terminated.append(job) or True)
-    desk = SimpleNamespace(counts=lambda: (1, 2, 3), remove=lambda *job: False)
+    buffer = SimpleNamespace(counts=lambda: (1, 2, 3), remove=lambda *job: False)
     return Control(
         FakeWorker(
             options=WorkerOptions(),
             worker_id=worker.pk,
             name="w",
             line=None,
-            desk=desk,
+            buffer=buffer,
             pool=pool,
             terminated=terminated,
         )  # type: ignore[arg-type]
@@ -297,7 +297,7 @@ def test_job_that_has_not_begun_is_terminated_where_it_waits(
         arguments={"id": str(uuid7()), "claims": 1},
         created_at=clock("default"),
     )
-    monkeypatch.setattr(control._worker.desk, "remove", lambda *job: True)
+    monkeypatch.setattr(control._worker.buffer, "remove", lambda *job: True)
     control.run_once()
     assert Command.objects.get().answer == {"stopped": True}
     assert control._worker.terminated == []

@@ -11,30 +11,30 @@ import pytest
 
 from django_jobs.ids import uuid7
 from django_jobs.process.wakeup import Waker
-from django_jobs.worker.buffer import Desk
+from django_jobs.worker.buffer import JobBuffer
 from django_jobs.worker.pools import EventLoopPool
 from django_jobs.worker.shared_slots import Board
 from tests.waiting import LONG
 
 
-class QuickKeeper:
-    """A keeper that is done the moment the last job has ended: the pool's thread gets no turn."""
+class QuickLoop:
+    """A loop that is done the moment the last job has ended: the pool's thread gets no turn."""
 
     def __init__(self) -> None:
-        self.desk = Desk(self.wake, None)
+        self.buffer = JobBuffer(self.wake, None)
         self.pool: Any = None
 
     def wake(self) -> None:
-        self.desk.close()
+        self.buffer.close()
         self.pool.wake()
 
 
 @pytest.mark.parametrize("function", ["plain", "coroutine"])
 def test_loop_ends_when_the_desk_closes_while_the_last_job_ends(monkeypatch, function):
-    keeper = QuickKeeper()
+    loop = QuickLoop()
     options = SimpleNamespace(slots=2, max_memory=None)
-    pool = EventLoopPool(SimpleNamespace(options=options, desk=keeper.desk, board=Board(2)))
-    keeper.pool = pool
+    pool = EventLoopPool(SimpleNamespace(options=options, buffer=loop.buffer, board=Board(2)))
+    loop.pool = pool
     job = SimpleNamespace(id=uuid7(), claims=1, name="job", begin_by=None)
     outcome = SimpleNamespace(began=0.0, ended=0.0)
 
@@ -50,7 +50,7 @@ def test_loop_ends_when_the_desk_closes_while_the_last_job_ends(monkeypatch, fun
     monkeypatch.setattr(pool, "environment", lambda *_: None)
     monkeypatch.setattr(pool, "run_one", lambda slot, job, _: pool.ended(slot, job, outcome))
 
-    keeper.desk.put([job])
+    loop.buffer.put([job])
     thread = threading.Thread(target=pool.run, daemon=True)
     thread.start()
     thread.join(LONG)

@@ -26,7 +26,7 @@ from django_jobs import SoftTimeLimitExceeded, job
 from django_jobs.models import Job, Worker
 from django_jobs.run.record import record
 from django_jobs.values import Outcome
-from django_jobs.worker.buffer import Desk
+from django_jobs.worker.buffer import JobBuffer
 from django_jobs.worker.options import build
 from django_jobs.worker.pools import POOLS
 from django_jobs.worker.pools.base import Pool, Workplace
@@ -81,7 +81,7 @@ def as_job(body: Callable[..., Any], coroutine: bool, name: str, options: dict[s
 
 
 def run_pool(worker: Worker, name: str, claimed: list[Any], slots: int = 1) -> dict[str, Outcome]:
-    desk = Desk(lambda: None, None)
+    buffer = JobBuffer(lambda: None, None)
     options = build(
         pool=name, processes=None, concurrency=None if name in ("solo", "prefork") else slots,
         autoscale=None, queues=(), exclude_queues=(), name="", beat=False, burst=False,
@@ -92,13 +92,13 @@ def run_pool(worker: Worker, name: str, claimed: list[Any], slots: int = 1) -> d
     def commit(outcome: Outcome) -> bool:
         return bool(record(worker.pk, [outcome], "default"))
 
-    place = Workplace("w", options, desk, Board(slots), {}, lambda *_: None, commit)
+    place = Workplace("w", options, buffer, Board(slots), {}, lambda *_: None, commit)
     pool = POOLS[name](place)
-    desk.put(claimed)
-    desk.close()
+    buffer.put(claimed)
+    buffer.close()
     with handlers_kept(), connections_closed(pool):
         pool.run()
-    outcomes = desk.ended()
+    outcomes = buffer.ended()
     record(worker.pk, [outcome for outcome in outcomes if not outcome.recorded], "default")
     return {outcome.job.name.rsplit(".", 1)[1]: outcome for outcome in outcomes}
 

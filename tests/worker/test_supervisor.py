@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from django_jobs.exceptions import WorkerStopping
 from django_jobs.ids import uuid7
 from django_jobs.worker import solo
-from django_jobs.worker.buffer import Desk, boot_time
+from django_jobs.worker.buffer import JobBuffer, boot_time
 from django_jobs.worker.child_process import Child, how_it_ended
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.pools import MainThreadPool
@@ -37,14 +37,14 @@ def a_job() -> Any:
 
 
 def test_nothing_begins_after_the_lease_until_it_is_renewed() -> None:
-    desk, job, taken = Desk(lambda: None, None), a_job(), []
-    desk.lease(until=boot_time() - 1)
-    desk.put([job])
-    assert desk.take(0, wait=False) is None
-    slot = threading.Thread(target=lambda: taken.append(desk.take(0)))
+    buffer, job, taken = JobBuffer(lambda: None, None), a_job(), []
+    buffer.lease(until=boot_time() - 1)
+    buffer.put([job])
+    assert buffer.take(0, wait=False) is None
+    slot = threading.Thread(target=lambda: taken.append(buffer.take(0)))
     slot.start()
-    assert desk.counts() == (1, 0, 0)
-    desk.lease(until=boot_time() + 600)
+    assert buffer.counts() == (1, 0, 0)
+    buffer.lease(until=boot_time() + 600)
     slot.join(60)
     assert taken == [job]
 
@@ -54,14 +54,14 @@ def test_nothing_begins_after_the_lease_until_it_is_renewed() -> None:
 
 def solo_pool() -> MainThreadPool:
     options = SimpleNamespace(pool="solo", slots=1, max_memory=None)
-    return MainThreadPool(SimpleNamespace(options=options, desk=Desk(lambda: None, None)))
+    return MainThreadPool(SimpleNamespace(options=options, buffer=JobBuffer(lambda: None, None)))
 
 
 def test_stop_from_a_signal_handler_takes_no_lock() -> None:
     pool = solo_pool()
 
     def stop_amid_the_desk() -> None:
-        with pool.desk._changed:
+        with pool.buffer._changed:
             pool.stop_now()
 
     thread = threading.Thread(target=stop_amid_the_desk, daemon=True)

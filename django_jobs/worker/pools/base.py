@@ -15,7 +15,7 @@ from ...run import forks
 from ...run.execute import Environment, execute
 from ...run.outcome import Execution, escaped
 from ...values import Claimed, Outcome
-from ..buffer import Desk
+from ..buffer import JobBuffer
 from ..isolation import Isolation
 from ..options import WorkerOptions, unable
 from ..shared_slots import Board
@@ -29,7 +29,7 @@ class Workplace:
 
     name: str
     options: WorkerOptions
-    desk: Desk
+    buffer: JobBuffer
     board: Board
     #: Those of :attr:`WorkerOptions.time_limits`, which change while the pool runs.
     time_limits: dict[str, tuple[float | None, float | None]]
@@ -40,11 +40,11 @@ class Workplace:
 
 
 class Pool(abc.ABC):
-    """Takes jobs from the desk until it is closed, and gives their outcomes back."""
+    """Takes jobs from the buffer until it is closed, and gives their outcomes back."""
 
     def __init__(self, place: Workplace) -> None:
         self.place = place
-        self.desk = place.desk
+        self.buffer = place.buffer
         self._contexts: dict[tuple[UUID, int], JobContext] = {}
         # Jobs with acks_late=False, while they run; and where the board notes their ends.
         self._once: set[tuple[UUID, int]] = set()
@@ -53,10 +53,10 @@ class Pool(abc.ABC):
 
     @abc.abstractmethod
     def run(self) -> None:
-        """Run jobs until the desk is closed; called in the process's main thread."""
+        """Run jobs until the buffer is closed; called in the process's main thread."""
 
     def wake(self) -> None:
-        """Called from the keeper's thread after it put jobs on the desk or closed it."""
+        """Called from the loop's thread after it put jobs into the buffer or closed it."""
 
     def stop_now(self) -> None:
         """Stop the running jobs, where that is possible without killing the process."""
@@ -97,7 +97,7 @@ class Pool(abc.ABC):
 
     def work(self, slot: int, environment: Environment) -> None:
         """Run one job after the other in this thread."""
-        while (job := self.desk.take(slot)) is not None:
+        while (job := self.buffer.take(slot)) is not None:
             self.run_one(slot, job, environment)
 
     def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
@@ -125,11 +125,11 @@ class Pool(abc.ABC):
             reason = reason or f"it holds more memory than {limit} KiB"
         if reason:
             _log.warning("process is replaced name=%s reason=%s", self.place.name, reason)
-            self.desk.hand_out_no_more()
-        self.desk.end(slot, outcome)
+            self.buffer.hand_out_no_more()
+        self.buffer.end(slot, outcome)
 
     def recorded(self, outcomes: Sequence[Outcome]) -> None:
-        """Forget the ends of these jobs; called from the keeper's thread."""
+        """Forget the ends of these jobs; called from the loop's thread."""
         if self._unrecorded:
             for outcome in outcomes:
                 place = self._unrecorded.pop((outcome.job.id, outcome.job.claims), None)

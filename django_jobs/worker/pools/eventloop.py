@@ -76,12 +76,12 @@ class EventLoopPool(Pool):
             self._more.clear()
             while self._free:
                 slot = self._free[-1]
-                job = self.desk.take(slot, wait=False)
+                job = self.buffer.take(slot, wait=False)
                 if job is None:
                     break
                 self._free.pop()
                 self._begin(slot, job)
-            if self.desk.closed and not self._running:
+            if self.buffer.closed and not self._running:
                 break
             # Only a job that cancels all tasks of the loop cancels this one.
             with contextlib.suppress(asyncio.CancelledError):

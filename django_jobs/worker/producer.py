@@ -1,0 +1,113 @@
+"""Claims jobs: when, and how many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..process.wakeup import Wakeup
+from ..run.claim import Claimer
+from ..values import Claimed
+from .buffer import MAX_BATCH, JobBuffer
+from .claim_timer import ClaimTimer
+from .connection_backoff import ConnectionBackoff
+from .loop_state import LoopState
+from .quarantine import Quarantine
+from .ready_queues import ReadyQueues
+
+
+class Producer:
+    """Claims as many jobs as fit, for the free slots and a little ahead.
+
+    *hand_over* takes the jobs of a claim. *rests_until* returns the moment of *clock* before which
+    the worker claims nothing, because the database refused a claim.
+    """
+
+    def __init__(
+        self,
+        state: LoopState,
+        buffer: JobBuffer,
+        wakeup: Wakeup,
+        *,
+        timer: ClaimTimer,
+        queues: ReadyQueues,
+        quarantine: Quarantine,
+        connections: ConnectionBackoff,
+        hand_over: Callable[[list[Claimed]], None],
+        rests_until: Callable[[], float],
+        claimer: Claimer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state = state
+        self._buffer = buffer
+        self._wakeup = wakeup
+        self._timer = timer
+        self._queues = queues
+        self._quarantine = quarantine
+        self._connections = connections
+        self._hand_over = hand_over
+        self._rests_until = rests_until
+        self._claimer = claimer or Claimer()
+        self._clock = clock
+
+    def wanted(self) -> int:
+        """Return how many jobs to claim now; start the job in quarantine when its time has come."""
+        if self.takes_none():
+            self._quarantine.begin()
+            return 0
+        if self._clock() < self.next_look():
+            return 0
+        one = self._quarantine.is_wary or self._connections.tries_one
+        return min(self.room(), 1 if one else MAX_BATCH)
+
+    def takes_none(self) -> bool:
+        """Return whether this worker claims no jobs as it is."""
+        state = self._state
+        return (
+            state.stopping or state.options.quiet or self._quarantine.is_on() or self._buffer.spent
+        )
+
+    def next_look(self) -> float:
+        """Return the moment of *clock* at which to claim next, if there is room."""
+        return max(
+            self._timer.next_look(self._is_full),
+            self._rests_until(),
+            self._connections.claim_from,
+        )
+
+    def room(self) -> int:
+        """Return how many jobs fit: into free slots, and ahead for the time of a round trip."""
+        waiting, running, _ended = self._buffer.counts()
+        slots = self._state.options.slots
+        ahead = self._buffer.prefetch(slots)
+        self._buffer.low_water = ahead // 2
+        return slots + ahead - running - waiting if waiting <= self._buffer.low_water else 0
+
+    def _is_full(self) -> bool:
+        _waiting, running, _ended = self._buffer.counts()
+        return running >= self._state.options.slots
+
+    def claim(self, want: int) -> None:
+        """Claim up to *want* jobs and hand them over; set the timer by what was found."""
+        jobs: list[Claimed] = []
+        locked = False
+        if self._timer.begin():
+            self._queues.read_again()
+        if queues := self._queues.names():
+            state = self._state
+            jobs, locked = self._claimer.claim(state.worker_id, queues, want, state.using)
+        if jobs:
+            self._wakeup.found_work()
+            self._hand_over(jobs)
+        nothing = not jobs and not locked
+        if nothing:
+            self._queues.read_again()
+        all_taken = self._wakeup.listens and len(jobs) < want and not locked
+        # A notification tells of later jobs, where the database sends any.
+        rests = nothing or (all_taken and not self._state.options.burst)
+        self._timer.looked(bool(jobs), locked, self._wakeup.next_look() if rests else 0.0)
+
+    def places_freed(self) -> None:
+        """Claim at once: the next jobs in line are pending now, and older than others."""
+        self._claimer.forget()
+        self._timer.look()

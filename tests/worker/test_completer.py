@@ -1,0 +1,152 @@
+"""Outcomes are gathered while jobs are short, and recorded."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from django_jobs.metrics.collector import Collector
+from django_jobs.values import Outcome
+from django_jobs.worker.completer import GATHER_SECONDS, Completer
+from django_jobs.worker.loop_state import LoopState
+from django_jobs.worker.options import WorkerOptions
+from tests.worker.parts import Clock, a_buffer, end
+
+
+class Written:
+    """Stands for the statement that records outcomes."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.ready: list[str] = []
+
+    def __call__(
+        self, worker_id: Any, outcomes: Any, using: str, *, on_ready: Any
+    ) -> list[Outcome]:
+        self.batches.append(len(outcomes))
+        for queue in self.ready:
+            on_ready(queue)
+        return []
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Written:
+    written = Written()
+    monkeypatch.setattr("django_jobs.worker.completer.record_apart", written)
+    return written
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def buffer(clock: Clock) -> Any:
+    return a_buffer(clock)
+
+
+@pytest.fixture
+def calls() -> Any:
+    """What the completer calls."""
+    return SimpleNamespace(recorded=[], ready=[], freed=[])
+
+
+@pytest.fixture
+def completer(buffer: Any, clock: Clock, calls: Any) -> Completer:
+    return Completer(
+        LoopState(UUID(int=1), WorkerOptions()),
+        buffer,
+        Collector(),
+        on_recorded=lambda outcomes: calls.recorded.append(len(outcomes)),
+        on_ready=calls.ready.append,
+        on_freed=lambda: calls.freed.append(True),
+        clock=clock,
+    )
+
+
+def a_job(**fields: Any) -> Any:
+    given = {
+        "id": UUID(int=2), "claims": 1, "name": "add", "queue": "default", "places": (),
+        "begin_by": None, "ready": 0.0,
+    }  # fmt: skip
+    return SimpleNamespace(**given | fields)
+
+
+def run(buffer: Any, clock: Clock, number: int, waiting: int = 0) -> None:
+    """Let so many jobs end, and so many wait behind them."""
+    buffer.put([a_job() for _ in range(number + waiting)])
+    for _ in range(number):
+        end(buffer, clock=clock)
+
+
+def test_without_outcomes_nothing_is_written(completer, written):
+    completer.record(now=True)
+    assert written.batches == []
+
+
+def test_outcome_is_written_at_once_when_no_job_waits(completer, buffer, clock, written, calls):
+    run(buffer, clock, 1)
+    completer.record(now=False)
+    assert written.batches == calls.recorded == [1]
+    assert buffer.counts() == (0, 0, 0)
+
+
+def test_outcome_waits_a_little_for_those_of_waiting_jobs(completer, buffer, clock, written):
+    run(buffer, clock, 1, waiting=1)
+    completer.record(now=False)
+    assert written.batches == []
+    clock.advance(GATHER_SECONDS)
+    completer.record(now=False)
+    assert written.batches == [1]
+
+
+def test_outcomes_are_written_before_a_claim(completer, buffer, clock, written):
+    run(buffer, clock, 2, waiting=1)
+    completer.record(now=True)
+    assert written.batches == [2]
+
+
+def test_one_statement_writes_a_limited_number(
+    completer, buffer, clock, written, calls, monkeypatch
+):
+    monkeypatch.setattr("django_jobs.worker.completer.MAX_BATCH", 2)
+    run(buffer, clock, 5, waiting=1)
+    completer.record(now=False)
+    assert written.batches == calls.recorded == [2, 2, 1]
+
+
+def test_outcome_that_the_job_s_own_transaction_wrote_is_not_written_again(
+    completer, buffer, clock, written, calls
+):
+    run(buffer, clock, 2)
+    buffer.ended()[0].recorded = True
+    completer.record(now=True)
+    assert (written.batches, calls.recorded) == ([1], [2])
+
+
+def test_outcomes_stay_in_the_buffer_when_the_statement_fails(
+    completer, buffer, clock, monkeypatch
+):
+    monkeypatch.setattr("django_jobs.worker.completer.record_apart", lambda *_, **__: 1 / 0)
+    run(buffer, clock, 1)
+    with pytest.raises(ZeroDivisionError):
+        completer.record(now=True)
+    assert buffer.counts() == (0, 0, 1)
+
+
+def test_queues_that_have_new_jobs_are_passed_on(completer, buffer, clock, written, calls):
+    run(buffer, clock, 1)
+    written.ready = ["next"]
+    completer.record(now=True)
+    assert (calls.ready, calls.freed) == (["next"], [])
+
+
+def test_end_of_a_job_with_a_place_is_told(completer, buffer, clock, written, calls):
+    buffer.put([a_job(places=("key",))])
+    end(buffer, clock=clock)
+    completer.record(now=True)
+    assert calls.freed == [True]

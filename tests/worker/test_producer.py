@@ -1,0 +1,211 @@
+"""When a worker claims jobs, how many, and when it looks again."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from django_jobs.worker.buffer import MAX_BATCH
+from django_jobs.worker.claim_timer import SHORTEST_LOCKED, ClaimTimer
+from django_jobs.worker.loop_state import LoopState
+from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.producer import Producer
+from tests.worker.parts import Clock, a_buffer
+
+GUARD = 10.0
+
+
+class Around:
+    """Stands for all that a producer uses; its fields are what a test lets happen."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.state = LoopState(UUID(int=1), WorkerOptions(pool="threads", slots=4))
+        self.buffer: Any = a_buffer(self.clock)
+        self.timer = ClaimTimer(self.clock)
+        self.wakeup = SimpleNamespace(
+            listens=True, found_work=lambda: None, next_look=lambda: GUARD
+        )
+        self.names = ["default"]
+        self.reads = 0
+        self.queues = SimpleNamespace(names=lambda: self.names, read_again=self.read_again)
+        self.begun = 0
+        self.quarantine = SimpleNamespace(is_on=lambda: False, is_wary=False, begin=self.begin)
+        self.connections = SimpleNamespace(tries_one=False, claim_from=0.0)
+        self.rests_until = 0.0
+        self.jobs: list[Any] = []
+        self.locked = False
+        self.claims: list[tuple[Any, ...]] = []
+        self.forgotten = 0
+        self.taken: list[Any] = []
+
+    def producer(self) -> Producer:
+        parts: Any = self
+        return Producer(
+            self.state,
+            self.buffer,
+            parts.wakeup,
+            timer=self.timer,
+            queues=parts.queues,
+            quarantine=parts.quarantine,
+            connections=parts.connections,
+            hand_over=self.taken.extend,
+            rests_until=lambda: self.rests_until,
+            claimer=parts,
+            clock=self.clock,
+        )
+
+    def read_again(self) -> None:
+        self.reads += 1
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def claim(self, *arguments: Any) -> tuple[list[Any], bool]:
+        self.claims.append(arguments)
+        return self.jobs, self.locked
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+    def looks_in(self) -> float:
+        return max(0.0, self.producer().next_look() - self.clock())
+
+
+@pytest.fixture
+def around() -> Around:
+    return Around()
+
+
+def a_job() -> Any:
+    return SimpleNamespace(begin_by=None)
+
+
+# --- how many -----------------------------------------------------------------------------------
+
+
+def test_idle_worker_wants_a_job_for_each_slot(around):
+    assert around.producer().wanted() == 4
+
+
+def test_short_jobs_are_claimed_ahead_and_again_when_half_of_them_began(around):
+    around.buffer.run_seconds = 0.01
+    assert around.producer().wanted() == 4 + 20
+    around.buffer.put([a_job() for _ in range(11)])
+    assert around.producer().wanted() == 0
+    around.buffer.take(0, wait=False)
+    assert around.producer().wanted() == 24 - 11
+    assert around.buffer.low_water == 10
+
+
+def test_one_claim_takes_a_limited_number(around):
+    around.buffer.run_seconds = 0.0
+    assert around.producer().wanted() == MAX_BATCH
+
+
+@pytest.mark.parametrize("why", ["wary", "tries one"])
+def test_one_job_is_claimed_where_several_might_do_harm(around, why):
+    around.quarantine.is_wary = why == "wary"
+    around.connections.tries_one = why == "tries one"
+    assert around.producer().wanted() == 1
+
+
+@pytest.mark.parametrize("why", ["stopping", "quiet", "quarantine", "spent"])
+def test_worker_that_takes_none_wants_none_and_starts_the_job_in_quarantine(around, why):
+    if why == "stopping":
+        around.state.stopping = True
+    elif why == "quiet":
+        around.state.options = WorkerOptions(quiet=True)
+    elif why == "quarantine":
+        around.quarantine.is_on = lambda: True
+    else:
+        around.buffer.hand_out_no_more()
+    assert (around.producer().wanted(), around.begun) == (0, 1)
+
+
+# --- when ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("why", ["timer", "refused claim", "refused connections"])
+def test_worker_wants_none_before_its_time(around, why):
+    later = around.clock() + 1.0
+    if why == "timer":
+        around.timer.look(1.0)
+    elif why == "refused claim":
+        around.rests_until = later
+    else:
+        around.connections.claim_from = later
+    assert around.producer().wanted() == 0
+    around.clock.advance(1.0)
+    assert around.producer().wanted() == 4
+
+
+def test_claim_that_found_nothing_is_followed_by_a_rest_and_a_read_of_the_queues(around):
+    around.producer().claim(4)
+    assert around.looks_in() == pytest.approx(GUARD)
+    assert around.timer.found_nothing
+    assert around.reads == 1
+
+
+def test_queues_without_jobs_cost_no_claim(around):
+    around.names = []
+    around.producer().claim(4)
+    assert around.claims == []
+    assert around.looks_in() == pytest.approx(GUARD)
+
+
+def test_claimed_jobs_are_handed_over(around):
+    around.jobs = [a_job(), a_job()]
+    around.producer().claim(4)
+    assert around.taken == around.jobs
+    assert around.claims == [(UUID(int=1), ["default"], 4, "default")]
+
+
+@pytest.mark.parametrize(
+    ("number", "listens", "locked", "burst", "looks_in"),
+    [
+        (2, True, False, False, GUARD),  # a notification tells of later jobs
+        (4, True, False, False, 0.0),  # there may be more
+        (2, True, True, False, 0.0),
+        (2, False, False, False, 0.0),  # nothing tells of later jobs
+        (2, True, False, True, 0.0),  # a burst ends when it finds nothing
+    ],
+)
+def test_claim_that_found_jobs_is_followed_by(around, number, listens, locked, burst, looks_in):
+    around.jobs, around.locked = [a_job() for _ in range(number)], locked
+    around.wakeup.listens = listens
+    around.state.options = WorkerOptions(pool="threads", slots=4, burst=burst)
+    around.producer().claim(4)
+    assert around.looks_in() == pytest.approx(looks_in)
+    assert not around.timer.found_nothing
+
+
+def test_claim_that_found_locked_jobs_only_is_followed_by_a_short_pause(around):
+    around.locked = True
+    around.producer().claim(4)
+    assert around.looks_in() == pytest.approx(SHORTEST_LOCKED)
+
+
+def test_change_of_the_options_lets_the_queues_be_read_again(around):
+    around.jobs = [a_job()]
+    around.timer.look_anew()
+    around.producer().claim(4)
+    assert around.reads == 1
+
+
+def test_freed_place_is_looked_at_at_once_from_the_oldest_job_on(around):
+    around.producer().claim(4)
+    around.producer().places_freed()
+    assert (around.forgotten, around.looks_in()) == (1, 0.0)
+
+
+def test_full_worker_waits_a_little_after_a_notification(around):
+    around.timer.looked(found=False, locked=False, pause=GUARD)
+    around.buffer.put([a_job() for _ in range(4)])
+    for slot in range(4):
+        around.buffer.take(slot, wait=False)
+    around.timer.heard()
+    assert 0 < around.looks_in() < GUARD
