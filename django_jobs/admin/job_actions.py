@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..control import jobs
+from ..control.moving import move
 from ..db import without_deadlock
 from ..define import registry
 from ..display.job_text import reason_text
@@ -111,7 +112,7 @@ def moving(queue: str | None, priority: int | None) -> Operation:
 
     def run(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
         try:
-            _done, skipped = jobs.move(ids, queue=queue, priority=priority, using=using, note=note)
+            _done, skipped = move(ids, queue=queue, priority=priority, using=using, note=note)
         except QueueFull:
             return {_("the queue is full"): len(ids)}
         return skipped

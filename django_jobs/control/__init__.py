@@ -7,7 +7,8 @@ from ..limits.overrides import set_limits, set_queue_limits
 from . import schedules
 from .commands import send as send_command
 from .commands import wait as wait_for_answers
-from .jobs import move, retry, revoke, revoke_workflow, run_now
+from .jobs import retry, revoke, revoke_workflow, run_now
+from .moving import move
 from .queues import clear_queue, pause_queue, resume_queue
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What people and code do to jobs from outside: revoke, retry, run now, move."""
+"""What people and code do to jobs from outside: revoke, retry, run now."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from .. import signals
 from ..db import clock, dialect_for, without_deadlock
 from ..db.base import chunks
 from ..define import registry
-from ..define.options import priority_problems, queue_problems
 from ..define.retention import keep_seconds
-from ..define.routing import database_of, databases
+from ..define.routing import databases
 from ..enqueue.notify import Topic, announce
 from ..enqueue.unique import take_key
 from ..ids import uuids
@@ -29,13 +28,12 @@ from ..models import Command, Job
 from ..status import QUEUED, TIMED, Status
 from ..workflows.completion import Ended, settle
 from ..workflows.reopen import around, reopen, why_not
-from . import moving
 
 #: Is called in a transaction with the jobs that it changes, as to write the admin's log.
 Note = Callable[[Sequence[Job]], object]
 
 
-def _nothing(jobs: Sequence[Job]) -> None:
+def nothing(jobs: Sequence[Job]) -> None:
     pass
 
 
@@ -45,7 +43,7 @@ def revoke(
     terminate: bool = False,
     reason: str = "revoked",
     using: str = "",
-    note: Note = _nothing,
+    note: Note = nothing,
 ) -> int:
     """Revoke the jobs that have not begun; return how many were revoked.
 
@@ -60,7 +58,7 @@ def revoke(
     if not using:
         return sum(
             revoke(some, terminate=terminate, reason=reason, using=alias, note=note)
-            for alias, some in _by_database(ids)
+            for alias, some in by_database(ids)
         )
     statuses = (*QUEUED, Status.STARTED) if terminate else QUEUED
     wanted = uuids(ids)
@@ -88,7 +86,7 @@ def revoke_workflow(
     if not using:
         return sum(
             revoke_workflow(some, terminate=terminate, reason=reason, using=alias)
-            for alias, some in _by_database(ids)
+            for alias, some in by_database(ids)
         )
     connection = connections[using]
     wanted = uuids(ids)
@@ -136,7 +134,7 @@ def _ended(job: Job, reason: str) -> Ended:
 
 
 def retry(
-    ids: Sequence[UUID | str], *, using: str = "", note: Note = _nothing
+    ids: Sequence[UUID | str], *, using: str = "", note: Note = nothing
 ) -> tuple[int, dict[str, int]]:
     """Make ended jobs pending again, with all their retries.
 
@@ -147,7 +145,7 @@ def retry(
     of each job.
     """
     if not using:
-        parts = [retry(some, using=alias, note=note) for alias, some in _by_database(ids)]
+        parts = [retry(some, using=alias, note=note) for alias, some in by_database(ids)]
         reasons = sum((Counter(skipped) for _done, skipped in parts), Counter[str]())
         return sum(done for done, _skipped in parts), dict(reasons)
     skipped: dict[str, int] = {}
@@ -201,13 +199,13 @@ class _Refused(Exception):
         self.reason = reason
 
 
-def run_now(ids: Sequence[UUID | str], *, using: str = "", note: Note = _nothing) -> int:
+def run_now(ids: Sequence[UUID | str], *, using: str = "", note: Note = nothing) -> int:
     """Make jobs pending that wait for their time (SCHEDULED, RETRY); return how many were.
 
     The arguments and errors are those of :func:`revoke`.
     """
     if not using:
-        return sum(run_now(some, using=alias, note=note) for alias, some in _by_database(ids))
+        return sum(run_now(some, using=alias, note=note) for alias, some in by_database(ids))
     action = functools.partial(_run_now, uuids(ids), using, note)
     return without_deadlock(using, lambda: in_order(using, action))
 
@@ -221,45 +219,7 @@ def _run_now(ids: Sequence[UUID], using: str, note: Note) -> int:
     return len(found)
 
 
-def move(
-    ids: Sequence[UUID | str],
-    *,
-    queue: str | None = None,
-    priority: int | None = None,
-    using: str = "",
-    note: Note = _nothing,
-) -> tuple[int, dict[str, int]]:
-    """Move jobs that have not begun to *queue*, to *priority*, or both.
-
-    Returns how many were moved, and a dict of the skipped: the reason, and how many jobs it
-    concerns. The limits of the new queue apply to the moved jobs. *ids*, *using* and *note* are
-    those of :func:`revoke`. Raises ``ValueError`` for an invalid queue or priority and for a queue
-    on another database, ``QueueFull`` when the jobs exceed the queue's ``MAX_PENDING``. In both
-    cases it moves no job of that database.
-    """
-    problems = [] if queue is None else queue_problems(queue)
-    problems += [] if priority is None else priority_problems(priority)
-    if queue is None and priority is None:
-        problems = ["Give queue, priority or both: what is not given stays."]
-    parts = [(using, uuids(ids))] if using else list(_by_database(ids))
-    for alias, _some in parts:
-        if queue is not None and not problems and alias != database_of(queue):
-            problems.append(
-                f"Queue {queue!r} lives on database {database_of(queue)!r}, and the job on "
-                f"{alias!r}. Name a queue of the same database."
-            )
-    for problem in problems:
-        raise ValueError(problem)
-    done, skipped = 0, Counter[str]()
-    for alias, some in parts:
-        action = functools.partial(moving.move, some, queue, priority, alias, note)
-        number, others = without_deadlock(alias, functools.partial(in_order, alias, action))
-        done += number
-        skipped.update(others)
-    return done, dict(skipped)
-
-
-def _by_database(ids: Sequence[UUID | str]) -> Iterator[tuple[str, list[UUID]]]:
+def by_database(ids: Sequence[UUID | str]) -> Iterator[tuple[str, list[UUID]]]:
     """Yield the alias of each database that holds some of the jobs, with their ids.
 
     An id without a row goes to the default database.

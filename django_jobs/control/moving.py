@@ -1,7 +1,8 @@
-"""Jobs that have not begun go to another queue, or get another priority."""
+"""Moves jobs that have not begun to another queue or priority."""
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,28 +10,67 @@ from uuid import UUID
 
 from django.utils.translation import gettext_noop
 
-from ..db import clock
+from ..db import clock, without_deadlock
 from ..db.base import chunks
 from ..define import key_values
+from ..define.options import priority_problems, queue_problems
+from ..define.routing import database_of
 from ..enqueue.insert import refuse_when_full
 from ..enqueue.notify import Topic, announce
+from ..ids import uuids
 from ..limits import concurrency
-from ..locking import lock_jobs, need
+from ..locking import in_order, lock_jobs, need
 from ..models import Job, Reservation
 from ..status import QUEUED, Status
+from .jobs import Note, by_database, nothing
 
 
 def move(
+    ids: Sequence[UUID | str],
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+    using: str = "",
+    note: Note = nothing,
+) -> tuple[int, dict[str, int]]:
+    """Move jobs that have not begun to *queue*, to *priority*, or both.
+
+    Returns how many were moved, and a dict of the skipped: the reason, and how many jobs it
+    concerns. The limits of the new queue apply to the moved jobs. *ids*, *using* and *note* are
+    those of :func:`revoke`. Raises ``ValueError`` for an invalid queue or priority and for a queue
+    on another database, ``QueueFull`` when the jobs exceed the queue's ``MAX_PENDING``. In both
+    cases it moves no job of that database.
+    """
+    problems = [] if queue is None else queue_problems(queue)
+    problems += [] if priority is None else priority_problems(priority)
+    if queue is None and priority is None:
+        problems = ["Give queue, priority or both: what is not given stays."]
+    parts = [(using, uuids(ids))] if using else list(by_database(ids))
+    for alias, _some in parts:
+        if queue is not None and not problems and alias != database_of(queue):
+            problems.append(
+                f"Queue {queue!r} lives on database {database_of(queue)!r}, and the job on "
+                f"{alias!r}. Name a queue of the same database."
+            )
+    for problem in problems:
+        raise ValueError(problem)
+    done, skipped = 0, Counter[str]()
+    for alias, some in parts:
+        action = functools.partial(_move, some, queue, priority, alias, note)
+        number, others = without_deadlock(alias, functools.partial(in_order, alias, action))
+        done += number
+        skipped.update(others)
+    return done, dict(skipped)
+
+
+def _move(
     ids: Sequence[UUID],
     queue: str | None,
     priority: int | None,
     using: str,
     note: Callable[[Sequence[Job]], object],
 ) -> tuple[int, dict[str, int]]:
-    """Move jobs inside :func:`~django_jobs.locking.in_order`; return how many, and the skipped.
-
-    Raises ``QueueFull`` when *queue* may not hold them.
-    """
+    # Runs inside in_order().
     found = lock_jobs(ids, using, statuses=QUEUED)
     skipped = _not_queued({*ids} - {job.pk for job in found}, using)
     changed = [
@@ -47,7 +87,7 @@ def move(
         columns["priority"] = priority
     _update([job.pk for job in changed], using, **columns)
     note(changed)
-    # Last, as it locks jobs in line for a limit.
+    # Last, because it locks jobs that wait for a limit.
     concurrency.wake(woken, using)
     return len(changed), dict(skipped)
 
@@ -64,21 +104,22 @@ def _not_queued(ids: Iterable[UUID], using: str) -> Counter[str]:
 
 
 def _leave_limits(moved: Sequence[Job], queue: str, using: str) -> Counter[str]:
-    """Free what the jobs hold under the limits of their old queues, and wake the new queue.
+    """Release what the jobs hold of the limits of their old queues, and wake the new queue.
 
-    Returns how many places of each limit go to the next in line: those that jobs were woken for.
+    Returns how many waiting jobs each old limit can wake: a moved job that was already woken for a
+    slot does not use it.
     """
     own = {job.pk: key_values.of_queue(job.queue) for job in moved}
     in_line = [job for job in moved if job.waiting_for == own[job.pk]]
-    slots = _slots(own, using)
-    need(using, limits={own[job.pk] for job in in_line} | {own[pk] for pk in slots.values()})
+    reserved = _reservations(own, using)
+    need(using, limits={own[job.pk] for job in in_line} | {own[pk] for pk in reserved.values()})
     waiting = [job.pk for job in in_line if job.status == Status.WAITING]
-    # Its time was that of its slot: it comes for one of the new queue at once.
-    timed = {job.pk for job in moved if job.status == Status.SCHEDULED} & {*slots.values()}
+    # A job with a reservation was scheduled for its window. In the new queue it is due at once.
+    timed = {job.pk for job in moved if job.status == Status.SCHEDULED} & {*reserved.values()}
     ready = {job.pk for job in moved if job.status == Status.PENDING} | {*waiting}
     if ready:
         refuse_when_full(queue, len(ready), using)
-    for chunk in chunks(list(slots)):
+    for chunk in chunks(list(reserved)):
         Reservation.objects.using(using).filter(pk__in=chunk)._raw_delete(using)
     _update([job.pk for job in in_line], using, waiting_for=None)
     _update(waiting, using, status=Status.PENDING, ready_at=clock(using))
@@ -89,8 +130,8 @@ def _leave_limits(moved: Sequence[Job], queue: str, using: str) -> Counter[str]:
     return Counter(own[job.pk] for job in in_line if job.status == Status.PENDING)
 
 
-def _slots(own: dict[UUID, str], using: str) -> dict[int, UUID]:
-    """Return the ids of the slots that jobs have under the rates of their queues."""
+def _reservations(own: dict[UUID, str], using: str) -> dict[int, UUID]:
+    """Return the ids of the reservations that jobs hold in the rate limits of their queues."""
     found: dict[int, UUID] = {}
     for chunk in chunks(list(own)):
         rows = Reservation.objects.using(using).filter(job_id__in=chunk, started=False)
