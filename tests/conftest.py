@@ -19,7 +19,7 @@ from django_jobs.api.job import JobFunction
 from django_jobs.db import clock
 from django_jobs.define import registry
 from django_jobs.limits.admission import Admission
-from django_jobs.metrics import snapshot
+from django_jobs.metrics import cache
 from django_jobs.models import Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute, execute_refusal
@@ -31,7 +31,7 @@ from tests.waiting import LONG
 @pytest.fixture(autouse=True)
 def no_overview_kept() -> None:
     """Let no test see the overview that an earlier one read."""
-    snapshot.forget()
+    cache.clear()
 
 
 @pytest.fixture(autouse=True)

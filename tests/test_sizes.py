@@ -19,7 +19,6 @@ SQL = "a dialect's statements stand in one place"
 ALGEBRA = "a canvas and its kinds are defined by each other"
 TO_SPLIT = "is to be split"
 EXCEPTIONS = {
-    "control/jobs.py": TO_SPLIT,
     "db/base.py": SQL,
     "db/base.py::Dialect": SQL,
     "db/mysql.py": SQL,
@@ -32,8 +31,6 @@ EXCEPTIONS = {
     "define/options.py": TO_SPLIT,
     "define/sensitive.py": TO_SPLIT,
     "limits/admission.py": TO_SPLIT,
-    "metrics/history.py": TO_SPLIT,
-    "metrics/snapshot.py": TO_SPLIT,
     "run/execute.py": TO_SPLIT,
     "run/outcome.py": TO_SPLIT,
     "run/record.py": TO_SPLIT,

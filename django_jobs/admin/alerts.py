@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..display.times import duration, relative
-from ..metrics.snapshot import NO_BEAT, Overview, QueueState
+from ..metrics.open_jobs import QueueState
+from ..metrics.snapshot import NO_BEAT, Overview
 from ..models import Worker
 from ..status import Status
 

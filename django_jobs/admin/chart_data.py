@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..display.times import duration
-from ..metrics.history import DAY, HOUR, Activity, Spread, Statistics
+from ..metrics.summaries import DAY, HOUR, Activity, Spread, Statistics
 from . import charts
 
 _FUNCTIONS_SHOWN = 10
@@ -37,14 +37,14 @@ class Chart:
 def drawn(numbers: Statistics) -> list[Chart]:
     """Return the charts: what ended, how long it waited, how long it ran."""
     points = numbers.points
-    times = [_time(point.starts_at, numbers.window.seconds) for point in points]
+    times = [_time(point.starts_at, numbers.period.seconds) for point in points]
     ended = [
         charts.Series("success", _("succeeded"), [point.succeeded for point in points]),
         charts.Series("failure", _("failed"), [point.failed for point in points]),
         charts.Series("retry", _("retried"), [point.retried for point in points]),
     ]
     titles = {HOUR: _("Jobs per minute"), DAY: _("Jobs per ten minutes")}
-    title = titles.get(numbers.window.seconds, _("Jobs per hour"))
+    title = titles.get(numbers.period.seconds, _("Jobs per hour"))
     return [
         _chart("ended", title, times, ended, charts.bars, number_format),
         _spreads("wait", _("Wait"), times, [point.wait for point in points]),

@@ -17,15 +17,15 @@ from django.utils.translation import gettext as _
 from ..conf import get_settings
 from ..display.job_text import short_class
 from ..display.times import duration
-from ..metrics.history import WINDOWS, Statistics
+from ..metrics.open_jobs import QueueState
 from ..metrics.snapshot import (
     FAILURES_READ,
     FailureGroup,
     Overview,
-    QueueState,
     overview,
     recent_statistics,
 )
+from ..metrics.summaries import PERIODS, Statistics
 from ..models import Function, Job, Queue, Schedule, Worker
 from ..status import Status
 from .alerts import Alert, alerts
@@ -58,7 +58,7 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
         request.current_app = self.admin_site.name
         using = get_settings().database
         window = request.GET.get("window", "")
-        window = window if window in WINDOWS else "1h"
+        window = window if window in PERIODS else "1h"
         look, numbers = overview(using), recent_statistics(window, using)
         may = _permissions(self.admin_site, request)
         pages = {
@@ -190,14 +190,14 @@ def _shown_alert(alert: Alert, pages: Mapping[str, str]) -> dict[str, str]:
 def _recently(numbers: Statistics) -> str:
     return _("%(number)s in %(window)s (%(share)s)") % {
         "number": number_format(numbers.total.failed),
-        "window": numbers.window.name,
+        "window": numbers.period.name,
         "share": share(numbers.total),
     }
 
 
 def _windows(chosen: str) -> list[dict[str, Any]]:
     labels = {"1h": _("1 h"), "24h": _("24 h"), "7d": _("7 d")}
-    return [{"name": name, "label": labels[name], "selected": name == chosen} for name in WINDOWS]
+    return [{"name": name, "label": labels[name], "selected": name == chosen} for name in PERIODS]
 
 
 def _permissions(site: AdminSite, request: HttpRequest) -> Mapping[str, bool]:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import get_settings
 from ..define import registry
 from ..metrics.capped_count import of_status, ready_queues, status_counts
-from ..metrics.snapshot import failures
+from ..metrics.snapshot import failure_groups
 from ..models import Queue, Schedule
 from ..status import Status
 from .badges import status_badge
@@ -73,7 +73,7 @@ class ErrorFilter(_ColumnFilter):
     column = "error_class"
 
     def values(self) -> Iterable[str]:
-        return {group.error_class for group in failures()[0] if group.error_class}
+        return {group.error_class for group in failure_groups()[0] if group.error_class}
 
 
 class _LinkedFilter(_ColumnFilter):

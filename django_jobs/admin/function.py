@@ -24,7 +24,8 @@ from ..define.routing import database_of
 from ..define.sensitive import rules_of
 from ..exceptions import JobsError
 from ..limits.overrides import limits_of
-from ..metrics.snapshot import forget, recent_statistics
+from ..metrics import cache
+from ..metrics.snapshot import recent_statistics
 from ..models import Job
 from ..status import Status
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
@@ -130,7 +131,7 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
             hidden = rules_of(form.function.name).shown(args, kwargs)
             form.add_error(None, hidden.text(_told(error)))
             return None
-        forget()
+        cache.clear()
         self.message_user(request, _("A job was enqueued."), messages.SUCCESS)
         if may_view(self.admin_site, Job, request) and not get_settings().eager:
             return HttpResponseRedirect(self._url("job_change", result.id))

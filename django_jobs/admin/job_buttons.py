@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from ..metrics.snapshot import forget
+from ..metrics import cache
 from .auto_refresh import page_to_return_to
 from .job_actions import DELETE, MOST_JOBS, MOVE, OPERATIONS, Operation, perform, report
 from .move_form import MoveForm
@@ -47,7 +47,7 @@ class JobButtonsMixin(OperationsAdminMixin):
         if asks and "confirmed" not in request.POST:
             return self._ask(operation, request, queryset, ids)
         done, skipped = perform(operation, ids, request.user.pk, queryset.db)
-        forget()
+        cache.clear()
         level = messages.SUCCESS if done else messages.WARNING
         self.message_user(request, report(operation, done, skipped), level)
         is_gone = operation is DELETE and done

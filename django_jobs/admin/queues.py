@@ -20,9 +20,11 @@ from ..define.options import queue_problems
 from ..define.routing import database_of
 from ..display.times import duration
 from ..limits.overrides import renew_times
+from ..metrics import cache
 from ..metrics.capped_count import capped_count
-from ..metrics.history import Activity
-from ..metrics.snapshot import QueueState, forget, overview, recent_statistics
+from ..metrics.open_jobs import QueueState
+from ..metrics.snapshot import overview, recent_statistics
+from ..metrics.summaries import Activity
 from ..models import Job, Queue
 from .auto_refresh import LIVE_SCRIPT, live_response, page_to_return_to
 from .badges import moment, paused_badge
@@ -75,13 +77,13 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
         obj.save(using=using, update_fields=own)
         if "rate_limit" in form.changed_data:
             renew_times(obj.name, using)
-        forget()
+        cache.clear()
 
     def delete_model(self, request: HttpRequest, obj: Queue) -> None:
         name, using = obj.name, get_settings().database
         obj.delete(using=using)
         renew_times(name, using)
-        forget()
+        cache.clear()
 
     # --- the list -------------------------------------------------------------------------------
 
@@ -193,7 +195,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
         if audit:
             user_id: Any = request.user.pk
             LogEntry.objects.log_actions(user_id, [Queue(name=name)], CHANGE, audit)
-            forget()
+            cache.clear()
         self.message_user(request, text % name, messages.SUCCESS)
         return self._back(request)
 

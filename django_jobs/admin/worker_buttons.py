@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from ..control import commands
 from ..control.command_table import COMMANDS
-from ..metrics.snapshot import forget
+from ..metrics import cache
 from ..models import Worker
 from .auto_refresh import page_to_return_to
 from .operations import OperationsAdminMixin
@@ -68,7 +68,7 @@ class WorkerButtonsMixin(OperationsAdminMixin):
             user_id: Any = request.user.pk
             LogEntry.objects.log_actions(user_id, chosen, CHANGE, audit)
         self._report(request, len(receivers), queryset.count() - len(workers))
-        forget()
+        cache.clear()
         back = page_to_return_to(request)
         return HttpResponseRedirect(back) if back else None
 

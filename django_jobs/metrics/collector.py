@@ -15,8 +15,8 @@ from ..values import Claimed, Outcome
 
 MINUTE = 60
 
-#: A queue and the name of a job function.
-Key = tuple[str, str]
+#: A queue and the name of a job function, which have counts of their own.
+Series = tuple[str, str]
 
 _COLUMN = {
     Status.SUCCESS.value: "succeeded",
@@ -34,7 +34,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._minutes: dict[int, dict[Key, Tally]] = {}
+        self._minutes: dict[int, dict[Series, Tally]] = {}
         # What turns time.monotonic() into the database's clock.
         self._offset = 0.0
 
@@ -85,13 +85,13 @@ class Collector:
                         self._tally(key, minute).add(tally)
             raise
 
-    def take(self) -> dict[int, dict[Key, Tally]]:
+    def take(self) -> dict[int, dict[Series, Tally]]:
         """Return what was counted since the last time, by minute, and forget it."""
         with self._lock:
             taken, self._minutes = self._minutes, {}
         return taken
 
-    def _tally(self, key: Key, minute: int | None = None) -> Tally:
+    def _tally(self, key: Series, minute: int | None = None) -> Tally:
         if minute is None:
             minute = minute_of(time.monotonic() + self._offset)
         tallies = self._minutes.setdefault(minute, {})
@@ -118,7 +118,7 @@ def rescued(outcomes: Sequence[Outcome], using: str) -> None:
     if not outcomes:
         return
     now = unix_time(using)
-    tallies: dict[Key, Tally] = {}
+    tallies: dict[Series, Tally] = {}
     for outcome in outcomes:
         tally = tallies.setdefault((outcome.job.queue, outcome.job.name), Tally())
         tally.rescued += 1
@@ -128,7 +128,7 @@ def rescued(outcomes: Sequence[Outcome], using: str) -> None:
 
 def revoked(jobs: Iterable[tuple[str, str, int]], using: str) -> None:
     """Count, in rows at once, jobs that were revoked: queue, name and number of claims of each."""
-    tallies: dict[Key, Tally] = {}
+    tallies: dict[Series, Tally] = {}
     for queue, name, claims in jobs:
         tally = tallies.setdefault((queue, name), Tally())
         tally.revoked += 1
@@ -136,7 +136,7 @@ def revoked(jobs: Iterable[tuple[str, str, int]], using: str) -> None:
     append({minute_of(unix_time(using)): tallies}, using)
 
 
-def append(minutes: Mapping[int, Mapping[Key, Tally]], using: str) -> None:
+def append(minutes: Mapping[int, Mapping[Series, Tally]], using: str) -> None:
     """Write a row for each tally, as one statement."""
     rows = []
     for starts_at, tallies in minutes.items():

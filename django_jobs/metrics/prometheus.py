@@ -20,9 +20,10 @@ from ..define.routing import databases
 from ..models import Worker
 from ..models.histogram import BOUNDS, Tally
 from ..status import ENDED, Status
-from .collector import Key
+from .collector import Series
 from .history import totals
-from .snapshot import Overview, QueueState, overview
+from .open_jobs import QueueState
+from .snapshot import Overview, overview
 
 _LABELS = ("name", "queue")
 _COUNTERS = {
@@ -46,7 +47,7 @@ class JobsCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics; the database is asked some nine statements."""
-        tallies: dict[Key, Tally] = {}
+        tallies: dict[Series, Tally] = {}
         for using in databases():
             for key, tally in totals(using).items():
                 tallies.setdefault(key, Tally()).add(tally)
@@ -57,7 +58,7 @@ class JobsCollector(Collector):
         yield from _workers(looks)
 
 
-def _counters(tallies: dict[Key, Tally]) -> Iterator[Metric]:
+def _counters(tallies: dict[Series, Tally]) -> Iterator[Metric]:
     for column, documentation in _COUNTERS.items():
         family = CounterMetricFamily(f"django_jobs_job_{column}", documentation, labels=_LABELS)
         for (queue, name), tally in tallies.items():
@@ -72,7 +73,7 @@ def _counters(tallies: dict[Key, Tally]) -> Iterator[Metric]:
     yield failed
 
 
-def _histograms(tallies: dict[Key, Tally]) -> Iterator[Metric]:
+def _histograms(tallies: dict[Series, Tally]) -> Iterator[Metric]:
     run = HistogramMetricFamily(
         "django_jobs_job_runtime_seconds", "Seconds that attempts ran", labels=_LABELS
     )

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_jobs import admin as jobs_admin
-from django_jobs.metrics import snapshot
+from django_jobs.metrics import cache
 from django_jobs.models import Attempt, Command, Job, Queue, Schedule
 from django_jobs.status import Status
 from tests.admin.test_jobs import make
@@ -112,7 +112,7 @@ def become(client: Client, client_of: Callable[..., Client]) -> Callable[[str], 
 
 def state() -> Any:
     """Everything that an action may change."""
-    snapshot.forget()
+    cache.clear()
     return (
         sorted(Job.objects.values_list("pk", "status", "queue")),
         sorted(Command.objects.values_list("name", flat=True)),

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs.db import clock
-from django_jobs.metrics import snapshot
+from django_jobs.metrics import cache, snapshot
 from django_jobs.models import Job, Measurement, Queue, Reservation, Schedule
 from django_jobs.models.histogram import BUCKETS
 from django_jobs.status import Status
@@ -33,12 +33,12 @@ def ago(**length: float) -> datetime.datetime:
 
 
 def alerts_of(client: Client) -> list[str]:
-    snapshot.forget()
+    cache.clear()
     return [alert["text"] for alert in client.get(DASHBOARD).context["alerts"]]
 
 
 def shown(client: Client, part: str) -> Any:
-    snapshot.forget()
+    cache.clear()
     return client.get(DASHBOARD).context[part]
 
 
@@ -101,7 +101,7 @@ def test_failures_beyond_the_newest_are_said_to_be_left_out(
     make_many(2, Status.FAILURE)
     assert "were looked at" not in boss.get(DASHBOARD).content.decode()
     make_many(1, Status.FAILURE)
-    snapshot.forget()
+    cache.clear()
     html = boss.get(DASHBOARD).content.decode()
     assert "Only the newest 2 failed jobs were looked at." in html
     assert shown(boss, "failures")[0]["week"] == "2"
@@ -256,7 +256,7 @@ def test_live_part_that_has_not_changed_is_not_sent_again(boss: Client) -> None:
     again = boss.get(DASHBOARD, headers=ask)
     assert (again.status_code, again.content) == (304, b"")
     make(Status.PENDING)
-    snapshot.forget()
+    cache.clear()
     assert boss.get(DASHBOARD, headers=ask).status_code == 200
 
 
@@ -285,7 +285,7 @@ def test_dashboard_queries_do_not_grow(client_of: Callable[..., Client], new_wor
     client = client_of("view_dashboard", "view_job", "retry_job", "pause_queue")
 
     def queries() -> int:
-        snapshot.forget()
+        cache.clear()
         with CaptureQueriesContext(connection) as captured:
             assert client.get(DASHBOARD).status_code == 200
         return len(captured)
@@ -413,7 +413,7 @@ def test_queue_page_tells_limits_of_settings_and_rows(boss: Client, settings: An
     assert (shown["mail"]["running"], shown["mail"]["rate_limit"]) == ("0/4", "9/m")
     assert (shown["mail"]["failed"], "polyline" in shown["mail"]["sparkline"]) == ("2", True)
     Queue.objects.create(name="mail", concurrency=2, rate_limit="5/s")
-    snapshot.forget()
+    cache.clear()
     shown = {queue["name"]: queue for queue in boss.get(QUEUES).context["queues"]}
     assert (shown["mail"]["running"], shown["mail"]["rate_limit"]) == ("0/2", "5/s")
 

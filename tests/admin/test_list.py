@@ -19,7 +19,7 @@ from django_jobs.admin.job_fields import progress_bar
 from django_jobs.admin.search import is_id
 from django_jobs.admin.timeline import timeline
 from django_jobs.ids import uuid7
-from django_jobs.metrics import snapshot
+from django_jobs.metrics import cache
 from django_jobs.models import Attempt, Command, Job, Schedule, UniqueKey
 from django_jobs.status import Status
 from tests.admin.test_jobs import LIST, make, make_many, messages_of, page, post
@@ -397,7 +397,7 @@ def test_list_renews_itself(boss: Client) -> None:
     assert "3 jobs" in html
     assert "csrfmiddlewaretoken" not in html  # a new one each time: nothing would ever be the same
     make(Status.PENDING)
-    snapshot.forget()
+    cache.clear()
     page = boss.get(LIST, {"status": "PENDING"}, headers={"X-Jobs-Live": "1"}).content.decode()
     assert page.count("action-select") == 1
 

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from django_jobs.db import clock
 from django_jobs.define import registry
-from django_jobs.metrics import snapshot
+from django_jobs.metrics import cache
 from django_jobs.metrics.prometheus import JobsCollector
 from django_jobs.models import Schedule, Worker
 from tests.beat.conftest import ADD
@@ -91,7 +91,7 @@ PLACES = [
 @pytest.mark.parametrize("place", PLACES)
 def test_place_says_that_no_beat_runs(make: Any, boss: Client, place: Any) -> None:
     def says() -> bool:
-        snapshot.forget()
+        cache.clear()
         return NO_BEAT in place(boss)
 
     alive("solo")

@@ -216,6 +216,6 @@ def test_django_celery_beats_unknown_function_has_a_suggestion() -> None:
     assert "Did you mean 'tests.jobs.add'" in reason
 
 
-def test_a_window_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="window must be one of 1h, 24h, 7d, got '1hour'"):
+def test_an_unknown_period_is_refused() -> None:
+    with pytest.raises(ValueError, match="period must be one of 1h, 24h, 7d, got '1hour'"):
         statistics("1hour")

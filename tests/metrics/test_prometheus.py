@@ -29,7 +29,7 @@ from django_jobs.checks import check_settings
 from django_jobs.control import pause_queue
 from django_jobs.db import clock, unix_time
 from django_jobs.maintenance import rollup
-from django_jobs.metrics import snapshot
+from django_jobs.metrics import cache
 from django_jobs.metrics.collector import Collector, append, minute_of
 from django_jobs.metrics.history import totals
 from django_jobs.models import Measurement, Queue, Schedule, Worker
@@ -50,7 +50,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 @pytest.fixture(autouse=True)
 def opened(settings: Any) -> None:
     settings.DJANGO_JOBS = {"METRICS_TOKEN": TOKEN}
-    snapshot.forget()
+    cache.clear()
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def measured(take: Callable[..., list[Claimed]], worker: Worker) -> None:
 
 
 def scrape(client: Client) -> Samples:
-    snapshot.forget()
+    cache.clear()
     response = client.get(reverse("django_jobs:metrics"), headers=bearer(TOKEN))
     assert response.status_code == 200
     return {
@@ -128,7 +128,7 @@ def test_as_many_statements_with_more_jobs(
     client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     def ask() -> None:
-        snapshot.forget()
+        cache.clear()
         client.get(reverse("django_jobs:metrics"), headers=bearer(TOKEN))
 
     with CaptureQueriesContext(connection) as asked:

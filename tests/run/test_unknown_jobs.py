@@ -17,7 +17,7 @@ from django_jobs import job
 from django_jobs.api.result import AsyncResult
 from django_jobs.define import registry
 from django_jobs.exceptions import JobFailed, UnknownJob
-from django_jobs.metrics import snapshot
+from django_jobs.metrics import cache, snapshot
 from django_jobs.models import Attempt, Job
 from django_jobs.values import Outcome
 from tests import jobs
@@ -158,7 +158,7 @@ def test_command_and_job_page_show_the_reason(work: Work, boss: Client) -> None:
 
 
 def alerts_of(client: Client) -> list[dict[str, str]]:
-    snapshot.forget()
+    cache.clear()
     alerts: list[dict[str, str]] = client.get("/admin/django_jobs/dashboard/").context["alerts"]
     return alerts
 

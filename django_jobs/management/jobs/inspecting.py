@@ -14,7 +14,8 @@ from django.utils.translation import gettext as _
 from ...display.job_text import arguments_line, attempt_line, pretty, with_argument_texts
 from ...display.times import duration, ran, relative
 from ...limits.overrides import limits_of
-from ...metrics.snapshot import QueueState, look
+from ...metrics.open_jobs import QueueState
+from ...metrics.snapshot import look
 from ...models import Job, Worker
 from ...worker.worker_info import registered, settings_shown
 from .listing import ARGUMENTS_WIDTH, LONGEST_ARGUMENTS, counted, listed

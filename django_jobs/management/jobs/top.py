@@ -21,7 +21,8 @@ from django.utils.translation import gettext_noop
 
 from ...display.job_text import arguments_line, with_argument_texts
 from ...display.times import duration, exact, ran, relative
-from ...metrics.snapshot import Overview, QueueState, look
+from ...metrics.open_jobs import QueueState
+from ...metrics.snapshot import Overview, look
 from ...models import Job, Worker
 from ...status import Status
 from ..width import cut

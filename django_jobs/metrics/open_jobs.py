@@ -1,0 +1,136 @@
+"""Counts of the open jobs, by status and by queue."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connections
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from ..conf import get_settings
+from ..db import dialect_for
+from ..define import registry
+from ..define.routing import database_of
+from ..models import Job, Queue, Worker
+from ..status import Status
+from .capped_count import CAP, CappedCount, of_status
+
+# The oldest job of a queue is the oldest among this many that workers claim next.
+_OLDEST_AMONG = 100
+
+
+@dataclasses.dataclass(slots=True)
+class QueueState:
+    """A queue that code, settings, workers or rows name. *row* is its own row, if it has one."""
+
+    name: str
+    row: Queue | None = None
+    ready: CappedCount = dataclasses.field(default_factory=lambda: CappedCount(0))
+    running: int = 0
+    #: SCHEDULED and RETRY jobs, among the first ten thousand of all queues.
+    timed: int = 0
+    #: When the oldest of the jobs that workers claim next became ready.
+    oldest: datetime.datetime | None = None
+    #: Slots of the live workers that serve it.
+    slots: int = 0
+
+    @property
+    def is_paused(self) -> bool:
+        return self.row is not None and self.row.paused_at is not None
+
+    @property
+    def oldest_seconds(self) -> float:
+        """For how many seconds the oldest ready job has waited."""
+        return (
+            0.0 if self.oldest is None else max(0.0, (timezone.now() - self.oldest).total_seconds())
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counted:
+    """Open jobs of one status in one queue."""
+
+    status: str
+    queue: str
+    number: int
+    oldest: datetime.datetime | None
+
+
+def queue_states(
+    using: str, live: Iterable[Worker], ready: Iterable[str], counted: Iterable[Counted]
+) -> list[QueueState]:
+    """Return a state for every queue that code, settings, workers or rows name, by name."""
+    settings = get_settings()
+    rows = {row.name: row for row in Queue.objects.using(using).all()}
+    workers = [worker for worker in live if not worker.quiet]
+    served = {str(name) for worker in workers for name in worker.queues}
+    coded = {function.options.queue for function in registry.every()} - {None}
+    named = {settings.default_queue, *settings.queues, *map(str, coded), *served, *rows}
+    names = {*ready, *(name for name in named if database_of(name) == using)}
+    states = {name: QueueState(name, row=rows.get(name)) for name in names}
+    for group in counted:
+        state = states.setdefault(group.queue, QueueState(group.queue))
+        if group.status == Status.PENDING:
+            state.ready, state.oldest = CappedCount(group.number), group.oldest
+        elif group.status == Status.STARTED:
+            state.running = group.number
+        else:
+            state.timed = group.number
+    for state in states.values():
+        state.slots = sum(worker.slots for worker in workers if worker.serves(state.name))
+    return [states[name] for name in sorted(states)]
+
+
+def open_jobs(using: str, ready: Iterable[str]) -> tuple[dict[Status, CappedCount], list[Counted]]:
+    """Count the jobs of each status, and the open jobs by queue, with one statement."""
+    jobs: Any = Job.objects.using(using)
+    groups = [(Status.STARTED, "started_at", jobs.running())]
+    groups += [(Status.SCHEDULED, "run_at", jobs.timed().order_by("run_at"))]
+    groups += [
+        (Status.PENDING, "ready_at", jobs.ready().filter(queue=name).order_by("rank", "pk"))
+        for name in ready
+    ]
+    parts, params = [], []
+    for status, column, rows in groups:
+        sql, values = compiled(rows.values("queue")[: CAP + 1], using)
+        head, head_values = compiled(rows.values(at=F(column))[:_OLDEST_AMONG], using)
+        parts.append(
+            f"SELECT '{status.value}' AS status, queue, COUNT(*), "  # noqa: S608
+            f"(SELECT MIN(at) FROM ({head}) head) FROM ({sql}) counted GROUP BY queue"
+        )
+        params += [*head_values, *values]
+    for status in Status:
+        rows = of_status(jobs.all(), status).order_by().values("pk")[: CAP + 1]
+        sql, values = compiled(rows, using)
+        parts.append(f"SELECT '{status.value}', NULL, COUNT(*), NULL FROM ({sql}) counted")  # noqa: S608
+        params += values
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        found = dialect_for(connection).long_query(cursor, " UNION ALL ".join(parts), params)
+    statuses = {Status(row[0]): CappedCount(row[2]) for row in found if row[1] is None}
+    by_queue = [
+        Counted(status, queue, number, _moment(oldest, using))
+        for status, queue, number, oldest in found
+        if queue is not None
+    ]
+    return statuses, by_queue
+
+
+def compiled(rows: QuerySet[Any], using: str) -> tuple[str, tuple[Any, ...]]:
+    """Return the SQL of *rows* and its parameters."""
+    sql, params = rows.query.get_compiler(using).as_sql()
+    return sql, tuple(params)
+
+
+def _moment(value: Any, using: str) -> datetime.datetime | None:
+    """Convert a column of raw SQL to a datetime, as the ORM does."""
+    connection = connections[using]
+    column = Job._meta.get_field("ready_at").get_col("job")
+    for convert in connection.ops.get_db_converters(column):
+        value = convert(value, column, connection)
+    found: datetime.datetime | None = value
+    return found
