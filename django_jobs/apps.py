@@ -1,4 +1,4 @@
-"""Django's entry point: what happens when the app is ready."""
+"""Django's entry point; connects signals when the app is ready."""
 
 from django.apps import AppConfig
 from django.db.models.signals import post_delete, post_migrate, post_save

@@ -1,4 +1,4 @@
-"""The package's own job functions, which workflows are made with."""
+"""Job functions of the package itself; workflows need them."""
 
 from __future__ import annotations
 

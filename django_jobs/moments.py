@@ -1,4 +1,4 @@
-"""Seconds and datetimes as people give them, within what every database keeps and reads."""
+"""Checks the seconds and datetimes that people give: every database must be able to store them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which known name a mistyped one may mean."""
+"""Suggests a known name for a mistyped one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two values that the stages of a job's life hand on: what was claimed, and how it ended."""
+"""Values that the stages of a job pass on: a claimed job, and the outcome of an attempt."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ nitpicky = True
 html_theme = "furo"
 html_title = f"django_jobs {release}"
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 
 

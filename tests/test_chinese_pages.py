@@ -1,4 +1,4 @@
-"""The Chinese pages have the code of the English ones, so they cannot stay behind unseen."""
+"""The Chinese pages have the same code and the same parts as the English ones."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ COMMENT = re.compile(r" +# [^'\"]*$", re.MULTILINE)
 
 
 def code(page: Path) -> list[tuple[str, str]]:
-    """The blocks of code, without comments behind it, which are translated."""
+    """The blocks of code, without comments at the ends of lines, which are translated."""
     return [(block.kind, COMMENT.sub("", block.text)) for block in blocks(page)]
 
 
 def literals(page: Path) -> list[list[str]]:
-    """What stands below paragraphs that end with ``::``."""
+    """The literal blocks: the lines below paragraphs that end with ``::``."""
     lines = page.read_text().splitlines()
     below = (
         [*indented(lines[number:], " ")]

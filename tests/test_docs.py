@@ -2,8 +2,8 @@
 
 In a page's source, ``# shop/jobs.py`` as the first line of a block of Python makes it that module;
 ``# settings.py`` sets its DJANGO_JOBS for the blocks that follow. Blocks of ``pycon`` are doctests.
-Comments steer: ``.. a worker runs`` runs all jobs that are ready, ``.. check:`` holds a doctest
-that readers do not see, and ``.. compiled only: why`` is for a block that cannot run here.
+Comments control the run: ``.. a worker runs`` runs all ready jobs, ``.. check:`` has a doctest that
+readers do not see, and ``.. compiled only: why`` precedes a block that cannot run here.
 """
 
 from __future__ import annotations
@@ -140,12 +140,12 @@ class Page:
         )
         assert examples.examples, f"line {block.line} has no >>>"
         examples.globs = self.module.__dict__  # not a copy of it, so that later blocks have them
-        told: list[str] = []
+        report: list[str] = []
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False)
         with self.patch.context() as patch:
             patch.setattr(doctest, "traceback", WholeExceptions)
-            result = runner.run(examples, out=told.append, clear_globs=False)
-        assert not result.failed, "".join(told)
+            result = runner.run(examples, out=report.append, clear_globs=False)
+        assert not result.failed, "".join(report)
 
     def run_python(self, block: Block, code: types.CodeType) -> None:
         match = re.match(r"# (?P<path>[\w/]+)\.py\n", block.text)
@@ -170,7 +170,7 @@ class Page:
 
 @pytest.fixture
 def scheduled() -> Iterator[None]:
-    """Forget what a page told ``add_periodic_task``."""
+    """Forget the schedules that a page added with ``add_periodic_task``."""
     before = list(periodic_tasks)
     yield
     periodic_tasks[:] = before
@@ -328,7 +328,7 @@ def test_command_of_page_parses(line: str) -> None:
 def rows(page: str) -> dict[str, str]:
     """The first two cells of each row, of all tables of the page, whose first is one literal."""
     found = ROW.findall((DOCS / page).read_text())
-    assert len(found) == len(dict(found)), "a name stands in two rows"
+    assert len(found) == len(dict(found)), "two rows have the same name"
     return dict(found)
 
 
@@ -337,27 +337,27 @@ def defaults(kind: type) -> dict[str, Any]:
     return {field.name: getattr(made, field.name) for field in dataclasses.fields(kind)}
 
 
-def test_defining_tells_every_option_and_its_default() -> None:
-    told = rows("defining.rst")
-    assert told.pop("name") == "module and function"
-    assert told.pop("base") == "``JobContext``"
-    assert told == {
+def test_defining_lists_every_option_and_its_default() -> None:
+    listed = rows("defining.rst")
+    assert listed.pop("name") == "module and function"
+    assert listed.pop("base") == "``JobContext``"
+    assert listed == {
         name: f"``{default!r}``"
         for name, default in defaults(JobOptions).items()
         if name not in ("name", "base")
     }
 
 
-def test_enqueuing_tells_every_option() -> None:
+def test_enqueuing_lists_every_option() -> None:
     assert set(rows("enqueuing.rst")) == set(CallKeywords.__annotations__)
 
 
-def test_settings_tells_every_key_its_default_and_every_check() -> None:
-    told = rows("settings.rst")
+def test_settings_lists_every_key_its_default_and_every_check() -> None:
+    listed = rows("settings.rst")
     source = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("*.py"))
-    ids = {name for name in told if name.startswith("django_jobs.")}
+    ids = {name for name in listed if name.startswith("django_jobs.")}
     assert ids == set(re.findall(r'id="(django_jobs\.\w+)"', source))
-    assert {name: told[name] for name in told if name not in ids} == {
+    assert {name: listed[name] for name in listed if name not in ids} == {
         name.upper(): f"``{default!r}``" for name, default in defaults(Settings).items()
     }
 
@@ -376,22 +376,22 @@ def flags(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     }
 
 
-def test_workers_tells_every_flag() -> None:
-    told = {name.split(", ")[-1].split(" ")[0]: name for name in rows("workers.rst")}
+def test_workers_lists_every_flag() -> None:
+    listed = {name.split(", ")[-1].split(" ")[0]: name for name in rows("workers.rst")}
     wanted = flags(parser_of("runworker"))
-    assert set(told) == set(wanted)
+    assert set(listed) == set(wanted)
     for flag, action in wanted.items():
         for spelling in action.option_strings:
-            assert spelling in told[flag].replace(",", " ").split()
+            assert spelling in listed[flag].replace(",", " ").split()
 
 
-def test_schedules_tells_every_option_and_flag() -> None:
-    told = {name.split(", ")[-1].split(" ")[0] for name in rows("schedules.rst")}
-    assert told == {*OPTIONS, *flags(parser_of("runbeat"))}
+def test_schedules_lists_every_option_and_flag() -> None:
+    listed = {name.split(", ")[-1].split(" ")[0] for name in rows("schedules.rst")}
+    assert listed == {*OPTIONS, *flags(parser_of("runbeat"))}
 
 
-def test_admin_tells_every_verb_flag_and_permission() -> None:
-    told = rows("admin.rst")
+def test_admin_lists_every_verb_flag_and_permission() -> None:
+    listed = rows("admin.rst")
     verbs = next(a for a in parser_of("jobs")._actions if a.dest == "verb").choices
     assert isinstance(verbs, dict)
     used = {operation.permission.partition(".")[2] for operation in OPERATIONS}
@@ -401,23 +401,23 @@ def test_admin_tells_every_verb_flag_and_permission() -> None:
     used |= {f"{verb}_queue" for verb in ("add", "change", "delete", "pause")}
     used |= {f"{verb}_schedule" for verb in ("view", "add", "change", "delete", "run")}
     used |= {"delete_job", "control_worker", "view_measurement"}
-    assert set(told) == {*verbs, *used}
+    assert set(listed) == {*verbs, *used}
     for verb, parser in verbs.items():
-        if verb in ("worker", "beat"):  # their flags stand on other pages
+        if verb in ("worker", "beat"):  # other pages have their flags
             continue
         for flag in set(flags(parser)) - {"--json", "--database"}:
             assert flag in row_of("admin.rst", verb), f"jobs {verb} {flag}"
 
 
-def test_control_tells_every_command_subject_and_flag() -> None:
+def test_control_lists_every_command_subject_and_flag() -> None:
     text = (DOCS / "control.rst").read_text()
-    told = {name.split()[0] for name, _meaning in ROW.findall(text)}
+    listed = {name.split()[0] for name, _meaning in ROW.findall(text)}
     verbs = next(a for a in parser_of("jobs")._actions if a.dest == "verb").choices
     wanted: dict[str, argparse.ArgumentParser] = {}
     for verb in ("control", "inspect"):
         inner = next(a for a in verbs[verb]._actions if a.dest == "what").choices
         wanted |= inner
-    assert told == set(wanted)
+    assert listed == set(wanted)
     for name, parser in wanted.items():
         for flag in set(flags(parser)) - {"--json", "--database"}:
             assert f"``{flag}``" in text, f"{name} {flag}"
@@ -429,31 +429,31 @@ def row_of(page: str, name: str) -> str:
     return text[start : text.find("   * - ", start + 1)]
 
 
-def test_results_tells_every_name() -> None:
+def test_results_lists_every_name() -> None:
     text = (DOCS / "results.rst").read_text()
     names = {name for name in dir(AsyncResult) if not name.startswith("_")}
     assert not {name for name in names if not re.search(rf"``a?{name}\b|``{name}", text)}
 
 
-def test_signals_tells_every_signal() -> None:
+def test_signals_lists_every_signal() -> None:
     known = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
     assert set(rows("signals.rst")) == known
 
 
 @pytest.mark.django_db
-def test_monitoring_tells_every_metric() -> None:
+def test_monitoring_lists_every_metric() -> None:
     counters = {metric.name: metric.type == "counter" for metric in JobsCollector().collect()}
     names = {name + "_total" * is_counter for name, is_counter in counters.items()}
     assert set(rows("monitoring.rst")) == names
 
 
-def test_security_tells_every_sensitive_name() -> None:
-    told = set(re.findall(r"``(\w+)``", (DOCS / "security.rst").read_text()))
-    assert {*redaction._NAMES, *redaction._WORDS} <= told
-    assert {f"{word}_key" for word in redaction._PLAIN_KEYS - {""}} <= told
+def test_security_lists_every_sensitive_name() -> None:
+    listed = set(re.findall(r"``(\w+)``", (DOCS / "security.rst").read_text()))
+    assert {*redaction._NAMES, *redaction._WORDS} <= listed
+    assert {f"{word}_key" for word in redaction._PLAIN_KEYS - {""}} <= listed
 
 
-def test_every_error_is_told_of() -> None:
+def test_pages_name_every_error() -> None:
     text = "".join(page.read_text() for page in PAGES)
     classes = {name for name, value in vars(exceptions).items() if inspect.isclass(value)}
     classes -= {"JobsError", "ImproperlyConfigured", "Any"}

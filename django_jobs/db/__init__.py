@@ -1,4 +1,4 @@
-"""What differs between the databases, and nothing else."""
+"""All differences between PostgreSQL, MariaDB, MySQL and SQLite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened and how things stand, in numbers.
+"""Numbers: what jobs did, and the present state of queues and workers.
 
 The names below are for projects, and so is :class:`.prometheus.JobsCollector`.
 """

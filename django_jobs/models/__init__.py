@@ -1,4 +1,4 @@
-"""The rows: jobs first, then what stands around them."""
+"""The tables: jobs, attempts, workers, queues, schedules, limits, measurements."""
 
 from .attempt import Attempt
 from .command import Command

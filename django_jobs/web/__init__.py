@@ -1,1 +1,1 @@
-"""How far a job is, for a project's own pages."""
+"""The state of a job, for a project's own pages."""
