@@ -1,7 +1,7 @@
 """Keeps secrets out of logs, pages and tracebacks, always (not only when DEBUG is off).
 
 Here stands which names are sensitive, and how the texts of secrets are found again in other texts.
-:mod:`django_jobs.define.sensitive` says which arguments of a job they are.
+:mod:`django_jobs.define.hidden_arguments` says which arguments of a job they are.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_jobs import group, job
-from django_jobs.define.sensitive import redact, rules_of
+from django_jobs.define.hidden_arguments import rules_of
+from django_jobs.define.sensitive import redact, shown_arguments
 from django_jobs.failure import MAX_MESSAGE, MAX_TRACEBACK, describe
 from django_jobs.redaction import MOST_SECRETS, NO_SECRETS, REDACTED, Secrets, is_sensitive
 from tests.test_serialization import calls
@@ -247,8 +248,10 @@ def test_positional_arguments_are_named_by_their_parameters(registered: Any) -> 
     @job(name="shop.login")
     def login(user: str, password: str, extra: Any = None) -> None: ...
 
-    shown = rules_of("shop.login").shown(
-        ["joe", "hunter2", {"pin": 1}], {"secret": "x", "b": [{"token": "y"}]}
+    shown = shown_arguments(
+        rules_of("shop.login"),
+        ["joe", "hunter2", {"pin": 1}],
+        {"secret": "x", "b": [{"token": "y"}]},
     )
     assert shown.args == ["joe", REDACTED, {"pin": REDACTED}]
     assert shown.kwargs == {"secret": REDACTED, "b": [{"token": REDACTED}]}
@@ -260,25 +263,25 @@ def test_arguments_after_a_result_fill_the_next_parameters(registered: Any) -> N
     def deploy(build: str, password: str) -> None: ...
 
     for options in ('{"takes":"value"}', '{"takes": ["value"]}'):
-        assert rules_of("shop.deploy", options).shown(["hunter2"], {}).args == [REDACTED]
+        assert shown_arguments(rules_of("shop.deploy", options), ["hunter2"], {}).args == [REDACTED]
     for options in (None, "{}", '{"takes":"nothing"}', '{"takes":null}'):
-        assert rules_of("shop.deploy", options).shown(["b1"], {}).args == ["b1"]
+        assert shown_arguments(rules_of("shop.deploy", options), ["b1"], {}).args == ["b1"]
     for options in ('{"takes"', "[" * 100_000 + '"takes"'):
-        assert rules_of("shop.deploy", options).shown(["b1"], {}).args == [REDACTED]
+        assert shown_arguments(rules_of("shop.deploy", options), ["b1"], {}).args == [REDACTED]
 
 
 def test_rest_of_the_arguments_has_the_name_of_the_rest(registered: Any) -> None:
     @job(name="shop.many")
     def many(first: str, *tokens: str, **secrets: str) -> None: ...
 
-    shown = rules_of("shop.many").shown(["a", "t1", "t2"], {"x": "s1", "first": "a"})
+    shown = shown_arguments(rules_of("shop.many"), ["a", "t1", "t2"], {"x": "s1", "first": "a"})
     assert shown.args == ["a", REDACTED, REDACTED]
     assert shown.kwargs == {"x": REDACTED, "first": "a"}
 
     @job(name="shop.one", typing=False)
     def one(first: str) -> None: ...
 
-    assert rules_of("shop.one").shown(["a", "does not fit"], {}).args == ["a", REDACTED]
+    assert shown_arguments(rules_of("shop.one"), ["a", "does not fit"], {}).args == ["a", REDACTED]
 
 
 def test_map_and_starmap_have_the_rules_of_what_they_call(registered: Any) -> None:
@@ -289,16 +292,16 @@ def test_map_and_starmap_have_the_rules_of_what_they_call(registered: Any) -> No
     def pay(card: str) -> None: ...
 
     starmap, each = rules_of("django_jobs.starmap"), rules_of("django_jobs.map")
-    shown = starmap.shown(["shop.verify", [[1, "blue"], [2, "green"]]], {})
+    shown = shown_arguments(starmap, ["shop.verify", [[1, "blue"], [2, "green"]]], {})
     assert shown.args == ["shop.verify", [[1, REDACTED], [2, REDACTED]]]
-    shown = starmap.shown([], {"name": "shop.verify", "items": [[1, "blue whale"]]})
+    shown = shown_arguments(starmap, [], {"name": "shop.verify", "items": [[1, "blue whale"]]})
     assert shown.kwargs["items"] == [[1, REDACTED]]
     assert shown.text("blue whale") == REDACTED
-    assert each.shown(["shop.pay", ["4111"]], {}).args == ["shop.pay", [REDACTED]]
-    assert each.shown(["shop.gone", ["4111"]], {}).args == ["shop.gone", [REDACTED]]
-    assert starmap.shown(["shop.verify", "text"], {}).args == ["shop.verify", REDACTED]
+    assert shown_arguments(each, ["shop.pay", ["4111"]], {}).args == ["shop.pay", [REDACTED]]
+    assert shown_arguments(each, ["shop.gone", ["4111"]], {}).args == ["shop.gone", [REDACTED]]
+    assert shown_arguments(starmap, ["shop.verify", "text"], {}).args == ["shop.verify", REDACTED]
     taken = rules_of("django_jobs.starmap", '{"takes":"value"}')
-    assert taken.shown([[[1, "blue"]]], {}).args == [[[REDACTED, REDACTED]]]
+    assert shown_arguments(taken, [[[1, "blue"]]], {}).args == [[[REDACTED, REDACTED]]]
 
 
 def test_signatures_among_the_arguments_have_their_own_rules(registered: Any) -> None:
@@ -319,7 +322,7 @@ def test_signatures_among_the_arguments_have_their_own_rules(registered: Any) ->
 
 
 def test_no_argument_of_an_unknown_function_is_shown() -> None:
-    shown = rules_of("shop.gone").shown(["Oslo", 12345], {"a": "Bergen"})
+    shown = shown_arguments(rules_of("shop.gone"), ["Oslo", 12345], {"a": "Bergen"})
     assert shown.args == [REDACTED, REDACTED]
     assert shown.kwargs == {"a": REDACTED}
     assert shown.value({"answer": 42}) == REDACTED
@@ -330,7 +333,7 @@ def test_what_is_no_call_is_not_shown(registered: Any) -> None:
     @job(name="shop.one")
     def one(first: str) -> None: ...
 
-    shown = rules_of("shop.one").shown({"password": "row-secret"}, {})
+    shown = shown_arguments(rules_of("shop.one"), {"password": "row-secret"}, {})
     assert shown.args == REDACTED
     assert shown.text("row-secret") == REDACTED
     assert shown.value("anything") == REDACTED

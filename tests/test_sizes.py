@@ -28,8 +28,6 @@ EXCEPTIONS = {
     "db/session.py": TO_SPLIT,
     "db/session.py::Session": TO_SPLIT,
     "define/canvas.py": ALGEBRA,
-    "define/options.py": TO_SPLIT,
-    "define/sensitive.py": TO_SPLIT,
     "limits/admission.py": TO_SPLIT,
     "run/execute.py": TO_SPLIT,
     "run/outcome.py": TO_SPLIT,

@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..api.job import JobFunction
-from ..define.options import MAX_PRIORITY
-from ..define.sensitive import rules_of_function
+from ..define.hidden_arguments import rules_of_function
+from ..define.option_problems import MAX_PRIORITY
 from ..define.signature_text import shown_default
 
 #: Stands for an argument that is left to the function's default.

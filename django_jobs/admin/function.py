@@ -19,9 +19,10 @@ from django.utils.translation import gettext as _
 from ..api.job import JobFunction
 from ..conf import get_settings
 from ..define import registry
+from ..define.hidden_arguments import rules_of
 from ..define.options import JobOptions
 from ..define.routing import database_of
-from ..define.sensitive import rules_of
+from ..define.sensitive import shown_arguments
 from ..exceptions import JobsError
 from ..limits.overrides import limits_of
 from ..metrics import cache
@@ -128,7 +129,7 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
         except (DatabaseError, InterfaceError):
             raise
         except Exception as error:  # also what the function's own unique_key raises
-            hidden = rules_of(form.function.name).shown(args, kwargs)
+            hidden = shown_arguments(rules_of(form.function.name), args, kwargs)
             form.add_error(None, hidden.text(_told(error)))
             return None
         cache.clear()

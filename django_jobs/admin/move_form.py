@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..define.options import MAX_PRIORITY, queue_problems
+from ..define.option_problems import MAX_PRIORITY, queue_problems
 from ..define.routing import database_of
 from .job_actions import Operation, moving
 

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..define.options import queue_problems
+from ..define.option_problems import queue_problems
 from ..models import Queue
 
 if TYPE_CHECKING:

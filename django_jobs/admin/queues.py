@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ..conf import get_settings
 from ..control import queues
-from ..define.options import queue_problems
+from ..define.option_problems import queue_problems
 from ..define.routing import database_of
 from ..display.times import duration
 from ..limits.overrides import renew_times

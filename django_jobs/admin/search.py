@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from ..define import registry
-from ..define.sensitive import TAKES, rules_of
+from ..define.hidden_arguments import HAS_TAKES, rules_of
 from ..redaction import is_sensitive
 
 #: The qualifiers, and how each is looked up; ``args.key:value`` is apart.
@@ -82,7 +82,7 @@ def _argument(name: str, value: str) -> Q:
     for function, one in rules.items():
         if name in one.positional:
             places.setdefault(one.positional.index(name), []).append(function)
-    takes = Q(options__contains=TAKES)
+    takes = Q(options__contains=HAS_TAKES)
     for place, names in places.items():
         pattern = rf"^\[({_SCALAR},){{{place}}}({wanted})[],]"
         condition |= ~takes & Q(name__in=names, args__regex=pattern)

@@ -11,7 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..define import registry
 from ..define.from_celery import body_of
-from ..define.options import JobKeywords, JobOptions, unknown_options
+from ..define.option_problems import unknown_options
+from ..define.options import JobKeywords, JobOptions
 from ..exceptions import NestedJob
 from .job import JobFunction
 

@@ -20,7 +20,7 @@ from .. import log
 from ..conf import get_settings
 from ..control.schedules import changed
 from ..define import registry
-from ..define.options import unknown_options
+from ..define.option_problems import unknown_options
 from ..define.schedule_spec import Timing, periodic_tasks, timing
 from ..models import Schedule
 from ..moments import aware

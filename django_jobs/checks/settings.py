@@ -9,7 +9,7 @@ from django.core import checks
 from django.db import connections
 
 from ..conf import Settings, get_settings, problems
-from ..define.options import priority_problems, queue_problems
+from ..define.option_problems import priority_problems, queue_problems
 from ..define.rates import parse
 from ..define.routing import route_problem
 from ..moments import LONGEST_SECONDS

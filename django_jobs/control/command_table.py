@@ -13,7 +13,7 @@ from typing import Any, Literal
 from django.utils.translation import gettext_lazy, gettext_noop
 
 from ..define import registry
-from ..define.options import queue_problems
+from ..define.option_problems import queue_problems
 
 #: Seconds that a process of an autoscaled ``runworker`` is idle before it is stopped.
 IDLE_SECONDS = 30.0

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop
 from ..db import clock, without_deadlock
 from ..db.base import chunks
 from ..define import key_values
-from ..define.options import priority_problems, queue_problems
+from ..define.option_problems import priority_problems, queue_problems
 from ..define.routing import database_of
 from ..enqueue.insert import refuse_when_full
 from ..enqueue.notify import Topic, announce

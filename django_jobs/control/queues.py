@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from ..db import clock
-from ..define.options import queue_problems
+from ..define.option_problems import queue_problems
 from ..define.routing import database_of
 from ..enqueue.notify import announce
 from ..models import Job, Queue

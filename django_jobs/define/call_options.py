@@ -10,7 +10,8 @@ from uuid import UUID
 from ..moments import LONGEST_SECONDS, range_problems
 from ..serialization import type_of
 from .canvas import Canvas, callbacks
-from .options import Expiry, priority_problems, queue_problems, unknown_options
+from .option_problems import priority_problems, queue_problems, unknown_options
+from .options import Expiry
 
 
 class CallKeywords(TypedDict, total=False):

@@ -16,7 +16,8 @@ from asgiref.sync import sync_to_async
 
 from ..serialization import MAX_DEPTH, arguments_problems, type_of
 from . import registry
-from .sensitive import redact, rules_of
+from .hidden_arguments import rules_of
+from .sensitive import redact, shown_arguments
 
 if TYPE_CHECKING:
     from typing import Self
@@ -283,7 +284,7 @@ class Signature(Canvas):
     def __repr__(self) -> str:
         # Results of other jobs, and further arguments, may come before these.
         rules = dataclasses.replace(rules_of(self.task), is_partial=not self.immutable)
-        shown = rules.shown(self.args, self.kwargs)
+        shown = shown_arguments(rules, self.args, self.kwargs)
         args, kwargs = shown.args, shown.kwargs
         parts = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
         short = self.task.rpartition(".")[2]

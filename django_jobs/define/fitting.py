@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import registry
 from .canvas import Canvas, Chord, Group, Signature
-from .sensitive import rules_of
+from .hidden_arguments import rules_of
+from .sensitive import shown_arguments
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
@@ -56,7 +57,7 @@ def bind_with_result(
         raise TypeError(f"{problem}. It gets {result} first.") from None
     # Without the result it fits, so that is one too many.
     rules = dataclasses.replace(rules_of(function.name), is_partial=True)
-    shown = rules.shown(list(args), dict(kwargs))
+    shown = shown_arguments(rules, list(args), dict(kwargs))
     given = [result, *map(repr, shown.args)]
     given += [f"{name}={value!r}" for name, value in shown.kwargs.items()]
     listed = " and ".join([", ".join(given[:-1]), given[-1]] if given[1:] else given)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from django.core.exceptions import ImproperlyConfigured
 
-from ..moments import FIRST_YEAR, LAST_YEAR, LONGEST_SECONDS
-from ..suggest import closest
 from .context import JobContext
-from .from_celery import OPTIONS
 from .key_values import Key
+from .option_problems import (
+    concurrency_problems,
+    exception_problems,
+    expiry_problems,
+    is_seconds,
+    priority_problems,
+    queue_problems,
+)
 from .rates import Rate, parse
 from .schedule_spec import Spelling
-
-#: What a smallint holds; a higher number runs first.
-MAX_PRIORITY = 32_767
 
 Exceptions = Sequence[type[BaseException]]
 Expiry = float | datetime.timedelta | datetime.datetime
@@ -28,32 +30,32 @@ Expiry = float | datetime.timedelta | datetime.datetime
 class JobOptions:
     """How a job function's jobs are enqueued, run, retried and kept. Times are in seconds."""
 
-    #: Unique name; by default the module's and the function's.
+    #: Unique name; by default ``module.function``.
     name: str = ""
     #: Pass the running job, a :class:`~django_jobs.define.context.JobContext`, as first argument.
     bind: bool = False
-    #: Class of what ``bind`` passes, for its hooks ``before_start``, ``on_success``,
-    #: ``on_failure``, ``on_retry`` and ``after_return``.
+    #: The class of that context. A subclass can define the hooks ``before_start``,
+    #: ``on_success``, ``on_failure``, ``on_retry`` and ``after_return``.
     base: type[JobContext] = JobContext
     #: Queue of the jobs; None is the setting ``DEFAULT_QUEUE``.
     queue: str | None = None
-    #: −32,767 … 32,767; the higher runs first.
+    #: From −32,767 to 32,767; higher numbers run first.
     priority: int = 0
-    #: Most retries that ``autoretry_for`` and ``self.retry()`` make; None is without end. Without
-    #: one of these a failure is final.
+    #: Most retries by ``autoretry_for`` and ``self.retry()``; None is no limit. Other failures
+    #: are not retried.
     max_retries: int | None = 3
-    #: Wait before a retry by ``self.retry()`` that names none.
+    #: Wait before a retry by ``self.retry()`` without ``countdown`` and ``eta``.
     default_retry_delay: float = 180.0
-    #: Exceptions after which the job is retried by itself.
+    #: Exceptions after which the job is retried automatically.
     autoretry_for: Exceptions = ()
-    #: Exceptions among those that are not retried after all.
+    #: Subclasses of these that are not retried.
     dont_autoretry_for: Exceptions = ()
-    #: First wait of an automatic retry, doubled each time: True is 2 s, a number is its own first
-    #: wait, False is ``default_retry_delay`` each time.
+    #: First wait before an automatic retry; each further wait is twice as long. True is 2 s, and
+    #: False waits ``default_retry_delay`` each time.
     retry_backoff: bool | float = True
-    #: Longest wait of an automatic retry.
+    #: Longest wait before an automatic retry.
     retry_backoff_max: float = 600.0
-    #: Make half of the wait random, so that failed jobs do not come back together.
+    #: Choose each wait at random between half of it and all of it: against thundering herds.
     retry_jitter: bool = True
     #: Stop the process that runs the job after this time (prefork), or cancel it (asyncio).
     time_limit: float | None = None
@@ -61,42 +63,43 @@ class JobOptions:
     soft_time_limit: float | None = None
     #: Store no result.
     ignore_result: bool = False
-    #: False: a job whose worker died is not run again (at most once); it is FAILURE ``WorkerLost``.
+    #: False: run at most once. A job whose worker died ends as FAILURE ``WorkerLost``.
     acks_late: bool = True
-    #: ``"fail"`` is another spelling of ``acks_late=False``.
+    #: ``"fail"`` is the same as ``acks_late=False``.
     on_worker_lost: Literal["retry", "fail"] = "retry"
-    #: A job that has not begun by then is revoked instead: seconds, timedelta or datetime.
+    #: Revoke the job if it has not begun by then: seconds, a timedelta or a datetime.
     expires: Expiry | None = None
-    #: Exceptions that are an answer, not a defect: logged at INFO, without traceback.
+    #: Expected exceptions: the job fails, and the log has a line at INFO without a traceback.
     throws: Exceptions = ()
-    #: Bind the arguments to the signature when the job is enqueued.
+    #: Check at the enqueue that the arguments fit the signature.
     typing: bool = True
     #: Names of arguments whose values are never shown.
     sensitive: Sequence[str] = ()
-    #: The body and SUCCESS commit in one transaction: the job's writes happen exactly once.
+    #: The job's writes and its SUCCESS commit in one transaction.
     atomic: bool = False
-    #: No second live copy: ``True`` or ``"reject"`` returns the live one, ``"raise"`` raises
-    #: ``DuplicateKey``, ``"replace"`` gives the new arguments to one that has not begun.
+    #: While a job with the same key is live, enqueuing returns that job (``True``, ``"reject"``),
+    #: raises ``DuplicateKey`` (``"raise"``), or gives it the new arguments if it has not begun
+    #: (``"replace"``).
     unique: bool | Literal["reject", "raise", "replace"] = False
-    #: After a success the key stays taken until this many seconds after the enqueue.
+    #: After a success, hold the key until this many seconds after the enqueue.
     unique_for: float | None = None
-    #: What makes two calls the same: a function of the arguments, or names of parameters; by
-    #: default all arguments.
+    #: The key: a function of the arguments, or names of parameters; by default all arguments.
     unique_key: Callable[..., object] | Sequence[str] | None = None
-    #: At most so many of these jobs run at once, over all workers.
+    #: Most jobs of the function that run at once, over all workers.
     concurrency: int | None = None
-    #: What has its own ``concurrency``: a function of the arguments as the job gets them, or names
-    #: of parameters; by default all jobs of the function share it.
+    #: Each value of this key has its own limit: a function of the arguments that the job gets, or
+    #: names of parameters; by default all jobs of the function share one.
     concurrency_key: Key | None = None
-    #: At most so many of these jobs start in any window of that length, over all workers:
-    #: ``"10/s"`` (``s``, ``m``, ``h``, ``d``), a number a second, or a list that all must hold.
+    #: Most jobs of the function that start in any window of that length, over all workers:
+    #: ``"10/s"`` (``s``, ``m``, ``h``, ``d``), a number a second, or a list of several limits.
     rate_limit: Rate | None = None
-    #: What has its own ``rate_limit``, as ``concurrency_key``.
+    #: Each value of this key has its own ``rate_limit``, as with ``concurrency_key``.
     rate_limit_key: Key | None = None
-    #: How long an ended job is kept; ``None`` for ever, ``"default"`` as the settings say.
+    #: How long the row of an ended job is kept: seconds, None for ever, or ``"default"`` for the
+    #: settings ``RESULT_EXPIRES`` and ``FAILURE_EXPIRES``.
     result_expires: float | Literal["default"] | None = "default"
-    #: Run it by itself: ``crontab(hour=3, minute=0)``, seconds, a timedelta, or a dict as in
-    #: ``DJANGO_JOBS["SCHEDULES"]``, which can have arguments, too.
+    #: When beat enqueues it: ``crontab(hour=3, minute=0)``, seconds, a timedelta, or a dict as in
+    #: ``DJANGO_JOBS["SCHEDULES"]``, which can have arguments.
     schedule: Spelling | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -120,11 +123,11 @@ class JobOptions:
         found += self._retry_problems()
         for field in ("time_limit", "soft_time_limit", "unique_for"):
             value = getattr(self, field)
-            if value is not None and (not _is_seconds(value) or value <= 0):
+            if value is not None and (not is_seconds(value) or value <= 0):
                 found.append(
                     f"{field} must be seconds > 0 or None, a century at most, got {value!r}."
                 )
-        found += _expiry_problems(self.expires)
+        found += expiry_problems(self.expires)
         if self.time_limit and self.soft_time_limit and self.soft_time_limit >= self.time_limit:
             found.append(
                 f"soft_time_limit ({self.soft_time_limit}) must be shorter than time_limit "
@@ -144,7 +147,7 @@ class JobOptions:
             found.append(f"base must be a subclass of JobContext, got {self.base!r}.")
         else:
             found += _base_problems(self.base)
-        if self.result_expires not in (None, "default") and not _is_seconds(self.result_expires):
+        if self.result_expires not in (None, "default") and not is_seconds(self.result_expires):
             found.append(
                 "result_expires must be seconds or None, a century at most, "
                 f"got {self.result_expires!r}."
@@ -155,7 +158,7 @@ class JobOptions:
         found = [
             f"{field} must be seconds ≥ 0, a century at most, got {getattr(self, field)!r}"
             for field in ("default_retry_delay", "retry_backoff_max")
-            if not _is_seconds(getattr(self, field))
+            if not is_seconds(getattr(self, field))
         ]
         if self.max_retries is not None and (
             not isinstance(self.max_retries, int) or self.max_retries < 0
@@ -164,14 +167,14 @@ class JobOptions:
                 f"max_retries must be a whole number ≥ 0 or None, got {self.max_retries!r}."
             )
         if not isinstance(self.retry_backoff, bool) and (
-            not _is_seconds(self.retry_backoff) or self.retry_backoff <= 0
+            not is_seconds(self.retry_backoff) or self.retry_backoff <= 0
         ):
             found.append(
                 "retry_backoff must be a bool or seconds > 0, a century at most, "
                 f"got {self.retry_backoff!r}."
             )
         for field in ("autoretry_for", "dont_autoretry_for", "throws"):
-            found += _exception_problems(field, getattr(self, field))
+            found += exception_problems(field, getattr(self, field))
         return found
 
     def _limit_problems(self) -> list[str]:
@@ -190,65 +193,8 @@ class JobOptions:
         return found
 
 
-def unknown_options(given: Iterable[str], known: Collection[str]) -> str:
-    """Say which options are not *known* and what may be meant; empty when all are."""
-    told = []
-    for name in sorted(set(given) - set(known)):
-        near = closest(name, known, 1)
-        if name in OPTIONS:
-            told.append(f"{name} ({OPTIONS[name]})")
-        else:
-            told.append(f"{name} (did you mean {near[0]}=?)" if near else name)
-    return f"Unknown option {', '.join(told)}. Allowed: {', '.join(known)}." if told else ""
-
-
-def concurrency_problems(number: object) -> list[str]:
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        return [f"concurrency must be a whole number ≥ 1 or None, got {number!r}."]
-    return []
-
-
-def queue_problems(queue: object) -> list[str]:
-    if not isinstance(queue, str) or not 0 < len(queue) <= 100 or not queue.isprintable():
-        return [f"queue must be a printable text of 1 to 100 characters, got {queue!r}."]
-    if queue.strip() != queue:
-        return [f"queue must not begin or end with blanks, got {queue!r}."]
-    if "," in queue:
-        return [f"queue must not have a comma, which separates names in --queues, got {queue!r}."]
-    if queue[0] in "@!#":
-        return [f"queue must not begin with @, ! or #, which are kept for workers, got {queue!r}."]
-    return []
-
-
-def priority_problems(priority: object) -> list[str]:
-    if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > MAX_PRIORITY:
-        return [f"priority must be a whole number from -32767 to 32767, got {priority!r}."]
-    return []
-
-
-def _is_seconds(value: object) -> bool:
-    """Tell whether *value* is a number of seconds that every database can add to its clock."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and 0 <= value <= LONGEST_SECONDS  # type: ignore[operator]
-
-
-def _expiry_problems(expires: object) -> list[str]:
-    if isinstance(expires, datetime.datetime):
-        fits = FIRST_YEAR <= expires.year <= LAST_YEAR
-    elif isinstance(expires, datetime.timedelta):
-        fits = abs(expires.total_seconds()) <= LONGEST_SECONDS
-    else:
-        fits = expires is None or _is_seconds(expires)
-    if fits:
-        return []
-    allowed = (
-        f"a timedelta (a century at most), a datetime in the years {FIRST_YEAR} to {LAST_YEAR}"
-    )
-    return [f"expires must be seconds or {allowed}, or None, got {expires!r}."]
-
-
 def _base_problems(base: type[JobContext]) -> list[str]:
-    """Say what a base class sets that belongs elsewhere; it would have no effect."""
+    """Return what a base class sets without effect, because it belongs elsewhere."""
     own = {name for each in base.__mro__ for name in vars(each) if issubclass(each, JobContext)
            and each is not JobContext}  # fmt: skip
     found = [
@@ -264,17 +210,8 @@ def _base_problems(base: type[JobContext]) -> list[str]:
     return found
 
 
-def _exception_problems(field: str, value: object) -> list[str]:
-    kinds = value if isinstance(value, (list, tuple)) else [value]
-    return [
-        f"{field} must hold exception classes, got {kind!r}."
-        for kind in kinds
-        if not (isinstance(kind, type) and issubclass(kind, BaseException))
-    ]
-
-
 class JobKeywords(TypedDict, total=False):
-    """The options as ``@job`` takes them; :class:`JobOptions` tells what each means."""
+    """The options as ``@job`` takes them; :class:`JobOptions` describes each."""
 
     name: str
     base: type[JobContext]

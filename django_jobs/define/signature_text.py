@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..redaction import REDACTED
-from .sensitive import Rules, redact, rules_of_function
+from .hidden_arguments import Rules, rules_of_function
+from .sensitive import redact
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction

@@ -13,7 +13,8 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from ..define import registry
-from ..define.sensitive import TAKES, Shown, rules_of
+from ..define.hidden_arguments import HAS_TAKES, rules_of
+from ..define.sensitive import Shown, shown_arguments
 from ..models import Job, JobQuerySet
 from ..models.fields import JSONTextField
 from ..redaction import NO_SECRETS
@@ -68,9 +69,9 @@ def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
         f"{column}_length": Length(_text(column)) for column in ("args", "kwargs", "options")
     }
     takes = Case(
-        When(options__contains=TAKES, options_length__lte=longest, then=_text("options")),
+        When(options__contains=HAS_TAKES, options_length__lte=longest, then=_text("options")),
         # Too long to be read here: nobody can tell, and nothing is shown.
-        When(options__contains=TAKES, then=Value(TAKES)),
+        When(options__contains=HAS_TAKES, then=Value(HAS_TAKES)),
         default=Value(None),
         output_field=TextField(null=True),
     )
@@ -200,7 +201,7 @@ def _text(column: str) -> ExpressionWrapper[Any]:
 def _shown(name: str, args: str, kwargs: str, headers: str | None, options: str | None) -> Shown:
     values = (_read(args), _read(kwargs), _read(headers))
     known = (None if isinstance(value, Unreadable) else value for value in values)
-    return rules_of(name, options).shown(*known)
+    return shown_arguments(rules_of(name, options), *known)
 
 
 def _arguments(shown: Shown) -> tuple[Any, Any]:

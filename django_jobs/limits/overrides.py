@@ -12,7 +12,8 @@ from django.db.models import Q
 from ..conf import get_settings
 from ..db import clock
 from ..define import key_values, registry
-from ..define.options import JobOptions, concurrency_problems, queue_problems
+from ..define.option_problems import concurrency_problems, queue_problems
+from ..define.options import JobOptions
 from ..define.rates import Rate, parse
 from ..define.routing import database_of, databases
 from ..enqueue.notify import Topic, announce

@@ -24,7 +24,7 @@ from ..db.session import transaction_ended_by
 from ..define import registry
 from ..define.context import JobContext
 from ..define.current import Request, running
-from ..define.sensitive import CALLERS
+from ..define.hidden_arguments import CALLERS
 from ..exceptions import (
     ArgumentError,
     TransactionLeftOpen,

@@ -8,7 +8,7 @@ from typing import Any
 from .. import serialization
 from ..conf import get_settings
 from ..define import registry
-from ..define.options import priority_problems, queue_problems
+from ..define.option_problems import priority_problems, queue_problems
 from ..define.routing import misplaced
 from ..models import Schedule
 from ..moments import FIRST_YEAR, LAST_YEAR

@@ -16,8 +16,9 @@ from ... import control
 from ...api.job import JobFunction
 from ...api.result import AsyncResult
 from ...define import registry
+from ...define.hidden_arguments import rules_of
 from ...define.routing import database_of
-from ...define.sensitive import rules_of
+from ...define.sensitive import shown_arguments
 from ...display.job_text import pretty, reason_text, shown_payload
 from ...exceptions import JobsError, QueueFull, ResultTimeout
 from ...metrics.capped_count import capped_count
@@ -155,7 +156,7 @@ def run(
     except Exception as error:  # also what the function's own unique_key raises
         is_ours = isinstance(error, (TypeError, ValueError, JobsError))
         text = str(error) if is_ours else f"{type(error).__name__}: {error}"
-        shown = rules_of(name).shown(args, kwargs)
+        shown = shown_arguments(rules_of(name), args, kwargs)
         raise CommandError(printable(shown.text(text))) from None
     if wait:
         _print_result(out, as_json, result, timeout)

@@ -1,0 +1,108 @@
+"""Which arguments of a job are hidden.
+
+If this process does not have a job's function, all arguments are hidden: only the function tells
+the names of its parameters and its ``sensitive=``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..redaction import is_sensitive
+from . import registry
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
+
+#: A part of the options' JSON text of every job that takes results.
+HAS_TAKES = '"takes"'
+#: The package's job functions that call another one, and how many arguments an item is.
+CALLERS = {"django_jobs.map": "one", "django_jobs.starmap": "all"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rules:
+    """Which arguments of a call are hidden, by the parameters' names and ``sensitive=``."""
+
+    #: The parameters that positional arguments fill, in order.
+    positional: tuple[str, ...] = ()
+    #: The keyword-only parameters.
+    named: frozenset[str] = frozenset()
+    #: The names of ``*args`` and of ``**kwargs``.
+    rest: str | None = None
+    keywords: str | None = None
+    sensitive: tuple[str, ...] = ()
+    #: Without the function's rules nothing is shown.
+    is_known: bool = True
+    #: Results of other jobs may come before the arguments, any number of them.
+    is_partial: bool = False
+    #: For the package's map ("one") and starmap ("all"): how many arguments an item is.
+    calls: str = ""
+
+    def hides_position(self, position: int) -> bool:
+        """Return whether the positional argument at *position* is hidden."""
+        if not self.is_known:
+            return True
+        names = self.positional[position : None if self.is_partial else position + 1]
+        if any(is_sensitive(name, self.sensitive) for name in names):
+            return True
+        if self.rest is not None:
+            is_rest = self.is_partial or position >= len(self.positional)
+            return is_rest and is_sensitive(self.rest, self.sensitive)
+        # An argument without a parameter may be meant for any of them.
+        return position >= len(self.positional)
+
+    def hides_name(self, name: str) -> bool:
+        """Return whether the keyword argument *name* is hidden."""
+        if not self.is_known or is_sensitive(name, self.sensitive):
+            return True
+        is_own = name in self.positional or name in self.named
+        return (
+            not is_own and self.keywords is not None and is_sensitive(self.keywords, self.sensitive)
+        )
+
+
+#: The rules of a job whose function this process does not have.
+UNKNOWN = Rules(is_known=False)
+
+
+def rules_of(name: Any, options: str | None = None) -> Rules:
+    """Return the rules for the row of a job of that *name*.
+
+    *options* is the row's JSON text. If it says that the job takes a result first, the row's
+    arguments fill the parameters from the second one on.
+    """
+    function = registry.find(name) if isinstance(name, str) else None
+    given = _takes(options)
+    if function is None or given is None:
+        return UNKNOWN
+    rules = rules_of_function(function)
+    return dataclasses.replace(rules, positional=rules.positional[1:]) if given else rules
+
+
+def rules_of_function(function: JobFunction[..., Any, Any]) -> Rules:
+    """Return the rules for a call of *function* with all its arguments."""
+    parameters = function.call_signature.parameters.values()
+    by_kind = {parameter.kind: parameter.name for parameter in parameters}
+    return Rules(
+        positional=function.parameters,
+        named=frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
+        rest=by_kind.get(inspect.Parameter.VAR_POSITIONAL),
+        keywords=by_kind.get(inspect.Parameter.VAR_KEYWORD),
+        sensitive=tuple(function.options.sensitive),
+        calls=CALLERS.get(function.name, ""),
+    )
+
+
+def _takes(options: str | None) -> bool | None:
+    """Return whether a result comes before the arguments; None for unreadable options."""
+    if options is None or HAS_TAKES not in options:
+        return False
+    try:
+        found = json.loads(options)
+    except (ValueError, RecursionError):
+        return None
+    return isinstance(found, dict) and found.get("takes") not in (None, "nothing")

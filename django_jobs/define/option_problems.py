@@ -1,0 +1,79 @@
+"""What is wrong with the value of an option: a list of sentences, empty when nothing is."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Collection, Iterable
+
+from ..moments import FIRST_YEAR, LAST_YEAR, LONGEST_SECONDS
+from ..suggest import closest
+from .from_celery import OPTIONS
+
+#: The highest smallint. Jobs with a higher priority run first.
+MAX_PRIORITY = 32_767
+
+
+def unknown_options(given: Iterable[str], known: Collection[str]) -> str:
+    """Return a text about the options that are not *known*, with what may be meant, or ""."""
+    unknown = []
+    for name in sorted(set(given) - set(known)):
+        near = closest(name, known, 1)
+        if name in OPTIONS:
+            unknown.append(f"{name} ({OPTIONS[name]})")
+        else:
+            unknown.append(f"{name} (did you mean {near[0]}=?)" if near else name)
+    return f"Unknown option {', '.join(unknown)}. Allowed: {', '.join(known)}." if unknown else ""
+
+
+def concurrency_problems(number: object) -> list[str]:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        return [f"concurrency must be a whole number ≥ 1 or None, got {number!r}."]
+    return []
+
+
+def queue_problems(queue: object) -> list[str]:
+    if not isinstance(queue, str) or not 0 < len(queue) <= 100 or not queue.isprintable():
+        return [f"queue must be a printable text of 1 to 100 characters, got {queue!r}."]
+    if queue.strip() != queue:
+        return [f"queue must not begin or end with blanks, got {queue!r}."]
+    if "," in queue:
+        return [f"queue must not have a comma, which separates names in --queues, got {queue!r}."]
+    if queue[0] in "@!#":
+        return [f"queue must not begin with @, ! or #, which are kept for workers, got {queue!r}."]
+    return []
+
+
+def priority_problems(priority: object) -> list[str]:
+    if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > MAX_PRIORITY:
+        return [f"priority must be a whole number from -32767 to 32767, got {priority!r}."]
+    return []
+
+
+def is_seconds(value: object) -> bool:
+    """Return whether *value* is a number of seconds that every database can add to its clock."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and 0 <= value <= LONGEST_SECONDS  # type: ignore[operator]
+
+
+def expiry_problems(expires: object) -> list[str]:
+    if isinstance(expires, datetime.datetime):
+        fits = FIRST_YEAR <= expires.year <= LAST_YEAR
+    elif isinstance(expires, datetime.timedelta):
+        fits = abs(expires.total_seconds()) <= LONGEST_SECONDS
+    else:
+        fits = expires is None or is_seconds(expires)
+    if fits:
+        return []
+    allowed = (
+        f"a timedelta (a century at most), a datetime in the years {FIRST_YEAR} to {LAST_YEAR}"
+    )
+    return [f"expires must be seconds or {allowed}, or None, got {expires!r}."]
+
+
+def exception_problems(field: str, value: object) -> list[str]:
+    kinds = value if isinstance(value, (list, tuple)) else [value]
+    return [
+        f"{field} must hold exception classes, got {kind!r}."
+        for kind in kinds
+        if not (isinstance(kind, type) and issubclass(kind, BaseException))
+    ]
