@@ -460,6 +460,14 @@ def test_pages_name_every_error() -> None:
     assert not {name for name in classes if name not in text}
 
 
+def test_log_events_of_pages_are_those_of_the_code() -> None:
+    text = " ".join("".join(page.read_text() for page in PAGES).split())
+    events = set(re.findall(r"\blog(?:s|ged as) ``([^`]+)``", text))
+    assert events >= {"database away", "outcome dropped", "statement refused", "hook failed"}
+    source = "".join(path.read_text() for path in (PACKAGE / "log").glob("*.py"))
+    assert {event for event in events if f'"{event}' not in source} == set()
+
+
 def test_readme_names_the_versions_that_are_declared() -> None:
     metadata = ConfigParser()
     metadata.read(ROOT / "setup.cfg")
