@@ -36,7 +36,7 @@ LINES = """
     values
     define
     redaction | serialization | moments
-    conf
+    conf | transitions
     exceptions | status | ids | backoff | suggest
 """
 RANKS = {

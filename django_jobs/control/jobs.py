@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connections
 from django.utils.translation import gettext_noop
 
-from .. import signals
+from .. import signals, transitions
 from ..db import clock, dialect_for, without_deadlock
 from ..db.base import chunks
 from ..define import registry
@@ -105,13 +105,8 @@ def _revoke(
         found = lock_jobs(ids, using, statuses=statuses)
         for name in {job.name for job in found}:
             for chunk in chunks([job.pk for job in found if job.name == name]):
-                Job.objects.using(using).filter(id__in=chunk).update(
-                    status=Status.REVOKED,
-                    ended_at=clock(using),
-                    prune_at=_prune_at(name, using),
-                    error_message=reason,
-                    waiting_for=None,
-                )
+                rows = Job.objects.using(using).filter(id__in=chunk)
+                transitions.revoke(rows, reason, clock(using), _prune_at(name, using))
         note(found)
         collector.revoked([(job.queue, job.name, job.claims) for job in found], using)
         started = [job for job in found if job.status == Status.STARTED]
@@ -175,11 +170,9 @@ def _retry(job_id: UUID, using: str, note: Note) -> tuple[str, str]:
             raise _Refused(reason)
         if job.has_dependents and (reason := reopen(job, using)):
             raise _Refused(reason)
-        _make_pending([job_id], using, retries=0, crashes=0, deferrals=0, started_at=None,
-                      ended_at=None, prune_at=None, result=None, progress=None, error_class="",
-                      error_message="", expires_at=None)  # fmt: skip
+        transitions.retry(rows, clock(using))
         if job.pending_parents > 0:
-            Job.objects.using(using).filter(id=job_id).update(status=Status.WAITING, ready_at=None)
+            transitions.wait_again(rows)
         note([job])
         return job.queue
 
@@ -212,7 +205,8 @@ def run_now(ids: Sequence[UUID | str], *, using: str = "", note: Note = nothing)
 
 def _run_now(ids: Sequence[UUID], using: str, note: Note) -> int:
     found = lock_jobs(ids, using, statuses=TIMED)
-    _make_pending([job.pk for job in found], using)
+    for chunk in chunks([job.pk for job in found]):
+        transitions.run_now(Job.objects.using(using).filter(id__in=chunk), clock(using))
     note(found)
     if found:
         announce(using, {job.queue for job in found})
@@ -235,13 +229,6 @@ def by_database(ids: Sequence[UUID | str]) -> Iterator[tuple[str, list[UUID]]]:
             left = [job_id for job_id in left if job_id not in found]
     if left:
         yield default, left
-
-
-def _make_pending(ids: Sequence[UUID], using: str, **changes: Any) -> None:
-    for chunk in chunks(ids):
-        Job.objects.using(using).filter(id__in=chunk).update(
-            status=Status.PENDING, ready_at=clock(using), run_at=None, worker_id=None, **changes
-        )
 
 
 def _why_not_retry(job: Job | None, using: str) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext_noop
 
+from .. import transitions
 from ..db import clock, without_deadlock
 from ..db.base import chunks
 from ..define import key_values
@@ -122,7 +123,8 @@ def _leave_limits(moved: Sequence[Job], queue: str, using: str) -> Counter[str]:
     for chunk in chunks(list(reserved)):
         Reservation.objects.using(using).filter(pk__in=chunk)._raw_delete(using)
     _update([job.pk for job in in_line], using, waiting_for=None)
-    _update(waiting, using, status=Status.PENDING, ready_at=clock(using))
+    for some in chunks(waiting):
+        transitions.wake(Job.objects.using(using).filter(pk__in=some), clock(using))
     _update(list(timed), using, run_at=clock(using))
     topics = ({queue} if ready else set()) | ({Topic.TIMED} if timed else set())
     if topics:

@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ..moments import FIRST_YEAR, LAST_YEAR
+from ..transitions import NOT_YET, PARENTS_ENDED, READY
 from ..values import Claimed, NewEdge, NewJob, Outcome
 from .errors import Kind, kind_of
 
@@ -268,7 +269,7 @@ class Dialect(abc.ABC):
             )
         cursor.execute(
             f"SELECT id, queue, options FROM {JOBS} WHERE id IN ({_marks(children)}) "
-            "AND status = 'WAITING' AND pending_parents <= 0 AND waiting_for IS NULL",
+            f"AND status = {PARENTS_ENDED.source} AND pending_parents <= 0 AND waiting_for IS NULL",
             children,
         )
         ready = [(as_uuid(child), queue, options) for child, queue, options in cursor.fetchall()]
@@ -276,7 +277,7 @@ class Dialect(abc.ABC):
             ids = self.uuids([child for child, _queue, _options in ready])
             cursor.execute(
                 f"UPDATE {JOBS} SET ready_at = {self.now}, "
-                f"status = CASE WHEN run_at > {self.now} THEN 'SCHEDULED' ELSE 'PENDING' END "
+                f"status = CASE WHEN run_at > {self.now} THEN {NOT_YET} ELSE {READY} END "
                 f"WHERE id IN ({_marks(ids)})",
                 ids,
             )

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from ..conf import get_settings
 from ..status import ENDED, TIMED, Status
+from ..transitions import CLAIM, RECORD
 from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
 from .base import COMMANDS, JOBS, UNIQUE_KEYS, WORKERS, Capacity, Dialect
 
@@ -99,7 +100,7 @@ class MySQL(Dialect):
             )
         with transaction.atomic(self.connection.alias), self.connection.cursor() as cursor:
             condition = (
-                f"status = 'PENDING' AND queue = %s AND {self.claimable()} "
+                f"status = {CLAIM.source} AND queue = %s AND {self.claimable()} "
                 "ORDER BY `rank`, id LIMIT %s"
             )
             jobs = self._lock(
@@ -115,7 +116,7 @@ class MySQL(Dialect):
             ids = self._first_ids(cursor, worker_id, queues, wanted)
             if not ids:
                 return [], 0
-            condition = f"id IN ({', '.join(['%s'] * len(ids))}) AND status = 'PENDING'"
+            condition = f"id IN ({', '.join(['%s'] * len(ids))}) AND status = {CLAIM.source}"
             jobs = self._lock(cursor, condition, ids)
             jobs.sort(key=lambda job: (job.rank, job.id.int))
             del jobs[limit:]
@@ -126,7 +127,7 @@ class MySQL(Dialect):
         self, cursor: CursorWrapper, worker_id: UUID, queues: Sequence[str], limit: int
     ) -> list[Any]:
         first = (
-            f"(SELECT id, `rank` FROM {JOBS} WHERE status = 'PENDING' AND queue = %s "
+            f"(SELECT id, `rank` FROM {JOBS} WHERE status = {CLAIM.source} AND queue = %s "
             f"AND {self.claimable()} ORDER BY `rank`, id LIMIT %s)"
         )
         found: list[tuple[Any, int]] = []
@@ -160,7 +161,7 @@ class MySQL(Dialect):
         # The worker's row stays locked until the COMMIT took effect, for a clean-up that waits for
         # it when the answer was lost.
         cursor.execute(
-            f"UPDATE {JOBS} SET status = 'STARTED', claims = claims + 1, worker_id = %s, "
+            f"UPDATE {JOBS} SET status = {CLAIM.target}, claims = claims + 1, worker_id = %s, "
             f"started_at = {self.now} WHERE id IN ({', '.join(['%s'] * len(jobs))}) "
             f"AND EXISTS (SELECT 1 FROM {WORKERS} w WHERE w.id = %s AND w.lost_at IS NULL "
             f"AND w.lease_until > {self.now} LOCK IN SHARE MODE)",
@@ -219,7 +220,7 @@ class MySQL(Dialect):
             "j.error_class = new.error_class, j.error_message = new.error_message, "
             "j.started_at = new.started_at, j.ended_at = new.ended_at, j.prune_at = new.prune_at, "
             "j.run_at = COALESCE(new.run_at, j.run_at) "
-            "WHERE j.status = 'STARTED' AND j.worker_id = %s AND j.claims = new.claims",
+            f"WHERE j.status = {RECORD.source} AND j.worker_id = %s AND j.claims = new.claims",
             [*params, self.uuid(worker_id)],
         )
         return int(cursor.rowcount)
@@ -246,12 +247,12 @@ class MySQL(Dialect):
         cursor.execute(
             f"SELECT DISTINCT status, queue FROM {JOBS} "
             "FORCE INDEX FOR GROUP BY (django_jobs_claim) "
-            "WHERE status >= 'PENDING' AND status <= 'PENDING' "
+            f"WHERE status >= {CLAIM.source} AND status <= {CLAIM.source} "
             f"UNION ALL (SELECT status, '@' FROM {JOBS} WHERE status = 'SCHEDULED' "
             f"AND run_at <= {self.now} LIMIT 1) "
             f"UNION ALL (SELECT status, '@' FROM {JOBS} WHERE status = 'RETRY' "
             f"AND run_at <= {self.now} LIMIT 1) "
-            f"UNION ALL (SELECT 'PENDING', '!' FROM {COMMANDS} WHERE done_at IS NULL LIMIT 1)"
+            f"UNION ALL (SELECT {CLAIM.source}, '!' FROM {COMMANDS} WHERE done_at IS NULL LIMIT 1)"
         )
         return [queue for _status, queue in cursor.fetchall()]
 

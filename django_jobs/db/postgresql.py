@@ -9,6 +9,7 @@ from django.db import Error
 from django.db.backends.utils import CursorWrapper
 
 from ..status import Status
+from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY, RECORD, SUCCEED
 from ..values import CLAIMED_COLUMNS, Claimed, NewEdge, NewJob, Outcome
 from .base import COMMANDS, EDGES, JOBS, WORKERS, Capacity, Dialect
 
@@ -40,7 +41,7 @@ SELECT id, name, queue, rank, status, args, kwargs, headers, options,
     COALESCE(eta, {_NOW} + countdown * {_SECOND}),
     COALESCE(expires_at, {_NOW} + expires_in * {_SECOND}),
     root_id, parent_id, unique_key, schedule_id, group_id, pending_parents, has_dependents,
-    {_NOW}, CASE WHEN status = 'PENDING' THEN {_NOW} END
+    {_NOW}, CASE WHEN status = {CLAIM.source} THEN {_NOW} END
 FROM (SELECT {{same}}) AS same, unnest({{arrays}}) AS new ({{names}})
 """
 
@@ -51,7 +52,7 @@ INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, option
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s,
     COALESCE(%s::timestamptz, {_NOW} + %s::float8 * {_SECOND}),
     COALESCE(%s::timestamptz, {_NOW} + %s::float8 * {_SECOND}),
-    %s, %s, %s, %s, %s, %s, %s, {_NOW}, CASE WHEN %s = 'PENDING' THEN {_NOW} END)
+    %s, %s, %s, %s, %s, %s, %s, {_NOW}, CASE WHEN %s = {CLAIM.source} THEN {_NOW} END)
 """
 
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
@@ -59,9 +60,9 @@ _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
 # ARRAY(...) runs once, before the UPDATE; an IN (...) may be run again for each row, beyond LIMIT.
 _CLAIM_ONE = """
 WITH claimed AS (
-    UPDATE {jobs} SET status = 'STARTED', claims = claims + 1, worker_id = %s, started_at = {now}
+    UPDATE {jobs} SET status = {target}, claims = claims + 1, worker_id = %s, started_at = {now}
     WHERE id = ANY(ARRAY(
-        SELECT id FROM {jobs} WHERE status = 'PENDING' AND {claimable} AND queue = %s
+        SELECT id FROM {jobs} WHERE status = {source} AND {claimable} AND queue = %s
         ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
     AND {locked}
     RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
@@ -89,7 +90,7 @@ WITH candidate AS MATERIALIZED (
         AS wanted (name, from_rank, from_id, to_rank)
     CROSS JOIN LATERAL (
         SELECT id, rank FROM {jobs} j
-        WHERE j.status = 'PENDING' AND j.queue = wanted.name
+        WHERE j.status = {source} AND j.queue = wanted.name
         AND (j.rank, j.id) >= (wanted.from_rank, wanted.from_id) AND j.rank <= wanted.to_rank
         ORDER BY j.rank, j.id LIMIT %s) AS first
     WHERE EXISTS (SELECT 1 FROM django_jobs_worker w
@@ -98,10 +99,10 @@ WITH candidate AS MATERIALIZED (
         WHERE q.name = wanted.name AND q.paused_at IS NOT NULL)
     ORDER BY first.rank, first.id LIMIT %s),
 claimed AS (
-    UPDATE {jobs} SET status = 'STARTED', claims = claims + 1, worker_id = %s, started_at = {now}
+    UPDATE {jobs} SET status = {target}, claims = claims + 1, worker_id = %s, started_at = {now}
     WHERE id = ANY(ARRAY(
         SELECT id FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM candidate))
-        AND status || '' = 'PENDING' ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
+        AND status || '' = {source} ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))
     AND {locked}
     RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
         COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
@@ -109,17 +110,22 @@ SELECT claimed.*, seen.n FROM (SELECT count(*) AS n FROM candidate) AS seen
 LEFT JOIN claimed ON TRUE ORDER BY claimed.rank, claimed.id
 """
 
+_CLAIM_NAMES = {
+    "jobs": JOBS, "now": _NOW, "columns": _COLUMNS, "locked": _LOCKED,
+    "source": CLAIM.source, "target": CLAIM.target,
+}  # fmt: skip
+
 # What nearly all jobs need, apart: each further array costs every job the parsing of its element.
 # A subquery around an array hides its length: the planner then expects few rows and takes each job
 # by its key, where for a thousand it would read the whole table (7 and 138 µs a job).
 _WRITE_SUCCESSES = f"""
-UPDATE {JOBS} AS j SET status = 'SUCCESS', result = new.result, error_class = '',
+UPDATE {JOBS} AS j SET status = {SUCCEED.target}, result = new.result, error_class = '',
     error_message = '', started_at = {_NOW} - new.began_ago * {_MILLISECOND},
     ended_at = {_NOW} - new.ended_ago * {_MILLISECOND}, prune_at = {_NOW} + %s * {_SECOND}
 FROM unnest((SELECT %s::uuid[]), (SELECT %s::int[]), (SELECT %s::text[]), (SELECT %s::bigint[]),
     (SELECT %s::bigint[]))
 AS new (id, claims, result, began_ago, ended_ago)
-WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.claims = new.claims
+WHERE j.id = new.id AND j.status = {RECORD.source} AND j.worker_id = %s AND j.claims = new.claims
 """
 
 _WRITE = f"""
@@ -139,11 +145,11 @@ FROM unnest(
     (SELECT %s::text[]), (SELECT %s::text[]))
 AS new (id, claims, status, result, retries, crashes, deferrals, began_ago, ended_ago, keep,
     delay, run_at, error_class, error_message)
-WHERE j.id = new.id AND j.status = 'STARTED' AND j.worker_id = %s AND j.claims = new.claims
+WHERE j.id = new.id AND j.status = {RECORD.source} AND j.worker_id = %s AND j.claims = new.claims
 """
 
 _LOCK = f"""
-SELECT id FROM {JOBS} WHERE id = ANY((SELECT %s::uuid[])::uuid[]) AND status = 'STARTED'
+SELECT id FROM {JOBS} WHERE id = ANY((SELECT %s::uuid[])::uuid[]) AND status = {RECORD.source}
 AND worker_id = %s ORDER BY id FOR UPDATE
 """
 
@@ -163,21 +169,21 @@ locked AS MATERIALIZED (
     SELECT j.id, left_over.number FROM left_over JOIN {JOBS} j ON j.id = left_over.child_id
     ORDER BY j.id FOR UPDATE OF j)
 UPDATE {JOBS} AS j SET pending_parents = j.pending_parents - locked.number,
-    status = CASE WHEN j.pending_parents > locked.number OR j.status <> 'WAITING'
+    status = CASE WHEN j.pending_parents > locked.number OR j.status <> {PARENTS_ENDED.source}
             OR j.waiting_for IS NOT NULL THEN j.status
-        WHEN j.run_at > {_NOW} THEN 'SCHEDULED' ELSE 'PENDING' END,
-    ready_at = CASE WHEN j.pending_parents > locked.number OR j.status <> 'WAITING'
+        WHEN j.run_at > {_NOW} THEN {NOT_YET} ELSE {READY} END,
+    ready_at = CASE WHEN j.pending_parents > locked.number OR j.status <> {PARENTS_ENDED.source}
             OR j.waiting_for IS NOT NULL THEN j.ready_at ELSE {_NOW} END
 FROM locked WHERE j.id = locked.id
-RETURNING j.id, j.queue, j.options, j.pending_parents <= 0 AND j.status IN ('PENDING', 'SCHEDULED')
+RETURNING j.id, j.queue, j.options, j.pending_parents <= 0 AND j.status IN ({READY}, {NOT_YET})
 """
 
 # A loose index scan: the next queue after each, until there is none.
 _READY_QUEUES = f"""
 WITH RECURSIVE ready (queue) AS (
-    (SELECT queue FROM {JOBS} WHERE status = 'PENDING' ORDER BY queue LIMIT 1)
+    (SELECT queue FROM {JOBS} WHERE status = {CLAIM.source} ORDER BY queue LIMIT 1)
     UNION ALL
-    SELECT (SELECT j.queue FROM {JOBS} j WHERE j.status = 'PENDING' AND j.queue > ready.queue
+    SELECT (SELECT j.queue FROM {JOBS} j WHERE j.status = {CLAIM.source} AND j.queue > ready.queue
         ORDER BY j.queue LIMIT 1)
     FROM ready WHERE ready.queue IS NOT NULL)
 SELECT queue FROM ready WHERE queue IS NOT NULL
@@ -288,17 +294,11 @@ class PostgreSQL(Dialect):
     ) -> tuple[list[Claimed], bool]:
         with self.connection.cursor() as cursor:
             if len(queues) == 1 and queues[0] not in beginnings:
-                sql = _CLAIM_ONE.format(
-                    jobs=JOBS,
-                    now=_NOW,
-                    columns=_COLUMNS,
-                    claimable=self.claimable(),
-                    locked=_LOCKED,
-                )
+                sql = _CLAIM_ONE.format(claimable=self.claimable(), **_CLAIM_NAMES)
                 params: list[Any] = [worker_id, worker_id, queues[0], queues[0], limit, worker_id]
                 cursor.execute(sql, params)
                 return [Claimed(*row) for row in cursor.fetchall()], False
-            sql = _CLAIM_SEVERAL.format(jobs=JOBS, now=_NOW, columns=_COLUMNS, locked=_LOCKED)
+            sql = _CLAIM_SEVERAL.format(**_CLAIM_NAMES)
             ranges = list(_ranges(queues, beginnings))
 
             def several(wanted: int) -> tuple[list[Claimed], int]:

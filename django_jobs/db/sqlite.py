@@ -13,6 +13,7 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from ..status import ENDED, TIMED, Status
+from ..transitions import CLAIM, RECORD, SUCCEED
 from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
 from .base import COMMANDS, JOBS, QUEUES, WORKERS, Dialect
 
@@ -26,7 +27,7 @@ _INSERT = (
 )
 
 _FIRST = (
-    f"SELECT * FROM (SELECT id, rank FROM {JOBS} WHERE status = 'PENDING' AND queue = %s "
+    f"SELECT * FROM (SELECT id, rank FROM {JOBS} WHERE status = {CLAIM.source} AND queue = %s "
     f"AND NOT EXISTS (SELECT 1 FROM {QUEUES} q WHERE q.name = %s AND q.paused_at IS NOT NULL) "
     "ORDER BY rank, id LIMIT %s)"
 )
@@ -35,14 +36,14 @@ _FIRST = (
 # slower for a few.
 _FIRST_OF_MANY = (
     f"SELECT j.id, j.rank FROM json_each(%s) AS wanted CROSS JOIN {JOBS} j WHERE j.id IN ("
-    f"SELECT id FROM {JOBS} WHERE status = 'PENDING' AND queue = wanted.value "
+    f"SELECT id FROM {JOBS} WHERE status = {CLAIM.source} AND queue = wanted.value "
     f"AND NOT EXISTS (SELECT 1 FROM {QUEUES} q WHERE q.name = wanted.value "
     "AND q.paused_at IS NOT NULL) ORDER BY rank, id LIMIT %s)"
 )
 _FEW_QUEUES = 100
 
 _CLAIM = f"""
-UPDATE {JOBS} SET status = 'STARTED', claims = claims + 1, worker_id = %s, started_at = %s
+UPDATE {JOBS} SET status = {CLAIM.target}, claims = claims + 1, worker_id = %s, started_at = %s
 WHERE id IN (SELECT id FROM ({{first}}) ORDER BY rank, id LIMIT %s)
 AND EXISTS (SELECT 1 FROM {WORKERS} w
     WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > %s)
@@ -53,29 +54,30 @@ _WRITE = f"""
 UPDATE {JOBS} SET status = %s, result = %s, retries = %s, crashes = %s, deferrals = %s,
     started_at = %s, ended_at = %s, prune_at = %s,
     run_at = COALESCE(%s, run_at), error_class = %s, error_message = %s
-WHERE id = %s AND status = 'STARTED' AND worker_id = %s AND claims = %s
+WHERE id = %s AND status = {RECORD.source} AND worker_id = %s AND claims = %s
 """
 
 # What nearly all jobs need, as one statement: between the rows of several the interpreter's lock is
 # let go, and the threads that run jobs have it for some milliseconds each time. CROSS JOIN keeps
 # the order: each job is found by its key.
 _WRITE_SUCCESSES = f"""
-UPDATE {JOBS} SET status = 'SUCCESS', result = new.result, error_class = '', error_message = '',
-    started_at = new.started_at, ended_at = new.ended_at, prune_at = new.prune_at
+UPDATE {JOBS} SET status = {SUCCEED.target}, result = new.result, error_class = '',
+    error_message = '', started_at = new.started_at, ended_at = new.ended_at,
+    prune_at = new.prune_at
 FROM (SELECT j.id, json_extract(value, '$[2]') AS result, json_extract(value, '$[3]') AS started_at,
         json_extract(value, '$[4]') AS ended_at, json_extract(value, '$[5]') AS prune_at
     FROM json_each(%s) CROSS JOIN {JOBS} j ON j.id = json_extract(value, '$[0]')
-    WHERE j.status = 'STARTED' AND j.worker_id = %s
+    WHERE j.status = {SUCCEED.source} AND j.worker_id = %s
     AND j.claims = json_extract(value, '$[1]')) AS new
 WHERE {JOBS}.id = new.id
 """
 
 _READY_QUEUES = f"""
 WITH RECURSIVE ready (queue) AS (
-    SELECT min(queue) FROM {JOBS} WHERE status = 'PENDING'
+    SELECT min(queue) FROM {JOBS} WHERE status = {CLAIM.source}
     UNION ALL
     SELECT (SELECT min(j.queue) FROM {JOBS} j
-        WHERE j.status = 'PENDING' AND j.queue > ready.queue)
+        WHERE j.status = {CLAIM.source} AND j.queue > ready.queue)
     FROM ready WHERE ready.queue IS NOT NULL)
 SELECT queue FROM ready WHERE queue IS NOT NULL
 UNION ALL

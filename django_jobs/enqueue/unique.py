@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import connections
 
-from .. import serialization
+from .. import serialization, transitions
 from ..conf import get_settings
 from ..db import clock, dialect_for
 from ..define.key_values import digest, value_of
@@ -117,15 +117,17 @@ def _keep_until(key: str, job_id: UUID, seconds: float | None, using: str) -> No
 
 def _give(job_id: UUID, row: NewJob, using: str) -> bool:
     """Let a job that has not begun, and is in no workflow, be what *row* says; else False."""
-    jobs = Job.objects.using(using).live().exclude(status=Status.STARTED)
-    alone = jobs.filter(id=job_id, pending_parents=0, has_dependents=False, group_id=None)
+    alone = Job.objects.using(using).filter(
+        id=job_id, pending_parents=0, has_dependents=False, group_id=None
+    )
     if Edge.objects.using(using).filter(child_id=job_id).exists():
         return False
     now = clock(using)
-    changed = alone.update(
+    changed = transitions.take_over(
+        alone,
+        row.status,
         queue=row.queue,
         rank=row.rank,
-        status=row.status,
         args=loads(row.args),
         kwargs=loads(row.kwargs),
         headers=None if row.headers is None else loads(row.headers),
@@ -133,12 +135,6 @@ def _give(job_id: UUID, row: NewJob, using: str) -> bool:
         run_at=_moment(row.eta, row.countdown, using),
         expires_at=_moment(row.expires_at, row.expires_in, using),
         ready_at=now if row.status == Status.PENDING else None,
-        waiting_for=None,
-        retries=0,
-        crashes=0,
-        deferrals=0,
-        error_class="",
-        error_message="",
     )
     return changed == 1
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db import connections
 from django.db.models import Q
 
-from .. import log
+from .. import log, transitions
 from ..conf import get_settings
 from ..db import dialect_for, unix_time, without_deadlock
 from ..define import key_values, registry
@@ -298,9 +298,7 @@ class _Batch:
         if woken:
             ours.filter(id__in=woken).update(waiting_for=None)
         for key, ids in self.waiting.items():
-            ours.filter(id__in=ids).update(
-                status=Status.WAITING, waiting_for=key, started_at=None, worker_id=None
-            )
+            transitions.wait_for_limit(ours.filter(id__in=ids), key)
         if self.later:
             self._postpone()
         concurrency.wake(

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
 
+from .. import transitions
 from ..db import clock
 from ..db.base import chunks
 from ..enqueue.notify import announce
@@ -121,8 +122,7 @@ def _make_pending(jobs: QuerySet[Job], numbers: Mapping[str, int], using: str) -
     else:
         return set()
     for chunk in chunks(list(first)):
-        woken = Job.objects.using(using).filter(id__in=chunk)
-        woken.update(status=Status.PENDING, ready_at=clock(using))
+        transitions.wake(Job.objects.using(using).filter(id__in=chunk), clock(using))
     queues = {queue for _key, queue in locked.values()}
     announce(using, queues)
     return queues

@@ -6,11 +6,12 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
+from .. import transitions
 from ..db import clock
 from ..enqueue.notify import announce
 from ..models import Job
 from ..models.job import JobQuerySet
-from ..status import TIMED, Status
+from ..status import TIMED
 
 BATCH = 1_000
 _LOCKED_SECONDS = 0.25
@@ -50,9 +51,8 @@ def _promote(using: str, grace: float) -> int:
             due = due.select_for_update(skip_locked=skip_locked)
             found += due.values_list("id", "queue")[: BATCH - len(found)]
         if found:
-            Job.objects.using(using).filter(
-                id__in=[job_id for job_id, _queue in found], status__in=TIMED
-            ).update(status=Status.PENDING, ready_at=clock(using))
+            rows = Job.objects.using(using).filter(id__in=[job_id for job_id, _queue in found])
+            transitions.promote(rows, clock(using))
             announce(using, {queue for _id, queue in found})
     return len(found)
 

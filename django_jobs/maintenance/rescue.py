@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef, QuerySet, TextField
 
+from .. import transitions
 from ..db import clock, without_deadlock
 from ..define import registry
 from ..enqueue.notify import announce
@@ -115,9 +116,8 @@ def no_more_claims(worker_id: UUID, using: str) -> Iterator[QuerySet[Worker]]:
 def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, worker: Worker | None) -> int:
     if worker_id is None:
         # No claim writes such a row; somebody edited it by hand.
-        rows = Job.objects.using(using).filter(status=Status.STARTED, worker_id=None)
-        rows = rows.filter(id__in=[job.pk for job in jobs])
-        given_back = rows.update(status=Status.PENDING, started_at=None)
+        rows = Job.objects.using(using).filter(id__in=[job.pk for job in jobs], worker_id=None)
+        given_back = transitions.release(rows)
         announce(using, {job.queue for job in jobs})
         return given_back
     environment = Environment(using=using)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
-from .. import log
+from .. import log, transitions
 from ..db import clock, dialect_for, is_away, without_deadlock
 from ..db.base import chunks
 from ..enqueue.notify import Topic, announce
@@ -121,16 +121,11 @@ def _record_refused(
     # What depends on the job makes the trouble, so only the job's own row ends. What waits for it
     # goes on when an operator has the job run again.
     assert failed.failure is not None
-    rows = Job.objects.using(using).filter(
-        id=failed.job.id, status=Status.STARTED, worker_id=worker_id, claims=failed.job.claims
+    ours = Job.objects.using(using).filter(
+        id=failed.job.id, worker_id=worker_id, claims=failed.job.claims
     )
-    ended = rows.update(
-        status=Status.FAILURE,
-        ended_at=clock(using),
-        error_class=failed.failure.error_class,
-        error_message=failed.failure.message,
-    )
-    return [failed] if ended else []
+    told = (failed.failure.error_class, failed.failure.message)
+    return [failed] if transitions.refuse(ours, *told, clock(using)) else []
 
 
 def _in_savepoint(
@@ -280,8 +275,7 @@ def _give_back(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str
         if job.worker_id == worker_id and (job.pk, job.claims) in strays
     }
     for chunk in chunks(list(found)):
-        rows = Job.objects.using(using).filter(id__in=chunk)
-        rows.update(status=Status.PENDING, started_at=None)
+        transitions.release(Job.objects.using(using).filter(id__in=chunk))
     rate_windows.take_back({(job.pk, job.claims) for job in found.values()}, using)
     concurrency.free(found, using)
     announce(using, {job.queue for job in found.values()})

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
-from .. import log, signals
+from .. import log, signals, transitions
 from ..db import clock, dialect_for
 from ..db.base import chunks
 from ..define import registry, row_options
@@ -105,14 +105,12 @@ def _count_down(parents: Sequence[Ended], using: str) -> set[str]:
 
 def _delay(job_id: UUID, later: dict[str, float], using: str) -> None:
     """Let the times of a job that has become ready count from now."""
-    changes: dict[str, Any] = {}
-    if "expires" in later:
-        changes["expires_at"] = clock(using, later["expires"])
+    job = Job.objects.using(using).filter(id=job_id)
+    changes = {"expires_at": clock(using, later["expires"])} if "expires" in later else {}
     if later.get("countdown", 0) > 0:
-        changes |= {"status": Status.SCHEDULED, "run_at": clock(using, later["countdown"])}
-    rows = Job.objects.using(using).filter(id=job_id, status__in=(Status.PENDING, Status.SCHEDULED))
-    if changes:
-        rows.update(**changes)
+        transitions.delay(job, clock(using, later["countdown"]), **changes)
+    elif changes:
+        job.update(**changes)
 
 
 # --- failure ------------------------------------------------------------------------------------
@@ -185,13 +183,12 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
         messages[origin.id] = origin.upstream_message()
     for (origin_id, keep), ids in alike.items():
         for chunk in chunks(ids):
-            Job.objects.using(using).filter(id__in=chunk).update(
-                status=Status.FAILURE,
-                error_class=UPSTREAM_FAILED,
-                error_message=messages[origin_id],
-                waiting_for=None,
-                ended_at=clock(using),
-                prune_at=None if keep is None else clock(using, keep),
+            transitions.fail_upstream(
+                Job.objects.using(using).filter(id__in=chunk),
+                UPSTREAM_FAILED,
+                messages[origin_id],
+                clock(using),
+                None if keep is None else clock(using, keep),
             )
     if signals.job_failure.receivers:
         for below, origin in failed:

@@ -11,6 +11,7 @@ from django.db import connections
 from django.db.models import F
 from django.utils.translation import gettext_noop
 
+from .. import transitions
 from ..db import dialect_for
 from ..db.base import chunks
 from ..define import registry
@@ -71,10 +72,7 @@ def reopen(job: Job, using: str) -> str:
                     "another live job holds the unique key of one that depends on it"
                 )
         for chunk in chunks(revived):
-            Job.objects.using(using).filter(id__in=chunk).update(
-                status=Status.WAITING, error_class="", error_message="", ended_at=None,
-                prune_at=None,
-            )  # fmt: skip
+            transitions.reopen(Job.objects.using(using).filter(id__in=chunk))
         for job_id, origin in blocked:
             rows = Job.objects.using(using).filter(id=job_id)
             rows.update(error_message=_message(origin))
@@ -137,9 +135,7 @@ def _count_up(ids: Sequence[UUID], kind: str, using: str) -> None:
         job = Job.objects.using(using).filter(id=child)
         job.update(pending_parents=F("pending_parents") + number)
         # It may have become ready, or stand in line for a limit.
-        job.live().exclude(status=Status.STARTED).update(
-            status=Status.WAITING, waiting_for=None, ready_at=None
-        )
+        transitions.wait_again(job)
 
 
 def _parents(job_id: UUID, using: str) -> Any:

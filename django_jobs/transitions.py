@@ -1,0 +1,235 @@
+"""Every change of a job's status, by name: which statuses it leads from, and to which.
+
+::
+
+       enqueue      enqueue               enqueue
+          │            │                     │
+          v            v                     v
+       WAITING ──> SCHEDULED ──promote──> PENDING ──claim──> STARTED ──record──> SUCCESS
+        │  │  parents_ended                ^  ^ ^             │ │ │               FAILURE
+        │  └──parents_ended, wake──────────┘  │ │             │ │ │               REVOKED
+        │                                     │ └─record,─────┘ │ │                 │
+        │                        RETRY        │   release       │ │                 │
+        │                         │ ^         │                 │ │                 │
+        │                         │ └─record──│─────────────────┘ │                 │
+        │                         └──promote──┘                   │                 │
+        └──<── wait_for_limit ────────────────────────────────────┘                 │
+                                                                                    │
+       WAITING <── reopen (FAILURE) ──── PENDING <── retry ─────────────────────────┘
+
+Besides: ``record`` also leads to SCHEDULED, and to whatever a job that goes on as something else
+begins as. ``revoke`` leads from each status in which a job is live to REVOKED, ``fail_upstream``
+from WAITING to FAILURE, ``run_now`` from SCHEDULED and RETRY to PENDING, ``delay`` from PENDING to
+SCHEDULED, ``wait_again`` from each status in which a job has not begun to WAITING, and
+``take_over`` lets such a job be another call.
+
+:data:`TRANSITIONS` is the table. The functions below are its changes by the ORM: each changes only
+those of the given rows that have a status it leads from, and returns how many it changed. The
+dialects write the others as SQL, with the table's names of statuses.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Left
+from django.db.models.lookups import In
+
+from .status import ENDED, QUEUED, TIMED, Status
+
+if TYPE_CHECKING:
+    from .models.job import JobQuerySet
+
+#: SQL of the database's clock, or a moment.
+Moment: TypeAlias = Combinable | datetime.datetime
+
+
+class Transition(NamedTuple):
+    """A change of status; an enqueue has no *sources*."""
+
+    sources: tuple[Status, ...]
+    targets: tuple[Status, ...]
+
+    @property
+    def source(self) -> str:
+        """SQL of the only status that it leads from."""
+        (source,) = self.sources
+        return f"'{source.value}'"
+
+    @property
+    def target(self) -> str:
+        """SQL of the only status that it leads to."""
+        (target,) = self.targets
+        return f"'{target.value}'"
+
+
+_NEW = (Status.WAITING, Status.SCHEDULED, Status.PENDING)
+_ENDED = tuple(status for status in Status if status in ENDED)
+_TIMED = tuple(status for status in Status if status in TIMED)
+_PENDING, _STARTED, _WAITING = (Status.PENDING,), (Status.STARTED,), (Status.WAITING,)
+
+TRANSITIONS: Mapping[str, Transition] = {
+    # A call becomes a row.
+    "enqueue": Transition((), _NEW),
+    # The last of its parents has ended. It waits on, where its time lies ahead.
+    "parents_ended": Transition(_WAITING, (Status.PENDING, Status.SCHEDULED)),
+    # It counts its countdown from when it became ready.
+    "delay": Transition((Status.PENDING, Status.SCHEDULED), (Status.SCHEDULED,)),
+    # A job whose success it needs has ended without one.
+    "fail_upstream": Transition(_WAITING, (Status.FAILURE,)),
+    # Its time has come.
+    "promote": Transition(_TIMED, _PENDING),
+    # A worker takes it.
+    "claim": Transition(_PENDING, _STARTED),
+    # A limit has no slot for a job that was claimed.
+    "wait_for_limit": Transition(_STARTED, _WAITING),
+    # A slot under the limit is free, or the job comes under no such limit any more.
+    "wake": Transition(_WAITING, _PENDING),
+    # Its attempt has ended with success; most do, so they have a statement of their own.
+    "succeed": Transition(_STARTED, (Status.SUCCESS,)),
+    # Its attempt has ended in whatever way.
+    "record": Transition(_STARTED, (*_ENDED, *_TIMED, *_PENDING, *_WAITING)),
+    # Its outcome cannot be recorded with what depends on it.
+    "refuse": Transition(_STARTED, (Status.FAILURE,)),
+    # No worker runs it, though its row said so.
+    "release": Transition(_STARTED, _PENDING),
+    # People, or code: end it, run an ended one again, run it before its time.
+    "revoke": Transition((*QUEUED, *_STARTED), (Status.REVOKED,)),
+    "retry": Transition(_ENDED, _PENDING),
+    "run_now": Transition(_TIMED, _PENDING),
+    # A parent runs again: a job that has not begun waits for it.
+    "wait_again": Transition(QUEUED, _WAITING),
+    # A parent runs again: a job that failed only because of it is live again.
+    "reopen": Transition((Status.FAILURE,), _WAITING),
+    # Another call has its unique key, with unique="replace".
+    "take_over": Transition(QUEUED, _NEW),
+}
+
+CLAIM = TRANSITIONS["claim"]
+SUCCEED = TRANSITIONS["succeed"]
+RECORD = TRANSITIONS["record"]
+PARENTS_ENDED = TRANSITIONS["parents_ended"]
+#: SQL of the two statuses that PARENTS_ENDED leads to: without a time ahead, and with one.
+READY, NOT_YET = (f"'{status.value}'" for status in PARENTS_ENDED.targets)
+
+
+def delay(jobs: JobQuerySet, run_at: Moment, **columns: Any) -> int:
+    """Let jobs that have become ready wait for a time; *columns* are others that change."""
+    return _change("delay", jobs, run_at=run_at, **columns)
+
+
+def fail_upstream(
+    jobs: JobQuerySet, error_class: str, message: str, now: Moment, prune_at: Moment | None
+) -> int:
+    """End jobs that need the success of one that did not succeed."""
+    return _change(
+        "fail_upstream",
+        jobs,
+        error_class=error_class,
+        error_message=message,
+        waiting_for=None,
+        ended_at=now,
+        prune_at=prune_at,
+    )
+
+
+def promote(jobs: JobQuerySet, now: Moment) -> int:
+    """Let jobs be claimed whose time has come."""
+    return _change("promote", jobs, ready_at=now)
+
+
+def wait_for_limit(jobs: JobQuerySet, key: str) -> int:
+    """Put claimed jobs in line for the limit *key*."""
+    return _change("wait_for_limit", jobs, waiting_for=key, started_at=None, worker_id=None)
+
+
+def wake(jobs: JobQuerySet, now: Moment) -> int:
+    """Let jobs be claimed that waited for a limit."""
+    return _change("wake", jobs, ready_at=now)
+
+
+def refuse(jobs: JobQuerySet, error_class: str, message: str, now: Moment) -> int:
+    """End running jobs whose outcome cannot be recorded."""
+    return _change("refuse", jobs, error_class=error_class, error_message=message, ended_at=now)
+
+
+def release(jobs: JobQuerySet) -> int:
+    """Let jobs be claimed that no worker runs though their rows said so."""
+    return _change("release", jobs, started_at=None)
+
+
+def revoke(jobs: JobQuerySet, reason: str, now: Moment, prune_at: Moment | None) -> int:
+    """End jobs from outside."""
+    return _change(
+        "revoke", jobs, ended_at=now, prune_at=prune_at, error_message=reason, waiting_for=None
+    )
+
+
+def retry(jobs: JobQuerySet, now: Moment) -> int:
+    """Let ended jobs be claimed again, as if they had never run."""
+    return _change(
+        "retry",
+        jobs,
+        ready_at=now,
+        run_at=None,
+        worker_id=None,
+        retries=0,
+        crashes=0,
+        deferrals=0,
+        started_at=None,
+        ended_at=None,
+        prune_at=None,
+        result=None,
+        progress=None,
+        error_class="",
+        error_message="",
+        expires_at=None,
+    )
+
+
+def run_now(jobs: JobQuerySet, now: Moment) -> int:
+    """Let jobs be claimed before their time."""
+    return _change("run_now", jobs, ready_at=now, run_at=None, worker_id=None)
+
+
+def wait_again(jobs: JobQuerySet) -> int:
+    """Let jobs that have not begun wait for a parent, also those that are in line for a limit."""
+    return _change("wait_again", jobs, waiting_for=None, ready_at=None)
+
+
+def reopen(jobs: JobQuerySet) -> int:
+    """Let jobs that failed with a parent wait for it again."""
+    return _change("reopen", jobs, error_class="", error_message="", ended_at=None, prune_at=None)
+
+
+def take_over(jobs: JobQuerySet, status: str, **columns: Any) -> int:
+    """Let jobs that have not begun be another call, whose row has this *status* and *columns*."""
+    return _change(
+        "take_over",
+        jobs,
+        status,
+        waiting_for=None,
+        retries=0,
+        crashes=0,
+        deferrals=0,
+        error_class="",
+        error_message="",
+        **columns,
+    )
+
+
+# No index has this expression. By the bare status a planner may read all jobs of that status, and
+# on MariaDB lock them, to find a few that are named by their ids.
+_UNINDEXED = Left("status", 9)
+
+
+def _change(name: str, jobs: JobQuerySet, target: str | None = None, **columns: Any) -> int:
+    sources, targets = TRANSITIONS[name]
+    if target is None:
+        (target,) = targets
+    elif target not in targets:
+        raise ValueError(f"{name} leads to {', '.join(targets)}, not to {target}.")
+    return jobs.filter(In(_UNINDEXED, sources)).update(status=target, **columns)
