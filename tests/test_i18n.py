@@ -66,7 +66,7 @@ def chinese() -> dict[str, str]:
 
 def test_there_are_texts_of_both_kinds() -> None:
     found = {text for text, _plural in TEXTS}
-    assert {"job function", "No worker has begun this job.", "Retry all…"} <= found
+    assert {"job function", "No worker has started this job.", "Retry all…"} <= found
     assert ("%d job was changed.", "%d jobs were changed.") in TEXTS
     assert ("%(frames)s frame of libraries", "%(frames)s frames of libraries") in TEXTS
 

@@ -1,6 +1,6 @@
 """Dashboard, job functions, jobs, queues, schedules and workers in the Django admin.
 
-Each admin has a mixin, so that a project can put it on another base::
+Each admin is a mixin, which a project can put on another base class::
 
     admin.site.unregister(Job)
 

@@ -1,4 +1,4 @@
-"""What is wrong, in sentences; an empty list is a quiet morning."""
+"""Alerts for the dashboard, as sentences; no alerts mean that nothing needs attention."""
 
 from __future__ import annotations
 
@@ -18,20 +18,25 @@ from ..status import Status
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Alert:
-    """A sentence, and the model whose list tells more, with the filters of that list."""
+    """A sentence, and the model and the filters of the list that it links to."""
 
     text: str
     model: str
     filters: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def alerts(look: Overview) -> list[Alert]:
-    """Return what an operator should know first."""
-    return [*_of_queues(look), *_of_deferrals(look), *_of_schedules(look), *_of_workers(look)]
+def alerts(snapshot: Overview) -> list[Alert]:
+    """Return the alerts, in the order of their urgency."""
+    return [
+        *_of_queues(snapshot),
+        *_of_deferrals(snapshot),
+        *_of_schedules(snapshot),
+        *_of_workers(snapshot),
+    ]
 
 
-def _of_queues(look: Overview) -> Iterator[Alert]:
-    for queue in look.queues:
+def _of_queues(snapshot: Overview) -> Iterator[Alert]:
+    for queue in snapshot.queues:
         if text := _of_queue(queue):
             yield Alert(text, "queue")
 
@@ -46,15 +51,15 @@ def _of_queue(queue: QueueState) -> str:
         return _("No live worker serves queue “%(queue)s” (%(ready)s ready).") % words
     target = queue.row.target_seconds if queue.row else None
     if target is not None and queue.oldest_seconds > target:
-        return _("Queue “%(queue)s” is behind: its oldest job waits for %(age)s.") % {
+        return _("Queue “%(queue)s” is behind: its oldest job has waited %(age)s.") % {
             "queue": queue.name,
             "age": duration(datetime.timedelta(seconds=queue.oldest_seconds)),
         }
     return ""
 
 
-def _of_deferrals(look: Overview) -> Iterator[Alert]:
-    for one in look.deferrals:
+def _of_deferrals(snapshot: Overview) -> Iterator[Alert]:
+    for one in snapshot.deferrals:
         text = ngettext(
             "%(number)s job of “%(name)s” waits for a worker that can run it: %(reason)s",
             "%(number)s jobs of “%(name)s” wait for a worker that can run them: %(reason)s",
@@ -64,10 +69,10 @@ def _of_deferrals(look: Overview) -> Iterator[Alert]:
         yield Alert(text % words, "job", {"status": Status.SCHEDULED, "name": one.name})
 
 
-def _of_schedules(look: Overview) -> Iterator[Alert]:
-    if look.lacks_beat:
+def _of_schedules(snapshot: Overview) -> Iterator[Alert]:
+    if snapshot.lacks_beat:
         yield Alert(str(NO_BEAT), "schedule")
-    overdue = [schedule for schedule in look.schedules if vars(schedule)["is_overdue"]]
+    overdue = [schedule for schedule in snapshot.schedules if vars(schedule)["is_overdue"]]
     if overdue:
         first = overdue[0]
         text = _("Schedule “%(name)s” is overdue: it should have run %(when)s.")
@@ -81,14 +86,14 @@ def _of_schedules(look: Overview) -> Iterator[Alert]:
         yield Alert(text % others, "schedule")
 
 
-def _of_workers(look: Overview) -> Iterator[Alert]:
-    late = [worker for worker in look.workers if vars(worker)["is_late"]]
+def _of_workers(snapshot: Overview) -> Iterator[Alert]:
+    late = [worker for worker in snapshot.workers if vars(worker)["is_late"]]
     if len(late) == 1:
-        text = _("Worker %(name)s was last heard %(when)s.")
+        text = _("Worker %(name)s sent its last heartbeat %(when)s.")
         words = {"name": _named(late[0]), "when": relative(late[0].heartbeat_at)}
         yield Alert(text % words, "worker")
     elif late:
-        text = _("%(number)d workers are not heard, %(name)s since %(when)s.")
+        text = _("%(number)d workers send no heartbeats; %(name)s sent its last %(when)s.")
         words = {"name": _named(late[0]), "when": relative(late[0].heartbeat_at)}
         yield Alert(text % {"number": len(late), **words}, "worker")
 

@@ -17,7 +17,7 @@ from ..status import Status
 from .badges import moment, status_badge
 from .tracebacks import Part, parts
 
-#: A job that retries without end has thousands; a person reads the newest.
+#: A job with unlimited retries may have thousands of attempts; the page shows the newest.
 MOST_ATTEMPTS = 50
 
 
@@ -45,9 +45,10 @@ def kept_attempts(job: Job) -> list[Attempt]:
 def attempts_of(
     job: Job, kept: Sequence[Attempt], text: Callable[[str], str]
 ) -> list[ShownAttempt]:
-    """Return the attempts to show, the newest first; of a success only the job's row tells.
+    """Return the attempts to show, the newest first.
 
-    *text* blanks the job's secrets in messages and tracebacks.
+    *kept* holds the attempts that did not succeed; a running or successful one is taken from the
+    job's own row. *text* hides the job's secrets in messages and tracebacks.
     """
     ids = {attempt.worker_id for attempt in kept} | {job.worker_id}
     names = _worker_names(ids, str(job._state.db))
@@ -64,7 +65,7 @@ def worker_name(worker_id: UUID | None, using: str) -> str:
 def _worker_names(ids: set[UUID | None], using: str) -> dict[UUID | None, str]:
     rows = Worker.objects.using(using).filter(pk__in=[key for key in ids if key])
     names: dict[UUID | None, str] = dict(rows.values_list("pk", "name"))
-    # A worker's row is pruned long before a failed job's.
+    # The row of a worker is pruned long before the row of a failed job.
     return {key: names.get(key, _("%s (gone)") % key if key else "–") for key in ids}
 
 

@@ -1,6 +1,6 @@
-"""Pages that renew themselves, and the way back from their buttons.
+"""Pages that refresh themselves, and the page to return to after a button.
 
-The script ``live.js`` asks for the changing part of its page by a header.
+The script ``auto_refresh.js`` sends a header to get only the parts of its page that may change.
 """
 
 from __future__ import annotations
@@ -15,48 +15,48 @@ from django.template.response import TemplateResponse
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.http import quote_etag, url_has_allowed_host_and_scheme
 
-#: For the ``Media`` of an admin whose pages renew themselves.
-LIVE_SCRIPT = Script("django_jobs/live.js", defer=True)
-#: Shows a button to copy beside each text that is marked for it.
+#: For the ``Media`` of an admin whose pages refresh themselves.
+REFRESH_SCRIPT = Script("django_jobs/auto_refresh.js", defer=True)
+#: Adds a button that copies it to each text with ``data-copy``.
 COPY_SCRIPT = Script("django_jobs/copy.js", defer=True)
-#: What the script sends; without it the whole page is the answer.
-HEADER = "X-Jobs-Live"
+#: The header of the script; without it, the whole page is sent.
+HEADER = "X-Jobs-Refresh"
 
 
-def live_response(
+def page_or_parts(
     request: HttpRequest, page: str, part: str, context: dict[str, Any]
 ) -> HttpResponse:
-    """Render the template *page*, or for the script only *part*, which *page* includes.
+    """Render the template *page*; for the script, only the template *part* that *page* includes.
 
-    A part that has not changed since the script's last look is a 304 without a body.
+    The answer is a 304 without a body when the part is still the one that the script has.
     """
     if HEADER not in request.headers:
         response: HttpResponse = TemplateResponse(request, page, context)
     else:
-        response = live_part(request, part, context)
+        response = parts_response(request, part, context)
     patch_vary_headers(response, [HEADER])
     return response
 
 
-def live_part(request: HttpRequest, part: str, context: dict[str, Any]) -> HttpResponse:
+def parts_response(request: HttpRequest, part: str, context: dict[str, Any]) -> HttpResponse:
     html = render_to_string(part, context, request)
     etag = quote_etag(hashlib.sha256(html.encode()).hexdigest()[:32])
     response = HttpResponse(html, headers={"ETag": etag})
     return get_conditional_response(request, etag=etag, response=response) or response
 
 
-def live_list(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Return *response*, a list of the admin, or for the script only its rows and what is above."""
+def list_or_parts(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Return *response*, a list of the admin; for the script, only its tabs, search and rows."""
     context = getattr(response, "context_data", None) or {}
     if "cl" in context:
         if HEADER in request.headers:
-            response = live_part(request, "admin/django_jobs/list_live.html", context)
+            response = parts_response(request, "admin/django_jobs/list_parts.html", context)
         patch_vary_headers(response, [HEADER])
     return response
 
 
 def page_to_return_to(request: HttpRequest) -> str:
-    """Return the page whose button was pressed, or nothing if it is not of this site."""
+    """Return the address of the page with the pressed button; empty if it is another site's."""
     wanted = request.POST.get("next", "")
     ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, request.is_secure())
     return wanted if ours else ""

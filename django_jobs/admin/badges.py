@@ -1,4 +1,4 @@
-"""A status as an icon and a word: nobody has to tell colours apart."""
+"""Statuses as an icon and a word, so that colour is never the only difference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..display.times import exact, relative
 from ..models import Worker
 from ..status import Status
 
-#: Paths of 16 × 16 icons, drawn with lines.
+#: The SVG paths of the icons, in a box of 16 × 16.
 ICONS = {
     Status.WAITING: "M4 2h8M4 14h8M5 2c0 4 6 8 6 12M11 2c0 4-6 8-6 12",
     Status.SCHEDULED: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2M8 5v3l2 2",
@@ -26,7 +26,7 @@ ICONS = {
 
 
 def badge(kind: str, path: str, label: object) -> SafeString:
-    """Return a *label* with an icon before it; *kind* chooses the colours in ``admin.css``."""
+    """Return *label* after an icon; *kind* selects the colours in ``admin.css``."""
     return format_html(
         '<span class="jobs-badge jobs-{}">'
         '<svg viewBox="0 0 16 16" width="14" height="14" fill="none" stroke="currentColor" '
@@ -38,7 +38,7 @@ def badge(kind: str, path: str, label: object) -> SafeString:
 
 
 def status_badge(status: str) -> SafeString:
-    if status not in Status.values:  # written by hand
+    if status not in Status.values:  # somebody edited the row
         return badge("revoked", ICONS[Status.REVOKED], status)
     known = Status(status)
     return badge(known.lower(), ICONS[known], known.label)
@@ -59,7 +59,7 @@ def paused_badge() -> SafeString:
 
 
 def moment(value: datetime.datetime | None, *, precise: bool = False) -> SafeString:
-    """Return a time as people read it, with the other form, exact or relative, as its title."""
+    """Return a relative time with the exact one as its title; *precise* swaps the two."""
     if value is None:
         return mark_safe("–")
     texts = (exact(value), relative(value))

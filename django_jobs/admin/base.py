@@ -17,23 +17,23 @@ else:
 
 
 def may_view(site: admin.AdminSite, model: type[Model], request: HttpRequest) -> bool:
-    """Tell whether *request* may see rows of *model*, as that model's own admin on *site* says."""
+    """Say whether the user may view rows of *model*; the model's own admin on *site* decides."""
     if site.is_registered(model):
         return bool(site.get_model_admin(model).has_view_permission(request))
     return request.user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}")
 
 
-# What Django's own filters ask of the column that they are for.
+# The lookups of Django's own filters.
 _ASKED = frozenset({"", "exact", "in", "isnull", "isempty", "gte", "lt"})
 _DATES = frozenset({"year", "month", "day", "gte", "lt"})
 
 
 class FilteredAdminMixin(_Mixed):
-    """The address of a list takes the parameters of its filters, and no other ones."""
+    """A list accepts only the parameters of its filters in its address."""
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        # Django allows every lookup on every column: a value that no page shows could be guessed,
-        # one character after the other, and a regular expression can keep SQLite busy for minutes.
+        # Django allows every lookup on every column. A user could guess hidden values character by
+        # character, and a regular expression could keep SQLite busy for minutes.
         filters = self.get_list_filter(request) if request else self.list_filter
         column, _, part = lookup.rpartition("__")
         is_date = bool(column) and column == self.date_hierarchy and part in _DATES
@@ -41,7 +41,7 @@ class FilteredAdminMixin(_Mixed):
 
 
 def _asks(item: Any, lookup: str) -> bool:
-    """Tell whether one item of ``list_filter`` has the parameter *lookup*."""
+    """Say whether an item of ``list_filter`` has the parameter *lookup*."""
     if (parameter := getattr(item, "parameter_name", None)) is not None:
         return lookup == str(parameter)
     column = item[0] if isinstance(item, (list, tuple)) else str(item)
@@ -54,7 +54,7 @@ def _asks(item: Any, lookup: str) -> bool:
 
 
 class ReadOnlyAdminMixin(FilteredAdminMixin):
-    """Rows that only the engine writes, in a list that stays quick when there are millions."""
+    """Rows that only workers and beats write; the list stays fast with millions of them."""
 
     paginator = CappingPaginator
     show_full_result_count = False

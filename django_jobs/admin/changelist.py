@@ -1,4 +1,4 @@
-"""The rows of the job list, which stays quick whatever is asked of millions of jobs."""
+"""The rows of the job list: every search is bounded, so it stays fast with millions of jobs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from ..models import Job
 from ..status import Status
 from .search import is_id
 
-#: A condition that no index knows looks at so many of the newest jobs (of the status, if one is
-#: chosen), and no further.
-MOST_LOOKED_AT = 100_000
-# Found through an index of their own, whatever else is asked.
+#: A condition without an index searches only this many of the newest jobs (of the chosen status).
+MOST_SEARCHED = 100_000
+# Parameters that have an index of their own.
 _INDEXED = frozenset({"schedule", "age", "p", "all", "o", "e", "status"})
-# The statuses whose jobs an index lists; ended well are nearly all.
+# The statuses whose jobs an index lists. Most jobs are SUCCESS, so no index lists those.
 _LISTED = frozenset(Status) - {Status.SUCCESS}
 
 
 class JobChangeList(ChangeList):
-    #: That older jobs may fit what is asked, and were not looked at; else empty.
+    #: Says that older jobs were not searched; else empty.
     bound_note = ""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
@@ -34,10 +33,10 @@ class JobChangeList(ChangeList):
         if not self._is_scan():
             return rows
         status = self.params.get("status")
-        oldest = _oldest_looked_at(status if status in _LISTED else None)
+        oldest = _oldest_searched(status if status in _LISTED else None)
         if oldest is None:
             return rows
-        self.bound_note = _bound_note(status) % number_format(MOST_LOOKED_AT, force_grouping=True)
+        self.bound_note = _bound_note(status) % number_format(MOST_SEARCHED, force_grouping=True)
         return rows.filter(pk__gte=oldest)
 
     def _is_scan(self) -> bool:
@@ -55,9 +54,9 @@ def _bound_note(status: str | None) -> str:
     return _("Only the newest %s jobs were searched.")
 
 
-def _oldest_looked_at(status: str | None) -> Any:
-    """Return the id from which on jobs are looked at, or None when there are not that many."""
+def _oldest_searched(status: str | None) -> Any:
+    """Return the lowest id to search, or None when there are fewer jobs than the bound."""
     jobs: Any = Job.objects.using(get_settings().database)
     rows = of_status(jobs.all(), status) if status else jobs.all()
     newest = rows.order_by("-pk").values_list("pk", flat=True)
-    return newest[MOST_LOOKED_AT - 1 : MOST_LOOKED_AT].first()
+    return newest[MOST_SEARCHED - 1 : MOST_SEARCHED].first()

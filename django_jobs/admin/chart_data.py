@@ -1,4 +1,4 @@
-"""What happened in a window, as charts and rows: from measurements, never from the jobs."""
+"""Charts and table rows of a window of time, from measurements and never from the jobs."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _NONE = "–"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawing, and the same as a table."""
+    """A chart, and the same numbers as a table."""
 
     key: str
     title: str
     svg: SafeString
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
-    #: The lines or bars by their class and word, in the order of the heads.
+    #: The class and the label of each line or bar, in the order of the heads.
     legend: Sequence[tuple[str, str]]
 
 
 def drawn(numbers: Statistics) -> list[Chart]:
-    """Return the charts: what ended, how long it waited, how long it ran."""
+    """Return the charts: the ended jobs, their wait and their run time."""
     points = numbers.points
     times = [_time(point.starts_at, numbers.period.seconds) for point in points]
     ended = [
@@ -53,12 +53,12 @@ def drawn(numbers: Statistics) -> list[Chart]:
 
 
 def busiest(numbers: Statistics) -> list[dict[str, Any]]:
-    """Return the rows of the job functions that took the most time."""
+    """Return the rows of the job functions with the most run time."""
     return [function_row(one) for one in numbers.functions[:_FUNCTIONS_SHOWN]]
 
 
 def function_row(activity: Activity) -> dict[str, Any]:
-    """Return what is told of one job function in a window, as text."""
+    """Return the statistics of a job function in a window, as text."""
     return {
         "name": activity.name,
         "runs": number_format(activity.started),
@@ -73,7 +73,7 @@ def function_row(activity: Activity) -> dict[str, Any]:
 
 
 def spark(activity: Activity | None) -> SafeString | str:
-    """Return the sparkline of what ended, step by step."""
+    """Return a sparkline of the ended jobs per step."""
     if activity is None:
         return _NONE
     ended = sum(activity.ended_by_step)
@@ -85,7 +85,7 @@ def share(activity: Activity) -> str:
     """Return the share of failed jobs, as ``0.4 %``."""
     percent = 100 * activity.failed_share
     digits = 1 if 0 < percent < 10 else 0
-    # number_format cuts, where a person rounds.
+    # number_format truncates, so the value is rounded first.
     return f"{number_format(round(percent, digits), digits)} %"
 
 

@@ -1,8 +1,8 @@
 """Charts as SVG text: pure functions of their values.
 
-Classes and presentation attributes only, so that a strict content security policy lets them pass
-and both of the admin's themes colour them. No series is told by its colour alone: bars are hatched
-or hollow, lines are dashed, marks differ in shape, and each has its words as a tooltip.
+They use classes and presentation attributes only. So a strict content security policy allows them,
+and both themes of the admin colour them. Colour is never the only difference between series: bars
+are hatched or hollow, lines are dashed, marks differ in shape, and each has a tooltip.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 _WIDTH, _HEIGHT = 400, 120
-# Room for the highest value above, the times below, and nothing beside.
+# Margins for the highest value, above, and for the times, below.
 _TOP, _BOTTOM = 16, 18
 _PLOT = _HEIGHT - _TOP - _BOTTOM
 
 _SPARK_WIDTH, _SPARK_HEIGHT = 100, 20
 _MARK_STEP, _MARK_HEIGHT = 8, 18
 
-# A path for each kind of mark in a box of 6 × 18: full, crossed out, half, hollow.
+# The path of each kind of mark, in a box of 6 × 18: full, crossed out, half; else hollow.
 _SHAPES = {
     "success": "M0 0h6v18h-6z",
     "failure": "M0 0h6v18h-6zM0 18L6 0M0 0L6 18",
@@ -33,9 +33,9 @@ _NOTHING: SafeString = mark_safe("–")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Series:
-    """One value for each moment; None where there is nothing to tell.
+    """One value per moment, or None.
 
-    *kind* is the class that ``admin.css`` knows: ``success``, ``failure``, ``retry``, ``p50``,
+    *kind* is a class of ``admin.css``: ``success``, ``failure``, ``retry``, ``p50``,
     ``p95`` or ``p99``.
     """
 
@@ -46,7 +46,7 @@ class Series:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mark:
-    """One of a strip's marks: a *kind* (``success``, ``failure``, …) and its tooltip."""
+    """One run: its *kind* (``success``, ``failure``, …) and its tooltip."""
 
     kind: str
     title: str
@@ -55,7 +55,7 @@ class Mark:
 def bars(
     times: Sequence[str], series: Sequence[Series], label: str, shown: Callable[[float], str]
 ) -> SafeString:
-    """Return a bar for each of *times*, in which the *series* stand one upon the other."""
+    """Return a stacked bar of the *series* for each of *times*."""
     top = max((sum(_numbers(column)) for column in _columns(series)), default=0)
     if not top:
         return _chart(label, times, "", mark_safe(""))
@@ -64,8 +64,8 @@ def bars(
         "\n",
         "<g>{}<title>{}</title></g>",
         (
-            (_stack(column, series, place * step, step, top), _tooltip(time, series, column, shown))
-            for place, (time, column) in enumerate(zip(times, _columns(series), strict=True))
+            (_stack(column, series, index * step, step, top), _tooltip(time, series, column, shown))
+            for index, (time, column) in enumerate(zip(times, _columns(series), strict=True))
             if any(column)
         ),
     )
@@ -75,7 +75,7 @@ def bars(
 def lines(
     times: Sequence[str], series: Sequence[Series], label: str, shown: Callable[[float], str]
 ) -> SafeString:
-    """Return a line for each of the *series*, broken where a value is None."""
+    """Return a line for each of the *series*, with a gap where a value is None."""
     top = max((value for one in series for value in _numbers(one.values)), default=0)
     if not top:
         return _chart(label, times, "", mark_safe(""))
@@ -85,13 +85,13 @@ def lines(
         '<path class="jobs-line jobs-{}" d="{}"><title>{}</title></path>',
         ((one.kind, _path(one.values, step, top), one.label) for one in series),
     )
-    # Invisible columns over the lines: a tooltip wherever the pointer is, not only on a line.
+    # Invisible columns over the lines show a tooltip wherever the pointer is.
     columns = format_html_join(
         "\n",
         '<rect class="jobs-hit" x="{}" y="0" width="{}" height="{}"><title>{}</title></rect>',
         (
-            (_n(place * step), _n(step), _HEIGHT, _tooltip(time, series, column, shown))
-            for place, (time, column) in enumerate(zip(times, _columns(series), strict=True))
+            (_n(index * step), _n(step), _HEIGHT, _tooltip(time, series, column, shown))
+            for index, (time, column) in enumerate(zip(times, _columns(series), strict=True))
             if any(value is not None for value in column)
         ),
     )
@@ -104,8 +104,8 @@ def sparkline(values: Sequence[float], label: str) -> SafeString:
         return _NOTHING
     top, step = max(values), _SPARK_WIDTH / max(len(values) - 1, 1)
     points = " ".join(
-        f"{_n(place * step)},{_n(_SPARK_HEIGHT - 1 - value / top * (_SPARK_HEIGHT - 2))}"
-        for place, value in enumerate(values)
+        f"{_n(index * step)},{_n(_SPARK_HEIGHT - 1 - value / top * (_SPARK_HEIGHT - 2))}"
+        for index, value in enumerate(values)
     )
     return format_html(
         '<svg class="jobs-sparkline" role="img" aria-label="{}" viewBox="0 0 {} {}" width="{}" '
@@ -114,24 +114,24 @@ def sparkline(values: Sequence[float], label: str) -> SafeString:
     )  # fmt: skip
 
 
-def strip(marks: Sequence[Mark], label: str, places: int = 20) -> SafeString:
-    """Return *marks*, the oldest first, at the right end of a room for *places* of them."""
+def run_marks(marks: Sequence[Mark], label: str, room: int = 20) -> SafeString:
+    """Return *marks*, the oldest first, right-aligned in the width of *room* marks."""
     if not marks:
         return _NOTHING
-    first = max(0, places - len(marks))
+    first = max(0, room - len(marks))
     drawn = format_html_join(
         "\n",
         '<path class="jobs-run jobs-run-{}" d="{}" transform="translate({} 1)">'
         "<title>{}</title></path>",
         (
-            (mark.kind, _SHAPES.get(mark.kind, _HOLLOW), (first + place) * _MARK_STEP + 1,
+            (mark.kind, _SHAPES.get(mark.kind, _HOLLOW), (first + index) * _MARK_STEP + 1,
              mark.title)
-            for place, mark in enumerate(marks)
+            for index, mark in enumerate(marks)
         ),
     )  # fmt: skip
-    width = max(places, len(marks)) * _MARK_STEP
+    width = max(room, len(marks)) * _MARK_STEP
     return format_html(
-        '<svg class="jobs-strip" role="img" aria-label="{}" viewBox="0 0 {} {}" width="{}" '
+        '<svg class="jobs-runs" role="img" aria-label="{}" viewBox="0 0 {} {}" width="{}" '
         'height="{}">{}</svg>',
         label, width, _MARK_HEIGHT + 2, width, _MARK_HEIGHT + 2, drawn,
     )  # fmt: skip
@@ -163,7 +163,7 @@ def _stack(
     foot, rows = float(_HEIGHT - _BOTTOM), []
     for one, value in zip(series, column, strict=True):
         if value:
-            # A single failure among thousands must be seen.
+            # A single failure among thousands must be visible.
             height = max(1.5, value / top * _PLOT)
             foot -= height
             rows.append((one.kind, _n(x + step * 0.1), _n(foot), _n(step * 0.8), _n(height)))
@@ -174,11 +174,11 @@ def _stack(
 
 def _path(values: Sequence[float | None], step: float, top: float) -> str:
     parts, drawing = [], False
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         if value is None:
             drawing = False
             continue
-        x, y = _n((place + 0.5) * step), _n(_HEIGHT - _BOTTOM - value / top * _PLOT)
+        x, y = _n((index + 0.5) * step), _n(_HEIGHT - _BOTTOM - value / top * _PLOT)
         parts.append(f"L{x} {y}" if drawing else f"M{x} {y}h.1")
         drawing = True
     return "".join(parts)
@@ -205,5 +205,5 @@ def _numbers(values: Sequence[float | None]) -> list[float]:
 
 
 def _n(value: float) -> str:
-    # Not by the template engine: it would write 1,5 in German.
+    # The template engine would localize it: 1,5 in German.
     return f"{value:.1f}".removesuffix(".0")

@@ -29,7 +29,7 @@ from ..metrics.summaries import PERIODS, Statistics
 from ..models import Function, Job, Queue, Schedule, Worker
 from ..status import Status
 from .alerts import Alert, alerts
-from .auto_refresh import LIVE_SCRIPT, live_response
+from .auto_refresh import REFRESH_SCRIPT, page_or_parts
 from .badges import moment, paused_badge, worker_badge
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .chart_data import busiest, drawn, share, spark
@@ -39,14 +39,14 @@ _WORKERS_SHOWN = 10
 
 
 class DashboardAdminMixin(ReadOnlyAdminMixin):
-    """Is it healthy, is it behind, what breaks? One page that renews itself."""
+    """One page that shows alerts, queues, failures, workers and schedules, and refreshes itself."""
 
     class Media:
         css = {"all": ["django_jobs/admin.css"]}
-        js = (LIVE_SCRIPT,)
+        js = (REFRESH_SCRIPT,)
 
     def get_urls(self) -> list[URLPattern]:
-        # No row can be shown, added or changed: there is no table.
+        # Only a list: the model has no table.
         name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
         return [path("", self.admin_site.admin_view(self.changelist_view), name=name)]
 
@@ -59,7 +59,7 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
         using = get_settings().database
         window = request.GET.get("window", "")
         window = window if window in PERIODS else "1h"
-        look, numbers = overview(using), recent_statistics(window, using)
+        snapshot, numbers = overview(using), recent_statistics(window, using)
         may = _permissions(self.admin_site, request)
         pages = {
             name: self._page(f"{name}_changelist")
@@ -72,29 +72,29 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             "opts": self.opts,
             "media": self.media,
             "may": may,
-            "alerts": [_shown_alert(one, pages) for one in alerts(look)],
+            "alerts": [_shown_alert(one, pages) for one in alerts(snapshot)],
             "pages": pages,
             "windows": _windows(window),
-            "tiles": self.tiles(look, numbers),
+            "tiles": self.tiles(snapshot, numbers),
             "charts": drawn(numbers),
             "functions": [{**row, "url": self._jobs(name=row["name"])} for row in busiest(numbers)],
-            "queues": [self.shown_queue(queue, numbers) for queue in look.queues],
-            "failures": [self.shown_failure(one) for one in look.failures[:_FAILURES_SHOWN]],
-            "failures_read": number_format(FAILURES_READ) if look.failures_capped else "",
-            "workers": [self.shown_worker(one) for one in _busiest(look)],
-            "workers_left": max(0, len(look.workers) - _WORKERS_SHOWN),
-            "schedules": [self.shown_schedule(one) for one in look.schedules],
+            "queues": [self.shown_queue(queue, numbers) for queue in snapshot.queues],
+            "failures": [self.shown_failure(one) for one in snapshot.failures[:_FAILURES_SHOWN]],
+            "failures_read": number_format(FAILURES_READ) if snapshot.failures_capped else "",
+            "workers": [self.shown_worker(one) for one in _busiest(snapshot)],
+            "workers_left": max(0, len(snapshot.workers) - _WORKERS_SHOWN),
+            "schedules": [self.shown_schedule(one) for one in snapshot.schedules],
             **(extra_context or {}),
         }
         folder = "admin/django_jobs/dashboard"
-        return live_response(request, f"{folder}/page.html", f"{folder}/live.html", context)
+        return page_or_parts(request, f"{folder}/page.html", f"{folder}/parts.html", context)
 
-    # --- what is shown --------------------------------------------------------------------------
+    # --- sections -------------------------------------------------------------------------------
 
-    def tiles(self, look: Overview, numbers: Statistics) -> list[dict[str, Any]]:
-        counts = look.statuses
-        running = f"{counts[Status.STARTED]}/{look.slots}"
-        oldest = max((queue.oldest_seconds for queue in look.queues), default=0.0)
+    def tiles(self, snapshot: Overview, numbers: Statistics) -> list[dict[str, Any]]:
+        counts = snapshot.statuses
+        running = f"{counts[Status.STARTED]}/{snapshot.slots}"
+        oldest = max((queue.oldest_seconds for queue in snapshot.queues), default=0.0)
         waited = duration(datetime.timedelta(seconds=oldest)) if oldest else "–"
         return [
             self._tile(_("Ready"), counts[Status.PENDING], Status.PENDING),
@@ -175,9 +175,9 @@ class DashboardAdmin(DashboardAdminMixin, ModelAdmin):
     pass
 
 
-def _busiest(look: Overview) -> list[Worker]:
-    """Return the workers to show: those that are not heard first, then the busiest."""
-    workers = sorted(look.workers, key=lambda one: (not vars(one)["is_late"], -one.busy))
+def _busiest(snapshot: Overview) -> list[Worker]:
+    """Return the workers to show: those with a late heartbeat first, then the busiest."""
+    workers = sorted(snapshot.workers, key=lambda one: (not vars(one)["is_late"], -one.busy))
     return workers[:_WORKERS_SHOWN]
 
 
@@ -205,7 +205,7 @@ def _permissions(site: AdminSite, request: HttpRequest) -> Mapping[str, bool]:
     may = {f"view_{model._meta.model_name}": may_view(site, model, request) for model in models}
     for name in ("retry_job", "pause_queue"):
         may[name] = request.user.has_perm(f"{Job._meta.app_label}.{name}")
-    # The buttons go to these lists.
+    # The buttons post to these lists.
     may["retry_job"] &= may["view_job"]
     may["pause_queue"] &= may["view_queue"]
     return may

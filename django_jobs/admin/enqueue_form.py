@@ -18,7 +18,7 @@ from ..define.hidden_arguments import rules_of_function
 from ..define.option_problems import MAX_PRIORITY
 from ..define.signature_text import shown_default
 
-#: Stands for an argument that is left to the function's default.
+#: The value of an argument that is left to the function's default.
 MISSING: Any = object()
 
 _PREFIX = "argument_"
@@ -28,7 +28,7 @@ _REST, _KEYWORDS = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWO
 
 
 class JSONArgument(forms.CharField):
-    """Any JSON, or of one *kind*; empty where it may be left out."""
+    """A JSON value, of the type *kind* if given; an optional field may be empty."""
 
     def __init__(self, kind: type | None = None, **options: Any) -> None:
         self.kind = kind
@@ -55,11 +55,11 @@ class JSONArgument(forms.CharField):
 
 
 class EnqueueForm(forms.Form):
-    """The arguments, and what one call may set otherwise than its job function."""
+    """The arguments of a call, and its queue, priority and countdown."""
 
     queue = forms.CharField(
         label=gettext_lazy("Queue"), required=False, max_length=100,
-        help_text=gettext_lazy("Empty: as routes and the job function say."),
+        help_text=gettext_lazy("Empty: from the routes or the job function."),
     )  # fmt: skip
     priority = forms.IntegerField(
         label=gettext_lazy("Priority"), required=False, min_value=-MAX_PRIORITY,
@@ -79,7 +79,7 @@ class EnqueueForm(forms.Form):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of the call that were given."""
+        """The options of the call that are not empty."""
         given = {name: self.cleaned_data.get(name) for name in ("queue", "priority", "countdown")}
         return {name: value for name, value in given.items() if value not in (None, "")}
 
@@ -110,7 +110,7 @@ class EnqueueForm(forms.Form):
             if placed and value is MISSING:
                 left_out = parameter.name
             elif placed and left_out:
-                text = _("It is passed by position: what stands before those given must be given.")
+                text = _("A later argument is given by position, so this one is required.")
                 self.add_error(_PREFIX + left_out, text)
                 break
         return cleaned
@@ -119,7 +119,7 @@ class EnqueueForm(forms.Form):
         for parameter in self.function.call_signature.parameters.values():
             value = self.cleaned_data.get(_PREFIX + parameter.name, MISSING)
             optional = parameter.default is not parameter.empty
-            # An empty text is a text only where the function has no default for it.
+            # An empty text means the default, if the parameter has one.
             if value is None or (value == "" and optional):
                 value = MISSING
             yield parameter, value
@@ -131,7 +131,7 @@ class EnqueueForm(forms.Form):
 def _hints(function: JobFunction[..., Any, Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function.__wrapped__)
-    except Exception:  # names that exist for type checkers only
+    except Exception:  # an annotation names something that only type checkers import
         return {}
 
 

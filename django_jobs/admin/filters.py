@@ -23,9 +23,9 @@ from .badges import status_badge
 
 
 class _ColumnFilter(admin.SimpleListFilter):
-    """Values from code and settings: asking the table which ones it holds would read all of it."""
+    """Offers values from code and settings; a SELECT DISTINCT would read the whole table."""
 
-    #: The column, where the parameter is not named after it.
+    #: The column, if its name differs from the parameter's.
     column = ""
 
     @abc.abstractmethod
@@ -40,7 +40,7 @@ class _ColumnFilter(admin.SimpleListFilter):
         value = self.value()
         if value is None:
             return queryset
-        if "\0" in value:  # PostgreSQL refuses to compare with it
+        if "\0" in value:  # PostgreSQL raises an error for it
             return queryset.none()
         return queryset.filter(**{self.column or str(self.parameter_name): value})
 
@@ -66,7 +66,7 @@ class QueueFilter(_ColumnFilter):
 
 
 class ErrorFilter(_ColumnFilter):
-    """Offers the errors that the newest failed jobs ended with."""
+    """Offers the errors of the newest failed jobs."""
 
     title = _("error")
     parameter_name = "error"
@@ -77,7 +77,7 @@ class ErrorFilter(_ColumnFilter):
 
 
 class _LinkedFilter(_ColumnFilter):
-    """No values to choose: pages of other things link to their jobs."""
+    """Offers no values; other pages link to it."""
 
     def values(self) -> Iterable[str]:
         return ()
@@ -85,12 +85,12 @@ class _LinkedFilter(_ColumnFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         try:
             return super().queryset(request, queryset)
-        except (ValueError, ValidationError):  # no such id can be
+        except (ValueError, ValidationError):  # not a valid id
             return queryset.none()
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether *text* can be the id of a row whose ids are numbers."""
+    """Say whether *text* is a valid id of a row with integer ids."""
     return text.isascii() and text.isdecimal() and len(text) <= 18
 
 
@@ -119,7 +119,7 @@ class WorkerFilter(_LinkedFilter):
 
 
 class AgeFilter(admin.SimpleListFilter):
-    """By the time in the id, which the primary key finds at once."""
+    """Filters by the time in the id, for which the primary key is the index."""
 
     title = _("enqueued")
     parameter_name = "age"
@@ -147,13 +147,13 @@ class AttemptsFilter(admin.SimpleListFilter):
 
 
 def first_id(seconds: float) -> UUID:
-    """Return the lowest id of a job that was enqueued at most *seconds* ago."""
+    """Return the lowest possible id of a job that was enqueued at most *seconds* ago."""
     milliseconds = int((time.time() - seconds) * 1000)
     return UUID(int=milliseconds << 80)
 
 
 class StatusFilter(admin.SimpleListFilter):
-    """Shown as tabs above the list, so its template in the sidebar is empty."""
+    """Appears as tabs above the list, so its template for the sidebar is empty."""
 
     title = _("status")
     parameter_name = "status"
@@ -169,7 +169,7 @@ class StatusFilter(admin.SimpleListFilter):
         return of_status(queryset, value) if value in Status.values else queryset.none()  # type: ignore[arg-type]
 
     def tabs(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
-        """Return each status with its link, and its count while nothing else is filtered."""
+        """Yield the tabs: a label, a link and, without other filters, the number of jobs."""
         others = set(changelist.params) - {str(self.parameter_name)}
         counts = {} if others or changelist.query else status_counts(get_settings().database)
         yield {

@@ -33,7 +33,7 @@ from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .chart_data import function_row
 from .enqueue_form import EnqueueForm
 from .job_actions import COPY
-from .run_history import last_runs, strip
+from .run_history import last_runs, runs_svg
 
 _WINDOW = "24h"
 _PAYLOAD = frozenset({"args", "kwargs", "headers", "options"})
@@ -41,7 +41,7 @@ _FOLDER = "admin/django_jobs/function"
 
 
 class FunctionAdminMixin(ReadOnlyAdminMixin):
-    """The job functions that the code has: their options, what they did, and a way to call them."""
+    """The registered job functions: their options, their statistics, and a form to enqueue one."""
 
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}"
@@ -63,7 +63,9 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
                 "url": self._page_of(function.name),
                 "queue": function.options.queue or get_settings().default_queue,
                 "options": _changed(function.options),
-                "did": function_row(numbers[function.name]) if function.name in numbers else {},
+                "statistics": function_row(numbers[function.name])
+                if function.name in numbers
+                else {},
             }
             for function in registry.every()
         ]
@@ -85,7 +87,7 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
             if answer is not None:
                 return answer
         activities = recent_statistics(_WINDOW).functions
-        did = next((one for one in activities if one.name == function.name), None)
+        activity = next((one for one in activities if one.name == function.name), None)
         using = database_of(function.options.queue or "")
         runs = last_runs(function.name, using)
         context = {
@@ -94,14 +96,14 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
             "signature": f"{function.name.rpartition('.')[2]}{function.shown_signature}",
             "doc": inspect.getdoc(function.__wrapped__) or "",
             "options": _limited(function, using),
-            "tiles": self._tiles(function.name, function_row(did) if did else {}),
+            "tiles": self._tiles(function.name, function_row(activity) if activity else {}),
             "may": {"view_job": may_view(self.admin_site, Job, request)},
-            "runs": strip(runs, places=len(runs)),
+            "runs": runs_svg(runs, room=len(runs)),
             "form": form if may_enqueue else None,
         }
         return TemplateResponse(request, f"{_FOLDER}/function.html", context)
 
-    def _tiles(self, name: str, did: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _tiles(self, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         jobs = f"{self._url('job_changelist')}?{urlencode({'name': name})}"
         labels = {
             "runs": _("Runs"), "failed": _("Failed"), "wait_p95": _("Wait p95"),
@@ -110,14 +112,14 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
         return [
             {
                 "label": label,
-                "value": did.get(key) or "–",
+                "value": values.get(key) or "–",
                 "url": f"{jobs}&status={Status.FAILURE}" if key == "failed" else jobs,
             }
             for key, label in labels.items()
         ]
 
     def _enqueue(self, request: HttpRequest, form: EnqueueForm) -> HttpResponse | None:
-        """Enqueue the call; None when the enqueue refuses it, which the form then tells."""
+        """Enqueue the call; return None when it is refused, and the form shows the reason."""
         args, kwargs = form.call()
         using = get_settings().database
         user_id: Any = request.user.pk
@@ -128,9 +130,9 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
                 LogEntry.objects.log_actions(user_id, [job], ADDITION, "Enqueued.")
         except (DatabaseError, InterfaceError):
             raise
-        except Exception as error:  # also what the function's own unique_key raises
+        except Exception as error:  # the function's own unique_key may raise anything
             hidden = shown_arguments(rules_of(form.function.name), args, kwargs)
-            form.add_error(None, hidden.text(_told(error)))
+            form.add_error(None, hidden.text(_message(error)))
             return None
         cache.clear()
         self.message_user(request, _("A job was enqueued."), messages.SUCCESS)
@@ -158,14 +160,14 @@ class FunctionAdmin(FunctionAdminMixin, ModelAdmin):
     pass
 
 
-def _told(error: Exception) -> str:
-    """Return what was wrong with a call, with the class where the message may not tell it."""
+def _message(error: Exception) -> str:
+    """Return an error's message, after its class unless the project knows the class."""
     is_ours = isinstance(error, (TypeError, ValueError, JobsError))
     return str(error) if is_ours else f"{type(error).__name__}: {error}"
 
 
 def _all(options: JobOptions) -> list[dict[str, Any]]:
-    """Return each option, its value and whether the code set it."""
+    """Return each option with its value, and whether the code sets it."""
     default = JobOptions()
     return [
         {
@@ -179,20 +181,20 @@ def _all(options: JobOptions) -> list[dict[str, Any]]:
 
 
 def _limited(function: JobFunction[..., Any, Any], using: str) -> list[dict[str, Any]]:
-    """Return the options with the limits that operators set in place of the code's."""
+    """Return the options, with the operators' limits in place of the code's."""
     shown = {one["name"]: one for one in _all(function.options)}
     for digest, row in limits_of([function.name], using=using)[function.name]:
         for name in ("concurrency", "rate_limit"):
             if value := getattr(row, name):
-                told = f"{name} #{digest}" if digest else name
-                shown[told] = {"name": told, "value": str(value), "by_operator": True}
+                label = f"{name} #{digest}" if digest else name
+                shown[label] = {"name": label, "value": str(value), "by_operator": True}
     return list(shown.values())
 
 
 def _changed(options: JobOptions) -> str:
-    """Return the options that the code set, but the queue, as in a call."""
-    told = [one for one in _all(options) if one["is_set"] and one["name"] != "queue"]
-    return ", ".join(f"{one['name']}={one['value']}" for one in told)
+    """Return the options that the code sets, except the queue, as in a call."""
+    found = [one for one in _all(options) if one["is_set"] and one["name"] != "queue"]
+    return ", ".join(f"{one['name']}={one['value']}" for one in found)
 
 
 def _shown(value: Any) -> str:
@@ -203,6 +205,6 @@ def _shown(value: Any) -> str:
     if callable(value):
         name: str = getattr(value, "__qualname__", type(value).__name__)
         return name
-    if isinstance(value, Mapping):  # a schedule: its arguments may be secret
+    if isinstance(value, Mapping):  # a schedule, whose arguments may be secret
         return repr({key: item for key, item in value.items() if key not in _PAYLOAD})
     return repr(value)

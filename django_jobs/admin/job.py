@@ -13,7 +13,7 @@ from ..display.job_text import with_argument_texts
 from ..models import Job
 from ..workflows.graph import workflow_of
 from .attempts import attempts_of, kept_attempts
-from .auto_refresh import COPY_SCRIPT, HEADER, LIVE_SCRIPT, live_list, live_part
+from .auto_refresh import COPY_SCRIPT, HEADER, REFRESH_SCRIPT, list_or_parts, parts_response
 from .base import ModelAdmin, ReadOnlyAdminMixin
 from .changelist import JobChangeList
 from .filters import (
@@ -30,7 +30,7 @@ from .job_actions import DELETE
 from .job_buttons import JobButtonsMixin
 from .job_fields import JobFields, payload_of
 from .operations import actions_of
-from .run_history import last_runs, strip
+from .run_history import last_runs, runs_svg
 from .search import search
 from .timeline import timeline
 from .workflow_svg import MOST_DRAWN, graph
@@ -44,7 +44,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
 
     class Media:
         css = {"all": ["django_jobs/admin.css"]}
-        js = (LIVE_SCRIPT, COPY_SCRIPT)
+        js = (REFRESH_SCRIPT, COPY_SCRIPT)
 
     list_display = (
         "status_column", "function_column", "arguments_column", "queue_column", "attempt_column",
@@ -61,7 +61,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
         "value."
     )
     actions = actions_of(JobButtonsMixin.operations)
-    change_list_template = "admin/django_jobs/live_list.html"
+    change_list_template = "admin/django_jobs/refreshed_list.html"
     fieldsets = JobFields.detail_fieldsets
     readonly_fields = JobFields.detail_fields
 
@@ -90,7 +90,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
             filters = [f for f in shown.filter_specs if isinstance(f, StatusFilter)]
             tabs = [tab for f in filters for tab in f.tabs(shown)]
             response.context_data = {**(response.context_data or {}), "status_tabs": tabs}
-        return live_list(request, response)
+        return list_or_parts(request, response)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -101,7 +101,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
             context["attempts"] = attempts_of(job, kept, payload_of(job).text)
             context["steps"] = timeline(job, kept)
             runs = last_runs(job.name, str(job._state.db), until=job.pk)
-            context["runs"] = strip(runs, places=len(runs))
+            context["runs"] = runs_svg(runs, room=len(runs))
             context["workflow"] = self.shown_workflow(job)
             context["operations"] = [
                 operation
@@ -111,7 +111,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
             ]
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         if HEADER in request.headers:
-            return live_part(request, "admin/django_jobs/job/live.html", context)
+            return parts_response(request, "admin/django_jobs/job/parts.html", context)
         return page
 
     def shown_workflow(self, job: Job) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The columns of the job list and the fields of a job's page. None shows a row's value as it is."""
+"""The columns of the job list and the fields of a job's page; all of them hide secrets."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from .base import _Mixed
 
 _NONE = "–"
 _ARGUMENTS_WIDTH = 80
-# A result may have a megabyte, which no browser shows well.
+# A result may have a megabyte, which makes browsers slow.
 _LONGEST_JSON = 50_000
-# Of the jobs before and after one, so many are linked.
+# The most links to jobs before, and to jobs after a job.
 _MOST_LINKS = 20
-# Longer ones can be folded.
+# JSON with more lines than these can be folded.
 _UNFOLDED_LINES = 12
 
 
@@ -160,7 +160,7 @@ class JobFields(_Mixed):
     # --- links ----------------------------------------------------------------------------------
 
     def _page(self, model: str, pk: Any) -> str:
-        # Of the site that shows the job: a project may have another one beside Django's own.
+        # A project may have several admin sites; the link stays on the current one.
         name = f"admin:django_jobs_{model}_change"
         return reverse(name, args=[pk], current_app=self.admin_site.name)
 
@@ -175,20 +175,20 @@ class JobFields(_Mixed):
 
 
 def progress_bar(progress: Any) -> SafeString:
-    """Return what ``progress()`` told as a bar, and anything else as JSON."""
+    """Return the progress as a bar; a value that ``progress()`` did not write, as JSON."""
     known = progress if isinstance(progress, dict) else {}
     done, total = known.get("done"), known.get("total")
     if not is_number(done) or not (total is None or (is_number(total) and total > 0)):
         return _json(progress)
-    told = plain(done)
+    text = plain(done)
     if total is not None:
-        told = f"{told}/{plain(total)} ({done / total:.0%})"
+        text = f"{text}/{plain(total)} ({done / total:.0%})"
     message = str(known.get("message") or "")
     if total is None:
-        return format_html("{} {}", told, message)
+        return format_html("{} {}", text, message)
     return format_html(
         '<progress class="jobs-progress" value="{}" max="{}">{}</progress> {} {}',
-        done, total, told, told, message,
+        done, total, text, text, message,
     )  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def _json(value: Any) -> SafeString:
 
 
 def payload_of(job: Job) -> Payload:
-    """Return what may be seen of a job whose page shows it in several places; it is read once."""
+    """Return the visible part of a job's payload; the first call for *job* reads it."""
     shown: Payload | None = vars(job).get("_shown_payload")
     if shown is None:
         shown = vars(job)["_shown_payload"] = shown_payload(job)

@@ -13,15 +13,15 @@ from .job_actions import Operation, moving
 
 
 class MoveForm(forms.Form):
-    """Where jobs go; what is left empty stays as it is."""
+    """The target of a move; an empty field changes nothing."""
 
     queue = forms.CharField(
         label=gettext_lazy("Queue"), required=False, max_length=100,
-        help_text=gettext_lazy("Empty: it stays."),
+        help_text=gettext_lazy("Empty: unchanged."),
     )  # fmt: skip
     priority = forms.IntegerField(
         label=gettext_lazy("Priority"), required=False, min_value=-MAX_PRIORITY,
-        max_value=MAX_PRIORITY, help_text=gettext_lazy("Empty: it stays."),
+        max_value=MAX_PRIORITY, help_text=gettext_lazy("Empty: unchanged."),
     )  # fmt: skip
 
     def __init__(self, given: Any, *, using: str) -> None:
@@ -33,13 +33,13 @@ class MoveForm(forms.Form):
         if queue and (problems := queue_problems(queue)):
             raise ValidationError(problems)
         if queue and database_of(queue) != self.using:
-            raise ValidationError(_("This queue lives on another database."))
+            raise ValidationError(_("This queue is in another database."))
         return queue
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors and not cleaned["queue"] and cleaned["priority"] is None:
-            raise ValidationError(_("Give a queue, a priority or both."))
+            raise ValidationError(_("Enter a queue, a priority or both."))
         return cleaned
 
     @property

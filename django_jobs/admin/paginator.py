@@ -14,7 +14,7 @@ else:
 
 
 class CappingPaginator(_Paginator):
-    """Counts at most 10,001 rows, and ends after as many."""
+    """Counts at most 10,001 rows; the last page ends there."""
 
     @cached_property
     def count(self) -> CappedCount:

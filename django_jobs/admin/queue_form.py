@@ -17,16 +17,16 @@ else:
 
 
 class QueueForm(_ModelForm):
-    """The limits of one queue; what code and settings say holds where a field is empty."""
+    """The limits of a queue; an empty field means the value of code and settings."""
 
     class Meta:
         model = Queue
         fields = ("name", "concurrency", "rate_limit", "target_seconds")
         help_texts = {
-            "concurrency": gettext_lazy("How many jobs may run at once, over all workers."),
-            "rate_limit": gettext_lazy("How many jobs may start in a time: “10/s”, “100/m”."),
+            "concurrency": gettext_lazy("The most jobs that run at once, over all workers."),
+            "rate_limit": gettext_lazy("The most jobs that start in a period: “10/s”, “100/m”."),
             "target_seconds": gettext_lazy(
-                "The dashboard warns when the oldest ready job waits for longer."
+                "The dashboard warns when the oldest ready job has waited longer."
             ),
         }
 
@@ -39,5 +39,5 @@ class QueueForm(_ModelForm):
     def clean_target_seconds(self) -> Any:
         seconds = self.cleaned_data["target_seconds"]
         if seconds is not None and seconds <= 0:
-            raise ValidationError(_("It must be seconds > 0."))
+            raise ValidationError(_("It must be a number of seconds above 0."))
         return seconds

@@ -26,7 +26,7 @@ from ..metrics.open_jobs import QueueState
 from ..metrics.snapshot import overview, recent_statistics
 from ..metrics.summaries import Activity
 from ..models import Job, Queue
-from .auto_refresh import LIVE_SCRIPT, live_response, page_to_return_to
+from .auto_refresh import REFRESH_SCRIPT, page_or_parts, page_to_return_to
 from .badges import moment, paused_badge
 from .base import ModelAdmin, ReadOnlyAdminMixin
 from .chart_data import spark
@@ -36,7 +36,7 @@ _FOLDER = "admin/django_jobs/queue"
 
 
 class QueueAdminMixin(ReadOnlyAdminMixin):
-    """All queues with their open jobs, whether they have a row or not; their limits; pausing."""
+    """All queues, with or without a row: their open jobs and limits, and buttons to pause them."""
 
     form = QueueForm
     fields = ("name", "concurrency", "rate_limit", "target_seconds", "paused_since",
@@ -47,13 +47,13 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
 
     class Media:
         css = {"all": ["django_jobs/admin.css"]}
-        js = (LIVE_SCRIPT,)
+        js = (REFRESH_SCRIPT,)
 
     @admin.display(description=gettext_lazy("paused since"))
     def paused_since(self, queue: Queue) -> SafeString:
         return moment(queue.paused_at, precise=True)
 
-    # --- who may do what ------------------------------------------------------------------------
+    # --- permissions ----------------------------------------------------------------------------
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._may(request, "add_queue")
@@ -71,7 +71,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
         return request.user.has_perm(f"{self.opts.app_label}.{permission}")
 
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
-        # Somebody may have paused it since the form was opened.
+        # Another user may have paused the queue since the form was opened.
         own = ["concurrency", "rate_limit", "target_seconds"] if change else None
         using = get_settings().database
         obj.save(using=using, update_fields=own)
@@ -94,22 +94,22 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
             raise PermissionDenied
         request.current_app = self.admin_site.name
         if request.method == "POST":
-            return self._act(request)
-        look = overview()
-        did = {one.name: one for one in recent_statistics("24h").queues}
+            return self._handle_button(request)
+        snapshot = overview()
+        activities = {one.name: one for one in recent_statistics("24h").queues}
         context = {
             **self._page(request, capfirst(self.opts.verbose_name_plural)),
-            "queues": [self.shown(queue, did.get(queue.name)) for queue in look.queues],
+            "queues": [self.shown(queue, activities.get(queue.name)) for queue in snapshot.queues],
             "may": {
                 name: self._may(request, name)
                 for name in ("view_job", "pause_queue", "add_queue", "delete_job")
             },
             **(extra_context or {}),
         }
-        return live_response(request, f"{_FOLDER}/page.html", f"{_FOLDER}/live.html", context)
+        return page_or_parts(request, f"{_FOLDER}/page.html", f"{_FOLDER}/parts.html", context)
 
-    def shown(self, queue: QueueState, did: Activity | None) -> dict[str, Any]:
-        """Return what the list tells of one queue, as text."""
+    def shown(self, queue: QueueState, activity: Activity | None) -> dict[str, Any]:
+        """Return the cells of a queue in the list, as text."""
         row, coded = queue.row, get_settings().queues.get(queue.name, {})
         limit = (row.concurrency if row else None) or coded.get("CONCURRENCY") or queue.slots
         rate = (row.rate_limit if row else "") or coded.get("RATE_LIMIT") or "–"
@@ -122,8 +122,8 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
             "timed": number_format(queue.timed),
             "oldest": duration(oldest) if queue.oldest else "–",
             "rate_limit": str(rate),
-            "failed": number_format(did.failed if did else 0),
-            "sparkline": spark(did),
+            "failed": number_format(activity.failed if activity else 0),
+            "sparkline": spark(activity),
             "badge": paused_badge() if queue.is_paused else "",
             "paused_since": moment(row.paused_at) if row else "",
             "paused_by": row.paused_by if row else "",
@@ -139,7 +139,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
 
     # --- actions --------------------------------------------------------------------------------
 
-    def _act(self, request: HttpRequest) -> HttpResponse:
+    def _handle_button(self, request: HttpRequest) -> HttpResponse:
         for verb, permission, action in (
             ("pause", "pause_queue", self._pause),
             ("resume", "pause_queue", self._resume),
@@ -160,7 +160,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
         except ValueError as error:
             self.message_user(request, str(error), messages.ERROR)
             return self._back(request)
-        text = _("Queue “%s” is paused: no worker takes jobs from it.")
+        text = _("Queue “%s” is paused: no worker claims its jobs.")
         return self._done(request, name, text, "Paused." if paused else "")
 
     def _resume(self, request: HttpRequest, name: str) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""The last runs of a schedule, or of a job function, as a strip of marks."""
+"""The last runs of a schedule or a job function, as a row of marks."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from ..models import Job
 from ..status import Status
 from . import charts
 
-#: How many runs of a job function are shown.
+#: The number of runs of a job function that are shown.
 RUNS_SHOWN = 30
-# No index knows the names: the last runs are those among so many of the newest jobs.
-_LOOKED_AT = 20_000
+# No index holds the names, so only this many of the newest jobs are read.
+_MOST_READ = 20_000
 _COLUMNS = ("id", "name", "status", "enqueued_at", "run_at", "started_at", "ended_at")
 
 
 def last_runs(name: str, using: str, until: UUID | None = None) -> list[Job]:
-    """Return the newest jobs of a job function that began, up to *until*, the oldest first."""
+    """Return the newest started jobs of a job function up to the id *until*, the oldest first."""
     newest = Job.objects.using(using).order_by("-pk")
     if until is not None:
         newest = newest.filter(pk__lte=until)
-    oldest = newest.values_list("pk", flat=True)[_LOOKED_AT : _LOOKED_AT + 1].first()
+    oldest = newest.values_list("pk", flat=True)[_MOST_READ : _MOST_READ + 1].first()
     runs = newest.filter(name=name, started_at__isnull=False)
     if oldest is not None:
         runs = runs.filter(pk__gte=oldest)
     return list(runs.only(*_COLUMNS)[:RUNS_SHOWN])[::-1]
 
 
-def strip(runs: Sequence[Job], places: int = 20) -> SafeString:
-    """Return an SVG of *runs*, the oldest first, that leaves room for *places* of them."""
+def runs_svg(runs: Sequence[Job], room: int = 20) -> SafeString:
+    """Return an SVG of *runs*, the oldest first, as wide as *room* of them."""
     marks = [charts.Mark(job.status.lower(), _title(job)) for job in runs]
-    return charts.strip(marks, _summary(runs), places)
+    return charts.run_marks(marks, _summary(runs), room)
 
 
 def _title(job: Job) -> str:

@@ -24,7 +24,7 @@ class ScheduleAdminMixin(ScheduleFields, ScheduleButtonsMixin, FilteredAdminMixi
 
     form = ScheduleForm
     list_display = (
-        "name", "function", "when", "state", "next_run", "last_run", "runs_strip",
+        "name", "function", "when", "state", "next_run", "last_run", "runs_shown",
     )  # fmt: skip
     list_filter = ("enabled", "kind", "source")
     list_per_page = 25

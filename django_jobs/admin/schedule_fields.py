@@ -1,4 +1,4 @@
-"""The columns of the schedule list, and what a schedule's page tells beside its form."""
+"""The columns of the schedule list, and the read-only fields of a schedule's page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..models import Job, Schedule
 from ..schedules.ticks import Kind, upcoming, utc, zone_of
 from .badges import badge, moment, status_badge
 from .base import _Mixed
-from .run_history import strip
+from .run_history import runs_svg
 from .schedule_form import shown_arguments
 from .schedule_runs import last_runs, lateness
 
@@ -46,7 +46,7 @@ _BOUNDS = (
     gettext_lazy("Between"),
     {"fields": ("starts_at", "ends_at", "one_off"), "classes": ("collapse",)},
 )
-_STATE = ("when", "state", "next_run", "next_times", "runs_strip", "counts", "lateness", "error")
+_STATE = ("when", "state", "next_run", "next_times", "runs_shown", "counts", "lateness", "error")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -126,8 +126,8 @@ class ScheduleFields(_Mixed):
         )
 
     @admin.display(description=gettext_lazy("last 20 runs"))
-    def runs_strip(self, schedule: Schedule) -> SafeString:
-        return strip(_runs(schedule))
+    def runs_shown(self, schedule: Schedule) -> SafeString:
+        return runs_svg(_runs(schedule))
 
     # --- a schedule's page ----------------------------------------------------------------------
 
@@ -149,11 +149,11 @@ class ScheduleFields(_Mixed):
     @admin.display(description=gettext_lazy("counted"))
     def counts(self, schedule: Schedule) -> str:
         runs, skipped = schedule.run_count, schedule.skipped_count
-        told = (
+        texts = (
             ngettext("%d run", "%d runs", runs) % runs,
             ngettext("%d tick skipped", "%d ticks skipped", skipped) % skipped,
         )
-        return ", ".join(told)
+        return ", ".join(texts)
 
     @admin.display(description=gettext_lazy("late by"))
     def lateness(self, schedule: Schedule) -> str:
@@ -187,7 +187,7 @@ class ScheduleFields(_Mixed):
 
 
 def _timing(kind: str | None) -> Iterable[Any]:
-    """The fields of each kind; those that a schedule does not use are folded."""
+    """Return the fields of each kind; a schedule's page folds those of the other kinds."""
 
     def part(title: Any, own: str, *fields: Any) -> Any:
         folded = kind != own if kind else own in (Kind.CLOCKED, Kind.SOLAR)
@@ -203,7 +203,7 @@ def _timing(kind: str | None) -> Iterable[Any]:
 
 
 def _runs(schedule: Schedule) -> list[Job]:
-    # Several fields show parts of them; they are read once.
+    # Several fields need them, so they are read once.
     runs: list[Job] | None = vars(schedule).get("_runs")
     if runs is None:
         runs = last_runs([schedule.pk], str(schedule._state.db))[schedule.pk]

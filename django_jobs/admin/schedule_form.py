@@ -1,4 +1,4 @@
-"""The form of a schedule: it refuses what beat could not fire, and says why."""
+"""The form of a schedule; it refuses schedules that beat could not fire."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PERIODS = [
     ("weeks", gettext_lazy("weeks")),
 ]
 _EMPTY = {"crontab": "", "solar_event": ""}
-# In place of a stored value: there is none.
+# In place of a stored value that does not exist.
 _NOWHERE: Any = ...
 
 
@@ -42,7 +42,7 @@ def _text_area(rows: int) -> forms.Textarea:
 
 
 class ScheduleForm(_ModelForm):
-    """Job functions come from the registry; arguments are JSON that fits the signature."""
+    """Offers the registered job functions; the arguments must be JSON that fits the signature."""
 
     job_name = forms.ChoiceField(label=gettext_lazy("Job function"))
     args = forms.JSONField(
@@ -55,7 +55,7 @@ class ScheduleForm(_ModelForm):
     )  # fmt: skip
     headers = forms.JSONField(
         label=gettext_lazy("Headers"), required=False, widget=_text_area(2),
-        help_text=gettext_lazy("A JSON object that travels with the job."),
+        help_text=gettext_lazy("A JSON object that is stored with the job."),
     )  # fmt: skip
     every = forms.FloatField(label=gettext_lazy("Every"), required=False)
     period = forms.ChoiceField(label=gettext_lazy("Period"), choices=_PERIODS, required=False)
@@ -71,9 +71,9 @@ class ScheduleForm(_ModelForm):
                 "Minute, hour, day of month, month, day of week: “0 8 * * mon-fri”, "
                 "“*/15 * * * *”, “@daily”."
             ),
-            "missed": gettext_lazy("What to do with ticks for which no beat was running."),
-            "deadline_seconds": gettext_lazy("A tick that is later than this does not run."),
-            "jitter_seconds": gettext_lazy("Each run is moved by a part of this."),
+            "missed": gettext_lazy("What to do with ticks at which no beat was running."),
+            "deadline_seconds": gettext_lazy("A tick that is later than this is skipped."),
+            "jitter_seconds": gettext_lazy("Each run is delayed by a random part of this."),
             "queue": gettext_lazy("Empty: the job function's."),
         }
 
@@ -82,7 +82,7 @@ class ScheduleForm(_ModelForm):
         schedule = self.instance
         names = [function.name for function in registry.every()]
         if schedule.pk and schedule.job_name not in names:
-            names.append(schedule.job_name)  # shown, and refused when it is saved
+            names.append(schedule.job_name)  # shown, but refused on save
         zones = sorted({*_zones(), schedule.timezone})
         self._choose("job_name", [("", "---------"), *((name, name) for name in names)])
         self._choose("timezone", [(name, name) for name in zones])
@@ -97,7 +97,7 @@ class ScheduleForm(_ModelForm):
         moved = "job_name" in self.changed_data
         for name, empty in (("args", []), ("kwargs", {}), ("headers", None)):
             value = empty if cleaned.get(name) is None else cleaned[name]
-            # What was blanked on the page comes back blank: the row's own value stays.
+            # The page shows secrets as blanks; a blank that comes back keeps the stored value.
             try:
                 stored = _NOWHERE if moved else getattr(self.instance, name)
                 cleaned[name] = unblanked(value, stored)
@@ -119,7 +119,9 @@ class ScheduleForm(_ModelForm):
         clocked_at = self.cleaned_data.get("clocked_at")
         new = "clocked_at" in self.changed_data and self.instance.kind == Schedule.Kind.CLOCKED
         if new and self.instance.enabled and clocked_at and clocked_at <= timezone.now():
-            self.add_error("clocked_at", _("This time is over: it would never run."))
+            self.add_error(
+                "clocked_at", _("This time is in the past: the schedule would never run.")
+            )
 
     def _empty_other_kinds(self) -> None:
         for kind, columns in COLUMNS.items():
@@ -128,14 +130,14 @@ class ScheduleForm(_ModelForm):
                     setattr(self.instance, column, _EMPTY.get(column))
 
     def _choose(self, name: str, choices: list[tuple[str, Any]]) -> None:
-        field: Any = self.fields.get(name)  # a page to look at has no fields
+        field: Any = self.fields.get(name)  # a read-only page has no fields
         if field is not None:
             field.choices = choices
 
 
 @functools.cache
 def _zones() -> frozenset[str]:
-    # It reads some hundred files.
+    # It reads hundreds of files, so it is called once.
     return frozenset(zoneinfo.available_timezones())
 
 
@@ -147,18 +149,18 @@ def shown_arguments(schedule: Schedule) -> dict[str, Any]:
 
 
 def unblanked(value: Any, stored: Any) -> Any:
-    """Return *value* with every blank replaced by what stands at its place in *stored*.
+    """Return *value* with every blank replaced by the value at the same position in *stored*.
 
-    Raises ``ValidationError`` for a blank that has no place there: with another value in it, or
-    under another job function, a secret would be shown or change its meaning.
+    Raises ``ValidationError`` for a blank without such a value: moved elsewhere, or given to
+    another job function, a secret would become visible or change its meaning.
     """
     if isinstance(value, str) and REDACTED in value:
-        # A part of a text may be blanked, as a password in a URL.
+        # Only a part of a text may be blank, such as a password in a URL.
         is_kept = stored is not _NOWHERE if value == REDACTED else redact(stored) == value
         if not is_kept:
             text = _(
-                "Type it anew instead of %s: a value that is not shown is kept only at its place, "
-                "of the same job function, in a list of the same length."
+                "Replace %s by a new value: a hidden value is kept only at the same position, "
+                "for the same job function, in a list of the same length."
             )
             raise ValidationError(text % REDACTED)
         return stored
@@ -167,6 +169,6 @@ def unblanked(value: Any, stored: Any) -> Any:
         return {key: unblanked(item, known.get(key, _NOWHERE)) for key, item in value.items()}
     if isinstance(value, list):
         is_same = isinstance(stored, list) and len(stored) == len(value)
-        places = stored if is_same else [_NOWHERE] * len(value)
-        return [unblanked(*pair) for pair in zip(value, places, strict=True)]
+        values = stored if is_same else [_NOWHERE] * len(value)
+        return [unblanked(*pair) for pair in zip(value, values, strict=True)]
     return value

@@ -12,9 +12,9 @@ from django.db.models import QuerySet
 from ..db import dialect_for
 from ..models import Job
 
-#: How many of a schedule's runs are shown.
+#: The number of a schedule's runs that are shown.
 SHOWN = 20
-# The columns that a strip and a table of runs need; no arguments, no results.
+# The columns that the marks and the table of runs need; no arguments, no results.
 _COLUMNS = (
     "id", "name", "status", "schedule_id", "enqueued_at", "run_at", "ready_at", "started_at",
     "ended_at", "retries", "error_class",
@@ -30,7 +30,7 @@ def last_runs(schedule_ids: Sequence[int], using: str) -> dict[int, list[Job]]:
     params: list[Any] = []
     for pk in found:
         sql, values = _newest(pk, using).query.get_compiler(using).as_sql()
-        # A LIMIT of its own each: one over all would let a busy schedule hide the others.
+        # Each part has its own LIMIT: with a common one, a busy schedule would hide the others.
         parts.append(f"SELECT * FROM ({sql}) AS newest_{len(parts)}")  # noqa: S608
         params += values
     readable = dialect_for(connections[using]).readable("job.run_at")
@@ -48,7 +48,7 @@ def last_runs(schedule_ids: Sequence[int], using: str) -> dict[int, list[Job]]:
 
 
 def lateness(runs: Sequence[Job]) -> list[datetime.timedelta]:
-    """Return how late each tick among *runs* was fired; the other runs tell nothing of it."""
+    """Return how late beat fired each run; runs by hand and retried ones are left out."""
     return [
         max(datetime.timedelta(0), job.ready_at - job.run_at)
         for job in runs

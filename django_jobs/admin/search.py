@@ -1,4 +1,4 @@
-"""What the search field of the job list understands."""
+"""The search of the job list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..define import registry
 from ..define.hidden_arguments import HAS_TAKES, rules_of
 from ..redaction import is_sensitive
 
-#: The qualifiers, and how each is looked up; ``args.key:value`` is apart.
+#: The qualifiers and their lookups; ``args.name:value`` is handled apart.
 QUALIFIERS = {"job": "name__icontains", "queue": "queue", "error": "error_class__icontains"}
 
 _MOST_WORDS = 50
@@ -23,7 +23,7 @@ _SCALAR = rf'({_TEXT}|[^]\[,"{{}}]+)'
 
 
 def is_id(term: str) -> UUID | None:
-    """Return the id that *term* is, if it is one."""
+    """Return *term* as an id, or None if it is not one."""
     try:
         return UUID(term.strip())
     except ValueError:
@@ -31,15 +31,15 @@ def is_id(term: str) -> UUID | None:
 
 
 def search(jobs: QuerySet[Any], term: str) -> QuerySet[Any]:
-    """Return the job with that id, else those that every word of *term* fits.
+    """Return the job with the id *term*, or else the jobs that match every word of *term*.
 
     A word is a part of the job function's name, or ``job:…``, ``queue:…``, ``error:…`` or
-    ``args.name:value``. The values of sensitive arguments cannot be searched for.
+    ``args.name:value``. Sensitive arguments cannot be searched.
     """
     if (job_id := is_id(term)) is not None:
         return jobs.filter(pk=job_id)
     words = _words(term)
-    if len(words) > _MOST_WORDS:  # more conditions than SQLite takes, and no name has so many parts
+    if len(words) > _MOST_WORDS:  # SQLite limits the number of conditions
         return jobs.none()
     for word in words:
         key, colon, value = word.partition(":")
@@ -53,24 +53,23 @@ def search(jobs: QuerySet[Any], term: str) -> QuerySet[Any]:
 
 
 def _words(term: str) -> list[str]:
-    term = term.replace("\0", "")  # PostgreSQL refuses to compare with it
+    term = term.replace("\0", "")  # PostgreSQL raises an error for it
     try:
         return shlex.split(term)
-    except ValueError:  # a quotation that does not end
+    except ValueError:  # a quotation without an end
         return term.split()
 
 
 def _argument(name: str, value: str) -> Q:
-    """Return the condition that the argument *name* is *value*, given by name or by position.
+    """Return the condition that the argument *name* is *value*, passed by name or by position.
 
-    Of values that are arrays or objects nothing is found: what is blanked inside them must not be
-    found out by searching for it.
+    Arrays and objects never match: a search could guess the secrets inside them.
     """
     functions = list(registry.every())
     extra = {one for function in functions for one in function.options.sensitive}
     if is_sensitive(name, extra):
         return Q(pk=None)
-    # Rows that were not enqueued, but made by code, may have their letters escaped.
+    # Rows that the project's code inserted itself may have escaped letters.
     quoted = {json.dumps(value, ensure_ascii=False), json.dumps(value)}
     wanted = "|".join(re.escape(text) for text in quoted | _bare(value))
     key = re.escape(json.dumps(name, ensure_ascii=False))
@@ -78,21 +77,21 @@ def _argument(name: str, value: str) -> Q:
     named = [function for function, one in rules.items() if not one.hides_name(name)]
     pattern = rf"^\{{({_TEXT}:{_SCALAR},)*{key}:({wanted})[,}}]"
     condition = Q(name__in=named, kwargs__regex=pattern)
-    places: dict[int, list[str]] = {}
+    positions: dict[int, list[str]] = {}
     for function, one in rules.items():
         if name in one.positional:
-            places.setdefault(one.positional.index(name), []).append(function)
+            positions.setdefault(one.positional.index(name), []).append(function)
     takes = Q(options__contains=HAS_TAKES)
-    for place, names in places.items():
-        pattern = rf"^\[({_SCALAR},){{{place}}}({wanted})[],]"
+    for position, names in positions.items():
+        pattern = rf"^\[({_SCALAR},){{{position}}}({wanted})[],]"
         condition |= ~takes & Q(name__in=names, args__regex=pattern)
-        if place:  # the first parameter takes the result of the job before
+        if position:  # the first parameter gets the previous job's result
             taken = takes & ~Q(options__contains='"nothing"')
-            pattern = rf"^\[({_SCALAR},){{{place - 1}}}({wanted})[],]"
+            pattern = rf"^\[({_SCALAR},){{{position - 1}}}({wanted})[],]"
             condition |= taken & Q(name__in=names, args__regex=pattern)
     return condition
 
 
 def _bare(value: str) -> set[str]:
-    """Return *value* as JSON without quotes, where it can be that: a number, true, false, null."""
+    """Return *value* if it is JSON without quotes: a number, true, false or null."""
     return {value} if re.fullmatch(r"-?[\d.]+([eE][-+]?\d+)?|true|false|null", value) else set()

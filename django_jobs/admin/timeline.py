@@ -1,4 +1,4 @@
-"""A job's life as a list of moments, with what lies between them."""
+"""The timeline of a job: its events, with the time between them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Step:
 class ShownStep:
     label: str
     moment: SafeString
-    #: The time since the step before.
+    #: The time since the previous step.
     after: str
 
 
 def timeline(job: Job, attempts: Sequence[Attempt]) -> list[ShownStep]:
-    """Return the steps in the order of their times; *attempts* are those that are kept."""
-    # Sorted by time, and of one time as they come.
+    """Return the steps in the order of their times; *attempts* are the job's Attempt rows."""
+    # A stable sort: steps of the same time keep the order of _steps().
     steps = sorted(_steps(job, attempts), key=attrgetter("at"))
     befores = [None, *steps[:-1]]
     return [
@@ -69,5 +69,5 @@ def _steps(job: Job, attempts: Sequence[Attempt]) -> Iterator[Step]:
 
 
 def _is_kept(job: Job, attempts: Sequence[Attempt]) -> bool:
-    """Tell whether the attempt that the job's row tells of has a row of its own."""
+    """Say whether the latest attempt has a row of its own."""
     return any(attempt.claims == job.claims for attempt in attempts)

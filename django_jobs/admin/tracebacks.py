@@ -1,4 +1,4 @@
-"""A stored traceback in parts: the project's own frames, and those of libraries, to be folded."""
+"""A stored traceback, split into the project's frames and the libraries' frames, to fold these."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIBRARIES = re.compile(r"[/\\](site-packages|dist-packages|lib[/\\]python3)|^<"
 
 @dataclasses.dataclass(slots=True)
 class Part:
-    """Lines that belong together: of libraries, *frames* of them, or else the project's."""
+    """Consecutive lines of libraries, or of the project; *frames* is the number of frames."""
 
     is_library: bool
     frames: int = 0
@@ -24,7 +24,7 @@ class Part:
 
 
 def parts(traceback: str) -> list[Part]:
-    """Return the traceback's lines in their order; joined, they are the traceback."""
+    """Return the parts in order; joined with line breaks, they are the traceback."""
     return list(_parts(traceback)) if traceback else []
 
 
@@ -35,7 +35,7 @@ def _parts(traceback: str) -> Iterator[Part]:
         if frame:
             is_library = _LIBRARIES.search(frame["path"]) is not None
         else:
-            # A frame's own lines are indented further; the error and the headings are not.
+            # The lines of a frame are indented; the error and the headings are not.
             is_library = part.is_library and line.startswith("    ")
         if is_library != part.is_library:
             if part.lines:

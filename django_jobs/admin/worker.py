@@ -14,7 +14,7 @@ from ..db import clock
 from ..display.job_text import arguments_line, pretty, with_argument_texts
 from ..display.times import duration, ran
 from ..models import Command, Job, Worker
-from .auto_refresh import HEADER, LIVE_SCRIPT, live_list, live_part
+from .auto_refresh import HEADER, REFRESH_SCRIPT, list_or_parts, parts_response
 from .badges import moment
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .job_actions import TERMINATE
@@ -59,12 +59,12 @@ class WorkerAdminMixin(WorkerFields, WorkerButtonsMixin, ReadOnlyAdminMixin):
     readonly_fields = fields
     search_fields = ("name", "hostname")
     actions = actions_of(WorkerButtonsMixin.operations)
-    change_list_template = "admin/django_jobs/live_list.html"
+    change_list_template = "admin/django_jobs/refreshed_list.html"
     change_form_template = "admin/django_jobs/worker/change_form.html"
 
     class Media:
         css = {"all": ["django_jobs/admin.css"]}
-        js = (LIVE_SCRIPT,)
+        js = (REFRESH_SCRIPT,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # The database's clock judges leases: this host's clock may be wrong.
@@ -82,7 +82,7 @@ class WorkerAdminMixin(WorkerFields, WorkerButtonsMixin, ReadOnlyAdminMixin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return live_list(request, super().changelist_view(request, extra_context))
+        return list_or_parts(request, super().changelist_view(request, extra_context))
 
     # --- a worker's page ------------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ class WorkerAdminMixin(WorkerFields, WorkerButtonsMixin, ReadOnlyAdminMixin):
             ]
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         if HEADER in request.headers:
-            return live_part(request, "admin/django_jobs/worker/live.html", context)
+            return parts_response(request, "admin/django_jobs/worker/parts.html", context)
         return page
 
     def _running(

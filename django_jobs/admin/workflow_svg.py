@@ -1,4 +1,4 @@
-"""A workflow as a drawing: a box for each job, a line for each dependency."""
+"""The graph of a workflow as SVG: a box per job, a line per dependency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..status import Status
 from ..workflows.graph import Node
 from .badges import ICONS
 
-#: More jobs than these are not drawn.
+#: The most jobs that are drawn.
 MOST_DRAWN = 60
 
 _WIDTH, _HEIGHT = 170, 28
@@ -23,19 +23,19 @@ _LETTERS = 18
 
 
 def graph(nodes: Sequence[Node], current: UUID, page: Callable[[UUID], str]) -> SafeString:
-    """Return an SVG of *nodes*, parents to the left; each box leads to its job's *page*."""
+    """Return an SVG of *nodes*, parents on the left; each box links to its job's *page*."""
     rows: Counter[int] = Counter()
-    places: dict[UUID, tuple[int, int]] = {}
+    corners: dict[UUID, tuple[int, int]] = {}
     for node in nodes:
-        places[node.id] = (node.depth * _STEP_X + 1, rows[node.depth] * _STEP_Y + 1)
+        corners[node.id] = (node.depth * _STEP_X + 1, rows[node.depth] * _STEP_Y + 1)
         rows[node.depth] += 1
     lines = format_html_join(
         "\n",
         '<path class="jobs-edge" d="{}"/>',
-        ((_curve(places[parent], places[node.id]),) for node in nodes for parent in node.parents),
+        ((_curve(corners[parent], corners[node.id]),) for node in nodes for parent in node.parents),
     )
     boxes = format_html_join(
-        "\n", "{}", ((_box(node, *places[node.id], current, page(node.id)),) for node in nodes)
+        "\n", "{}", ((_box(node, *corners[node.id], current, page(node.id)),) for node in nodes)
     )
     width = max(rows, default=0) * _STEP_X + _WIDTH + 2
     height = max(rows.values(), default=1) * _STEP_Y

@@ -213,7 +213,7 @@ def test_pages_have_nothing_inline(boss: Client, rows: dict[str, str]) -> None:
     looked_at = 0
     for page in PAGES:
         url = ROOT + page.format(**rows)
-        for headers in ({}, {"X-Jobs-Live": "1"}):
+        for headers in ({}, {"X-Jobs-Refresh": "1"}):
             response = boss.get(url, headers=headers)
             assert inline_of(response) == [], url
             looked_at += 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_jobs.admin.charts import Mark, Series, bars, lines, sparkline, strip
+from django_jobs.admin.charts import Mark, Series, bars, lines, run_marks, sparkline
 
 TIMES = ["10:00", "10:01", "10:02"]
 DONE = Series("success", "succeeded", [8, 0, 4])
@@ -66,10 +66,10 @@ def test_sparkline_golden() -> None:
     )
 
 
-def test_strip_golden() -> None:
+def test_run_marks_golden() -> None:
     marks = [Mark("success", "one"), Mark("strange", "two")]
-    assert str(strip(marks, "Two runs", places=3)) == (
-        '<svg class="jobs-strip" role="img" aria-label="Two runs" viewBox="0 0 24 20" width="24" '
+    assert str(run_marks(marks, "Two runs", room=3)) == (
+        '<svg class="jobs-runs" role="img" aria-label="Two runs" viewBox="0 0 24 20" width="24" '
         'height="20"><path class="jobs-run jobs-run-success" d="M0 0h6v18h-6z" '
         'transform="translate(9 1)"><title>one</title></path>\n'
         '<path class="jobs-run jobs-run-strange" d="M.5 .5h5v17h-5z" '
@@ -79,7 +79,7 @@ def test_strip_golden() -> None:
 
 def test_nothing_is_drawn_of_nothing() -> None:
     assert str(sparkline([], "none")) == str(sparkline([0, 0], "none")) == "–"
-    assert str(strip([], "none")) == "–"
+    assert str(run_marks([], "none")) == "–"
     for chart in (bars, lines):
         for series in ([], [Series("success", "none", [0, 0, 0])]):
             svg = str(chart(TIMES, series, "Empty", shown))
@@ -93,7 +93,7 @@ def test_texts_are_escaped() -> None:
         bars([bad], [Series("success", bad, [1])], bad, shown),
         lines([bad], [Series("p50", bad, [1])], bad, shown),
         sparkline([1], bad),
-        strip([Mark("success", bad)], bad),
+        run_marks([Mark("success", bad)], bad),
     ]
     for svg in drawn:
         assert "<script" not in svg

@@ -103,7 +103,7 @@ def test_failures_beyond_the_newest_are_said_to_be_left_out(
     make_many(1, Status.FAILURE)
     cache.clear()
     html = boss.get(DASHBOARD).content.decode()
-    assert "Only the newest 2 failed jobs were looked at." in html
+    assert "Only the newest 2 failed jobs were read." in html
     assert shown(boss, "failures")[0]["week"] == "2"
 
 
@@ -173,7 +173,7 @@ def test_alert_of_a_queue_behind_its_target(boss: Client, new_worker: Any) -> No
     make(Status.PENDING, queue="mail", ready_at=ago(seconds=30))
     assert alerts_of(boss) == []
     make(Status.PENDING, queue="mail", ready_at=ago(seconds=600))
-    assert alerts_of(boss) == ["Queue “mail” is behind: its oldest job waits for 10 min 0 s."]
+    assert alerts_of(boss) == ["Queue “mail” is behind: its oldest job has waited 10 min 0 s."]
     queue.target_seconds = None
     queue.save()
     assert alerts_of(boss) == []
@@ -196,10 +196,10 @@ def test_alerts_of_schedules(boss: Client, new_worker: Any) -> None:
 def test_alert_of_a_worker_that_is_not_heard(boss: Client, new_worker: Any) -> None:
     worker = new_worker()
     type(worker).objects.update(heartbeat_at=clock("default", -50))
-    assert alerts_of(boss) == ["Worker host:1 was last heard 50 s ago."]
+    assert alerts_of(boss) == ["Worker host:1 sent its last heartbeat 50 s ago."]
     new_worker()
     type(worker).objects.update(heartbeat_at=clock("default", -50))
-    assert alerts_of(boss) == ["2 workers are not heard, host:1 since 50 s ago."]
+    assert alerts_of(boss) == ["2 workers send no heartbeats; host:1 sent its last 50 s ago."]
 
 
 # --- charts ---------------------------------------------------------------------------------------
@@ -243,16 +243,16 @@ def test_every_chart_has_its_numbers_as_a_table(boss: Client) -> None:
 def test_live_part_is_the_page_without_its_frame(boss: Client) -> None:
     make(Status.PENDING)
     whole = boss.get(DASHBOARD)
-    part = boss.get(DASHBOARD, headers={"X-Jobs-Live": "1"})
+    part = boss.get(DASHBOARD, headers={"X-Jobs-Refresh": "1"})
     regions = part.content.decode().count("data-region=")
     assert regions == whole.content.decode().count("data-region=") > 4
     assert "<html" not in part.content.decode()
-    assert "X-Jobs-Live" in whole["Vary"]
+    assert "X-Jobs-Refresh" in whole["Vary"]
 
 
 def test_live_part_that_has_not_changed_is_not_sent_again(boss: Client) -> None:
-    first = boss.get(DASHBOARD, headers={"X-Jobs-Live": "1"})
-    ask = {"X-Jobs-Live": "1", "If-None-Match": first["ETag"]}
+    first = boss.get(DASHBOARD, headers={"X-Jobs-Refresh": "1"})
+    ask = {"X-Jobs-Refresh": "1", "If-None-Match": first["ETag"]}
     again = boss.get(DASHBOARD, headers=ask)
     assert (again.status_code, again.content) == (304, b"")
     make(Status.PENDING)
@@ -262,13 +262,13 @@ def test_live_part_that_has_not_changed_is_not_sent_again(boss: Client) -> None:
 
 def test_live_part_leaves_messages_for_the_page(boss: Client) -> None:
     boss.post(QUEUES, {"pause": "mail", "next": DASHBOARD})
-    boss.get(DASHBOARD, headers={"X-Jobs-Live": "1"})
+    boss.get(DASHBOARD, headers={"X-Jobs-Refresh": "1"})
     assert "mail" in messages_of(boss.get(DASHBOARD))
 
 
 def test_live_part_needs_the_permission(client_of: Callable[..., Client]) -> None:
     client = client_of("view_job")
-    assert client.get(DASHBOARD, headers={"X-Jobs-Live": "1"}).status_code == 403
+    assert client.get(DASHBOARD, headers={"X-Jobs-Refresh": "1"}).status_code == 403
 
 
 def test_viewers_share_one_look(boss: Client) -> None:

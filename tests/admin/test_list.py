@@ -148,7 +148,7 @@ def test_search_takes_any_text(boss: Client, text: str) -> None:
 def test_what_no_index_knows_is_looked_for_among_the_newest(
     boss: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changelist, "MOST_LOOKED_AT", 3)
+    monkeypatch.setattr(changelist, "MOST_SEARCHED", 3)
     old = make(Status.FAILURE, name="old")
     make_many(2, Status.FAILURE)
     make_many(5)
@@ -373,10 +373,10 @@ def test_page_links_to_what_enqueued_it(boss: Client) -> None:
 
 def test_page_renews_itself(boss: Client) -> None:
     row = make(Status.PENDING)
-    part = boss.get(page(row), headers={"X-Jobs-Live": "1"})
+    part = boss.get(page(row), headers={"X-Jobs-Refresh": "1"})
     assert part.content.decode().count("data-region=") == 4
     assert 'value="revoke"' in part.content.decode()
-    ask = {"X-Jobs-Live": "1", "If-None-Match": part["ETag"]}
+    ask = {"X-Jobs-Refresh": "1", "If-None-Match": part["ETag"]}
     row.status = Status.SUCCESS
     row.save()
     after = boss.get(page(row), headers=ask)
@@ -387,8 +387,8 @@ def test_page_renews_itself(boss: Client) -> None:
 def test_list_renews_itself(boss: Client) -> None:
     make_many(3)
     whole = boss.get(LIST, {"status": "SUCCESS"})
-    assert "X-Jobs-Live" in whole["Vary"]
-    part = boss.get(LIST, {"status": "SUCCESS"}, headers={"X-Jobs-Live": "1"})
+    assert "X-Jobs-Refresh" in whole["Vary"]
+    part = boss.get(LIST, {"status": "SUCCESS"}, headers={"X-Jobs-Refresh": "1"})
     html = part.content.decode()
     regions = re.findall(r'data-region="(\w+)"', whole.content.decode())
     assert re.findall(r'data-region="(\w+)"', html) == regions == ["tabs", "search", "rows"]
@@ -398,13 +398,13 @@ def test_list_renews_itself(boss: Client) -> None:
     assert "csrfmiddlewaretoken" not in html  # a new one each time: nothing would ever be the same
     make(Status.PENDING)
     cache.clear()
-    page = boss.get(LIST, {"status": "PENDING"}, headers={"X-Jobs-Live": "1"}).content.decode()
+    page = boss.get(LIST, {"status": "PENDING"}, headers={"X-Jobs-Refresh": "1"}).content.decode()
     assert page.count("action-select") == 1
 
 
 def test_list_is_not_sent_again_while_nothing_has_changed(boss: Client) -> None:
     make(Status.PENDING, ready_at=None, enqueued_at=timezone.now() - datetime.timedelta(days=90))
-    live = {"X-Jobs-Live": "1"}
+    live = {"X-Jobs-Refresh": "1"}
     first = boss.get(LIST, headers=live)
     again = boss.get(LIST, headers={**live, "If-None-Match": first["ETag"]})
     assert (again.status_code, again.content) == (304, b"")

@@ -64,10 +64,10 @@ def test_what_is_left_empty_stays(boss: Client) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"move-queue": ""}, "Give a queue, a priority or both."),
+        ({"move-queue": ""}, "Enter a queue, a priority or both."),
         ({"move-queue": "a,b"}, "must not have a comma"),
         ({"move-priority": "99999"}, "less than or equal to 32767"),
-        ({"move-queue": "far"}, "This queue lives on another database."),
+        ({"move-queue": "far"}, "This queue is in another database."),
     ],
 )
 def test_impossible_place_is_told_on_the_form(

@@ -45,7 +45,7 @@ def test_telling_writes_a_command_and_the_log(
 def test_shut_down_asks_first(boss: Client, new_worker: Any) -> None:
     worker = new_worker()
     asked = tell(boss, "shut_down", worker).content.decode()
-    assert "Each runworker that one of these belongs to" in asked
+    assert "The runworker of each of these workers" in asked
     assert not Command.objects.exists()
     tell(boss, "shut_down", worker, confirmed="1")
     tell(boss, "shut_down", worker, confirmed="1", cold="1")
@@ -78,7 +78,7 @@ def test_page_shows_what_runs_and_what_it_was_told(
     assert "Terminate…" in html
     assert "50.0" in html
     assert '<th scope="row">quiet</th>' in html
-    part = boss.get(f"{LIST}{worker.pk}/change/", headers={"X-Jobs-Live": "1"})
+    part = boss.get(f"{LIST}{worker.pk}/change/", headers={"X-Jobs-Refresh": "1"})
     assert part.content.decode().count("data-region=") == 4
 
 
@@ -95,9 +95,9 @@ def test_page_offers_no_commands_to_the_dead_and_to_beats(boss: Client, new_work
 def test_list_renews_itself(boss: Client, new_worker: Any) -> None:
     worker = new_worker()
     whole = boss.get(LIST)
-    assert "X-Jobs-Live" in whole["Vary"]
-    assert "data-live-seconds" in whole.content.decode()
-    html = boss.get(LIST, headers={"X-Jobs-Live": "1"}).content.decode()
+    assert "X-Jobs-Refresh" in whole["Vary"]
+    assert "data-refresh-seconds" in whole.content.decode()
+    html = boss.get(LIST, headers={"X-Jobs-Refresh": "1"}).content.decode()
     regions = re.findall(r'data-region="(\w+)"', whole.content.decode())
     assert re.findall(r'data-region="(\w+)"', html) == regions == ["tabs", "search", "rows"]
     assert "<html" not in html

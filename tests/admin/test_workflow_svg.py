@@ -56,7 +56,7 @@ def test_page_draws_the_workflow(boss: Client) -> None:
         html = boss.get(page(row)).content.decode()
         assert html.count('class="jobs-node') == 3
         assert html.count('class="jobs-edge') == 2
-        assert "3 jobs, 0 ended" in html
+        assert "3 jobs: 0 ended" in html
     assert "jobs-graph" not in boss.get(page(make(Status.FAILURE))).content.decode()
 
 
@@ -72,6 +72,6 @@ def test_page_of_a_large_workflow_draws_a_part(boss: Client) -> None:
         return len(captured)
 
     if row.root_id is not None:
-        assert "Only the oldest are drawn." in boss.get(page(row)).content.decode()
+        assert "Only the oldest jobs are shown." in boss.get(page(row)).content.decode()
     queries()
     assert queries() <= 16

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs import job
-from django_jobs.admin.run_history import strip
+from django_jobs.admin.run_history import runs_svg
 from django_jobs.admin.schedule_form import unblanked
 from django_jobs.define.schedule_spec import SOLAR_EVENTS
 from django_jobs.display.schedule_text import SOLAR_LABELS
@@ -113,7 +113,7 @@ def test_form_makes_a_schedule_that_is_planned(boss):
         ({"kind": "interval", "every": "-1"}, "every: The interval must be from 0.1 seconds"),
         ({"kind": "clocked"}, "clocked_at: clocked_at must be the time"),
         ({"kind": "clocked", "clocked_at_0": "2020-01-01", "clocked_at_1": "00:00"},
-         "clocked_at: This time is over"),
+         "clocked_at: This time is in the past"),
         ({"kind": "solar", "solar_event": "noon", "latitude": "100", "longitude": "0"},
          "latitude: latitude must be from -90"),
         ({"queue": "#"}, "queue: queue must not begin with"),
@@ -248,7 +248,7 @@ def test_blanks_find_their_own_places():
      ({"a": [REDACTED]}, {"a": 1}), ([{"a": REDACTED}], [{"a": 1}, {"a": 2}])],
 )  # fmt: skip
 def test_blanks_without_a_place_are_refused(value, stored):
-    with pytest.raises(ValidationError, match="Type it anew"):
+    with pytest.raises(ValidationError, match="a hidden value is kept only at"):
         unblanked(value, stored)
 
 
@@ -262,7 +262,7 @@ def test_blanks_are_not_kept_for_another_job_function(boss, make, registered):
     schedule = make(name="sum", job_name="login", args=[SECRET], headers={"token": SECRET})
     changed = {"job_name": "say", "args": f'["{REDACTED}"]', "headers": '{"token": "new"}'}
     (error,) = post(boss, page(schedule), **changed)
-    assert error.startswith("args: Type it anew")
+    assert error.startswith("args: Replace ********")
     schedule.refresh_from_db()
     assert (schedule.job_name, schedule.args) == ("login", [SECRET])
     assert post(boss, page(schedule), **changed | {"args": '["hello"]'}) == []
@@ -310,14 +310,14 @@ def test_list_reads_as_much_for_twenty_schedules_as_for_one(boss, make):
     assert queries() == few <= 9
 
 
-def test_strip_is_drawn_with_classes_and_titles():
+def test_runs_are_drawn_with_classes_and_titles():
     start = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
     runs = [
         Job(status=status, enqueued_at=start, started_at=start,
             ended_at=start + datetime.timedelta(seconds=2))
         for status in (Status.SUCCESS, Status.FAILURE, Status.PENDING, "STRANGE")
     ]  # fmt: skip
-    svg = str(strip(runs, places=5))
+    svg = str(runs_svg(runs, room=5))
     assert 'aria-label="Last 4 runs: 1 failed"' in svg
     assert svg.count("<path") == 4
     assert "<title>2026-01-01 12:00:00.000 UTC: success, 2.0 s</title>" in svg

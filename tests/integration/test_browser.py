@@ -93,7 +93,7 @@ READY = ".jobs-tile-pending strong"
 
 def renew_quickly(page: Page) -> None:
     page.run(
-        "{ const choice = document.querySelector('[data-live-seconds]');"
+        "{ const choice = document.querySelector('[data-refresh-seconds]');"
         "  choice.add(new Option('quickly', '0.2')); choice.value = '0.2';"
         "  choice.dispatchEvent(new Event('change')) }"
     )
@@ -102,7 +102,7 @@ def renew_quickly(page: Page) -> None:
 def test_dashboard_renews_itself_and_leaves_the_reader_alone(page: Page, flaky: Any) -> None:
     page.open(DASHBOARD)
     assert page.text(READY) == "0"
-    assert page.run("!document.querySelector('[data-live]').hidden")
+    assert page.run("!document.querySelector('[data-refresh]').hidden")
     page.run("document.querySelector('[data-key=table-ended]').open = true")
     page.run("document.querySelector('button[name=pause][value=default]').focus()")
     renew_quickly(page)
@@ -150,11 +150,11 @@ def test_lost_site_and_lost_session_are_told(page: Page) -> None:
     page.open(DASHBOARD)
     page.run("window.fetch = () => Promise.reject(new TypeError('away'))")
     renew_quickly(page)
-    page.wait("document.querySelector('[data-live-error]').textContent.includes('No answer')")
+    page.wait("document.querySelector('[data-refresh-error]').textContent.includes('No answer')")
     page.open(DASHBOARD)
     page.browser.call("Network.clearBrowserCookies")
     renew_quickly(page)
-    page.wait("document.querySelector('[data-live-error]').textContent.includes('logged out')")
+    page.wait("document.querySelector('[data-refresh-error]').textContent.includes('logged out')")
 
 
 def test_failure_is_found_read_retried_and_mended(

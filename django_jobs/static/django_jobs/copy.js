@@ -1,4 +1,4 @@
-/* Adds a button to each text that is marked with data-copy, which holds the button's label. */
+/* Adds a copy button to each element with data-copy; the attribute is the button's label. */
 "use strict";
 {
     function offer(text) {
@@ -17,9 +17,9 @@
         root.querySelectorAll("[data-copy]").forEach(offer);
     }
 
-    // A page without TLS has no clipboard.
+    // Browsers offer the clipboard only over HTTPS.
     if (navigator.clipboard) {
         offerAll(document);
-        document.addEventListener("jobs:renewed", (event) => offerAll(event.target));
+        document.addEventListener("jobs:refreshed", (event) => offerAll(event.target));
     }
 }

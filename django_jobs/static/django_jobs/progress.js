@@ -1,5 +1,5 @@
-// Keeps [data-job-status] up to date until its job has ended, and says so with a "job-ended" event.
-// A module: however many bars a page has, this runs once.
+// Updates each [data-job-status] until its job has ended, then dispatches a "job-ended" event.
+// It is a module, so it runs once for all progress bars of a page.
 
 const QUICK = 500;
 const SLOW = 5000;
@@ -16,7 +16,7 @@ async function watch(element) {
     if (!element.isConnected) return;
     try {
       const response = await fetch(element.dataset.jobStatus, { credentials: "same-origin" });
-      // Gone, or the address is too old: nothing more will come.
+      // The job is deleted, or the signature of the address has expired.
       if (response.status === 403 || response.status === 404) return;
       if (!response.ok) throw new Error(response.statusText);
       const state = await response.json();

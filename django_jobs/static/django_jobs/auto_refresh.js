@@ -1,18 +1,18 @@
-/* Renews the parts of a page that are marked with data-region, as the element marked with data-live
-   says. It asks for the page's own address with a header; the answer holds the same parts, rendered
-   by the same templates. Without this script a page is complete, only as old as its last load. */
+/* Refreshes the elements with data-region, as often as the controls with data-refresh say. It requests
+   the page's own address with a header; the answer holds the same elements, rendered by the same
+   templates. Without this script, a page is complete but does not refresh. */
 "use strict";
-if (document.querySelector("[data-live]")) {
-    const HEADERS = {"X-Jobs-Live": "1"};
+if (document.querySelector("[data-refresh]")) {
+    const HEADERS = {"X-Jobs-Refresh": "1"};
     const LONGEST_PAUSE = 60;
     const KEY = "django_jobs.refresh";
     const CHECKBOXES = "#result_list input.action-select";
 
-    const controls = document.querySelector("[data-live]");
-    const select = controls.querySelector("[data-live-seconds]");
-    const age = controls.querySelector("[data-live-age]");
-    const error = controls.querySelector("[data-live-error]");
-    // What was put into each part: scripts and readers may have changed it since.
+    const controls = document.querySelector("[data-refresh]");
+    const select = controls.querySelector("[data-refresh-seconds]");
+    const age = controls.querySelector("[data-refresh-age]");
+    const error = controls.querySelector("[data-refresh-error]");
+    // The HTML that each region was given: scripts and users may have changed the region since.
     const shown = new Map();
     let etag = "";
     let failures = 0;
@@ -27,11 +27,11 @@ if (document.querySelector("[data-live]")) {
     function plan(pause) {
         clearTimeout(timer);
         if (!ended && !document.hidden && seconds()) {
-            timer = setTimeout(look, pause * 1000);
+            timer = setTimeout(refresh, pause * 1000);
         }
     }
 
-    async function look() {
+    async function refresh() {
         if (asking) {
             return;
         }
@@ -51,7 +51,7 @@ if (document.querySelector("[data-live]")) {
         if (ended) {
             error.textContent = controls.dataset.ended;
         }
-        tell();
+        showAge();
         plan(pause);
     }
 
@@ -70,13 +70,13 @@ if (document.querySelector("[data-live]")) {
         if (!answer.ok) {
             throw new Error(`status ${answer.status}`);
         }
-        const renewed = new DOMParser().parseFromString(await answer.text(), "text/html");
-        const left = Array.from(renewed.querySelectorAll("[data-region]"), swap).includes(false);
-        // What was left as it was because somebody works in it is asked for again.
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const left = Array.from(page.querySelectorAll("[data-region]"), swap).includes(false);
+        // A region in use was left unchanged, so the next request asks for all of them again.
         etag = left ? "" : answer.headers.get("ETag") || "";
     }
 
-    /* Puts one part in the place of the old one; false: not now, somebody works in it. */
+    /* Replaces a region by its fresh version; returns false if the user works in it. */
     function swap(fresh) {
         const name = fresh.dataset.region;
         const old = document.querySelector(`[data-region="${CSS.escape(name)}"]`);
@@ -97,9 +97,9 @@ if (document.querySelector("[data-live]")) {
         old.replaceWith(node);
         shown.set(name, html);
         listens = listens && !node.querySelector(CHECKBOXES);
-        node.dispatchEvent(new Event("jobs:renewed", {bubbles: true}));
-        node.querySelectorAll(".jobs-scroll, pre").forEach((one, place) => {
-            one.scrollLeft = scrolled[place] || 0;
+        node.dispatchEvent(new Event("jobs:refreshed", {bubbles: true}));
+        node.querySelectorAll(".jobs-scroll, pre").forEach((one, index) => {
+            one.scrollLeft = scrolled[index] || 0;
         });
         if (focused) {
             const twins = node.querySelectorAll("a, button, summary, input, select");
@@ -113,12 +113,12 @@ if (document.querySelector("[data-live]")) {
         const selected = !selection.isCollapsed && selection.containsNode(region, true);
         const fields = Array.from(region.querySelectorAll("select[name=action], input[type=text]"));
         const filled = (one) => one === document.activeElement || one.value !== (one.defaultValue ?? "");
-        return selected || region.querySelector("input:checked:not([data-live-free])") !== null
+        return selected || region.querySelector("input:checked:not([data-refresh-free])") !== null
             || fields.some(filled);
     }
 
-    /* The admin's own script knows the checkboxes of a list that it was told of: of those that came
-       later at the first click, as what it listens to stays for ever. */
+    /* The admin's own script must learn about replaced checkboxes. It cannot forget the old ones, so
+       it learns about the new ones only at the first click. */
     function listen() {
         if (!listens) {
             listens = true;
@@ -126,14 +126,14 @@ if (document.querySelector("[data-live]")) {
         }
     }
 
-    /* What an element and its successor have in common. */
+    /* A key that an element and its replacement have in common. */
     function nameOf(element) {
         const {id, dataset, name, value, href} = element;
         const own = id || dataset.key || href || (name && `${name}=${value}`);
         return `${element.tagName} ${own || element.textContent.trim().slice(0, 80)}`;
     }
 
-    function tell() {
+    function showAge() {
         const past = Math.round((Date.now() - updated) / 1000);
         age.textContent = controls.dataset.updated.replace("%s", past);
     }
@@ -142,7 +142,7 @@ if (document.querySelector("[data-live]")) {
         try {
             localStorage.setItem(KEY, value);
         } catch {
-            // A browser without a store: the choice holds for this page.
+            // Without storage, the choice is kept for this page only.
         }
     }
 
@@ -165,7 +165,7 @@ if (document.querySelector("[data-live]")) {
     });
     document.addEventListener("visibilitychange", () => plan(0));
     document.addEventListener("click", listen, {capture: true});
-    setInterval(tell, 1000);
+    setInterval(showAge, 1000);
     controls.hidden = false;
     plan(seconds());
 }
