@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_docs import DOCS, ROOT, blocks, indented
+from tests.pages import DOCS, ROOT, blocks, indented
 
 PAIRS = [
     (ROOT / "README.rst", ROOT / "README.zh-hans.rst"),

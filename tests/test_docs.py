@@ -1,4 +1,4 @@
-"""The README and the pages of ``docs``: their code runs, and their tables are complete.
+"""The README and the pages of ``docs``: their code runs.
 
 In a page's source, ``# shop/jobs.py`` as the first line of a block of Python makes it that module;
 ``# settings.py`` sets its DJANGO_JOBS for the blocks that follow. Blocks of ``pycon`` are doctests.
@@ -8,89 +8,26 @@ readers do not see, and ``.. compiled only: why`` precedes a block that cannot r
 
 from __future__ import annotations
 
-import argparse
 import ast
-import dataclasses
 import doctest
-import inspect
 import re
 import shlex
 import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator
-from configparser import ConfigParser
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import load_command_class
-from django.core.management.base import BaseCommand
 from django.db.utils import ConnectionHandler
-from django.dispatch import Signal
 
-from django_jobs import checks, exceptions, redaction, signals
-from django_jobs.admin.job_actions import OPERATIONS
-from django_jobs.api.result import AsyncResult
-from django_jobs.beat.sync import OPTIONS
+from django_jobs import checks
 from django_jobs.checks.database import check_configuration
-from django_jobs.conf import Settings
-from django_jobs.define.call_options import CallKeywords
-from django_jobs.define.options import JobOptions
 from django_jobs.define.schedule_spec import periodic_tasks
-from django_jobs.metrics.prometheus import JobsCollector
-from django_jobs.models import Attempt, Dashboard, Function, Job, Queue, Schedule, Worker
 from django_jobs.run.claim import ready_queues
-from docs import architecture_diagram
-from tests.test_architecture import IMPORTS, MODULES, PACKAGE, SEAMS, top
-
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
-PAGES = [*sorted(ROOT.glob("README*.rst")), *sorted(DOCS.rglob("*.rst"))]
-CODE = re.compile(r"( *)\.\. (?:code-block:: (\w+)|check:)$")
-ROW = re.compile(r"^   \* - ``([^`]+)``\n     - (.*)", re.MULTILINE)
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    kind: str  # python, pycon, console, … or worker
-    text: str
-    line: int
-    runs: bool = True
-    shown: bool = True
-
-
-def name_of(page: Path) -> str:
-    """Return the path below ``docs``, or the README's name, without its end."""
-    folder = DOCS if page.is_relative_to(DOCS) else ROOT
-    return str(page.relative_to(folder).with_suffix(""))
-
-
-def blocks(page: Path) -> list[Block]:
-    lines, found, runs = page.read_text().splitlines(), [], True
-    for number, line in enumerate(lines, 1):
-        if line == ".. a worker runs":
-            found.append(Block("worker", "", number))
-        elif line.startswith(".. compiled only: "):
-            runs = False
-        elif match := CODE.match(line):
-            body = list(indented(lines[number:], match[1] + " "))
-            first = number + 1 + next(index for index, line in enumerate(body) if line)
-            text = inspect.cleandoc("\n".join(body)) + "\n"
-            found.append(Block(match[2] or "pycon", text, first, runs, match[2] is not None))
-            runs = True
-    return found
-
-
-def indented(lines: list[str], margin: str) -> Iterator[str]:
-    for line in lines:
-        if line and not line.startswith(margin):
-            return
-        yield line
-
-
-# --- code ---------------------------------------------------------------------------------------
+from tests.pages import PAGES, Block, blocks, name_of, parser_of, public_modules
 
 
 class WholeExceptions:
@@ -195,11 +132,6 @@ def test_modules_of_page_that_define_jobs_are_found_by_workers(path: Path) -> No
             assert {"jobs", "tasks"} & set(module[1].split("/")), f"line {block.line}"
 
 
-def public_modules() -> set[str]:
-    """The modules that the page "API stability" lets users import."""
-    return {name for name in rows("stability.rst") if name.startswith("django_jobs")}
-
-
 def dotted_names(block: Block) -> Iterator[str]:
     """Names of the package that a block imports, or that stand as a text in it."""
     source = block.text
@@ -245,60 +177,6 @@ def test_the_test_knows_public_from_private_names() -> None:
     assert not is_public("django_jobs.control.jobs.move")
 
 
-def test_stability_names_modules_and_columns_that_exist() -> None:
-    for name in public_modules():
-        import_module(name)
-    text = (DOCS / "stability.rst").read_text()
-    for model in (Attempt, Job, Queue, Schedule, Worker):
-        start = text.index(f"   * - ``{model.__name__}``\n")
-        row = text[start : text.index("\n\n", start)].split("   * - ")[1]
-        columns = set(re.findall(r"``(\w+)``", row)) - {model.__name__}
-        assert columns <= {field.name for field in model._meta.get_fields()} | {"worker_id"}
-
-
-# --- architecture -------------------------------------------------------------------------------
-
-
-def test_architecture_names_files_that_exist() -> None:
-    text = (DOCS / "architecture.rst").read_text()
-    names = set(re.findall(r"``([\w/]+(?:\.py|/))``", text))
-    assert len(names) > 50
-    known = {name for name in names for folder in (PACKAGE, ROOT) if (folder / name).exists()}
-    assert names - known == set()
-
-
-def test_architecture_names_functions_that_exist() -> None:
-    text = (DOCS / "architecture.rst").read_text()
-    table = text[text.index("Where is …?") : text.index("The way of a job")]
-    found = re.findall(r"``([\w/]+\.py)``: ((?:``\w+\(\)``(?:, )?)+)", table)
-    assert len(found) >= 4
-    for file, functions in found:
-        source = (PACKAGE / file).read_text()
-        for function in re.findall(r"(\w+)\(", functions):
-            assert f"def {function}(" in source, file
-
-
-def test_diagram_has_every_package_and_its_first_line() -> None:
-    drawn = architecture_diagram.svg()
-    for name in {top(module) for module in MODULES}:
-        assert f">{name}</text>" in drawn
-        assert architecture_diagram.first_line(name), f"{name} has no docstring"
-
-
-def test_diagram_has_every_import_as_an_arrow_or_as_its_consequence() -> None:
-    following: dict[str, set[str]] = {top(module): set() for module in MODULES}
-    for name, other in architecture_diagram.arrows():
-        following[name].add(other)
-
-    def reached(name: str) -> set[str]:
-        return following[name].union(*map(reached, following[name]))
-
-    for module, others in IMPORTS.items():
-        for other in others:
-            if top(other) != top(module) and (module, other) not in SEAMS:
-                assert top(other) in reached(top(module))
-
-
 def test_pages_have_code() -> None:
     kinds = [block.kind for page in PAGES for block in blocks(page) if block.runs]
     assert kinds.count("python") > 20
@@ -320,160 +198,3 @@ COMMANDS = [
 def test_command_of_page_parses(line: str) -> None:
     name, *arguments = shlex.split(line.partition(" #")[0])
     parser_of(name).parse_args(arguments)
-
-
-# --- tables -------------------------------------------------------------------------------------
-
-
-def rows(page: str) -> dict[str, str]:
-    """The first two cells of each row, of all tables of the page, whose first is one literal."""
-    found = ROW.findall((DOCS / page).read_text())
-    assert len(found) == len(dict(found)), "two rows have the same name"
-    return dict(found)
-
-
-def defaults(kind: type) -> dict[str, Any]:
-    made = kind()
-    return {field.name: getattr(made, field.name) for field in dataclasses.fields(kind)}
-
-
-def test_defining_lists_every_option_and_its_default() -> None:
-    listed = rows("defining.rst")
-    assert listed.pop("name") == "module and function"
-    assert listed.pop("base") == "``JobContext``"
-    assert listed == {
-        name: f"``{default!r}``"
-        for name, default in defaults(JobOptions).items()
-        if name not in ("name", "base")
-    }
-
-
-def test_enqueuing_lists_every_option() -> None:
-    assert set(rows("enqueuing.rst")) == set(CallKeywords.__annotations__)
-
-
-def test_settings_lists_every_key_its_default_and_every_check() -> None:
-    listed = rows("settings.rst")
-    source = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("*.py"))
-    ids = {name for name in listed if name.startswith("django_jobs.")}
-    assert ids == set(re.findall(r'id="(django_jobs\.\w+)"', source))
-    assert {name: listed[name] for name in listed if name not in ids} == {
-        name.upper(): f"``{default!r}``" for name, default in defaults(Settings).items()
-    }
-
-
-def parser_of(command: str) -> argparse.ArgumentParser:
-    return load_command_class("django_jobs", command).create_parser("manage.py", command)
-
-
-def flags(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    """The parser's own options by their longest name."""
-    common = {action.dest for action in BaseCommand().create_parser("", "")._actions}
-    return {
-        max(action.option_strings, key=len): action
-        for action in parser._actions
-        if action.option_strings and action.dest not in common and action.help != argparse.SUPPRESS
-    }
-
-
-def test_workers_lists_every_flag() -> None:
-    listed = {name.split(", ")[-1].split(" ")[0]: name for name in rows("workers.rst")}
-    wanted = flags(parser_of("runworker"))
-    assert set(listed) == set(wanted)
-    for flag, action in wanted.items():
-        for spelling in action.option_strings:
-            assert spelling in listed[flag].replace(",", " ").split()
-
-
-def test_schedules_lists_every_option_and_flag() -> None:
-    listed = {name.split(", ")[-1].split(" ")[0] for name in rows("schedules.rst")}
-    assert listed == {*OPTIONS, *flags(parser_of("runbeat"))}
-
-
-def test_admin_lists_every_verb_flag_and_permission() -> None:
-    listed = rows("admin.rst")
-    verbs = next(a for a in parser_of("jobs")._actions if a.dest == "verb").choices
-    assert isinstance(verbs, dict)
-    used = {operation.permission.partition(".")[2] for operation in OPERATIONS}
-    used |= {
-        f"view_{model._meta.model_name}" for model in (Dashboard, Function, Job, Queue, Worker)
-    }
-    used |= {f"{verb}_queue" for verb in ("add", "change", "delete", "pause")}
-    used |= {f"{verb}_schedule" for verb in ("view", "add", "change", "delete", "run")}
-    used |= {"delete_job", "control_worker", "view_measurement"}
-    assert set(listed) == {*verbs, *used}
-    for verb, parser in verbs.items():
-        if verb in ("worker", "beat"):  # other pages have their flags
-            continue
-        for flag in set(flags(parser)) - {"--json", "--database"}:
-            assert flag in row_of("admin.rst", verb), f"jobs {verb} {flag}"
-
-
-def test_control_lists_every_command_subject_and_flag() -> None:
-    text = (DOCS / "control.rst").read_text()
-    listed = {name.split()[0] for name, _meaning in ROW.findall(text)}
-    verbs = next(a for a in parser_of("jobs")._actions if a.dest == "verb").choices
-    wanted: dict[str, argparse.ArgumentParser] = {}
-    for verb in ("control", "inspect"):
-        inner = next(a for a in verbs[verb]._actions if a.dest == "what").choices
-        wanted |= inner
-    assert listed == set(wanted)
-    for name, parser in wanted.items():
-        for flag in set(flags(parser)) - {"--json", "--database"}:
-            assert f"``{flag}``" in text, f"{name} {flag}"
-
-
-def row_of(page: str, name: str) -> str:
-    text = (DOCS / page).read_text()
-    start = text.index(f"   * - ``{name}``\n")
-    return text[start : text.find("   * - ", start + 1)]
-
-
-def test_results_lists_every_name() -> None:
-    text = (DOCS / "results.rst").read_text()
-    names = {name for name in dir(AsyncResult) if not name.startswith("_")}
-    assert not {name for name in names if not re.search(rf"``a?{name}\b|``{name}", text)}
-
-
-def test_signals_lists_every_signal() -> None:
-    known = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
-    assert set(rows("signals.rst")) == known
-
-
-@pytest.mark.django_db
-def test_monitoring_lists_every_metric() -> None:
-    counters = {metric.name: metric.type == "counter" for metric in JobsCollector().collect()}
-    names = {name + "_total" * is_counter for name, is_counter in counters.items()}
-    assert set(rows("monitoring.rst")) == names
-
-
-def test_security_lists_every_sensitive_name() -> None:
-    listed = set(re.findall(r"``(\w+)``", (DOCS / "security.rst").read_text()))
-    assert {*redaction._NAMES, *redaction._WORDS} <= listed
-    assert {f"{word}_key" for word in redaction._PLAIN_KEYS - {""}} <= listed
-
-
-def test_pages_name_every_error() -> None:
-    text = "".join(page.read_text() for page in PAGES)
-    classes = {name for name, value in vars(exceptions).items() if inspect.isclass(value)}
-    classes -= {"JobsError", "ImproperlyConfigured", "Any"}
-    assert not {name for name in classes if name not in text}
-
-
-def test_log_events_of_pages_are_those_of_the_code() -> None:
-    text = " ".join("".join(page.read_text() for page in PAGES).split())
-    events = set(re.findall(r"\blog(?:s|ged as) ``([^`]+)``", text))
-    assert events >= {"database away", "outcome dropped", "statement refused", "hook failed"}
-    source = "".join(path.read_text() for path in (PACKAGE / "log").glob("*.py"))
-    assert {event for event in events if f'"{event}' not in source} == set()
-
-
-def test_readme_names_the_versions_that_are_declared() -> None:
-    metadata = ConfigParser()
-    metadata.read(ROOT / "setup.cfg")
-    text = (ROOT / "README.rst").read_text()
-    table = text[text.index("Compatibility") :]
-    for line in metadata["metadata"]["classifiers"].splitlines():
-        version = line.rpartition(" :: ")[2]
-        if re.match(r"\d+\.\d+$", version):
-            assert version in table, line
