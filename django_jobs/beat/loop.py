@@ -19,7 +19,7 @@ from ..enqueue.notify import Topic
 from ..ids import uuid7
 from ..models import Worker
 from ..process import heartbeat
-from ..process.reconnect import drop_connection, longer
+from ..process.reconnect import Backoff
 from ..process.wakeup import GUARD_SECONDS, Waker, Wakeup
 from ..schedules.planning import plan, plan_changed, seconds_until_next
 from .fire import fire_due
@@ -49,7 +49,7 @@ class Beat:
         self._fired = 0
         self._beat_at = 0.0
         self._changes_at = 0.0
-        self._backoff = 0.0
+        self._backoff = Backoff("firing schedules", using)
         self._locked_pause = 0.0
         self._ready = False
 
@@ -111,15 +111,11 @@ class Beat:
         try:
             self._sleep(self.step())
         except Error as error:
-            self._backoff = longer(self._backoff)
-            log.failed("firing schedules", error, self._backoff, away=is_away(error))
-            drop_connection(self.using)
+            pause = self._backoff.failed(error)
             self._ready = False
-            self.waker.wait(self._backoff)
-            return
-        if self._backoff:
-            self._backoff = 0.0
-            log.database_back("firing schedules")
+            self.waker.wait(pause)
+        else:
+            self._backoff.succeeded()
 
     def _start(self) -> None:
         if not self._beat_at:

@@ -8,9 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from .. import log
-from ..db import is_away
-from .reconnect import drop_connection, longer
+from .reconnect import Backoff
 
 
 @dataclasses.dataclass(slots=True)
@@ -23,7 +21,6 @@ class Duty:
     #: The first time comes so long after the start.
     after: float = 0.0
     due: float = 0.0
-    backoff: float = 0.0
 
 
 class Duties:
@@ -36,6 +33,7 @@ class Duties:
     def __init__(self, duties: Sequence[Duty], using: str) -> None:
         self.using = using
         self._duties = {duty.name: duty for duty in duties}
+        self._backoffs = {duty.name: Backoff(duty.name, using) for duty in duties}
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._times = threading.Lock()
@@ -72,17 +70,13 @@ class Duties:
     def _run(self, duty: Duty) -> None:
         # Whoever asks while it runs may know more than it has seen: it runs once more.
         self._set(duty, math.inf)
+        backoff = self._backoffs[duty.name]
         try:
             pause = duty.run_once()
         except Exception as error:
-            duty.backoff = longer(duty.backoff)
-            self._set(duty, time.monotonic() + duty.backoff)
-            log.failed(duty.name, error, duty.backoff, away=is_away(error))
-            drop_connection(self.using)
+            self._set(duty, time.monotonic() + backoff.failed(error))
             return
-        if duty.backoff:
-            duty.backoff = 0.0
-            log.database_back(duty.name)
+        backoff.succeeded()
         with self._times:
             own = time.monotonic() + (duty.seconds if pause is None else pause)
             duty.due = min(duty.due, own)

@@ -10,12 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
-from django.db import Error
-
 from .. import log
-from ..db import is_away, own_connection
+from ..db import own_connection
 from ..maintenance import rescue
-from ..process.reconnect import drop_connection, longer
+from ..process.reconnect import Backoff, until_database_answers
 from .fork import hear_term
 
 _log = logging.getLogger("django_jobs.worker")
@@ -78,17 +76,16 @@ def settle(estate: Estate, using: str) -> int:
     """
     hear_term(signal.SIG_IGN)
     own_connection(using)
-    pause, deadline = 0.0, time.monotonic() + BURIAL_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            rescue.bury(
-                estate.worker_id, estate.running, using, cold=estate.cold, failed=estate.failed
-            )
-            return 0
-        except Error as error:
-            pause = min(2.0, longer(pause))
-            log.failed("giving a dead worker's jobs back", error, pause, away=is_away(error))
-            drop_connection(using)
-            time.sleep(pause)
+    deadline = time.monotonic() + BURIAL_SECONDS
+    settled = until_database_answers(
+        lambda: rescue.bury(
+            estate.worker_id, estate.running, using, cold=estate.cold, failed=estate.failed
+        ),
+        Backoff("giving a dead worker's jobs back", using, longest=2.0),
+        time.sleep,
+        going_on=lambda: time.monotonic() < deadline,
+    )
+    if settled:
+        return 0
     log.jobs_left(estate.worker_id, [job_id for job_id, _claims in estate.running])
     return 1
