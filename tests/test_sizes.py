@@ -34,9 +34,6 @@ EXCEPTIONS = {
     "run/record.py": TO_SPLIT,
     "worker/supervisor.py": TO_SPLIT,
     "worker/supervisor.py::Supervisor": TO_SPLIT,
-    "worker/worker.py": TO_SPLIT,
-    "worker/worker.py::WorkerProcess": TO_SPLIT,
-    "worker/worker.py::__init__": TO_SPLIT,
     "workflows/compile.py": TO_SPLIT,
     "workflows/compile.py::Plan": TO_SPLIT,
 }

@@ -1,4 +1,4 @@
-"""What a worker does from time to time: one table of duties, one thread."""
+"""Functions that a long-running process calls again and again, in one thread."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from .reconnect import Backoff
 
 
 @dataclasses.dataclass(slots=True)
-class Duty:
-    """``run_once`` may return the seconds until it is due again, else it is ``seconds``."""
+class Timer:
+    """A function that is called every *seconds*; *run_once* may return another number of them."""
 
+    #: It says in the log what failed.
     name: str
     seconds: float
     run_once: Callable[[], float | None]
-    #: The first time comes so long after the start.
+    #: The seconds from the start to the first call.
     after: float = 0.0
+    #: The moment of the next call, of :func:`time.monotonic`.
     due: float = 0.0
 
 
-class Duties:
-    """Runs each duty when it is due. One that fails is run again, later each time.
+class Timers:
+    """Runs each timer when it is due. A timer that fails runs again after a pause that grows.
 
     An error that is not the database's is a defect, of this package or of a row: it is logged with
-    its traceback, and the other duties go on.
+    its traceback, and the other timers go on.
     """
 
-    def __init__(self, duties: Sequence[Duty], using: str) -> None:
+    def __init__(self, timers: Sequence[Timer], using: str) -> None:
         self.using = using
-        self._duties = {duty.name: duty for duty in duties}
-        self._backoffs = {duty.name: Backoff(duty.name, using) for duty in duties}
+        self._timers = {timer.name: timer for timer in timers}
+        self._backoffs = {timer.name: Backoff(timer.name, using) for timer in timers}
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._times = threading.Lock()
@@ -41,46 +43,46 @@ class Duties:
     def run(self) -> None:
         """Run until :meth:`stop`."""
         start = time.monotonic()
-        for duty in self._duties.values():
-            duty.due = start + duty.after
+        for timer in self._timers.values():
+            timer.due = start + timer.after
         while not self._stop.is_set():
             self._wake.wait(self.run_due())
             self._wake.clear()
 
     def run_due(self) -> float:
-        """Run what is due; return the seconds until the next duty."""
-        for duty in self._duties.values():
-            if not self._stop.is_set() and time.monotonic() >= duty.due:
-                self._run(duty)
-        return max(0.0, min(duty.due for duty in self._duties.values()) - time.monotonic())
+        """Run what is due; return the seconds until the next timer."""
+        for timer in self._timers.values():
+            if not self._stop.is_set() and time.monotonic() >= timer.due:
+                self._run(timer)
+        return max(0.0, min(timer.due for timer in self._timers.values()) - time.monotonic())
 
     def ask(self, name: str, within: float = 0.0) -> None:
-        """Run that duty within so many seconds; safe from any thread."""
-        duty = self._duties[name]
+        """Run that timer within so many seconds, if not earlier; safe from any thread."""
+        timer = self._timers[name]
         due = time.monotonic() + within
         with self._times:
-            if due < duty.due:
-                duty.due = due
+            if due < timer.due:
+                timer.due = due
                 self._wake.set()
 
     def stop(self) -> None:
         self._stop.set()
         self._wake.set()
 
-    def _run(self, duty: Duty) -> None:
-        # Whoever asks while it runs may know more than it has seen: it runs once more.
-        self._set(duty, math.inf)
-        backoff = self._backoffs[duty.name]
+    def _run(self, timer: Timer) -> None:
+        # A call of ask() while the timer runs may tell of what it has not seen: it runs once more.
+        self._set(timer, math.inf)
+        backoff = self._backoffs[timer.name]
         try:
-            pause = duty.run_once()
+            pause = timer.run_once()
         except Exception as error:
-            self._set(duty, time.monotonic() + backoff.failed(error))
+            self._set(timer, time.monotonic() + backoff.failed(error))
             return
         backoff.succeeded()
         with self._times:
-            own = time.monotonic() + (duty.seconds if pause is None else pause)
-            duty.due = min(duty.due, own)
+            own = time.monotonic() + (timer.seconds if pause is None else pause)
+            timer.due = min(timer.due, own)
 
-    def _set(self, duty: Duty, due: float) -> None:
+    def _set(self, timer: Timer, due: float) -> None:
         with self._times:
-            duty.due = due
+            timer.due = due

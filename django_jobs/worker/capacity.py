@@ -7,7 +7,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from ..db import dialect_for
 from .options import WorkerOptions
 
-# Each process has one for the loop, one for the duties and one for the heartbeat.
+# Each process has one for the loop, one for the chores and one for the heartbeat.
 _OWN = 3
 # So many of the server's connections are left to the web, at least.
 _OTHERS = 0.1

@@ -15,8 +15,8 @@ from uuid import UUID
 from ..exceptions import TimeLimitExceeded
 from .autoscale import Load
 from .fork import kill_group
-from .shared_slots import Board
-from .supervisor_channel import Line
+from .shared_slots import SharedSlots
+from .supervisor_channel import SupervisorChannel
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -30,8 +30,8 @@ class Child:
     index: int
     pid: int
     worker_id: UUID
-    board: Board
-    line: Line
+    shared_slots: SharedSlots
+    channel: SupervisorChannel
     started: float
     reasons: Reasons = dataclasses.field(default_factory=dict)
     killed: bool = False
@@ -45,17 +45,17 @@ class Child:
 
     def dispensability(self) -> tuple[bool, bool, int]:
         """The greatest goes first: one that is idle, runs nothing now, came last."""
-        return self.board.load.load == Load.IDLE, not self.board.running(), self.index
+        return self.shared_slots.load.load == Load.IDLE, not self.shared_slots.running(), self.index
 
     def kill_overdue(self) -> None:
         """Kill it when its job ran longer than its hard limit, or is to be terminated."""
         if self.killed:
             return
-        asked = self.board.asked_kill()
+        asked = self.shared_slots.asked_kill()
         if asked is not None:
             self._kill_if_running(asked, None)
         now = time.monotonic()
-        for entry in self.board.running():
+        for entry in self.shared_slots.running():
             if entry.deadline and now >= entry.deadline:
                 reason = TimeLimitExceeded(
                     f"the job ran longer than {entry.deadline - entry.began:g} s"
@@ -65,7 +65,7 @@ class Child:
     def _kill_if_running(self, job: tuple[UUID, int], reason: BaseException | None) -> None:
         # Between the look and the kill the job may end and another begin: stop, look again, kill.
         os.kill(self.pid, signal.SIGSTOP)
-        if any((entry.job_id, entry.claims) == job for entry in self.board.running()):
+        if any((entry.job_id, entry.claims) == job for entry in self.shared_slots.running()):
             self.reasons[job] = reason
             self.killed = True
             _log.warning(
@@ -81,7 +81,7 @@ class Child:
         It cannot have renewed its lease, so its jobs are given to others. It may wait for ever, as
         in C code that keeps the GIL. One that somebody stopped is left: its jobs do not go on.
         """
-        now, pulse = time.monotonic(), self.board.pulse
+        now, pulse = time.monotonic(), self.shared_slots.pulse
         # A host that slept, or a supervisor that was stopped, has seen nothing meanwhile.
         seen = min(max(0.0, now - self._looked), 1.0)
         silent = bool(pulse) and pulse == self._pulse

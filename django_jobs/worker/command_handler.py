@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("django_jobs.worker")
 
 
-class Control:
+class CommandHandler:
     """Obeys for one worker process. What was obeyed is remembered until its answer is written.
 
     So a command is not obeyed again when the database was away at its answer; and a process that
@@ -76,8 +76,8 @@ class Control:
         """Change this process's options, and tell the supervisor for those that follow it."""
         worker = self._worker
         changed = steered(worker.options, verb, arguments)
-        if worker.line is not None:
-            worker.line.ask(verb, arguments)
+        if worker.channel is not None:
+            worker.channel.ask(verb, arguments)
         worker.take(changed)
         queues = {
             "queues": list(changed.queues),
@@ -98,9 +98,9 @@ class Control:
         return {"stopped": worker.buffer.remove(*job) or worker.pool.terminate(*job)}
 
     def _resize(self, *, verb: str, **arguments: Any) -> dict[str, Any]:
-        if self._worker.line is None:
+        if self._worker.channel is None:
             raise ValueError("A solo worker stays one process. Start another one beside it.")
-        return self._worker.line.ask(verb, arguments)
+        return self._worker.channel.ask(verb, arguments)
 
     def _shutdown(self, cold: bool) -> dict[str, Any]:
         # The answer is written first: a cold stop leaves no time for it.
@@ -108,20 +108,22 @@ class Control:
         return {"shutdown": "cold" if cold else "warm"}
 
     def _stop(self, cold: bool) -> None:
-        if self._worker.line is None:
+        if self._worker.channel is None:
             os.kill(os.getpid(), signal.SIGQUIT if cold else signal.SIGTERM)
             return
         try:
-            self._worker.line.ask("shutdown", {"cold": cold})
+            self._worker.channel.ask("shutdown", {"cold": cold})
         except (OSError, ValueError) as error:
             _log.error("cannot shut down: %s", error)
 
 
 # One function for each command, by its name.
 _HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
-    "ping": Control._ping,
-    "terminate": Control._terminate,
-    "shutdown": Control._shutdown,
-    **{name: partial(Control._resize, verb=name) for name in ("grow", "shrink", "autoscale")},
-    **{name: partial(Control._steer, verb=name) for name in STEERS},
+    "ping": CommandHandler._ping,
+    "terminate": CommandHandler._terminate,
+    "shutdown": CommandHandler._shutdown,
+    **{
+        name: partial(CommandHandler._resize, verb=name) for name in ("grow", "shrink", "autoscale")
+    },
+    **{name: partial(CommandHandler._steer, verb=name) for name in STEERS},
 }

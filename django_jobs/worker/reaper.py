@@ -18,48 +18,53 @@ from .fork import hear_term
 
 _log = logging.getLogger("django_jobs.worker")
 
-#: How long it tries, and the supervisor's end waits for it.
-BURIAL_SECONDS = 10.0
-
+#: Seconds for which a process tries to give jobs back. The supervisor's end waits for it.
+REAP_SECONDS = 10.0
+# Seconds between two tries to start such a process.
+_PAUSE = 1.0
 
 Reasons = Mapping[tuple[UUID, int], BaseException | None]
-# Between two tries to start a process.
-_PAUSE = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Estate:
-    """A worker process that is dead, and its running jobs with the reasons why it was killed."""
+class DeadWorker:
+    """A worker process that has died, and the jobs that it ran."""
 
     worker_id: UUID
+    #: By the id and the claims of each running job: why the supervisor killed it, or None.
     running: Reasons
-    #: An operator's cold stop ended it.
+    #: An operator's cold stop killed the process.
     cold: bool
-    #: It failed by itself: nobody had stopped or killed it.
+    #: The process failed by itself: nobody had stopped or killed it.
     failed: bool
 
 
-class Undertakers:
-    """The supervisor's side: a process for each dead worker, tried again until it can start."""
+class Reaper:
+    """The supervisor's side: starts a process for each dead worker, which gives its jobs back.
+
+    *fork* runs a function in a new process and returns its pid.
+    """
 
     def __init__(self, using: str, fork: Callable[[Callable[[], int]], int]) -> None:
+        #: The processes that have not ended yet.
         self.pids: set[int] = set()
         self._using = using
         self._fork = fork
-        self._waiting: list[Estate] = []
+        self._waiting: list[DeadWorker] = []
         self._next_try = 0.0
 
     def __bool__(self) -> bool:
         return bool(self.pids or self._waiting)
 
-    def call(self, estate: Estate) -> None:
-        self._waiting.append(estate)
+    def add(self, dead: DeadWorker) -> None:
+        """Start a process for *dead*, now or when it is possible."""
+        self._waiting.append(dead)
         self.start_waiting()
 
     def start_waiting(self) -> None:
-        """Start those that could not start before; called again and again."""
+        """Start the processes that could not start before; called again and again."""
         while self._waiting and time.monotonic() >= self._next_try:
-            target = functools.partial(settle, self._waiting[0], self._using)
+            target = functools.partial(reap, self._waiting[0], self._using)
             try:
                 self.pids.add(self._fork(target))
             except OSError as error:
@@ -69,23 +74,23 @@ class Undertakers:
             del self._waiting[0]
 
 
-def settle(estate: Estate, using: str) -> int:
-    """Run :func:`rescue.bury`; return the exit code.
+def reap(dead: DeadWorker, using: str) -> int:
+    """Give the jobs of *dead* back, in this process; return its exit code.
 
-    A slow database or a hook must not hold the supervisor up.
+    The supervisor does not do this itself: a slow database or a hook would hold it up.
     """
     hear_term(signal.SIG_IGN)
     own_connection(using)
-    deadline = time.monotonic() + BURIAL_SECONDS
-    settled = until_database_answers(
+    deadline = time.monotonic() + REAP_SECONDS
+    reaped = until_database_answers(
         lambda: rescue.bury(
-            estate.worker_id, estate.running, using, cold=estate.cold, failed=estate.failed
+            dead.worker_id, dead.running, using, cold=dead.cold, failed=dead.failed
         ),
         Backoff("giving a dead worker's jobs back", using, longest=2.0),
         time.sleep,
         going_on=lambda: time.monotonic() < deadline,
     )
-    if settled:
+    if reaped:
         return 0
-    log.jobs_left(estate.worker_id, [job_id for job_id, _claims in estate.running])
+    log.jobs_left(dead.worker_id, [job_id for job_id, _claims in dead.running])
     return 1

@@ -22,7 +22,7 @@ def command() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-class Rehearsal:
+class ReloadCheck:
     """A process that does all of a start but the work; the one that asks goes on meanwhile."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ _KILL = struct.Struct("=ii16s")
 _WATCHED = struct.Struct("=i")
 _LOAD = struct.Struct("=id")
 # The exit code that the process announced, plus 1; when its interpreter last showed that it runs.
-_FAREWELL = struct.Struct("=i")
+_EXIT_CODE = struct.Struct("=i")
 _PULSE = struct.Struct("=d")
 _STATE = struct.Struct("=i")
 _RUNNING, _ENDED = 1, 2
@@ -29,8 +29,8 @@ _MOST_UNRECORDED = 1000
 
 _WATCHED_AT = _KILL.size
 _LOAD_AT = _WATCHED_AT + _WATCHED.size
-_FAREWELL_AT = _LOAD_AT + _LOAD.size
-_PULSE_AT = _FAREWELL_AT + _FAREWELL.size
+_EXIT_CODE_AT = _LOAD_AT + _LOAD.size
+_PULSE_AT = _EXIT_CODE_AT + _EXIT_CODE.size
 _ENTRIES_AT = _PULSE_AT + _PULSE.size
 
 
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     deadline: float
 
 
-class Board:
+class SharedSlots:
     """Shared memory with one entry for each slot of a worker process. Made before the fork."""
 
     def __init__(self, slots: int) -> None:
@@ -134,14 +134,14 @@ class Board:
         _LOAD.pack_into(self._memory, _LOAD_AT, report.load, report.since)
 
     @property
-    def farewell(self) -> int | None:
+    def exit_code(self) -> int | None:
         """The exit code that the process is about to end with, in order, once it said so."""
-        announced: int = _FAREWELL.unpack_from(self._memory, _FAREWELL_AT)[0]
+        announced: int = _EXIT_CODE.unpack_from(self._memory, _EXIT_CODE_AT)[0]
         return announced - 1 if announced else None
 
-    @farewell.setter
-    def farewell(self, code: int) -> None:
-        _FAREWELL.pack_into(self._memory, _FAREWELL_AT, code + 1)
+    @exit_code.setter
+    def exit_code(self, code: int) -> None:
+        _EXIT_CODE.pack_into(self._memory, _EXIT_CODE_AT, code + 1)
 
     @property
     def pulse(self) -> float:

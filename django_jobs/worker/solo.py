@@ -9,17 +9,17 @@ from typing import Any
 
 from ..ids import uuid7
 from .options import WorkerOptions
-from .shared_slots import Board
+from .shared_slots import SharedSlots
 from .worker import LEFT_JOBS, RECYCLE, WorkerProcess, send_init, send_shutdown
 
 
 def run_solo(options: WorkerOptions) -> int:
     """Run one worker in this process, without a supervisor; return the exit code."""
     send_init(options)
-    board, stop = Board(1), _Stop(options.grace_seconds)
+    shared_slots, stop = SharedSlots(1), _Stop(options.grace_seconds)
     code = RECYCLE
     while code == RECYCLE and not stop.asked:
-        worker = WorkerProcess(options, uuid7(), 0, board, line=None)
+        worker = WorkerProcess(options, uuid7(), 0, shared_slots, channel=None)
         stop.tell(worker)
         code = worker.run()
         worker.waker.close()

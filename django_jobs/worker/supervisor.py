@@ -22,11 +22,11 @@ from .autoscale import LOOK_SECONDS, Autoscale, Load, Report
 from .child_process import Child, how_it_ended
 from .fork import close_everything, fork, hear_term, kill_group, reap, reap_orphans
 from .options import WorkerOptions
-from .reaper import BURIAL_SECONDS, Estate, Undertakers
-from .reload_check import Rehearsal, command
-from .shared_slots import Board
+from .reaper import REAP_SECONDS, DeadWorker, Reaper
+from .reload_check import ReloadCheck, command
+from .shared_slots import SharedSlots
 from .steer import steered
-from .supervisor_channel import Line
+from .supervisor_channel import SupervisorChannel
 from .worker import STOPPED, WorkerProcess, send_init, send_shutdown
 
 _log = logging.getLogger("django_jobs.worker")
@@ -64,7 +64,7 @@ class Supervisor:
         # What each process works by, as commands have changed it: the next one at its index, too.
         self._options_at: dict[int, WorkerOptions] = {}
         self._children: dict[int, Child] = {}
-        self._undertakers = Undertakers(options.using, self._fork)
+        self._reaper = Reaper(options.using, self._fork)
         self._vacant: dict[int, float] = {}  # index of a missing worker -> when to start it
         self._failures: dict[int, int] = {}
         self._stopping = False
@@ -72,7 +72,7 @@ class Supervisor:
         self._left_jobs = False
         self._cold = False
         self._reload = False
-        self._rehearsal: Rehearsal | None = None
+        self._rehearsal: ReloadCheck | None = None
         self._kill_at = float("inf")
         self._lease_seconds = get_settings().lease_seconds
         self._signals: list[int] = []
@@ -90,7 +90,7 @@ class Supervisor:
         try:
             while self._children or self._vacant:
                 self._tick()
-            self._await_undertakers()
+            self._await_reaper()
         finally:
             signal.set_wakeup_fd(-1)
             send_shutdown(self.options)
@@ -112,7 +112,7 @@ class Supervisor:
         self._hear_children()
         self._scale()
         self._fill_vacancies()
-        self._undertakers.start_waiting()
+        self._reaper.start_waiting()
         self._reap()
         for child in self._children.values():
             child.kill_overdue()
@@ -133,8 +133,8 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
 
     def _heard_signals(self) -> list[int]:
-        lines = [child.line.fileno() for child in self._children.values()]
-        readable([self._read, *lines], TICK_SECONDS)
+        channels = [child.channel.fileno() for child in self._children.values()]
+        readable([self._read, *channels], TICK_SECONDS)
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, 4096)
         heard, self._signals = self._signals, []
@@ -164,7 +164,7 @@ class Supervisor:
             return
         self._end_rehearsal()  # the code may have changed since it began
         try:
-            self._rehearsal = Rehearsal()
+            self._rehearsal = ReloadCheck()
         except OSError as error:
             _log.error("not reloading: the new code cannot be tried: %s", error)
             return
@@ -241,30 +241,36 @@ class Supervisor:
     def _start(self, index: int) -> None:
         self._options_at[index] = self._options_of(index)
         with contextlib.ExitStack() as undo:
-            worker_id, board = uuid7(), Board(self.options.slots)
-            undo.callback(board.close)
-            line = Line()
-            undo.callback(line.close)
-            board.watched = self._autoscale is not None
-            pid = self._fork(functools.partial(self._work, worker_id, index, board, line))
+            worker_id, shared_slots = uuid7(), SharedSlots(self.options.slots)
+            undo.callback(shared_slots.close)
+            channel = SupervisorChannel()
+            undo.callback(channel.close)
+            shared_slots.watched = self._autoscale is not None
+            pid = self._fork(functools.partial(self._work, worker_id, index, shared_slots, channel))
             undo.pop_all()
-        line.keep_supervisor_end()
-        self._children[pid] = Child(index, pid, worker_id, board, line, time.monotonic())
+        channel.keep_supervisor_end()
+        self._children[pid] = Child(index, pid, worker_id, shared_slots, channel, time.monotonic())
 
-    def _work(self, worker_id: UUID, index: int, board: Board, line: Line) -> int:
-        line.keep_child_end()
+    def _work(
+        self, worker_id: UUID, index: int, shared_slots: SharedSlots, channel: SupervisorChannel
+    ) -> int:
+        channel.keep_child_end()
         for other in self._children.values():
-            other.line.close()
+            other.channel.close()
         # An end that the process did not announce is a crash, whatever its exit code.
-        board.farewell = code = self._work_to_the_end(worker_id, index, board, line)
+        shared_slots.exit_code = code = self._work_to_the_end(
+            worker_id, index, shared_slots, channel
+        )
         return code
 
-    def _work_to_the_end(self, worker_id: UUID, index: int, board: Board, line: Line) -> int:
+    def _work_to_the_end(
+        self, worker_id: UUID, index: int, shared_slots: SharedSlots, channel: SupervisorChannel
+    ) -> int:
         if index == _BEAT and self._run_beat is not None:
             hear_term()
             self._run_beat(worker_id)
             return STOPPED
-        worker = WorkerProcess(self._options_at[index], worker_id, index, board, line)
+        worker = WorkerProcess(self._options_at[index], worker_id, index, shared_slots, channel)
         hear_term(worker.stop)
         return worker.run()
 
@@ -272,22 +278,22 @@ class Supervisor:
         return fork(target, close=[self._read, self._write])
 
     def _reap(self) -> None:
-        for pid in [*self._children, *self._undertakers.pids]:
+        for pid in [*self._children, *self._reaper.pids]:
             code = reap(pid)
             if code is None:
                 continue
             if pid in self._children:
                 self._bury(self._children.pop(pid), code)
             else:
-                self._undertakers.pids.discard(pid)
+                self._reaper.pids.discard(pid)
                 self._left_jobs = self._left_jobs or (self._stopping and code != 0)
         rehearsing = [self._rehearsal.pid] if self._rehearsal else []
-        reap_orphans({*self._children, *self._undertakers.pids, *rehearsing})
+        reap_orphans({*self._children, *self._reaper.pids, *rehearsing})
 
     def _bury(self, child: Child, code: int) -> None:
         """Settle what a child left, and decide whether another takes its place."""
-        in_order = code == child.board.farewell
-        running = child.board.running()
+        in_order = code == child.shared_slots.exit_code
+        running = child.shared_slots.running()
         if not in_order:
             failed = not child.killed and not self._cold
             if failed:
@@ -299,14 +305,14 @@ class Supervisor:
                 for entry in running
             }
             # They must not run again, and how they ended is lost with the process.
-            reasons.update(dict.fromkeys(child.board.unrecorded()))
+            reasons.update(dict.fromkeys(child.shared_slots.unrecorded()))
             if failed:
                 # Whoever has just ended may have broken it, before that end was recorded.
-                latest = child.board.latest()
+                latest = child.shared_slots.latest()
                 reasons.update({(entry.job_id, entry.claims): None for entry in latest})
-            self._undertakers.call(Estate(child.worker_id, reasons, self._cold, failed))
-        child.board.close()
-        child.line.close()
+            self._reaper.add(DeadWorker(child.worker_id, reasons, self._cold, failed))
+        child.shared_slots.close()
+        child.channel.close()
         if child.surplus:
             del self._options_at[child.index]
         if self._stopping or child.surplus or (in_order and code == 0):
@@ -331,19 +337,19 @@ class Supervisor:
         failures = self._failures[index] = self._failures.get(index, 0) + 1
         return min(LONGEST_PAUSE, 2.0 ** (failures - 1))
 
-    def _await_undertakers(self) -> None:
-        deadline = time.monotonic() + BURIAL_SECONDS + 1
-        while self._undertakers and time.monotonic() < deadline:
-            self._undertakers.start_waiting()
+    def _await_reaper(self) -> None:
+        deadline = time.monotonic() + REAP_SECONDS + 1
+        while self._reaper and time.monotonic() < deadline:
+            self._reaper.start_waiting()
             self._reap()
             readable([self._read], 0.02)
-        self._left_jobs = self._left_jobs or bool(self._undertakers)
+        self._left_jobs = self._left_jobs or bool(self._reaper)
 
     # --- commands and the number of processes ---------------------------------------------------
 
     def _hear_children(self) -> None:
         for child in list(self._children.values()):
-            child.line.serve(functools.partial(self._obey, child.index))
+            child.channel.serve(functools.partial(self._obey, child.index))
 
     def _obey(self, index: int, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Do what the child at *index* was told and cannot do alone; ``ValueError`` refuses it."""
@@ -416,7 +422,7 @@ class Supervisor:
             Autoscale(most, least, idle_seconds) if most and least and idle_seconds else None
         )
         for child in self._children.values():
-            child.board.watched = self._autoscale is not None
+            child.shared_slots.watched = self._autoscale is not None
         self._scaled_at = 0.0
         self._scale()
 
@@ -427,7 +433,9 @@ class Supervisor:
             return
         self._scaled_at = now
         places, crew = self._places(), self._crew()
-        reports = [child.board.load for child in crew if not self._options_at[child.index].quiet]
+        reports = [
+            child.shared_slots.load for child in crew if not self._options_at[child.index].quiet
+        ]
         reports += [Report(Load.UNKNOWN, now)] * (len(places) - len(crew))
         change = scale.change(len(places), reports, now)
         if change:

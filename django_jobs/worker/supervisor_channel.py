@@ -16,7 +16,7 @@ _ANSWER_SECONDS = 5.0
 _LARGEST = 65_536
 
 
-class Line:
+class SupervisorChannel:
     """One end each for the two processes; made before the fork. What is said is JSON."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from django_jobs.ids import uuid7
 from django_jobs.maintenance import prune_limits
 from django_jobs.models import Gate, Job, Place, Schedule, Worker
 from django_jobs.process import heartbeat
-from django_jobs.process.timers import Duties, Duty
+from django_jobs.process.timers import Timer, Timers
 from django_jobs.run import record as record_module
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
@@ -206,7 +206,7 @@ def rows() -> list[tuple[Any, ...]]:
     return list(Job.objects.order_by("pk").values_list("pk", "status", "pending_parents", "claims"))
 
 
-# --- duties -------------------------------------------------------------------------------------
+# --- timers -------------------------------------------------------------------------------------
 
 
 def break_connection() -> None:
@@ -233,31 +233,30 @@ def test_heartbeat_is_late_and_not_lost_when_its_connection_breaks(
         heartbeat.beat(worker_id, "default", busy=1, done=0)
         ran.append("beat")
 
-    duties = Duties(
-        [Duty("heartbeat", 60.0, beat), Duty("parent", 60.0, lambda: ran.append("parent"))],
+    timers = Timers(
+        [Timer("heartbeat", 60.0, beat), Timer("parent", 60.0, lambda: ran.append("parent"))],
         "default",
     )
-    assert 0 < duties.run_due() <= 1
+    assert 0 < timers.run_due() <= 1
     assert ran == ["broken", "parent"]
     assert "while=heartbeat next_try=" in caplog.text
-    duties.ask("heartbeat")
-    assert duties.run_due() > 5
+    timers.ask("heartbeat")
+    assert timers.run_due() > 5
     assert ran == ["broken", "parent", "beat"]
     assert "database back while=heartbeat" in caplog.text
     assert Worker.objects.get().busy == 1
 
 
-def test_duty_that_fails_again_waits_longer_each_time_up_to_a_limit() -> None:
+def test_timer_that_fails_again_waits_longer_each_time_up_to_a_limit() -> None:
     def fail() -> None:
         raise OperationalError("away")
 
-    duty = Duty("prune", 60.0, fail)
-    duties = Duties([duty], "default")
+    timer = Timer("prune", 60.0, fail)
+    timers = Timers([timer], "default")
     pauses = []
     for _ in range(8):
-        duty.due = 0.0
-        duties.run_due()
-        pauses.append(duty.backoff)
+        timer.due = 0.0
+        pauses.append(timers.run_due())
     assert 0 < pauses[0] < pauses[1] < pauses[2]
     assert 2.5 <= pauses[-2] <= 5
     assert 2.5 <= pauses[-1] <= 5

@@ -16,7 +16,7 @@ from django_jobs import job, log
 from django_jobs.db import own_connection
 from django_jobs.models import Job, Worker
 from django_jobs.process.reconnect import longer
-from django_jobs.process.timers import Duties, Duty
+from django_jobs.process.timers import Timer, Timers
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
 from django_jobs.values import Claimed, Outcome
@@ -292,12 +292,12 @@ def test_outage_is_logged_once_by_all_work_of_a_process(
             cursor.execute("SELECT 1")
 
     names = ("heartbeat", "promote", "rescue")
-    duties = Duties([Duty(name, 60.0, ask) for name in names], "default")
+    timers = Timers([Timer(name, 60.0, ask) for name in names], "default")
 
     def try_all() -> None:
         for name in names:
-            duties.ask(name)
-        duties.run_due()
+            timers.ask(name)
+        timers.run_due()
         turn(loop)
 
     with full(vendor):

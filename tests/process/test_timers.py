@@ -1,40 +1,40 @@
-"""When a worker's duties run."""
+"""When a worker's timers run."""
 
 from __future__ import annotations
 
 import time
 
-from django_jobs.process.timers import Duties, Duty
+from django_jobs.process.timers import Timer, Timers
 
 
-def test_duty_that_is_asked_for_while_it_runs_runs_again() -> None:
+def test_timer_that_is_asked_for_while_it_runs_runs_again() -> None:
     runs = 0
 
     def asked_meanwhile() -> float:
         nonlocal runs
         runs += 1
         if runs == 1:
-            duties.ask("promote")
+            timers.ask("promote")
         return 60.0
 
-    duties = Duties([Duty("promote", 60.0, asked_meanwhile)], "default")
-    assert duties.run_due() <= 0
-    assert duties.run_due() > 50
+    timers = Timers([Timer("promote", 60.0, asked_meanwhile)], "default")
+    assert timers.run_due() <= 0
+    assert timers.run_due() > 50
     assert runs == 2
 
 
 def test_asking_never_delays_a_duty() -> None:
-    duties = Duties([Duty("control", 60.0, lambda: 5.0)], "default")
-    duties.run_due()
-    duties.ask("control", within=30.0)
-    assert duties.run_due() <= 5
-    duties.ask("control", within=1.0)
-    assert duties.run_due() <= 1
+    timers = Timers([Timer("control", 60.0, lambda: 5.0)], "default")
+    timers.run_due()
+    timers.ask("control", within=30.0)
+    assert timers.run_due() <= 5
+    timers.ask("control", within=1.0)
+    assert timers.run_due() <= 1
 
 
 def test_duties_stop_without_running_what_is_due() -> None:
     ran = []
-    duties = Duties([Duty("prune", 60.0, lambda: ran.append(time.monotonic()))], "default")
-    duties.stop()
-    duties.run()
+    timers = Timers([Timer("prune", 60.0, lambda: ran.append(time.monotonic()))], "default")
+    timers.stop()
+    timers.run()
     assert not ran

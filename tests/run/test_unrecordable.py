@@ -1,4 +1,4 @@
-"""Whatever recording raises ends that one job; the worker, the rescue and the duties go on."""
+"""Whatever recording raises ends that one job; the worker, the rescue and the timers go on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_jobs import chain
 from django_jobs.db import clock
 from django_jobs.maintenance import rescue
 from django_jobs.models import Job, Worker
-from django_jobs.process.timers import Duties, Duty
+from django_jobs.process.timers import Timer, Timers
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record_apart
 from django_jobs.values import Claimed, Outcome
@@ -148,22 +148,22 @@ def test_one_job_that_cannot_be_rescued_stops_no_rescue(
     assert rescue.run_once("default") == 0
 
 
-def test_duty_that_fails_is_run_again_later_and_the_others_go_on(caplog: Any) -> None:
+def test_timer_that_fails_is_run_again_later_and_the_others_go_on(caplog: Any) -> None:
     ran: list[str] = []
 
     def fail() -> None:
         ran.append("first")
         raise KeyError("a row")
 
-    duties = Duties(
-        [Duty("first", 0.0, fail), Duty("second", 60.0, lambda: ran.append("second"))], "default"
+    timers = Timers(
+        [Timer("first", 0.0, fail), Timer("second", 60.0, lambda: ran.append("second"))], "default"
     )
-    assert duties.run_due() > 0
+    assert timers.run_due() > 0
     assert ran == ["first", "second"]
     assert "error while=first" in caplog.text
     assert "KeyError: 'a row'" in caplog.text
-    duties.run_due()
+    timers.run_due()
     assert ran == ["first", "second"]
-    duties.ask("first")
-    duties.run_due()
+    timers.ask("first")
+    timers.run_due()
     assert ran == ["first", "second", "first"]

@@ -1,4 +1,4 @@
-"""What commands change in a worker, without starting one: steer, autoscale, control."""
+"""What commands change in a worker, without starting one: steer, autoscale, obey."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from django_jobs.run.claim import ready_queues
 from django_jobs.run.execute import Environment
 from django_jobs.worker import worker_info
 from django_jobs.worker.autoscale import Autoscale, Gauge, Load, Report
-from django_jobs.worker.command_handler import Control
+from django_jobs.worker.command_handler import CommandHandler
 from django_jobs.worker.options import WorkerOptions, build
-from django_jobs.worker.shared_slots import Board
+from django_jobs.worker.shared_slots import SharedSlots
 from django_jobs.worker.steer import steered
-from django_jobs.worker.supervisor_channel import Line
+from django_jobs.worker.supervisor_channel import SupervisorChannel
 from django_jobs.worker.worker import WorkerProcess
 from tests import jobs
 from tests.waiting import LONG
@@ -183,34 +183,36 @@ def test_autoscaled_worker_starts_with_the_least() -> None:
     assert (options.processes, options.slots) == (2, 5)
 
 
-def test_board_carries_the_load() -> None:
-    board = Board(2)
-    assert (board.watched, board.load.load) == (False, Load.UNKNOWN)
-    board.watched, board.load = True, Report(Load.BEHIND, 12.5)
-    assert (board.watched, board.load) == (True, Report(Load.BEHIND, 12.5))
-    assert board.running() == []
+def test_shared_slots_carries_the_load() -> None:
+    shared_slots = SharedSlots(2)
+    assert (shared_slots.watched, shared_slots.load.load) == (False, Load.UNKNOWN)
+    shared_slots.watched, shared_slots.load = True, Report(Load.BEHIND, 12.5)
+    assert (shared_slots.watched, shared_slots.load) == (True, Report(Load.BEHIND, 12.5))
+    assert shared_slots.running() == []
 
 
 @pytest.mark.django_db
 def test_only_jobs_that_could_be_claimed_make_a_worker_behind() -> None:
-    worker = WorkerProcess(WorkerOptions(queues=("mail", "slow")), uuid7(), 0, Board(1), line=None)
-    assert worker._is_behind() is False
+    worker = WorkerProcess(
+        WorkerOptions(queues=("mail", "slow")), uuid7(), 0, SharedSlots(1), channel=None
+    )
+    assert worker.chores.is_behind() is False
     jobs.add.apply_async((1,), queue="other")
     jobs.add.apply_async((1,), queue="mail", countdown=60)
-    assert worker._is_behind() is False
+    assert worker.chores.is_behind() is False
     jobs.add.apply_async((1,), queue="mail")
-    assert worker._is_behind() is True
+    assert worker.chores.is_behind() is True
     pause_queue("mail")
-    assert worker._is_behind() is False
+    assert worker.chores.is_behind() is False
     jobs.add.apply_async((1,), queue="slow")
-    assert worker._is_behind() is True
+    assert worker.chores.is_behind() is True
 
 
-# --- line ---------------------------------------------------------------------------------------
+# --- channel ------------------------------------------------------------------------------------
 
 
 def test_line_carries_answers_and_refusals() -> None:
-    line = Line()
+    channel = SupervisorChannel()
 
     heard: list[str] = []
 
@@ -222,40 +224,40 @@ def test_line_carries_answers_and_refusals() -> None:
 
     def serve() -> None:
         while heard != ["grow", "shrink"]:
-            select.select([line], [], [], LONG)
-            line.serve(obey)
+            select.select([channel], [], [], LONG)
+            channel.serve(obey)
 
     supervisor = threading.Thread(target=serve)
     supervisor.start()
-    assert line.ask("grow", {"number": 1}) == {"processes": 2, "number": 1}
+    assert channel.ask("grow", {"number": 1}) == {"processes": 2, "number": 1}
     with pytest.raises(ValueError, match="no shrink"):
-        line.ask("shrink", {})
+        channel.ask("shrink", {})
     supervisor.join()
-    line.serve(obey)  # nothing was asked: it does not wait
-    line.close()
+    channel.serve(obey)  # nothing was asked: it does not wait
+    channel.close()
 
 
-# --- control ------------------------------------------------------------------------------------
+# --- handler ------------------------------------------------------------------------------------
 
 
 class FakeWorker(SimpleNamespace):
-    """As much of a worker process as :class:`Control` needs."""
+    """As much of a worker process as :class:`CommandHandler` needs."""
 
     def take(self, options: WorkerOptions) -> None:
         self.options = options
 
 
 @pytest.fixture
-def control(worker: Worker) -> Control:
+def handler(worker: Worker) -> CommandHandler:
     terminated: list[Any] = []
     pool = SimpleNamespace(terminate=lambda *job: terminated.append(job) or True)
     buffer = SimpleNamespace(counts=lambda: (1, 2, 3), remove=lambda *job: False)
-    return Control(
+    return CommandHandler(
         FakeWorker(
             options=WorkerOptions(),
             worker_id=worker.pk,
             name="w",
-            line=None,
+            channel=None,
             buffer=buffer,
             pool=pool,
             terminated=terminated,
@@ -264,47 +266,49 @@ def control(worker: Worker) -> Control:
 
 
 @pytest.mark.django_db
-def test_open_command_is_seen_by_who_looks_for_work(worker: Worker, control: Control) -> None:
+def test_open_command_is_seen_by_who_looks_for_work(
+    worker: Worker, handler: CommandHandler
+) -> None:
     assert ready_queues("default") == []
     commands.send("ping")
     assert ready_queues("default") == ["!"]
     assert capped_count.ready_queues("default") == []
-    assert control.run_once() == 1
+    assert handler.run_once() == 1
     assert Command.objects.get().answer == {"pong": "w", "busy": 2}
     assert ready_queues("default") == []
 
 
 @pytest.mark.django_db
-def test_commands_are_obeyed_once_and_in_order(worker: Worker, control: Control) -> None:
+def test_commands_are_obeyed_once_and_in_order(worker: Worker, handler: CommandHandler) -> None:
     commands.send("quiet")
     commands.send("resume")
-    assert control.run_once() == 2
+    assert handler.run_once() == 2
     assert [command.answer for command in Command.objects.order_by("id")] == [
         {"quiet": True},
         {"quiet": False},
     ]
-    assert control.run_once() == 0
+    assert handler.run_once() == 0
     assert Worker.objects.get().quiet is False
 
 
 @pytest.mark.django_db
 def test_job_that_has_not_begun_is_terminated_where_it_waits(
-    control: Control, monkeypatch: pytest.MonkeyPatch
+    handler: CommandHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Command.objects.create(
-        worker_id=control._worker.worker_id,
+        worker_id=handler._worker.worker_id,
         name="terminate",
         arguments={"id": str(uuid7()), "claims": 1},
         created_at=clock("default"),
     )
-    monkeypatch.setattr(control._worker.buffer, "remove", lambda *job: True)
-    control.run_once()
+    monkeypatch.setattr(handler._worker.buffer, "remove", lambda *job: True)
+    handler.run_once()
     assert Command.objects.get().answer == {"stopped": True}
-    assert control._worker.terminated == []
+    assert handler._worker.terminated == []
 
 
 @pytest.mark.django_db
-def test_row_of_the_worker_tells_what_was_changed(worker: Worker, control: Control) -> None:
+def test_row_of_the_worker_tells_what_was_changed(worker: Worker, handler: CommandHandler) -> None:
     for verb, arguments in (
         ("quiet", {}),
         ("remove-queue", {"queue": "slow"}),
@@ -312,14 +316,14 @@ def test_row_of_the_worker_tells_what_was_changed(worker: Worker, control: Contr
         ("add-queue", {"queue": "mail"}),
     ):
         commands.send(verb, arguments)
-    control.run_once()
+    handler.run_once()
     row = Worker.objects.get()
     assert (row.quiet, row.queues, row.exclude_queues) == (True, [], ["slow"])
 
 
 @pytest.mark.django_db
 def test_command_is_obeyed_later_when_the_database_goes_away_meanwhile(
-    worker: Worker, control: Control, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, handler: CommandHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any) -> Any:
         raise OperationalError("away")
@@ -327,15 +331,15 @@ def test_command_is_obeyed_later_when_the_database_goes_away_meanwhile(
     commands.send("quiet")
     with monkeypatch.context() as patch, pytest.raises(OperationalError):
         patch.setattr("django_jobs.worker.command_handler.steered", away)
-        control.run_once()
+        handler.run_once()
     assert Command.objects.get().done_at is None
-    control.run_once()
+    handler.run_once()
     assert Command.objects.get().answer == {"quiet": True}
 
 
 @pytest.mark.django_db
 def test_command_is_not_obeyed_again_when_its_answer_was_lost(
-    worker: Worker, control: Control, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, handler: CommandHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Command.objects.create(
         worker_id=worker.pk,
@@ -349,11 +353,11 @@ def test_command_is_not_obeyed_again_when_its_answer_was_lost(
 
     with monkeypatch.context() as patch, pytest.raises(OperationalError):
         patch.setattr("django_jobs.worker.command_handler.clock", away)
-        control.run_once()
+        handler.run_once()
     assert Command.objects.get().done_at is None
-    assert control.run_once() == 1
+    assert handler.run_once() == 1
     assert Command.objects.get().answer == {"stopped": True}
-    assert control._worker.terminated == [(worker.pk, 3)]  # type: ignore[attr-defined]
+    assert handler._worker.terminated == [(worker.pk, 3)]  # type: ignore[attr-defined]
 
 
 @pytest.mark.django_db
@@ -367,12 +371,12 @@ def test_command_is_not_obeyed_again_when_its_answer_was_lost(
     ],
 )
 def test_command_that_cannot_be_obeyed_is_answered_with_the_reason(
-    worker: Worker, control: Control, name: str, arguments: Any, error: str
+    worker: Worker, handler: CommandHandler, name: str, arguments: Any, error: str
 ) -> None:
     Command.objects.create(
         worker_id=worker.pk, name=name, arguments=arguments, created_at=worker.heartbeat_at
     )
-    control.run_once()
+    handler.run_once()
     assert Command.objects.get().answer["error"].startswith(error)
 
 
@@ -426,15 +430,19 @@ DEEP = "[" * 100_000
     ],
 )
 def test_row_with_wrong_arguments_is_answered_and_the_next_one_obeyed(
-    control: Control, caplog: pytest.LogCaptureFixture, verb: str, arguments: str, message: str
+    handler: CommandHandler,
+    caplog: pytest.LogCaptureFixture,
+    verb: str,
+    arguments: str,
+    message: str,
 ) -> None:
     caplog.set_level("INFO", logger="django_jobs.worker")
-    made: dict[str, Any] = {"worker_id": control._worker.worker_id, "created_at": clock("default")}
+    made: dict[str, Any] = {"worker_id": handler._worker.worker_id, "created_at": clock("default")}
     wrong = Command.objects.create(name=verb, **made)
     text = Value(arguments, output_field=TextField())
     Command.objects.filter(pk=wrong.pk).update(arguments=text)
     Command.objects.create(name="ping", **made)
-    assert control.run_once() == 2
+    assert handler.run_once() == 2
     wrong_answer, ping = (command.answer for command in Command.objects.order_by("id"))
     assert message in wrong_answer["error"]
     assert "pong" in ping
@@ -447,21 +455,21 @@ def test_error_in_the_supervisor_is_a_refusal_with_a_traceback_in_its_log(
     def obey(verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"doubled": arguments["number"] * 2}
 
-    line = Line()
+    channel = SupervisorChannel()
     answers: list[str] = []
 
     def ask() -> None:
         try:
-            line.ask("grow", {"others": 1})
+            channel.ask("grow", {"others": 1})
         except ValueError as error:
             answers.append(str(error))
-        answers.append(line.ask("grow", {"number": 2})["doubled"])
+        answers.append(channel.ask("grow", {"number": 2})["doubled"])
 
     thread = threading.Thread(target=ask)
     thread.start()
     while thread.is_alive():
-        select.select([line], [], [], 0.05)
-        line.serve(obey)
-    line.close()
+        select.select([channel], [], [], 0.05)
+        channel.serve(obey)
+    channel.close()
     assert answers == ["KeyError: 'number'", 4]
     assert "Traceback" in caplog.text

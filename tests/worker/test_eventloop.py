@@ -13,7 +13,7 @@ from django_jobs.ids import uuid7
 from django_jobs.process.wakeup import Waker
 from django_jobs.worker.buffer import JobBuffer
 from django_jobs.worker.pools import EventLoopPool
-from django_jobs.worker.shared_slots import Board
+from django_jobs.worker.shared_slots import SharedSlots
 from tests.waiting import LONG
 
 
@@ -33,7 +33,9 @@ class QuickLoop:
 def test_loop_ends_when_the_desk_closes_while_the_last_job_ends(monkeypatch, function):
     loop = QuickLoop()
     options = SimpleNamespace(slots=2, max_memory=None)
-    pool = EventLoopPool(SimpleNamespace(options=options, buffer=loop.buffer, board=Board(2)))
+    pool = EventLoopPool(
+        SimpleNamespace(options=options, buffer=loop.buffer, shared_slots=SharedSlots(2))
+    )
     loop.pool = pool
     job = SimpleNamespace(id=uuid7(), claims=1, name="job", begin_by=None)
     outcome = SimpleNamespace(began=0.0, ended=0.0)

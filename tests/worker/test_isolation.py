@@ -29,8 +29,8 @@ from django_jobs.values import Outcome
 from django_jobs.worker.buffer import JobBuffer
 from django_jobs.worker.options import build
 from django_jobs.worker.pools import POOLS
-from django_jobs.worker.pools.base import Pool, Workplace
-from django_jobs.worker.shared_slots import Board
+from django_jobs.worker.pools.base import Pool, PoolSetup
+from django_jobs.worker.shared_slots import SharedSlots
 from tests import jobs
 
 pytestmark = [
@@ -92,8 +92,8 @@ def run_pool(worker: Worker, name: str, claimed: list[Any], slots: int = 1) -> d
     def commit(outcome: Outcome) -> bool:
         return bool(record(worker.pk, [outcome], "default"))
 
-    place = Workplace("w", options, buffer, Board(slots), {}, lambda *_: None, commit)
-    pool = POOLS[name](place)
+    setup = PoolSetup("w", options, buffer, SharedSlots(slots), {}, lambda *_: None, commit)
+    pool = POOLS[name](setup)
     buffer.put(claimed)
     buffer.close()
     with handlers_kept(), connections_closed(pool):

@@ -16,7 +16,7 @@ from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
 from django_jobs.values import Claimed
 from django_jobs.worker.options import WorkerOptions
-from django_jobs.worker.shared_slots import Board
+from django_jobs.worker.shared_slots import SharedSlots
 from django_jobs.worker.worker import WorkerProcess
 from tests import jobs
 
@@ -101,13 +101,13 @@ def test_first_beat_after_the_stop_tells_when_it_was(worker: Worker) -> None:
 
 
 def test_process_that_was_told_to_stop_notes_it_with_its_next_beat() -> None:
-    process = WorkerProcess(WorkerOptions(), uuid7(), 0, Board(1), line=None)
+    process = WorkerProcess(WorkerOptions(), uuid7(), 0, SharedSlots(1), channel=None)
     try:
-        process._register()
-        process._beat()
+        process.lease.begin()
+        process.lease.renew()
         assert Worker.objects.get().stopping_at is None
         process.stop()
-        process._beat()
+        process.lease.renew()
         assert Worker.objects.get().stopping_at is not None
     finally:
         process.waker.close()

@@ -22,10 +22,10 @@ from django_jobs.worker.child_process import Child, how_it_ended
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.pools import MainThreadPool
 from django_jobs.worker.pools.lending import LentThreads
-from django_jobs.worker.reaper import Estate, Undertakers, settle
-from django_jobs.worker.shared_slots import Board
+from django_jobs.worker.reaper import DeadWorker, Reaper, reap
+from django_jobs.worker.shared_slots import SharedSlots
 from django_jobs.worker.supervisor import Supervisor
-from django_jobs.worker.supervisor_channel import Line
+from django_jobs.worker.supervisor_channel import SupervisorChannel
 from django_jobs.worker.worker import RECYCLE
 
 
@@ -165,52 +165,52 @@ def test_worker_that_cannot_be_forked_is_tried_again(monkeypatch, supervisor, ca
     supervisor._fill_vacancies()
     (child,) = supervisor._children.values()
     assert not supervisor._vacant
-    child.line.close()
-    child.board.close()
+    child.channel.close()
+    child.shared_slots.close()
 
 
 def test_jobs_of_a_dead_worker_are_given_back_when_a_process_can_start(caplog) -> None:
-    undertakers = Undertakers("default", FailsOnce())
-    undertakers.call(Estate(uuid7(), {}, cold=False, failed=True))
-    assert undertakers, "its jobs would be forgotten"
-    assert not undertakers.pids
+    reaper = Reaper("default", FailsOnce())
+    reaper.add(DeadWorker(uuid7(), {}, cold=False, failed=True))
+    assert reaper, "its jobs would be forgotten"
+    assert not reaper.pids
     assert "trying again" in caplog.text
-    undertakers._next_try = 0.0
-    undertakers.start_waiting()
-    assert undertakers.pids == {4_000_002}
+    reaper._next_try = 0.0
+    reaper.start_waiting()
+    assert reaper.pids == {4_000_002}
 
 
 def test_stop_that_could_not_give_jobs_back_says_so(
     vendor: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = uuid7()
-    monkeypatch.setattr("django_jobs.worker.reaper.BURIAL_SECONDS", 0.0)
+    monkeypatch.setattr("django_jobs.worker.reaper.REAP_SECONDS", 0.0)
     monkeypatch.setattr("django_jobs.worker.reaper.hear_term", lambda handler: None)
     monkeypatch.setattr("django_jobs.worker.reaper.own_connection", lambda using: None)
-    assert settle(Estate(uuid7(), {(job_id, 1): None}, cold=True, failed=False), "default") == 1
+    assert reap(DeadWorker(uuid7(), {(job_id, 1): None}, cold=True, failed=False), "default") == 1
     assert f"began={job_id}" in caplog.text
     assert "stay STARTED" in caplog.text
     supervisor = Supervisor(WorkerOptions())
     monkeypatch.setattr("django_jobs.worker.supervisor.reap", lambda pid: 1)
     monkeypatch.setattr("django_jobs.worker.supervisor.reap_orphans", lambda known: None)
-    supervisor._undertakers.pids.add(4_000_003)
+    supervisor._reaper.pids.add(4_000_003)
     supervisor._reap()
     assert not supervisor._left_jobs, "the jobs are rescued while it goes on"
     supervisor._stopping = True
-    supervisor._undertakers.pids.add(4_000_004)
+    supervisor._reaper.pids.add(4_000_004)
     supervisor._reap()
     assert supervisor._left_jobs
 
 
-def test_board_tells_which_ends_were_not_recorded() -> None:
-    board, first, second = Board(2), uuid7(), uuid7()
-    assert board.unrecorded() == []
-    place = board.keep_end(first, 1)
-    board.keep_end(second, 3)
-    assert sorted(board.unrecorded()) == sorted([(first, 1), (second, 3)])
-    board.forget_end(place)
-    assert board.unrecorded() == [(second, 3)]
-    assert board.running() == []
+def test_shared_slots_tells_which_ends_were_not_recorded() -> None:
+    shared_slots, first, second = SharedSlots(2), uuid7(), uuid7()
+    assert shared_slots.unrecorded() == []
+    place = shared_slots.keep_end(first, 1)
+    shared_slots.keep_end(second, 3)
+    assert sorted(shared_slots.unrecorded()) == sorted([(first, 1), (second, 3)])
+    shared_slots.forget_end(place)
+    assert shared_slots.unrecorded() == [(second, 3)]
+    assert shared_slots.running() == []
 
 
 # --- signs of life --------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setattr(f"{module}.time.monotonic", lambda: clock.now)
     monkeypatch.setattr(f"{module}.kill_group", lambda pid, number: clock.killed.append(number))
     monkeypatch.setattr(f"{module}._is_stopped", lambda pid: clock.is_stopped)
-    clock.child = Child(0, 1, uuid7(), Board(1), Line(), 0.0)
+    clock.child = Child(0, 1, uuid7(), SharedSlots(1), SupervisorChannel(), 0.0)
 
     def look(times: int, seconds: float = 0.5) -> None:
         for _ in range(times):
@@ -233,16 +233,16 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
 
     clock.look = look
     yield clock
-    clock.child.line.close()
-    clock.child.board.close()
+    clock.child.channel.close()
+    clock.child.shared_slots.close()
 
 
 def test_process_without_a_sign_of_life_for_a_lease_is_killed(child: SimpleNamespace) -> None:
     child.look(200)
     assert child.killed == [], "one that never gave a sign is not judged"
-    child.child.board.pulse = 1.0
+    child.child.shared_slots.pulse = 1.0
     child.look(120)
-    child.child.board.pulse = 2.0
+    child.child.shared_slots.pulse = 2.0
     child.look(121)
     assert child.killed == []
     child.look(1)
@@ -250,7 +250,7 @@ def test_process_without_a_sign_of_life_for_a_lease_is_killed(child: SimpleNames
 
 
 def test_process_is_not_judged_by_a_time_in_which_nobody_looked(child: SimpleNamespace) -> None:
-    child.child.board.pulse = 1.0
+    child.child.shared_slots.pulse = 1.0
     child.look(2)
     child.look(1, seconds=3600.0)
     child.look(100)
@@ -258,7 +258,7 @@ def test_process_is_not_judged_by_a_time_in_which_nobody_looked(child: SimpleNam
 
 
 def test_process_that_somebody_holds_is_left(child: SimpleNamespace) -> None:
-    child.child.board.pulse = 1.0
+    child.child.shared_slots.pulse = 1.0
     child.is_stopped = True
     child.look(300)
     child.is_stopped = False

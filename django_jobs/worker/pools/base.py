@@ -18,19 +18,19 @@ from ...values import Claimed, Outcome
 from ..buffer import JobBuffer
 from ..isolation import Isolation
 from ..options import WorkerOptions, unable
-from ..shared_slots import Board
+from ..shared_slots import SharedSlots
 
 _log = logging.getLogger("django_jobs.worker")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Workplace:
+class PoolSetup:
     """What a pool works with, made by the worker process."""
 
     name: str
     options: WorkerOptions
     buffer: JobBuffer
-    board: Board
+    shared_slots: SharedSlots
     #: Those of :attr:`WorkerOptions.time_limits`, which change while the pool runs.
     time_limits: dict[str, tuple[float | None, float | None]]
     report: Callable[[JobContext, dict[str, Any]], None]
@@ -42,11 +42,11 @@ class Workplace:
 class Pool(abc.ABC):
     """Takes jobs from the buffer until it is closed, and gives their outcomes back."""
 
-    def __init__(self, place: Workplace) -> None:
-        self.place = place
-        self.buffer = place.buffer
+    def __init__(self, setup: PoolSetup) -> None:
+        self.setup = setup
+        self.buffer = setup.buffer
         self._contexts: dict[tuple[UUID, int], JobContext] = {}
-        # Jobs with acks_late=False, while they run; and where the board notes their ends.
+        # Jobs with acks_late=False, while they run; and where the shared_slots notes their ends.
         self._once: set[tuple[UUID, int]] = set()
         self._unrecorded: dict[tuple[UUID, int], int] = {}
         self.isolation = Isolation()
@@ -77,20 +77,20 @@ class Pool(abc.ABC):
 
     def environment(self, slot: int, **others: Any) -> Environment:
         """Return what this pool lends to the jobs that run in *slot*."""
-        options = self.place.options
+        options = self.setup.options
         return Environment(
-            worker_name=self.place.name,
+            worker_name=self.setup.name,
             using=options.using,
-            report=self.place.report,
+            report=self.setup.report,
             time_limit=options.time_limit,
             soft_time_limit=options.soft_time_limit,
-            time_limits=self.place.time_limits,
+            time_limits=self.setup.time_limits,
             unable=lambda request, function: unable(
                 options.pool, function, request.time_limit, request.soft_time_limit
             ),
             begins=lambda execution: self._begins(slot, execution),
-            commit=self.place.commit,
-            refused=self.place.refused,
+            commit=self.setup.commit,
+            refused=self.setup.refused,
             tidy=end_attempt,
             **others,
         )
@@ -119,12 +119,12 @@ class Pool(abc.ABC):
         self._contexts.pop((job.id, job.claims), None)
         if self._once:
             self._keep_end(job)
-        self.place.board.end(slot)
-        limit = self.place.options.max_memory
+        self.setup.shared_slots.end(slot)
+        limit = self.setup.options.max_memory
         if limit is not None and (resident_bytes() or 0) > limit * 1024:
             reason = reason or f"it holds more memory than {limit} KiB"
         if reason:
-            _log.warning("process is replaced name=%s reason=%s", self.place.name, reason)
+            _log.warning("process is replaced name=%s reason=%s", self.setup.name, reason)
             self.buffer.hand_out_no_more()
         self.buffer.end(slot, outcome)
 
@@ -134,20 +134,20 @@ class Pool(abc.ABC):
             for outcome in outcomes:
                 place = self._unrecorded.pop((outcome.job.id, outcome.job.claims), None)
                 if place is not None:
-                    self.place.board.forget_end(place)
+                    self.setup.shared_slots.forget_end(place)
 
     def _keep_end(self, job: Claimed) -> None:
         """Note the end for the supervisor: if this process dies now, the job must not run again."""
         key = (job.id, job.claims)
         if key in self._once:
             self._once.discard(key)
-            self._unrecorded[key] = self.place.board.keep_end(*key)
+            self._unrecorded[key] = self.setup.shared_slots.keep_end(*key)
 
     def _begins(self, slot: int, execution: Execution) -> None:
         job, request = execution.job, execution.context.request
         self._contexts[job.id, job.claims] = execution.context
-        limit = request.time_limit if self.place.options.pool == "prefork" else None
+        limit = request.time_limit if self.setup.options.pool == "prefork" else None
         deadline = execution.began + limit if limit else 0.0
         if not execution.function.options.acks_late:
             self._once.add((job.id, job.claims))
-        self.place.board.begin(slot, job.id, job.claims, execution.began, deadline)
+        self.setup.shared_slots.begin(slot, job.id, job.claims, execution.began, deadline)

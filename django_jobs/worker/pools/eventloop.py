@@ -19,21 +19,21 @@ from ...run.outcome import Execution, escaped
 from ...run.time_limits import soft_limited
 from ...values import Claimed, Outcome
 from ..isolation import ignore_alarms, watched_sessions
-from .base import Pool, Workplace
+from .base import Pool, PoolSetup
 from .lending import LentThreads
 
 
 class EventLoopPool(Pool):
     """Time limits and ``terminate`` cancel the coroutine; a plain function can only be told."""
 
-    def __init__(self, place: Workplace) -> None:
-        super().__init__(place)
+    def __init__(self, setup: PoolSetup) -> None:
+        super().__init__(setup)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._more = asyncio.Event()
         self._tasks: dict[tuple[UUID, int], asyncio.Task[Any]] = {}
         self._running: dict[int, asyncio.Task[Outcome] | None] = {}
-        self._free = list(range(place.options.slots))
-        self._threads = concurrent.futures.ThreadPoolExecutor(place.options.slots)
+        self._free = list(range(setup.options.slots))
+        self._threads = concurrent.futures.ThreadPoolExecutor(setup.options.slots)
         self._lent = LentThreads()
 
     def run(self) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ...exceptions import SoftTimeLimitExceeded, WorkerStopping
 from ..isolation import watched_sessions
-from .base import Pool, Workplace
+from .base import Pool, PoolSetup
 
 
 class MainThreadPool(Pool):
@@ -18,13 +18,13 @@ class MainThreadPool(Pool):
 
     _armed = False
 
-    def __init__(self, place: Workplace) -> None:
-        super().__init__(place)
+    def __init__(self, setup: PoolSetup) -> None:
+        super().__init__(setup)
         self._stoppable = _Stoppable()
 
     def run(self) -> None:
         signal.signal(signal.SIGALRM, self._alarm)
-        stoppable = self._stoppable if self.place.options.pool == "solo" else None
+        stoppable = self._stoppable if self.setup.options.pool == "solo" else None
         self.isolation.keep_signals()
         self.isolation.keep_process()
         with watched_sessions():
@@ -33,8 +33,8 @@ class MainThreadPool(Pool):
     def terminate(self, job_id: UUID, claims: int) -> bool:
         if not super().terminate(job_id, claims):
             return False
-        if self.place.options.pool == "prefork":
-            self.place.board.ask_kill(job_id, claims)
+        if self.setup.options.pool == "prefork":
+            self.setup.shared_slots.ask_kill(job_id, claims)
         return True
 
     def stop_now(self) -> None:

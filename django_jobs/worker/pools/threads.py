@@ -16,7 +16,7 @@ class ThreadPool(Pool):
     def run(self) -> None:
         threads = [
             threading.Thread(target=self._run, args=(slot,), name=f"slot-{slot}", daemon=True)
-            for slot in range(self.place.options.slots)
+            for slot in range(self.setup.options.slots)
         ]
         ignore_alarms()
         with watched_sessions():
