@@ -12,6 +12,7 @@ from ..status import Status
 from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY, RECORD, SUCCEED
 from ..values import CLAIMED_COLUMNS, Claimed, NewEdge, NewJob, Outcome
 from .base import COMMANDS, EDGES, JOBS, WORKERS, Capacity, Dialect
+from .reconnect import in_own_transaction
 
 CHANNEL = "django_jobs"
 _NOW = "statement_timestamp()"
@@ -272,6 +273,8 @@ class PostgreSQL(Dialect):
         if features.uses_server_side_binding:
             return False
         with self.connection.cursor() as cursor:
+            if in_own_transaction(self.connection.connection):
+                return False
             try:
                 # One round trip, two transactions: a NOTIFY inside the first would make every
                 # enqueue in the database wait for this one's fsync.

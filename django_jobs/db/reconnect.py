@@ -20,6 +20,8 @@ KEPT = "_django_jobs_reconnect"
 HOOK = "close_if_health_check_failed"
 # Most sessions that are replaced at once, of a server that ends each as soon as it begins.
 _MOST = 100
+# What libpq calls PQTRANS_INTRANS and PQTRANS_INERROR.
+_IN_TRANSACTION, _IN_FAILED_TRANSACTION = 2, 3
 
 
 def watch_connections() -> None:
@@ -63,6 +65,8 @@ class Reconnect:
         connection = self._connection
         if connection.in_atomic_block or not connection.autocommit:
             return
+        if connection.connection is not None and in_own_transaction(connection.connection):
+            return
         # A pool may hold several sessions that the same restart of the server has ended.
         for _ in range(_MOST):
             if not self._is_suspect():
@@ -79,6 +83,15 @@ class Reconnect:
         if raw is None or raw is not self._raw:
             return False  # none, or it is being opened
         return connection.errors_occurred or has_news(raw)
+
+
+def in_own_transaction(raw: Any) -> bool:
+    """Tell whether the program's own SQL began a transaction, which Django does not know of.
+
+    Only psycopg knows it; for other drivers the answer is False.
+    """
+    status = getattr(getattr(raw, "pgconn", None), "transaction_status", None)
+    return status in (_IN_TRANSACTION, _IN_FAILED_TRANSACTION)
 
 
 def has_news(raw: Any) -> bool:

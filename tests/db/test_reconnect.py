@@ -126,6 +126,30 @@ def test_transaction_begins_after_a_cut(cut: Cut) -> None:
     assert Job.objects.count() == 1
 
 
+def test_transaction_of_own_sql_fails_at_a_cut(vendor: str, cut: Cut) -> None:
+    if vendor != "postgresql":
+        pytest.skip("only PostgreSQL's driver tells that such a transaction is open")
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+    jobs.add.delay(1, 2)
+    cut()
+    with pytest.raises(Error):
+        jobs.add.delay(3, 4)
+    assert Job.objects.count() == 0
+    jobs.add.delay(5, 6)
+    assert Job.objects.get().args == [5, 6]
+
+
+def test_call_inside_a_transaction_of_own_sql_does_not_end_it(vendor: str) -> None:
+    if vendor != "postgresql":
+        pytest.skip("the others write a call with one INSERT")
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        jobs.add.delay(1, 2)
+        cursor.execute("ROLLBACK")
+    assert Job.objects.count() == 0
+
+
 def test_error_of_a_statement_closes_no_connection(vendor: str, cut: Cut) -> None:
     before = session_id()
     with pytest.raises(Error), connection.cursor() as cursor:
