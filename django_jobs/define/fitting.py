@@ -10,10 +10,13 @@ from . import registry
 from .canvas import Canvas, Chord, Group, Signature
 from .hidden_arguments import rules_of
 from .sensitive import shown_arguments
+from .signature_text import shown_code
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
 
+# Characters of an argument within a message.
+_LONGEST_ARGUMENT = 100
 _FAILURE = "the dict that tells of the failure"
 
 
@@ -58,13 +61,19 @@ def bind_with_result(
     # Without the result it fits, so that is one too many.
     rules = dataclasses.replace(rules_of(function.name), is_partial=True)
     shown = shown_arguments(rules, list(args), dict(kwargs))
-    given = [result, *map(repr, shown.args)]
-    given += [f"{name}={value!r}" for name, value in shown.kwargs.items()]
+    given = [result, *map(_brief, shown.args)]
+    given += [f"{name}={_brief(value)}" for name, value in shown.kwargs.items()]
     listed = " and ".join([", ".join(given[:-1]), given[-1]] if given[1:] else given)
     raise TypeError(
         f"{function.name}{function.shown_signature} takes {_number(function)} and would get "
         f"{len(given)}: {listed}. Use .si() to ignore {result}."
     )
+
+
+def _brief(value: Any) -> str:
+    """Return an argument as code, cut; an object that no row can hold may tell a secret."""
+    text = shown_code(value)
+    return text if len(text) <= _LONGEST_ARGUMENT else f"{text[: _LONGEST_ARGUMENT - 1]}…"
 
 
 def _number(function: JobFunction[..., Any, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -67,6 +68,19 @@ def test_sensitive_argument_beside_a_result_is_not_shown(functions: dict[str, An
         "takes at most 2 arguments and would get 3: the result of shop.price_of, '********' and "
         "'bob'. Use .si() to ignore the result of shop.price_of."
     )
+
+
+def test_object_or_long_text_beside_a_result_is_told_briefly(functions: dict[str, Any]) -> None:
+    @dataclasses.dataclass
+    class Login:
+        user: str
+        password: str
+
+    price_of = functions["price_of"]
+    told = message(chain(price_of.s("SKU1"), price_of.s(Login("ann", "hunter2"))))
+    assert "would get 2: the result of shop.price_of and <Login>. Use" in told
+    told = message(chain(price_of.s("SKU1"), price_of.s("x" * 100_000)))
+    assert f"would get 2: the result of shop.price_of and '{98 * 'x'}…. Use" in told
 
 
 def test_call_that_fits_in_no_way_says_so_as_any_call_does(functions: dict[str, Any]) -> None:
