@@ -137,6 +137,7 @@ def not_here(job: Claimed, error: Exception) -> Outcome:
         outcome = postponed(job)
     else:
         outcome = _plain(job, Status.FAILURE, registry.find(job.name))
+        outcome.deferrals = job.deferrals
     # Of a function that is not known every argument is a secret, and its name would be blanked.
     secrets = NO_SECRETS if isinstance(error, UnknownJob) else hidden(job)
     outcome.failure, outcome.value = describe(error, secrets), error
@@ -146,7 +147,7 @@ def not_here(job: Claimed, error: Exception) -> Outcome:
 def postponed(job: Claimed) -> Outcome:
     """Return the outcome of a job that is left for another worker, later each time."""
     outcome = _plain(job, Status.SCHEDULED, None)
-    outcome.deferrals += 1
+    outcome.deferrals = job.deferrals + 1
     outcome.delay = deferral(job.deferrals)
     return outcome
 
@@ -201,7 +202,6 @@ def _plain(job: Claimed, status: Status, function: JobFunction[..., Any, Any] | 
         now,
         retries=job.retries,
         crashes=job.crashes,
-        deferrals=job.deferrals,
         keep_seconds=keep_seconds(function, status),
     )
 

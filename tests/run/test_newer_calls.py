@@ -11,7 +11,7 @@ from django.test import Client
 
 from django_jobs import job
 from django_jobs.api.result import AsyncResult
-from django_jobs.exceptions import UnknownJob
+from django_jobs.exceptions import ResultTimeout, UnknownJob
 from django_jobs.models import Attempt, Job, Place
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.outcome import MAX_DEFERRALS
@@ -75,6 +75,28 @@ def test_newer_call_waits_for_a_worker_with_the_newer_code(
     again()
     work()
     assert (result.status, result.get(), result.job.error_message) == ("SUCCESS", 42, "")
+
+
+def test_attempt_that_began_waits_for_no_other_code_any_more(
+    registered: dict[str, Any], work: Work
+) -> None:
+    result = newer_call(registered, old)
+    work()
+
+    def fails(a: int, factor: int) -> None:
+        raise ValueError("this is the body's own")
+
+    deploy(registered, fails, autoretry_for=[ValueError])
+    again()
+    work()
+    Job.objects.filter(status="RETRY").update(status="PENDING")
+    row = result.job
+    assert (row.error_message, row.deferrals) == ("this is the body's own", 0)
+    assert not row.is_deferred
+    assert result.info is None
+    with pytest.raises(ResultTimeout) as caught:
+        result.get(timeout=0)
+    assert "this is the body's own" not in str(caught.value)
 
 
 @KINDS
