@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from django_jobs import job
+from django_jobs import job, signals
 from django_jobs.conf import SETTING
 from django_jobs.models import Attempt, Command, Edge, Job, Queue, UniqueKey
 from django_jobs.redaction import REDACTED
@@ -331,6 +331,21 @@ def test_run_and_wait_for_a_failure(settings: Any) -> None:
 def test_run_and_wait_too_long() -> None:
     with pytest.raises(CommandError, match="had not ended after"):
         jobs("run", "tests.jobs.add", "--args", "[1]", "--wait", "--timeout", "0")
+
+
+def test_run_and_wait_too_long_escapes_what_a_row_says() -> None:
+    def defer(**named: Any) -> None:
+        Job.objects.filter(pk__in=named["job_ids"]).update(
+            status="SCHEDULED", deferrals=1, error_class="x", error_message="\x1b[31mred\nforged"
+        )
+
+    signals.job_enqueued.connect(defer)
+    try:
+        with pytest.raises(CommandError) as caught:
+            jobs("run", "tests.jobs.add", "--args", "[1]", "--wait", "--timeout", "0")
+    finally:
+        signals.job_enqueued.disconnect(defer)
+    assert str(caught.value).endswith(r"It is SCHEDULED: \x1b[31mred\nforged.")
 
 
 def test_run_timeout_without_wait() -> None:

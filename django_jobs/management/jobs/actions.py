@@ -223,8 +223,8 @@ def _print_result(
     try:
         result._await_end(timeout, allow_join=True)
         job = result.job
-    except ResultTimeout as error:
-        raise CommandError(str(error)) from None
+    except ResultTimeout as error:  # it may name a worker, and quote an error
+        raise CommandError(one_line(error)) from None
     if job.status not in ENDED or job.status != Status.SUCCESS:
         message = shown_payload(job, ()).message
         why = ": ".join(part for part in (job.error_class, message) if part)
