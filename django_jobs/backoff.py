@@ -1,8 +1,8 @@
-"""How long to wait before the next try."""
+"""Delays before the next try, in seconds."""
 
 import random
 
-#: Most seconds that a job waits which a worker gave back, as it cannot run it.
+#: Longest delay of a job that no worker could run.
 LONGEST_DEFERRAL = 60.0
 
 
@@ -11,15 +11,15 @@ def exponential(
 ) -> float:
     """Return the seconds to wait after *tries* failed tries (0 is the first).
 
-    ``factor * 2 ** tries``, at most *maximum*. With *jitter* half of it is fixed and half random
-    ("equal jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/),
-    so that jobs that failed together do not come back together, and never at once.
+    ``factor * 2 ** tries``, at most *maximum*. With *jitter*, half of it is fixed and half random
+    ("equal jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/):
+    jobs that failed together are not retried together, and none is retried at once.
     """
-    # 2.0 ** 1024 overflows; long before that the maximum holds.
+    # 2.0 ** 1024 overflows.
     delay = min(maximum, factor * 2.0 ** min(tries, 64))
     return delay / 2 + random.uniform(0, delay / 2) if jitter else delay
 
 
 def deferral(times: int) -> float:
-    """Return the seconds that a job waits which workers gave back so many *times* before."""
+    """Return the delay of a job that workers could not run and released *times* times before."""
     return min(2.0**times, LONGEST_DEFERRAL)

@@ -20,25 +20,25 @@ DAY = 86_400.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """What ``DJANGO_JOBS`` may hold (its keys are these names in upper case), with the defaults."""
+    """The keys of ``DJANGO_JOBS``, which are these names in upper case, with their defaults."""
 
     #: Alias of the database that holds the jobs.
     database: str = "default"
-    #: Run jobs inline, in the caller's process, instead of writing rows; ``"raise"`` lets their
-    #: exceptions leave the calls.
+    #: Run jobs in the caller's process, without rows. With ``"raise"`` the calls raise the jobs'
+    #: exceptions.
     eager: bool | Literal["raise"] = False
-    #: Queue of a job function that names none.
+    #: Queue of job functions without ``queue=``.
     default_queue: str = "default"
-    #: Per queue name a dict: ``MAX_PENDING`` (past so many pending jobs enqueuing raises
-    #: ``QueueFull``), ``DATABASE`` (alias of the database that holds this queue's jobs),
-    #: ``CONCURRENCY`` (most of its jobs that run at once) and ``RATE_LIMIT`` (as in ``@job``).
+    #: A dict for each queue, by its name: ``MAX_PENDING`` (with more pending jobs, enqueuing raises
+    #: ``QueueFull``), ``DATABASE`` (alias of the database that holds the queue's jobs),
+    #: ``CONCURRENCY`` (most jobs of the queue that run at once), ``RATE_LIMIT`` (as in ``@job``).
     queues: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    #: Glob of job names -> ``{"queue": ..., "priority": ...}``, or a list of globs' dicts and
-    #: callables; the first that matches wins.
+    #: A dict from globs of job names to ``{"queue": ..., "priority": ...}``, or a list of such
+    #: dicts and callables; the first match wins.
     routes: Any = dataclasses.field(default_factory=dict)
-    #: Seconds (or timedelta) an ended job is kept: SUCCESS and REVOKED; None keeps it for ever.
+    #: Seconds, or a timedelta, for which SUCCESS and REVOKED jobs are kept; None: for ever.
     result_expires: float | None = DAY
-    #: The same for FAILURE.
+    #: The same for FAILURE jobs.
     failure_expires: float | None = 7 * DAY
     #: Largest arguments of one job, in bytes of JSON.
     max_payload_bytes: int = 256 * 1024
@@ -46,16 +46,16 @@ class Settings:
     max_result_bytes: int = 1024 * 1024
     #: Seconds between two heartbeats of a worker.
     heartbeat_seconds: float = 10.0
-    #: Seconds without a heartbeat after which a worker counts as dead (the database's clock).
+    #: Seconds after which a worker without a heartbeat is dead, by the database's clock.
     lease_seconds: float = 60.0
-    #: A job that was running in this many processes that died is FAILURE ``WorkerLost``.
+    #: After this many crashes of its worker process a job ends as FAILURE ``WorkerLost``.
     max_crashes: int = 3
-    #: Seconds a warm stop waits for running jobs before it becomes a cold one.
+    #: Seconds for which a warm stop waits for running jobs before it becomes a cold stop.
     shutdown_grace_seconds: float = 30.0
-    #: More names of arguments whose values are never shown (parts of names, any case).
+    #: Further parts of names of arguments whose values are never shown, in any case.
     sensitive_names: Sequence[str] = ()
-    #: What Prometheus sends as bearer token to read the metrics, 16 characters or more; None: only
-    #: users who may view measurements read them.
+    #: The bearer token that Prometheus sends to read the metrics, at least 16 characters. None:
+    #: only users with the permission ``view_measurement`` can read them.
     metrics_token: str | None = None
     #: Schedules in code, by name: ``{"job": ..., "schedule": ..., "args": ..., "kwargs": ...}``
     #: and the options of a schedule.
@@ -94,11 +94,11 @@ _WORDS: dict[type, str] = {
     datetime.timedelta: "a timedelta",
     type(None): "None",
 }
-# The texts that a key takes besides.
+# Texts that a key takes, besides its types.
 _TEXTS = {"eager": ("raise",)}
 KEYS = tuple(sorted(name.upper() for name in _KINDS))
 
-# Settings of Celery's that a workflow's authors look for.
+# Celery's settings about workflows, and what takes their place.
 _INSTEAD = {
     "task_allow_error_cb_on_chord_header": "A chord's errback is told once of its header's failure;"
     " for one call a member, give it to the header: chord(group(...).on_error(f.s()), body).",
@@ -107,7 +107,7 @@ _INSTEAD = {
 
 @functools.cache
 def get_settings() -> Settings:
-    """Return the project's settings; unknown keys and wrong types are left to the system checks."""
+    """Return the project's settings. The system checks report unknown keys and wrong types."""
     given = getattr(django_settings, SETTING, None)
     if not isinstance(given, Mapping):
         return Settings()
@@ -156,9 +156,9 @@ def _kind_fits(name: str, value: object) -> bool:
     return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
-def _forget(*, setting: str, **_: Any) -> None:
+def _clear(*, setting: str, **_: Any) -> None:
     if setting == SETTING:
         get_settings.cache_clear()
 
 
-setting_changed.connect(_forget)
+setting_changed.connect(_clear)

@@ -1,4 +1,4 @@
-"""Every error of the package: one class per cause."""
+"""The errors of the package: one class for each cause."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ class DuplicateJob(JobsError, ImproperlyConfigured):
 
 
 class NestedJob(RuntimeWarning):
-    """A job function is defined where a worker may never define it."""
+    """A warning: workers may never define the job function, because of where it is defined."""
 
 
 class UnknownJob(JobsError, LookupError):
-    """No job function of that name is registered."""
+    """No job function has that name in this process."""
 
 
 class ArgumentError(JobsError, ValueError):
-    """An argument or a result cannot be stored as JSON on every database."""
+    """A value cannot be stored as JSON on every database, or is not a valid id."""
 
 
 class QueueFull(JobsError):
-    """The queue holds as many pending jobs as its ``MAX_PENDING`` allows."""
+    """The new jobs would exceed the queue's ``MAX_PENDING``."""
 
 
 class DuplicateKey(JobsError):
-    """A job with that id, or a live one with that unique key, exists already."""
+    """A job with that id exists, or a live job with that unique key."""
 
 
-# --- Limits. They are no Exception, so that ``except Exception`` in a job does not swallow them.
+# --- Limits. Their base is BaseException: ``except Exception`` in a job must not catch them.
 
 
 class SoftTimeLimitExceeded(BaseException):
-    """The job ran longer than its ``soft_time_limit``; it may still tidy up until the hard one."""
+    """The job ran longer than its ``soft_time_limit``. It may clean up until ``time_limit``."""
 
 
 class TimeLimitExceeded(BaseException):
@@ -51,14 +51,14 @@ class TimeLimitExceeded(BaseException):
 
 
 class WorkerStopping(BaseException):
-    """The worker stops at once and gives the job back; never the job's own fault."""
+    """The worker stops at once and releases the job, which another worker runs again."""
 
 
 class TransactionLost(WorkerStopping):
-    """The connection was gone when the transaction of an atomic job was to end.
+    """The connection was lost before the transaction of an atomic job could commit.
 
-    The database was away, or the job itself lost the connection, as with
-    ``idle_in_transaction_session_timeout``: it runs again as often as after a crash.
+    The database went away, or it closed the session, as with
+    ``idle_in_transaction_session_timeout``. Like a crash, it counts towards ``MAX_CRASHES``.
     """
 
 
@@ -66,14 +66,14 @@ class TransactionLost(WorkerStopping):
 
 
 class JobDoesNotExist(JobsError, LookupError):
-    """No job has that id: it never existed, was rolled back, forgotten or pruned."""
+    """No row has that id: the job never existed, was rolled back, forgotten or pruned."""
 
 
 class JobFailed(JobsError):
     """A job failed with an exception that this process cannot rebuild.
 
-    ``error_class`` is its dotted class name, ``message`` its text and ``traceback`` the text of
-    the traceback in the worker.
+    All three attributes are texts: ``error_class`` is the dotted name of its class, ``message`` its
+    text, and ``traceback`` the traceback in the worker.
     """
 
     def __init__(self, error_class: str, message: str = "", traceback: str = "") -> None:
@@ -87,21 +87,21 @@ class JobFailed(JobsError):
 
 
 class JobRevoked(JobsError):
-    """The job was revoked, or expired, before it could end."""
+    """The job was revoked, or it expired."""
 
 
 class JobNotCommitted(JobsError):
-    """You wait for a job inside the transaction that enqueued it: no worker can see it yet."""
+    """``get()`` was called inside the transaction that enqueued the job."""
 
 
 class ResultTimeout(JobsError, TimeoutError):
-    """The job had not ended when the time to wait for it was over."""
+    """The job did not end within the *timeout* of ``get()``."""
 
 
 class UpstreamFailed(JobsError):
-    """The job did not run: one that it depends on in its workflow failed or was revoked.
+    """The job did not run, because a job that it depends on failed or was revoked.
 
-    ``get()`` raises that one's own exception instead, as long as its row is there.
+    While the row of that other job exists, ``get()`` raises its exception instead.
     """
 
 
@@ -110,32 +110,32 @@ class WorkerLost(JobsError):
 
 
 class RemoteTimeLimitExceeded(TimeLimitExceeded, JobsError):
-    """A job that you wait for ran longer than its ``time_limit`` and was stopped.
+    """``get()`` raises it when the job ran longer than its ``time_limit`` and was stopped.
 
-    ``get()`` raises it. It is an ``Exception``, unlike the one that ends the job itself.
+    It is an ``Exception``, unlike the error that stops the job itself.
     """
 
 
 class RemoteSoftTimeLimitExceeded(SoftTimeLimitExceeded, JobsError):
-    """A job that you wait for ended by its ``soft_time_limit``; an ``Exception``, as above."""
+    """``get()`` raises it when the job ended by its ``soft_time_limit``; an ``Exception``, too."""
 
 
 class WouldDeadlock(RuntimeWarning):
-    """A job waits for another job's result and keeps its own slot meanwhile."""
+    """A warning: a job waits for another job's result and occupies its own slot meanwhile."""
 
 
 class TransactionLeftOpen(JobsError):
-    """The job function returned with a database transaction still open; it was rolled back."""
+    """The job function returned with an open transaction, which was rolled back."""
 
 
-# --- What a job function raises to steer its own life -----------------------------------------
+# --- Raised by job functions, to decide what becomes of the job -------------------------------
 
 
 class Retry(JobsError):
-    """The attempt ends here and the job runs again; raised by ``self.retry()``.
+    """The attempt ends and the job runs again; ``self.retry()`` raises it.
 
-    ``countdown`` is in seconds or a timedelta, and ``eta`` a datetime; one of them is given.
-    ``expires`` is any of these.
+    One of ``countdown`` (seconds or a timedelta) and ``eta`` (a datetime) says when. ``expires`` is
+    seconds, a timedelta or a datetime. ``exc`` is the cause, if there is one.
     """
 
     def __init__(
@@ -151,22 +151,22 @@ class Retry(JobsError):
         self.countdown = countdown
         self.eta = eta
         self.expires = expires
-        #: ``self.retry()`` has looked at the limit of retries already.
+        #: ``self.retry()`` has checked the limit of retries.
         self.is_counted = False
 
 
 class MaxRetriesExceededError(JobsError):
-    """``self.retry()`` was called with no exception once too often."""
+    """``self.retry()`` was called without an exception after the last retry."""
 
 
 class Ignore(JobsError):
-    """The job ends as SUCCESS and stores no result, or keeps the ended state it gave itself."""
+    """The job ends as SUCCESS without a result, or with the state of ``update_state()``."""
 
 
 class Reject(JobsError):
-    """The job refuses its arguments: FAILURE without a retry, or back to its queue.
+    """The job rejects its arguments: it ends as FAILURE, without a retry.
 
-    With ``requeue=True`` it runs again a second later and no retry is counted.
+    With ``requeue=True`` it runs again a second later, which does not count as a retry.
     """
 
     def __init__(self, reason: Any = None, requeue: bool = False) -> None:
@@ -179,7 +179,7 @@ class Reject(JobsError):
 
 
 class Replaced(JobsError):
-    """The body ends here and the job goes on as something else; raised by ``self.replace()``."""
+    """The body ends and the job continues as another canvas; ``self.replace()`` raises it."""
 
     def __init__(self, graph: Any) -> None:
         super().__init__("the job goes on as another one")
@@ -187,10 +187,7 @@ class Replaced(JobsError):
 
 
 class Snooze(JobsError):
-    """The job is not ready yet: it runs again later and no retry is counted.
-
-    ``seconds`` is a number or a timedelta.
-    """
+    """The job runs again after ``seconds``, a number or a timedelta; it is not a retry."""
 
     def __init__(self, seconds: float | datetime.timedelta) -> None:
         super().__init__(seconds)

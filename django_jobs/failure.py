@@ -1,10 +1,15 @@
-"""An exception as text: bounded, storable on every database, and without secrets."""
+"""Turns an exception into texts that every database can store, bounded and without secrets."""
 
 from __future__ import annotations
 
+import concurrent.futures._base
 import re
 import traceback
+from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+import asgiref.sync
 
 from .define.sensitive import redact
 from .exceptions import ArgumentError
@@ -15,12 +20,18 @@ from .values import Failure
 MAX_TRACEBACK = 16 * 1024
 MAX_MESSAGE = 4 * 1024
 _ARGUMENTS = "exception arguments"
-# A row may hold anything, also what would steer an operator's terminal.
+# Characters that could control an operator's terminal or reorder a line.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-# PostgreSQL quotes the beginning of each value: of a secret only a part, which nobody finds again.
+# PostgreSQL quotes the beginning of each value. A part of a secret could not be found and blanked.
 _ROW = re.compile(r"(Failing row contains )\(.*?(?=\n\n|\Z)", re.DOTALL)
-# The frames between the worker's loop and the body, which say nothing about the job.
-_OWN_FILES = ("django_jobs/execute.py", "django_jobs/limits.py", "asgiref/sync.py")
+# The files whose frames stand above the body's in every traceback. They say nothing about the job.
+_HERE = Path(__file__).parent
+_ABOVE_THE_BODY = (
+    str(_HERE / "run"),
+    str(_HERE / "define" / "context.py"),
+    asgiref.sync.__file__,
+    concurrent.futures._base.__file__,
+)
 
 
 def describe(error: BaseException, secrets: Secrets) -> Failure:
@@ -37,10 +48,10 @@ def describe(error: BaseException, secrets: Secrets) -> Failure:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the error's text; of a row that a database refused nothing."""
+    """Return the error's text, without the values of a row that a database refused."""
     try:
         return _ROW.sub(r"\1(not shown)", str(error))
-    except BaseException as broken:  # the project's code, as all that is called here
+    except BaseException as broken:  # project code runs here
         return f"(its __str__ raised {type(broken).__name__})"
 
 
@@ -48,13 +59,17 @@ def _traceback(error: BaseException) -> str:
     if error.__traceback__ is None:
         return ""
     frames = error.__traceback__
-    while frames.tb_next is not None and frames.tb_frame.f_code.co_filename.endswith(_OWN_FILES):
+    while frames.tb_next is not None and _is_above_the_body(frames):
         frames = frames.tb_next
     try:
         lines = traceback.TracebackException(type(error), error, frames, limit=-100).format()
         return _ROW.sub(r"\1(not shown)", "".join(lines))
     except BaseException as broken:
         return f"(formatting the traceback raised {type(broken).__name__})"
+
+
+def _is_above_the_body(frame: TracebackType) -> bool:
+    return frame.tb_frame.f_code.co_filename.startswith(_ABOVE_THE_BODY)
 
 
 def _arguments_of(error: BaseException, secrets: Secrets) -> str | None:
@@ -65,13 +80,14 @@ def _arguments_of(error: BaseException, secrets: Secrets) -> str | None:
 
 
 def _arguments(error: BaseException, secrets: Secrets) -> str | None:
-    """Return as JSON what :mod:`django_jobs.api.remote_exception` makes the exception of, or None.
+    """Return the JSON text from which :mod:`django_jobs.api.remote_exception` rebuilds *error*.
 
-    That is the list of its ``args``, or ``args`` and ``attributes`` where it has any.
+    It is the list of its ``args``, or a dict of ``args`` and ``attributes`` if it has attributes;
+    None if JSON cannot hold them.
     """
     args: list[Any] = list(error.args)
     if isinstance(error, OSError) and error.filename is not None and len(args) == 2:
-        # Python keeps the name of the file apart.
+        # Python keeps the file names apart from args.
         args += [error.filename, *([None, error.filename2] if error.filename2 else [])]
     attributes = {
         name: value
@@ -98,12 +114,12 @@ def printable(text: object) -> str:
 
 
 def _storable(text: str) -> str:
-    """Return *text* with the characters escaped that a database refuses."""
+    """Return *text* with the characters escaped that some databases refuse."""
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def _cut(text: str, size: int) -> str:
     if len(text) <= size:
         return text
-    # The end of a traceback tells what happened, its start where it began.
+    # Keep both ends of a traceback: the outer calls, and the error itself.
     return f"{text[: size // 4]}\n… {len(text) - size:,} characters cut …\n{text[-3 * size // 4 :]}"

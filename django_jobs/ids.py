@@ -1,4 +1,4 @@
-"""Identifiers of jobs: time-ordered, made by the client."""
+"""Ids of jobs: UUIDs in the order of time, which the caller generates."""
 
 import hashlib
 import os
@@ -9,10 +9,10 @@ from uuid import UUID
 
 
 class JobId(str):
-    """The id of a job or a group as users see it: a ``str`` that also equals its :class:`UUID`.
+    """The id of a job or a group, for users: a ``str`` that also equals its :class:`UUID`.
 
-    It goes into JSON, sessions and texts as it is. Its hash is that of the text: a dict with UUIDs
-    as keys finds it by :attr:`uuid` only.
+    JSON, sessions and texts take it as it is. Its hash is that of the text: to look it up in a dict
+    with UUIDs as keys, use :attr:`uuid`.
     """
 
     __slots__ = ()
@@ -35,12 +35,12 @@ class JobId(str):
 
 
 def job_id(uuid: UUID | None) -> JobId | None:
-    """Return *uuid* as users see it, or None for None."""
+    """Return *uuid* as a :class:`JobId`, or None for None."""
     return None if uuid is None else JobId(uuid)
 
 
 def uuids(ids: Iterable[UUID | str]) -> list[UUID]:
-    """Return *ids* as UUIDs; raise ``ValueError`` for a text that is none."""
+    """Return *ids* as UUIDs; raise ``ValueError`` for a text that is not a UUID."""
     return [each if isinstance(each, UUID) else UUID(each) for each in ids]
 
 
@@ -49,14 +49,14 @@ _last = 0
 
 
 def uuid7() -> UUID:
-    """Return a UUID version 7 (RFC 9562, section 5.7): rows keyed by it stay in time order.
+    """Return a UUID version 7 (RFC 9562, section 5.7), so that keys are in the order of time.
 
     The 12 bits after the milliseconds hold the fraction of the millisecond (RFC 9562, section 6.2,
-    method 3), so that ids made by one process sort in the order they were made.
+    method 3): the ids of one process sort in the order of the calls.
     """
     global _last
     now = time.time_ns()
-    # 48 bits of milliseconds and 12 bits of its fraction, as one number that only grows.
+    # 48 bits of milliseconds and 12 bits of the fraction, as one growing number.
     stamp = (now // 1_000_000 << 12) | (now % 1_000_000 << 12) // 1_000_000
     with _lock:
         if stamp <= _last:
@@ -67,6 +67,6 @@ def uuid7() -> UUID:
 
 
 def derived(id: UUID, text: str) -> UUID:
-    """Return the same id each time for an *id* and a *text*; it has the time of *id*."""
+    """Return an id for *id* and *text*, always the same one; it has the time of *id*."""
     tail = int.from_bytes(hashlib.sha256(id.bytes + text.encode()).digest()[:8], "big")
     return UUID(int=id.int >> 64 << 64 | 0b10 << 62 | tail & 0x3FFF_FFFF_FFFF_FFFF)

@@ -1,4 +1,4 @@
-"""Job functions of the package itself; workflows need them."""
+"""The package's own job functions, which workflows use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .define import registry
 
 @job(name="django_jobs.accumulate")
 def accumulate(value: Any = None) -> Any:
-    """Result in what the job takes: the list of a group's results, or how its members ended."""
+    """Return what the job takes: a group's results, or a summary of its members' ends."""
     return value
 
 

@@ -1,4 +1,4 @@
-"""Checks the seconds and datetimes that people give: every database must be able to store them."""
+"""Checks seconds and datetimes from users: every database must be able to store them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import math
 from django.conf import settings
 from django.utils import timezone
 
-#: A century. A longer time is a mistake, and it overflows the times of the databases.
+#: A century. A longer time is a mistake, and databases overflow.
 LONGEST_SECONDS = 100 * 365.25 * 86_400
-# MySQL keeps no year before 1000 and Python none after 9999, in any time zone. The margin keeps a
-# time that is a century away readable.
+# MySQL stores no year before 1000, and Python knows none after 9999. The margin leaves room for a
+# century and for time zones.
 FIRST_YEAR, LAST_YEAR = 1900, 8999
 
 
 def seconds(value: object, where: str, *, least: float = -LONGEST_SECONDS) -> float:
     """Return *value*, a number or a timedelta, in seconds.
 
-    *where* names it in the ``ValueError`` for what is no time, or one beyond a century.
+    *where* names it in the error. Raises ``ValueError`` for another type and beyond a century.
     """
     number = value
     if isinstance(value, datetime.timedelta):
@@ -34,17 +34,17 @@ def seconds(value: object, where: str, *, least: float = -LONGEST_SECONDS) -> fl
 
 
 def range_problems(where: str, number: float, least: float = -LONGEST_SECONDS) -> list[str]:
-    """Say what is wrong with a number of seconds."""
+    """Return what is wrong with a number of seconds, as a list of sentences."""
     if least <= number <= LONGEST_SECONDS:  # NaN is neither
         return []
     return [f"{where} must be from {least:g} to {LONGEST_SECONDS:.0f} seconds, got {number!r:.40}."]
 
 
 def aware(moment: object, where: str) -> datetime.datetime:
-    """Return *moment* as USE_TZ has it; a naive one is in the current time zone.
+    """Return *moment* aware or naive, as USE_TZ says; a naive one is in the current time zone.
 
-    *where* names it in the ``ValueError`` for what is no datetime, or one that not every database
-    and time zone can tell.
+    *where* names it in the error. Raises ``ValueError`` for another type, and for a year that some
+    database or time zone cannot represent.
     """
     if not isinstance(moment, datetime.datetime):
         hint = " Seconds go into countdown." if where == "eta" else ""
@@ -61,7 +61,7 @@ def aware(moment: object, where: str) -> datetime.datetime:
 def expiry(
     expires: float | datetime.timedelta | datetime.datetime | None,
 ) -> tuple[datetime.datetime | None, float | None]:
-    """Return *expires* as a moment or as seconds from now; raise ``ValueError``."""
+    """Return *expires* as a moment, or as seconds from now; ``ValueError`` for other types."""
     if expires is None:
         return None, None
     if isinstance(expires, datetime.datetime):

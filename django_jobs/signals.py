@@ -1,10 +1,10 @@
-"""Django signals of a job's and a worker's life.
+"""Django signals of the lives of jobs and workers.
 
-The sender of a job's signal is its name, a :class:`JobName`; ``job_id`` is a text
-(:class:`~django_jobs.ids.JobId`). Connect with ``sender=`` a job function or its name, or without a
-sender for all. The sender of a worker's signal is its name, a :class:`WorkerName`.
-``@signal.connect`` works as a decorator. A receiver's error is logged and does no harm to the job.
-A signal without receivers costs nothing.
+The sender of a job's signal is the name of its job function, a :class:`JobName`; ``job_id`` is a
+text (:class:`~django_jobs.ids.JobId`). Connect with a job function or its name as ``sender=``, or
+without one for all jobs. The sender of a worker's signal is its name, a :class:`WorkerName`.
+``@signal.connect`` works as a decorator. An error in a receiver is logged and does not change the
+job. A signal without receivers costs nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .redaction import NO_SECRETS, Secrets
 class JobName(str):
     """The name of a job function, as the sender of its signals; ``name`` is the same text."""
 
-    # Django compares senders by their identity: there is one object for each connected name.
+    # One object for each connected name, because Django compares senders by identity.
     _known: dict[str, JobName] = {}
 
     @property
@@ -42,11 +42,11 @@ class JobName(str):
 class WorkerName(str):
     """The name of a worker, as the sender of its signals; ``name`` is the same text."""
 
-    #: Name of its host.
+    #: Name of the worker's host.
     hostname: str
-    #: Id of the process in which the signal is sent.
+    #: Id of the process that sends the signal.
     pid: int
-    #: Queues that it serves; none means every queue, but those that it excludes.
+    #: Queues that it serves; an empty list means every queue that it does not exclude.
     queues: list[str]
 
     @property
@@ -55,10 +55,10 @@ class WorkerName(str):
 
 
 class Signal(DjangoSignal):
-    """A Django signal that also works as a decorator, and takes a job function as its sender."""
+    """A Django signal that also works as a decorator and takes a job function as sender."""
 
     def connect(self, receiver: Any = None, sender: Any = None, *args: Any, **options: Any) -> Any:
-        """Connect *receiver* and return it; without one return a decorator that does."""
+        """Connect *receiver* and return it. Without a receiver, return a decorator."""
         if receiver is None:
             return functools.partial(self._decorate, sender=sender, **options)
         super().connect(receiver, _known_sender(sender), *args, **options)
@@ -71,16 +71,16 @@ class Signal(DjangoSignal):
     def disconnect(
         self, receiver: Any = None, sender: Any = None, dispatch_uid: Any = None
     ) -> bool:
-        """Disconnect *receiver*, or what has *dispatch_uid*; return whether it was connected."""
+        """Disconnect a receiver, by itself or *dispatch_uid*; return whether it was connected."""
         return super().disconnect(receiver, _known_sender(sender), dispatch_uid)
 
     def _log_robust_failure(self, receiver: Any, err: Exception) -> None:
-        # Django's own log line has the exception, which may quote the job's arguments.
+        # Django would log the exception, which may quote the job's arguments.
         pass
 
 
 class WorkerSignal(Signal):
-    """A signal of a worker. Each process is a sender of its own, so none can be named before."""
+    """A signal of a worker. Its sender exists only in the sending process."""
 
     def connect(self, receiver: Any = None, sender: Any = None, *args: Any, **options: Any) -> Any:
         """Connect *receiver* as :meth:`Signal.connect` does; ``TypeError`` for a *sender*."""
@@ -93,7 +93,7 @@ class WorkerSignal(Signal):
 
 
 def _known_sender(sender: Any) -> Any:
-    """Return the one object that stands for a job function, given as itself or by its name."""
+    """Return the one sender object of a job function, which is given as itself or by name."""
     name = getattr(sender, "name", None)
     if isinstance(name, str) and registry.find(name) is sender:
         sender = name
@@ -104,23 +104,23 @@ def _known_sender(sender: Any) -> Any:
 job_enqueued = Signal()
 #: In the worker, before the body: ``job_id, args, kwargs``.
 job_prerun = Signal()
-#: In the worker, after the body, however it ended: ``job_id, args, kwargs, status, result``.
+#: In the worker, after the body, with any outcome: ``job_id, args, kwargs, status, result``.
 job_postrun = Signal()
 #: The body returned: ``job_id, result``.
 job_success = Signal()
-#: The job failed for good: ``job_id, exception, traceback``.
+#: The job failed and is not retried: ``job_id, exception, traceback``.
 job_failure = Signal()
-#: An attempt failed and another follows: ``job_id, exception, delay`` (seconds; None: an eta).
+#: An attempt failed and is retried: ``job_id, exception, delay`` (seconds; None with an eta).
 job_retry = Signal()
 #: A job was revoked or expired: ``job_id, terminated, reason``.
 job_revoked = Signal()
 
-# All of a worker's signals have ``name, hostname, pid, queues``.
+# All signals of workers have ``name, hostname, pid, queues``.
 #: In the process that ``runworker`` started, before it forks: ``options``.
 worker_init = WorkerSignal()
-#: A worker is registered and takes jobs: ``worker_id``.
+#: A worker is registered and claims jobs: ``worker_id``.
 worker_ready = WorkerSignal()
-#: A worker has given back what it had and ends: ``worker_id, warm``.
+#: A worker has released its jobs and stops: ``worker_id, warm``.
 worker_shutting_down = WorkerSignal()
 #: In the process that ``runworker`` started, at its end.
 worker_shutdown = WorkerSignal()
@@ -139,11 +139,11 @@ def send(
     inside: str = "",
     **named: Any,
 ) -> None:
-    """Send *signal* to its receivers, if it has any; log what they raise.
+    """Send *signal* to its receivers, if it has any, and log their exceptions.
 
-    A statement of theirs that fails does no harm to a transaction that is open on *inside*.
-    *hidden* tells what their errors must not tell of the jobs. Without it the log has of an error
-    about a job only the class and the lines of code.
+    *inside* is a database's alias: if a receiver's statement fails, a transaction that is open
+    there can go on. *hidden* returns the secrets to blank in the log. Without it, the log has only
+    the class and the lines of code of an exception about a job.
     """
     if not signal.receivers:
         return
@@ -154,12 +154,12 @@ def send(
         answers = signal.send_robust(sender, **named)
     for receiver, answer in answers:
         if isinstance(answer, Exception):
-            # The exception itself may quote the job's arguments, so no handler gets it.
-            _log.error("signal receiver %r failed\n%s", receiver, _told(answer, hidden, named))
+            # The exception may quote the job's arguments, so handlers get only the text.
+            _log.error("signal receiver %r failed\n%s", receiver, _text_of(answer, hidden, named))
 
 
 def send_of_worker(signal: WorkerSignal, name: str, *, queues: Iterable[str], **named: Any) -> None:
-    """Send *signal* of the worker *name*, which serves *queues* and runs in this process."""
+    """Send *signal* for the worker *name* of this process, which serves *queues*."""
     if not signal.receivers:
         return
     sender = WorkerName(name)
@@ -172,13 +172,13 @@ def _savepoint(using: str) -> Iterator[None]:
     if not using or not connections[using].in_atomic_block:
         yield
         return
-    # Without it PostgreSQL refuses all that follows, and Django rolls the transaction back. What
-    # failed is among the answers already.
+    # Without a savepoint, PostgreSQL would refuse the statements that follow, and Django would roll
+    # the transaction back. send_robust() has already returned the error.
     with contextlib.suppress(DatabaseError), transaction.atomic(using):
         yield
 
 
-def _told(error: Exception, hidden: Callable[[], Secrets] | None, named: dict[str, Any]) -> str:
+def _text_of(error: Exception, hidden: Callable[[], Secrets] | None, named: dict[str, Any]) -> str:
     if hidden is not None:
         return describe(error, hidden()).traceback
     if not {"job_id", "job_ids"} & named.keys():

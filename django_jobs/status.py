@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Status(models.TextChoices):
-    """Where a job stands in its life; the names are Celery's, plus the two it hides in PENDING."""
+    """The states of a job. The names are Celery's; WAITING and SCHEDULED are PENDING there."""
 
     WAITING = "WAITING", _("waiting")
     SCHEDULED = "SCHEDULED", _("scheduled")
@@ -17,11 +17,11 @@ class Status(models.TextChoices):
     REVOKED = "REVOKED", _("revoked")
 
 
-#: A job in one of these has ended, finally: only an operator's action changes it again.
+#: The job has ended. Only an operator can make it run again.
 ENDED = frozenset({Status.SUCCESS, Status.FAILURE, Status.REVOKED})
 
-#: A job in one of these waits for its ``run_at``.
+#: The job waits for its ``run_at``.
 TIMED = frozenset({Status.SCHEDULED, Status.RETRY})
 
-#: A job in one of these has not begun: nothing runs that would have to be stopped.
+#: No attempt runs, so there is nothing to stop.
 QUEUED = (Status.WAITING, Status.SCHEDULED, Status.PENDING, Status.RETRY)

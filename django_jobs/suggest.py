@@ -7,17 +7,16 @@ from collections.abc import Iterable
 
 
 def closest(name: object, known: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
-    """Return the *known* names that are like *name* in any case, the most alike first."""
+    """Return the *known* names that resemble *name*, ignoring case; the most similar first."""
     by_folded = {each.casefold(): each for each in known}
     found = difflib.get_close_matches(str(name).casefold(), by_folded, most, cutoff)
     return [by_folded[each] for each in found]
 
 
 def functions_meant(name: str, known: Iterable[str]) -> list[str]:
-    """Return the job functions that may be meant by *name*.
+    """Return the *known* job functions that *name* may mean.
 
-    One that moved to another module keeps its own name, and whoever types one often leaves the
-    module out.
+    A function that moved to another module has the same last part, and people often type only that.
     """
     own = name.rpartition(".")[2].casefold()
     names = list(known)
@@ -31,6 +30,6 @@ def did_you_mean(name: object, known: Iterable[str], most: int = 3) -> str:
 
 
 def question(meant: Iterable[str]) -> str:
-    """Return ``" Did you mean 'a' or 'b'?"``, which follows a sentence; empty for no names."""
+    """Return ``" Did you mean 'a' or 'b'?"`` to follow a sentence; empty without names."""
     names = " or ".join(map(repr, meant))
     return f" Did you mean {names}?" if names else ""

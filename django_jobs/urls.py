@@ -1,4 +1,4 @@
-"""Addresses for a project's own site: ``path("jobs/", include("django_jobs.urls"))``."""
+"""URLs for a project's ``urls.py``: ``path("jobs/", include("django_jobs.urls"))``."""
 
 from django.urls import path
 

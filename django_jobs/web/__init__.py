@@ -1,1 +1,1 @@
-"""The state of a job, for a project's own pages."""
+"""Views for a project's own site: the metrics, and the state of a job."""

@@ -1,4 +1,4 @@
-"""How far one job is, for pages that are not the admin's: no arguments, no error in detail."""
+"""The state of one job as JSON, for pages outside of the admin: without its arguments."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ _TEXTS: dict[str, Any] = {
 
 
 def state_of(job: Job, *, shows_result: bool = False) -> dict[str, Any]:
-    """Return the job's state as JSON can hold it, its text in the language of the request.
+    """Return the job's state, with a text in the language of the request.
 
-    With *shows_result* also what it returned, or the class and the message of its error.
+    The keys are ``id``, ``status``, ``ended`` (a bool), ``text``, ``done``, ``total``, ``message``,
+    ``enqueued_at``, ``started_at`` and ``ended_at``; with *shows_result* also ``result``,
+    ``error_class`` and ``error_message``.
     """
-    # A page asks twice a second: a result of a megabyte is read only where it is told.
-    is_told = shows_result and job.has_ended
-    shown = shown_payload(job, ("result", "progress") if is_told else ("progress",))
+    # Pages poll twice a second, and a result may have a megabyte: read it only to show it.
+    with_result = shows_result and job.has_ended
+    shown = shown_payload(job, ("result", "progress") if with_result else ("progress",))
     done, total, message = _progress(shown.progress)
     state = {
         "id": str(job.pk),

@@ -1,4 +1,4 @@
-"""What machines and a project's own pages ask: metrics, and how far one job is. Both are closed."""
+"""The metrics and the state of one job. Both check who may read them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..exceptions import JobDoesNotExist
 from .state import state_of
 
 
-@login_not_required  # both check by themselves who may ask
+@login_not_required  # both views check the request themselves
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """What Prometheus scrapes; for who has the ``METRICS_TOKEN`` or may view measurements."""
+    """Return the metrics; needs ``METRICS_TOKEN`` or the permission ``view_measurement``."""
     if not (_has_token(request) or _may(request, "django_jobs.view_measurement")):
         response = HttpResponse("Send METRICS_TOKEN as a bearer token.\n", "text/plain", 401)
         response["WWW-Authenticate"] = 'Bearer realm="django_jobs"'
@@ -47,9 +47,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def status(request: HttpRequest, job_id: UUID) -> JsonResponse:
-    """The state of one job, for who has its address from ``status_url()`` or may view jobs.
+    """Return the state of one job; needs a token of ``status_url()`` or ``view_job``.
 
-    Its result is told only where the address was made so.
+    The result is shown only if the token says so.
     """
     ticket = signed_urls.read(request.GET.get("token", ""), job_id)
     if ticket is None and not _may(request, "django_jobs.view_job"):

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from django_jobs import ArgumentError, JobRevoked, Reject, Snooze, chord, group, job
+from django_jobs.exceptions import NestedJob
 from django_jobs.models import Job
 from tests import jobs
 
@@ -295,3 +296,21 @@ def test_apply_raises_nothing_whatever_the_setting(settings: Any, eager: Any) ->
 def test_call_raises_nothing_where_eager_is_true() -> None:
     assert jobs.fail.delay().status == "FAILURE"
     assert (jobs.fail.s() | jobs.add.s(1)).apply_async().status == "FAILURE"
+
+
+@pytest.mark.parametrize("kind", ["plain", "bound", "async"])
+def test_traceback_begins_with_the_body(registered: Any, kind: str) -> None:
+    def plain() -> None:
+        raise ValueError
+
+    def bound(self: object) -> None:
+        raise ValueError
+
+    async def coroutine() -> None:
+        raise ValueError
+
+    body: Any = {"plain": plain, "bound": bound, "async": coroutine}[kind]
+    with pytest.warns(NestedJob):
+        failing = job(name="shop.failing", bind=kind == "bound")(body)
+    traceback = str(failing.apply().traceback)
+    assert [line.split('"')[1] for line in traceback.splitlines() if "File" in line] == [__file__]

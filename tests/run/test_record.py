@@ -168,7 +168,7 @@ def test_failed_attempt_has_a_row(worker: Worker, take: Take) -> None:
     assert attempt.error_args == ["broken"]
     assert attempt.traceback.startswith("Traceback (most recent call last):")
     assert "tests/jobs.py" in attempt.traceback
-    assert "django_jobs/execute.py" not in attempt.traceback
+    assert "django_jobs/run/" not in attempt.traceback
     assert (row.error_class, row.error_message) == ("builtins.ValueError", "broken")
     assert attempt.started_at is not None
     assert row.enqueued_at <= attempt.started_at <= attempt.ended_at
