@@ -1,7 +1,7 @@
-"""Keeps secrets out of logs, pages and tracebacks, always (not only when DEBUG is off).
+"""Keeps secrets out of logs, pages and tracebacks, also with DEBUG.
 
-Here stands which names are sensitive, and how the texts of secrets are found again in other texts.
-:mod:`django_jobs.define.hidden_arguments` says which arguments of a job they are.
+This module decides which names are sensitive, and finds secrets in other texts.
+:mod:`django_jobs.define.hidden_arguments` decides which arguments of a job are hidden.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ _NAMES = (
     "signature", "keystore", "databaseurl", "connectionstring", "accountnumber", "securitycode",
     "recoverycode",
 )  # fmt: skip
-# Words of names: as a part they would stand in innocent ones.
+# Whole words of names, because innocent names contain them, too.
 _WORDS = frozenset({
     "auth", "bearer", "card", "cvc", "cvv", "dsn", "iban", "jwt", "mfa", "otp", "pass", "pin",
     "pwd", "ssn", "totp",
 })  # fmt: skip
-# Every ``…_key`` is sensitive but these, which name or sort things.
+# Every ``…_key`` is sensitive except these, which name or sort things.
 _PLAIN_KEYS = frozenset({
     "", "cache", "concurrency", "file", "foreign", "idempotency", "limit", "natural", "object",
     "partition", "primary", "public", "routing", "s3", "sort", "storage", "unique",
 })  # fmt: skip
-# A secret shorter than this would blank out innocent parts of a text.
+# Shorter secrets would blank innocent parts of a text.
 _SHORTEST_SECRET = 4
-#: Of more secrets than this none is looked for: the texts are blanked as a whole.
+#: With more secrets than this, texts are blanked as a whole.
 MOST_SECRETS = 100
 _MOST_CHARACTERS = 20_000
 _MOST_VALUES = 50_000
-# What every escape leaves as it is.
+# Characters that no escape changes.
 _UNCHANGED = re.compile(r"[a-z0-9]+")
-# Longer names are those of no parameter; how they are spelled is not remembered.
+# Longer names are not cached: they are not names of parameters.
 _LONGEST_NAME = 100
 _BETWEEN_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")
 _LAST_DIGITS = re.compile(r"\d+$")
 
 
 def is_sensitive(name: str, sensitive: Iterable[str] = ()) -> bool:
-    """Tell whether a value of that *name* is never shown; *sensitive* adds whole names."""
+    """Return whether values with that *name* are hidden; *sensitive* adds whole names."""
     if any(_squashed(name) == _squashed(extra) for extra in sensitive):
         return True
     added = tuple(get_settings().sensitive_names)
@@ -76,9 +76,9 @@ def _squashed(name: str) -> str:
 
 
 class Secrets:
-    """The texts of values that are not shown, to blank them wherever they come up again.
+    """Hidden values, to blank their texts wherever they occur.
 
-    With each text its forms that are escaped, as messages often quote what they name.
+    It also finds the escaped forms of each text, because messages often quote values.
     """
 
     __slots__ = ("_cores", "_forms", "_known", "is_too_much")
@@ -86,7 +86,7 @@ class Secrets:
     def __init__(self, values: Iterable[Any] = ()) -> None:
         leaves: set[str] = set()
         size = 0
-        #: There are so many that they are not looked for: all texts are blanked.
+        #: There are too many to search for, so that all texts are blanked as a whole.
         self.is_too_much = False
         for number, leaf in enumerate(_leaves(values)):
             if len(leaf) >= _SHORTEST_SECRET:
@@ -99,7 +99,7 @@ class Secrets:
         cores = {form: core for leaf in leaves for form, core in _forms(leaf)}
         self._known = frozenset(leaves)
         self._cores = frozenset(cores.values())
-        # The longest first: a secret may be a part of another one.
+        # The longest first, because a secret may be a part of another one.
         self._forms = sorted(cores.items(), key=lambda item: len(item[0]), reverse=True)
 
     def __bool__(self) -> bool:
@@ -127,9 +127,9 @@ class Secrets:
             return REDACTED
         texts: list[str] = []
         _gather(value, texts)
-        # All texts at once: each on its own would be searched once for every secret.
+        # All texts are searched at once, and not each of them once for every secret.
         shown = self.blanked("\0".join(texts)).split("\0") if texts else []
-        if len(shown) != len(texts):  # edited by hand: no text that was enqueued has a NUL
+        if len(shown) != len(texts):  # a NUL in a text that was edited by hand
             return REDACTED
         return self._rebuilt(value, iter(shown))
 
@@ -145,7 +145,7 @@ class Secrets:
 
 
 def _gather(value: Any, texts: list[str]) -> None:
-    """Add the texts in *value*, in the order in which they are rebuilt."""
+    """Add the texts in *value* to *texts*, in the order of ``_rebuilt``."""
     if isinstance(value, str):
         texts.append(value)
     elif isinstance(value, Mapping):
@@ -158,12 +158,12 @@ def _gather(value: Any, texts: list[str]) -> None:
 
 
 def _leaves(values: Iterable[Any]) -> Iterator[str]:
-    """Yield the texts and numbers in *values*, and an empty text for all else that is there."""
+    """Yield the texts and numbers in *values*, and an empty text for everything else."""
     left = [iter(values)]
     while left:
         for value in left[-1]:
             if isinstance(value, (Mapping, list, tuple)):
-                yield ""  # counted: what a body returned may hold itself
+                yield ""  # counted, because a returned value may contain itself
                 left.append(iter(value.values() if isinstance(value, Mapping) else value))
                 break
             yield _text_of(value)
@@ -176,15 +176,15 @@ def _text_of(value: Any) -> str:
         return ""
     try:
         return str(value)
-    except Exception:  # of an object that only the process knows, and no row holds
+    except Exception:  # an object that no row can hold
         return ""
 
 
 def _forms(text: str) -> Iterator[tuple[str, str]]:
-    """Yield *text* as it stands in other texts, each with a part that no escape changes.
+    """Yield the forms of *text* in other texts, each with a part that no escape changes.
 
-    It may be stripped, in one case, in base64, and escaped once or, as in the repr of a tuple with
-    a message, twice.
+    The forms are stripped, in upper or lower case, in base64, and escaped once or twice, as in the
+    repr of a tuple that contains a message.
     """
     core = max(_UNCHANGED.findall(text.lower()), key=len, default="")
     spelled = {text, text.lower(), text.upper()}
@@ -197,7 +197,7 @@ def _forms(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _escaped(text: str) -> Iterator[str]:
-    """Yield *text* as it stands in a repr, in bytes, in JSON, in HTML and in a URL."""
+    """Yield the forms of *text* in a repr, in bytes, in JSON, in HTML and in a URL."""
     yield from _quoted(text)
     if text.isascii() and text.isalnum():
         return
@@ -215,7 +215,7 @@ def _quoted(text: str) -> Iterator[str]:
         return
     yield repr(text)[1:-1]
     yield ascii(text)[1:-1]
-    # A repr escapes the apostrophes, too, when both kinds of quotes stand in it.
+    # A repr also escapes apostrophes when the text has both kinds of quotes.
     yield repr(f"{text}'\"")[1:-4]
     yield ascii(f"{text}'\"")[1:-4]
     yield json.dumps(text)[1:-1]
@@ -223,9 +223,9 @@ def _quoted(text: str) -> Iterator[str]:
 
 
 def _in_base64(data: bytes) -> Iterator[str]:
-    """Yield what base64 makes of *data* within other data, as in ``user:password``."""
+    """Yield the base64 forms of *data* within other data, as in ``user:password``."""
     for before in range(3):
-        # Characters at both ends depend on the data beside it.
+        # The characters at both ends depend on the neighbouring data.
         first, end = (before * 8 + 5) // 6, (before + len(data)) * 8 // 6
         if end - first <= _SHORTEST_SECRET:
             continue
@@ -233,5 +233,5 @@ def _in_base64(data: bytes) -> Iterator[str]:
             yield encode(bytes(before) + data)[first:end].decode()
 
 
-#: For texts that have nothing to do with a job's arguments.
+#: For texts without relation to a job's arguments.
 NO_SECRETS = Secrets()

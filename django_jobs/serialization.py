@@ -1,8 +1,8 @@
-"""JSON that means the same on every database, and the one validator that guards it.
+"""JSON that is the same on every database, and its validator.
 
-Arguments and results are stored as text, so that what comes back is what went in (``jsonb`` turns
-``1e16`` into an integer and sorts keys). The types of ``DjangoJSONEncoder`` (datetime, date, time,
-timedelta, Decimal, UUID, lazy strings) come back as strings.
+Arguments and results are stored as text, so that jobs get them unchanged (``jsonb`` turns ``1e16``
+into an integer and sorts keys). The types of ``DjangoJSONEncoder`` (datetime, date, time,
+timedelta, Decimal, UUID, lazy strings) become strings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django.utils.functional import Promise
 from .exceptions import ArgumentError
 
 MAX_DEPTH = 32
-# The widest integer that every database's JSON and every client keeps exactly.
+# The largest integer that the JSON of every database keeps exactly.
 MAX_INT = 2**63 - 1
 
 _AS_STRING = (
@@ -44,16 +44,16 @@ _canonical = DjangoJSONEncoder(
 def dumps(value: Any, *, where: str, max_bytes: int, around: int = 0) -> str:
     """Return *value* as JSON text; *where* names it in the errors.
 
-    So many levels *around* what somebody gave are not counted.
+    The outer *around* levels do not count as nesting.
 
-    Raises :class:`ArgumentError` for what JSON or one of the databases cannot keep: NaN and
-    Infinity, NUL characters and lone surrogates, keys that are no strings, integers beyond 64 bits,
-    nesting beyond 32, more than *max_bytes* of UTF-8, and objects that are no JSON.
+    Raises :class:`ArgumentError` for values that JSON or one of the databases cannot hold: NaN and
+    Infinity, NUL characters and lone surrogates, keys that are not strings, integers beyond 64
+    bits, nesting deeper than 32, more than *max_bytes* of UTF-8, and objects of other types.
     """
     try:
         _check(value, max_bytes, 1 - around)
     except _Refusal as refusal:
-        raise ArgumentError(refusal.told(where, 0)) from None
+        raise ArgumentError(refusal.message(where, 0)) from None
     except _TooLarge:
         raise ArgumentError(_too_large(f"{where} takes", None, max_bytes)) from None
     text = _encoder.encode(value)
@@ -64,13 +64,13 @@ def dumps(value: Any, *, where: str, max_bytes: int, around: int = 0) -> str:
 
 
 def canonical(value: Any, *, where: str, max_bytes: int) -> str:
-    """Return *value* as :func:`dumps` does, but alike for dicts whose keys have another order."""
+    """Return *value* as :func:`dumps` does, but with the keys of dicts sorted."""
     dumps(value, where=where, max_bytes=max_bytes)
     return _canonical.encode(value)
 
 
 def arguments_problems(args: object, kwargs: object) -> list[str]:
-    """Say what is wrong with the containers of a call's arguments; no argument is told."""
+    """Return what is wrong with the types of a call's containers, without their values."""
     found = []
     unordered = isinstance(args, (str, bytes, Mapping, Set))
     if args is not None and (unordered or not isinstance(args, Iterable)):
@@ -86,7 +86,7 @@ def arguments_problems(args: object, kwargs: object) -> list[str]:
 
 
 def type_of(value: object) -> str:
-    """Return ``a list`` or ``an int``: what a value is, for a message that must not tell it."""
+    """Return ``a list`` or ``an int``: the type, for messages that must hide the value."""
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
 
@@ -94,14 +94,17 @@ def type_of(value: object) -> str:
 def dumps_arguments(
     args: Sequence[Any], kwargs: Mapping[str, Any], *, max_bytes: int
 ) -> tuple[str, str]:
-    """Return positional and keyword arguments as two JSON texts, validated together."""
+    """Return both kinds of arguments as JSON texts, at most *max_bytes* together.
+
+    Raises :class:`ArgumentError`, as :func:`dumps` does.
+    """
     try:
         room = _check(list(args), max_bytes, 1) if args else max_bytes - 2
         if kwargs:
             _check(dict(kwargs), room, 1)
     except _Refusal as refusal:
         named = f"argument {refusal.steps[-1]!r}" if refusal.steps else "argument name"
-        raise ArgumentError(refusal.told(named, 1)) from None
+        raise ArgumentError(refusal.message(named, 1)) from None
     except _TooLarge:
         raise ArgumentError(_too_large("the arguments take", None, max_bytes, _PAYLOAD)) from None
     args_text = _encoder.encode(list(args)) if args else "[]"
@@ -124,7 +127,7 @@ def _too_large(what: str, size: int | None, allowed: int, setting: str = "") -> 
 
 
 def _sentence(text: str) -> str:
-    """Return *text* with a capital letter, unless it begins with the name of an option."""
+    """Capitalize *text*, unless it begins with the name of an option."""
     is_name = text.split(maxsplit=1)[0] not in ("a", "argument", "the")
     return text if is_name else text[0].upper() + text[1:]
 
@@ -135,14 +138,14 @@ def loads(text: str) -> Any:
 
 
 class _TooLarge(Exception):
-    """The JSON of a value takes more bytes than are left."""
+    """The JSON of the value takes more bytes than are left."""
 
 
 class _Refusal(Exception):
-    """Why a value is refused. The *steps* lead to it from the outside, the last one first.
+    """Why a value is refused. ``steps`` is the path to it, innermost first.
 
-    Each level adds its own step on the way up: a path that every element got, whether it is wrong
-    or not, would cost the length of all keys above it.
+    Each level adds its own step while the exception passes through it, so that valid elements cost
+    no path.
     """
 
     def __init__(self, why: str, is_key: bool = False) -> None:
@@ -150,17 +153,17 @@ class _Refusal(Exception):
         self.why, self.is_key = why, is_key
         self.steps: list[int | str] = []
 
-    def told(self, where: str, skip: int) -> str:
-        """Return the error's text; *where* stands for the first *skip* steps."""
+    def message(self, where: str, skip: int) -> str:
+        """Return the error's text; *where* replaces the first *skip* steps."""
         path = "".join(f"[{_cut(step)}]" for step in self.steps[::-1][skip:])
         of = "a key of " if self.is_key and len(self.steps) >= skip else ""
         return _sentence(f"{of}{where}{path} {self.why}")
 
 
 def _check(value: Any, room: int, depth: int) -> int:
-    """Return how many of *room* bytes are left after *value*, or more: escapes are not counted.
+    """Return how many of *room* bytes *value* leaves; escapes do not count.
 
-    Raises :class:`_TooLarge` before it looks into what cannot fit.
+    Raises :class:`_TooLarge` before it reads the elements of a container that cannot fit.
     """
     kind = type(value)
     if value is None or kind is bool:
@@ -196,7 +199,7 @@ def _check_list(value: Sequence[Any], room: int, depth: int) -> int:
     _check_container(len(value), 2, room, depth)
     position = 0
     try:
-        for position, item in enumerate(value):  # noqa: B007 (the refusal takes it)
+        for position, item in enumerate(value):  # noqa: B007 (used for the refusal)
             room = _check(item, room, depth + 1) - 1
     except _Refusal as refusal:
         refusal.steps.append(position)
@@ -227,7 +230,7 @@ def _check_dict(value: Mapping[Any, Any], room: int, depth: int) -> int:
 def _check_container(number: int, least: int, room: int, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise _Refusal(f"is nested deeper than {MAX_DEPTH}. Pass a flatter value.")
-    # Each element takes so many bytes at least, with its comma.
+    # Each element takes *least* bytes or more, with its comma.
     if number * least > room:
         raise _TooLarge
 

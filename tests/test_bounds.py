@@ -191,7 +191,7 @@ def test_many_commands_of_a_worker_that_is_gone_are_answered(worker: Worker) -> 
     made = {"worker_id": worker.pk, "name": "ping", "created_at": clock("default")}
     Command.objects.bulk_create(Command(**made) for _ in range(MANY))
     Worker.objects.update(stopped_at=clock("default"))
-    assert commands.settle("default") == MANY
+    assert commands.answer_for_gone("default") == MANY
 
 
 # --- times that no call writes ------------------------------------------------------------------

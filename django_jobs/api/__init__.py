@@ -1,1 +1,1 @@
-"""The objects that users hold: job functions and handles. The engine below imports none of them."""
+"""Job functions and the handles on jobs. The packages below import nothing from here."""

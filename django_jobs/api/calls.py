@@ -1,6 +1,6 @@
-"""Starts calls and workflows, and returns the handles on their jobs.
+"""Enqueues calls and canvases, and returns the handles on their jobs.
 
-They are written as rows, or run here and now where the setting ``EAGER`` says so.
+With the setting ``EAGER`` it runs them in this process instead.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def enqueue(
 ) -> list[AsyncResult[Any]]:
     """Write a row for each of *calls*, all with the same *options*, in one transaction.
 
-    Queues that live on several databases make one transaction for each of these.
+    If the queues are on several databases, each database has its own transaction.
 
-    Raises ``TypeError`` for arguments that do not fit the signature, ``ArgumentError`` for ones
-    that are no JSON, ``ValueError`` for an impossible option, ``QueueFull`` and ``DuplicateKey``;
-    nothing was written then.
+    Raises ``TypeError`` for arguments that do not fit the signature, ``ArgumentError`` for
+    arguments that cannot be stored as JSON, ``ValueError`` for an invalid option, ``QueueFull`` and
+    ``DuplicateKey``, and then writes nothing.
     """
     if options.get("link"):
         return _enqueue_linked(function, calls, options)
@@ -74,10 +74,10 @@ def enqueue(
 def enqueue_canvas(
     canvas: Canvas, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Handle:
-    """Write the rows of *canvas* in one transaction; return the handle on what it results in.
+    """Write the rows of *canvas* in one transaction; return the handle on its result.
 
-    Raises what :func:`enqueue` does, and ``ImproperlyConfigured`` when the queues of its jobs live
-    on several databases.
+    Raises what :func:`enqueue` does, and ``ImproperlyConfigured`` when the jobs' queues are on
+    several databases.
     """
     refuse_deep(canvas)
     canvas = only_link(canvas)
@@ -94,13 +94,13 @@ def enqueue_canvas(
 def run_canvas(
     canvas: Canvas, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Handle:
-    """Run *canvas* here and now, without rows."""
+    """Run *canvas* in this process, without rows."""
     plan, output = planned(canvas, args, kwargs, options)
     return _run(plan, [output])[0]
 
 
 def replace_running(context: JobContext, canvas: Canvas) -> NoReturn:
-    """End a running job here; it goes on as *canvas*. Raises :class:`Replaced`."""
+    """End the body of a running job, which continues as *canvas*. Raises :class:`Replaced`."""
     raise Replaced(replacement(context, canvas, context.row_options))
 
 
@@ -122,7 +122,7 @@ def add_to_chord_of(context: JobContext, canvas: Canvas) -> AsyncResult[Any]:
 def _enqueue_linked(
     function: JobFunction[..., Any, Any], calls: Sequence[Pair], options: CallKeywords
 ) -> list[AsyncResult[Any]]:
-    """Write calls of *function* that have callbacks, in one transaction; return their handles."""
+    """Write calls of *function* with callbacks, in one transaction; return their handles."""
     plan = Plan(*lineage())
     own = {key: value for key, value in options.items() if key != "durable"}
     if options.get("task_id") is not None and len(calls) != 1:
@@ -164,7 +164,7 @@ def _run(plan: Plan, outputs: Sequence[Output], *, may_raise: bool = False) -> l
 
 
 def _raise_first_error(ran: Iterable[EagerResult[Any]]) -> None:
-    """Raise what the first failed job raised, where the setting ``EAGER`` asks for it."""
+    """With ``EAGER="raise"``, raise the exception of the first failed job."""
     if get_settings().eager == "raise":
         for result in ran:
             if result.origin.error is not None:
@@ -172,7 +172,7 @@ def _raise_first_error(ran: Iterable[EagerResult[Any]]) -> None:
 
 
 def _handles(plan: Plan, using: str, commit: Commit | None = None) -> Callable[[Output], Handle]:
-    """Return what makes the handle of an output; each has ``parent``, what it runs after."""
+    """Return a function that makes the handle of an output, with the handle's ``parent``."""
     jobs: list[AsyncResult[Any]] = []
     groups: dict[int, GroupResult] = {}
 
@@ -194,7 +194,7 @@ def _handles(plan: Plan, using: str, commit: Commit | None = None) -> Callable[[
 
 
 def _note_children(results: Sequence[Any]) -> None:
-    """Tell the job that runs here, if one does, what it enqueued."""
+    """Add the handles to the ``children`` of the running job, if there is one."""
     parent = running.get()
     if parent is not None:
         parent.request.children.extend(results)

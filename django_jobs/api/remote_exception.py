@@ -1,4 +1,4 @@
-"""A remote exception becomes one of this process again, as far as its class is known here."""
+"""Rebuilds the exception of a failed job, if this process knows its class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..models import Attempt, Job
 from ..status import Status
 from ..workflows.upstream import UPSTREAM_FAILED, origin_of
 
-# Where one waits for a job, its end by a time limit is an Exception.
+# get() raises an Exception for a job that a time limit ended.
 _REMOTE: dict[Any, type[Exception]] = {
     SoftTimeLimitExceeded: RemoteSoftTimeLimitExceeded,
     TimeLimitExceeded: RemoteTimeLimitExceeded,
@@ -31,14 +31,14 @@ _REMOTE: dict[Any, type[Exception]] = {
 
 
 def last_attempt(row: Job) -> Attempt | None:
-    """Return the newest attempt of a job that did not succeed, if there is one."""
+    """Return the newest failed attempt of a job, or None."""
     return Attempt.objects.using(row._state.db).filter(job_id=row.pk).order_by("-id").first()
 
 
 def exception_of(row: Job) -> BaseException:
-    """Return a failed job's exception, or ``JobFailed`` where this process cannot make it.
+    """Return a failed job's exception, or ``JobFailed`` if this process cannot rebuild it.
 
-    Of one that could not run it is the exception of the job that it is due to.
+    If the job failed because of another one, it is that job's exception.
     """
     if row.error_class == UPSTREAM_FAILED:
         origin = failed_upstream(row)
@@ -62,22 +62,22 @@ def exception_of(row: Job) -> BaseException:
 
 
 def deferral_of(row: Job) -> BaseException:
-    """Return the exception that says why a worker gave a job back that it could not run."""
+    """Return the exception because of which a worker could not run the job."""
     known = _loaded_class(row.error_class)
     error = _built(known, [row.error_message]) if known is not None else None
     return error or JobFailed(row.error_class, row.error_message)
 
 
 def failed_upstream(row: Job) -> Job | None:
-    """Return the job to whose failure another one's is due, if that is so and it is there."""
+    """Return the job because of which *row* failed, or None if there is no such row."""
     origin = origin_of(row.error_message) if row.error_class == UPSTREAM_FAILED else None
     return Job.objects.using(row._state.db).filter(pk=origin).first() if origin else None
 
 
 def _loaded_class(path: str) -> type[BaseException] | None:
-    """Return the exception class of that dotted name if this process has loaded it.
+    """Return the exception class with that dotted name if this process has loaded it.
 
-    A row may name anything: nothing is imported for it, and what is no exception is not touched
+    A row may name anything, so this imports nothing and returns only subclasses of ``Exception``
     (https://nvd.nist.gov/vuln/detail/CVE-2021-23727).
     """
     found: Any = None
@@ -85,7 +85,7 @@ def _loaded_class(path: str) -> type[BaseException] | None:
     for length in range(len(names) - 1, 0, -1):
         module = sys.modules.get(".".join(names[:length]))
         if module is not None:
-            # An exception may stand in a class, as Model.DoesNotExist does.
+            # A class may contain the exception, as with Model.DoesNotExist.
             found = vars(module).get(names[length])
             for name in names[length + 1 :]:
                 found = vars(found).get(name) if isinstance(found, type) else None
@@ -94,15 +94,15 @@ def _loaded_class(path: str) -> type[BaseException] | None:
         return _REMOTE[found]
     if not isinstance(found, type) or not issubclass(found, Exception):
         return None
-    # These steer the job whose body raises them: a row must not end the job that waits for it.
+    # These decide the outcome of the job that raises them. A row must not end the waiting job.
     return None if issubclass(found, (Ignore, Reject, Replaced, Retry, Snooze)) else found
 
 
 def _built(known: type[BaseException], stored: Any) -> BaseException | None:
-    """Return an exception of the class *known* with what :mod:`django_jobs.failure` stored of it.
+    """Return an exception of the class *known* from what :mod:`django_jobs.failure` stored.
 
-    No constructor but Python's own is called: another one may format its arguments once more, or
-    have effects. None says that this is not possible.
+    Only Python's own constructor is called, because others may format the arguments again or have
+    effects. Returns None if that is not possible.
     """
     args, attributes = stored, {}
     if isinstance(stored, dict):
@@ -114,7 +114,7 @@ def _built(known: type[BaseException], stored: Any) -> BaseException | None:
         error: BaseException = builtin.__new__(known, *args)
         builtin.__init__(error, *args)
         vars(error).update(attributes)
-        str(error)  # its own __str__ may want what was not stored
+        str(error)  # its __str__ may need attributes that were not stored
     except Exception:
         return None
     return error

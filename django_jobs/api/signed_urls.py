@@ -1,4 +1,4 @@
-"""Addresses that show one job to who has them, and for some time only."""
+"""Signed URLs that show one job, for a limited time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SALT = "django_jobs.status"
 
 
 class Ticket(NamedTuple):
-    """What a signed token allows."""
+    """The rights of a signed token."""
 
     shows_result: bool
 
 
 def status_url(job_id: UUID, *, shows_result: bool, max_age: float) -> str:
-    """Return the path of the job's status, with a token that is good for *max_age* seconds."""
+    """Return the path of the job's status, with a token that expires after *max_age* seconds."""
     if not max_age > 0:
         raise ValueError(f"max_age must be seconds above 0, got {max_age!r}.")
     claims = {"id": job_id.hex, "until": int(time.time() + max_age), "result": shows_result}
@@ -36,7 +36,7 @@ def status_url(job_id: UUID, *, shows_result: bool, max_age: float) -> str:
 
 
 def read(token: str, job_id: UUID) -> Ticket | None:
-    """Return what *token* allows for that job; None when it is forged, too old or another's."""
+    """Return the rights of *token*, or None if it is forged, expired or for another job."""
     try:
         claims = signing.loads(token, salt=_SALT)
     except signing.BadSignature:

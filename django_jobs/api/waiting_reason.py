@@ -1,4 +1,4 @@
-"""Why a job has not ended yet, in words for who waits for it."""
+"""Says why a job has not ended yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..status import ENDED, TIMED, Status
 
 
 def why_open(job_id: UUID, using: str) -> str:
-    """Say which status a job has and what it waits for: "It is PENDING: no live worker …"."""
+    """Return a job's status and what it waits for: "It is PENDING: no live worker …"."""
     rows = Job.objects.using(using).defer("args", "kwargs", "headers", "result", "progress")
     job = rows.filter(pk=job_id).first()
     if job is None:

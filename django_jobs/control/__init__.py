@@ -1,6 +1,6 @@
-"""What people and code do to jobs, queues, schedules and workers from outside.
+"""Operations on jobs, queues, schedules, limits and workers, for people and code.
 
-The names below are for projects; :mod:`.schedules` enables, disables, skips and runs schedules.
+The names below are for projects. :mod:`.schedules` enables, disables, skips and runs schedules.
 """
 
 from ..limits.overrides import set_limits, set_queue_limits

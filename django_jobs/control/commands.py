@@ -25,7 +25,7 @@ from ..suggest import did_you_mean
 from .command_table import COMMANDS, CommandType
 
 #: The answer to a command whose worker is gone.
-ENDED = "The worker has ended before it answered."
+WORKER_GONE = "The worker has ended before it answered."
 
 _LOOK_SECONDS = 0.05
 
@@ -57,7 +57,7 @@ def send(
         ids += [
             rows.create(
                 worker_id=pk, created_at=clock(using), done_at=clock(using),
-                answer={"error": ENDED}, **common,
+                answer={"error": WORKER_GONE}, **common,
             ).pk
             for pk in gone
         ]  # fmt: skip
@@ -90,7 +90,7 @@ def check(name: str, arguments: Mapping[str, Any], using: str = "") -> dict[str,
 def answers(sent: Sequence[Command], using: str = "") -> list[Command]:
     """Read the rows again, and answer those whose worker is gone."""
     using = using or get_settings().database
-    settle(using)
+    answer_for_gone(using)
     ids = [command.pk for command in sent]
     return list(Command.objects.using(using).filter(pk__in=ids).order_by("pk"))
 
@@ -105,7 +105,7 @@ def wait(sent: Sequence[Command], timeout: float, using: str = "") -> list[Comma
         time.sleep(_LOOK_SECONDS)
 
 
-def settle(using: str) -> int:
+def answer_for_gone(using: str) -> int:
     """Answer the open commands of workers that are gone; return how many."""
     live: Any = Worker.objects.using(using)
     alive = live.live().filter(pk=OuterRef("worker_id"))
@@ -113,7 +113,7 @@ def settle(using: str) -> int:
     # Read first: callers of wait() come here often, and an UPDATE would lock SQLite each time.
     ids = list(rows.filter(~Exists(alive)).values_list("pk", flat=True))
     return sum(
-        rows.filter(pk__in=chunk).update(done_at=clock(using), answer={"error": ENDED})
+        rows.filter(pk__in=chunk).update(done_at=clock(using), answer={"error": WORKER_GONE})
         for chunk in chunks(ids)
     )
 

@@ -1,4 +1,4 @@
-"""What people and code do to jobs from outside: revoke, retry, run now."""
+"""Operations on jobs: revoke, retry, run now."""
 
 from __future__ import annotations
 

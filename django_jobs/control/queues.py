@@ -1,4 +1,4 @@
-"""What people and code do to queues from outside: pause, resume, clear."""
+"""Operations on queues: pause, resume, clear."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What a person, or code, does to schedules: enable, disable, run now, skip the next tick."""
+"""Operations on schedules: enable, disable, run now, skip the next tick.
+
+In each function, *ids* are primary keys, and *using* is a database's alias, by default that of the
+``DATABASE`` setting.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +27,14 @@ Source = Schedule.Source
 
 
 def changed(using: str) -> None:
-    """Wake the beats once the current transaction has committed."""
+    """Wake the beats after the current transaction has committed."""
     announce(using, {Topic.SCHEDULES})
 
 
 def enable(ids: Collection[int], *, using: str = "") -> list[int]:
-    """Let schedules run again, from their next tick after now; return those that did not before.
+    """Enable schedules, from their next tick after now; return the ids of those that changed.
 
-    One that left the code belongs to the operator from then on.
+    A schedule that is no longer in the code then belongs to the admin.
     """
     using = using or get_settings().database
     with transaction.atomic(using):
@@ -46,7 +50,7 @@ def enable(ids: Collection[int], *, using: str = "") -> list[int]:
 
 
 def disable(ids: Collection[int], *, using: str = "") -> list[int]:
-    """Stop schedules; return those that ran before."""
+    """Disable schedules; return the ids of those that changed."""
     using = using or get_settings().database
     with transaction.atomic(using):
         on = list(_locked(using).filter(pk__in=ids, enabled=True))
@@ -59,7 +63,7 @@ def disable(ids: Collection[int], *, using: str = "") -> list[int]:
 
 
 def skip_next(ids: Collection[int], *, using: str = "") -> list[int]:
-    """Leave out the next tick of each schedule; return those that had one."""
+    """Skip the next tick of each schedule; return the ids of those that had one."""
     using = using or get_settings().database
     skipped = []
     with transaction.atomic(using):
@@ -68,7 +72,7 @@ def skip_next(ids: Collection[int], *, using: str = "") -> list[int]:
             assert tick is not None
             try:
                 following = tick_after(schedule, tick)
-            except (ValueError, ArithmeticError):  # edited by hand into nonsense: beat says so
+            except (ValueError, ArithmeticError):  # the row was edited by hand; beat logs it
                 continue
             Schedule.objects.using(using).filter(pk=schedule.pk).update(
                 next_run_at=stored(following),
@@ -81,10 +85,10 @@ def skip_next(ids: Collection[int], *, using: str = "") -> list[int]:
 
 
 def run_now(schedule: Schedule, *, using: str = "") -> UUID:
-    """Enqueue the schedule's job once, beside its ticks; return the job's id.
+    """Enqueue the schedule's job now, in addition to its ticks; return the job's id.
 
-    Raises what enqueuing raises: ``UnknownJob``, ``TypeError``, ``ValueError``, ``QueueFull``, and
-    ``JobsError`` when a live job has its unique key.
+    Raises ``UnknownJob``, ``TypeError``, ``ValueError`` and ``QueueFull`` as enqueuing does, and
+    ``JobsError`` when a live job has the unique key.
     """
     using = using or get_settings().database
     with transaction.atomic(using):
@@ -102,7 +106,7 @@ def run_now(schedule: Schedule, *, using: str = "") -> UUID:
 
 
 def by_hand(schedule: Schedule) -> None:
-    """Note that an operator changed what the code says, so that the next deploy keeps it."""
+    """Note that a person changed the schedule, so that the next deploy keeps the change."""
     if schedule.source == Source.CODE:
         schedule.source = Source.CHANGED
     elif schedule.source == Source.GONE:

@@ -1,4 +1,4 @@
-"""The options of one call, checked before anything is written."""
+"""The options of one call, and their checks."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from .options import Expiry
 
 
 class CallKeywords(TypedDict, total=False):
-    """The options of one call; each wins over the job function's own. Times are in seconds."""
+    """The options of one call. They override the job function's. Times are in seconds."""
 
-    #: Run no earlier than this many seconds from now, by the database's clock.
+    #: Run this many seconds from now, by the database's clock, or later.
     countdown: float | None
-    #: Run no earlier than this; a naive datetime is in the current time zone.
+    #: Run at this time or later; a naive datetime is in the current time zone.
     eta: datetime.datetime | None
-    #: Revoke the job instead if it has not begun by then: seconds, timedelta or datetime.
+    #: Revoke the job if it has not begun by then: seconds, a timedelta or a datetime.
     expires: Expiry | None
     queue: str | None
-    #: −32,767 … 32,767; the higher runs first.
+    #: From −32,767 to 32,767; higher numbers run first.
     priority: int | None
-    #: JSON that travels with the job: ``self.request.headers``.
+    #: A dict of JSON that the job gets as ``self.request.headers``.
     headers: Mapping[str, Any] | None
-    #: Id of the job, else a UUID version 7 is made. Raises ``DuplicateKey`` when it exists.
+    #: Id of the job; by default a new UUID version 7. Raises ``DuplicateKey`` when it exists.
     task_id: UUID | str | None
-    #: Write the job outside the caller's transaction, so that it stays when that rolls back.
+    #: Write the job outside the caller's transaction, so that a rollback does not undo it.
     durable: bool
     time_limit: float | None
     soft_time_limit: float | None
     ignore_result: bool | None
-    #: Signatures to run with the result after a success.
+    #: Signatures to run after a success, with the result.
     link: Canvas | Sequence[Canvas] | None
-    #: Signatures to run after a failure, with a dict that tells of it.
+    #: Signatures to run after a failure, with a dict that describes it.
     link_error: Canvas | Sequence[Canvas] | None
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Raise ``TypeError`` for an unknown option and ``ValueError`` for an impossible value."""
+    """Raise ``TypeError`` for an unknown option and ``ValueError`` for an invalid value."""
     if unknown := unknown_options(options, CallKeywords.__annotations__):
         raise TypeError(unknown)
     problems: list[str] = []
@@ -56,7 +56,7 @@ def check(options: Mapping[str, Any]) -> None:
         if options.get(key) is not None:
             problems += _seconds_problems(key, options[key], 0.001)
     for key in ("ignore_result", "durable"):
-        # A text that says no is true.
+        # A text such as "no" would be true.
         if options.get(key) is not None and not isinstance(options[key], bool):
             problems.append(f"{key} must be True or False, got {options[key]!r}.")
     problems += _headers_problems(options.get("headers"))
@@ -70,7 +70,7 @@ def check(options: Mapping[str, Any]) -> None:
 def _headers_problems(headers: object) -> list[str]:
     if headers is None or isinstance(headers, Mapping):
         return []
-    # Its values may be secret.
+    # The message shows only the type, because headers may be secret.
     return [f"headers must be a dict of JSON, got {type_of(headers)}."]
 
 
@@ -86,7 +86,7 @@ def _id_problems(task_id: object) -> list[str]:
 
 
 def _seconds_problems(key: str, value: object, least: float) -> list[str]:
-    # A Decimal or a timedelta would be another value once it was JSON, as in an errback.
+    # JSON would turn a Decimal or a timedelta into a text, as in an errback.
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return range_problems(key, value, least)
     return [f"{key} must be seconds, got {value!r}."]

@@ -1,7 +1,7 @@
-"""Calls and how they depend on each other, as data: signatures, chains, groups and chords.
+"""Canvases: signatures, chains, groups and chords.
 
-All of them are dicts of JSON, so one can be an argument or a result of a job, and
-:func:`signature` makes it what it was.
+A canvas is a dict of JSON, so that it can be an argument or a result of a job. :func:`signature`
+turns the dict into a canvas again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from asgiref.sync import sync_to_async
-
 from ..serialization import MAX_DEPTH, arguments_problems, type_of
 from . import registry
 from .hidden_arguments import rules_of
 from .sensitive import redact, shown_arguments
+from .twins import twin
 
 if TYPE_CHECKING:
     from typing import Self
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
     from ..api.job import JobFunction
     from ..api.result import AsyncResult
 
-    #: The handle on what a workflow results in.
+    #: The handle on the result of a canvas.
     Handle: TypeAlias = AsyncResult[Any] | GroupResult
 
 C = TypeVar("C", bound="Canvas")
 
-# Methods of Celery's signatures, and what takes their place.
+# Methods of Celery's signatures, and what to use instead.
 _INSTEAD = {
     "stamp": "set(headers={...})",
     "freeze": "apply_async(task_id=...)",
@@ -39,20 +38,20 @@ _INSTEAD = {
     "skew": "set(countdown=...) for each member",
 }
 
-#: How deep canvases may nest around a signature: as deep as the JSON of their results.
+#: The deepest nesting of canvases: their results are JSON that nests as deep.
 MOST_NESTED = MAX_DEPTH
-#: So many levels of JSON the form of such a canvas has, within the options of a row.
+#: The levels of JSON of such a canvas within the options of a row.
 STORED_LEVELS = 4 * (MOST_NESTED + 2)
 
-#: Options that are signatures to run afterwards, and not of the call itself.
+#: Options that are signatures to run afterwards.
 CALLBACKS = ("link", "link_error", "on_complete")
 
 
 def refuse_deep(canvas: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for a canvas, or the form of one, that nests too deep."""
+    """Raise ``ValueError`` for a canvas, or its JSON form, that nests too deep."""
     level: list[Any] = [canvas]
     for _ in range(MOST_NESTED + 1):
-        # One that stands at several places of a level is looked at once.
+        # A canvas that occurs several times on a level is visited once.
         inner = {id(part): part for each in level for part in _parts_of(each)}
         if not inner:
             return
@@ -64,7 +63,7 @@ def refuse_deep(canvas: Mapping[str, Any]) -> None:
 
 
 def _parts_of(canvas: Any) -> Iterator[Any]:
-    """Return what *canvas* is directly made of; the header of a chord is no level by itself."""
+    """Yield the direct parts of *canvas*. The header of a chord does not count as a level."""
     if not isinstance(canvas, Mapping):
         return
     header = canvas.get("chord")
@@ -79,20 +78,20 @@ def _parts_of(canvas: Any) -> Iterator[Any]:
 
 
 class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
-    """What :class:`Signature`, :class:`Chain`, :class:`Group` and :class:`Chord` can all do."""
+    """Base class of :class:`Signature`, :class:`Chain`, :class:`Group` and :class:`Chord`."""
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of the call, as for ``apply_async``; in a workflow those of all its jobs."""
+        """The options of the call, as for ``apply_async``; a workflow's are for all its jobs."""
         options: dict[str, Any] = self["options"]
         return options
 
     def clone(self) -> Self:
-        """Return a copy that shares nothing with this one."""
+        """Return a deep copy."""
         return copy.deepcopy(self)
 
     def _part(self) -> Self:
-        """Return a copy to be a part of another canvas; it shares only values of arguments."""
+        """Return a copy to be a part of another canvas; only the arguments' values are shared."""
         part = type(self).__new__(type(self))
         for key, value in self.items():
             if isinstance(value, Canvas):
@@ -109,7 +108,7 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
         return part
 
     def set(self, *, immutable: bool | None = None, **options: Any) -> Self:
-        """Set options of the call (as for ``apply_async``) in place; return this very canvas."""
+        """Set options of the call, as for ``apply_async``, in place; return this canvas."""
         if immutable is not None:
             self.set_immutable(immutable)
         self.options.update(_options(options))
@@ -117,7 +116,7 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
 
     @abc.abstractmethod
     def set_immutable(self, immutable: bool) -> None:
-        """Let it take no results of jobs before it, or take them again."""
+        """Set whether the first jobs ignore the results of earlier jobs."""
 
     def link(self, callback: C) -> C:
         """Run *callback* with the result after a success; return the callback."""
@@ -128,16 +127,16 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
         return self._call_back("link_error", errback)
 
     def on_error(self, errback: Canvas) -> Self:
-        """Run *errback* after a failure; return this very canvas.
+        """Run *errback* after a failure; return this canvas.
 
-        Its first argument is a dict with ``id``, ``name``, ``error_class``, ``message`` and
-        ``traceback`` of the job that failed, unless it is immutable.
+        Unless the errback is immutable, its first argument is a dict with ``id``, ``name``,
+        ``error_class``, ``message`` and ``traceback`` of the failed job, all texts.
         """
         self.link_error(errback)
         return self
 
     def _call_back(self, kind: str, callback: C) -> C:
-        # A callback that is linked to another one later is linked here, too: it is the same one.
+        # The callback itself is kept, so that callbacks linked to it later count here, too.
         (given,) = callbacks({kind: [callback]}, kind)
         known = self.options.setdefault(kind, [])
         if given not in known:
@@ -147,53 +146,47 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
     # --- the algebra ----------------------------------------------------------------------------
 
     def __or__(self, other: Any) -> Canvas:  # type: ignore[override]
-        """Return this and then *other*, which takes what this results in."""
+        """Return a chain of this and *other*, which takes the result of this."""
         return Chain([*_links(self), *_links(_canvas(other))])
 
     def __ror__(self, other: Any) -> Canvas:  # type: ignore[override]
         return _canvas(other) | self
 
     def __invert__(self) -> Any:
-        """Enqueue it, wait for the end and return the result."""
+        """Enqueue the canvas, wait for its end and return the result."""
         return self.apply_async().get()
 
     # --- enqueuing ------------------------------------------------------------------------------
 
     def apply_async(
-        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+        self, /, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Handle:
-        """Enqueue it all, in one transaction; return the handle on what it results in.
+        """Enqueue all jobs in one transaction; return the handle on the result.
 
-        *args* come before the first jobs' own arguments, *kwargs* win over theirs. The *options*
-        are those of :class:`~django_jobs.define.call_options.CallKeywords`: ``countdown`` and
-        ``eta`` are for the first jobs, the others for every job that has none of its own,
-        ``task_id`` names the last.
+        *args* come before the first jobs' own arguments, and *kwargs* override theirs. The
+        *options* are those of :class:`~django_jobs.define.call_options.CallKeywords`:
+        ``countdown`` and ``eta`` are for the first jobs, ``task_id`` is for the last, and the
+        others are for every job without that option. Raises what ``f.apply_async()`` raises, and
+        ``ImproperlyConfigured`` when the jobs' queues are on several databases.
         """
         from ..api.calls import enqueue_canvas  # calls are made of canvases
 
         return enqueue_canvas(self, args, kwargs or {}, options)
 
     def delay(self, *args: Any, **kwargs: Any) -> Handle:
-        """Enqueue it all; the arguments come before the first jobs' own."""
+        """Enqueue all jobs; the arguments come before the first jobs' own."""
         return self.apply_async(args, kwargs)
 
     def apply(
         self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Handle:
-        """Run it all here and now; write no row."""
+        """Run all jobs in this process, without rows."""
         from ..api.calls import run_canvas
 
         return run_canvas(self, args, kwargs or {}, options)
 
-    async def aapply_async(
-        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Handle:
-        """Asynchronous twin of :meth:`apply_async`."""
-        return await sync_to_async(self.apply_async)(args, kwargs, **options)
-
-    async def adelay(self, *args: Any, **kwargs: Any) -> Handle:
-        """Asynchronous twin of :meth:`delay`."""
-        return await sync_to_async(self.delay)(*args, **kwargs)
+    aapply_async = twin(apply_async)
+    adelay = twin(delay)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.apply_async(args, kwargs)
@@ -216,7 +209,7 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
 
 
 class Signature(Canvas):
-    """One call of a job function, to be made later: ``f.s(2)``."""
+    """One call of a job function, for a workflow: ``f.s(2)``."""
 
     def __init__(
         self,
@@ -257,7 +250,7 @@ class Signature(Canvas):
 
     @property
     def immutable(self) -> bool:
-        """Whether it takes no results of jobs before it."""
+        """Whether it ignores the results of earlier jobs."""
         return bool(self["immutable"])
 
     @property
@@ -271,18 +264,18 @@ class Signature(Canvas):
     def merged(
         self, args: Iterable[Any], kwargs: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments with *args* before its own and *kwargs* over its own."""
+        """Return its arguments, with *args* before them and with *kwargs* instead of its own."""
         if self.immutable:
             return list(self.args), dict(self.kwargs)
         return [*args, *self.args], {**self.kwargs, **kwargs}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the job function here and now, as a function."""
+        """Call the job function directly, as a function."""
         args_, kwargs_ = self.merged(args, kwargs)
         return self.type(*args_, **kwargs_)
 
     def __repr__(self) -> str:
-        # Results of other jobs, and further arguments, may come before these.
+        # Results of other jobs and further arguments may come before these.
         rules = dataclasses.replace(rules_of(self.task), is_partial=not self.immutable)
         shown = shown_arguments(rules, self.args, self.kwargs)
         args, kwargs = shown.args, shown.kwargs
@@ -292,7 +285,7 @@ class Signature(Canvas):
 
 
 class Chain(Canvas):
-    """One after the other, each with the result of the one before."""
+    """Jobs one after the other, each with the result of the one before."""
 
     def __init__(
         self, tasks: Canvas | Iterable[Canvas], options: Mapping[str, Any] | None = None
@@ -317,7 +310,7 @@ class Chain(Canvas):
 
 
 class Group(Canvas):
-    """All at the same time; results in the list of their results, in this order."""
+    """Jobs at the same time. The result is the list of their results, in this order."""
 
     def __init__(
         self, tasks: Canvas | Iterable[Canvas] = (), options: Mapping[str, Any] | None = None
@@ -339,10 +332,10 @@ class Group(Canvas):
         return self
 
     def on_complete(self, callback: Canvas) -> Self:
-        """Run *callback* when every member has ended, one way or another.
+        """Run *callback* when every member has ended, with any outcome.
 
-        Its first argument is a dict with ``id`` (the group's), ``total``, ``succeeded``, ``failed``
-        and ``revoked``, unless it is immutable.
+        Unless the callback is immutable, its first argument is a dict with ``id`` (the group's),
+        ``total``, ``succeeded``, ``failed`` and ``revoked``, which are numbers.
         """
         self._call_back("on_complete", callback)
         return self
@@ -355,7 +348,7 @@ class Group(Canvas):
 
 
 class Chord(Canvas):
-    """A group, and a body that takes the list of its results."""
+    """A group, the header, and a body that takes the list of its results."""
 
     def __init__(
         self,
@@ -382,7 +375,7 @@ class Chord(Canvas):
 
     @property
     def body(self) -> Canvas:
-        """What runs when all of the header succeeded. Raises ``ValueError`` when there is none."""
+        """The signature that runs after the header's success. Raises ``ValueError`` without one."""
         body: Canvas | None = self["body"]
         if body is None:
             raise ValueError(
@@ -399,7 +392,7 @@ class Chord(Canvas):
         return Chord(self.header, self.body | other)
 
     def __call__(self, body: Canvas | None = None, **options: Any) -> Handle:
-        """Enqueue it, with that *body* if one is given: ``chord(header)(body)``."""
+        """Enqueue the chord, with *body* if it is given: ``chord(header)(body)``."""
         whole = self if body is None else Chord(self.header, body, self.options)
         return whole.apply_async((), {}, **options)
 
@@ -411,32 +404,32 @@ class Chord(Canvas):
 
 
 class Chunks(Group):
-    """The calls of ``f.chunks(calls, n)``: a group of jobs that make *n* calls each."""
+    """The group of ``f.chunks(calls, n)``: each job makes *n* calls."""
 
     def group(self) -> Group:
-        """Return the group, as Celery's ``chunks`` wants to be asked."""
+        """Return the group, as in Celery's ``chunks``."""
         return self
 
 
 def chain(*tasks: Canvas | Iterable[Canvas]) -> Chain:
-    """Return *tasks* one after the other: each takes the result of the one before as its first
-    argument, unless it is immutable (``f.si()``).
+    """Return a chain: *tasks* one after the other.
 
-    Raises ``ValueError`` when there are none.
+    Each takes the result of the one before as its first argument, unless it is immutable
+    (``f.si()``). Raises ``ValueError`` without tasks.
     """
     return Chain([link for task in _canvases(_one_or_all(tasks)) for link in _links(task)])
 
 
 def group(*tasks: Canvas | Iterable[Canvas]) -> Group:
-    """Return *tasks* at the same time, which result in the list of their results, in this order.
+    """Return a group: *tasks* at the same time, with the list of their results in this order.
 
-    What is nested stays nested: a group in a group results in a list in the list.
+    The result of a nested group is a nested list.
     """
     return Group(_one_or_all(tasks))
 
 
 def chord(header: Canvas | Iterable[Canvas], body: Canvas | None = None) -> Chord:
-    """Return *header* at the same time, then *body* with the list of their results.
+    """Return a chord: the group *header*, and *body*, which takes the list of its results.
 
     ``chord(header)(body)`` enqueues it at once.
     """
@@ -452,9 +445,10 @@ def signature(
     options: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Canvas:
-    """Return the call of the job function named *task*, or the canvas whose JSON form it is.
+    """Return the signature of a call, or the canvas of a JSON form.
 
-    A function, ``f.s(2)``, is named by ``f.name``. Raises ``ValueError`` for a form that is none.
+    *task* is the name of a job function, the job function, or a canvas's JSON form. Raises
+    ``ValueError`` for an invalid form and ``TypeError`` for another type.
     """
     if isinstance(task, Canvas):
         return task
@@ -468,7 +462,7 @@ def signature(
 
 
 def callbacks(options: Mapping[str, Any], key: str) -> list[Canvas]:
-    """Return the signatures under *key*, given as one, as several or as their JSON forms."""
+    """Return the option *key*, which is a signature, several, or their JSON forms, as a list."""
     given = options.get(key) or []
     if isinstance(given, str) or not (callable(given) or isinstance(given, Iterable)):
         raise TypeError(f"{key} takes signatures, as f.s(), got {type_of(given)}.")
@@ -480,7 +474,7 @@ def callbacks(options: Mapping[str, Any], key: str) -> list[Canvas]:
 
 
 def _options(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a copy in which callbacks are lists, to which others can be added."""
+    """Return a copy of the options in which callbacks are lists."""
     given = given or {}
     return {
         key: callbacks(given, key) if key in CALLBACKS else value for key, value in given.items()
@@ -511,7 +505,7 @@ def _from_form(form: Mapping[str, Any]) -> Canvas:
 
 
 def _canvas(task: Any) -> Canvas:
-    """Return the canvas that is meant: a job function means ``f.s()``."""
+    """Return *task* as a canvas; a job function means ``f.s()``."""
     if isinstance(task, Canvas):
         refuse_deep(task)
         return task
@@ -525,7 +519,7 @@ def _canvas(task: Any) -> Canvas:
 
 
 def _canvases(tasks: Any) -> list[Canvas]:
-    """Return the signatures, given as one or as several."""
+    """Return one signature or several as a list of canvases."""
     if isinstance(tasks, Mapping) or callable(tasks):
         tasks = [tasks]
     elif isinstance(tasks, str) or not isinstance(tasks, Iterable):
@@ -534,15 +528,15 @@ def _canvases(tasks: Any) -> list[Canvas]:
 
 
 def _parts(tasks: Any) -> list[Canvas]:
-    """Return copies of the signatures: a change of the whole changes nothing that it is made of."""
+    """Return copies of the signatures, so that a change of the whole does not change them."""
     return [task._part() for task in _canvases(tasks)]
 
 
 def _one_or_all(tasks: Sequence[Any]) -> Any:
-    """Return what was given one by one, or as one iterable."""
+    """Return the only element of *tasks*, which may be an iterable, or all of them."""
     return tasks[0] if len(tasks) == 1 else tasks
 
 
 def _links(task: Canvas) -> list[Canvas]:
-    """Return the links of a chain that has no options of its own, else just it."""
+    """Return the links of a chain without options, or else *task* itself."""
     return list(task.tasks) if isinstance(task, Chain) and not task.options else [task]

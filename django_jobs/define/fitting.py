@@ -1,4 +1,4 @@
-"""Whether a call of a workflow fits its job function, with what comes before its arguments."""
+"""Checks that the calls of a workflow fit their job functions, with the results they take."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FAILURE = "the dict that tells of the failure"
 
 
 def check_errback(errback: Canvas) -> None:
-    """Raise ``TypeError`` when what an errback takes does not fit the first jobs of *errback*.
+    """Raise ``TypeError`` when the first jobs of *errback* cannot take an errback's argument.
 
-    A job function that this process does not know may be another's.
+    Job functions that this process does not know are not checked.
     """
     if isinstance(errback, Signature):
         function = registry.find(errback.task)
@@ -46,7 +46,7 @@ def bind_with_result(
 ) -> None:
     """Raise ``TypeError`` when a result and the call's own arguments do not fit the signature.
 
-    *result* says for people what the result is.
+    *result* describes the result in the message.
     """
     try:
         function.bind([None, *args], kwargs)
@@ -58,7 +58,7 @@ def bind_with_result(
         function.bind(args, kwargs)
     except TypeError:
         raise TypeError(f"{problem}. It gets {result} first.") from None
-    # Without the result it fits, so that is one too many.
+    # The call fits without the result, so the result is one argument too many.
     rules = dataclasses.replace(rules_of(function.name), is_partial=True)
     shown = shown_arguments(rules, list(args), dict(kwargs))
     given = [result, *map(_brief, shown.args)]

@@ -1,4 +1,4 @@
-"""What a project has that comes from Celery: tasks under ``@job``, and names of a task."""
+"""Help for projects that come from Celery: tasks under ``@job``, and names of options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-#: Options of Celery's ``@task`` and ``apply_async``, and what takes their place.
+#: Options of Celery's ``@task`` and ``apply_async``, and what to use instead.
 OPTIONS = {
     "retry_kwargs": "use max_retries=, and for its countdown default_retry_delay= with "
     "retry_backoff=False",
@@ -45,7 +45,7 @@ OPTIONS = {
     "trail": "children are always known; leave it out",
 }
 
-# Attributes of Celery's tasks, and what takes their place.
+# Attributes of Celery's tasks, and what to use instead.
 _INSTEAD = {
     "delay_on_commit": "delay() is part of the transaction already. Use it",
     "apply_async_on_commit": "apply_async() is part of the transaction already. Use it",
@@ -63,10 +63,10 @@ _INSTEAD = {
 
 
 def body_of(function: Any) -> Any:
-    """Return the function that a Celery task was made of; any other *function* as it is.
+    """Return the function of a Celery task; return any other *function* unchanged.
 
-    While a project moves, ``@job`` stands over ``@shared_task``. Both then run the same body, each
-    with its own ``self`` and its own retries.
+    While a project moves, a function can have both ``@job`` and ``@shared_task``. Both run the same
+    body, each with its own ``self`` and its own retries.
     """
     kind = getattr(sys.modules.get("celery"), "Task", None)
     if kind is None or not isinstance(function, kind):
@@ -77,7 +77,7 @@ def body_of(function: Any) -> Any:
             f"@job decorates a function, got the Celery task {function.name}, which is made of the "
             f"class {type(function).__qualname__}. Move its run() into a function of the module."
         )
-    # With Celery's bind=True it is a method of the task.
+    # With Celery's bind=True the body is a method of the task.
     return getattr(body, "__func__", body)
 
 

@@ -1,4 +1,4 @@
-"""The keys of limits: of a job function, of a value of its arguments, of a queue."""
+"""Keys of limits, and the values of key options."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 #: A function of a job's arguments, or names of its parameters.
 Key = Callable[..., object] | Sequence[str]
 
-# Of a longer name so much is kept, beside a digest: a key fits its column with a value's digest.
+# Longer names are cut and get a digest, so that a key with a value's digest fits its column.
 _LONGEST_NAME = 150
 
 
 def of_function(name: str) -> str:
-    """Return the key that all jobs of a job function share."""
+    """Return the key of a limit that all jobs of a job function share."""
     if len(name) > _LONGEST_NAME:
         name = f"{name[: _LONGEST_NAME - 33]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
     return f"job:{name}"
 
 
 def of_value(name: str, value: object) -> str:
-    """Return the key of the jobs of a function for which its key option gives *value*.
+    """Return the key of the limit for the jobs whose key option has that *value*.
 
-    Only a digest of *value* is kept, so that no argument is shown by its key.
+    It contains only a digest of *value*, because arguments may be secret.
     """
     limit = get_settings().max_payload_bytes
     text = serialization.canonical(value, where="key", max_bytes=limit)
@@ -43,7 +43,7 @@ def of_value(name: str, value: object) -> str:
 
 
 def of_queue(name: str) -> str:
-    """Return the key of a queue."""
+    """Return the key of a queue's limit."""
     return f"queue:{name}"
 
 
@@ -54,10 +54,10 @@ def value_of(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
-    """Return what makes two calls the same, as *option* of *function* has it.
+    """Return the value of a key *option* of *function* for a call.
 
-    Without *wanted* that is all arguments. Raises ``ImproperlyConfigured`` for a name that no
-    parameter has, and what a function raises.
+    *wanted* is the option's function or names; None means all arguments. Raises
+    ``ImproperlyConfigured`` for an unknown name, and the exceptions of the option's function.
     """
     if callable(wanted):
         return wanted(*args, **kwargs)
@@ -76,7 +76,7 @@ def value_of(
 
 
 def digest(text: str) -> str:
-    """Return 64 hex digits for *text*, from which nobody without ``SECRET_KEY`` can guess it."""
+    """Return 64 hex digits for *text*, keyed with ``SECRET_KEY`` so that *text* stays secret."""
     salted = _salted(str(settings.SECRET_KEY)).copy()
     salted.update(text.encode())
     return salted.hexdigest()

@@ -1,4 +1,4 @@
-"""How a rate limit is written: ``"10/m"``, a number, or several of them."""
+"""Parses rate limits: ``"10/m"``, a number, or several of them."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import NamedTuple
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _SPELLING = re.compile(r"(\d+(?:\.\d+)?)(?:/([smhd]))?")
-#: The longest window.
+#: The longest window, in seconds.
 LONGEST_SECONDS = 86_400.0
-#: Most starts in one window: so many times are read to find the next free one.
+#: Most starts in one window, all of which are read to find the next free time.
 MOST = 10_000
 
-#: A text, a number of starts a second, or several of these which all hold.
+#: A text, a number of starts a second, or a list of these, which all apply.
 Rate = str | float | Sequence[str | float]
 
 
 class Window(NamedTuple):
-    """At most *starts* in any *seconds* that follow each other."""
+    """At most *starts* in any interval of *seconds*."""
 
     starts: int
     seconds: float
 
 
 def parse(rate: Rate | None) -> tuple[Window, ...]:
-    """Return the windows of *rate*: none for None and for an empty text, which are no limit.
+    """Return the windows of *rate*; None and an empty text are no limit and have none.
 
-    A text may hold several, with commas between them. A fraction is one start in a longer window:
-    ``"0.5/m"`` is one in two minutes. Raises ``ValueError``.
+    A text may have several rates, separated by commas. A fraction is one start in a longer window:
+    ``"0.5/m"`` is one in two minutes. Raises ``ValueError`` for an invalid rate.
     """
     if rate is None or rate == "":
         return ()
@@ -70,7 +70,7 @@ def _window(text: str, rate: object) -> Window:
             "Write it for a shorter window."
         )
     if number != int(number):
-        # A window holds whole starts: of 2.5 a second, 2 in 0.8 seconds.
+        # A window has whole starts: 2.5 a second are 2 in 0.8 seconds.
         return Window(math.floor(number), seconds * math.floor(number) / number)
     return Window(int(number), seconds)
 

@@ -1,4 +1,4 @@
-"""Which job functions exist. A name in a row is looked up here, and nowhere else."""
+"""The job functions of this process, by the names that rows have."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ..suggest import functions_meant, question
 if TYPE_CHECKING:
     from ..api.job import JobFunction
 
-# Modules in a package of jobs that are not imported: tests, and what runs when it is imported.
+# Modules of a package of jobs that are not imported: tests, and modules that run when imported.
 _NO_JOBS = re.compile(r"__main__|conftest|tests?|test_.*")
 
 _functions: dict[str, JobFunction[..., Any, Any]] = {}
-# Which import of its module defined each function, for those that one did.
+# The import of its module that defined each function, if an import did.
 _defined_by: dict[str, ModuleSpec | None] = {}
 
 
 def register(function: JobFunction[..., Any, Any]) -> None:
-    """Add *function*; raise :class:`DuplicateJob` when another one has its name."""
+    """Add *function*; raise :class:`DuplicateJob` when another function has its name."""
     known = _functions.get(function.name)
     spec = importing(function.__wrapped__.__module__)
     if known is not None and _origin(known) != _origin(function):
@@ -49,9 +49,9 @@ def register(function: JobFunction[..., Any, Any]) -> None:
 
 
 def importing(module: str) -> ModuleSpec | None:
-    """Return what stands for the import of *module* that is under way, or None when none is.
+    """Return the spec of *module* while it is being imported, else None.
 
-    A reload has an object of its own.
+    A reload has a new spec.
     """
     spec: ModuleSpec | None = getattr(sys.modules.get(module), "__spec__", None)
     return spec if getattr(spec, "_initializing", False) else None
@@ -71,7 +71,7 @@ def get(name: str) -> JobFunction[..., Any, Any]:
 
 
 def missing(name: str) -> str:
-    """Say that no job function has that *name*, what to do, and which one may be meant."""
+    """Return the message that no job function has that *name*, and which one may be meant."""
     hint = question(_near(name))
     return (
         f"No job function is named {name!r}. Define it with @job in the jobs.py or tasks.py of an "
@@ -79,19 +79,19 @@ def missing(name: str) -> str:
     )
 
 
-# A comparison with 500 names takes 14 ms, and a worker may meet many jobs of one name.
+# A comparison with 500 names takes 14 ms, and a worker may claim many jobs of one name.
 @functools.lru_cache(maxsize=256)
 def _near(name: str) -> list[str]:
     return functions_meant(name, _functions)
 
 
 def every() -> Iterator[JobFunction[..., Any, Any]]:
-    """Return all job functions, by name."""
+    """Return all job functions, sorted by name."""
     return iter(sorted(_functions.values(), key=lambda function: function.name))
 
 
 def autodiscover() -> None:
-    """Import ``jobs`` and ``tasks`` of every installed app; of a package all modules in it."""
+    """Import ``jobs`` and ``tasks`` of every installed app; of packages, all modules."""
     names = [config.name for config in apps.get_app_configs()]
     for part in ("jobs", "tasks"):
         autodiscover_modules(part)
@@ -101,7 +101,7 @@ def autodiscover() -> None:
 
 
 def _import_modules_of(package: ModuleType, apps_left_out: Sequence[str]) -> None:
-    # An app's own modules are not all meant to be imported at start.
+    # An app named jobs or tasks may have modules that must not be imported at start.
     if package.__name__ in apps_left_out:
         return
     for found in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):

@@ -1,4 +1,4 @@
-"""How long a row is kept once its job has ended."""
+"""How long the rows of ended jobs are kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def keep_seconds(function: JobFunction[..., Any, Any] | None, status: Status) -> float | None:
-    """Return how long a job that ended so is kept; None is for ever, or that it has not ended."""
+    """Return for how many seconds an ended job is kept; None: for ever, or it has not ended."""
     if status not in ENDED:
         return None
     settings = get_settings()
@@ -20,6 +20,6 @@ def keep_seconds(function: JobFunction[..., Any, Any] | None, status: Status) ->
     if function is not None and function.options.result_expires != "default":
         seconds = function.options.result_expires
     if function is not None and status == Status.SUCCESS and seconds is not None:
-        # It answers for its key for so long.
+        # The row holds its unique key for that time.
         seconds = max(seconds, function.options.unique_for or 0)
     return seconds

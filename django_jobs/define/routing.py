@@ -1,4 +1,4 @@
-"""Which queue, priority and database a job goes to."""
+"""The queue, the priority and the database of a job."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..conf import get_settings
 
 
 def route(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the first matching entry of ``ROUTES`` says of a job: its queue, its priority.
+    """Return the options of a job's first match in ``ROUTES``: ``queue`` and ``priority``.
 
     An entry is ``{glob: options}`` or a callable of ``(name, args, kwargs)`` that returns options
-    or None. Raises ``ImproperlyConfigured`` when a callable answers something else.
+    or None. Raises ``ImproperlyConfigured`` when a callable returns something else.
     """
     routes = get_settings().routes
     if not routes:
@@ -37,7 +37,7 @@ def route(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[
 
 
 def route_problem(options: Any) -> str:
-    """Say what is wrong with the options of a route; empty when nothing is."""
+    """Return what is wrong with the options of a route, or an empty text."""
     if not isinstance(options, Mapping):
         return f"A route must be a dict with 'queue' and 'priority', got {options!r}."
     for name in options.keys() - {"queue", "priority"}:
@@ -47,7 +47,7 @@ def route_problem(options: Any) -> str:
 
 
 def max_pending(queue: str) -> int | None:
-    """Return how many pending jobs *queue* may hold, or None for any number."""
+    """Return the most pending jobs of *queue*, or None without a limit."""
     limit: int | None = get_settings().queues.get(queue, {}).get("MAX_PENDING")
     return limit
 
@@ -60,7 +60,7 @@ def database_of(queue: str) -> str:
 
 
 def misplaced(queue: str, using: str) -> str:
-    """Return why what enqueues on *using* alone cannot use *queue*; empty when it can."""
+    """Return why a schedule on *using* cannot use *queue*, or an empty text."""
     alias = database_of(queue)
     if alias == using:
         return ""
@@ -71,7 +71,7 @@ def misplaced(queue: str, using: str) -> str:
 
 
 def databases() -> list[str]:
-    """Return the aliases of all databases that hold jobs, the default one first."""
+    """Return the aliases of all databases with jobs, that of ``DATABASE`` first."""
     settings = get_settings()
     named = (options.get("DATABASE", settings.database) for options in settings.queues.values())
     return list(dict.fromkeys([settings.database, *named]))

@@ -1,7 +1,8 @@
-"""What the options of a job's row hold for its workflow, read from their JSON text.
+"""Reads the options of a job's row, a JSON text.
 
-A row may have been edited by hand. A value of the wrong kind reads as none: whoever records the end
-of a job must not fail over the options of another one.
+Besides the call's own options they have the keys ``takes``, ``later``, ``link_error``, ``for``,
+``group`` and ``shape`` of the job's workflow. People may have edited the row, so a value of the
+wrong type counts as missing: a worker that records one job must not fail because of another one.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from typing import Any
 
 from ..moments import LONGEST_SECONDS
 
-#: How a job may take results, but for lists of ``"value"`` and such lists.
+#: How a job may take results, besides nested lists of ``"value"``.
 TAKES = ("value", "list", "summary", "nothing")
 
-#: The JSON form of a signature, and the place of the first job whose failure it is told of.
+#: The JSON form of a signature, and the place of the first job whose failure it handles.
 StoredErrback = tuple[Any, str | None]
 
 
 def option(options: str | None, name: str) -> Any:
-    """Return what the JSON text *options* has under the key *name*, or None."""
-    # Most jobs have no options. A text without the name need not be parsed; one with it may have it
-    # anywhere, as in the arguments of an errback.
+    """Return the value of the key *name* in the JSON text *options*, or None."""
+    # Only a text that contains the name is parsed. The name may also be elsewhere in it, as in the
+    # arguments of an errback.
     if options is None or f'"{name}"' not in options:
         return None
     try:
@@ -32,7 +33,7 @@ def option(options: str | None, name: str) -> Any:
 
 
 def takes(options: str | None) -> Any:
-    """Return how a job takes results; raise ``ValueError`` for what says no such thing."""
+    """Return how a job takes results, or None; raise ``ValueError`` for another value."""
     found = option(options, "takes")
     if found is None or found in TAKES:
         return found
@@ -50,27 +51,27 @@ def takes(options: str | None) -> Any:
 
 
 def later(options: str | None) -> dict[str, float]:
-    """Return the times that count from when a job becomes ready, in seconds."""
+    """Return the times in seconds that count from when the job becomes ready, by option."""
     found = option(options, "later")
     times = found.items() if isinstance(found, dict) else ()
     return {name: value for name, value in times if _is_time(value)}
 
 
 def errbacks(options: str | None) -> list[StoredErrback]:
-    """Return what is enqueued when a job fails."""
+    """Return the errbacks of a job."""
     found = option(options, "link_error")
     pairs = found if isinstance(found, list) else []
     return [(pair[0], pair[1]) for pair in pairs if _is_errback(pair)]
 
 
 def place(options: str | None) -> str | None:
-    """Return where a job stands in the order of its workflow, where its id does not tell."""
+    """Return a job's place in the order of its workflow, if it differs from its id."""
     found = option(options, "for")
     return found if isinstance(found, str) else None
 
 
 def group(options: str | None) -> str | None:
-    """Return the id of the group whose end a job tells of."""
+    """Return the id of the group whose end the job reports."""
     found = option(options, "group")
     return found if isinstance(found, str) else None
 

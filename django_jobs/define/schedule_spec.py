@@ -1,8 +1,8 @@
-"""When a job function runs by itself, as code spells it.
+"""The times of schedules in code.
 
-Celery's spellings hold: ``crontab(hour=3, minute=0)``, ``solar("sunrise", 52.5, 13.4)``, a
-``timedelta``, a number of seconds. A text is a crontab of five fields, a datetime is one time.
-This module may be imported from a settings file.
+They are written as in Celery: ``crontab(hour=3, minute=0)``, ``solar("sunrise", 52.5, 13.4)``, a
+``timedelta``, a number of seconds. A text is a crontab of five fields, a datetime a single time.
+Settings files can import this module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from ..suggest import did_you_mean
 
-#: What the sun does, with the names of Celery and three shorter ones.
+#: Events of the sun: Celery's names and three shorter ones.
 SOLAR_EVENTS = (
     "dawn_astronomical", "dawn_nautical", "dawn_civil", "dawn", "sunrise", "solar_noon", "noon",
     "sunset", "dusk", "dusk_civil", "dusk_nautical", "dusk_astronomical",
@@ -25,7 +25,7 @@ Field = int | str | Iterable[int | str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Timing:
-    """When a schedule runs; the fields are the columns of its row.
+    """The times of a schedule. The fields are the columns of its row.
 
     ``timezone`` is an IANA name; empty means the setting ``TIME_ZONE``.
     """
@@ -40,7 +40,7 @@ class Timing:
     timezone: str = ""
 
 
-#: All that ``schedule=`` takes.
+#: Everything that ``schedule=`` takes.
 Spelling: TypeAlias = Timing | float | str | datetime.timedelta | datetime.datetime
 
 
@@ -55,8 +55,9 @@ def crontab(
 ) -> Timing:
     """Return the times of a crontab: ``crontab(hour=3, minute=0)`` or ``crontab("0 3 * * *")``.
 
-    A field is a number, a text as in a crontab, or several of them. The other fields stay ``*``:
-    ``crontab(hour=3)`` is every minute from 3:00 to 3:59, as in Celery.
+    A field is a number, a text as in a crontab, or several of them; by default ``*``. So
+    ``crontab(hour=3)`` is every minute from 3:00 to 3:59, as in Celery. *timezone* is an IANA name,
+    by default the setting ``TIME_ZONE``. Raises ``ValueError`` for fields of other types.
     """
     fields = [
         _field("minute", minute),
@@ -89,7 +90,7 @@ def solar(event: str, lat: float, lon: float) -> Timing:
 
 
 def timing(spelling: Any) -> Timing:
-    """Return what *spelling* means; raise ``ValueError`` for what is none."""
+    """Return the :class:`Timing` of *spelling*; raise ``ValueError`` for other types."""
     if isinstance(spelling, Timing):
         return spelling
     if isinstance(spelling, datetime.timedelta):
@@ -108,13 +109,13 @@ def timing(spelling: Any) -> Timing:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """One call of :func:`add_periodic_task`; ``entry`` is as in ``DJANGO_JOBS["SCHEDULES"]``."""
+    """A schedule of :func:`add_periodic_task`: an entry as in ``DJANGO_JOBS["SCHEDULES"]``."""
 
     name: str
     entry: Mapping[str, Any]
 
 
-#: What :func:`add_periodic_task` was told.
+#: The schedules of all calls of :func:`add_periodic_task`.
 periodic_tasks: list[PeriodicTask] = []
 
 
@@ -131,8 +132,8 @@ def add_periodic_task(
 
     Call it in an app's ``jobs.py``. *job* is a job function, its name, or a signature
     (``clean_up.s(7)``), whose arguments come after *args*. *name* is the schedule's, by default the
-    job function's. The *options* are those of an entry of ``DJANGO_JOBS["SCHEDULES"]``; what cannot
-    work is a system check.
+    job function's. The *options* are those of an entry of ``DJANGO_JOBS["SCHEDULES"]``; system
+    checks report invalid ones. Raises ``ValueError`` for a workflow.
     """
     signed_args, signed_kwargs, signed_options = _signed(job)
     entry = {
@@ -140,7 +141,7 @@ def add_periodic_task(
         **options,
         "job": getattr(job, "task", None) or getattr(job, "name", job),
         "schedule": schedule,
-        # What is no list stays as it is: the system check tells of it.
+        # The system check reports args that are not a list.
         "args": [*args, *signed_args] if isinstance(args, (list, tuple)) else args,
         "kwargs": {**signed_kwargs, **(kwargs or {})},
     }
@@ -148,7 +149,7 @@ def add_periodic_task(
 
 
 def _signed(job: Any) -> tuple[Sequence[Any], Mapping[str, Any], Mapping[str, Any]]:
-    """Return the arguments and options that a signature carries; a job function has none."""
+    """Return the arguments and options of a signature; a job function has none."""
     if isinstance(job, Mapping) and not hasattr(job, "task"):
         raise ValueError(
             f"A schedule runs one job function, got {job!r}. Write one that enqueues the workflow."

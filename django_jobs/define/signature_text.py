@@ -1,4 +1,4 @@
-"""Signatures and their defaults as code that people may see."""
+"""Signatures and their defaults as code, without secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sensitive import redact
 if TYPE_CHECKING:
     from ..api.job import JobFunction
 
-# What a default may be whose repr has nothing but its value.
+# Types whose repr is only the value.
 _PLAIN = (
     bool, int, float, str, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta,
     uuid.UUID, enum.Enum,
@@ -25,7 +25,7 @@ _PLAIN = (
 
 
 def redact_signature(function: JobFunction[..., Any, Any]) -> str:
-    """Return the signature of *function* as a text, without secrets among the defaults."""
+    """Return the signature of *function* as a text, without secrets in the defaults."""
     rules = rules_of_function(function)
     signature = function.call_signature
     shown = [
@@ -43,7 +43,7 @@ def shown_default(parameter: inspect.Parameter, rules: Rules) -> str:
 
 
 def shown_code(value: Any) -> str:
-    """Return *value* as code, without secrets; of an object that may have some only its class."""
+    """Return *value* as code, without secrets; of other objects only the class."""
     return _code(redact(value))
 
 
@@ -60,7 +60,7 @@ def _code(value: Any) -> str:
 
 
 class _Code(str):
-    """A text whose repr is the text."""
+    """A text whose repr is the text itself."""
 
     def __repr__(self) -> str:
         return str(self)

@@ -1,4 +1,4 @@
-"""A job as people may see it: without secrets, and whatever somebody wrote into its row."""
+"""A job's row as text for people: without secrets, and with any content by hand."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ..status import Status
 LARGE_COLUMNS = ("args", "kwargs", "headers", "options", "result", "progress", "error_message")
 
 PAYLOAD = ("args", "kwargs", "headers", "result", "progress")
-# The columns that say what must be blanked in the others.
+# The columns that decide which secrets the others hide.
 _CALL = ("args", "kwargs", "headers", "options")
 # The keys that progress() writes.
 _PROGRESS = frozenset({"done", "total", "message"})
 
 
 class Unreadable:
-    """Stands for a text that is no JSON, or not of the shape that it must have."""
+    """Stands for a text that is not JSON or does not have the right shape."""
 
     def __str__(self) -> str:
         return _("(unreadable)")
@@ -40,7 +40,7 @@ class Unreadable:
 
 @dataclasses.dataclass(slots=True)
 class Payload:
-    """What of one job people may see; ``text`` shows a message or a traceback of an attempt."""
+    """The columns of one job without secrets. ``text`` blanks secrets in a message or traceback."""
 
     args: Any = None
     kwargs: Any = None
@@ -52,10 +52,10 @@ class Payload:
 
 
 def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
-    """Leave the large columns out and add ``args_text`` and ``kwargs_text``, None if too long.
+    """Defer the large columns, and add ``args_text`` and ``kwargs_text``, None if too long.
 
-    They are texts, not values, so that one row that was broken by hand does not break a page.
-    ``takes_text`` says whether results of other jobs come before the arguments.
+    They are texts, so that one row with invalid JSON does not break a page. ``takes_text`` has the
+    options of jobs that take results before their arguments.
     """
     texts = {
         f"{column}_text": Case(
@@ -70,7 +70,7 @@ def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
     }
     takes = Case(
         When(options__contains=HAS_TAKES, options_length__lte=longest, then=_text("options")),
-        # Too long to be read here: nobody can tell, and nothing is shown.
+        # The options are too long to be read here, so that all arguments are hidden.
         When(options__contains=HAS_TAKES, then=Value(HAS_TAKES)),
         default=Value(None),
         output_field=TextField(null=True),
@@ -82,7 +82,7 @@ def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
 
 
 def arguments_line(job: Job, limit: int) -> str:
-    """Return the arguments of a row from :func:`with_argument_texts` as in a call, cut."""
+    """Return the arguments of a row from :func:`with_argument_texts` as one line."""
     args, kwargs = listed_arguments(job)
     if args is None or kwargs is None:
         return "…"
@@ -95,7 +95,7 @@ def arguments_line(job: Job, limit: int) -> str:
 
 
 def listed_arguments(job: Job) -> tuple[Any, Any]:
-    """Return both kinds of arguments of a row from :func:`with_argument_texts`, redacted."""
+    """Return args and kwargs of a row from :func:`with_argument_texts`, without secrets."""
     texts = vars(job)
     args, kwargs = texts["args_text"], texts["kwargs_text"]
     if args is None or kwargs is None:
@@ -104,16 +104,15 @@ def listed_arguments(job: Job) -> tuple[Any, Any]:
 
 
 def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD) -> Payload:
-    """Return what may be seen of a job, read from the row in one query.
+    """Return the *columns* of a job without secrets, read in one query or two.
 
-    A secret among the arguments is blanked wherever it comes up again. Of the arguments, the
-    headers, the result and the progress only those in *columns* are read, and the arguments where
-    there is anything in which they could come up.
+    The secrets among the arguments are blanked in all columns. The arguments are read if they are
+    in *columns*, or if another column may quote them.
     """
     rest = [name for name in columns if name not in ("args", "kwargs")]
     is_whole = "args" in columns
     texts = _stored_texts(job, list(dict.fromkeys([*rest, *(_CALL if is_whole else ())])))
-    if texts is None:  # deleted since
+    if texts is None:  # the row was deleted
         return Payload()
     values = {name: _read(texts[name]) for name in rest}
     message = texts["error_message"]
@@ -132,36 +131,36 @@ def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD) -> Payload:
 
 
 def pretty(value: Any) -> str:
-    """Return a JSON value on lines of its own."""
+    """Return a JSON value as indented lines."""
     if isinstance(value, Unreadable):
         return str(value)
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
 def reason_text(reason: str) -> str:
-    """Return, in the current language, why an operation skipped a job."""
+    """Return the reason why an operation skipped a job, in the current language."""
     status = reason.removeprefix("is ").upper()
     return _("is %s") % Status(status).label if status in Status.values else _(reason)
 
 
 def retries_line(job: Job) -> str:
-    """Return ``2/3``: how often the job was retried, and how often it may be."""
+    """Return ``2/3``: the job's retries, and how many it may have."""
     return f"{job.retries}{_out_of(job, 0)}"
 
 
 def attempt_line(job: Job) -> str:
-    """Return ``2/4``: which attempt this is or was, of how many; 0 before the first."""
+    """Return ``2/4``: the number of the last attempt, and how many there may be."""
     return f"{job.attempt}{_out_of(job, 1)}"
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Tell whether *value*, which may be any JSON, is a number to count and to divide with."""
+    """Return whether a JSON *value* is a number that can be computed with."""
     is_one = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_one and -MAX_INT <= value <= MAX_INT
 
 
 def plain(number: float) -> str:
-    """Return a number as people write it: in the language of the request, without exponents."""
+    """Return a number in the current language, without an exponent."""
     if isinstance(number, float):
         number = int(number) if number.is_integer() else round(number, 3)
     return number_format(number, force_grouping=True)
@@ -178,14 +177,14 @@ def _out_of(job: Job, first: int) -> str:
         return ""
     options = function.options
     if not (job.retries or options.autoretry_for or options.bind):
-        return ""  # nothing retries it
+        return ""  # it is never retried
     limit = options.max_retries
     return "/∞" if limit is None else f"/{limit + first}"
 
 
 def _stored_texts(job: Job, columns: Sequence[str]) -> dict[str, Any] | None:
-    """Return the texts of the columns, and the error's message; None of a row that is gone."""
-    if job._state.adding:  # it ran in this process and has no row
+    """Return the columns' texts and the error message, or None if the row is gone."""
+    if job._state.adding:  # the job ran in this process, without a row
         field: Any = JSONTextField()
         prepared = {name: field.get_prep_value(vars(job)[name]) for name in columns}
         return prepared | {"error_message": job.error_message}
@@ -211,7 +210,7 @@ def _arguments(shown: Shown) -> tuple[Any, Any]:
 
 
 def _may_quote(value: Any) -> bool:
-    """Tell whether an argument could stand in *value*: numbers of progress() quote nothing."""
+    """Return whether *value* may quote an argument. The numbers of progress() cannot."""
     if isinstance(value, dict):
         return any(name not in _PROGRESS or _may_quote(item) for name, item in value.items())
     return not (value is None or isinstance(value, (int, float, Unreadable)) or value == "")

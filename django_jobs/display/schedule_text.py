@@ -1,4 +1,4 @@
-"""A schedule's times in words for people."""
+"""Describes a schedule's times in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .times import exact
 
 Kind = Schedule.Kind
 
-# The descriptor's names of languages that Django calls by their script.
+# cron_descriptor's names of languages that Django names by their script.
 _LOCALES = {"zh_Hans": "zh_CN", "zh_Hant": "zh_TW"}
 
 SOLAR_LABELS = {
@@ -31,12 +31,12 @@ SOLAR_LABELS = {
     "dusk_nautical": gettext_lazy("nautical dusk"),
     "dusk_astronomical": gettext_lazy("astronomical dusk"),
 }
-#: The units of an interval, the largest that fits wins.
+#: The units of an interval and their seconds, the largest first.
 UNITS = (("weeks", 604_800), ("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
 
 
 def description(schedule: Schedule) -> str:
-    """Return ``At 08:00, Monday through Friday (Europe/Berlin)``; empty for what is nonsense."""
+    """Return ``At 08:00, Monday through Friday (Europe/Berlin)``; empty for invalid ones."""
     if schedule.kind == Kind.INTERVAL:
         return _interval(schedule.interval_seconds)
     if schedule.kind == Kind.CRONTAB:
@@ -54,7 +54,7 @@ def description(schedule: Schedule) -> str:
 
 
 def split_interval(seconds: float | None) -> tuple[float | None, str]:
-    """Return a number and the largest unit that it is a whole number of."""
+    """Return a number and its unit: the largest that gives a whole number."""
     if not seconds:
         return None, "minutes"
     for unit, length in UNITS:
@@ -87,9 +87,9 @@ def _crontab(expression: str) -> str:
     options.use_24hour_time_format = True
     locale = to_locale(get_language() or "en")
     options.locale_code = _LOCALES.get(locale, locale)
-    fields[2] = fields[2].upper()  # the descriptor knows the last day as L only
+    fields[2] = fields[2].upper()  # cron_descriptor knows the last day as L only
     try:
         text: str = ExpressionDescriptor(" ".join(fields), options).get_description()
-    except Exception:  # what croniter takes and the descriptor does not know
+    except Exception:  # croniter accepts more than cron_descriptor knows
         return expression
     return text

@@ -1,4 +1,4 @@
-"""How long a job waited and ran, and when that was, in words for people."""
+"""Times and durations of jobs in words."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def exact(moment: datetime.datetime | None) -> str:
 
 
 def moment_of(job: Job) -> datetime.datetime | None:
-    """Return the time that matters most in the job's status."""
+    """Return the time that matters in the job's status, as run_at while it is SCHEDULED."""
     if job.status in (Status.SCHEDULED, Status.RETRY):
         run_at: datetime.datetime | None = job.run_at
         return run_at
@@ -70,7 +70,7 @@ def moment_of(job: Job) -> datetime.datetime | None:
 
 
 def waited(job: Job) -> datetime.timedelta | None:
-    """Return how long the job was, or has been, ready before its last attempt began."""
+    """Return how long the job was ready before its last attempt, or has been ready."""
     if job.ready_at is None:
         return None
     if job.status == Status.PENDING:
@@ -79,7 +79,7 @@ def waited(job: Job) -> datetime.timedelta | None:
 
 
 def ran(job: Job) -> datetime.timedelta | None:
-    """Return how long the last attempt took, or has taken; None where the row does not tell."""
+    """Return how long the last attempt took, or has taken; None if it is not known."""
     if job.started_at is None:
         return None
     if job.status == Status.STARTED:

@@ -1,1 +1,1 @@
-"""A call becomes a row, in the caller's transaction."""
+"""Calls become rows, in the caller's transaction."""

@@ -1,4 +1,4 @@
-"""A call becomes a row, in the caller's transaction."""
+"""Makes rows of calls, and writes them in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from .unique import hold_key, key_of
 if TYPE_CHECKING:
     from ..api.job import JobFunction
 
+#: The positional and the keyword arguments of a call.
 Pair = tuple[Sequence[Any], Mapping[str, Any]]
 
 
@@ -41,9 +42,9 @@ def write_calls(
 ) -> list[tuple[UUID, str]]:
     """Write validated *rows* of one job function, in one transaction for each database.
 
-    Returns the id and the database of each row's job: a live job that has the same unique key
-    stands in for a row that was left out. *options* are the call's, of which ``durable`` and
-    ``task_id`` matter here. Raises ``QueueFull`` and ``DuplicateKey``; nothing was written then.
+    Returns the id and the database's alias of each row's job. If a live job has the same unique
+    key, it replaces the row, which is not written. Of the call's *options*, ``durable`` and
+    ``task_id`` matter here. Raises ``QueueFull`` and ``DuplicateKey``, and then writes nothing.
     """
     by_database: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
@@ -65,7 +66,7 @@ def write_calls(
 def rows_of(
     function: JobFunction[..., Any, Any], calls: Sequence[Pair], options: CallKeywords
 ) -> list[NewJob]:
-    """Return the row of each of *calls*, validated, and written nowhere yet."""
+    """Return a validated row for each of *calls*; it is not written yet."""
     if options.get("task_id") is not None and len(calls) != 1:
         raise ValueError("task_id names one job. Leave it out of delay_many().")
     if function.options.typing:
@@ -78,7 +79,7 @@ def rows_of(
 def template(
     function: JobFunction[..., Any, Any], options: CallKeywords
 ) -> Callable[[Sequence[Any], Mapping[str, Any]], NewJob]:
-    """Resolve the options once; return what makes a row of one call's arguments."""
+    """Resolve the options once; return a function that makes the row of one call."""
     defaults, settings = function.options, get_settings()
     check(options)
     eta, countdown = _when(options)
@@ -121,7 +122,7 @@ def template(
 
 
 def _when(options: CallKeywords) -> tuple[datetime.datetime | None, float | None]:
-    """Return the call's eta or its countdown; both are None for a call that may run at once."""
+    """Return the call's eta or its countdown; both are None if the job may run at once."""
     eta, countdown = options.get("eta"), options.get("countdown")
     if eta is not None and countdown is not None:
         raise ValueError("Give countdown or eta, not both.")
@@ -143,7 +144,7 @@ def _texts(options: CallKeywords) -> tuple[str | None, str | None]:
     for errback in errbacks:
         check_errback(errback)
     if errbacks:
-        # With the job from which on a failure counts: here only the job's own.
+        # A StoredErrback. None: it is for the failure of this job.
         own["link_error"] = [[errback, None] for errback in errbacks]
     if own:
         limit = get_settings().max_payload_bytes
@@ -154,7 +155,7 @@ def _texts(options: CallKeywords) -> tuple[str | None, str | None]:
 
 
 def lineage() -> tuple[UUID | None, UUID | None]:
-    """Return the ids of the job at the root of those that enqueued, and of the one that does."""
+    """Return the ids of the running job's root and of the running job: the new job's parents."""
     parent = running.get()
     if parent is None:
         return None, None
@@ -170,8 +171,8 @@ def write(
 ) -> list[UUID]:
     """Write validated *rows* of one job function, in one transaction; return their jobs' ids.
 
-    The id of a row that was left out, as a live job has its unique key, is that job's.
-    *caller_named* says that the caller chose the id. Raises ``QueueFull`` and ``DuplicateKey``.
+    For a row whose unique key a live job has, that job's id is returned. *caller_named* says that
+    the caller chose the id. Raises ``QueueFull`` and ``DuplicateKey``.
     """
     connection = connections[using]
     dialect = dialect_for(connection)
@@ -184,7 +185,7 @@ def write(
     )
     alone = len(rows) == 1 and not several and connection.get_autocommit()
     if alone and dialect.insert_and_wake(rows[0], topic_of(rows[0])):
-        _tell(function, rows, using)
+        _send_signal(function, rows, using)
         return [rows[0].id]
     rows, ids, changed = without_deadlock(
         using, lambda: _insert(function, rows, using, caller_named, several)
@@ -192,7 +193,7 @@ def write(
     if rows or changed:
         announce(using, {topic_of(row) for row in [*rows, *changed]})
     if rows:
-        _tell(function, rows, using)
+        _send_signal(function, rows, using)
     return ids
 
 
@@ -203,14 +204,14 @@ def _insert(
     caller_named: bool,
     several: bool,
 ) -> tuple[list[NewJob], list[UUID], list[NewJob]]:
-    """Insert *rows*; return those that were written, the ids of all, and those taken over.
+    """Insert *rows*, in a transaction if it takes *several* statements.
 
-    *several* statements need a transaction.
+    Returns the rows that were written, the ids of all jobs, and the rows that live jobs took over.
     """
     dialect = dialect_for(connections[using])
     changed: list[NewJob] = []
     ids = [row.id for row in rows]
-    # One INSERT is a transaction by itself; BEGIN and COMMIT would be two more round trips.
+    # A single INSERT is a transaction by itself and saves two round trips.
     with transaction.atomic(using) if several else contextlib.nullcontext():
         if function.options.unique:
             rows, ids, changed = hold_key(function, rows, using)
@@ -237,11 +238,11 @@ def named(ids: Sequence[UUID], using: str) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        # Another caller wrote it after the look.
+        # Another caller wrote it after the query.
         raise DuplicateKey(problem) from error
 
 
-def _tell(function: JobFunction[..., Any, Any], rows: Sequence[NewJob], using: str) -> None:
+def _send_signal(function: JobFunction[..., Any, Any], rows: Sequence[NewJob], using: str) -> None:
     signals.send(
         signals.job_enqueued,
         function.name,
@@ -253,7 +254,7 @@ def _tell(function: JobFunction[..., Any, Any], rows: Sequence[NewJob], using: s
 
 
 def refuse_when_full(queue: str, more: int, using: str) -> None:
-    """Raise ``QueueFull`` when *queue* may not hold so many *more* pending jobs."""
+    """Raise ``QueueFull`` when *more* pending jobs would exceed the queue's ``MAX_PENDING``."""
     limit = max_pending(queue)
     if limit is None:
         return
@@ -268,7 +269,7 @@ def refuse_when_full(queue: str, more: int, using: str) -> None:
 
 @contextlib.contextmanager
 def outside_transaction(using: str) -> Iterator[None]:
-    """Let what is written to *using* stay when the caller's transaction rolls back."""
+    """Write to *using* on a connection of its own, outside the caller's transaction."""
     outer = connections[using]
     if outer.get_autocommit():
         yield

@@ -1,6 +1,6 @@
-"""Wakes sleeping workers and beats once a transaction has committed (PostgreSQL's NOTIFY).
+"""Wakes sleeping workers and beats after a commit, with PostgreSQL's NOTIFY.
 
-Nothing depends on a notification for correctness: workers and beats also look by themselves.
+A lost notification only costs time: workers and beats also poll.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ..values import NewJob
 
 
 class Topic(enum.StrEnum):
-    """What a notification names beside queues. No queue can have such a name."""
+    """What a notification names besides queues. No queue can have such a name."""
 
-    #: Jobs were written, or have changed, that start later: look when the next one is due.
+    #: Jobs that start later were written or changed, so the next due time may be another.
     TIMED = "@"
     #: Commands for workers were written.
     COMMANDS = "!"
@@ -28,20 +28,20 @@ class Topic(enum.StrEnum):
 
 
 def topic_of(row: NewJob) -> str:
-    """Return what announces a new row: its queue, or :attr:`Topic.TIMED`."""
+    """Return the topic of a new row: its queue, or :attr:`Topic.TIMED`."""
     return row.queue if row.status == Status.PENDING else Topic.TIMED
 
 
 def announce(using: str, topics: set[str]) -> None:
-    """Notify of *topics* once the current transaction has committed, at most once for it."""
+    """Notify of *topics* after the current transaction has committed, once for all calls in it."""
     connection = connections[using]
     if connection.vendor != "postgresql":
         return
     if not connection.in_atomic_block:
         _notify(using, topics)
         return
-    # Every hook has the same set, and the first one that runs empties it. A savepoint that rolls
-    # back takes its own hook along; a topic that it leaves behind wakes somebody for nothing.
+    # All hooks share the set, and the first one that runs empties it. A savepoint that rolls back
+    # drops its hook but leaves its topics, which costs a needless wakeup.
     pending: set[str] = connection.__dict__.setdefault("_django_jobs_topics", set())
     pending |= topics
 

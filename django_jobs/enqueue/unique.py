@@ -1,4 +1,4 @@
-"""At most one live copy of a job."""
+"""Unique keys: at most one live job has a key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def key_of(
     function: JobFunction[..., Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> str:
-    """Return the 64 hex digits that two calls share when they are the same job."""
+    """Return the unique key of a call, 64 hex digits."""
     same = value_of(function, "unique_key", function.options.unique_key, args, kwargs)
     limit = get_settings().max_payload_bytes
     text = serialization.canonical(same, where="unique_key", max_bytes=limit)
@@ -50,7 +50,7 @@ def hold_key(
     for row in rows:
         latest[_key(row)] = row
         first.setdefault(_key(row), row)
-    # In one order for all callers, who wait for each other's keys.
+    # All callers lock keys in the same order, against deadlocks.
     holders = {
         key: take_key(key, first[key].id, options.unique_for, using) for key in sorted(first)
     }

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
-from ..control.commands import settle
+from ..control.commands import answer_for_gone
 from ..db import clock
 from ..models import Attempt, Command, Edge, Job, Lease, Worker
 from ..workflows.family import is_needed
@@ -72,7 +72,7 @@ def _prune_around(using: str) -> None:
     workers = Worker.objects.using(using)
     workers.filter(stopped_at__lt=before)._raw_delete(using)
     workers.filter(lost_at__lt=before)._raw_delete(using)
-    settle(using)
+    answer_for_gone(using)
     Command.objects.using(using).filter(created_at__lt=before)._raw_delete(using)
     prune_limits.run_once(using)
     prune_unique_keys.run_once(using)

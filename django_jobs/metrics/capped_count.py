@@ -1,4 +1,4 @@
-"""Counting that stays quick in a table of millions: it stops at ten thousand."""
+"""Counts up to ten thousand rows, which stays quick in a table of millions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ K = TypeVar("K")
 
 
 class CappedCount(int):
-    """A number of rows, at most :data:`CAP`; ``capped`` tells whether there are more.
+    """A number of rows, at most :data:`CAP`. If there are more, ``capped`` is true.
 
-    As text it is ``10,000+`` then.
+    Its text is then ``10,000+``.
     """
 
     capped: bool
@@ -36,7 +36,7 @@ class CappedCount(int):
 
 
 def capped_count(rows: QuerySet[Any]) -> CappedCount:
-    """Count *rows*, of which at most 10,001 are looked at once they are found."""
+    """Count *rows*; the database stops at 10,001."""
     return CappedCount(_first(rows).count())
 
 
@@ -63,7 +63,7 @@ def status_counts(using: str) -> dict[Status, CappedCount]:
 
 def ready_queues(using: str) -> list[str]:
     """Return the names of the queues that have pending jobs."""
-    # The others are signs for workers, which no queue can be named.
+    # The other ready names are signals for workers, which no queue can have.
     connection = connections[using]
     with connection.cursor() as cursor:
         names = dialect_for(connection).ready_queues(cursor)
@@ -71,7 +71,7 @@ def ready_queues(using: str) -> list[str]:
 
 
 def of_status(jobs: JobQuerySet, status: str) -> JobQuerySet:
-    """Return the jobs of one status, asked for in the way that its partial index is defined."""
+    """Return the jobs of one status, with the condition of its partial index."""
     if status == Status.STARTED:
         return jobs.running()
     if status in TIMED:

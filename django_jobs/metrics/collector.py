@@ -1,4 +1,4 @@
-"""What is counted of jobs while they run, on its way into :class:`Measurement` rows."""
+"""Counts jobs while they run, and writes the counts as :class:`Measurement` rows."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _COLUMN = {
 class Collector:
     """Counts in memory what a worker process does, by minute of the database's clock.
 
-    A process that is killed takes with it what it counted since the last :meth:`flush`.
+    If the process is killed, the counts since the last :meth:`flush` are lost.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._minutes: dict[int, dict[Series, Tally]] = {}
-        # What turns time.monotonic() into the database's clock.
+        # The difference between the database's clock and time.monotonic().
         self._offset = 0.0
 
     def synchronize(self, using: str) -> None:
-        """Learn the database's clock; to be called before anything is counted."""
+        """Read the database's clock; call it before anything is counted."""
         self._offset = unix_time(using) - time.monotonic()
 
     def claimed(self, jobs: Sequence[Claimed]) -> None:
-        """Count those that are claimed for the first time."""
+        """Count the jobs that are claimed for the first time."""
         first = Counter([(job.queue, job.name) for job in jobs if job.claims == 1])
         with self._lock:
             for key, number in first.items():
@@ -71,25 +71,25 @@ class Collector:
                     )
 
     def flush(self, using: str) -> None:
-        """Write what was counted since the last time, as one statement; keep it when that fails."""
-        taken = self.take()
-        if not taken:
+        """Write the counts with one statement, and keep them if it fails."""
+        counted = self.drain()
+        if not counted:
             return
         try:
             self.synchronize(using)
-            append(taken, using)
+            append(counted, using)
         except BaseException:
             with self._lock:
-                for minute, tallies in taken.items():
+                for minute, tallies in counted.items():
                     for key, tally in tallies.items():
                         self._tally(key, minute).add(tally)
             raise
 
-    def take(self) -> dict[int, dict[Series, Tally]]:
-        """Return what was counted since the last time, by minute, and forget it."""
+    def drain(self) -> dict[int, dict[Series, Tally]]:
+        """Return the counts by minute and start anew."""
         with self._lock:
-            taken, self._minutes = self._minutes, {}
-        return taken
+            counted, self._minutes = self._minutes, {}
+        return counted
 
     def _tally(self, key: Series, minute: int | None = None) -> Tally:
         if minute is None:
@@ -114,7 +114,7 @@ def _count(tally: Tally, status: str, outcomes: Sequence[Outcome], now: float) -
 
 
 def rescued(outcomes: Sequence[Outcome], using: str) -> None:
-    """Count, in rows at once, attempts whose worker died; how long they took nobody knows."""
+    """Count attempts whose worker died, and write the counts; their durations are unknown."""
     if not outcomes:
         return
     now = unix_time(using)
@@ -127,7 +127,7 @@ def rescued(outcomes: Sequence[Outcome], using: str) -> None:
 
 
 def revoked(jobs: Iterable[tuple[str, str, int]], using: str) -> None:
-    """Count, in rows at once, jobs that were revoked: queue, name and number of claims of each."""
+    """Count revoked jobs, and write the counts; *jobs* has queue, name and claims of each."""
     tallies: dict[Series, Tally] = {}
     for queue, name, claims in jobs:
         tally = tallies.setdefault((queue, name), Tally())
@@ -137,7 +137,7 @@ def revoked(jobs: Iterable[tuple[str, str, int]], using: str) -> None:
 
 
 def append(minutes: Mapping[int, Mapping[Series, Tally]], using: str) -> None:
-    """Write a row for each tally, as one statement."""
+    """Write a row for each tally, with one statement."""
     rows = []
     for starts_at, tallies in minutes.items():
         for (queue, name), tally in tallies.items():

@@ -1,4 +1,4 @@
-"""Which names of queues and job functions somebody knows: code, settings or rows."""
+"""The names of queues and job functions that code, settings or rows have."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def functions(using: str) -> set[str]:
 
 
 def unknown_queue(name: str, using: str) -> str:
-    """Return a sentence about a queue that nobody names; empty for one that somebody does."""
+    """Return a sentence if nothing names the queue, else an empty text."""
     known = queues(using)
     if name in known or _has_jobs(name, using):
         return ""
@@ -43,7 +43,7 @@ def unknown_queue(name: str, using: str) -> str:
 
 
 def unknown_function(name: str, using: str) -> str:
-    """Return a sentence about a job function that nobody knows; empty for one that is known."""
+    """Return a sentence if no code and no row names the job function, else an empty text."""
     known = functions(using)
     if name in known or Job.objects.using(using).filter(name=name).exists():
         return ""
@@ -52,7 +52,7 @@ def unknown_function(name: str, using: str) -> str:
 
 
 def unknown_limited(name: str, using: str) -> str:
-    """Return a sentence about a name that neither a job function nor a queue has."""
+    """Return a sentence if neither a job function nor a queue has the name, or an empty text."""
     known = queues(using) | functions(using)
     if name in known or _has_jobs(name, using):
         return ""
@@ -61,7 +61,7 @@ def unknown_limited(name: str, using: str) -> str:
 
 
 def _has_jobs(queue: str, using: str) -> bool:
-    """Tell whether jobs of a queue are open that no worker has begun or measured."""
+    """Return whether the queue has open jobs that are not pending."""
     jobs: Any = Job.objects.using(using)
     return any(
         of_status(jobs.all(), status).filter(queue=queue).exists()

@@ -1,4 +1,4 @@
-"""What Prometheus is told: counters from measurements, gauges from what is open now.
+"""Metrics for Prometheus: counters from measurements, gauges from the open rows.
 
 Needs ``prometheus-client``: ``pip install django-background-jobs[prometheus]``.
 """
@@ -39,14 +39,14 @@ _BOUNDS = (*(str(bound) for bound in BOUNDS), "+Inf")
 
 
 class JobsCollector(Collector):
-    """The metrics of every database that holds jobs; register it in a ``CollectorRegistry``."""
+    """The metrics of all databases with jobs; register it in a ``CollectorRegistry``."""
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: registering it asks no database."""
+        """Return nothing, so that registering it reads no database."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics; the database is asked some nine statements."""
+        """Yield all metrics; it takes about ten statements for each database."""
         tallies: dict[Series, Tally] = {}
         for using in databases():
             for key, tally in totals(using).items():

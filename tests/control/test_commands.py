@@ -44,7 +44,7 @@ def test_command_to_a_dead_worker_is_answered_at_once(new_worker: Callable[..., 
     sent = commands.send("ping", workers=[dead, unknown])
     assert {command.worker_id for command in sent} == {dead, unknown}
     assert all(command.done_at for command in sent)
-    assert {command.answer["error"] for command in sent} == {commands.ENDED}
+    assert {command.answer["error"] for command in sent} == {commands.WORKER_GONE}
 
 
 def test_command_for_a_runworker_goes_to_the_process_heard_last(
@@ -65,7 +65,7 @@ def test_open_command_of_a_worker_that_died_is_answered(worker: Worker) -> None:
     assert [command.done_at for command in commands.answers(sent)] == [None]
     Worker.objects.filter(pk=worker.pk).update(lost_at=worker.heartbeat_at)
     (command,) = commands.wait(sent, timeout=10)
-    assert command.answer == {"error": commands.ENDED}
+    assert command.answer == {"error": commands.WORKER_GONE}
 
 
 def test_commands_of_the_dead_are_answered_when_nobody_waits(
@@ -75,7 +75,7 @@ def test_commands_of_the_dead_are_answered_when_nobody_waits(
     commands.send("ping")
     Worker.objects.filter(pk=dead.pk).update(lost_at=dead.heartbeat_at)
     prune.run_once("default", uuid.uuid4())
-    assert Command.objects.get(worker_id=dead.pk).answer == {"error": commands.ENDED}
+    assert Command.objects.get(worker_id=dead.pk).answer == {"error": commands.WORKER_GONE}
     assert Command.objects.get(worker_id=alive.pk).done_at is None
 
 

@@ -198,7 +198,7 @@ def test_what_is_being_counted_is_not_taken_half(
     jobs.add.delay(1)
     outcomes = [execute(each, Environment()) for each in take()]
     taken: list[Any] = []
-    taker = threading.Thread(target=lambda: taken.append(collector.take()))
+    taker = threading.Thread(target=lambda: taken.append(collector.drain()))
     count = collecting._count
 
     def interrupted(*args: Any) -> None:

@@ -298,7 +298,7 @@ def test_record(loop: WorkerLoop, proxy: Proxy, when: str, function: Any) -> Non
     assert result.status == ended
     assert loop.buffer.held() == set()
     assert Attempt.objects.count() == (ended == "FAILURE")
-    (tallies,) = loop.collector.take().values()
+    (tallies,) = loop.collector.drain().values()
     (tally,) = tallies.values()
     assert (tally.succeeded, tally.failed) == (ended == "SUCCESS", ended == "FAILURE")
 

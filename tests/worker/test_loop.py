@@ -132,7 +132,7 @@ def test_only_outcomes_that_counted_are_measured(loop, clock):
     end(loop.buffer, clock=clock)
     end(loop.buffer, clock=clock)
     loop.step()
-    (tallies,) = loop.collector.take().values()
+    (tallies,) = loop.collector.drain().values()
     (tally,) = tallies.values()
     assert (tally.sent, tally.succeeded) == (2, 1)
 
