@@ -252,7 +252,7 @@ def test_pidfile_that_is_a_pipe_does_not_hang(tmp_path: Path, how: str) -> None:
     os.mkfifo(tmp_path / "fifo" if "link" in how else path)
     if "link" in how:
         path.symlink_to(tmp_path / "fifo")
-    with pytest.raises(CommandError, match="no file"), pidfile(str(path)):
+    with pytest.raises(CommandError, match="not a regular file"), pidfile(str(path)):
         pass
 
 

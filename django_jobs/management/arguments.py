@@ -1,4 +1,4 @@
-"""Arguments that several commands have in common."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _LONGEST_NAME = 190
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what every long-running command takes."""
+    """Add the arguments of the long-running commands."""
     parser.add_argument(
         "-l",
         "--loglevel",
         type=str.upper,
         choices=LEVELS,
-        help=_("default: INFO, or what LOGGING says"),
+        help=_("default: INFO, or the level of LOGGING"),
     )
     parser.add_argument("--database", help=_("alias; default: DJANGO_JOBS['DATABASE']"))
-    parser.add_argument("--pidfile", help=_("file that holds the process id while it runs"))
+    parser.add_argument("--pidfile", help=_("file for the process id while it runs"))
 
 
 def database(given: Mapping[str, Any]) -> str:
-    """Return the alias of ``--database``, or the setting's; refuse one that is not there."""
+    """Return the alias of ``--database`` or of the setting; refuse an unknown one."""
     using: str = given["database"] or get_settings().database
     if using not in connections:
         raise CommandError(
@@ -43,9 +43,9 @@ def database(given: Mapping[str, Any]) -> str:
 
 
 def database_name(using: str) -> str:
-    """Return the alias and the kind of its database, for people.
+    """Return the alias and the kind of its database, as text.
 
-    Only the server tells MySQL from MariaDB, and it may be away for now.
+    Only the server knows whether it is MySQL or MariaDB, and it may not answer yet.
     """
     connection = connections[using]
     try:
@@ -59,7 +59,7 @@ def database_name(using: str) -> str:
 
 def process_name(given: Mapping[str, Any]) -> str:
     """Return ``--name`` with Celery's ``%h`` (host), ``%n`` (its first part) and ``%d`` (the rest)
-    filled in; refuse one that, with a number behind it, fits no row."""
+    replaced; refuse a name that is too long for a row with a number at its end."""
     host = socket.gethostname()
     first, _dot, rest = host.partition(".")
     name: str = given["name"]
@@ -74,7 +74,7 @@ def process_name(given: Mapping[str, Any]) -> str:
 
 
 def add_verb(verbs: Any, name: str, text: str, *wanted: str) -> argparse.ArgumentParser:
-    """Add a verb of ``manage.py jobs``; *wanted* are the options that its function takes."""
+    """Add a verb of ``manage.py jobs``; *wanted* names the options that its function takes."""
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=_(text), description=_(text))
     parser.set_defaults(wanted=wanted)
     parser.add_argument("--json", action="store_true", dest="as_json", help=_("print JSON"))
@@ -86,7 +86,7 @@ def add_verb(verbs: Any, name: str, text: str, *wanted: str) -> argparse.Argumen
 
 
 class Refused(argparse.Action):
-    """An argument of Celery's that says what to do instead."""
+    """Refuses an argument of Celery's and says what to do instead."""
 
     def __init__(self, instead: str, **others: Any) -> None:
         self.instead = instead

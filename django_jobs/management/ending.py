@@ -1,4 +1,4 @@
-"""How a command that ran for long gives its process back."""
+"""Signal handlers at the end of a long-running command."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from django.core.management.base import BaseCommand
 from ..worker.fork import ignore_stops
 
 _NAMES = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGCHLD", "SIGALRM")
-# Windows lacks most of them; the commands say there that they do not run.
-_HEARD: list[signal.Signals] = [getattr(signal, n) for n in _NAMES if hasattr(signal, n)]
+# Windows lacks most of them; the commands refuse to run there.
+_HANDLED: list[signal.Signals] = [getattr(signal, n) for n in _NAMES if hasattr(signal, n)]
 
 
 def is_program(command: BaseCommand) -> bool:
-    """Tell whether the process is *command*'s own, and not that of a program that called it."""
+    """Return whether *command* was started by ``manage.py``, and not called by another program."""
     return bool(getattr(command, "_called_from_command_line", False))
 
 
 @contextlib.contextmanager
-def process_given_back(command: BaseCommand) -> Iterator[None]:
-    """Run *command*, which handles signals, then ignore them, as its process ends.
+def handlers_restored(command: BaseCommand) -> Iterator[None]:
+    """Run *command*, which handles signals; afterwards ignore them, because its process ends.
 
-    A program that called the command goes on, and gets its own handlers back.
+    If a program called the command, restore the program's own handlers instead.
     """
-    before = {number: signal.getsignal(number) for number in _HEARD}
+    before = {number: signal.getsignal(number) for number in _HANDLED}
     try:
         yield
         if is_program(command):
@@ -36,6 +36,6 @@ def process_given_back(command: BaseCommand) -> Iterator[None]:
     finally:
         if not is_program(command):
             for number, handler in before.items():
-                # A handler that is not Python's cannot be set again.
+                # Python cannot restore a handler that was not set from Python.
                 if handler is not None:
                     signal.signal(number, handler)

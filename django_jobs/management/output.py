@@ -1,4 +1,4 @@
-"""Output that never fails: neither a closed pipe nor a character ends a job or a process."""
+"""Output that never fails: a closed pipe or an unencodable character must not end a process."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from django.core.management.base import BaseCommand, OutputWrapper
 
 from .width import padded, width
 
-# The reader is gone for good. A full disk is not: it may have room again.
+# The reader is gone for good. A full disk is not among them: it may get free again.
 _GONE = (errno.EPIPE, errno.EBADF, errno.EIO)
 
 
 def banner(title: str, *lines: tuple[str, str]) -> str:
-    """Return what a process says of itself at its start: a title, and names with values."""
+    """Return the text that a process prints at its start: a title, and names with values."""
     widest = max(width(name) for name, _value in lines)
     return "\n".join([title, *(f"  {padded(name, widest)}  {value}" for name, value in lines)])
 
 
 class Output:
-    """A stream like the one it is given. Text that cannot be written is lost without an error."""
+    """Wraps a stream; text that cannot be written is dropped without an error."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -48,7 +48,7 @@ class Output:
             self._lose(error)
 
     def _lose(self, error: Exception) -> None:
-        """Write to nowhere from now on when nobody reads any more."""
+        """Redirect the stream to the null device if its reader is gone."""
         if isinstance(error, OSError) and error.errno in _GONE:
             with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
@@ -61,7 +61,7 @@ class Output:
 
 @contextlib.contextmanager
 def protected_output(command: BaseCommand) -> Iterator[None]:
-    """Let no output of *command*, and of what it runs, raise an error."""
+    """Keep output of *command*, and of the code that it runs, from raising errors."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _protected(sys.stdout), _protected(sys.stderr)
     if before[0] is None:
@@ -77,7 +77,7 @@ def protected_output(command: BaseCommand) -> Iterator[None]:
 
 
 def _protected(stream: Any) -> Any:
-    if stream is None:  # its descriptor was closed when Python began
+    if stream is None:  # its descriptor was closed before Python started
         return Output(_nowhere())
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
@@ -85,5 +85,5 @@ def _protected(stream: Any) -> Any:
 
 
 def _nowhere() -> Any:
-    # Open to the end of the process.
+    # It stays open until the process ends.
     return Path(os.devnull).open("w", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``--pidfile``: a file that holds a process's id while it runs."""
+"""``--pidfile``: a file that holds the id of the process while it runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-# A number and a line end; a file that goes on is none of ours.
+# The most bytes that are read; a file with more is not a pidfile.
 _LONGEST = 32
 
 
 @contextlib.contextmanager
 def pidfile(name: str | None) -> Iterator[None]:
-    """Keep this process's id in the file *name*, if any; refuse when it names a running one."""
+    """Write this process's id to the file *name*; refuse if it holds that of a running process."""
     if name is None:
         yield
         return
@@ -24,14 +24,14 @@ def pidfile(name: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        # Another process may have taken it over meanwhile.
+        # Another process may have replaced the file.
         if _pid_in(path) == os.getpid():
             path.unlink(missing_ok=True)
 
 
 def _write(path: Path) -> None:
-    """Make the file, in one step with the look whether there is one."""
-    # Never through a link: whoever may write to the directory could choose the file that is lost.
+    """Create the file; O_EXCL makes the test for an existing file atomic."""
+    # Never follow a link: users of the directory could choose a file to be overwritten.
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
     for _try in range(2):
         try:
@@ -49,16 +49,18 @@ def _write(path: Path) -> None:
 
 def _remove_old(path: Path) -> None:
     if path.is_symlink() or not path.is_file():
-        raise CommandError(f"--pidfile {path} is a link or no file. Name a file, or remove it.")
+        raise CommandError(
+            f"--pidfile {path} is a link or not a regular file. Give another name, or remove it."
+        )
     if _is_alive(_pid_in(path)):
         raise CommandError(f"--pidfile {path} names a running process. Stop that one first.")
     path.unlink(missing_ok=True)
 
 
 def _pid_in(path: Path) -> int | None:
-    """Return the process's id that the file holds, if it holds one."""
+    """Return the process id in the file, or None."""
     try:
-        # A link to a pipe or a device would never end.
+        # Reading from a pipe or a device might block or never end.
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK)
     except OSError:
         return None
@@ -68,7 +70,7 @@ def _pid_in(path: Path) -> int | None:
 
 
 def _is_alive(pid: int | None) -> bool:
-    if not pid or pid == os.getpid():  # a container's processes get the same ids again
+    if not pid or pid == os.getpid():  # processes of restarted containers get the same ids
         return False
     try:
         os.kill(pid, 0)

@@ -1,4 +1,4 @@
-"""How many columns of a terminal a text takes: a Chinese character takes two."""
+"""The width of texts in a terminal, where a Chinese character takes two columns."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import unicodedata
 
 
 def width(text: str) -> int:
-    """Return the number of columns that *text*, which is one line, takes."""
+    """Return the width of *text*, a single line, in columns."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
 def padded(text: str, columns: int) -> str:
-    """Return *text* with blanks behind it, so that it takes so many columns at least."""
+    """Return *text*, padded with blanks to at least *columns* columns."""
     return text + " " * (columns - width(text))
 
 
 def cut(text: str, columns: int) -> str:
-    """Return as much of *text* as fits into so many columns."""
+    """Return the start of *text* that fits into *columns* columns."""
     if width(text) <= columns:
         return text
-    taken = 0
+    used = 0
     for position, character in enumerate(text):
-        taken += _columns(character)
-        if taken > columns:
+        used += _columns(character)
+        if used > columns:
             return text[:position]
     return text
 

@@ -114,7 +114,7 @@ def test_import_copies_every_kind_with_its_options(site):
         "both", "clocked", "cron", "full", "interval", "missed", "once", "sun",
     ]  # fmt: skip
     assert "exchange" in report["notes"]["full"]
-    assert "days that are both" in report["notes"]["both"]
+    assert "days that match both" in report["notes"]["both"]
     left = report["left_out"]
     assert "No job function is named 'proj.tasks.gone'" in left["unknown"]
     assert "must be from 0.1 seconds" in left["too often"]
@@ -139,7 +139,7 @@ def test_import_copies_every_kind_with_its_options(site):
     assert site("shell", "-v", "0", "-c", code).strip() == "[1] {'b': 2} vip 7 {'h': 1} 60.0"
     again = site("jobs", "import-celery-beat")
     assert "0 imported, 13 left out" in again
-    assert "full: a schedule of that name exists" in again
+    assert "full: a schedule with this name exists" in again
 
 
 @needs_celery_beat

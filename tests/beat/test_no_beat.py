@@ -132,9 +132,9 @@ def test_schedules_of_the_code_that_are_no_rows_yet_are_told(settings: Any) -> N
     out, err = commanded("schedules")
     assert out == "No schedules.\n"
     assert err == (
-        "warning: The code has schedules that are no rows yet: 'hourly', 'nightly'. They become "
+        "warning: The code has schedules without rows: 'hourly', 'nightly'. They get "
         "rows when `manage.py migrate` runs or a beat starts.\n"
-        "warning: A schedule of the code becomes no row: "
+        "warning: A schedule of the code is invalid and gets no row: "
         "DJANGO_JOBS['SCHEDULES']['wrong']: "
         f"{registry.missing('tests.jobs.ad')}\n"
     )

@@ -113,7 +113,7 @@ def test_show_unknown_id() -> None:
 
 
 def test_show_id_that_is_none() -> None:
-    with pytest.raises(CommandError, match="A job's id is a UUID, got 'seven'"):
+    with pytest.raises(CommandError, match="A job's id must be a UUID, got 'seven'"):
         jobs("show", "seven")
 
 
@@ -224,7 +224,7 @@ def test_move_by_id_and_by_filter() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--name", "x"], "Say where the jobs go by --to QUEUE, --priority N or both"),
+        (["--name", "x"], "Give --to QUEUE, --priority N or both"),
         (["ID", "--queue", "mail"], "did you mean --to mail?"),
         (["--to", "mail"], "Name the jobs by their ids, or by one or more of --status"),
         (["ID", "--name", "x", "--to", "mail"], "not both"),
@@ -272,7 +272,7 @@ def test_purge_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
     with pytest.raises(CommandError, match="Nothing was deleted"):
         jobs("purge", "--queue", "mail")
-    assert asked == ["Delete 1 pending jobs of queue 'mail', for good? [y/N] "]
+    assert asked == ["Permanently delete 1 pending jobs of queue 'mail'? [y/N] "]
     monkeypatch.setattr("builtins.input", lambda text: "y")
     assert jobs("purge", "--queue", "mail") == "1 deleted\n"
 
@@ -349,7 +349,7 @@ def test_run_and_wait_too_long_escapes_what_a_row_says() -> None:
 
 
 def test_run_timeout_without_wait() -> None:
-    with pytest.raises(CommandError, match="give --wait"):
+    with pytest.raises(CommandError, match="needs --wait"):
         jobs("run", "tests.jobs.add", "--args", "[1]", "--timeout", "1")
 
 
@@ -369,7 +369,7 @@ def test_run_unknown_name_suggests(name: str, hint: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--args", "[1 2]"), r"--args is no JSON: Expecting ',' delimiter at line 1, column 4"),
+        (("--args", "[1 2]"), r"--args is not JSON: Expecting ',' delimiter at line 1, column 4"),
         (("--args", "{}"), "--args must be an array"),
         (("--kwargs", "[]"), "--kwargs must be an object"),
         (("--args", "[1, 2, 3]"), "too many positional arguments"),

@@ -123,7 +123,7 @@ def test_names_of_code_settings_and_rows_are_known(settings: Any, registered: An
 
 @pytest.mark.usefixtures("worker_of_mail")
 def test_worker_that_does_not_live_is_told_with_one_that_does() -> None:
-    with pytest.raises(CommandError, match=r"named 'web11-0'. Live are: .* Did you mean 'web1-0'"):
+    with pytest.raises(CommandError, match=r"named 'web11-0'. The live .* Did you mean 'web1-0'"):
         run("inspect", "active", "--worker", "web11-0")
 
 

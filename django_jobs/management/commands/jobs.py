@@ -1,4 +1,4 @@
-"""``manage.py jobs``: see and steer jobs from a terminal."""
+"""``manage.py jobs``: show and change jobs, queues and workers from a terminal."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from ...status import ENDED, QUEUED, Status
 from ...worker.flag_types import positive
 from ..arguments import add_verb
 from ..ending import is_program
-from ..jobs import actions, control, inspecting, listing, schedules, steering, top, workflow
+from ..jobs import actions, control, inspecting, listing, schedules, top, worker_parsers, workflow
 from ..jobs.warn import warnings
 from . import runbeat, runworker
 
 
 class Command(BaseCommand):
-    help = gettext_noop(
-        "Lists, shows, retries, revokes, moves, purges, counts and enqueues jobs; steers workers."
-    )
+    help = gettext_noop("Shows and changes jobs, queues, schedules and workers.")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.description = _(self.help)
@@ -42,12 +40,12 @@ class Command(BaseCommand):
             _import,
         ):
             add(verbs)
-        steering.add_control(verbs)
-        steering.add_inspect(verbs)
-        steering.add_pause_and_resume(verbs)
-        steering.add_limit(verbs)
-        steering.add_top(verbs)
-        # Another app may have commands of these names, as Channels has a runworker.
+        worker_parsers.add_control(verbs)
+        worker_parsers.add_inspect(verbs)
+        worker_parsers.add_pause_and_resume(verbs)
+        worker_parsers.add_limit(verbs)
+        worker_parsers.add_top(verbs)
+        # For projects with another app's command of the same name: Channels has a runworker.
         for name, command in _PROCESSES.items():
             command().add_arguments(verbs.add_parser(name, help=_(command.help)))
 
@@ -62,13 +60,13 @@ class Command(BaseCommand):
         wanted = options["wanted"]
         given = {name: options[name] for name in wanted}
         given["as_json"] = options["as_json"]
-        if verb != "run":  # enqueuing goes where the setting says
+        if verb != "run":  # the queue decides the database
             default = "" if verb in _AT_QUEUES else get_settings().database
             given["using"] = options["database"] or default
         if verb == "purge":
             given["confirm"] = self._confirm if options["interactive"] else None
-        for told in warnings(verb, given):
-            self.stderr.write(f"warning: {told}")
+        for warning in warnings(verb, given):
+            self.stderr.write(f"warning: {warning}")
         _VERBS[verb](self.stdout, **given)
 
     def _confirm(self, question: str) -> bool:
@@ -77,7 +75,7 @@ class Command(BaseCommand):
 
 _PROCESSES: dict[str, type[BaseCommand]] = {"worker": runworker.Command, "beat": runbeat.Command}
 
-# They act where the queue lives.
+# They use the database of the queue.
 _AT_QUEUES = {"pause", "resume", "limit", "purge"}
 
 _VERBS: dict[str, Callable[..., None]] = {
@@ -107,7 +105,7 @@ def _list(verbs: Any) -> None:
     )
     _add_status(parser, Status.values)
     _add_name_and_queue(parser)
-    parser.add_argument("--limit", type=positive, default=20, help=_("most jobs listed (20)"))
+    parser.add_argument("--limit", type=positive, default=20, help=_("maximum number of jobs (20)"))
 
 
 def _show(verbs: Any) -> None:
@@ -121,7 +119,7 @@ def _workflow(verbs: Any) -> None:
 
 
 def _retry(verbs: Any) -> None:
-    text = gettext_noop("Run ended jobs again, by id or all that match.")
+    text = gettext_noop("Retry ended jobs, by id or all that match.")
     parser = add_verb(verbs, "retry", text, "ids", "status", "name", "queue")
     parser.add_argument("ids", nargs="*", metavar="ID")
     _add_status(parser, sorted(ENDED))
@@ -129,22 +127,22 @@ def _retry(verbs: Any) -> None:
 
 
 def _revoke(verbs: Any) -> None:
-    text = gettext_noop("End jobs that have not begun, by id or all that match.")
+    text = gettext_noop("Revoke jobs that have not started, by id or all that match.")
     parser = add_verb(verbs, "revoke", text, "ids", "name", "queue", "header", "terminate")
     parser.add_argument("ids", nargs="*", metavar="ID")
     _add_name_and_queue(parser)
     parser.add_argument("--header", metavar="NAME=VALUE", help=_("only jobs with this header"))
-    parser.add_argument("--terminate", action="store_true", help=_("stop running ones, too"))
+    parser.add_argument("--terminate", action="store_true", help=_("stop running jobs, too"))
 
 
 def _move(verbs: Any) -> None:
     text = gettext_noop(
-        "Move jobs that have not begun to another queue or priority, by id or all that match."
+        "Move jobs that have not started to another queue or priority, by id or all that match."
     )
     parser = add_verb(verbs, "move", text, "ids", "to", "priority", "status", "name", "queue")
     parser.add_argument("ids", nargs="*", metavar="ID")
-    parser.add_argument("--to", metavar="QUEUE", help=_("the queue that they go to"))
-    parser.add_argument("--priority", type=int, metavar="N", help=_("the priority that they get"))
+    parser.add_argument("--to", metavar="QUEUE", help=_("the new queue"))
+    parser.add_argument("--priority", type=int, metavar="N", help=_("the new priority"))
     _add_status(parser, QUEUED)
     _add_name_and_queue(parser)
 
@@ -154,7 +152,7 @@ def _purge(verbs: Any) -> None:
     parser.add_argument("--queue", required=True)
     parser.add_argument(
         "--noinput", "--no-input", "--yes", action="store_false", dest="interactive",
-        help=_("do not ask"),
+        help=_("do not ask for confirmation"),
     )  # fmt: skip
 
 
@@ -170,20 +168,24 @@ def _run(verbs: Any) -> None:
         verbs, "run", text, "name", "arguments", "keywords", "queue", "wait", "timeout"
     )
     parser.add_argument("name", help=_("name of a registered job function"))
-    # Django takes "args" out of a command's options.
+    # Django reserves "args" in a command's options.
     parser.add_argument(
-        "--args", dest="arguments", default="[]", metavar="JSON", help=_("array of arguments")
+        "--args", dest="arguments", default="[]", metavar="JSON", help=_("arguments, a JSON array")
     )
     parser.add_argument(
         "--kwargs",
         dest="keywords",
         default="{}",
         metavar="JSON",
-        help=_("object of named arguments"),
+        help=_("keyword arguments, a JSON object"),
     )
     parser.add_argument("--queue")
-    parser.add_argument("--wait", action="store_true", help=_("wait for the end, print the result"))
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help=_("wait no longer"))
+    parser.add_argument(
+        "--wait", action="store_true", help=_("wait for the end and print the result")
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help=_("maximum seconds to wait")
+    )
 
 
 def _schedules(verbs: Any) -> None:
@@ -193,7 +195,7 @@ def _schedules(verbs: Any) -> None:
 def _import(verbs: Any) -> None:
     text = gettext_noop("Copy the periodic tasks of django-celery-beat, which must be installed.")
     parser = add_verb(verbs, "import-celery-beat", text, "dry_run")
-    parser.add_argument("--dry-run", action="store_true", help=_("only tell what would be done"))
+    parser.add_argument("--dry-run", action="store_true", help=_("only print what would be done"))
 
 
 def _add_status(parser: argparse.ArgumentParser, choices: Any) -> None:

@@ -1,4 +1,4 @@
-"""``manage.py runbeat``: argument parsing only; :mod:`django_jobs.beat` does the work."""
+"""``manage.py runbeat``: it parses arguments; :mod:`django_jobs.beat` does the work."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ from ...beat.loop import Beat, run
 from ...db import dialect_for
 from ...log import set_up_console
 from ..arguments import add_process_arguments, database, database_name, process_name
-from ..ending import process_given_back
+from ..ending import handlers_restored
 from ..output import banner, protected_output
 from ..pidfile import pidfile
 
 
 class Command(BaseCommand):
     help = gettext_noop(
-        "Enqueues the jobs of schedules when they are due. Any number of beats may run."
+        "Enqueues the jobs of schedules when they are due. Several beats may run at once."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.description = _(self.help)
         add = parser.add_argument
-        add("--once", action="store_true", help=_("fire what is due now and exit, as from a cron"))
-        add("-n", "--name", default="", help=_("name shown for it; default: the host name"))
+        add(
+            "--once",
+            action="store_true",
+            help=_("fire the schedules that are due and exit, for use from cron"),
+        )
+        add("-n", "--name", default="", help=_("name in the admin; default: the host name"))
         add_process_arguments(parser)
 
     def handle(self, *args: Any, **given: Any) -> None:
         set_up_console(given["loglevel"])
         using = database(given)
         with (
-            process_given_back(self),
+            handlers_restored(self),
             protected_output(self),
             pidfile(given["pidfile"]),
         ):

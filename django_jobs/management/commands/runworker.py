@@ -1,4 +1,4 @@
-"""``manage.py runworker``: argument parsing only; :mod:`django_jobs.worker` does the work."""
+"""``manage.py runworker``: it parses arguments; :mod:`django_jobs.worker` does the work."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from ...worker.flags import add_flags, options_of, with_defaults
 from ...worker.options import WorkerOptions, refusals
 from ...worker.reload_check import FLAG
 from ..arguments import Refused, add_process_arguments, database, database_name, process_name
-from ..ending import is_program, process_given_back
+from ..ending import handlers_restored, is_program
 from ..output import banner, protected_output
 from ..pidfile import pidfile
 
 
 class Command(BaseCommand):
     help = gettext_noop(
-        "Runs background jobs until it is told to stop (SIGTERM, Ctrl-C; twice: at once)."
+        "Runs background jobs until SIGTERM or Ctrl-C. A second signal stops it at once."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.description = _(self.help)
         add_flags(parser)
         add_process_arguments(parser)
-        # Before a reload the supervisor starts the command with it.
+        # Before a reload, the supervisor starts the command with this flag to check the code.
         parser.add_argument(FLAG, action="store_true", help=argparse.SUPPRESS)
         for names, instead in _REFUSED.items():
             parser.add_argument(*names.split(), action=Refused, instead=instead, dest="refused")
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         self._check_capacity(options)
         self._warn_of_unknown_queues(options)
         with (
-            process_given_back(self),
+            handlers_restored(self),
             protected_output(self),
             pidfile(given["pidfile"]),
         ):
@@ -63,17 +63,17 @@ class Command(BaseCommand):
         sys.exit(code)
 
     def _check_capacity(self, options: WorkerOptions) -> None:
-        told, refused = capacity.problem(options)
+        problem, refused = capacity.problem(options)
         if refused:
-            raise CommandError(told)
-        if told:
-            self.stderr.write(f"warning: {told}")
+            raise CommandError(problem)
+        if problem:
+            self.stderr.write(f"warning: {problem}")
 
     def _warn_of_unknown_queues(self, options: WorkerOptions) -> None:
         with contextlib.suppress(OperationalError, InterfaceError):
             for queue in [*options.queues, *options.exclude_queues]:
-                if told := known_names.unknown_queue(queue, options.using):
-                    self.stderr.write(f"warning: {told}")
+                if warning := known_names.unknown_queue(queue, options.using):
+                    self.stderr.write(f"warning: {warning}")
 
     def _options(self, given: dict[str, Any]) -> WorkerOptions:
         using = database(given)
@@ -99,14 +99,14 @@ class Command(BaseCommand):
             if database_of(queue) != using:
                 raise CommandError(
                     f"Queue {queue!r} lives on database {database_of(queue)!r}. Add --database "
-                    f"{database_of(queue)}, or leave it to a worker there.{_from_setting(keys)}"
+                    f"{database_of(queue)}, or serve it with another worker.{_from_setting(keys)}"
                 )
         refused = list(refusals(options))
         if refused:
             raise CommandError(
-                f"The {options.pool} pool cannot do what was asked for:\n  "
+                f"The {options.pool} pool cannot run these jobs as declared:\n  "
                 + "\n  ".join(refused)
-                + "\nUse a pool that can, or leave the queues of these jobs out."
+                + "\nUse another pool, or exclude the queues of these jobs."
                 + _from_setting(keys)
             )
         return options
@@ -121,7 +121,7 @@ def _refuse_without_fork() -> None:
 
 
 def _run(options: WorkerOptions, *, is_program: bool) -> int:
-    # Windows cannot import them, and the command has said so by now.
+    # Windows cannot import these modules; the command has refused to run there by now.
     from ...beat.loop import run_beside
     from ...worker.solo import run_solo
     from ...worker.supervisor import Supervisor
@@ -132,15 +132,15 @@ def _run(options: WorkerOptions, *, is_program: bool) -> int:
     return Supervisor(options, run_beat=run_beat, is_program=is_program).run()
 
 
-# What Celery's users type out of habit.
+# Arguments of Celery's worker.
 _REFUSED = {
     "-A --app": "Django's settings name the project. Leave it out",
     "-E --task-events": "all events are rows. Leave it out",
-    "-O --optimization": "workers take no more jobs than they run soon. Leave it out",
+    "-O --optimization": "workers claim no more jobs than they start soon. Leave it out",
     "-f --logfile": "the worker logs to stderr. Redirect it, or set Django's LOGGING",
     "-s --schedule": "schedules are rows. Leave it out",
-    "-D --detach": "let systemd, a container or another supervisor keep it",
-    "--prefetch-multiplier": "workers take no more jobs than they run soon. Leave it out",
+    "-D --detach": "let systemd, a container or another supervisor run it",
+    "--prefetch-multiplier": "workers claim no more jobs than they start soon. Leave it out",
     "--without-gossip": "there is no gossip. Leave it out",
     "--without-mingle": "there is no mingling. Leave it out",
     "--without-heartbeat": "a worker without a heartbeat would be taken for dead. Leave it out",
@@ -153,7 +153,7 @@ def _from_setting(keys: list[str]) -> str:
 
 
 def _refuse_without_tables(using: str) -> None:
-    """Raise ``CommandError`` when the tables are missing; a database that is away may come back."""
+    """Raise ``CommandError`` if the tables are missing; wait for a database that is down."""
     with contextlib.suppress(OperationalError, InterfaceError):
         if Worker._meta.db_table not in connections[using].introspection.table_names():
             raise CommandError(
@@ -175,16 +175,16 @@ def _banner(options: WorkerOptions) -> str:
         (_("stops"), _("when the queues are empty") if options.burst else _("on Ctrl-C")),
     ]
     if options.pool == "asyncio" and (options.time_limit or options.soft_time_limit):
-        limits = _("for async def only: no time limit reaches a plain function here")
+        limits = _("only for async def: this pool cannot stop plain functions")
         lines.insert(2, (_("limits"), limits))
     if options.beat:
-        lines.insert(-1, (_("beat"), _("yes, in a process of its own")))
+        lines.insert(-1, (_("beat"), _("yes, in its own process")))
     title = _("django_jobs worker %(name)s (pid %(pid)d)")
     return banner(title % {"name": options.base_name, "pid": os.getpid()}, *lines)
 
 
 def _size(options: WorkerOptions) -> str:
-    """Say how many processes there are, and how many jobs each runs at a time."""
+    """Return the number of processes, and of jobs that each runs at a time."""
     if options.autoscale:
         bounds = {"least": options.autoscale.least, "most": options.autoscale.most}
         text = _("%(least)d to %(most)d processes") % bounds

@@ -1,1 +1,1 @@
-"""What ``manage.py jobs`` does: looking, acting, and how both are printed."""
+"""The verbs of ``manage.py jobs``, and how they print."""

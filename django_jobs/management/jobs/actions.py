@@ -38,7 +38,7 @@ def retry(
     name: str | None,
     queue: str | None,
 ) -> None:
-    """Run ended jobs again: those named, or all that match (by default the failed ones)."""
+    """Retry ended jobs by their ids, or all that match (by default the failed ones)."""
     if not _by_id(ids, status=status, name=name, queue=queue):
         jobs = matching(using, status=status or Status.FAILURE, name=name, queue=queue)
         wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
@@ -59,7 +59,7 @@ def revoke(
     queue: str | None,
     header: str | None = None,
 ) -> None:
-    """End jobs that have not begun, and with *terminate* those that run."""
+    """Revoke jobs that have not started; with *terminate*, running jobs too."""
     allowed = (*QUEUED, *((Status.STARTED,) if terminate else ()))
     if not _by_id(ids, name=name, queue=queue, header=header):
         jobs = matching(using, name=name, queue=queue).filter(status__in=allowed).order_by("pk")
@@ -87,10 +87,10 @@ def move(
     name: str | None,
     queue: str | None,
 ) -> None:
-    """Move jobs that have not begun to another queue or priority."""
+    """Move jobs that have not started to another queue or priority."""
     if to is None and priority is None:
         hint = f" --queue chooses jobs: did you mean --to {queue}?" if ids and queue else ""
-        raise CommandError(f"Say where the jobs go by --to QUEUE, --priority N or both.{hint}")
+        raise CommandError(f"Give --to QUEUE, --priority N or both.{hint}")
     if not _by_id(ids, status=status, name=name, queue=queue):
         jobs = matching(using, status=status, name=name, queue=queue).filter(status__in=QUEUED)
         wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
@@ -116,13 +116,13 @@ def purge(
     queue: str,
     confirm: Callable[[str], bool] | None,
 ) -> None:
-    """Delete the pending jobs of a queue, unless *confirm* answers no."""
+    """Delete the pending jobs of a queue, unless *confirm* returns False."""
     using = using or database_of(queue)
     pending = matching(using, status=Status.PENDING, queue=queue)
     if confirm is not None:
         count = capped_count(pending)
         if not confirm(
-            _("Delete %(number)s pending jobs of queue %(queue)r, for good?")
+            _("Permanently delete %(number)s pending jobs of queue %(queue)r?")
             % {"number": count, "queue": queue}
         ):
             raise CommandError("Nothing was deleted.")
@@ -143,9 +143,9 @@ def run(
     wait: bool,
     timeout: float | None,
 ) -> None:
-    """Enqueue one call of the registered job function, and print its id or, later, its result."""
+    """Enqueue a call of the registered job function; print its id or, with *wait*, its result."""
     if timeout is not None and not wait:
-        raise CommandError("--timeout says how long to wait: give --wait, too.")
+        raise CommandError("--timeout needs --wait.")
     function = _function(name)
     args = _parsed("--args", arguments, list, "an array, as in '[1, 2]'")
     kwargs = _parsed("--kwargs", keywords, dict, """an object, as in '{"user_id": 1}'""")
@@ -153,7 +153,7 @@ def run(
         result = function.apply_async(args, kwargs, queue=queue)
     except (DatabaseError, InterfaceError):
         raise
-    except Exception as error:  # also what the function's own unique_key raises
+    except Exception as error:  # the function's own unique_key may raise anything
         is_ours = isinstance(error, (TypeError, ValueError, JobsError))
         text = str(error) if is_ours else f"{type(error).__name__}: {error}"
         shown = shown_arguments(rules_of(name), args, kwargs)
@@ -210,7 +210,7 @@ def _parsed(option: str, text: str, kind: type, wanted: str) -> Any:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise CommandError(
-            f"{option} is no JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+            f"{option} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
     if not isinstance(value, kind):
         raise CommandError(f"{option} must be {wanted}, got a {type(value).__name__}.")

@@ -1,4 +1,4 @@
-"""A periodic task of django-celery-beat as a schedule."""
+"""Converts periodic tasks of django-celery-beat to schedules."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ...moments import aware
 from ...schedules.ticks import first_tick, stored, utc
 from ...schedules.validation import problems
 
-# Celery's own chore, for which workers here have a duty.
+# Celery's own cleanup task. Workers here prune expired results themselves.
 _CLEANUP = "celery.backend_cleanup"
 _EITHER = (
-    "Disabled: it names a day of the month and a day of the week; Celery runs it on days that are "
-    "both, a crontab on days that are either. Say which you mean and enable it."
+    "Disabled: it has a day of the month and a day of the week. Celery runs it on days that match "
+    "both, cron on days that match either. Change it to what you mean, and enable it."
 )
-_ROUTING = "exchange and routing_key mean nothing here: name a queue."
+_ROUTING = "exchange and routing_key have no effect here. Set a queue."
 
 
 def converted(task: Any, using: str) -> tuple[Schedule | None, str, str]:
-    """Return the schedule that *task* is, not saved; or None and why; and what a person must know.
+    """Return an unsaved schedule or None; the reason for None; and a note for the operator.
 
     The job function must be registered under the task's name. *using* is the row's database.
     """
@@ -40,7 +40,7 @@ def converted(task: Any, using: str) -> tuple[Schedule | None, str, str]:
             enabled=task.enabled,
             one_off=task.one_off,
             starts_at=task.start_time,
-            # There it is the end of the schedule; expire_seconds is the life of one job.
+            # In django-celery-beat, `expires` ends the schedule and `expire_seconds` one job.
             ends_at=task.expires,
             expires_seconds=task.expire_seconds,
             queue=task.queue or "",
@@ -62,13 +62,13 @@ def converted(task: Any, using: str) -> tuple[Schedule | None, str, str]:
 
 
 def _next_tick(task: Any, schedule: Schedule) -> datetime.datetime | None:
-    """Return the tick that Celery's beat would send next; None is the first one from now on.
+    """Return the tick that Celery's beat would send next; None means the first one after now.
 
-    Celery's beat writes its last tick when it stops. The next one may have passed meanwhile, and
-    then runs as one that was missed.
+    Celery's beat saves its last tick when it stops. If the next one has passed by now, it runs as
+    a missed tick.
     """
     if schedule.kind == Schedule.Kind.CLOCKED:
-        # Celery's beat disables a clocked task that it has sent.
+        # Celery's beat disables a clocked task after sending it.
         return stored(utc(schedule.clocked_at))
     if task.last_run_at is None:
         return None
@@ -78,7 +78,7 @@ def _next_tick(task: Any, schedule: Schedule) -> datetime.datetime | None:
 
 
 def _timing(task: Any) -> dict[str, Any]:
-    # Solar events and clocked times need no zone; it is only how they are shown.
+    # For solar events and clocked times, the zone is only used for display.
     zone = settings.TIME_ZONE or "UTC"
     if task.interval is not None:
         length = datetime.timedelta(**{task.interval.period: task.interval.every})

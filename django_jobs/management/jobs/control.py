@@ -32,7 +32,7 @@ def control(
     bounds: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> None:
-    """Send a command, wait for the answers and print them; fail unless all did as told."""
+    """Send a command, wait for the answers and print them; fail unless all workers did it."""
     targets = live_workers(using, workers, serving)
     if not targets:
         raise CommandError("No worker is alive. Start one with `manage.py runworker`.")
@@ -119,10 +119,10 @@ def _whole(text: str) -> int:
 
 
 def who() -> str:
-    """Return who sits at this terminal, for the rows."""
+    """Return the name of the terminal's user and host, for the rows."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError):  # a user in a container may have no name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
 
@@ -142,7 +142,7 @@ def _report(out: OutputWrapper, as_json: bool, verb: str, changed: Mapping[str, 
         out.write(one_line(f"{queue}: {_(verb if was else _BEFORE[verb])}"))
 
 
-# What is told of a queue that was not changed.
+# The texts for a queue that was not changed.
 _BEFORE = {
     "paused": gettext_noop("was paused already"),
     "resumed": gettext_noop("was not paused"),
@@ -161,7 +161,7 @@ def _shown(row: Command, workers: Mapping[Any, Worker]) -> dict[str, Any]:
 
 def _sentence(row: Command, timeout: float) -> str:
     if row.done_at is None:
-        text = _("no answer within %s s; it is obeyed when the worker comes to it")
+        text = _("no answer within %s s; the worker will do it as soon as it can")
         return text % f"{timeout:g}"
     answer: dict[str, Any] = row.answer or {}
     if "error" in answer:

@@ -1,11 +1,10 @@
-"""``jobs inspect``: what workers do and are, from rows alone, also with no worker alive."""
+"""``jobs inspect``: it reads rows only, so it works without a live worker."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import CommandError, OutputWrapper
 from django.utils import timezone
@@ -14,12 +13,12 @@ from django.utils.translation import gettext as _
 from ...display.job_text import arguments_line, attempt_line, pretty, with_argument_texts
 from ...display.times import duration, ran, relative
 from ...limits.overrides import limits_of
-from ...metrics.open_jobs import QueueState
-from ...metrics.snapshot import look
 from ...models import Job, Worker
 from ...worker.worker_info import registered, settings_shown
-from .listing import ARGUMENTS_WIDTH, LONGEST_ARGUMENTS, counted, listed
-from .output import one_line, printable, served, write_json, write_table
+from .claimed_jobs import held
+from .listing import ARGUMENTS_WIDTH, LONGEST_ARGUMENTS, listed
+from .output import one_line, printable, write_json, write_table
+from .queue_states import show_queues, takes
 from .selection import live_workers
 
 
@@ -32,11 +31,11 @@ def inspect(out: OutputWrapper, *, what: str, **given: Any) -> None:
 
 
 def _active(out: OutputWrapper, **given: Any) -> None:
-    _show_held(out, 0, _("No job runs."), **given)
+    _show_held(out, 0, _("No running jobs."), **given)
 
 
 def _reserved(out: OutputWrapper, **given: Any) -> None:
-    _show_held(out, 1, _("No job is claimed that has not begun."), **given)
+    _show_held(out, 1, _("All claimed jobs have started."), **given)
 
 
 def _show_held(
@@ -55,7 +54,7 @@ def _show_held(
     ids = [pk for pk, _worker_id in held(using, rows)[part][:limit]]
     jobs: Any = Job.objects.using(using).running().filter(pk__in=ids)
     found = {job.pk: job for job in with_argument_texts(jobs, LONGEST_ARGUMENTS)}
-    shown = [found[pk] for pk in ids if pk in found]  # else it has ended meanwhile
+    shown = [found[pk] for pk in ids if pk in found]  # the others have just ended
     names: dict[Any, str] = dict(
         Worker.objects.using(using)
         .filter(pk__in={job.worker_id for job in shown})
@@ -68,33 +67,6 @@ def _show_held(
         write_table(out, titles, [_held_cells(job, names) for job in shown])
     else:
         out.write(nothing)
-
-
-Held = list[tuple[UUID, UUID | None]]
-
-
-def held(using: str, workers: Any = None) -> tuple[Held, Held]:
-    """Return the jobs that run and those claimed that have not begun, each with its worker's id.
-
-    A worker begins jobs in the order of its claims, so of its STARTED rows the first ones, as many
-    as it has slots, are in them. What ended in the last 10 ms and is not yet recorded counts too.
-    """
-    slots = dict(
-        (Worker.objects.using(using) if workers is None else workers).values_list("pk", "slots")
-    )
-    rows: Any = Job.objects.using(using).running()
-    claimed = rows.order_by("started_at", "rank", "pk").values_list("pk", "worker_id")
-    begun: dict[UUID | None, int] = defaultdict(int)
-    running: Held = []
-    reserved: Held = []
-    for pk, worker_id in claimed:
-        if workers is not None and worker_id not in slots:
-            continue
-        begun[worker_id] += 1
-        # Of a worker whose row is gone nobody knows: its jobs are about to be rescued.
-        within = begun[worker_id] <= slots.get(worker_id, begun[worker_id])
-        (running if within else reserved).append((pk, worker_id))
-    return running, reserved
 
 
 def _held_cells(job: Job, names: Mapping[Any, str]) -> list[object]:
@@ -119,7 +91,7 @@ def _scheduled(out: OutputWrapper, *, using: str, as_json: bool, limit: int) -> 
         ]  # fmt: skip
         write_table(out, ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN"), cells)
     else:
-        out.write(_("No job waits for its time."))
+        out.write(_("No scheduled jobs."))
 
 
 # --- workers ------------------------------------------------------------------------------------
@@ -139,7 +111,7 @@ def _registered(out: OutputWrapper, *, using: str, as_json: bool, workers: Seque
         write_json(out, {"workers": known, "here": here, "limits": limits})
         return
     if not known:
-        out.write(_("No live worker. Known to this command's own code:"))
+        out.write(_("No live worker. The job functions of this command's own code:"))
         known = {"": here}
     cells = [_function_cells(name, known, limits.get(name, [])) for name in names]
     write_table(out, ("JOB", "SETS", "LIMITED TO", "WORKERS"), cells)
@@ -156,10 +128,10 @@ def _function_cells(
         if limit[option]
     ]
     every = _("all") if len(who) == len(known) > 1 else ", ".join(who)
-    return [name, _told(known[who[0]][name]), ", ".join(limited), every]
+    return [name, _options(known[who[0]][name]), ", ".join(limited), every]
 
 
-def _told(sets: Mapping[str, Any]) -> str:
+def _options(sets: Mapping[str, Any]) -> str:
     return ", ".join(f"{option} {value}" for option, value in sets.items())
 
 
@@ -171,9 +143,9 @@ def _conf(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[st
         write_json(out, {"workers": known, "here": here})
         return
     if not known:
-        out.write(_("No live worker. The settings that this command has:"))
+        out.write(_("No live worker. The settings of this command:"))
         out.write(printable(pretty(here)))
-    # The processes of one runworker are alike: told once.
+    # The processes of a runworker have the same settings, which are printed once.
     alike: dict[str, list[str]] = defaultdict(list)
     for name, conf in known.items():
         alike[pretty(conf)].append(name)
@@ -202,7 +174,7 @@ _STATS = ("id", "name", "hostname", "pid", "pool", "slots", "busy", "jobs_done",
 
 def _stats(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
     rows = live_workers(using, workers)
-    # The row's own number is as old as the last heartbeat.
+    # The number in the worker's row is as old as its last heartbeat.
     busy = Counter(worker_id for _pk, worker_id in held(using)[0])
     for row in rows:
         row.busy = busy[row.pk]
@@ -224,12 +196,6 @@ def _stats_cells(worker: Worker) -> list[object]:
     ]  # fmt: skip
 
 
-def takes(worker: Worker) -> str:
-    """Return which queues a worker serves, and whether it is quiet."""
-    text = served(worker.queues, worker.exclude_queues)
-    return _("%s (quiet)") % text if worker.quiet else text
-
-
 def _ping(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
     rows = live_workers(using, workers)
     if as_json:
@@ -242,50 +208,6 @@ def _ping(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[st
         raise CommandError("No worker is alive. Start one with `manage.py runworker`.")
 
 
-# --- queues -------------------------------------------------------------------------------------
-
-
-def _queues(out: OutputWrapper, *, using: str, as_json: bool) -> None:
-    states = sorted(look(using).queues, key=lambda state: state.name)
-    workers = live_workers(using, [])
-    if as_json:
-        write_json(out, [_queue(state, workers) for state in states])
-        return
-    titles = ("QUEUE", "READY", "RUNNING", "SLOTS", "OLDEST", "PAUSED", "WORKERS")
-    write_table(out, titles, [_queue_cells(state, workers) for state in states])
-
-
-def _queue(state: QueueState, workers: Sequence[Worker]) -> dict[str, Any]:
-    return {
-        "name": state.name,
-        "ready": counted(state.ready),
-        "running": state.running,
-        "slots": state.slots,
-        "oldest": state.oldest,
-        "paused_at": state.row.paused_at if state.row else None,
-        "paused_by": state.row.paused_by if state.row else "",
-        "workers": [worker.name for worker in workers if worker.serves(state.name)],
-    }
-
-
-def _queue_cells(state: QueueState, workers: Sequence[Worker]) -> list[object]:
-    serving = sum(worker.serves(state.name) for worker in workers)
-    return [
-        state.name, state.ready, state.running, state.slots, relative(state.oldest),
-        paused(state), serving,
-    ]  # fmt: skip
-
-
-def paused(state: QueueState) -> str:
-    """Return since when a queue is paused and by whom; empty when it is not."""
-    if state.row is None or state.row.paused_at is None:
-        return ""
-    when = relative(state.row.paused_at)
-    if not state.row.paused_by:
-        return when
-    return _("%(when)s by %(user)s") % {"when": when, "user": state.row.paused_by}
-
-
 _SUBJECTS: dict[str, Callable[..., None]] = {
     "active": _active,
     "reserved": _reserved,
@@ -293,6 +215,6 @@ _SUBJECTS: dict[str, Callable[..., None]] = {
     "registered": _registered,
     "stats": _stats,
     "conf": _conf,
-    "queues": _queues,
+    "queues": show_queues,
     "ping": _ping,
 }

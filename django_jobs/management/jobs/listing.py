@@ -29,7 +29,7 @@ from .selection import matching, one
 
 _COLUMNS = ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN", "WAIT", "RUN", "ERROR")
 ARGUMENTS_WIDTH = 50
-# A list leaves out arguments of more characters.
+# Longer arguments are left out of lists.
 LONGEST_ARGUMENTS = 10_000
 _MOST_ATTEMPTS = 50
 
@@ -51,7 +51,7 @@ def list_jobs(
 
 
 def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str) -> None:
-    """Print all of one job but its secrets."""
+    """Print everything about one job except its secrets."""
     job = one(job_id, using)
     payload = shown_payload(job)
     attempts = list(
@@ -71,19 +71,19 @@ def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str) -> N
 
 
 def _heading(attempt: Attempt) -> str:
-    told = {
+    values = {
         "number": attempt.attempt,
         "ended": exact(attempt.ended_at),
         "status": printable(attempt.status),
     }
     if not attempt.started_at:
-        return _("Attempt %(number)d, ended %(ended)s, then %(status)s") % told
-    told["took"] = duration(attempt.ended_at - attempt.started_at)
-    return _("Attempt %(number)d, ended %(ended)s after %(took)s, then %(status)s") % told
+        return _("Attempt %(number)d, ended %(ended)s, then %(status)s") % values
+    values["took"] = duration(attempt.ended_at - attempt.started_at)
+    return _("Attempt %(number)d, ended %(ended)s after %(took)s, then %(status)s") % values
 
 
 def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
-    """Print how many jobs stand where, counted up to ten thousand, and which workers live."""
+    """Print the jobs per status and queue, counted up to ten thousand, and the live workers."""
     statuses = {str(status): count for status, count in status_counts(using).items()}
     queues = _queues(using)
     live: Any = Worker.objects.using(using)
@@ -195,7 +195,7 @@ def _queues(using: str) -> list[dict[str, Any]]:
 
 
 def _oldest(waiting: Any) -> Any:
-    # By the claim's order, which its index has: the one that a worker takes next.
+    # In the order of the claim, so this is the job that a worker claims next.
     return waiting.order_by("rank", "pk").values_list("ready_at", flat=True).first()
 
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop
 from ...failure import printable as printable
 from ..width import padded, width
 
-#: The titles of the tables and the names of the fields, for the catalogue.
+#: The titles of the tables and the names of the fields, marked for the catalogue.
 TITLES = (
     gettext_noop("ANSWER"), gettext_noop("ARGUMENTS"), gettext_noop("ATTEMPT"),
     gettext_noop("BUSY"), gettext_noop("DONE"), gettext_noop("ERROR"), gettext_noop("FOR"),
@@ -56,7 +56,7 @@ def write_table(
 
 
 def served(queues: Sequence[str], excluded: Sequence[str]) -> str:
-    """Return in words which queues a worker serves."""
+    """Return the queues that a worker serves, as text."""
     text = ", ".join(map(str, queues)) or _("all queues")
     if not excluded:
         return text
@@ -65,7 +65,7 @@ def served(queues: Sequence[str], excluded: Sequence[str]) -> str:
 
 
 def write_fields(out: OutputWrapper, fields: Sequence[tuple[str, object]]) -> None:
-    """Print names and values below each other; a value of several lines is indented."""
+    """Print one name and value per line; further lines of a value are indented."""
     names = [_(name) for name, _value in fields]
     room = max(map(width, names)) + 2
     for name, (_name, value) in zip(names, fields, strict=True):

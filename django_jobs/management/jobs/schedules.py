@@ -29,12 +29,12 @@ _ERROR_WIDTH = 60
 
 
 def list_schedules(out: OutputWrapper, *, using: str, as_json: bool) -> None:
-    """Print every schedule, by name; never its arguments."""
+    """Print all schedules, ordered by name, without their arguments."""
     rows = list(Schedule.objects.using(using).order_by("name"))
     if as_json:
-        told = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
+        shown = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
         errors = [{"last_error": _error(row)} for row in rows]
-        write_json(out, [one | error for one, error in zip(told, errors, strict=True)])
+        write_json(out, [one | error for one, error in zip(shown, errors, strict=True)])
     elif rows:
         write_table(out, _TITLES, [_cells(row) for row in rows])
     else:
@@ -42,13 +42,13 @@ def list_schedules(out: OutputWrapper, *, using: str, as_json: bool) -> None:
 
 
 def import_celery_beat(out: OutputWrapper, *, using: str, as_json: bool, dry_run: bool) -> None:
-    """Copy django-celery-beat's periodic tasks; a name that is there already is left alone."""
+    """Copy django-celery-beat's periodic tasks, except those whose names exist already."""
     try:
         tasks: Any = apps.get_app_config("django_celery_beat").get_model("PeriodicTask")
     except LookupError:
         raise CommandError(
-            "django_celery_beat is not in INSTALLED_APPS: add it for the import, beside "
-            "django_jobs."
+            "django_celery_beat is not in INSTALLED_APPS. Add it for the import, in addition "
+            "to django_jobs."
         ) from None
     related = tasks.objects.select_related("interval", "crontab", "solar", "clocked")
     known = set(Schedule.objects.using(using).values_list("name", flat=True))
@@ -59,7 +59,7 @@ def import_celery_beat(out: OutputWrapper, *, using: str, as_json: bool, dry_run
         for task in related.order_by("name"):
             schedule, reason, note = converted(task, using)
             if task.name in known:
-                left[task.name] = "a schedule of that name exists"
+                left[task.name] = "a schedule with this name exists"
             elif schedule is None:
                 left[task.name] = reason
             else:

@@ -1,4 +1,4 @@
-"""Which jobs are meant: by their ids, or by what they have in common."""
+"""Selects jobs by their ids or by common properties, and workers by their names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...models import Job, JobQuerySet, Worker
 from ...suggest import did_you_mean
 from .output import one_line
 
-# Ids looked for, and rows changed, at a time.
+# Ids per query.
 CHUNK = 500
 
 
 def matching(
     using: str, *, status: str | None = None, name: str | None = None, queue: str | None = None
 ) -> JobQuerySet:
-    """Return the jobs that have all of what is given."""
+    """Return the jobs that have this status, this name and this queue; None matches all."""
     jobs: Any = Job.objects.using(using).all()
     if status is not None:
         jobs = of_status(jobs, status)
@@ -46,7 +46,7 @@ def with_header(jobs: JobQuerySet, header: str) -> list[UUID]:
 
 
 def one(text: str, using: str) -> Job:
-    """Return the job of that id; raise ``CommandError`` when there is none."""
+    """Return the job with this id; raise ``CommandError`` when there is none."""
     jobs = Job.objects.using(using).defer(
         "args", "kwargs", "headers", "options", "result", "progress"
     )
@@ -57,7 +57,7 @@ def one(text: str, using: str) -> Job:
 
 
 def given(texts: Sequence[str], using: str) -> list[UUID]:
-    """Return the ids; raise ``CommandError`` for the first that is none or that no job has."""
+    """Return the ids; raise ``CommandError`` for the first that is invalid or unknown."""
     ids = [_parsed(text) for text in texts]
     known: set[UUID] = set()
     for chunk in chunks(ids):
@@ -77,18 +77,18 @@ def _parsed(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise CommandError(f"A job's id is a UUID, got {text!r}.") from None
+        raise CommandError(f"A job's id must be a UUID, got {text!r}.") from None
 
 
 def _no_job(job_id: object) -> str:
-    return f"No job has the id {job_id}: it never existed, or it was forgotten or pruned."
+    return f"No job has the id {job_id}. It never existed, or it was deleted or pruned."
 
 
 def live_workers(using: str, names: Sequence[str], serving: str | None = None) -> list[Worker]:
-    """Return the live workers that run jobs: all, or those of *names* that serve a queue.
+    """Return the live workers that run jobs, filtered by *names* and by the queue *serving*.
 
-    A name is a worker's own (``host-2``), that of its ``runworker`` (``host``) or its id. Raises
-    ``CommandError`` for one that no live worker has.
+    A name is that of a worker (``host-2``), of its ``runworker`` (``host``), or an id. Raises
+    ``CommandError`` for a name without a live worker.
     """
     live: Any = Worker.objects.using(using)
     workers = list(live.live().executing().order_by("name", "pk"))
@@ -101,7 +101,7 @@ def live_workers(using: str, names: Sequence[str], serving: str | None = None) -
                 live_ones = one_line(", ".join(worker.name for worker in workers[:20])) or "none"
                 hint = did_you_mean(name, {worker.name for worker in workers})
                 raise CommandError(
-                    f"No live worker is named {name!r}. Live are: {live_ones}.{hint}"
+                    f"No live worker is named {name!r}. The live workers are: {live_ones}.{hint}"
                 )
             chosen += [worker for worker in found if worker not in chosen]
     return [worker for worker in chosen if serving is None or worker.serves(serving)]

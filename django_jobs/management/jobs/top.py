@@ -1,4 +1,4 @@
-"""``jobs top``: a terminal that shows how things stand, drawn anew each second."""
+"""``jobs top``: queues, workers and running jobs, redrawn every second."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ from ...metrics.snapshot import Overview, look
 from ...models import Job, Worker
 from ...status import Status
 from ..width import cut
-from .inspecting import held, paused, takes
+from .claimed_jobs import held
 from .listing import LONGEST_ARGUMENTS
 from .output import one_line, write_json, write_table
+from .queue_states import paused, takes
 
-# ANSI: another screen and back, the cursor away and back, home, bold, the rest of a line, the rest.
+# ANSI: enter and leave the alternate screen without a cursor, home, bold, clear to an end.
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _BOLD, _PLAIN, _END_LINE, _END_SCREEN = "\x1b[H", "\x1b[1m", "\x1b[0m", "\x1b[K", "\x1b[J"
 _ARGUMENTS_WIDTH = 40
@@ -42,7 +43,7 @@ _TILES = (
 
 
 def show(out: OutputWrapper, *, using: str, as_json: bool, interval: float) -> None:
-    """Draw until q or Ctrl-C; once, as plain text, where the output is no terminal."""
+    """Redraw until q or Ctrl-C; without a terminal, print plain text once."""
     if interval <= 0:
         raise CommandError(f"--interval must be seconds > 0, got {interval}.")
     if as_json:
@@ -59,19 +60,21 @@ def show(out: OutputWrapper, *, using: str, as_json: bool, interval: float) -> N
 
 
 def frame(using: str, width: int, height: int) -> list[str]:
-    """Return the lines of one look, of which the tables share the height."""
-    seen = look(using)
+    """Return the lines of one screen; the tables share its height."""
+    snapshot = look(using)
     running = held(using)[0]
     busy = Counter(worker_id for _pk, worker_id in running)
     room = max(3, (height - 8) // 3)
     lines = [
-        f"django_jobs  {using} ({connections[using].display_name})  {exact(seen.at)}",
-        _tiles(seen, len(running)),
+        f"django_jobs  {using} ({connections[using].display_name})  {exact(snapshot.at)}",
+        _tiles(snapshot, len(running)),
         "",
-        *_part(("QUEUE", "READY", "RUNNING", "SLOTS", "OLDEST", "PAUSED"), _queues(seen), room),
+        *_part(("QUEUE", "READY", "RUNNING", "SLOTS", "OLDEST", "PAUSED"), _queues(snapshot), room),
         "",
         *_part(
-            ("WORKER", "POOL", "BUSY", "DONE", "HEARTBEAT", "QUEUES"), _workers(seen, busy), room
+            ("WORKER", "POOL", "BUSY", "DONE", "HEARTBEAT", "QUEUES"),
+            _workers(snapshot, busy),
+            room,
         ),
         "",
         *_part(
@@ -89,25 +92,25 @@ def _screen(using: str) -> str:
         lines = frame(using, width, height - 1)
     except (DatabaseError, InterfaceError) as error:
         connections[using].close()
-        lines = [cut(one_line(_("the database is away: %s") % error), width)]
+        lines = [cut(one_line(_("the database does not answer: %s") % error), width)]
     first, *rest = lines
     body = "".join(f"\r\n{line}{_END_LINE}" for line in rest)
     return f"{_HOME}{_BOLD}{first}{_PLAIN}{_END_LINE}{body}{_END_SCREEN}"
 
 
-def _tiles(seen: Overview, busy: int) -> str:
-    counts = "  ".join(f"{_(name)} {seen.statuses[status]}" for name, status in _TILES)
+def _tiles(snapshot: Overview, busy: int) -> str:
+    counts = "  ".join(f"{_(name)} {snapshot.statuses[status]}" for name, status in _TILES)
     slots, beats = _("slots"), _("beats")
-    return f"{counts}  {slots} {busy}/{seen.slots}  {beats} {len(seen.beats)}"
+    return f"{counts}  {slots} {busy}/{snapshot.slots}  {beats} {len(snapshot.beats)}"
 
 
-def _counts(seen: Overview) -> dict[str, Any]:
+def _counts(snapshot: Overview) -> dict[str, Any]:
     return {
-        "at": seen.at,
-        **{name: int(seen.statuses[status]) for name, status in _TILES},
-        "workers": len(seen.executing),
-        "slots": seen.slots,
-        "beats": len(seen.beats),
+        "at": snapshot.at,
+        **{name: int(snapshot.statuses[status]) for name, status in _TILES},
+        "workers": len(snapshot.executing),
+        "slots": snapshot.slots,
+        "beats": len(snapshot.beats),
     }
 
 
@@ -118,23 +121,23 @@ def _part(titles: tuple[str, ...], rows: list[tuple[object, ...]], room: int) ->
     return text.getvalue().splitlines() + more
 
 
-def _queues(seen: Overview) -> list[tuple[object, ...]]:
+def _queues(snapshot: Overview) -> list[tuple[object, ...]]:
     def urgency(state: QueueState) -> tuple[int, int, str]:
         return -int(state.ready), -state.running, state.name
 
     return [
         (state.name, state.ready, state.running, state.slots, relative(state.oldest), paused(state))
-        for state in sorted(seen.queues, key=urgency)
+        for state in sorted(snapshot.queues, key=urgency)
     ]
 
 
-def _workers(seen: Overview, busy: Counter[Any]) -> list[tuple[object, ...]]:
+def _workers(snapshot: Overview, busy: Counter[Any]) -> list[tuple[object, ...]]:
     return [
         (
             worker.name, worker.pool, f"{busy[worker.pk]}/{worker.slots}", worker.jobs_done,
             relative(worker.heartbeat_at), takes(worker),
         )
-        for worker in seen.executing
+        for worker in snapshot.executing
     ]  # fmt: skip
 
 
@@ -160,8 +163,8 @@ def _jobs(using: str, ids: list[Any]) -> list[tuple[object, ...]]:
 
 @contextlib.contextmanager
 def _terminal(out: OutputWrapper) -> Iterator[None]:
-    """Take the whole screen, and single keys without Enter; give both back, also on SIGTERM."""
-    import termios  # not on every system
+    """Use the whole screen, and read keys without Enter; restore both, also on SIGTERM."""
+    import termios  # Windows has none
     import tty
 
     descriptor = sys.stdin.fileno()
@@ -178,7 +181,7 @@ def _terminal(out: OutputWrapper) -> Iterator[None]:
 
 
 def _is_quit(seconds: float) -> bool:
-    """Wait so long, or for a key; tell whether it was q."""
+    """Wait *seconds*, or for a key; return whether it was q."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         ready, _write, _errors = select.select([sys.stdin], [], [], left)

@@ -1,4 +1,4 @@
-"""What a verb of ``manage.py jobs`` says on stderr before it does its work, always in English."""
+"""Warnings of ``manage.py jobs`` on stderr, before a verb does its work, always in English."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ...metrics import known_names
 from ...metrics.snapshot import lacks_beat
 from ...models import Schedule
 
-# More names are counted, and not told.
-_NAMES_TOLD = 5
+# More names are only counted.
+_NAMES_SHOWN = 5
 
 
 def warnings(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield sentences about the *given* options of a verb, and about what it is to show."""
+    """Yield warnings about the *given* options of a verb, and about missing beats."""
     yield from filter(None, _unknown_names(verb, given))
     shows_beats = verb in ("stats", "schedules") or (verb, given.get("what")) == ("inspect", "ping")
     if shows_beats and lacks_beat(given["using"]):
@@ -34,7 +34,7 @@ def _unknown_names(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
         yield known_names.unknown_queue(queue, using or database_of(queue))
     if name and verb == "limit":
         yield known_names.unknown_limited(name, using or database_of(name))
-    elif name and verb != "run":  # which refuses it
+    elif name and verb != "run":  # it refuses unknown names
         yield known_names.unknown_function(name, using or "")
 
 
@@ -43,12 +43,12 @@ def _of_code(using: str) -> Iterator[str]:
     there = set(Schedule.objects.using(using).values_list("name", flat=True))
     new = sorted(schedule.name for schedule in found if schedule.name not in there)
     if new:
-        names = ", ".join(map(repr, new[:_NAMES_TOLD]))
-        more = f" and {len(new) - _NAMES_TOLD} more" if len(new) > _NAMES_TOLD else ""
+        names = ", ".join(map(repr, new[:_NAMES_SHOWN]))
+        more = f" and {len(new) - _NAMES_SHOWN} more" if len(new) > _NAMES_SHOWN else ""
         yield (
-            f"The code has schedules that are no rows yet: {names}{more}. They become rows when "
+            f"The code has schedules without rows: {names}{more}. They get rows when "
             "`manage.py migrate` runs or a beat starts."
         )
     if wrong:
-        others = f" `manage.py check` tells {len(wrong) - 1} more." if len(wrong) > 1 else ""
-        yield f"A schedule of the code becomes no row: {wrong[0]}{others}"
+        others = f" `manage.py check` shows {len(wrong) - 1} more." if len(wrong) > 1 else ""
+        yield f"A schedule of the code is invalid and gets no row: {wrong[0]}{others}"

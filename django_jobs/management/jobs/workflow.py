@@ -13,7 +13,7 @@ from ...workflows.graph import Node, Workflow, workflow_of
 from .output import one_line, write_json
 from .selection import one
 
-# Jobs of one function after the same ones: of more than these only the numbers are printed.
+# Jobs of the same function and depth: of more than these, only the numbers are printed.
 _MOST_ALIKE = 10
 
 
@@ -30,8 +30,8 @@ def show_workflow(out: OutputWrapper, *, using: str, as_json: bool, job_id: str)
         write_json(out, {**numbers, "statuses": workflow.counts, "nodes": nodes})
         return
     statuses = ", ".join(f"{number} {status}" for status, number in sorted(workflow.counts.items()))
-    told = _("%(done)d of %(total)d done, %(failed)d failed: %(statuses)s")
-    out.write(one_line(told % {**numbers, "statuses": statuses}))
+    text = _("%(done)d of %(total)d done, %(failed)d failed: %(statuses)s")
+    out.write(one_line(text % {**numbers, "statuses": statuses}))
     for line in _lines(workflow):
         out.write(one_line(line))
     if left := workflow.total - len(workflow.nodes):

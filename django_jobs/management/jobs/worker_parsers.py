@@ -1,4 +1,4 @@
-"""The arguments of the verbs that steer: control, inspect, pause, resume, limit and top."""
+"""The parsers of ``jobs control``, ``inspect``, ``pause``, ``resume``, ``limit`` and ``top``."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ...worker.flag_types import bounds_or_off, positive
 from ..arguments import add_verb
 
 SUBJECTS = {
-    "active": gettext_noop("Jobs that run now."),
-    "reserved": gettext_noop("Jobs that a worker has claimed and not begun."),
-    "scheduled": gettext_noop("Jobs that wait for their time, the next one first."),
-    "registered": gettext_noop("Job functions that the live workers know."),
-    "stats": gettext_noop("What each live worker is and has done."),
+    "active": gettext_noop("Running jobs."),
+    "reserved": gettext_noop("Claimed jobs that have not started."),
+    "scheduled": gettext_noop("Scheduled jobs, the next one first."),
+    "registered": gettext_noop("Job functions of the live workers."),
+    "stats": gettext_noop("The state and the counters of each live worker."),
     "conf": gettext_noop("The options and settings of each live worker, without secrets."),
-    "queues": gettext_noop("Queues: ready and running jobs, who serves them, pauses."),
-    "ping": gettext_noop("Which workers are alive, by their heartbeats. Fails when none is."),
+    "queues": gettext_noop("Queues: their ready and running jobs, workers and pauses."),
+    "ping": gettext_noop("Live workers, by their heartbeats. Fails if there is none."),
 }
 
 
 def add_control(verbs: Any) -> None:
     """Add ``jobs control`` with a parser for each command."""
-    text = _("Steer live workers.")
+    text = _("Send a command to live workers.")
     parser = verbs.add_parser("control", help=text, description=text)
     inner = parser.add_subparsers(dest="what", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
@@ -43,7 +43,7 @@ def _add_command(inner: Any, name: str, command: CommandType) -> None:
     _add_workers(parser)
     parser.add_argument("--queue", dest="serving", help=_("only the workers that serve it"))
     parser.add_argument(
-        "--timeout", type=float, default=10.0, metavar="S", help=_("wait at most so long (10)")
+        "--timeout", type=float, default=10.0, metavar="S", help=_("maximum seconds to wait (10)")
     )
 
 
@@ -57,7 +57,10 @@ _ARGUMENTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "bounds": ("bounds", lambda: {"type": bounds_or_off, "metavar": "MAX,MIN[,S]|off"}),
     "cold": (
         "--cold",
-        lambda: {"action": "store_true", "help": _("do not wait for running jobs: release them")},
+        lambda: {
+            "action": "store_true",
+            "help": _("release running jobs instead of waiting for them"),
+        },
     ),
 }
 
@@ -68,21 +71,21 @@ def _seconds(name: str) -> dict[str, Any]:
 
 def add_inspect(verbs: Any) -> None:
     """Add ``jobs inspect`` with a parser for each subject."""
-    text = _("See what workers do and are, from their rows.")
+    text = _("Show the state of workers, jobs and queues, from their rows.")
     parser = verbs.add_parser("inspect", help=text, description=text)
     inner = parser.add_subparsers(dest="what", metavar="SUBJECT", required=True)
-    for name, told in SUBJECTS.items():
+    for name, text in SUBJECTS.items():
         wanted = ["what", "workers"]
         if name in ("active", "reserved", "scheduled"):
             wanted.append("limit")
         if name in ("scheduled", "queues"):
             wanted.remove("workers")
-        one = add_verb(inner, name, told, *wanted)
+        one = add_verb(inner, name, text, *wanted)
         if "workers" in wanted:
             _add_workers(one)
         if "limit" in wanted:
             one.add_argument(
-                "--limit", type=positive, default=100, help=_("most jobs listed (100)")
+                "--limit", type=positive, default=100, help=_("maximum number of jobs (100)")
             )
 
 
@@ -90,17 +93,17 @@ def add_top(verbs: Any) -> None:
     add_verb(
         verbs,
         "top",
-        gettext_noop("Watch queues, workers and running jobs; q or Ctrl-C ends it."),
+        gettext_noop("Watch queues, workers and running jobs; press q or Ctrl-C to quit."),
         "interval",
     ).add_argument(
-        "--interval", type=float, default=1.0, metavar="S", help=_("seconds between two looks (1)")
+        "--interval", type=float, default=1.0, metavar="S", help=_("seconds between updates (1)")
     )
 
 
 def add_pause_and_resume(verbs: Any) -> None:
     for name, text in (
-        ("pause", gettext_noop("Let no worker claim jobs of a queue.")),
-        ("resume", gettext_noop("Let workers claim jobs of a paused queue again.")),
+        ("pause", gettext_noop("Stop workers from claiming the jobs of queues.")),
+        ("resume", gettext_noop("Let workers claim the jobs of paused queues again.")),
     ):
         parser = add_verb(verbs, name, text, "queues")
         parser.add_argument("queues", nargs="+", metavar="QUEUE")
@@ -108,14 +111,16 @@ def add_pause_and_resume(verbs: Any) -> None:
 
 def add_limit(verbs: Any) -> None:
     text = gettext_noop(
-        "Set limits of a job function, or of a queue, over those of the code; none is the code's."
+        "Set limits of a job function or a queue in place of the code's; “none” restores these."
     )
     parser = add_verb(verbs, "limit", text, "name", "rate", "concurrency", "key")
     parser.add_argument("name", metavar="NAME", help=_("name of a job function or of a queue"))
     parser.add_argument("--rate", metavar="RATE", help=_("10/m, or several: 10/s, 1000/h"))
-    parser.add_argument("--concurrency", metavar="N", help=_("most that run at once"))
     parser.add_argument(
-        "--key", metavar="KEY", help=_("only for the jobs with this key: JSON or a text")
+        "--concurrency", metavar="N", help=_("maximum number of jobs that run at once")
+    )
+    parser.add_argument(
+        "--key", metavar="KEY", help=_("only for the jobs with this key, JSON or text")
     )
 
 
@@ -126,7 +131,5 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help=_(
-            "only this worker: its name, its name without the number, or its id; may be repeated"
-        ),
+        help=_("only this worker: its name, its name without the number, or its id; repeatable"),
     )

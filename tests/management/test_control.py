@@ -16,8 +16,8 @@ from django_jobs import job
 from django_jobs.control import commands
 from django_jobs.control.command_table import COMMANDS
 from django_jobs.define.key_values import of_value
-from django_jobs.management.jobs import steering
-from django_jobs.management.jobs.inspecting import held
+from django_jobs.management.jobs import worker_parsers
+from django_jobs.management.jobs.claimed_jobs import held
 from django_jobs.models import Command, Job, Limit, Queue, Worker
 from django_jobs.redaction import REDACTED
 from django_jobs.values import Claimed
@@ -158,7 +158,10 @@ def test_workers_are_chosen_by_name_and_queue(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["ping", "--worker", "nobody"], "No live worker is named 'nobody'. Live are: w"),
+        (
+            ["ping", "--worker", "nobody"],
+            "No live worker is named 'nobody'. The live workers are: w",
+        ),
         (["ping", "--queue", "slow"], "No worker is alive. Start one"),
         (["time-limit", "nobody"], "No job function is named 'nobody'"),
         (["autoscale", "1,2"], "must not be below least"),
@@ -240,12 +243,12 @@ def test_revoke_by_header() -> None:
 @pytest.mark.parametrize(
     ("subject", "told"),
     [
-        ("active", "No job runs."),
-        ("reserved", "No job is claimed that has not begun."),
-        ("scheduled", "No job waits for its time."),
-        ("registered", "No live worker. Known to this command's own code:"),
+        ("active", "No running jobs."),
+        ("reserved", "All claimed jobs have started."),
+        ("scheduled", "No scheduled jobs."),
+        ("registered", "No live worker. The job functions of this command's own code:"),
         ("stats", "No live worker."),
-        ("conf", "No live worker. The settings that this command has:"),
+        ("conf", "No live worker. The settings of this command:"),
         ("queues", "default"),
     ],
 )
@@ -258,7 +261,7 @@ def test_inspect_answers_without_a_worker(subject: str, told: str) -> None:
     ("subject", "words"),
     [
         ("active", ["WORKER", "ID", "tests.jobs.add", "w-1"]),
-        ("reserved", ["No job is claimed that has not begun."]),
+        ("reserved", ["All claimed jobs have started."]),
         ("scheduled", ["WHEN", "tests.jobs.echo"]),
         ("registered", ["JOB", "LIMITED TO", "shop.jobs.import", "max_retries 5"]),
         ("stats", ["BUSY", "w-1", "threads", "1/4"]),
@@ -287,7 +290,7 @@ def test_every_subject_shows_its_rows(
 
 def test_every_subject_is_tested() -> None:
     (mark,) = test_every_subject_shows_its_rows.pytestmark  # type: ignore[attr-defined]
-    assert [subject for subject, _words in mark.args[1]] == list(steering.SUBJECTS)
+    assert [subject for subject, _words in mark.args[1]] == list(worker_parsers.SUBJECTS)
 
 
 def test_inspect_ping_fails_when_nobody_lives(new_worker: Callable[..., Worker]) -> None:
