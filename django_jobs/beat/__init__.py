@@ -1,1 +1,1 @@
-"""``runbeat``: schedules are rows, and each tick enqueues a job exactly once."""
+"""Beat enqueues the jobs of schedules: each tick exactly once, with any number of beats."""

@@ -1,4 +1,4 @@
-"""What becomes of one due schedule: decided first, then written together with the others."""
+"""Decides what to do with a due schedule; the jobs of all due schedules are written together."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ from ..schedules.rows import function_of, row_of_tick
 from ..schedules.ticks import due_ticks, utc
 from ..values import NewJob
 
-# A message is for a person; what a job's argument adds to it may be long.
+# Messages are for people, but a long argument may make them long.
 _LONGEST_ERROR = 2_000
 
 
 @dataclasses.dataclass(slots=True)
 class Firing:
-    """``rows`` are the jobs to write, ``job_ids`` those that were; ``next`` is None at the end."""
+    """The decision about one schedule.
+
+    ``rows`` are the jobs to write and ``job_ids`` those that were written. ``next`` is the tick to
+    wait for, or None when the schedule has ended.
+    """
 
     schedule: Schedule
     now: datetime.datetime
@@ -38,7 +42,7 @@ class Firing:
     job_ids: list[UUID] = dataclasses.field(default_factory=list)
 
     def fail(self, error: str) -> None:
-        """Run nothing, and say why in the row; what was to run once still is."""
+        """Skip the ticks and keep *error* for the row; a one-off schedule stays enabled."""
         self.skipped += len(self.rows)
         self.rows = []
         self.next = self.following
@@ -60,15 +64,15 @@ class Firing:
 
 
 def decide(schedule: Schedule, now: datetime.datetime, overlaps: bool) -> Firing:
-    """Return what to do with a due schedule; *overlaps* says that its previous job has not ended.
+    """Decide about a due schedule; *overlaps* means that its previous job has not ended.
 
-    Nothing is raised: what is wrong with the schedule is its firing's ``error``.
+    It raises nothing: an error of the schedule becomes the ``error`` of the Firing.
     """
     first = utc(schedule.next_run_at)
     assert first is not None
     try:
         due = due_ticks(schedule, first, now, most_runs(schedule))
-    except Exception as problem:  # one row, whatever stands in it, must not keep the others back
+    except Exception as problem:  # one bad row must not stop the others
         firing = Firing(schedule, now, None)
         firing.fail(f"disabled: {problem}")
         return firing
@@ -82,19 +86,19 @@ def decide(schedule: Schedule, now: datetime.datetime, overlaps: bool) -> Firing
     firing.next = None if schedule.one_off and ticks else due.next
     try:
         firing.rows = [row_of_tick(schedule, tick, now) for tick in ticks]
-    except Exception as problem:  # routes and keys are the project's code
+    except Exception as problem:  # routes and keys are code of the project
         firing.skip(len(ticks), "error")
         firing.fail(f"{type(problem).__name__}: {problem}")
     return firing
 
 
 def enqueue(firings: Sequence[Firing], using: str) -> None:
-    """Write the jobs of all *firings*, with one statement for each job function."""
+    """Insert the jobs of all *firings*, with one statement per job function."""
     by_function: dict[str, list[Firing]] = {}
     for firing in firings:
         if firing.rows:
             by_function.setdefault(firing.schedule.job_name, []).append(firing)
-    # All keys come before the first job: a statement for one function may lock jobs.
+    # Lock all unique keys before the first job: each statement may lock rows of jobs.
     keys = [row.unique_key for firing in firings for row in firing.rows]
     lock_keys([key for key in keys if key], using)
     for group in by_function.values():
@@ -104,14 +108,14 @@ def enqueue(firings: Sequence[Firing], using: str) -> None:
 
 
 def _written(group: Sequence[Firing], using: str) -> bool:
-    """Write the jobs of schedules with the same function; tell whether that was allowed."""
+    """Insert the jobs of schedules with the same function; return False if that was refused."""
     rows = [row for firing in group for row in firing.rows]
     try:
         ids = write(function_of(group[0].schedule), list(rows), using)
     except (DatabaseError, InterfaceError):
         raise
     except Exception as refusal:
-        # A full queue, one of another database: alone, the others may be allowed.
+        # One schedule's queue may be full or in another database; the others may be accepted.
         if len(group) == 1:
             group[0].fail(f"{type(refusal).__name__}: {refusal}")
         return False

@@ -1,9 +1,8 @@
 """Beat fires the schedules that are due.
 
-Firing is one transaction: the rows are locked, their jobs are inserted, and ``next_run_at`` moves
-on only where it is still what was seen. So each tick fires exactly once with any number of beats,
-and there is no moment between the two at which a crash could come. Only the database's clock says
-what is due.
+Firing is one transaction: it locks the rows, inserts their jobs, and advances ``next_run_at`` if it
+is still the value that was read. So each tick fires exactly once with any number of beats, and a
+crash cannot separate the job from the tick. The database's clock decides what is due.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ _ADVANCE = (
 
 
 class _Overtaken(Exception):
-    """Another beat fired one of these schedules first: this transaction must not commit."""
+    """Another beat fired one of these schedules first, so this transaction must roll back."""
 
 
 def fire_due(using: str) -> int:
-    """Fire the schedules that are due, in the order of their ticks; return how many there were.
+    """Fire at most :data:`BATCH` due schedules, in the order of their ticks; return how many.
 
-    At most :data:`BATCH` in one call. A schedule that cannot run is logged, says so in
-    ``last_error`` and moves on to its next tick.
+    If a schedule cannot run, beat logs the error, writes it to ``last_error`` and advances the
+    schedule to its next tick.
     """
     for _ in range(_DEADLOCK_TRIES):
         try:
@@ -49,7 +48,7 @@ def fire_due(using: str) -> int:
         except Error as error:
             kind = kind_of(error)
             if kind is Kind.WRONG:
-                # The database cannot store one of them; the others must not suffer.
+                # The database refuses the values of one schedule; fire the others alone.
                 return _fire_one_by_one(using)
             if kind is not Kind.CONFLICT:
                 raise
@@ -99,7 +98,7 @@ def _fire_one_by_one(using: str) -> int:
 
 
 def _pass_over(schedule_id: int, error: Exception, using: str) -> None:
-    """Move a schedule on whose job the database refuses."""
+    """Advance a schedule whose job the database refuses."""
     due = Schedule.objects.using(using).filter(pk=schedule_id, next_run_at__lte=clock(using))
     with transaction.atomic(using):
         for schedule in locked(due.annotate(now=clock(using)), using):
@@ -110,7 +109,7 @@ def _pass_over(schedule_id: int, error: Exception, using: str) -> None:
 
 
 def _busy(schedules: Sequence[Schedule], using: str) -> set[UUID]:
-    """Return which of their previous jobs have not ended, where that matters."""
+    """Return the previous jobs that have not ended, of schedules that must not overlap."""
     ids = [s.last_job_id for s in schedules if s.overlap == s.Overlap.SKIP and s.last_job_id]
     if not ids:
         return set()

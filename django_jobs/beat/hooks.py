@@ -1,4 +1,4 @@
-"""Receivers of Django's signals; the app connects them."""
+"""Receivers of Django's signals; ``apps.py`` connects them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .sync import synchronize
 
 
 def migrated(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
-    """Write the schedules of the code, once the table is as this code knows it."""
+    """Write the schedules of the code if the table has all columns that this code knows."""
     if using != get_settings().database:
         return
     try:

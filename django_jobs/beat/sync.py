@@ -1,6 +1,7 @@
-"""Schedules that stand in code become rows, and operators' changes to them stay.
+"""Writes the schedules of the code to rows, and keeps operators' changes.
 
-Code is ``@job(schedule=...)``, ``DJANGO_JOBS["SCHEDULES"]`` and ``add_periodic_task()``.
+The schedules of the code are those of ``@job(schedule=...)``, ``DJANGO_JOBS["SCHEDULES"]`` and
+``add_periodic_task()``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ..schedules.validation import problems
 
 Source = Schedule.Source
 
-#: What an entry may hold beside ``job`` (or Celery's ``task``) and ``schedule``.
+#: The keys of an entry besides ``job`` (or Celery's ``task``) and ``schedule``.
 OPTIONS = (
     "args", "kwargs", "timezone", "description", "enabled", "one_off", "starts_at", "ends_at",
     "jitter_seconds", "missed", "missed_limit", "deadline_seconds", "overlap", "queue", "priority",
@@ -41,10 +42,10 @@ _TIMING = tuple(Timing.__dataclass_fields__)
 
 
 def schedules(using: str = "") -> tuple[list[Schedule], list[str]]:
-    """Return the schedules of the code as rows that are not saved, and what is wrong with others.
+    """Return the schedules of the code as unsaved rows, and the problems of invalid entries.
 
-    The problems name the entry, and are system checks. *using* is the database that the rows are
-    for, by default the setting ``DATABASE``.
+    Each problem is a sentence that names its entry; the system checks show them. *using* is the
+    database for the rows, by default the setting ``DATABASE``.
     """
     found: dict[str, Schedule] = {}
     wrong: list[str] = []
@@ -56,7 +57,7 @@ def schedules(using: str = "") -> tuple[list[Schedule], list[str]]:
             continue
         texts = [text for texts in problems(schedule, using).values() for text in texts]
         if name in found:
-            texts.append("another schedule in code has this name. Give one of them another name.")
+            texts.append("another schedule in code has this name. Rename one of them.")
         if texts:
             wrong += [f"{where}: {text}" for text in texts]
         else:
@@ -65,10 +66,10 @@ def schedules(using: str = "") -> tuple[list[Schedule], list[str]]:
 
 
 def synchronize(using: str) -> None:
-    """Write the schedules of the code into rows, in one transaction.
+    """Write the schedules of the code to rows, in one transaction.
 
-    A row that an operator changed keeps the change. One that left the code is disabled and kept.
-    Entries that are wrong are logged and left out.
+    A row that an operator changed keeps the change. The row of a schedule that the code no longer
+    has is disabled, not deleted. Invalid entries are logged and skipped.
     """
     wanted, wrong = schedules(using)
     for problem in wrong:
@@ -83,7 +84,7 @@ def synchronize(using: str) -> None:
         locked = list(rows.select_for_update().filter(ours).order_by("pk"))
         there = {row.name: row for row in locked if row.name in set(names)}
         new = [schedule for schedule in wanted if schedule.name not in there]
-        # Another beat may write the same rows at this moment.
+        # Another beat may insert the same rows at the same time.
         rows.bulk_create(new, ignore_conflicts=True)
         for schedule in wanted:
             if schedule.name in there:
@@ -102,7 +103,7 @@ def _update(row: Schedule, wanted: Schedule, using: str) -> None:
         return
     row.code_digest = wanted.code_digest
     if row.source == Source.ADMIN:
-        # Somebody made one of that name by hand, or took over what had left the code.
+        # An operator made a schedule with this name, or took it over after it left the code.
         row.source = Source.CHANGED
     elif row.source in (Source.CODE, Source.GONE):
         row.source = Source.CODE

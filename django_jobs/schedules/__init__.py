@@ -1,1 +1,1 @@
-"""When a schedule is due, and the job that it makes. No clock is read here."""
+"""The ticks of schedules and the jobs for them. No module here reads the clock."""

@@ -1,14 +1,14 @@
 """The times of a crontab, by the rules of vixie cron, in any time zone.
 
-croniter parses the fields and counts local times without a zone; how those meet the clock is
-decided here, and only here. Three habits of croniter are worked around:
+croniter parses the fields and computes local times without a zone; this module converts them to
+moments. It works around three properties of croniter:
 
-* With a zone it fires ``30 1 * * *`` twice on the day when 1:30 comes twice, and ``*/15 * * * *``
-  not at all in one of the two hours. So it never sees a zone.
-* Its rule for days differs from cron's: ``0 0 1 * 0-6`` is the first of the month for it (a full
-  range counts as ``*``), ``0 0 13 * 5#2`` asks for both, and ``0 0 */2 * 1`` for either. So the
-  two fields for days are given to it apart where cron takes either, and together where both.
-* It takes the range ``4-4`` for all 24 hours, once around the clock. So it is given ``4``.
+* With a zone, croniter fires ``30 1 * * *`` twice on the day when 1:30 occurs twice, and skips
+  ``*/15 * * * *`` in one of the two hours. So croniter never gets a zone.
+* Its rule for days differs from cron's: ``0 0 1 * 0-6`` means the first of the month (a full range
+  counts as ``*``), ``0 0 13 * 5#2`` requires both days, and ``0 0 */2 * 1`` either. So croniter
+  gets the two fields for days separately where cron requires either, else together.
+* It reads the range ``4-4`` as all 24 hours. So croniter gets ``4``.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 
 
 class Crontab:
-    """A parsed expression; raises ``ValueError`` for one that is wrong or has no time at all."""
+    """A parsed expression; raises ``ValueError`` if it is invalid or never matches a time."""
 
     def __init__(self, expression: str) -> None:
         self.fields = fields = _split(expression)
-        #: cron calls it a wildcard job: one that begins its minute or its hour with ``*``. It
-        #: follows the clock on the wall in real time; any other is meant for fixed times.
+        #: Whether the minute or the hour begins with ``*``, which cron calls a wildcard job. Such a
+        #: job runs at regular intervals; any other runs at fixed local times.
         self.wildcard = "*" in (fields[0][0], fields[1][0])
         minute, hour, day, month, weekday = fields
         if day[0] in "*?" or weekday[0] in "*?":
@@ -66,14 +66,14 @@ class Crontab:
                 _parsed(expression, [minute, hour, "*", month, weekday]),
             ]
         if self.next_local(datetime.datetime(2024, 1, 1)) is None:  # noqa: DTZ001
-            raise ValueError(f"crontab {expression!r} has no time: no month has such a day.")
+            raise ValueError(f"crontab {expression!r} never runs: no month has such a day.")
 
     def next_local(self, local: datetime.datetime) -> datetime.datetime | None:
-        """Return the first matching local time after *local*, as if no clock were ever changed."""
+        """Return the first matching local time after *local*, without regard to clock changes."""
         found = []
         for part in self._parts:
             try:
-                # A copy: croniter keeps its place in the object, and threads share this one.
+                # A copy: croniter changes its object, and threads share this one.
                 found.append(copy.copy(part).get_next(datetime.datetime, start_time=local))
             except (CroniterBadDateError, OverflowError):
                 continue
@@ -82,24 +82,24 @@ class Crontab:
 
 @functools.lru_cache(maxsize=4096)
 def parse(expression: str) -> Crontab:
-    """Return the parsed *expression*; raise ``ValueError`` that says what is wrong with it."""
+    """Return the parsed *expression*; raise ``ValueError`` if it is invalid."""
     return Crontab(expression)
 
 
 def next_after(
     expression: str, zone: datetime.tzinfo, after: datetime.datetime
 ) -> datetime.datetime | None:
-    """Return the first tick after *after*, in UTC; both are aware. None when none ever comes.
+    """Return the first tick after *after*, in UTC, or None if there is none; both are aware.
 
-    Raises ``ValueError`` for a wrong expression. What happens when the clocks change:
+    Raises ``ValueError`` for an invalid expression. When the clocks change:
 
-    * 2:30 does not exist (the clock goes from 2:00 to 3:00): a fixed job of 2:30 runs once, at
-      3:00, together with any other of its times there; a wildcard job has no tick in the gap.
-    * 1:30 comes twice (from 2:00 back to 1:00): a fixed job runs the first time only; a wildcard
-      job (``*/15``, hourly) runs both times, so no pause of an hour comes into it.
+    * 2:30 does not exist (2:00 becomes 3:00): a fixed job at 2:30 runs once, at 3:00, together with
+      its other times in the gap; a wildcard job has no tick in the gap.
+    * 1:30 occurs twice (2:00 becomes 1:00): a fixed job runs the first time only; a wildcard job
+      (``*/15``, hourly) runs both times, so it never pauses for an hour.
     """
     crontab = parse(expression)
-    # Every offset since 1972 is of whole minutes, so a tick is a whole minute in UTC too.
+    # All offsets since 1972 are whole minutes, so a tick is a whole minute in UTC too.
     start = after.astimezone(datetime.UTC).replace(second=0, microsecond=0)
     if crontab.wildcard:
         return _next_wildcard(crontab, zone, start)
@@ -110,8 +110,8 @@ def _next_fixed(
     crontab: Crontab, zone: datetime.tzinfo, after: datetime.datetime
 ) -> datetime.datetime | None:
     local: datetime.datetime | None = _local(after, zone)
-    # What stands later on the wall is never earlier in time when only first occurrences count, so
-    # the first that lies ahead is the next; those of an hour that is repeated now lie behind.
+    # First occurrences have the order of their local times, so the first one after *after* is the
+    # next tick. In a repeated hour, the first occurrences are already in the past.
     while local is not None:
         local = crontab.next_local(local)
         if local is not None and (moment := _first_moment(local, zone)) > after:
@@ -128,17 +128,17 @@ def _next_wildcard(
         change = _first_change(zone, start, moment)
         if change is None:
             return moment
-        # The clock was changed before that: look again from there, the moment itself included.
+        # The clock changes before that moment: search again from the change, inclusive.
         start, local = change, _local(change, zone) - _MINUTE
     return None
 
 
 def _first_moment(local: datetime.datetime, zone: datetime.tzinfo) -> datetime.datetime:
-    """Return when the clock first shows *local*; for a time in a gap the gap's end."""
+    """Return the first moment with the local time *local*; in a gap, the end of the gap."""
     moment = local.replace(tzinfo=zone, fold=0).astimezone(datetime.UTC)
     if _local(moment, zone) == local:
         return moment
-    # PEP 495: in a gap the two folds are read with the offsets on either side of it.
+    # PEP 495: in a gap, the two folds use the offsets before and after it.
     before = local.replace(tzinfo=zone, fold=1).astimezone(datetime.UTC)
     return _first_change(zone, before, moment) or moment
 
@@ -146,9 +146,9 @@ def _first_moment(local: datetime.datetime, zone: datetime.tzinfo) -> datetime.d
 def _first_change(
     zone: datetime.tzinfo, start: datetime.datetime, end: datetime.datetime
 ) -> datetime.datetime | None:
-    """Return the first moment in (start, end] with another offset than *start* has, if any.
+    """Return the first moment in (start, end] whose offset differs from that of *start*, or None.
 
-    No zone changes its clock twice in a day, so looking once a day misses nothing.
+    No zone changes its clock twice within a day, so testing once a day is enough.
     """
     known, low = _offset(start, zone), start
     while low < end:
@@ -188,12 +188,12 @@ def _split(expression: str) -> list[str]:
 
 
 def _short(field: str) -> str:
-    """Return a field whose days and months may be written out with their short names."""
+    """Replace full names of days and months in a field by their short names."""
     return re.sub("[a-z]+", lambda name: name[0][:3] if name[0] in _LONG else name[0], field)
 
 
 def _narrowed(part: str) -> str:
-    """Return a range from a number to itself as that number."""
+    """Replace a range from a number to itself by the number."""
     first, dash, last = part.partition("/")[0].partition("-")
     return first if dash and _value(first) == _value(last) else part
 
@@ -204,7 +204,7 @@ def _value(text: str) -> str:
 
 def _parsed(expression: str, fields: list[str]) -> Any:
     for name, field in zip(_FIELDS, fields, strict=True):
-        # croniter's own: a hash of a name it is not given, and a random number at each start.
+        # croniter's extensions: a hash of a name, and a random number at each start.
         if field[0] in "hr" or "w" in field.replace("wed", ""):
             raise ValueError(
                 f"crontab {expression!r}: {name} {field!r} is not supported. Use "
@@ -223,7 +223,7 @@ def _parsed(expression: str, fields: list[str]) -> Any:
 
 
 def _wrong_field(fields: list[str]) -> str:
-    """Return which field croniter refuses when it stands alone."""
+    """Return the field that croniter refuses even alone."""
     for position, name in enumerate(_FIELDS):
         alone = ["*"] * len(_FIELDS)
         alone[position] = fields[position]

@@ -1,4 +1,4 @@
-"""Gives a schedule its next tick, ``next_run_at``: when it is new, enabled again or changed."""
+"""Plans schedules that are new, changed or enabled again: sets their ``next_run_at``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..db.base import chunks
 from ..models import Schedule
 from .ticks import SPEC, fingerprint, first_tick, spec_of, stored, utc
 
-#: Most schedules planned, or fired, in one transaction.
+#: The most schedules that one transaction plans or fires.
 BATCH = 500
 
 
 def plan(using: str, ids: Collection[int] | None = None) -> int:
     """Set ``next_run_at`` of enabled schedules that have none; return how many there were.
 
-    It is the first tick after now, by the database's clock: never one from before the schedule was
-    made, changed or enabled again. One that has none any more is disabled, and so is one that does
-    not say when, with the reason in ``last_error``.
+    The value is the first tick after now, by the database's clock: never one from before the
+    schedule was made, changed or enabled again. A schedule without further ticks is disabled. So is
+    an invalid one, with the reason in ``last_error``.
     """
     unplanned = Schedule.objects.using(using).filter(enabled=True, next_run_at=None)
     if ids is not None:
@@ -38,10 +38,10 @@ def plan(using: str, ids: Collection[int] | None = None) -> int:
 
 
 def plan_changed(using: str) -> int:
-    """Plan anew the schedules whose times changed without ``save()``; return how many.
+    """Plan again the schedules whose times changed without ``save()``; return how many.
 
-    ``QuerySet.update()``, data migrations and SQL leave the old ``next_run_at`` in the row. One
-    statement reads the times of all schedules, so this is done now and then only.
+    ``QuerySet.update()``, data migrations and SQL leave the old ``next_run_at`` in the row. Call it
+    rarely: it reads the times of all schedules.
     """
     planned = Schedule.objects.using(using).filter(enabled=True, next_run_at__isnull=False)
     rows = planned.values_list("pk", "planned_for", *SPEC)
@@ -54,13 +54,13 @@ def plan_changed(using: str) -> int:
                     plan_one(schedule, using)
                     count += 1
                 else:
-                    # Somebody set next_run_at by hand: it holds until the times change.
+                    # Somebody set next_run_at by hand: keep it until the times change.
                     _row(schedule, using).update(planned_for=fingerprint(spec_of(schedule)))
     return count
 
 
 def seconds_until_next(using: str) -> float:
-    """Return how long it is until the next schedule is due, by the database's clock."""
+    """Return the seconds until the next schedule is due, by the database's clock."""
     planned = Schedule.objects.using(using).filter(enabled=True, next_run_at__isnull=False)
     times = planned.order_by("next_run_at").values_list("next_run_at", clock(using))
     for next_run_at, now in times[:1]:
@@ -70,18 +70,18 @@ def seconds_until_next(using: str) -> float:
 
 def locked(schedules: QuerySet[Schedule], using: str) -> QuerySet[Schedule]:
     """Lock the rows that no other beat has locked."""
-    # What another beat has locked, that beat fires: nobody waits.
+    # The beat that holds the lock fires the schedule, so this one need not wait for it.
     skip_locked = connections[using].features.has_select_for_update_skip_locked
     return schedules.select_for_update(skip_locked=skip_locked)
 
 
 def plan_one(schedule: Schedule, using: str) -> None:
-    """Set the next tick of a locked schedule that was read with ``now``."""
+    """Set the next tick of a locked schedule, which was read with the annotation ``now``."""
     now = now_of(schedule)
     error = ""
     try:
         tick = first_tick(schedule, now)
-    except Exception as problem:  # one row, whatever stands in it, must not keep the others back
+    except Exception as problem:  # one bad row must not stop the others
         tick, error = None, f"disabled: {problem}"
         log.schedule_failed(schedule.name, error)
     _row(schedule, using).update(
@@ -93,14 +93,14 @@ def plan_one(schedule: Schedule, using: str) -> None:
 
 
 def _row(schedule: Schedule, using: str) -> QuerySet[Schedule]:
-    """Return the schedule's row as long as nobody else plans it, fires it or turns it off."""
+    """Return the schedule's row, unless it was planned, fired or disabled since it was read."""
     return Schedule.objects.using(using).filter(
         pk=schedule.pk, enabled=True, next_run_at=schedule.next_run_at
     )
 
 
 def now_of(schedule: Schedule) -> datetime.datetime:
-    """Return the database's time at which a schedule was read, annotated as ``now``."""
+    """Return the database's time at which a schedule was read, its annotation ``now``."""
     now = utc(vars(schedule)["now"])
     assert now is not None
     return now

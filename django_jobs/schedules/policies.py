@@ -1,4 +1,4 @@
-"""Which of the ticks that are due run: the policies of a schedule."""
+"""The policies of a schedule: they decide which of its due ticks run."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import hashlib
 from ..models import Schedule
 from .ticks import Due
 
-#: A tick that no beat was there to fire for so long has been missed.
+#: A tick that no beat has fired for this long is missed.
 MISSED_SECONDS = 60.0
 
 
 def most_runs(schedule: Schedule) -> int:
-    """Return how many ticks may run at once: more than one only where all missed ones do."""
+    """Return how many due ticks may run: one, or several if all missed ones run."""
     return max(1, schedule.missed_limit) if schedule.missed == Schedule.Missed.ALL else 1
 
 
 def chosen(schedule: Schedule, due: Due, now: datetime.datetime) -> list[datetime.datetime]:
-    """Return the ticks that run, the oldest first; the others that are due are skipped."""
+    """Return the due ticks that run, the oldest first; the others are skipped."""
     ticks = due.ticks[-most_runs(schedule) :]
     longest = schedule.deadline_seconds
     if schedule.missed == Schedule.Missed.SKIP:
@@ -29,7 +29,7 @@ def chosen(schedule: Schedule, due: Due, now: datetime.datetime) -> list[datetim
 
 
 def jittered(schedule: Schedule, tick: datetime.datetime) -> datetime.datetime:
-    """Return *tick* moved by 0 … ``jitter_seconds``, the same for every beat that asks."""
+    """Return *tick* delayed by 0 … ``jitter_seconds``; every beat computes the same delay."""
     if schedule.jitter_seconds <= 0:
         return tick
     seed = f"{schedule.pk} {tick.isoformat()}".encode()

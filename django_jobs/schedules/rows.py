@@ -1,4 +1,4 @@
-"""The job of one tick, as a validated row."""
+"""The job of a tick, as a validated row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def function_of(schedule: Schedule) -> JobFunction[..., Any, Any]:
-    """Return the schedule's job function; raise ``UnknownJob`` when there is none of that name."""
+    """Return the schedule's job function; raise ``UnknownJob`` when none has that name."""
     return registry.get(schedule.job_name)
 
 
@@ -35,7 +35,7 @@ def row_of(schedule: Schedule) -> NewJob:
 
 
 def row_of_tick(schedule: Schedule, tick: datetime.datetime, now: datetime.datetime) -> NewJob:
-    """Return the row of one tick: its ``run_at`` is the tick, moved by its jitter."""
+    """Return the row of one tick: its ``run_at`` is the tick, delayed by the jitter."""
     moment = jittered(schedule, tick)
     return row_of(schedule)._replace(
         eta=stored(moment),

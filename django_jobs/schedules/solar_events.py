@@ -8,7 +8,7 @@ from ..define.schedule_spec import SOLAR_EVENTS
 from ..suggest import did_you_mean
 
 _DAY = datetime.timedelta(days=1)
-# Beyond a polar circle an event may be missing for half a year.
+# Beyond the polar circles, an event may not occur for half a year.
 _LONGEST_DAYS = 370
 _DEPRESSIONS = {"astronomical": 18.0, "nautical": 12.0, "civil": 6.0}
 _ALIASES = {"dawn": "dawn_civil", "dusk": "dusk_civil", "noon": "solar_noon"}
@@ -17,14 +17,14 @@ _ALIASES = {"dawn": "dawn_civil", "dusk": "dusk_civil", "noon": "solar_noon"}
 def next_after(
     event: str, latitude: float, longitude: float, after: datetime.datetime
 ) -> datetime.datetime | None:
-    """Return when *event* happens next after *after*, in UTC, to the second; both are aware.
+    """Return the next time of *event* after *after*, in UTC, to the second; both are aware.
 
-    None when it does not happen within a year: a pole has no dawn. Raises ``ValueError`` for an
-    unknown event or place, and when ``astral`` is not installed.
+    Returns None if it does not occur within a year: a pole has no dawn. Raises ``ValueError`` for
+    an unknown event, wrong coordinates, and if ``astral`` is not installed.
     """
     for problem in problems(event, latitude, longitude):
         raise ValueError(problem)
-    # The date that the sun shows there, which no time zone tells better than the longitude.
+    # The solar date, which follows from the longitude and not from the time zone.
     day = (after + datetime.timedelta(hours=longitude / 15)).date() - _DAY
     for _ in range(_LONGEST_DAYS):
         moment = _on(day, _ALIASES.get(event, event), latitude, longitude)
@@ -35,7 +35,7 @@ def next_after(
 
 
 def problems(event: str, latitude: float | None, longitude: float | None) -> list[str]:
-    """Say what is wrong with an event and a place."""
+    """Return what is wrong with an event and its coordinates; empty if nothing is."""
     found = []
     if event not in SOLAR_EVENTS:
         found.append(
@@ -71,7 +71,7 @@ def _on(
         else:
             function = {"sunrise": sun.sunrise, "sunset": sun.sunset, "solar": sun.noon}[name]
             moment = function(observer, day, tzinfo=zone)
-    except ValueError:  # the sun does not reach that height on that day
+    except ValueError:  # the sun does not reach that angle on that day
         return None
     found: datetime.datetime = moment.astimezone(datetime.UTC).replace(microsecond=0)
     return found

@@ -1,4 +1,4 @@
-"""When a schedule's ticks are. All moments are aware and in UTC; no clock is read here."""
+"""The ticks of a schedule. All moments are aware and in UTC; this module reads no clock."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from . import crontab, solar_events
 
 Kind = Schedule.Kind
 
-#: The columns that say when a schedule runs, while it is enabled.
+#: The columns that define when an enabled schedule runs.
 SPEC = tuple(name for name in TIMING if name != "enabled")
 
 _INSTANT = datetime.timedelta(microseconds=1)
-# After a long stop the ticks that were missed are looked at one by one up to here.
-_MOST_WALKED = 1_000
+# After a long downtime, at most this many missed ticks are computed one by one.
+_MOST_COMPUTED = 1_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Due:
-    """The ticks of a schedule that are due: the latest ones, how many there were, the next one."""
+    """The due ticks of a schedule: the latest ones, the number of all, and the next tick."""
 
     ticks: list[datetime.datetime]
     count: int
@@ -39,9 +39,9 @@ class Due:
 
 
 def zone_of(schedule: Schedule) -> zoneinfo.ZoneInfo:
-    """Return the schedule's time zone; raise ``ValueError`` when there is none of that name.
+    """Return the schedule's time zone; raise ``ValueError`` for an unknown name.
 
-    A row without one has the zone of the setting ``TIME_ZONE``.
+    A row without a name has the zone of the setting ``TIME_ZONE``.
     """
     try:
         return zoneinfo.ZoneInfo(schedule.timezone or default_timezone())
@@ -53,12 +53,12 @@ def zone_of(schedule: Schedule) -> zoneinfo.ZoneInfo:
 
 
 def spec_of(schedule: Schedule) -> list[Any]:
-    """Return the values of :data:`SPEC`, as a row from the database has them."""
+    """Return the values of :data:`SPEC`, as read from the database."""
     return [getattr(schedule, name) for name in SPEC]
 
 
 def fingerprint(spec: Iterable[Any]) -> str:
-    """Return a digest of the values of :data:`SPEC`, the same for equal times."""
+    """Return a digest of the values of :data:`SPEC`; equal times have equal digests."""
     values = [utc(value) if isinstance(value, datetime.datetime) else value for value in spec]
     text = json.dumps(values, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -67,8 +67,8 @@ def fingerprint(spec: Iterable[Any]) -> str:
 def first_tick(schedule: Schedule, now: datetime.datetime) -> datetime.datetime | None:
     """Return the first tick after *now* of a schedule that is new, changed or enabled again.
 
-    An interval is counted from ``starts_at`` if there is one, else from *now*. Raises
-    ``ValueError`` when the row does not say when.
+    An interval counts from ``starts_at`` if it is set, else from *now*. Raises ``ValueError`` for
+    an invalid row.
     """
     start = utc(schedule.starts_at)
     if schedule.kind == Kind.CLOCKED:
@@ -85,7 +85,7 @@ def first_tick(schedule: Schedule, now: datetime.datetime) -> datetime.datetime 
 
 
 def tick_after(schedule: Schedule, tick: datetime.datetime) -> datetime.datetime | None:
-    """Return the tick that follows *tick*, or None when that was the last."""
+    """Return the tick after *tick*, or None if it was the last."""
     if schedule.kind == Kind.INTERVAL:
         following: datetime.datetime | None = tick + _interval(schedule)
     elif schedule.kind == Kind.CRONTAB:
@@ -107,9 +107,10 @@ def tick_after(schedule: Schedule, tick: datetime.datetime) -> datetime.datetime
 def due_ticks(
     schedule: Schedule, first: datetime.datetime, now: datetime.datetime, keep: int
 ) -> Due:
-    """Return the ticks from *first* to *now*, of which at most *keep*, the latest, are named.
+    """Return the ticks from *first* to *now*: at most *keep* of them, the latest.
 
-    After a long stop their ``count`` is exact for intervals, and else what was looked at.
+    After a long downtime, the ``count`` is exact for intervals; otherwise it is the number of ticks
+    that were computed.
     """
     if schedule.kind == Kind.INTERVAL:
         return _due_intervals(schedule, first, now, keep)
@@ -119,7 +120,7 @@ def due_ticks(
         kept.append(tick)
         count += 1
         following = tick_after(schedule, tick)
-        if count == _MOST_WALKED:
+        if count == _MOST_COMPUTED:
             span = (tick - first) / count * keep
             following = _shortly_before(schedule, tick, now, keep, span) or following
         tick = following
@@ -127,7 +128,7 @@ def due_ticks(
 
 
 def upcoming(schedule: Schedule, first: datetime.datetime | None) -> Iterator[datetime.datetime]:
-    """Yield *first* and the ticks that follow it."""
+    """Yield *first* and the ticks after it."""
     while first is not None:
         yield first
         if schedule.one_off:
@@ -136,7 +137,7 @@ def upcoming(schedule: Schedule, first: datetime.datetime | None) -> Iterator[da
 
 
 def utc(moment: datetime.datetime | None) -> datetime.datetime | None:
-    """Return a moment from a row in UTC; without USE_TZ rows have naive local times."""
+    """Convert a moment of a row to UTC; without USE_TZ, rows have naive local times."""
     if moment is None:
         return None
     aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
@@ -144,7 +145,7 @@ def utc(moment: datetime.datetime | None) -> datetime.datetime | None:
 
 
 def stored(moment: datetime.datetime | None) -> datetime.datetime | None:
-    """Return an aware moment as rows have it."""
+    """Convert an aware moment to the form that rows have."""
     if moment is None or settings.USE_TZ:
         return moment
     return timezone.make_naive(moment)
@@ -180,10 +181,10 @@ def _shortly_before(
     keep: int,
     span: datetime.timedelta,
 ) -> datetime.datetime | None:
-    """Return a tick before *now*, and after *low*, that at least *keep* due ones begin with.
+    """Return a tick between *low* and *now* from which at least *keep* ticks are due, or None.
 
-    It spares the walk through every minute of a month in which no beat ran. None when all the
-    ticks that are left have to be walked.
+    So a schedule of every minute is not computed minute by minute after a month without a beat.
+    None means that all remaining ticks must be computed.
     """
     while (start := now - span) > low:
         first = tick = tick_after(schedule, start)

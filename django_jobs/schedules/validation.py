@@ -1,4 +1,4 @@
-"""What is wrong with a schedule, before beat finds out: for forms, code and imports."""
+"""Validates schedules before beat fires them: for forms, code and imports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .ticks import Kind, utc, zone_of
 
 _LONGEST_CRONTAB = 1_000
 
-#: Which columns say when, for each kind; those of the other kinds are empty.
+#: The columns that define the times, per kind; those of the other kinds are empty.
 COLUMNS: dict[str, tuple[str, ...]] = {
     Kind.INTERVAL: ("interval_seconds",),
     Kind.CRONTAB: ("crontab",),
@@ -28,7 +28,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 def problems(schedule: Schedule, using: str = "") -> Mapping[str, list[str]]:
-    """Return what is wrong with a schedule, by the name of the column; empty when nothing is.
+    """Return the problems of a schedule by the names of columns; empty if it is valid.
 
     *using* is the database of its row, by default the setting ``DATABASE``.
     """
@@ -75,7 +75,7 @@ def problems(schedule: Schedule, using: str = "") -> Mapping[str, list[str]]:
 def _queue_problems(schedule: Schedule, using: str) -> list[str]:
     try:
         queue = row_of(schedule).queue
-    except Exception:  # of the project's routes or keys; it may be over by the next tick
+    except Exception:  # routes and keys are code of the project, which may work at the next tick
         return []
     why = misplaced(queue, using)
     return [why] if why else []

@@ -1,4 +1,4 @@
-"""Parts of pages: ``{% load django_jobs %}``."""
+"""Template tags: ``{% load django_jobs %}``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ register = template.Library()
 def job_progress(
     result: AsyncResult[Any] | UUID | str, *, max_age: float = 86_400.0, reload: bool = False
 ) -> dict[str, Any]:
-    """A progress bar with a text, which keeps itself up to date until the job ends.
+    """Show a progress bar with a text, which updates itself until the job ends.
 
-    *result* is the job's handle or its id. The page may ask for *max_age* seconds; with *reload*
-    it is loaded anew when the job has ended. Without JavaScript it shows how far the job was. A
-    job that is gone leaves the place empty.
+    *result* is an ``AsyncResult`` or the job's id. The page may request updates for *max_age*
+    seconds. With *reload*, the page reloads when the job has ended. Without JavaScript, the bar
+    shows the progress at the time of the request. For a deleted job, the tag renders nothing.
     """
     if not isinstance(result, AsyncResult):
         result = AsyncResult(result)

@@ -150,11 +150,12 @@ def test_lost_site_and_lost_session_are_told(page: Page) -> None:
     page.open(DASHBOARD)
     page.run("window.fetch = () => Promise.reject(new TypeError('away'))")
     renew_quickly(page)
-    page.wait("document.querySelector('[data-refresh-error]').textContent.includes('No answer')")
+    error = "document.querySelector('[data-refresh-error]').textContent"
+    page.wait(f"{error}.includes('does not answer')")
     page.open(DASHBOARD)
     page.browser.call("Network.clearBrowserCookies")
     renew_quickly(page)
-    page.wait("document.querySelector('[data-refresh-error]').textContent.includes('logged out')")
+    page.wait(f"{error}.includes('logged out')")
 
 
 def test_failure_is_found_read_retried_and_mended(
