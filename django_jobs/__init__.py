@@ -106,7 +106,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Django imports this package before models may be imported, and most of it stands on models.
+    # Django imports this package before models can be imported, and most names need models.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from django.core.exceptions import AppRegistryNotReady

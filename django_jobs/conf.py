@@ -100,8 +100,8 @@ KEYS = tuple(sorted(name.upper() for name in _KINDS))
 
 # Celery's settings about workflows, and what takes their place.
 _INSTEAD = {
-    "task_allow_error_cb_on_chord_header": "A chord's errback is told once of its header's failure;"
-    " for one call a member, give it to the header: chord(group(...).on_error(f.s()), body).",
+    "task_allow_error_cb_on_chord_header": "A chord's errback is called once for its header. "
+    "To call it for each member, give it to the header: chord(group(...).on_error(f.s()), body).",
 }
 
 

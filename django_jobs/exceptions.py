@@ -182,7 +182,7 @@ class Replaced(JobsError):
     """The body ends and the job continues as another canvas; ``self.replace()`` raises it."""
 
     def __init__(self, graph: Any) -> None:
-        super().__init__("the job goes on as another one")
+        super().__init__("the job continues as another canvas")
         self.graph = graph
 
 

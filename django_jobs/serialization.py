@@ -189,7 +189,7 @@ def _check(value: Any, room: int, depth: int) -> int:
     if not isinstance(value, _AS_STRING):
         raise _Refusal(f"is {type_of(value)}, which cannot be stored as JSON. {_advice(value)}.")
     if isinstance(value, decimal.Decimal) and not value.is_finite():
-        raise _Refusal(f"is {value!r}, which is no number. Pass None or a string.")
+        raise _Refusal(f"is {value!r}, which is not a number. Pass None or a string.")
     _check_text(str(value))
     return room - 2
 
@@ -243,7 +243,7 @@ def _check_text(text: str, is_key: bool = False) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise _Refusal(
-                "has a lone surrogate, which is no Unicode text. "
+                "has a lone surrogate, which is not Unicode text. "
                 "Decode the bytes with errors='replace'.",
                 is_key,
             ) from None

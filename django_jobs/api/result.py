@@ -203,8 +203,7 @@ class AsyncResult(StoredJob, Generic[T]):
             raise ValueError(f"Job {self.id} is {self.status}. Revoke it before you forget it.")
         if Job.objects.using(self._using).filter(is_needed(self._using), pk=self.uuid).exists():
             raise ValueError(
-                f"Job {self.id} is needed by one that depends on it and has not ended. Forget "
-                "it when that one has."
+                f"Job {self.id} has a dependent that has not ended. Forget it after that job's end."
             )
         Job.objects.using(self._using).filter(pk=self.uuid).delete()
         self._ended = None

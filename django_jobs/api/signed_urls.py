@@ -30,7 +30,8 @@ def status_url(job_id: UUID, *, shows_result: bool, max_age: float) -> str:
         path = reverse("django_jobs:status", args=[job_id])
     except NoReverseMatch:
         raise ImproperlyConfigured(
-            'No address shows jobs. Add path("jobs/", include("django_jobs.urls")) to your urls.py.'
+            "No URL shows the state of jobs. "
+            'Add path("jobs/", include("django_jobs.urls")) to your urls.py.'
         ) from None
     return f"{path}?{urlencode({'token': token})}"
 

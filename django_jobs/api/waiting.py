@@ -99,7 +99,7 @@ def _warn_inside_job(allow_join: bool) -> None:
     context = running.get()
     if context is not None and not allow_join and not context.request.is_eager:
         warnings.warn(
-            f"{context.name} waits for another job inside a job: when every slot does, all wait "
+            f"{context.name} waits for another job inside a job: if every slot does that, all wait "
             "for ever. Use a workflow, or pass allow_join=True.",
             WouldDeadlock,
             stacklevel=5,  # the caller of get()

@@ -18,7 +18,7 @@ def why_open(job_id: UUID, using: str) -> str:
     rows = Job.objects.using(using).defer("args", "kwargs", "headers", "result", "progress")
     job = rows.filter(pk=job_id).first()
     if job is None:
-        return "Its row is gone: somebody deleted it."
+        return "Its row was deleted."
     if job.status in ENDED:
         return f"It is {job.status} since a moment ago."
     return f"It is {job.status}: {_reason(job, using)}."
@@ -41,8 +41,8 @@ def _reason(job: Job, using: str) -> str:
 def _by_whom(job: Job, using: str) -> str:
     workers: Any = Worker.objects.using(using)
     worker = workers.filter(pk=job.worker_id).only("name").first()
-    name = worker.name if worker else "whose row is gone"
-    return f"worker {name} has it for {-_seconds_until(job.started_at):.0f} s"
+    name = f"worker {worker.name}" if worker else "a worker whose row is gone"
+    return f"{name} has run it for {-_seconds_until(job.started_at):.0f} s"
 
 
 def _for_what(job: Job) -> str:
@@ -51,7 +51,7 @@ def _for_what(job: Job) -> str:
     limited = (
         "its queue" if job.waiting_for == key_values.of_queue(job.queue) else "its job function"
     )
-    return f"as many jobs run as the limit of {limited} lets ({job.waiting_for})"
+    return f"the limit of {limited} is reached ({job.waiting_for})"
 
 
 def _of_queue(queue: str, using: str) -> str:
@@ -64,7 +64,7 @@ def _of_queue(queue: str, using: str) -> str:
     if all(worker.quiet for worker in workers):
         return f"the workers of queue {queue!r} are quiet"
     slots, busy = (sum(getattr(each, name) for each in workers) for name in ("slots", "busy"))
-    return f"no worker has come to it yet, {busy} of {slots} slots of queue {queue!r} are busy"
+    return f"no worker has claimed it yet, {busy} of {slots} slots of queue {queue!r} are busy"
 
 
 def _seconds_until(moment: datetime.datetime | None) -> float:

@@ -256,7 +256,7 @@ def _stop_running(started: Sequence[Job], using: str) -> None:
             created_at=clock(using),
         )
         for job in started
-        if job.worker_id  # else somebody edited the row by hand
+        if job.worker_id  # a row that was edited by hand may have none
     )
     announce(using, {Topic.COMMANDS})
 

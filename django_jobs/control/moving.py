@@ -45,7 +45,7 @@ def move(
     problems = [] if queue is None else queue_problems(queue)
     problems += [] if priority is None else priority_problems(priority)
     if queue is None and priority is None:
-        problems = ["Give queue, priority or both: what is not given stays."]
+        problems = ["Give queue, priority or both."]
     parts = [(using, uuids(ids))] if using else list(by_database(ids))
     for alias, _some in parts:
         if queue is not None and not problems and alias != database_of(queue):

@@ -77,6 +77,6 @@ def check_names(function: JobFunction[..., Any, Any], option: str, wanted: Key |
     for name in () if wanted is None or callable(wanted) else wanted:
         if name not in function.call_signature.parameters:
             raise ImproperlyConfigured(
-                f"@job {function.name}: {option} names {name!r}, which is no parameter. Use some "
-                f"of {', '.join(function.call_signature.parameters)}."
+                f"@job {function.name}: {option} names {name!r}, which is not a parameter. Use "
+                f"some of {', '.join(function.call_signature.parameters)}."
             )

@@ -58,7 +58,7 @@ def refuse_deep(canvas: Mapping[str, Any]) -> None:
         level = list(inner.values())
     raise ValueError(
         f"A workflow nests at most {MOST_NESTED} deep: groups, chords, chains and callbacks within "
-        "each other. Let a job go on with the rest, by self.replace()."
+        "each other. Let a job continue with the rest by self.replace()."
     )
 
 

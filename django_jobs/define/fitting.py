@@ -71,7 +71,7 @@ def bind_with_result(
 
 
 def _brief(value: Any) -> str:
-    """Return an argument as code, cut; an object that no row can hold may tell a secret."""
+    """Return an argument as code, cut. Of other objects it shows the class: they may be secret."""
     text = shown_code(value)
     return text if len(text) <= _LONGEST_ARGUMENT else f"{text[: _LONGEST_ARGUMENT - 1]}…"
 

@@ -21,9 +21,9 @@ OPTIONS = {
     "pydantic_strict": "build the model in the body: Model.model_validate(argument, strict=True)",
     "pydantic_context": "build the model in the body: Model.model_validate(argument, context=...)",
     "pydantic_dump_kwargs": "return model.model_dump(mode='json') from the body",
-    "stamped_headers": "every header can be asked for; use headers={...}",
-    "reject_on_worker_lost": "it is the default; use on_worker_lost='fail' for the other way",
-    "track_started": "STARTED is always told; leave it out",
+    "stamped_headers": "all headers are kept; use headers={...}",
+    "reject_on_worker_lost": "it is the default; for at-most-once use on_worker_lost='fail'",
+    "track_started": "STARTED is always recorded; leave it out",
     "shadow": "use name= of @job",
     "task_name": "use name= of @job",
     "connection": "there is no broker; leave it out",
@@ -41,7 +41,7 @@ OPTIONS = {
     "reply_to": "use link=, or AsyncResult",
     "acks_on_failure_or_timeout": "a failure is final unless the job is retried; leave it out",
     "store_errors_even_if_ignored": "failures are always kept; leave it out",
-    "send_events": "the row tells all; leave it out",
+    "send_events": "the row shows everything; leave it out",
     "trail": "children are always known; leave it out",
 }
 

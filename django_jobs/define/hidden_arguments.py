@@ -1,7 +1,7 @@
 """Which arguments of a job are hidden.
 
-If this process does not have a job's function, all arguments are hidden: only the function tells
-the names of its parameters and its ``sensitive=``.
+If this process does not have a job's function, all arguments are hidden, because only the function
+has the names of its parameters and its ``sensitive=``.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ def value_of(
     for name in wanted:
         if name not in same:
             raise ImproperlyConfigured(
-                f"{option} of {function.name} names {name!r}, which is no parameter. Use some of "
-                f"{', '.join(same)}."
+                f"{option} of {function.name} names {name!r}, which is not a parameter. Use some "
+                f"of {', '.join(same)}."
             )
     return {name: same[name] for name in wanted}
 

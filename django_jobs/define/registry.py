@@ -36,12 +36,12 @@ def register(function: JobFunction[..., Any, Any]) -> None:
     if known is not None and _origin(known) != _origin(function):
         raise DuplicateJob(
             f"Two job functions are named {function.name!r}: {' in '.join(_origin(known))} and "
-            f"{' in '.join(_origin(function))}. Name one of them otherwise, with @job(name=...)."
+            f"{' in '.join(_origin(function))}. Give one of them another name with @job(name=...)."
         )
     if known is not None and spec is not None and _defined_by.get(function.name) is spec:
         raise DuplicateJob(
             f"{function.__wrapped__.__module__} defines the job function {function.name!r} twice. "
-            "Name one of them otherwise, with @job(name=...)."
+            "Give one of them another name with @job(name=...)."
         )
     _functions[function.name] = function
     _near.cache_clear()

@@ -65,8 +65,8 @@ def misplaced(queue: str, using: str) -> str:
     if alias == using:
         return ""
     return (
-        f"Queue {queue!r} lives on database {alias!r}, and what enqueues here (a schedule) on "
-        f"{using!r}. Name a queue of the same database."
+        f"Queue {queue!r} lives on database {alias!r}, and the schedule on {using!r}. "
+        f"Name a queue of the same database."
     )
 
 

@@ -85,9 +85,9 @@ def _give_to_holders(
     seconds: float | None,
     using: str,
 ) -> list[NewJob]:
-    """Let the holders take over the latest calls; return these.
+    """Give the latest calls to the live jobs that hold their keys; return these calls.
 
-    One that runs cannot: its key goes to the new job, and it stands no longer among *holders*.
+    A running job cannot change: its key goes to the new job, and *holders* has None for it.
     """
     changed: list[NewJob] = []
     # The keys are locked, in their order; the jobs are locked in theirs.

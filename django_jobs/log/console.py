@@ -28,7 +28,7 @@ class JobFilter(logging.Filter):
 class ConsoleFormatter(logging.Formatter):
     """Formats records so that a job can neither steer the terminal nor forge a line.
 
-    A record begins at the left margin, and its further lines are indented. The running job stands
+    A record begins at the left margin, and its further lines are indented. The job is named
     before the lines that its code logs; the package's own lines name the job themselves.
     """
 

@@ -48,7 +48,7 @@ def unknown_function(name: str, using: str) -> str:
     if name in known or Job.objects.using(using).filter(name=name).exists():
         return ""
     hint = question(functions_meant(name, known))
-    return f"No job function is named {name!r}, and none of that name ran.{hint}"
+    return f"No job function is named {name!r}, and no job of that name has run.{hint}"
 
 
 def unknown_limited(name: str, using: str) -> str:

@@ -27,11 +27,11 @@ from .snapshot import Overview, overview
 
 _LABELS = ("name", "queue")
 _COUNTERS = {
-    "sent": "Jobs that a worker took for the first time, or that were revoked before",
+    "sent": "Jobs that a worker claimed for the first time, or that were revoked before",
     "started": "Attempts that ran, counted at their end",
     "succeeded": "Jobs that ended SUCCESS",
-    "retried": "Attempts that failed and are made again",
-    "revoked": "Jobs that ended REVOKED, those that expired among them",
+    "retried": "Attempts that failed and are retried",
+    "revoked": "Jobs that ended REVOKED, also those that expired",
     "rescued": "Attempts whose worker process died or was killed",
 }
 #: Upper bounds of the buckets as Prometheus writes them.
@@ -94,10 +94,10 @@ def _buckets(counts: Sequence[int]) -> list[tuple[str, float]]:
 
 def _queues(looks: Sequence[Overview]) -> Iterator[Metric]:
     length = _gauge("queue_length", "Ready jobs, at most 10000", ["queue"])
-    oldest = _gauge("queue_oldest_seconds", "For how long the oldest job is ready", ["queue"])
+    oldest = _gauge("queue_oldest_seconds", "Age of the oldest ready job", ["queue"])
     running = _gauge("queue_running", "Running jobs", ["queue"])
-    slots = _gauge("queue_slots", "Slots of live workers that take jobs from it", ["queue"])
-    target = _gauge("queue_target_seconds", "The longest wait wanted, where it is set", ["queue"])
+    slots = _gauge("queue_slots", "Slots of live workers that serve the queue", ["queue"])
+    target = _gauge("queue_target_seconds", "The longest acceptable wait, if it is set", ["queue"])
     paused = _gauge("queue_paused", "1 while the queue is paused", ["queue"])
     # A queue that moved to another database may have jobs in both.
     found: dict[str, list[QueueState]] = {}
@@ -125,7 +125,7 @@ def _workers(looks: Sequence[Overview]) -> Iterator[Metric]:
     yield _gauge("slots", "Slots of live workers", value=sum(one.slots for one in workers))
     yield _gauge(
         "busy_slots",
-        "Those that ran a job at the last heartbeat",
+        "Slots that ran a job at the last heartbeat",
         value=sum(w.busy for w in workers),
     )
     # Rows of workers are kept for a day.

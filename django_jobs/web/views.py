@@ -53,7 +53,7 @@ def status(request: HttpRequest, job_id: UUID) -> JsonResponse:
     """
     ticket = signed_urls.read(request.GET.get("token", ""), job_id)
     if ticket is None and not _may(request, "django_jobs.view_job"):
-        return JsonResponse({"error": "this address is not, or no longer, good"}, status=403)
+        return JsonResponse({"error": "this address is invalid or has expired"}, status=403)
     try:
         job = AsyncResult(job_id).job
     except JobDoesNotExist:

@@ -56,7 +56,7 @@ def test_pending_job_whose_workers_are_quiet_or_busy() -> None:
     assert "It is PENDING: the workers of queue 'default' are quiet." in timed_out(result)
     Worker.objects.filter(pk=worker.pk).update(quiet=False, busy=1)
     assert timed_out(result).endswith(
-        "It is PENDING: no worker has come to it yet, 1 of 2 slots of queue 'default' are busy."
+        "It is PENDING: no worker has claimed it yet, 1 of 2 slots of queue 'default' are busy."
     )
 
 
@@ -94,9 +94,9 @@ def test_deferred_job_says_why() -> None:
 def test_running_job_says_where() -> None:
     result = jobs.add.delay(1)
     Job.objects.update(status="STARTED", worker_id=alive("web1-0").pk, started_at=F("enqueued_at"))
-    assert "It is STARTED: worker web1-0 has it for " in timed_out(result)
+    assert "It is STARTED: worker web1-0 has run it for " in timed_out(result)
     Worker.objects.all().delete()
-    assert "It is STARTED: worker whose row is gone has it for " in timed_out(result)
+    assert "It is STARTED: a worker whose row is gone has run it for " in timed_out(result)
 
 
 def test_waiting_job_says_for_what() -> None:
@@ -105,9 +105,9 @@ def test_waiting_job_says_for_what() -> None:
     Queue.objects.create(name="slow", concurrency=1)
     limited = jobs.add.apply_async((1,), queue="slow")
     Job.objects.filter(pk=limited.uuid).update(status="WAITING", waiting_for="queue:slow")
-    assert "as many jobs run as the limit of its queue lets (queue:slow)." in timed_out(limited)
+    assert "It is WAITING: the limit of its queue is reached (queue:slow)." in timed_out(limited)
     Job.objects.filter(pk=limited.uuid).update(waiting_for="job:tests.jobs.add")
-    assert "the limit of its job function lets (job:tests.jobs.add)." in timed_out(limited)
+    assert "the limit of its job function is reached (job:tests.jobs.add)." in timed_out(limited)
 
 
 def test_handle_made_by_hand_and_row_that_is_gone() -> None:
@@ -116,7 +116,7 @@ def test_handle_made_by_hand_and_row_that_is_gone() -> None:
     assert "It is PENDING: no live worker" in timed_out(by_hand)
     assert by_hand._why_open().startswith("It is PENDING")
     Job.objects.all().delete()
-    assert by_hand._why_open() == "Its row is gone: somebody deleted it."
+    assert by_hand._why_open() == "Its row was deleted."
 
 
 def test_group_tells_of_the_first_that_is_left() -> None:

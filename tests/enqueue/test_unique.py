@@ -124,7 +124,7 @@ def test_unique_key_of_a_parameter_that_is_not_there() -> None:
     def body(user_id: int) -> None: ...
 
     with pytest.raises(
-        ImproperlyConfigured, match=r"names 'user', which is no parameter\. Use some of user_id"
+        ImproperlyConfigured, match=r"names 'user', which is not a parameter\. Use some of user_id"
     ):
         body.delay(1)
 
