@@ -8,7 +8,7 @@ import time
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from .define import row_options
+from .define.row_options import NOTHING, RowOptions, parse
 from .status import ENDED, Status
 
 #: The columns a claim reads, in the order of :class:`Claimed`'s fields.
@@ -28,7 +28,15 @@ class Claimed:
     a row gives the seconds that it waited, by the database's clock.
     """
 
-    __slots__ = (*CLAIMED_COLUMNS, "begin_by", "expired", "places", "problem", "ready")
+    __slots__ = (
+        *CLAIMED_COLUMNS,
+        "_row_options",
+        "begin_by",
+        "expired",
+        "places",
+        "problem",
+        "ready",
+    )
 
     id: UUID
     name: str
@@ -68,6 +76,16 @@ class Claimed:
         self.places = ()
         self.problem = ""
         self.begin_by = None
+        self._row_options: RowOptions | None = None
+
+    @property
+    def row_options(self) -> RowOptions:
+        """Its options; the text is parsed once."""
+        if self.options is None:
+            return NOTHING
+        if self._row_options is None:
+            self._row_options = parse(self.options)
+        return self._row_options
 
     @property
     def priority(self) -> int:
@@ -158,8 +176,7 @@ class Outcome:
             return True
         job = self.job
         return self.status in ENDED and (
-            job.has_dependents
-            or (job.options is not None and bool(row_options.errbacks(job.options)))
+            job.has_dependents or bool(job.row_options.workflow.errbacks)
         )
 
     def ages(self) -> tuple[float, float]:

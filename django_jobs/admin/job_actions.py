@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from ..control import jobs
 from ..control.moving import move
 from ..db import without_deadlock
-from ..define import registry
+from ..define import registry, row_options
 from ..display.job_text import reason_text
 from ..exceptions import JobsError, QueueFull
 from ..ids import uuid7
@@ -26,7 +25,6 @@ from ..locking import in_order, lock_jobs
 from ..models import Job
 from ..status import ENDED, QUEUED, TIMED, Status
 from ..workflows.family import is_needed
-from ..workflows.inputs import taken_by
 
 #: The most jobs that one request changes.
 MOST_JOBS = 10_000
@@ -87,7 +85,7 @@ def _copy(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]
         if function is None:
             skipped[_("its job function is unknown")] += 1
             continue
-        if taken_by(json.dumps(job.options)) is not None:
+        if row_options.read(job.options).workflow.taken_as is not None:
             skipped[_("takes results of other jobs, which a copy would lack")] += 1
             continue
         wanted = uuid7()

@@ -101,7 +101,7 @@ def run_canvas(
 
 def replace_running(context: JobContext, canvas: Canvas) -> NoReturn:
     """End the body of a running job, which continues as *canvas*. Raises :class:`Replaced`."""
-    raise Replaced(replacement(context, canvas, context.row_options))
+    raise Replaced(replacement(context, canvas, context.row_options.workflow))
 
 
 def add_to_chord_of(context: JobContext, canvas: Canvas) -> AsyncResult[Any]:
@@ -111,7 +111,7 @@ def add_to_chord_of(context: JobContext, canvas: Canvas) -> AsyncResult[Any]:
             f"{context.name} {context.request.id} is no member of a chord's header. Call "
             "add_to_chord() in one of its jobs."
         )
-    graph = addition(context, canvas, context.row_options)
+    graph = addition(context, canvas, context.row_options.workflow)
     row = graph.output_row()
     handle: AsyncResult[Any] = AsyncResult(row.id, name=row.name)
     context.added.append(graph)

@@ -9,6 +9,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 
 from ..define.routing import databases
+from ..define.row_options import read
 from ..exceptions import JobDoesNotExist
 from ..ids import JobId
 from ..models import Job
@@ -83,7 +84,7 @@ class GroupResult(ResultSet):
             found = sorted(rows.values_list("id", "name", "options"), key=_in_order)
             if found:
                 jobs = iter([AsyncResult[Any](row[0], name=row[1], using=using) for row in found])
-                shape = (found[0][2] or {}).get("shape")
+                shape = read(found[0][2]).workflow.shape
                 if shape is None:
                     shape = ["value"] * len(found)
                 elif _is_empty(shape):  # an empty group has one row, which is not a member
@@ -100,7 +101,7 @@ class GroupResult(ResultSet):
 
 def _in_order(row: tuple[UUID, str, Any]) -> str:
     """Return the sort key for the order of definition: the id, unless the caller chose the id."""
-    job_id, place = str(row[0]), (row[2] or {}).get("for", "")
+    job_id, place = str(row[0]), read(row[2]).workflow.place or ""
     return job_id if job_id in place else place[: len(job_id)] or job_id
 
 

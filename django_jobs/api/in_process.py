@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from .. import log
 from ..conf import get_settings
-from ..define import row_options
 from ..define.canvas import signature
+from ..define.row_options import parse, taking_one_more
 from ..define.sensitive import secrets_in
 from ..exceptions import JobRevoked
 from ..failure import describe
@@ -23,7 +23,7 @@ from ..status import ENDED, Status
 from ..values import Claimed, Graph, NewEdge, NewJob, Outcome
 from ..workflows.compile import Around, Given, Plan
 from ..workflows.completion import Ended, body_errbacks, told
-from ..workflows.inputs import Taken, give, taken_by
+from ..workflows.inputs import Taken, give
 from ..workflows.upstream import UPSTREAM_FAILED
 from .result import AsyncResult
 
@@ -117,7 +117,7 @@ class _Run:
             self._fail(row, self.done[lost[0]])
             return
         job = _claimed(row, timezone.now())
-        takes = taken_by(row.options)
+        takes = job.row_options.workflow.taken_as
         if takes is not None:
             give(job, takes, [Taken(edge.parent, str(self.done[edge.parent].status),
                                     self._texts[edge.parent])
@@ -144,7 +144,7 @@ class _Run:
         self.done[row.id] = _result(row, outcome, enqueued, began)
         if outcome.status == Status.FAILURE:
             ended = Ended.of(outcome)
-            for errback, _since in row_options.errbacks(ended.options):
+            for errback, _since in ended.options.workflow.errbacks:
                 self._run_errback(errback, ended)
 
     def _go_on_as(self, row: NewJob, graph: Graph) -> None:
@@ -157,11 +157,14 @@ class _Run:
 
     def _fail(self, row: NewJob, parent: EagerResult[Any]) -> None:
         origin = parent.origin
-        ended = Ended(origin.uuid, origin.name, str(origin.status), self._rows[origin.uuid].options,
-                      True, None, origin.job.error_class, origin.job.error_message,
+        ended = Ended(origin.uuid, origin.name, str(origin.status),
+                      parse(self._rows[origin.uuid].options), True, None,
+                      origin.job.error_class, origin.job.error_message,
                       origin.traceback or "")  # fmt: skip
         self.done[row.id] = _unrun(row, ended.upstream_message(), origin)
-        below = Ended(row.id, row.name, Status.FAILURE.value, row.options, row.has_dependents)
+        below = Ended(
+            row.id, row.name, Status.FAILURE.value, parse(row.options), row.has_dependents
+        )
         known = body_errbacks(self._unrun)
         self._unrun.append((below, ended))
         for errback, failed in body_errbacks(self._unrun)[len(known) :]:
@@ -178,16 +181,15 @@ class _Run:
 
     def _add_member(self, row: NewJob, graph: Graph) -> None:
         for child, edges in self._into.items():
-            takes = taken_by(self._rows[child].options) if child in self._rows else None
+            known = self._rows.get(child)
+            takes = parse(known.options).workflow.taken_as if known else None
             if takes is not None and any(edge.parent == row.id for edge in edges):
                 position = max(edge.position for edge in edges) + 1
                 member = graph.output_row().id
                 edges.append(NewEdge(member, child, Edge.Kind.RESULT.value, position))
-                if isinstance(takes, list):
-                    options = loads(self._rows[child].options or "{}")
-                    options["takes"].append("value")
-                    longer = self._rows[child]._replace(options=json.dumps(options))
-                    self._rows[child] = longer
+                if known and known.options and isinstance(takes, list):
+                    longer = json.dumps(taking_one_more(loads(known.options)))
+                    self._rows[child] = known._replace(options=longer)
         # The new member may add members itself.
         self.run(graph)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from django.utils.translation import gettext_noop
 from .. import signals, transitions
 from ..db import clock, dialect_for, without_deadlock
 from ..db.base import chunks
-from ..define import registry
+from ..define import registry, row_options
 from ..define.retention import keep_seconds
 from ..define.routing import databases
 from ..enqueue.notify import Topic, announce
@@ -124,7 +123,7 @@ def _revoke(
 
 
 def _ended(job: Job, reason: str) -> Ended:
-    options = None if job.options is None else json.dumps(job.options)
+    options = row_options.read(job.options)
     return Ended(job.pk, job.name, Status.REVOKED.value, options, True, job.root_id, "", reason)
 
 

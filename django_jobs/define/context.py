@@ -10,6 +10,7 @@ from ..conf import get_settings
 from ..exceptions import MaxRetriesExceededError, Retry
 from ..moments import aware, expiry, seconds
 from ..serialization import dumps, loads
+from .row_options import NOTHING
 
 if TYPE_CHECKING:
     from typing import Never
@@ -45,7 +46,7 @@ class JobContext:
         self._report = report
         # The ended state and meta from update_state(), used when the body then raises Ignore.
         self.ended_state: tuple[str, Any] | None = None
-        self.row_options: Mapping[str, Any] = {}
+        self.row_options = NOTHING
         # The graphs from add_to_chord(), to be written with the job's success.
         self.added: list[Graph] = []
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 from typing import TYPE_CHECKING, Any
 
 from ..redaction import is_sensitive
-from . import registry
+from . import registry, row_options
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
@@ -76,11 +75,13 @@ def rules_of(name: Any, options: str | None = None) -> Rules:
     arguments fill the parameters from the second one on.
     """
     function = registry.find(name) if isinstance(name, str) else None
-    given = _takes(options)
-    if function is None or given is None:
+    stored = row_options.parse(options)
+    if function is None or stored.problem:
         return UNKNOWN
     rules = rules_of_function(function)
-    return dataclasses.replace(rules, positional=rules.positional[1:]) if given else rules
+    if stored.workflow.taken_as is None:
+        return rules
+    return dataclasses.replace(rules, positional=rules.positional[1:])
 
 
 def rules_of_function(function: JobFunction[..., Any, Any]) -> Rules:
@@ -95,14 +96,3 @@ def rules_of_function(function: JobFunction[..., Any, Any]) -> Rules:
         sensitive=tuple(function.options.sensitive),
         calls=CALLERS.get(function.name, ""),
     )
-
-
-def _takes(options: str | None) -> bool | None:
-    """Return whether a result comes before the arguments; None for unreadable options."""
-    if options is None or HAS_TAKES not in options:
-        return False
-    try:
-        found = json.loads(options)
-    except (ValueError, RecursionError):
-        return None
-    return isinstance(found, dict) and found.get("takes") not in (None, "nothing")

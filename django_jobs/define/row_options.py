@@ -1,79 +1,180 @@
-"""Reads the options of a job's row, a JSON text.
+"""What ``Job.options`` holds: a call's own options, and what the workflow of the job needs.
 
-Besides the call's own options they have the keys ``takes``, ``later``, ``link_error``, ``for``,
-``group`` and ``shape`` of the job's workflow. People may have edited the row, so a value of the
-wrong type counts as missing: a worker that records one job must not fail because of another one.
+The column has them as one JSON object, with the keys that are not set left out::
+
+    {"time_limit": 60, "takes": "list", "link_error": [[{"job": "shop.alert"}, null]]}
+
+Somebody may have edited a row by hand. A value of the wrong kind reads as none, so that the end of
+a job can be recorded whatever the options of another one say. ``problem`` says why the job itself
+cannot run with such options.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from ..moments import LONGEST_SECONDS
+from ..serialization import loads
 
 #: How a job may take results, besides nested lists of ``"value"``.
 TAKES = ("value", "list", "summary", "nothing")
 
 #: The JSON form of a signature, and the place of the first job whose failure it handles.
-StoredErrback = tuple[Any, str | None]
+StoredErrback: TypeAlias = tuple[Any, str | None]
 
 
-def option(options: str | None, name: str) -> Any:
-    """Return the value of the key *name* in the JSON text *options*, or None."""
-    # Only a text that contains the name is parsed. The name may also be elsewhere in it, as in the
-    # arguments of an errback.
-    if options is None or f'"{name}"' not in options:
-        return None
+@dataclasses.dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What one call sets otherwise than its job function; None leaves the function's own.
+
+    Times are in seconds.
+    """
+
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    ignore_result: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkflowOptions:
+    """What a job's workflow needs to know of it."""
+
+    #: How it takes the results of its parents: see :mod:`django_jobs.workflows.inputs`.
+    takes: Any = None
+    #: ``countdown`` and ``expires`` in seconds from when the job becomes ready.
+    later: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    #: What is enqueued when the job fails.
+    errbacks: tuple[StoredErrback, ...] = ()
+    #: Where it stands in the order of its workflow, where its id does not say so.
+    place: str | None = None
+    #: The groups inside of its group: lists of ``"value"`` and such lists. The first member has it.
+    shape: Any = None
+    #: The id of the group whose end it summarizes.
+    group: str | None = None
+
+    @property
+    def taken_as(self) -> Any:
+        """How it takes results, None where it takes none."""
+        return None if self.takes == "nothing" else self.takes
+
+    @property
+    def is_body(self) -> bool:
+        """Whether it waits for all members of a group, as the body of a chord does."""
+        return self.takes in ("list", "nothing") or isinstance(self.takes, list)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RowOptions:
+    """All of one row's options."""
+
+    call: CallOptions = CallOptions()
+    workflow: WorkflowOptions = WorkflowOptions()
+    #: Why the job cannot run with them, or "".
+    problem: str = ""
+
+    def stored(self) -> dict[str, Any]:
+        """Return the JSON object of the options that are set."""
+        call = {name: getattr(self.call, name) for name in _CALL}
+        workflow = {key: getattr(self.workflow, name) for name, key in _KEYS.items()}
+        workflow["link_error"] = [list(pair) for pair in self.workflow.errbacks] or None
+        return {
+            **{name: value for name, value in call.items() if value is not None},
+            **{key: value for key, value in workflow.items() if value not in (None, {})},
+        }
+
+
+#: Of a row without options.
+NOTHING = RowOptions()
+
+_CALL = ("time_limit", "soft_time_limit", "ignore_result")
+# The keys under which the column has the fields of a workflow.
+_KEYS = {
+    "errbacks": "link_error",
+    "later": "later",
+    "place": "for",
+    "shape": "shape",
+    "group": "group",
+    "takes": "takes",
+}
+
+
+def parse(text: str | None) -> RowOptions:
+    """Return the options of a row that has this JSON *text*; most rows have none."""
+    if text is None:
+        return NOTHING
     try:
-        found = json.loads(options)
-    except (ValueError, RecursionError):
-        return None
-    return found.get(name) if isinstance(found, dict) else None
+        return read(loads(text), or_none=False)
+    except (ValueError, RecursionError) as error:
+        return RowOptions(problem=str(error))
 
 
-def takes(options: str | None) -> Any:
-    """Return how a job takes results, or None; raise ``ValueError`` for another value."""
-    found = option(options, "takes")
-    if found is None or found in TAKES:
-        return found
-    left = [found]
+def read(stored: Any, *, or_none: bool = True) -> RowOptions:
+    """Return the options of a row whose column has this JSON value, or None for none."""
+    if stored is None and or_none:
+        return NOTHING
+    if not isinstance(stored, dict):
+        return RowOptions(
+            problem=f"options must be a JSON object, the row has {json_type(stored)}."
+        )
+    problems = [
+        f"{key} must be seconds, the row has {stored[key]!r:.100}."
+        for key in ("time_limit", "soft_time_limit")
+        if not isinstance(stored.get(key, 1.0), (int, float))
+    ]
+    takes = stored.get("takes")
+    if not _is_form(takes):
+        takes = None
+        problems.append(
+            f"The option takes must be one of {', '.join(TAKES)} or a list of 'value' and such "
+            f"lists, the row has {stored['takes']!r:.100}."
+        )
+    workflow = _workflow(stored, takes)
+    if problems:
+        return RowOptions(workflow=workflow, problem=problems[-1])
+    return RowOptions(CallOptions(*(stored.get(name) for name in _CALL)), workflow)
+
+
+def taking_one_more(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON object *stored* of a job that takes the result of one more job, in a list."""
+    return {**stored, "takes": [*stored["takes"], "value"]}
+
+
+def json_type(value: Any) -> str:
+    """Return what a JSON value is, in words: the value itself may be secret."""
+    for kind, told in ((dict, "an object"), (list, "an array"), (str, "a text")):
+        if isinstance(value, kind):
+            return told
+    return "a number, a boolean or null"
+
+
+def _workflow(stored: dict[str, Any], takes: Any) -> WorkflowOptions:
+    later, errbacks = stored.get("later"), stored.get("link_error")
+    place, group = stored.get("for"), stored.get("group")
+    times = later.items() if isinstance(later, dict) else ()
+    pairs = errbacks if isinstance(errbacks, list) else ()
+    return WorkflowOptions(
+        takes=takes,
+        later={name: value for name, value in times if _is_time(value)},
+        errbacks=tuple((pair[0], pair[1]) for pair in pairs if _is_errback(pair)),
+        place=place if isinstance(place, str) else None,
+        shape=stored.get("shape"),
+        group=group if isinstance(group, str) else None,
+    )
+
+
+def _is_form(takes: Any) -> bool:
+    if takes is None or takes in TAKES:
+        return True
+    left = [takes]
     while left:
         each = left.pop()
         if isinstance(each, list):
             left += each
         elif each != "value":
-            raise ValueError(
-                f"The option takes must be one of {', '.join(TAKES)} or a list of 'value' and such "
-                f"lists, the row has {found!r:.100}."
-            )
-    return found
-
-
-def later(options: str | None) -> dict[str, float]:
-    """Return the times in seconds that count from when the job becomes ready, by option."""
-    found = option(options, "later")
-    times = found.items() if isinstance(found, dict) else ()
-    return {name: value for name, value in times if _is_time(value)}
-
-
-def errbacks(options: str | None) -> list[StoredErrback]:
-    """Return the errbacks of a job."""
-    found = option(options, "link_error")
-    pairs = found if isinstance(found, list) else []
-    return [(pair[0], pair[1]) for pair in pairs if _is_errback(pair)]
-
-
-def place(options: str | None) -> str | None:
-    """Return a job's place in the order of its workflow, if it differs from its id."""
-    found = option(options, "for")
-    return found if isinstance(found, str) else None
-
-
-def group(options: str | None) -> str | None:
-    """Return the id of the group whose end the job reports."""
-    found = option(options, "group")
-    return found if isinstance(found, str) else None
+            return False
+    return True
 
 
 def _is_time(value: object) -> bool:

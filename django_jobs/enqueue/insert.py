@@ -20,6 +20,7 @@ from ..define.canvas import STORED_LEVELS, callbacks
 from ..define.current import running
 from ..define.fitting import check_errback
 from ..define.routing import database_of, max_pending, misplaced, route
+from ..define.row_options import CallOptions, RowOptions, WorkflowOptions
 from ..define.sensitive import secrets_of
 from ..exceptions import DuplicateKey, QueueFull
 from ..ids import uuid7
@@ -138,15 +139,15 @@ def _texts(options: CallKeywords) -> tuple[str | None, str | None]:
     if headers:
         limit = get_settings().max_payload_bytes
         headers_text = serialization.dumps(dict(headers), where="headers", max_bytes=limit)
-    names = ("time_limit", "soft_time_limit", "ignore_result")
-    own = {name: options.get(name) for name in names if options.get(name) is not None}
+    call = CallOptions(
+        options.get("time_limit"), options.get("soft_time_limit"), options.get("ignore_result")
+    )
     errbacks = callbacks(options, "link_error")
     for errback in errbacks:
         check_errback(errback)
-    if errbacks:
-        # A StoredErrback. None: it is for the failure of this job.
-        own["link_error"] = [[errback, None] for errback in errbacks]
-    if own:
+    # None: an errback is for the failure of this job.
+    pairs = tuple((errback, None) for errback in errbacks)
+    if own := RowOptions(call, WorkflowOptions(errbacks=pairs)).stored():
         limit = get_settings().max_payload_bytes
         options_text = serialization.dumps(
             own, where="options", max_bytes=limit, around=STORED_LEVELS

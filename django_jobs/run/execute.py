@@ -25,6 +25,7 @@ from ..define import registry
 from ..define.context import JobContext
 from ..define.current import Request, running
 from ..define.hidden_arguments import CALLERS
+from ..define.row_options import CallOptions, json_type
 from ..exceptions import (
     ArgumentError,
     TransactionLeftOpen,
@@ -175,13 +176,14 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     if job.problem:
         return unrunnable(job, ArgumentError(job.problem))
     try:
-        args, kwargs, headers, options = _parsed(job)
+        args, kwargs, headers = _parsed(job)
     except (TypeError, ValueError, RecursionError) as error:
         return unrunnable(job, error)
     if misfit := _misfit(function, args, kwargs):
         return _left(job, misfit, environment)
     defaults = function.options
-    hard, soft = _time_limits(job.name, options, defaults, environment)
+    call = job.row_options.call
+    hard, soft = _time_limits(job.name, call, defaults, environment)
     request = Request(
         uuid=job.id,
         name=job.name,
@@ -201,11 +203,13 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
         is_eager=environment.is_eager,
         time_limit=hard,
         soft_time_limit=soft,
-        ignore_result=options.get("ignore_result", defaults.ignore_result),
+        ignore_result=(
+            defaults.ignore_result if call.ignore_result is None else call.ignore_result
+        ),
     )
     context = defaults.base(function, request, environment.report)
     context.claims = job.claims
-    context.row_options = options
+    context.row_options = job.row_options
     unable = environment.unable(request, function) if environment.unable else None
     if unable:
         return _left(job, UnknownJob(unable), environment)
@@ -235,43 +239,28 @@ def _misfit(
 
 
 def _time_limits(
-    name: str, options: Mapping[str, Any], defaults: JobOptions, environment: Environment
+    name: str, call: CallOptions, defaults: JobOptions, environment: Environment
 ) -> tuple[float | None, float | None]:
     """Return the call's own limits, else an operator's, the function's or the worker's."""
     hard, soft = environment.time_limits.get(name, (None, None))
     return (
-        options.get("time_limit") or hard or defaults.time_limit or environment.time_limit,
-        options.get("soft_time_limit")
-        or soft
-        or defaults.soft_time_limit
-        or environment.soft_time_limit,
+        call.time_limit or hard or defaults.time_limit or environment.time_limit,
+        call.soft_time_limit or soft or defaults.soft_time_limit or environment.soft_time_limit,
     )
 
 
-def _parsed(
-    job: Claimed,
-) -> tuple[list[Any], dict[str, Any], Mapping[str, Any], Mapping[str, Any]]:
+def _parsed(job: Claimed) -> tuple[list[Any], dict[str, Any], Mapping[str, Any]]:
     args = serialization.loads(job.args) if job.args != "[]" else []
     kwargs = serialization.loads(job.kwargs) if job.kwargs != "{}" else {}
     headers = serialization.loads(job.headers) if job.headers else {}
-    options = serialization.loads(job.options) if job.options else {}
     if not isinstance(args, list):
-        raise ArgumentError(f"args must be a JSON list, the row has {_kind(args)}.")
-    for column, value in (("kwargs", kwargs), ("headers", headers), ("options", options)):
+        raise ArgumentError(f"args must be a JSON list, the row has {json_type(args)}.")
+    for column, value in (("kwargs", kwargs), ("headers", headers)):
         if not isinstance(value, dict):
-            raise ArgumentError(f"{column} must be a JSON object, the row has {_kind(value)}.")
-    for key in ("time_limit", "soft_time_limit"):
-        if not isinstance(options.get(key, 1.0), (int, float)):
-            raise ArgumentError(f"{key} must be seconds, the row has {options[key]!r:.100}.")
-    return args, kwargs, headers, options
-
-
-def _kind(value: Any) -> str:
-    """Return what a JSON value is, in words: the value itself may be secret."""
-    for kind, told in ((dict, "an object"), (list, "an array"), (str, "a text")):
-        if isinstance(value, kind):
-            return told
-    return "a number, a boolean or null"
+            raise ArgumentError(f"{column} must be a JSON object, the row has {json_type(value)}.")
+    if job.row_options.problem:
+        raise ArgumentError(job.row_options.problem)
+    return args, kwargs, headers
 
 
 # --- call ---------------------------------------------------------------------------------------

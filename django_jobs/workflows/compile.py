@@ -23,6 +23,7 @@ from ..define.canvas import (
     refuse_deep,
 )
 from ..define.fitting import bind_with_result, check_errback
+from ..define.row_options import NOTHING, WorkflowOptions, parse
 from ..enqueue.insert import template
 from ..ids import uuid7
 from ..models import Edge
@@ -112,12 +113,15 @@ class Node:
     """A row in the making."""
 
     row: NewJob
-    #: What it runs after, and how it takes the results of that.
+    #: What it runs after.
     after: Output | None = None
-    takes: Any = None
-    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+    options: WorkflowOptions = NOTHING.workflow
     parents: int = 0
     has_dependents: bool = False
+
+    def needs(self, **options: Any) -> None:
+        """Set some of its :class:`WorkflowOptions`."""
+        self.options = dataclasses.replace(self.options, **options)
 
 
 class Plan:
@@ -195,7 +199,7 @@ class Plan:
         shape.extend(self._add(member, given, inner) for member in group.tasks)
         leaves = list(_leaves(shape))
         if around.group_id is None and leaves and _form(shape) != "list":
-            self.nodes[leaves[0]].extra["shape"] = _form(shape)
+            self.nodes[leaves[0]].needs(shape=_form(shape))
         self.add_callbacks(group.options, shape)
         for callback in callbacks(group.options, "on_complete"):
             self._add_summary(callback, shape)
@@ -222,15 +226,15 @@ class Plan:
         row = self._row(function, args, kwargs, options)
         node = Node(row._replace(group_id=around.group_id), after)
         if later:
-            node.extra["later"] = later
+            node.needs(later=later)
         if options.get("task_id") is not None:
             # The id that the caller chose tells no order.
-            node.extra["for"] = str(uuid7())
+            node.needs(place=str(uuid7()))
         self._set_errbacks(node, [*around.own_errbacks(call.options), *around.errbacks])
         if after is not None and takes:
-            node.takes = _form(after)
+            node.needs(takes=_form(after))
         elif isinstance(after, Shape):
-            node.takes = "nothing"
+            node.needs(takes="nothing")
         number = self._append(node)
         self.add_callbacks(call.options, number)
         return number
@@ -295,7 +299,8 @@ class Plan:
         leaf = next(_leaves(after), None)
         queue = around.defaults.get("queue") if leaf is None else self.nodes[leaf].row.queue
         row = self._row(registry.get(ACCUMULATE), (), {}, {"queue": queue} if queue else {})
-        node = Node(row._replace(group_id=around.group_id), after, takes)
+        node = Node(row._replace(group_id=around.group_id), after)
+        node.needs(takes=takes)
         self._set_errbacks(node, around.errbacks)
         return self._append(node, kind, positions=positions)
 
@@ -307,7 +312,7 @@ class Plan:
     def _add_summary(self, callback: Canvas, shape: Shape) -> None:
         """Add what runs when a group has ended, whatever came of its members."""
         number = self._add_accumulate(shape, "summary", Around(), kind=Edge.Kind.COMPLETE)
-        self.nodes[number].extra["group"] = str(shape.id)
+        self.nodes[number].needs(group=str(shape.id))
         self._add(callback, number, Around())
 
     # --- rows and edges -------------------------------------------------------------------------
@@ -323,10 +328,10 @@ class Plan:
 
     def _set_errbacks(self, node: Node, errbacks: Sequence[Errback]) -> None:
         if errbacks:
-            node.extra["link_error"] = [[errback, since] for errback, since in errbacks]
+            node.needs(errbacks=tuple(errbacks))
 
     def _place(self, node: Node) -> str:
-        own = node.extra.get("for") or str(node.row.id)
+        own = node.options.place or str(node.row.id)
         return f"{self.within}{PLACE_SEPARATOR}{own}" if self.within else own
 
     def keep_empty(self, output: Output, around: Around) -> None:
@@ -334,12 +339,12 @@ class Plan:
         if isinstance(output, Shape) and next(_leaves(output), None) is None:
             inner = dataclasses.replace(around, group_id=output.id, errbacks=())
             number = self._add_accumulate(output, _form(output), inner)
-            self.nodes[number].extra["shape"] = _nested(output)
+            self.nodes[number].needs(shape=_nested(output))
 
     def name_job(self, number: int, id: UUID) -> None:
         """Give a chosen id to a job; its place stays that of its first id."""
         node = self.nodes[number]
-        node.extra.setdefault("for", str(node.row.id))
+        node.needs(place=node.options.place or str(node.row.id))
         node.row = node.row._replace(id=id)
         self.named.append(id)
 
@@ -353,7 +358,7 @@ class Plan:
         if root_id is None and len(self.nodes) > 1:
             root_id = self.nodes[0].row.id
         for node in self.nodes if self.within else ():
-            node.extra["for"] = self._place(node)
+            node.needs(place=self._place(node))
         rows = [self._finished(node, root_id) for node in self.nodes]
         edges = [
             NewEdge(rows[parent].id, rows[child].id, kind, position)
@@ -362,15 +367,12 @@ class Plan:
         return Graph(rows, edges)
 
     def _finished(self, node: Node, root_id: UUID | None) -> NewJob:
-        row, extra = node.row, dict(node.extra)
-        if node.takes is not None:
-            extra["takes"] = node.takes
-        options = row.options
-        if extra:
-            known = serialization.loads(options) if options else {}
+        row, options = node.row, node.row.options
+        if node.options is not NOTHING.workflow:
+            stored = dataclasses.replace(parse(options), workflow=node.options).stored()
             limit = get_settings().max_payload_bytes
             options = serialization.dumps(
-                known | extra, where="options", max_bytes=limit, around=STORED_LEVELS
+                stored, where="options", max_bytes=limit, around=STORED_LEVELS
             )
         parent_id, status = self.parent_id, row.status
         if node.after is not None and node.parents:

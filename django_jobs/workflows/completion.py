@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,9 +14,10 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 from .. import log, signals, transitions
 from ..db import clock, dialect_for
 from ..db.base import chunks
-from ..define import registry, row_options
+from ..define import registry
 from ..define.canvas import signature
 from ..define.retention import keep_seconds
+from ..define.row_options import RowOptions, parse, read
 from ..define.sensitive import secrets_in
 from ..enqueue.notify import Topic, announce
 from ..exceptions import DuplicateKey, UpstreamFailed
@@ -37,12 +38,12 @@ def lock_dependents(ids: Collection[UUID], using: str) -> None:
 
 
 class Ended(NamedTuple):
-    """A job that has just ended; ``options`` is a JSON text."""
+    """A job that has just ended."""
 
     id: UUID
     name: str
     status: str
-    options: str | None
+    options: RowOptions
     has_dependents: bool
     root_id: UUID | None = None
     error_class: str = ""
@@ -56,7 +57,7 @@ class Ended(NamedTuple):
         job, failure = outcome.job, outcome.failure
         told = (failure.error_class, failure.message, failure.traceback) if failure else ("",) * 3
         return cls(
-            job.id, job.name, str(outcome.status), job.options, job.has_dependents, job.root_id,
+            job.id, job.name, str(outcome.status), job.row_options, job.has_dependents, job.root_id,
             *told, job.claims,
         )  # fmt: skip
 
@@ -67,7 +68,7 @@ class Ended(NamedTuple):
     @property
     def place(self) -> str:
         """Where it stands among the jobs of its workflow, in the order of the definition."""
-        return row_options.place(self.options) or str(self.id)
+        return self.options.workflow.place or str(self.id)
 
 
 def settle(ended: Sequence[Ended], using: str) -> set[str]:
@@ -95,7 +96,7 @@ def _count_down(parents: Sequence[Ended], using: str) -> set[str]:
     queues = {queue for _id, queue, _options in ready}
     topics = set(queues)
     for job_id, _queue, options in ready:
-        if later := row_options.later(options):
+        if later := parse(options).workflow.later:
             _delay(job_id, later, using)
             topics.add(Topic.TIMED)
     if topics:
@@ -103,7 +104,7 @@ def _count_down(parents: Sequence[Ended], using: str) -> set[str]:
     return queues
 
 
-def _delay(job_id: UUID, later: dict[str, float], using: str) -> None:
+def _delay(job_id: UUID, later: Mapping[str, float], using: str) -> None:
     """Let the times of a job that has become ready count from now."""
     job = Job.objects.using(using).filter(id=job_id)
     changes = {"expires_at": clock(using, later["expires"])} if "expires" in later else {}
@@ -132,10 +133,9 @@ def _fail_below(
     for row in lock_jobs(below | _children({*parents, *below}, using), using):
         # Without parents it waits for a place under a limit.
         if row.pk in below and row.status == Status.WAITING and row.pending_parents > 0:
-            options = None if row.options is None else json.dumps(row.options)
             waiting[row.pk] = Ended(
-                row.pk, row.name, Status.FAILURE.value, options, row.has_dependents, row.root_id,
-                UPSTREAM_FAILED,
+                row.pk, row.name, Status.FAILURE.value, read(row.options), row.has_dependents,
+                row.root_id, UPSTREAM_FAILED,
             )  # fmt: skip
     origins = _origins(lost, edges, waiting)
     failed = [(waiting[job_id], origins[job_id]) for job_id in sorted(origins)]
@@ -164,7 +164,7 @@ def _origins(
     for parent, child in edges:
         children.setdefault(parent, []).append(child)
     origins: dict[UUID, Ended] = {}
-    for origin in sorted(lost):
+    for origin in sorted(lost, key=lambda each: each.id):
         reached = [origin.id]
         while reached:
             for child in children.pop(reached.pop(), ()):
@@ -210,7 +210,7 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
 def _own_errbacks(ended: Sequence[Ended]) -> list[tuple[Any, Ended]]:
     failed = [each for each in ended if each.status == Status.FAILURE]
     return [
-        (errback, each) for each in failed for errback, _since in row_options.errbacks(each.options)
+        (errback, each) for each in failed for errback, _since in each.options.workflow.errbacks
     ]
 
 
@@ -221,7 +221,7 @@ def body_errbacks(failed: Sequence[tuple[Ended, Ended]]) -> list[tuple[Any, Ende
     """
     found: dict[tuple[str, str], tuple[Any, Ended]] = {}
     for below, origin in failed:
-        for errback, since in row_options.errbacks(below.options):
+        for errback, since in below.options.workflow.errbacks:
             if since is not None and since <= origin.place < below.place:
                 found.setdefault((since, json.dumps(errback, sort_keys=True)), (errback, origin))
     return list(found.values())

@@ -17,7 +17,6 @@ from uuid import UUID
 from django.db import connections
 
 from ..db import dialect_for
-from ..define import row_options
 from ..status import Status
 from ..values import Claimed
 
@@ -38,11 +37,13 @@ def hand_over(jobs: Sequence[Claimed], using: str) -> None:
     """
     takers: list[tuple[Claimed, Any]] = []
     for job in jobs:
-        try:
-            if (takes := taken_by(job.options)) is not None:
-                takers.append((job, takes))
-        except ValueError as error:
-            job.problem = str(error)
+        if job.options is None:
+            continue
+        options = job.row_options
+        if options.problem:
+            job.problem = options.problem
+        elif (takes := options.workflow.taken_as) is not None:
+            takers.append((job, takes))
     if not takers:
         return
     connection = connections[using]
@@ -53,17 +54,6 @@ def hand_over(jobs: Sequence[Claimed], using: str) -> None:
         by_child.setdefault(child_id, []).append(Taken(parent_id, status, result))
     for job, takes in takers:
         give(job, takes, by_child.get(job.id, []))
-
-
-def taken_by(options: str | None) -> Any:
-    """Return how the job with these options, a JSON text, takes results; None when it does not.
-
-    Raises ``ValueError`` when they tell no way.
-    """
-    if options is None:
-        return None
-    takes = row_options.takes(options)
-    return None if takes == "nothing" else takes
 
 
 def give(job: Claimed, takes: Any, taken: Sequence[Taken]) -> None:
@@ -92,7 +82,7 @@ def summary(job: Claimed, taken: Sequence[Taken]) -> dict[str, Any]:
     """Return how the members of a group ended."""
     statuses = Counter(each.status for each in taken)
     return {
-        "id": row_options.group(job.options),
+        "id": job.row_options.workflow.group,
         "total": len(taken),
         "succeeded": statuses[Status.SUCCESS],
         "failed": statuses[Status.FAILURE],

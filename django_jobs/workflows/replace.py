@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
@@ -12,6 +11,7 @@ from django.db.models import F, Max, TextField, Value
 from ..db import clock
 from ..define.canvas import Canvas, signature
 from ..define.routing import database_of
+from ..define.row_options import WorkflowOptions, read, taking_one_more
 from ..enqueue.notify import announce
 from ..locking import lock_jobs, need
 from ..models import Edge, Job
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from ..define.context import JobContext
 
 
-def replacement(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> Graph:
+def replacement(context: JobContext, canvas: Canvas, own: WorkflowOptions) -> Graph:
     """Return the workflow that a running job goes on as; its output row has the job's id.
 
-    *own* are the options of the job's row. What the workflow results in is the job's result, so
+    *own* are the options of the job itself. What the workflow results in is the job's result, so
     that whatever depends on the job takes that.
     """
     request = context.request
     assert request.uuid is not None
     plan = Plan(request.root_uuid, request.parent_uuid, within=_place(request.uuid, own))
-    errbacks = [(signature(errback), None) for errback, _since in own.get("link_error", ())]
+    errbacks = [(signature(errback), None) for errback, _since in own.errbacks]
     output = plan.add(canvas, None, Around(errbacks=errbacks))
     if isinstance(output, Shape) or plan.nodes[output].row.unique_key is not None:
         # The job's row keeps the unique key that it has.
         output = plan.accumulate(output)
-    if "shape" in own:
-        plan.nodes[output].extra["shape"] = own["shape"]
+    if own.shape is not None:
+        plan.nodes[output].needs(shape=own.shape)
     graph = plan.graph()
     _refuse_elsewhere(graph, request.queue)
     return _resulting_in(graph, output, request.uuid)
@@ -56,8 +56,8 @@ def _refuse_elsewhere(graph: Graph, queue: str) -> None:
         )
 
 
-def _place(job_id: UUID, own: Mapping[str, Any]) -> str:
-    place = str(own.get("for") or job_id)
+def _place(job_id: UUID, own: WorkflowOptions) -> str:
+    place = own.place or str(job_id)
     around, _separator, _last = place.rpartition(PLACE_SEPARATOR)
     # The last of those that a job became has its id, and nothing of theirs comes after it: a job
     # that goes on as itself again and again gets no longer place.
@@ -79,7 +79,7 @@ def _resulting_in(graph: Graph, output: int, job_id: UUID) -> Graph:
     return Graph(rows, renamed, job_id)
 
 
-def addition(context: JobContext, canvas: Canvas, own: Mapping[str, Any]) -> Graph:
+def addition(context: JobContext, canvas: Canvas, own: WorkflowOptions) -> Graph:
     """Return a workflow to add to the header of the chord of a running job.
 
     The output row is the one whose result the chord's body takes.
@@ -112,12 +112,8 @@ def bodies_of(job_id: UUID, using: str) -> list[UUID]:
     return [
         child
         for child, options in rows.values_list("id", "options")
-        if isinstance(options, dict) and takes_several(options.get("takes"))
+        if read(options).workflow.is_body
     ]
-
-
-def takes_several(takes: Any) -> bool:
-    return takes in ("list", "nothing") or isinstance(takes, list)
 
 
 def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
@@ -166,8 +162,8 @@ def add_members(outcome: Outcome, using: str) -> set[str]:
         position = (taken.aggregate(last=Max("position"))["last"] or 0) + 1
         edges = [NewEdge(leaf, body, Edge.Kind.RESULT.value, position) for body in bodies]
         for body, options in jobs.values_list("id", "options"):
-            if isinstance(options, dict) and isinstance(options.get("takes"), list):
-                longer = {**options, "takes": [*options["takes"], "value"]}
+            if options is not None and isinstance(read(options).workflow.takes, list):
+                longer = taking_one_more(options)
                 Job.objects.using(using).filter(id=body).update(options=longer)
         write(Graph(graph.rows, [*graph.edges, *edges]), using, limited=False)
         queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}

@@ -67,8 +67,8 @@ def _name(plan: Plan, output: Output, id: UUID) -> None:
         for node in plan.nodes:
             if node.row.group_id == output.id:
                 node.row = node.row._replace(group_id=id)
-            if node.extra.get("group") == str(output.id):
-                node.extra["group"] = str(id)
+            if node.options.group == str(output.id):
+                node.needs(group=str(id))
         output.id = id
     else:
         plan.name_job(output, id)

@@ -137,6 +137,17 @@ def test_search_for_an_argument_after_a_result(boss: Client, registered: dict[st
         assert found(boss, q=text) == set(), alone
 
 
+def test_arguments_are_hidden_where_options_are_too_long_to_be_read(
+    boss: Client, registered: dict[str, Any]
+) -> None:
+    @job(name="shop.deploy")
+    def deploy(build: str, password: str) -> None: ...
+
+    # The argument is the password: the build is the result of another job.
+    make(name=deploy.name, args=["hunter2-chain"], options={"takes": "value", "for": "1" * 9_000})
+    assert "hunter2-chain" not in boss.get(LIST).content.decode()
+
+
 @pytest.mark.parametrize("text", ["'", '"a', "a\0b", "job:", "args.:", "args.x:", ":", "\\", "%"])
 def test_search_takes_any_text(boss: Client, text: str) -> None:
     make()
