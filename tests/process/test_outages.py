@@ -214,7 +214,7 @@ def test_atomic_job_that_meets_a_conflict_each_time_fails_with_it(
 ) -> None:
     if vendor == "sqlite":
         return
-    monkeypatch.setattr("django_jobs.run.execute.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("django_jobs.run.call.random.uniform", lambda *_: 0.0)
 
     @job(atomic=True)
     def write() -> None:

@@ -1,0 +1,156 @@
+"""Calls the body of a job under its time limits, and in a transaction where it is ``atomic``."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+import types
+from typing import Any
+
+from django.db import Error, connections, transaction
+
+from .. import log
+from ..db import Kind, kind_of
+from ..db.session import transaction_ended_by
+from ..exceptions import TransactionLeftOpen, TransactionLost, WorkerLost
+from ..failure import describe
+from ..status import Status
+from ..values import Outcome
+from . import forks
+from .environment import Environment
+from .hooks import is_interrupt
+from .outcome import Execution, hidden, returned
+from .time_limits import run_limited
+
+# How often the transaction of an atomic job is tried that meets a conflict each time.
+_CONFLICT_TRIES = 8
+
+
+def body(execution: Execution) -> Any:
+    """Call the function; for ``async def`` the answer is a coroutine."""
+    function, request = execution.function, execution.context.request
+    before = forks.generation
+    try:
+        if function.options.bind or function.base_wraps:
+            value = execution.context(*request.args, **request.kwargs)
+        else:
+            value = function.__wrapped__(*request.args, **request.kwargs)
+    except BaseException as error:
+        if forks.generation != before:
+            forks.leave(error)
+        raise
+    if forks.generation != before:
+        forks.leave(None)
+    return value
+
+
+def call_body(execution: Execution, environment: Environment) -> Outcome:
+    if execution.function.options.atomic:
+        return _call_atomic(execution, environment)
+    value = _run(execution, environment)
+    alias = environment.tidy()
+    if alias:
+        raise left_open(execution, alias)
+    return returned(execution, value)
+
+
+def left_open(execution: Execution, alias: str) -> TransactionLeftOpen:
+    """Return the error of a body that returned inside a transaction, which was rolled back."""
+    return TransactionLeftOpen(
+        f"{execution.job.name} returned with a transaction open on database {alias!r}, which was "
+        "rolled back; leave atomic(), and commit what your own SQL began, before you return"
+    )
+
+
+def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
+    """Call the body in a transaction, which SUCCESS ends; repeat it after a conflict.
+
+    A deadlock or a serialization failure has rolled back all that the body wrote.
+    """
+    inside = connections[environment.using].in_atomic_block
+    for number in range(_CONFLICT_TRIES):
+        ended: list[Outcome] = []
+        try:
+            return _in_transaction(execution, environment, ended)
+        except Error as error:
+            kind = kind_of(error)
+            last = inside or number == _CONFLICT_TRIES - 1
+            if kind is not Kind.CONFLICT or last:
+                if ended and kind is not Kind.WRONG and not environment.is_eager:
+                    # The body did its part, and its writes count only if SUCCESS does.
+                    raise TransactionLost(f"Its transaction could not be ended: {error}") from error
+                raise
+        # Those that met each other here must not meet again.
+        time.sleep(random.uniform(0, 0.01 * 2**number))
+        execution.context.added = []
+    raise AssertionError("the last try returns or raises")
+
+
+def _in_transaction(
+    execution: Execution, environment: Environment, ended: list[Outcome]
+) -> Outcome:
+    committed: list[bool] = []
+    try:
+        with transaction.atomic(environment.using):
+            # The first of the hooks: what raises after it is a hook of the body.
+            transaction.on_commit(lambda: committed.append(True), environment.using)
+            outcome = _call_in_transaction(execution, environment, ended)
+    except BaseException as error:
+        if not committed or is_interrupt(error):
+            raise
+        job = execution.job
+        log.hook_failed("on_commit", job.name, describe(error, hidden(job)))
+    outcome.recorded = outcome.status == Status.SUCCESS
+    return outcome
+
+
+def _call_in_transaction(
+    execution: Execution, environment: Environment, ended: list[Outcome]
+) -> Outcome:
+    outcome = returned(execution, _run(execution, environment))
+    ended.append(outcome)
+    cause = transaction_ended_by(environment.using)
+    if cause:
+        raise transaction.TransactionManagementError(
+            f"{execution.job.name} is atomic, and {cause} ended its transaction before its "
+            "time: what it wrote is not one unit with its success. Leave COMMIT and ROLLBACK "
+            "to atomic()."
+        )
+    if outcome.status != Status.SUCCESS:
+        # The result cannot be stored: the body's writes must not stay either.
+        transaction.set_rollback(True, environment.using)
+    elif not environment.commit(outcome):
+        raise WorkerLost("The job is no longer this worker's; what it wrote was rolled back.")
+    return outcome
+
+
+def _run(execution: Execution, environment: Environment) -> Any:
+    if environment.stoppable is None:
+        return _run_limited(execution, environment)
+    with environment.stoppable:
+        return _run_limited(execution, environment)
+
+
+def _run_limited(execution: Execution, environment: Environment) -> Any:
+    seconds = execution.context.request.soft_time_limit
+    if execution.function.is_async:
+        # The limit is raised inside the coroutine: it runs beside this thread, not in it.
+        return run_limited(body(execution), seconds)
+    limit = environment.soft_limit if seconds else None
+    with limit(seconds) if limit is not None and seconds else contextlib.nullcontext():
+        value = body(execution)
+    if type(value) is types.CoroutineType:
+        return _awaited(execution, value, seconds)
+    return value
+
+
+def _awaited(execution: Execution, value: Any, seconds: float | None) -> Any:
+    """Await what a plain function returned: a decorator may hide that the body is ``async def``."""
+    if execution.function.options.atomic:
+        value.close()
+        raise TypeError(
+            f"{execution.job.name} returned a coroutine, and atomic=True needs a plain function: "
+            "Django's transactions do not span await. Return a value, or leave atomic out."
+        )
+    return run_limited(value, seconds)

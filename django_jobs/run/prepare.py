@@ -1,0 +1,127 @@
+"""Finds the function and the arguments of a claimed job, before anything of it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import serialization
+from ..define import registry
+from ..define.current import Request
+from ..define.hidden_arguments import CALLERS
+from ..define.row_options import CallOptions, json_type
+from ..exceptions import ArgumentError, UnknownJob
+from ..values import Claimed, Outcome
+from .environment import Environment
+from .outcome import Execution, expired, not_here, unrunnable
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
+    from ..define.options import JobOptions
+
+
+def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
+    """Find the function and its arguments, or the outcome of a job that cannot run."""
+    if job.expired:
+        return expired(job)
+    function = registry.find(job.name)
+    if function is None:
+        return _left(job, UnknownJob(registry.missing(job.name)), environment)
+    if job.problem:
+        return unrunnable(job, ArgumentError(job.problem))
+    try:
+        args, kwargs, headers = _parsed(job)
+    except (TypeError, ValueError, RecursionError) as error:
+        return unrunnable(job, error)
+    if misfit := _misfit(function, args, kwargs):
+        return _left(job, misfit, environment)
+    request = _request(job, function, (args, kwargs, headers), environment)
+    context = function.options.base(function, request, environment.report)
+    context.claims = job.claims
+    context.row_options = job.row_options
+    unable = environment.unable(request, function) if environment.unable else None
+    if unable:
+        return _left(job, UnknownJob(unable), environment)
+    return Execution(job, context, time.monotonic())
+
+
+def _request(
+    job: Claimed,
+    function: JobFunction[..., Any, Any],
+    parsed: tuple[list[Any], dict[str, Any], Mapping[str, Any]],
+    environment: Environment,
+) -> Request:
+    args, kwargs, headers = parsed
+    call, defaults = job.row_options.call, function.options
+    hard, soft = _time_limits(job.name, call, defaults, environment)
+    return Request(
+        uuid=job.id,
+        name=job.name,
+        args=args,
+        kwargs=kwargs,
+        retries=job.retries,
+        queue=job.queue,
+        priority=job.priority,
+        eta=job.run_at,
+        expires=job.expires_at,
+        headers=headers,
+        root_uuid=job.root_id or job.id,
+        parent_uuid=job.parent_id,
+        group_uuid=job.group_id,
+        worker=environment.worker_name,
+        called_directly=False,
+        is_eager=environment.is_eager,
+        time_limit=hard,
+        soft_time_limit=soft,
+        ignore_result=(
+            defaults.ignore_result if call.ignore_result is None else call.ignore_result
+        ),
+    )
+
+
+def _left(job: Claimed, error: Exception, environment: Environment) -> Outcome:
+    """Return the outcome of a job that the code of another worker may be able to run."""
+    return unrunnable(job, error) if environment.is_eager else not_here(job, error)
+
+
+def _misfit(
+    function: JobFunction[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
+) -> Exception | None:
+    """Return why the code of this process is not the one that the call was made for, or None.
+
+    Whoever made the call had a function that it fits.
+    """
+    try:
+        function.bind(args, kwargs)
+    except TypeError as error:
+        return error
+    called = kwargs.get("name", args[0] if args else None) if function.name in CALLERS else None
+    if isinstance(called, str) and registry.find(called) is None:
+        return UnknownJob(registry.missing(called))
+    return None
+
+
+def _time_limits(
+    name: str, call: CallOptions, defaults: JobOptions, environment: Environment
+) -> tuple[float | None, float | None]:
+    """Return the call's own limits, else an operator's, the function's or the worker's."""
+    hard, soft = environment.time_limits.get(name, (None, None))
+    return (
+        call.time_limit or hard or defaults.time_limit or environment.time_limit,
+        call.soft_time_limit or soft or defaults.soft_time_limit or environment.soft_time_limit,
+    )
+
+
+def _parsed(job: Claimed) -> tuple[list[Any], dict[str, Any], Mapping[str, Any]]:
+    args = serialization.loads(job.args) if job.args != "[]" else []
+    kwargs = serialization.loads(job.kwargs) if job.kwargs != "{}" else {}
+    headers = serialization.loads(job.headers) if job.headers else {}
+    if not isinstance(args, list):
+        raise ArgumentError(f"args must be a JSON list, the row has {json_type(args)}.")
+    for column, value in (("kwargs", kwargs), ("headers", headers)):
+        if not isinstance(value, dict):
+            raise ArgumentError(f"{column} must be a JSON object, the row has {json_type(value)}.")
+    if job.row_options.problem:
+        raise ArgumentError(job.row_options.problem)
+    return args, kwargs, headers
