@@ -31,8 +31,6 @@ EXCEPTIONS = {
     "limits/admission.py": TO_SPLIT,
     "run/outcome.py": TO_SPLIT,
     "run/record.py": TO_SPLIT,
-    "worker/supervisor.py": TO_SPLIT,
-    "worker/supervisor.py::Supervisor": TO_SPLIT,
     "workflows/compile.py": TO_SPLIT,
     "workflows/compile.py::Plan": TO_SPLIT,
 }

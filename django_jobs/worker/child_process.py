@@ -47,6 +47,22 @@ class Child:
         """The greatest goes first: one that is idle, runs nothing now, came last."""
         return self.shared_slots.load.load == Load.IDLE, not self.shared_slots.running(), self.index
 
+    def jobs_left(self, failed: bool) -> Reasons:
+        """Return the jobs of this process, which has died, with the reasons why it was killed.
+
+        *failed* says that it died by itself.
+        """
+        entries = self.shared_slots.running()
+        jobs = [(entry.job_id, entry.claims) for entry in entries]
+        left: Reasons = {job: self.reasons.get(job) for job in jobs}
+        # These jobs must not run again, and their outcomes are lost with the process.
+        left.update(dict.fromkeys(self.shared_slots.unrecorded()))
+        if failed:
+            # A job that has just ended may have broken the process, before its end was recorded.
+            latest = self.shared_slots.latest()
+            left.update({(entry.job_id, entry.claims): None for entry in latest})
+        return left
+
     def kill_overdue(self) -> None:
         """Kill it when its job ran longer than its hard limit, or is to be terminated."""
         if self.killed:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -137,8 +136,7 @@ def test_solo_stop_while_a_worker_is_used_up_starts_no_other(monkeypatch) -> Non
 def supervisor() -> Iterator[Supervisor]:
     supervisor = Supervisor(WorkerOptions(pool="threads"))
     yield supervisor
-    os.close(supervisor._read)
-    os.close(supervisor._write)
+    supervisor.signals.close()
 
 
 class FailsOnce:
@@ -147,7 +145,7 @@ class FailsOnce:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, target: Callable[[], int]) -> int:
+    def __call__(self, target: Callable[[], int], close: Sequence[int] = ()) -> int:
         self.calls += 1
         if self.calls == 1:
             raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -155,16 +153,16 @@ class FailsOnce:
 
 
 def test_worker_that_cannot_be_forked_is_tried_again(monkeypatch, supervisor, caplog) -> None:
-    monkeypatch.setattr(supervisor, "_fork", FailsOnce())
-    supervisor._vacant = {0: 0.0}
-    supervisor._fill_vacancies()
-    assert not supervisor._children
-    assert supervisor._vacant[0] > time.monotonic() - 1
+    monkeypatch.setattr("django_jobs.worker.children.fork", FailsOnce())
+    supervisor.children.vacant = {0: 0.0}
+    supervisor.children.fill_vacancies()
+    assert not supervisor.children.by_pid
+    assert supervisor.children.vacant[0] > time.monotonic() - 1
     assert "cannot start a worker process index=0" in caplog.text
-    supervisor._vacant = {0: 0.0}
-    supervisor._fill_vacancies()
-    (child,) = supervisor._children.values()
-    assert not supervisor._vacant
+    supervisor.children.vacant = {0: 0.0}
+    supervisor.children.fill_vacancies()
+    (child,) = supervisor.children.by_pid.values()
+    assert not supervisor.children.vacant
     child.channel.close()
     child.shared_slots.close()
 
@@ -191,15 +189,15 @@ def test_stop_that_could_not_give_jobs_back_says_so(
     assert f"began={job_id}" in caplog.text
     assert "stay STARTED" in caplog.text
     supervisor = Supervisor(WorkerOptions())
-    monkeypatch.setattr("django_jobs.worker.supervisor.reap", lambda pid: 1)
-    monkeypatch.setattr("django_jobs.worker.supervisor.reap_orphans", lambda known: None)
-    supervisor._reaper.pids.add(4_000_003)
-    supervisor._reap()
-    assert not supervisor._left_jobs, "the jobs are rescued while it goes on"
-    supervisor._stopping = True
-    supervisor._reaper.pids.add(4_000_004)
-    supervisor._reap()
-    assert supervisor._left_jobs
+    monkeypatch.setattr("django_jobs.worker.children.reap", lambda pid: 1)
+    monkeypatch.setattr("django_jobs.worker.children.reap_orphans", lambda known: None)
+    supervisor.children.reaper.pids.add(4_000_003)
+    supervisor.children.reap()
+    assert not supervisor.children.left_jobs, "the jobs are rescued while it goes on"
+    supervisor.children.stopping = True
+    supervisor.children.reaper.pids.add(4_000_004)
+    supervisor.children.reap()
+    assert supervisor.children.left_jobs
 
 
 def test_shared_slots_tells_which_ends_were_not_recorded() -> None:
@@ -303,5 +301,8 @@ def test_no_two_coroutines_share_a_thread_at_a_time(switching: None) -> None:
 
 def test_hangup_of_another_program_s_supervisor_tries_nothing() -> None:
     supervisor = Supervisor(WorkerOptions())
-    supervisor._on_signal(signal.SIGHUP)
-    assert (supervisor._rehearsal, supervisor._reload, supervisor._stopping) == (None, True, True)
+    supervisor.on_signal(signal.SIGHUP)
+    assert supervisor.reload.pids == []
+    assert supervisor.reload.is_wanted
+    assert supervisor.children.stopping
+    supervisor.signals.close()

@@ -1,0 +1,209 @@
+"""The worker processes of a supervisor: it starts them, replaces dead ones, stops them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+from ..ids import uuid7
+from .child_process import Child, how_it_ended
+from .fork import fork, hear_term, kill_group, reap, reap_orphans
+from .options import WorkerOptions
+from .reaper import DeadWorker, Reaper
+from .shared_slots import SharedSlots
+from .supervisor_channel import SupervisorChannel
+from .worker import STOPPED, WorkerProcess
+
+_log = logging.getLogger("django_jobs.worker")
+
+# A child that dies sooner than this after its start is replaced more and more slowly.
+STILLBORN_SECONDS = 1.0
+LONGEST_PAUSE = 30.0
+# The index of the process that fires schedules.
+BEAT = -1
+
+
+class Children:
+    """Keeps one process at each wanted index, until it is told to stop.
+
+    *run_beat* runs a beat, whose row has that id, at an index of its own. A forked process closes
+    the file descriptors *close*.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        *,
+        run_beat: Callable[[UUID], int] | None = None,
+        close: Iterable[int] = (),
+    ) -> None:
+        self.options = options
+        self.by_pid: dict[int, Child] = {}
+        #: The index of each missing process, and the moment of its start.
+        self.vacant: dict[int, float] = {}
+        #: The options of each process, as commands have changed them. They hold for the next
+        #: process at its index, too.
+        self.options_at: dict[int, WorkerOptions] = {}
+        self.stopping = False
+        #: The processes were killed.
+        self.cold = False
+        #: At the stop the database was away: jobs stay STARTED until another worker rescues them.
+        self.left_jobs = False
+        self.reaper = Reaper(options.using, self.fork)
+        self._run_beat = run_beat
+        self._close = list(close)
+        #: Whether the processes tell their load.
+        self.watched = False
+        self._failures: dict[int, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.by_pid or self.vacant)
+
+    def begin(self) -> None:
+        """Want as many processes as the options say."""
+        now = time.monotonic()
+        self.vacant = dict.fromkeys(range(self.options.processes), now)
+        if self._run_beat is not None:
+            self.vacant[BEAT] = now
+
+    def fork(self, target: Callable[[], int]) -> int:
+        return fork(target, close=self._close)
+
+    def fill_vacancies(self) -> None:
+        """Start each missing process whose moment has come."""
+        now = time.monotonic()
+        for index in [index for index, when in self.vacant.items() if when <= now]:
+            del self.vacant[index]
+            try:
+                self._start(index)
+            except OSError as error:
+                pause = self._pause_after_failure(index)
+                self.vacant[index] = now + pause
+                _log.error(
+                    "cannot start a worker process index=%d, trying again in %.0f s: %s",
+                    index,
+                    pause,
+                    error,
+                )
+
+    def _start(self, index: int) -> None:
+        self.options_at[index] = self._options_of(index)
+        with contextlib.ExitStack() as undo:
+            worker_id, shared_slots = uuid7(), SharedSlots(self.options.slots)
+            undo.callback(shared_slots.close)
+            channel = SupervisorChannel()
+            undo.callback(channel.close)
+            shared_slots.watched = self.watched
+            pid = self.fork(functools.partial(self._work, worker_id, index, shared_slots, channel))
+            undo.pop_all()
+        channel.keep_supervisor_end()
+        self.by_pid[pid] = Child(index, pid, worker_id, shared_slots, channel, time.monotonic())
+
+    def _options_of(self, index: int) -> WorkerOptions:
+        """Return the options of a new process; an additional one gets those of the first."""
+        if index in self.options_at:
+            return self.options_at[index]
+        first = min(self.options_at, default=index)
+        return dataclasses.replace(self.options_at.get(first, self.options), quiet=False)
+
+    def _work(
+        self, worker_id: UUID, index: int, shared_slots: SharedSlots, channel: SupervisorChannel
+    ) -> int:
+        """Be the process at *index*; return its exit code."""
+        channel.keep_child_end()
+        for other in self.by_pid.values():
+            other.channel.close()
+        # An end that the process did not announce is a crash, whatever its exit code.
+        shared_slots.exit_code = code = self._work_to_the_end(
+            worker_id, index, shared_slots, channel
+        )
+        return code
+
+    def _work_to_the_end(
+        self, worker_id: UUID, index: int, shared_slots: SharedSlots, channel: SupervisorChannel
+    ) -> int:
+        if index == BEAT and self._run_beat is not None:
+            hear_term()
+            self._run_beat(worker_id)
+            return STOPPED
+        worker = WorkerProcess(self.options_at[index], worker_id, index, shared_slots, channel)
+        hear_term(worker.stop)
+        return worker.run()
+
+    def reap(self, others: Iterable[int] = ()) -> None:
+        """Take note of all processes that have ended; *others* are pids that the caller reaps."""
+        for pid in [*self.by_pid, *self.reaper.pids]:
+            code = reap(pid)
+            if code is None:
+                continue
+            if pid in self.by_pid:
+                self._ended(self.by_pid.pop(pid), code)
+            else:
+                self.reaper.pids.discard(pid)
+                self.left_jobs = self.left_jobs or (self.stopping and code != 0)
+        reap_orphans({*self.by_pid, *self.reaper.pids, *others})
+
+    def _ended(self, child: Child, code: int) -> None:
+        """Have a dead process's jobs given back, and decide whether another one replaces it."""
+        in_order = code == child.shared_slots.exit_code
+        running = bool(child.shared_slots.running())
+        if not in_order:
+            failed = not child.killed and not self.cold
+            if failed:
+                _log.error(
+                    "worker died index=%d pid=%d: %s", child.index, child.pid, how_it_ended(code)
+                )
+            self.reaper.add(DeadWorker(child.worker_id, child.jobs_left(failed), self.cold, failed))
+        child.shared_slots.close()
+        child.channel.close()
+        if child.surplus:
+            del self.options_at[child.index]
+        if self.stopping or child.surplus or (in_order and code == 0):
+            return
+        if in_order and code == STOPPED:
+            _log.warning(
+                "worker stopped index=%d pid=%d by a SIGTERM that is not of its supervisor; "
+                "another takes its place",
+                child.index,
+                child.pid,
+            )
+        # A process that died of its job says nothing about the next one.
+        innocent = in_order or child.killed or running
+        stillborn = not innocent and time.monotonic() - child.started < STILLBORN_SECONDS
+        pause = self._pause_after_failure(child.index) if stillborn else 0.0
+        if not stillborn:
+            self._failures.pop(child.index, None)
+        self.vacant[child.index] = time.monotonic() + pause
+
+    def _pause_after_failure(self, index: int) -> float:
+        """Return the seconds to the next start at *index*: more after each failure in a row."""
+        failures = self._failures[index] = self._failures.get(index, 0) + 1
+        return min(LONGEST_PAUSE, 2.0 ** (failures - 1))
+
+    def kill_stuck(self, lease_seconds: float) -> None:
+        """Kill processes whose jobs are overdue or whose interpreters hang."""
+        for child in self.by_pid.values():
+            child.kill_overdue()
+            child.kill_silent(lease_seconds)
+
+    def stop(self, cold: bool = False) -> None:
+        """Let all processes finish what they run, or kill them; replace none from now on."""
+        self.stopping = True
+        self.cold = self.cold or cold
+        self.vacant.clear()
+        self.send(signal.SIGKILL if cold else signal.SIGTERM)
+
+    def send(self, number: int) -> None:
+        """Send a signal to all processes; SIGKILL also to those that they started."""
+        for pid in self.by_pid:
+            if number == signal.SIGKILL:
+                kill_group(pid, number)
+            else:
+                os.kill(pid, number)
