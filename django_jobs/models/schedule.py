@@ -152,6 +152,8 @@ class Schedule(models.Model):
                 field.attname for field in self._meta.concrete_fields if not field.primary_key
             }
             columns -= {*_BEATS_OWN, *self.get_deferred_fields()}
+            # Beat turns off what ran for the last time: only who changes it writes it.
+            columns -= {"enabled"} - changed
         else:
             columns = set(given)
             changed &= columns

@@ -188,3 +188,16 @@ def test_names_of_days_and_months_may_be_written_out(make, day, month):
     schedule = make(kind="crontab", interval_seconds=None, crontab=text)
     assert (schedule.enabled, schedule.last_error) == (True, "")
     assert schedule.next_run_at is not None
+
+
+def test_object_that_was_read_before_the_only_run_does_not_turn_it_on_again(make):
+    schedule = make(due=1, one_off=True)
+    fire_due("default")
+    schedule.description = "Once, at the end of the year"
+    schedule.save()
+    schedule.refresh_from_db()
+    assert (schedule.enabled, schedule.next_run_at, schedule.run_count) == (False, None, 1)
+    schedule.enabled = True
+    schedule.save()
+    schedule.refresh_from_db()
+    assert schedule.enabled
