@@ -14,7 +14,9 @@ import time
 FLAG = "--check-only"
 #: A start that takes longer counts as one that hangs.
 LONGEST_SECONDS = 60.0
+# Of its output the end is told: at most so many lines, and bytes.
 _LINES = 15
+_MOST_BYTES = 8_192
 
 
 def command() -> list[str]:
@@ -48,7 +50,9 @@ class ReloadCheck:
         if code == 0:
             return ""
         why = f"it takes longer than {LONGEST_SECONDS:.0f} s" if code is None else f"exit {code}"
-        self._output.seek(0)
+        # It may have written without end: what it wrote is not read as a whole.
+        size = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, size - _MOST_BYTES))
         lines = self._output.read().decode(errors="replace").strip().splitlines()
         return "\n".join([why, *lines[-_LINES:]])
 

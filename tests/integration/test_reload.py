@@ -56,6 +56,14 @@ def test_code_that_cannot_start_is_not_loaded(worker, project, until, folder, br
     assert worker.stop() == 0
 
 
+def test_end_of_a_long_output_is_told(worker, project, until) -> None:
+    project.write_text("print('x' * 1_000_000, end='')\nraise SystemExit(' at the end')\n")
+    worker.signal(signal.SIGHUP)
+    until(lambda: "xx at the end" in worker.output())
+    assert len(worker.output()) < 100_000
+    assert worker.stop() == 0
+
+
 def hanging(project: Path, folder: str) -> None:
     project.write_text(
         "import os, pathlib, threading\n"
