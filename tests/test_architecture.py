@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ import django_jobs
 pytestmark = pytest.mark.once
 
 PACKAGE = Path(django_jobs.__file__).parent
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "architecture.rst"
 
 # From the top to the bottom. A line imports only from the lines below it. Names on one line are
 # packages, or modules beside them, that never import each other.
@@ -174,3 +177,19 @@ def test_circles_are_small() -> None:
 def test_stages_of_an_attempt_do_not_know_each_other(stage: str) -> None:
     others = {"run.claim", "run.execute", "run.record"} - {stage}
     assert not IMPORTS[stage] & others
+
+
+def test_page_names_files_that_exist() -> None:
+    names = set(re.findall(r"``([\w/]+(?:\.py|/))``", PAGE.read_text()))
+    assert len(names) > 50
+    known = {name for name in names for folder in (PACKAGE, ROOT) if (folder / name).exists()}
+    assert names - known == set()
+
+
+def test_page_names_functions_that_exist() -> None:
+    found = re.findall(r"``([\w/]+\.py)``: ((?:``\w+\(\)``(?:, )?)+)", PAGE.read_text())
+    assert len(found) >= 4
+    for file, functions in found:
+        source = (PACKAGE / file).read_text()
+        for function in re.findall(r"(\w+)\(", functions):
+            assert f"def {function}(" in source, file
