@@ -1,7 +1,7 @@
 """The whole demo in one terminal: ``python -m testproject.demo``.
 
 It prepares the database, starts site, worker and beat as child processes, enqueues some jobs and
-waits. Ctrl-C or SIGTERM stops everything; so does the end of any of the processes.
+waits. Ctrl-C or SIGTERM stops everything. If one of the processes ends, the others are stopped.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import django
 
 ROOT = Path(__file__).resolve().parent.parent
 USER = PASSWORD = "admin"  # noqa: S105 (of a demo on this machine)
-# Longer than a worker's own grace period for the jobs that it runs.
+# More than a worker's grace period for its running jobs.
 STOP_SECONDS = 40.0
 PORTS_TO_TRY = 50
 
@@ -39,7 +39,7 @@ def main() -> int:
         for name, arguments in commands(port).items():
             children[name] = start(arguments)
         seed()
-        tell(site, children)
+        print_addresses(site, children)
         ended = wait(children, stop)
     finally:
         stop_all(children, stop)
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 class Stop:
-    """Set by the first signal to stop; ``again`` by a second one, of who cannot wait."""
+    """The first signal to stop sets ``asked``, a second one ``again``."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
@@ -63,11 +63,11 @@ class Stop:
         (self.again if self.asked.is_set() else self.asked).set()
 
 
-# --- what there is before the processes start ---------------------------------------------------
+# --- before the processes start ------------------------------------------------------------------
 
 
 def free_port(wanted: int) -> int:
-    """Return *wanted* or the next port that nobody listens on."""
+    """Return *wanted* or the next free port."""
     for port in range(wanted, wanted + PORTS_TO_TRY):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,7 +77,7 @@ def free_port(wanted: int) -> int:
 
 
 def prepare() -> None:
-    """Make the tables and the superuser, and leave no connection open."""
+    """Create the tables and the superuser, and close the connection."""
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
     from django.db import connection
@@ -102,7 +102,7 @@ def commands(port: int) -> dict[str, list[str]]:
 
 
 def seed() -> None:
-    """Enqueue what the pages show first: real jobs, one of which fails and one of which retries."""
+    """Enqueue the first jobs for the pages; one of them fails and one retries."""
     from django.core.files.base import ContentFile
     from django.db import connection
 
@@ -136,12 +136,12 @@ def send_first_mail() -> None:
             "password2": "a-demo-password-1",
         }
     )
-    # Not valid when an earlier run of the demo signed her up.
+    # Not valid if an earlier run of the demo created this user.
     if form.is_valid():
         register(form)
 
 
-def tell(site: str, children: Mapping[str, subprocess.Popen[bytes]]) -> None:
+def print_addresses(site: str, children: Mapping[str, subprocess.Popen[bytes]]) -> None:
     running = [f"{name} (pid {child.pid})" for name, child in children.items()]
     lines = [
         "",
@@ -155,7 +155,7 @@ def tell(site: str, children: Mapping[str, subprocess.Popen[bytes]]) -> None:
 
 
 def say(text: str) -> None:
-    # The terminal, or who reads the pipe, may be gone; the children must be stopped all the same.
+    # The terminal or the reader of the pipe may be gone; the demo must still stop its children.
     with contextlib.suppress(OSError):
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
@@ -165,9 +165,9 @@ def say(text: str) -> None:
 
 
 def start(arguments: list[str]) -> subprocess.Popen[bytes]:
-    # A process group of its own: Ctrl-C in the terminal reaches this process only, which then
-    # tells each child once. A worker that is told twice stops without finishing its jobs.
-    return subprocess.Popen(  # noqa: S603 (the commands stand above)
+    # In its own process group, a child does not get the terminal's Ctrl-C; this process sends it
+    # one signal. A second signal would stop the worker before its jobs have finished.
+    return subprocess.Popen(  # noqa: S603 (the commands above)
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
@@ -176,7 +176,7 @@ def start(arguments: list[str]) -> subprocess.Popen[bytes]:
 
 
 def wait(children: Mapping[str, subprocess.Popen[bytes]], stop: Stop) -> str:
-    """Wait until somebody asks to stop or a child ends; say which child that was."""
+    """Wait for a signal to stop or the end of a child; return the name of that child."""
     while not stop.asked.wait(0.2):
         for name, child in children.items():
             if child.poll() is not None:
@@ -185,7 +185,7 @@ def wait(children: Mapping[str, subprocess.Popen[bytes]], stop: Stop) -> str:
 
 
 def stop_all(children: Mapping[str, subprocess.Popen[bytes]], stop: Stop) -> None:
-    """Ask every child to finish, wait, and let none of their processes outlive this one."""
+    """Terminate every child, wait, and kill the processes that are left."""
     say("\ndemo: stopping …")
     for child in children.values():
         child.terminate()

@@ -1,4 +1,4 @@
-"""Settings of a small real site; what differs between machines comes from the environment."""
+"""Settings of a small real site; environment variables hold what differs between machines."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ env = environ.Env()
 DEBUG = env.bool("DEBUG", default=True)
 SECRET_KEY = env.str("SECRET_KEY", default="only-for-the-demo")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"])
-#: Where links in mails lead: a mail is written in a worker, which has no request to ask.
+#: The address for links in mails: the worker that writes a mail has no request.
 SITE_URL = env.str("SITE_URL", default="http://127.0.0.1:8000")
 
 INSTALLED_APPS = [
@@ -56,7 +56,7 @@ TEMPLATES = [
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR}/db.sqlite3")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Readers beside one writer, and transactions that take the write lock before they read.
+    # WAL allows readers beside a writer; IMMEDIATE takes the write lock before the first read.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -67,14 +67,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DJANGO_JOBS = {
     # Run jobs inline instead of in a worker.
     "EAGER": env.bool("JOBS_EAGER", default=False),
-    # The parts of a comparison come in dozens: whatever else is enqueued goes first.
+    # A comparison has dozens of jobs, so all other jobs go first.
     "ROUTES": {"testproject.airports.jobs.compare_airports": {"priority": -10}},
 }
 #: How often the source of the country report fails, from 0 (never) to 1 (always).
 REPORT_FAILURE_RATE = env.float("REPORT_FAILURE_RATE", default=0.5)
 
 STATIC_URL = "static/"
-# What the demo writes beside the database: pictures and mails.
+# Pictures and mails are stored here.
 DEMO_DIR = Path(env.str("DEMO_DIR", default=str(BASE_DIR / "demo")))
 MEDIA_URL = "media/"
 MEDIA_ROOT = DEMO_DIR / "media"
@@ -89,11 +89,11 @@ DEFAULT_FROM_EMAIL = "The demo site <demo@example.com>"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "home"
 
-# As Django has it, without the requests that open pages send every second.
+# Django's default, without the status requests that open pages send every second.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"not_polling": {"()": "testproject.website.quiet.NotPolling"}},
+    "filters": {"not_polling": {"()": "testproject.website.log_filters.NotPolling"}},
     "formatters": {
         "server": {
             "()": "django.utils.log.ServerFormatter",

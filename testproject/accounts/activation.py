@@ -1,4 +1,4 @@
-"""Links that activate an account: signed, so that nothing has to be stored for them."""
+"""Signed links that activate an account; nothing is stored for them."""
 
 import datetime
 
@@ -16,7 +16,7 @@ def link_for(registration_id: int) -> str:
 
 
 def registration_of(token: str) -> int | None:
-    """Return the id that *token* was made for, or None when it is forged or too old."""
+    """Return the id that *token* was made for, or None if it is forged or expired."""
     try:
         return signing.loads(token, salt=_SALT, max_age=LIFETIME)
     except signing.BadSignature:

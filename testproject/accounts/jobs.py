@@ -16,13 +16,13 @@ from .models import Registration
     max_retries=5,
     autoretry_for=(SMTPException, OSError),
     expires=LIFETIME,
-    # Who clicks "Send again" twice gets one mail a minute.
+    # Clicks on "Send again" send at most one mail a minute.
     unique_for=60,
 )
 def send_activation(registration_id: int) -> str:
     """Send the mail with the activation link; return the address.
 
-    The argument is an id and the link is made here: no secret is stored with the job.
+    The argument is an id, and the job makes the link, so no secret is stored with the job.
     """
     registration = Registration.objects.select_related("user").get(pk=registration_id)
     context = {"user": registration.user, "link": link_for(registration.pk), "life": LIFETIME.days}

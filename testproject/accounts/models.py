@@ -3,7 +3,7 @@ from django.db import models
 
 
 class Registration(models.Model):
-    """A sign-up, from the form to the click on the link in the mail."""
+    """A sign-up, which the user confirms by the link in a mail."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
     created_at = models.DateTimeField(auto_now_add=True)

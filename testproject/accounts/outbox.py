@@ -1,4 +1,4 @@
-"""The mails that the file backend wrote, for people who try the site on their own machine."""
+"""The mails of Django's file backend, for use in development."""
 
 import email
 import email.policy

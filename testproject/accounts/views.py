@@ -27,7 +27,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 
 @transaction.atomic
 def register(form: SignUpForm) -> Registration:
-    """Create an account that waits for its activation, and its mail: both, or neither."""
+    """Create an inactive account and enqueue its mail in one transaction."""
     form.instance.is_active = False
     registration = Registration.objects.create(user=form.save())
     _send(registration)
@@ -53,12 +53,12 @@ def registration_status(request: HttpRequest) -> JsonResponse:
 @require_POST
 def send_again(request: HttpRequest) -> HttpResponse:
     _send(_own_registration(request))
-    messages.info(request, "Asked for. At most one mail a minute is sent.")
+    messages.info(request, "Requested. The site sends at most one mail a minute.")
     return redirect("registration")
 
 
 def activate(request: HttpRequest, token: str) -> HttpResponse:
-    """Activate on POST only: mail filters open links too."""
+    """Activate on POST only, because mail filters open links."""
     pk = registration_of(token)
     found = Registration.objects.select_related("user").filter(pk=pk).first()
     if found is None:

@@ -16,14 +16,14 @@ def point(latitude: float, longitude: float) -> Point:
 
 def kilometres(first: Point, second: Point) -> float:
     """Return the great-circle distance of two points."""
-    # By the chord: exact for near points too, where the arc cosine of the product is not.
+    # Computed from the chord: for near points, the arc cosine of the product is inexact.
     return 2 * EARTH_KM * math.asin(min(1.0, math.dist(first, second) / 2))
 
 
 def nearest(index: int, points: Sequence[Point]) -> int:
     """Return the index of the point that is nearest to the one at *index*."""
     x, y, z = points[index]
-    # The largest product is the smallest distance, and spares a root and an arc for each pair.
+    # The largest product is the smallest distance, without a root and an arc for each pair.
     products = [x * u + y * v + z * w for u, v, w in points]
     products[index] = -2.0
     return products.index(max(products))

@@ -16,7 +16,7 @@ MOST_PARTS = 64
 AIRPORTS_PER_PART = 50
 
 
-# --- import: one job that shares the work out, and many that do it ------------------------------
+# --- import: one job that enqueues many --------------------------------------------------------
 
 
 @job(unique=True)
@@ -25,15 +25,15 @@ def import_airports(run_id: int) -> int:
     total = len(source.airports())
     calls = [(run_id, first, min(first + CHUNK, total)) for first in range(0, total, CHUNK)]
     with transaction.atomic():
-        # A second run after a crash finds the total set, and the chunks enqueued with it.
+        # After a crash, the second run finds the total, which was committed with the chunks.
         if not ImportRun.objects.filter(pk=run_id, total=None).update(total=total):
             return 0
         import_chunk.delay_many(calls)
     return len(calls)
 
 
-# atomic: the rows, the count and the job's SUCCESS are one transaction, so that no chunk is
-# counted twice whatever dies. Two chunks may deadlock on MariaDB; one of them is tried again.
+# With atomic, the rows, the count and the job's SUCCESS commit in one transaction, so no crash can
+# count a chunk twice. On MariaDB, two chunks may deadlock; one of them is retried.
 @job(atomic=True, autoretry_for=(OperationalError,), retry_backoff=0.5, ignore_result=True)
 def import_chunk(run_id: int, first: int, end: int) -> None:
     """Write airports *first* up to *end* and count them; the last chunk finishes the import."""
@@ -43,7 +43,7 @@ def import_chunk(run_id: int, first: int, end: int) -> None:
     Airport.objects.bulk_create(
         chunk, update_conflicts=True, update_fields=names, unique_fields=target
     )
-    # Last, because it locks the run's row until the commit.
+    # At the end, because it locks the run's row until the commit.
     ImportRun.objects.filter(pk=run_id).update(imported=F("imported") + len(chunk))
     complete = ImportRun.objects.filter(pk=run_id, imported=F("total"))
     if complete.update(finished_at=timezone.now()) and not Comparison.objects.exists():
@@ -71,7 +71,7 @@ def compare(scope: str) -> Comparison:
     return comparison
 
 
-# Not atomic: computing inside a transaction would keep SQLite's only writer waiting.
+# Not atomic: a transaction around the computation would block SQLite's other writers.
 @job(queue="maths", unique=True, soft_time_limit=300)
 def compare_airports(part_id: int) -> dict[str, float]:
     """Find the nearest neighbour of each airport of a part."""
@@ -110,7 +110,7 @@ def _store(part: Part, found: list[tuple[str, str, float]], seconds: float) -> N
 # --- report: a source that fails ----------------------------------------------------------------
 
 
-# Tried again after about 1, 2, 4 and 8 s, half of each wait at random.
+# Retried after about 1, 2, 4 and 8 s, with jitter.
 @job(queue="reports", autoretry_for=(SourceUnavailable,), max_retries=4, retry_backoff=1)
 def build_report(report_id: int) -> int:
     """Compute the figures of each country; return how many countries there are."""

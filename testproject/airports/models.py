@@ -22,7 +22,7 @@ class Airport(models.Model):
 
 
 class ImportRun(models.Model):
-    """One import of all airports; each chunk adds to ``imported`` what it has written."""
+    """One import of all airports; each chunk adds its rows to ``imported``."""
 
     started_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
@@ -38,7 +38,7 @@ class ImportRun(models.Model):
 
 
 class Comparison(models.Model):
-    """The search for the nearest neighbour of each of some airports."""
+    """A search for the nearest neighbours of a set of airports."""
 
     created_at = models.DateTimeField(auto_now_add=True)
     # "IATA" for those with such a code, "ALL", or a country's two letters.
@@ -96,7 +96,7 @@ class Neighbour(models.Model):
 
 
 class Report(models.Model):
-    """Figures of each country's airports; ``rows`` are as the page shows them."""
+    """Figures of each country's airports; ``rows`` are the rows of the page's table."""
 
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)

@@ -1,4 +1,4 @@
-"""Figures of each country's airports, from a source that is not always there."""
+"""Figures of each country's airports, from a source that often fails."""
 
 import random
 
@@ -7,16 +7,16 @@ from django.db.models import Avg, Count, Q
 
 from .models import Airport
 
-# The order of the CSV's columns; PostgreSQL keeps the keys of JSON in an order of its own.
+# The order of the CSV's columns; PostgreSQL does not keep the order of JSON keys.
 COLUMNS = ("country", "airports", "with_iata", "mean_feet", "highest", "highest_feet")
 
 
 class SourceUnavailable(ConnectionError):
-    """The source of the report did not answer; the next attempt may find it up."""
+    """The source of the report did not answer; a retry may succeed."""
 
 
 def reach_source() -> None:
-    """Stand in for a service beyond our control: fail as often as REPORT_FAILURE_RATE says."""
+    """Simulate an unreliable service: fail with the probability REPORT_FAILURE_RATE."""
     if random.random() < settings.REPORT_FAILURE_RATE:
         raise SourceUnavailable("the statistics service answered 503 Service Unavailable")
 

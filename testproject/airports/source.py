@@ -1,4 +1,4 @@
-"""Where airports come from: the airportsdata package, which carries them as a file."""
+"""The airports of the airportsdata package."""
 
 import functools
 
@@ -9,7 +9,7 @@ from .models import Airport
 
 @functools.cache
 def airports() -> list[Airport]:
-    """Return all airports in order of their codes; kept, because reading the file takes a while."""
+    """Return all airports in the order of their codes; cached, because the file is large."""
     return [_airport(code, row) for code, row in sorted(airportsdata.load("ICAO").items())]
 
 

@@ -20,7 +20,7 @@ from .models import Airport, Comparison, ImportRun, Part, Report
 from .report import COLUMNS
 
 LONELIEST = 20
-# An import that has not finished by then is not waited for when somebody asks for another one.
+# An import that runs for longer does not prevent another one.
 PATIENCE = datetime.timedelta(minutes=5)
 
 
@@ -112,7 +112,7 @@ def _comparison_stamp(comparison: Comparison) -> str:
 def _states(comparison: Comparison) -> list[tuple[Part, str]]:
     parts = list(comparison.parts.all())
     jobs = jobs_by_id(part.job_id for part in parts)
-    # What a part has stored is told by its own row: its job may have been pruned.
+    # Read the results from the parts' own rows: the jobs may have been pruned.
     return [
         (part, Status.SUCCESS if part.seconds is not None else _status(jobs.get(part.job_id)))
         for part in parts

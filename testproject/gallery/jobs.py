@@ -36,7 +36,7 @@ def make_thumbnail(picture_id: int) -> dict[str, int]:
 
 @job(queue="pictures", unique=True)
 def draw_samples(first: int, count: int) -> int:
-    """Draw samples *first*, *first* + 1, …; a second run draws only what is missing."""
+    """Draw samples *first*, *first* + 1, …; a second run draws only the missing ones."""
     drawn = 0
     for done in range(count):
         progress(done, count, f"Drawing picture {done + 1} of {count}.")
@@ -57,7 +57,7 @@ def _draw_sample(number: int) -> bool:
 
 @transaction.atomic
 def add_pictures(pictures: Sequence[Picture]) -> list[AsyncResult]:
-    """Save new pictures and enqueue their thumbnails: both, or neither."""
+    """Save new pictures and enqueue their thumbnails in one transaction."""
     for picture in pictures:
         picture.save()
     return enqueue_thumbnails(pictures)

@@ -1,4 +1,4 @@
-"""Pictures that the site draws itself, so that there is something to see at once."""
+"""Sample pictures, drawn by the site itself."""
 
 import io
 import math
@@ -20,7 +20,7 @@ PALETTES: dict[str, tuple[Colour, Colour, Colour, Colour, Colour]] = {
 
 
 def draw(number: int) -> tuple[str, bytes]:
-    """Return the title and the JPEG of sample *number*; the same number is the same picture."""
+    """Return the title and the JPEG of sample *number*, always the same picture."""
     chance = random.Random(number)
     name = list(PALETTES)[number % len(PALETTES)]
     top, horizon, light, far, near = PALETTES[name]
@@ -37,7 +37,7 @@ def draw(number: int) -> tuple[str, bytes]:
 
 
 def damaged() -> bytes:
-    """Return a JPEG that ends too early, as after an upload that broke off."""
+    """Return a truncated JPEG, as after an interrupted upload."""
     content = draw(0)[1]
     return content[: len(content) // 3]
 

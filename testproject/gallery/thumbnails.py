@@ -1,4 +1,4 @@
-"""A small picture from a large one."""
+"""Makes thumbnails."""
 
 import io
 
@@ -9,7 +9,7 @@ MAX_PIXELS = 60_000_000
 
 
 class NotAPicture(Exception):
-    """The file cannot be read as a picture; another attempt would find the same."""
+    """The file is not a picture, so a retry would not help."""
 
 
 def shrink(content: bytes) -> tuple[bytes, int, int]:
@@ -17,7 +17,7 @@ def shrink(content: bytes) -> tuple[bytes, int, int]:
     try:
         with Image.open(io.BytesIO(content)) as opened:
             width, height = opened.size
-            # The header alone tells the size: a few kilobytes can unpack to gigabytes.
+            # Read the size from the header first: a few kilobytes can unpack to gigabytes.
             if width * height > MAX_PIXELS:
                 raise NotAPicture(f"{width} × {height} is more than {MAX_PIXELS:,} pixels")
             picture = ImageOps.exif_transpose(opened).convert("RGB")

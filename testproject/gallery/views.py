@@ -52,7 +52,7 @@ def again(request: HttpRequest) -> HttpResponse:
 
 
 def status(request: HttpRequest) -> JsonResponse:
-    """Tell how far the pictures on the page are; more may come while some are drawn."""
+    """Return the progress of the thumbnails; a running job may still add pictures."""
     pictures = Picture.objects.all()[:SHOWN]
     jobs = jobs_by_id(picture.job_id for picture in pictures)
     stamp, total = _stamp(pictures, jobs), len(pictures)

@@ -1,4 +1,4 @@
-"""What a page asks for again and again while a job runs."""
+"""The status that a page requests repeatedly while a job runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django_jobs.status import ENDED
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far the work behind a page is; ``stamp`` changes when the page must be drawn anew."""
+    """The progress of a page's jobs; the page reloads its parts when ``stamp`` changes."""
 
     status: str
     done: float = 0
@@ -32,13 +32,13 @@ def respond(progress: Progress) -> JsonResponse:
 
 
 def jobs_by_id(ids: Iterable[UUID | None]) -> Mapping[UUID, Job]:
-    """Return the rows of those of the jobs that have one: an old job's was pruned."""
+    """Return the rows of the jobs; rows of old jobs may be pruned."""
     shown = ("status", "retries", "progress", "error_class", "error_message")
     return Job.objects.only(*shown).in_bulk([job_id for job_id in ids if job_id is not None])
 
 
 def progress_of(job_id: UUID | None) -> Progress:
-    """Return the progress that one job shows of itself."""
+    """Return the progress of one job."""
     job = jobs_by_id([job_id]).get(job_id)
     if job is None:
         return Progress("GONE", ended=True, stamp="GONE")
@@ -54,7 +54,7 @@ def progress_of(job_id: UUID | None) -> Progress:
 
 
 def explain(job: Job) -> str:
-    """Say in a sentence where *job* stands."""
+    """Return the state of *job* as a sentence."""
     match job.status:
         case Status.SUCCESS:
             return "Done."

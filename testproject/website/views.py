@@ -11,7 +11,7 @@ from django_jobs.status import ENDED
 from .polling import Progress, respond
 
 RECENT = 15
-# So that one button's hundred jobs do not push everything else from the page.
+# A hundred jobs of one function must not push the others from the page.
 RECENT_OF_ONE_KIND = 4
 
 
@@ -21,12 +21,12 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def home_status(request: HttpRequest) -> JsonResponse:
-    # Never ended: jobs that other pages enqueue are to appear here by themselves.
+    # It never reports `ended`, because other pages may enqueue jobs at any time.
     open_states = [status for status in Status if status not in ENDED]
     open_jobs = Job.objects.filter(status__in=open_states)
     counts = dict(open_jobs.values_list("status").annotate(Count("id")))
-    said = [f"{counts[status]} {status.label}" for status in open_states if status in counts]
-    message = f"Now {', '.join(said)}." if said else "All jobs have ended."
+    texts = [f"{counts[status]} {status.label}" for status in open_states if status in counts]
+    message = f"Now {', '.join(texts)}." if texts else "All jobs have ended."
     return respond(Progress("", message=message, stamp=_stamp()))
 
 

@@ -5,7 +5,7 @@ from django import template
 register = template.Library()
 
 
-# Filters, because a template that asks a mail for an attribute is given a header, or None.
+# Filters, because an attribute of a mail in a template would be looked up as a header.
 @register.filter
 def header(mail: EmailMessage, name: str) -> str:
     return str(mail[name] or "")

@@ -19,7 +19,7 @@ def explain(job: Job) -> str:
 
 @register.filter
 def short_name(job: Job) -> str:
-    """The name without its module: ``send_activation``."""
+    """Return the name without its module: ``send_activation``."""
     return job.name.rpartition(".")[2]
 
 
@@ -34,10 +34,10 @@ def job_link(job_id: UUID | None, text: str = "this job in the admin") -> str | 
     return format_html('<a href="{}">{}</a>', url, text)
 
 
-@register.inclusion_tag("website/live.html")
-def live(
+@register.inclusion_tag("website/refresh.html")
+def refresh(
     url_name: str, stamp: str = "", pk: int | None = None, bar: bool = True
 ) -> dict[str, str | bool]:
-    """A progress bar that keeps itself and the live parts of the page up to date."""
+    """Show a progress bar that refreshes itself and the ``data-part`` elements of the page."""
     url = reverse(url_name, args=[] if pk is None else [pk])
     return {"url": url, "stamp": stamp, "bar": bar}

@@ -1,11 +1,11 @@
-// Keeps a page up to date while jobs run: [data-live] is a progress bar and names the status
-// address; when that shows another stamp, every [data-part] is fetched anew.
+// Refreshes a page while jobs run. [data-refresh] is a progress bar with the address of its status.
+// When the status has a new stamp, the script loads the page again and replaces every [data-part].
 "use strict";
 
 const QUICK = 400;
 const SLOW = 4000;
 
-for (const element of document.querySelectorAll("[data-live]")) watch(element);
+for (const element of document.querySelectorAll("[data-refresh]")) watch(element);
 
 async function watch(element) {
   let pause = QUICK;
@@ -13,7 +13,7 @@ async function watch(element) {
     if (document.hidden) await visible();
     if (!element.isConnected) return;
     try {
-      const state = await fetchJson(element.dataset.live);
+      const state = await fetchJson(element.dataset.refresh);
       show(element, state);
       const changed = state.stamp !== element.dataset.stamp;
       if (changed) {
@@ -58,9 +58,9 @@ async function redraw() {
   for (const part of document.querySelectorAll("[data-part]")) {
     const update = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
     if (!update || update.innerHTML === part.innerHTML) continue;
-    const [before, after] = [part, update].map((place) => place.querySelector("[data-live]"));
-    // A bar that watches the same work already is more recent than its first drawing.
-    if (before && after && before.dataset.live === after.dataset.live) continue;
+    const [before, after] = [part, update].map((element) => element.querySelector("[data-refresh]"));
+    // A bar that already shows the same job is newer than the one of the loaded page.
+    if (before && after && before.dataset.refresh === after.dataset.refresh) continue;
     part.replaceChildren(...update.childNodes);
     if (after) watch(after);
   }

@@ -1,4 +1,4 @@
-"""What the development server's log leaves out."""
+"""Filters for the log of the development server."""
 
 import logging
 
