@@ -43,7 +43,7 @@ _POLICIES = (
     },
 )
 _BOUNDS = (
-    gettext_lazy("Between"),
+    gettext_lazy("Start and end"),
     {"fields": ("starts_at", "ends_at", "one_off"), "classes": ("collapse",)},
 )
 _STATE = ("when", "state", "next_run", "next_times", "runs_shown", "counts", "lateness", "error")
@@ -131,7 +131,7 @@ class ScheduleFields(_Mixed):
 
     # --- a schedule's page ----------------------------------------------------------------------
 
-    @admin.display(description=gettext_lazy("next five times"))
+    @admin.display(description=gettext_lazy("next five runs"))
     def next_times(self, schedule: Schedule) -> SafeString:
         if not schedule.enabled or schedule.next_run_at is None:
             return mark_safe("–")
@@ -146,7 +146,7 @@ class ScheduleFields(_Mixed):
             '<ol class="jobs-times">{}</ol>', format_html_join("", "<li>{} {}</li>", rows)
         )
 
-    @admin.display(description=gettext_lazy("counted"))
+    @admin.display(description=gettext_lazy("counts"))
     def counts(self, schedule: Schedule) -> str:
         runs, skipped = schedule.run_count, schedule.skipped_count
         texts = (
@@ -155,12 +155,12 @@ class ScheduleFields(_Mixed):
         )
         return ", ".join(texts)
 
-    @admin.display(description=gettext_lazy("late by"))
+    @admin.display(description=gettext_lazy("delay"))
     def lateness(self, schedule: Schedule) -> str:
         late = sorted(lateness(_runs(schedule)))
         if not late:
             return "–"
-        return _("%(usual)s usually, %(most)s at most (the last runs)") % {
+        return _("median %(usual)s, maximum %(most)s (of the last runs)") % {
             "usual": duration(late[len(late) // 2]),
             "most": duration(late[-1]),
         }
@@ -197,7 +197,7 @@ def _timing(kind: str | None) -> Iterable[Any]:
         (gettext_lazy("When"), {"fields": (("kind", "timezone"),)}),
         part(gettext_lazy("Interval"), Kind.INTERVAL, ("every", "period")),
         part(gettext_lazy("Crontab"), Kind.CRONTAB, "crontab"),
-        part(gettext_lazy("At one time"), Kind.CLOCKED, "clocked_at"),
+        part(gettext_lazy("Fixed time"), Kind.CLOCKED, "clocked_at"),
         part(gettext_lazy("Solar event"), Kind.SOLAR, "solar_event", ("latitude", "longitude")),
     )
 
