@@ -125,7 +125,7 @@ def test_message_is_a_sentence(text: str, continued: bool) -> None:
     ],
     ids=["delay_many", "signature", "args", "headers"],
 )
-def test_message_tells_no_argument(refused: Callable[[], object]) -> None:
+def test_message_shows_no_argument(refused: Callable[[], object]) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         refused()
     assert "s3cret" not in str(caught.value)

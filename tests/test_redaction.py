@@ -117,7 +117,7 @@ def test_redact_finds_a_secret_wrapped_in_anything(name: str, wrappers: list[Any
     assert "hunter2secret" not in json.dumps(redact(value))
 
 
-def test_redact_blanks_what_is_nested_too_deep() -> None:
+def test_redact_blanks_values_that_nest_too_deep() -> None:
     value: Any = "end"
     for _ in range(900):
         value = [value]

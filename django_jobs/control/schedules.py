@@ -38,14 +38,8 @@ def enable(ids: Collection[int], *, using: str = "") -> list[int]:
     """
     using = using or get_settings().database
     with transaction.atomic(using):
-        off = list(_locked(using).filter(pk__in=ids, enabled=False))
-        for schedule in off:
-            schedule.enabled = True
-            by_hand(schedule)
-            schedule.save(using=using)
-        enabled = [schedule.pk for schedule in off]
+        enabled = _switch(ids, using, enabled=True)
         plan(using, enabled)
-        changed(using)
     return enabled
 
 
@@ -53,13 +47,17 @@ def disable(ids: Collection[int], *, using: str = "") -> list[int]:
     """Disable schedules; return the ids of those that changed."""
     using = using or get_settings().database
     with transaction.atomic(using):
-        on = list(_locked(using).filter(pk__in=ids, enabled=True))
-        for schedule in on:
-            schedule.enabled = False
-            by_hand(schedule)
-            schedule.save(using=using)
-        changed(using)
-    return [schedule.pk for schedule in on]
+        return _switch(ids, using, enabled=False)
+
+
+def _switch(ids: Collection[int], using: str, *, enabled: bool) -> list[int]:
+    changing = list(_locked(using).filter(pk__in=ids, enabled=not enabled))
+    for schedule in changing:
+        schedule.enabled = enabled
+        by_hand(schedule)
+        schedule.save(using=using)
+    changed(using)
+    return [schedule.pk for schedule in changing]
 
 
 def skip_next(ids: Collection[int], *, using: str = "") -> list[int]:

@@ -51,9 +51,7 @@ def job_started(job: Claimed) -> None:
     if _jobs.isEnabledFor(logging.DEBUG):
         _jobs.debug(
             "started name=%s id=%s attempt=%d queue=%s",
-            _line(job.name),
-            job.id,
-            job.retries + 1,
+            *_identity(job),
             _line(job.queue),
             extra=_extra(job),
         )
@@ -75,9 +73,7 @@ def job_ended(outcome: Outcome, expected: bool = False) -> None:
         level,
         "%s name=%s id=%s attempt=%d runtime=%.3fs%s%s%s",
         outcome.status.lower(),
-        _line(job.name),
-        job.id,
-        job.retries + 1,
+        *_identity(job),
         outcome.ended - outcome.began,
         f" delay={outcome.delay:.1f}s" if outcome.delay is not None else "",
         error,
@@ -106,6 +102,11 @@ def _is_first_deferral(outcome: Outcome) -> bool:
     return is_first
 
 
+def _identity(job: Claimed) -> tuple[str, UUID, int]:
+    """Return the values of ``name=%s id=%s attempt=%d``."""
+    return _line(job.name), job.id, job.retries + 1
+
+
 def _line(name: str) -> str:
     """Return a row's name, which may hold any character, as one line."""
     return name if name.isprintable() else printable(name).replace("\n", "\\n")
@@ -114,9 +115,7 @@ def _line(name: str) -> str:
 def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
     _jobs.warning(
         "outcome dropped name=%s id=%s attempt=%d status=%s worker=%s: the job is no longer ours",
-        _line(outcome.job.name),
-        outcome.job.id,
-        outcome.job.retries + 1,
+        *_identity(outcome.job),
         outcome.status,
         worker_id,
     )
@@ -125,9 +124,7 @@ def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
 def outcome_unrecordable(outcome: Outcome, failure: Failure | None) -> None:
     _jobs.error(
         "outcome refused name=%s id=%s attempt=%d status=%s: the job ends as FAILURE\n%s",
-        _line(outcome.job.name),
-        outcome.job.id,
-        outcome.job.retries + 1,
+        *_identity(outcome.job),
         outcome.status,
         failure.traceback if failure else "",
     )

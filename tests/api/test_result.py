@@ -278,7 +278,7 @@ def test_time_limit_is_an_exception_where_one_waits(work: Work, stopped: Any, to
         ("builtins.UnicodeDecodeError", '["x"]'),
     ],
 )
-def test_row_never_builds_what_is_no_known_exception(work: Work, path: str, args: str) -> None:
+def test_row_builds_only_known_exceptions(work: Work, path: str, args: str) -> None:
     result = failed(work, ValueError("x"))
     Job.objects.update(error_class=path)
     with connections["default"].cursor() as cursor:

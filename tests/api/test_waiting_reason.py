@@ -50,7 +50,7 @@ def test_pending_job_that_no_worker_serves() -> None:
     )
 
 
-def test_pending_job_whose_workers_are_quiet_or_busy() -> None:
+def test_reason_of_a_pending_job_with_quiet_or_busy_workers() -> None:
     result = jobs.add.delay(1)
     worker = alive(quiet=True)
     assert "It is PENDING: the workers of queue 'default' are quiet." in timed_out(result)
@@ -91,7 +91,7 @@ def test_deferred_job_says_why() -> None:
     assert timed_out(result).endswith("It is SCHEDULED: No job function is so.")
 
 
-def test_running_job_says_where() -> None:
+def test_reason_of_a_running_job_names_its_worker() -> None:
     result = jobs.add.delay(1)
     Job.objects.update(status="STARTED", worker_id=alive("web1-0").pk, started_at=F("enqueued_at"))
     assert "It is STARTED: worker web1-0 has run it for " in timed_out(result)
@@ -99,7 +99,7 @@ def test_running_job_says_where() -> None:
     assert "It is STARTED: a worker whose row is gone has run it for " in timed_out(result)
 
 
-def test_waiting_job_says_for_what() -> None:
+def test_reason_of_a_waiting_job_names_its_parents_or_limit() -> None:
     result = chain(jobs.add.s(1), jobs.add.s(2)).apply_async()
     assert timed_out(result).endswith("It is WAITING: jobs that it depends on have not ended (1).")
     Queue.objects.create(name="slow", concurrency=1)
@@ -110,7 +110,7 @@ def test_waiting_job_says_for_what() -> None:
     assert "the limit of its job function is reached (job:tests.jobs.add)." in timed_out(limited)
 
 
-def test_handle_made_by_hand_and_row_that_is_gone() -> None:
+def test_reason_of_a_handle_by_id_and_of_a_deleted_row() -> None:
     result = jobs.add.delay(1)
     by_hand: AsyncResult[Any] = AsyncResult(result.id)
     assert "It is PENDING: no live worker" in timed_out(by_hand)
@@ -119,7 +119,7 @@ def test_handle_made_by_hand_and_row_that_is_gone() -> None:
     assert by_hand._why_open() == "Its row was deleted."
 
 
-def test_group_tells_of_the_first_that_is_left() -> None:
+def test_timeout_of_a_group_names_its_first_open_job() -> None:
     results = group(jobs.add.s(n) for n in range(3)).apply_async()
     Job.objects.filter(pk=results.jobs[0].uuid).update(status="SUCCESS", result=1)
     told = (

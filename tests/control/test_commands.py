@@ -32,7 +32,7 @@ def test_command_is_written_for_each_live_worker(new_worker: Callable[..., Worke
     assert all(command.created_at for command in sent)
 
 
-def test_command_to_chosen_workers_tells_no_other(new_worker: Callable[..., Worker]) -> None:
+def test_command_to_chosen_workers_reaches_no_other(new_worker: Callable[..., Worker]) -> None:
     chosen, _other = new_worker(), new_worker()
     (command,) = commands.send("ping", workers=[chosen.pk, chosen.pk])
     assert command.worker_id == chosen.pk
@@ -68,7 +68,7 @@ def test_open_command_of_a_worker_that_died_is_answered(worker: Worker) -> None:
     assert command.answer == {"error": commands.WORKER_GONE}
 
 
-def test_commands_of_the_dead_are_answered_when_nobody_waits(
+def test_commands_of_dead_workers_are_answered_without_a_waiting_caller(
     new_worker: Callable[..., Worker],
 ) -> None:
     dead, alive = new_worker(), new_worker()

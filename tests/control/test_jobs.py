@@ -50,7 +50,7 @@ def test_revoke_ends_a_job_that_has_not_begun(
     assert take() == []
 
 
-def test_receiver_whose_statement_fails_undoes_no_revoke() -> None:
+def test_failing_statement_of_a_receiver_does_not_undo_the_revoke() -> None:
     def broken(sender: str, **named: Any) -> None:
         Group.objects.create(name=None)
 
@@ -83,7 +83,7 @@ def test_revoke_leaves_a_running_job_alone(take: Callable[..., list[Claimed]]) -
     assert not Command.objects.exists()
 
 
-def test_revoke_with_terminate_tells_the_worker(
+def test_revoke_with_terminate_sends_a_command_to_the_worker(
     worker: Worker, take: Callable[..., list[Claimed]], revoked: list[Any]
 ) -> None:
     running, queued = jobs.add.delay(1), jobs.add.delay(2)

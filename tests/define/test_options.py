@@ -54,7 +54,7 @@ from django_jobs.enqueue.insert import CallKeywords
         ({"result_expires": "never"}, "result_expires must be seconds or None"),
     ],
 )
-def test_impossible_option_says_what_is_allowed(options: dict[str, Any], message: str) -> None:
+def test_invalid_option_names_the_allowed_values(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=message):
         JobOptions(**options)
 

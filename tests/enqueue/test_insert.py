@@ -271,7 +271,7 @@ def test_task_id_names_the_job() -> None:
     assert Job.objects.filter(id=given).exists()
 
 
-def test_task_id_that_exists_is_refused_and_the_transaction_goes_on() -> None:
+def test_existing_task_id_is_refused_and_the_transaction_can_commit() -> None:
     first = jobs.add.delay(1)
     with transaction.atomic():
         with pytest.raises(DuplicateKey, match=f"{first.id} exists already"):
@@ -546,7 +546,7 @@ def test_receiver_s_error_does_no_harm(caplog: pytest.LogCaptureFixture) -> None
 
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("enqueue", [jobs.add.delay, lambda number: jobs.add.s(number).delay()])
-def test_receiver_whose_statement_fails_does_no_harm_to_the_transaction(
+def test_failing_statement_of_a_receiver_leaves_the_transaction_intact(
     raw: bool, enqueue: Callable[[int], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(sender: str, **named: Any) -> None:

@@ -67,7 +67,7 @@ def test_a_deleted_job_gives_the_key_back() -> None:
     assert Job.objects.count() == 1
 
 
-def test_raise_refuses_the_copy_and_the_transaction_goes_on() -> None:
+def test_raise_refuses_the_copy_and_the_transaction_can_commit() -> None:
     @job(unique="raise")
     def body(a: int) -> None: ...
 
@@ -252,7 +252,7 @@ def test_named_by_its_caller_and_rejected_returns_the_live_one() -> None:
 @pytest.mark.skipif(
     not connection.features.has_select_for_update_nowait, reason="one transaction at a time writes"
 )
-def test_key_cannot_go_while_a_call_looks_who_holds_it() -> None:
+def test_key_is_not_deleted_while_a_call_reads_its_holder() -> None:
     first = unique.delay(1)
     refused: list[BaseException] = []
 

@@ -244,7 +244,7 @@ def test_revoked_in_the_queue_is_counted_there() -> None:
     assert (found["mail"].sent, found["mail"].revoked) == (1, 1)
 
 
-def test_rescued_is_counted_by_who_rescues(
+def test_rescuing_worker_counts_the_rescue(
     take: Take, new_worker: Callable[..., Worker], settings: Any
 ) -> None:
     settings.DJANGO_JOBS = {"MAX_CRASHES": 1}
@@ -314,7 +314,7 @@ def test_total_grows_with_what_comes_late_and_outlives_the_rows(now: int) -> Non
     assert total_of(seconds__gt=0).succeeded == 5  # those of nine days ago are gone
 
 
-def test_rollup_goes_on_in_batches(now: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rollup_works_in_batches(now: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollup, "BATCH", 10)
     for _ in range(25):
         append(now // 60 * 60 - 300, succeeded=1)
@@ -357,7 +357,7 @@ def test_statistics_of_what_ran(work: Callable[..., None], collector: Collector)
 
 
 @pytest.mark.parametrize(("window", "steps"), [("1h", 60), ("24h", 144), ("7d", 168)])
-def test_window_is_whole_before_and_after_the_rollup(window: str, steps: int, now: int) -> None:
+def test_period_is_complete_before_and_after_the_rollup(window: str, steps: int, now: int) -> None:
     length = {"1h": 3_600, "24h": 86_400, "7d": 604_800}[window]
     for place in range(50):
         append((now - place * (length // 50)) // 60 * 60, succeeded=1, runs=[1] + [0] * 25)

@@ -143,7 +143,7 @@ def test_as_many_statements_with_more_jobs(
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("measured")
-def test_open_metrics_is_served_to_who_asks(client: Client) -> None:
+def test_openmetrics_is_served_if_it_is_accepted(client: Client) -> None:
     accept = "application/openmetrics-text; version=1.0.0"
     headers = {**bearer(TOKEN), "Accept": accept}
     response = client.get(reverse("django_jobs:metrics"), headers=headers)
@@ -219,7 +219,7 @@ def test_metrics_without_a_token_are_closed(client: Client, settings: Any, token
 
 
 @pytest.mark.django_db
-def test_metrics_are_open_to_who_may_view_measurements(client: Client) -> None:
+def test_metrics_are_open_to_users_with_the_permission(client: Client) -> None:
     user = User.objects.create_user("joe", is_staff=True)
     client.force_login(user)
     assert client.get(reverse("django_jobs:metrics")).status_code == 401

@@ -37,7 +37,7 @@ def render(source: str, **context: Any) -> str:
 # --- the address --------------------------------------------------------------------------------
 
 
-def test_status_url_tells_how_far_the_job_is(client: Client) -> None:
+def test_status_url_shows_the_progress_of_the_job(client: Client) -> None:
     result = jobs.add.apply_async((1,), {"b": 987_654})
     Job.objects.update(status="STARTED", progress={"done": 3, "total": 10, "message": ""})
     response = client.get(result.status_url())
@@ -51,7 +51,7 @@ def test_status_url_tells_how_far_the_job_is(client: Client) -> None:
     assert not {"result", "error_class", "error_message", "args", "kwargs", "name"} & set(state)
 
 
-def test_result_is_told_only_where_the_signer_asked(
+def test_result_is_shown_only_if_the_token_allows_it(
     client: Client, work: Callable[..., Any]
 ) -> None:
     @job
@@ -70,7 +70,7 @@ def test_result_is_told_only_where_the_signer_asked(
     assert (failed["error_class"], failed["error_message"]) == ("builtins.ValueError", "no luck")
 
 
-def test_secret_arguments_are_told_nowhere(client: Client, work: Callable[..., Any]) -> None:
+def test_secret_arguments_are_shown_nowhere(client: Client, work: Callable[..., Any]) -> None:
     @job
     def spell(token: str) -> str:
         return f"used {token}"
@@ -86,7 +86,7 @@ def test_secret_arguments_are_told_nowhere(client: Client, work: Callable[..., A
     assert (state["result"], state["error_message"]) == ("used ********", "******** is wrong")
 
 
-def test_result_that_is_no_json_is_told_as_such(client: Client) -> None:
+def test_unreadable_result_is_shown_as_unreadable(client: Client) -> None:
     result = jobs.add.delay(1)
     Job.objects.update(status="SUCCESS")
     with connection.cursor() as cursor:
@@ -121,7 +121,7 @@ def test_address_is_good_for_its_time(client: Client, monkeypatch: pytest.Monkey
     assert client.get(url).status_code == 403
 
 
-def test_who_may_view_jobs_needs_no_token(client: Client) -> None:
+def test_user_with_the_permission_needs_no_token(client: Client) -> None:
     result = jobs.add.delay(1)
     path = reverse("django_jobs:status", args=[result.id])
     user = User.objects.create_user("joe", is_staff=True)
@@ -140,7 +140,7 @@ def test_status_without_the_auth_middleware_is_closed() -> None:
     assert status(request, result.id).status_code == 403
 
 
-def test_unknown_job_is_404_for_who_may_ask(client: Client) -> None:
+def test_unknown_job_is_404_with_the_permission(client: Client) -> None:
     unknown = uuid.uuid4()
     assert client.get(AsyncResult(unknown).status_url()).status_code == 404
     assert client.get(reverse("django_jobs:status", args=[unknown])).status_code == 403
