@@ -20,7 +20,8 @@ from django_jobs.display.job_text import attempt_line
 from django_jobs.maintenance import rescue
 from django_jobs.models import Attempt, Job, Worker
 from django_jobs.run.execute import Environment, execute
-from django_jobs.run.record import record, release
+from django_jobs.run.record import record
+from django_jobs.run.release import release
 from django_jobs.values import Claimed
 from tests import jobs
 

@@ -23,7 +23,8 @@ from django_jobs.maintenance import promote, prune, prune_limits, rescue, unbloc
 from django_jobs.models import Gate, Job, Schedule, UniqueKey, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
-from django_jobs.run.record import record, release, release_strays
+from django_jobs.run.record import record
+from django_jobs.run.release import release, release_strays
 from django_jobs.schedules.planning import plan
 from django_jobs.values import Claimed
 

@@ -20,7 +20,8 @@ from django_jobs.models import Gate, Job, Place, Reservation, Worker
 from django_jobs.run import record as recording
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
-from django_jobs.run.record import record, release, release_strays
+from django_jobs.run.record import record
+from django_jobs.run.release import release, release_strays
 from django_jobs.values import Claimed, Outcome
 from django_jobs.workflows import reopen
 from tests.races import Aside, someone_waits

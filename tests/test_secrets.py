@@ -29,7 +29,7 @@ from django_jobs.define import registry
 from django_jobs.define.context import JobContext
 from django_jobs.models import Attempt, Job, Schedule, Worker
 from django_jobs.run.execute import Environment
-from django_jobs.run.outcome import escaped
+from django_jobs.run.outside_body import escaped
 from django_jobs.status import Status
 from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.options import WorkerOptions

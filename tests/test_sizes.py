@@ -29,8 +29,6 @@ EXCEPTIONS = {
     "db/session.py::Session": TO_SPLIT,
     "define/canvas.py": ALGEBRA,
     "limits/admission.py": TO_SPLIT,
-    "run/outcome.py": TO_SPLIT,
-    "run/record.py": TO_SPLIT,
     "workflows/compile.py": TO_SPLIT,
     "workflows/compile.py::Plan": TO_SPLIT,
 }

@@ -19,7 +19,8 @@ from ..locking import in_order
 from ..metrics import collector
 from ..models import Job, Worker
 from ..run.execute import Environment, execute_crash
-from ..run.record import record_apart, release
+from ..run.record_apart import record_apart
+from ..run.release import release
 from ..status import Status
 from ..values import CLAIMED_COLUMNS, Claimed
 from ..workflows.inputs import hand_over

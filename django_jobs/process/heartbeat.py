@@ -17,7 +17,7 @@ from ..conf import get_settings
 from ..db import clock
 from ..maintenance import rescue
 from ..models import Worker
-from ..run.record import release_strays
+from ..run.release import release_strays
 
 
 def register(

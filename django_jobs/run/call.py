@@ -20,7 +20,8 @@ from ..values import Outcome
 from . import forks
 from .environment import Environment
 from .hooks import is_interrupt
-from .outcome import Execution, hidden, returned
+from .outcome import Execution, returned
+from .outside_body import hidden
 from .time_limits import run_limited
 
 # How often the transaction of an atomic job is tried that meets a conflict each time.

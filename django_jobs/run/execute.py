@@ -19,7 +19,8 @@ from ..values import Claimed, Outcome
 from .call import body, call_body, left_open
 from .environment import Environment
 from .hooks import start, tell
-from .outcome import Execution, crashed, hidden, raised, returned, unrunnable
+from .outcome import Execution, raised, returned
+from .outside_body import crashed, hidden, unrunnable
 from .prepare import prepare
 
 __all__ = [

@@ -12,7 +12,8 @@ from ..failure import describe
 from ..status import ENDED, Status
 from ..values import Claimed, Outcome
 from . import redirect_output
-from .outcome import Execution, hidden
+from .outcome import Execution
+from .outside_body import hidden
 
 
 def start(execution: Execution) -> None:

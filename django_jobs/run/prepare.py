@@ -14,7 +14,8 @@ from ..define.row_options import CallOptions, json_type
 from ..exceptions import ArgumentError, UnknownJob
 from ..values import Claimed, Outcome
 from .environment import Environment
-from .outcome import Execution, expired, not_here, unrunnable
+from .outcome import Execution
+from .outside_body import expired, not_here, unrunnable
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction

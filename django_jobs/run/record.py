@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import connections
 
-from .. import log, transitions
-from ..db import clock, dialect_for, is_away, without_deadlock
-from ..db.base import chunks
+from .. import log
+from ..db import clock, dialect_for, without_deadlock
 from ..enqueue.notify import Topic, announce
 from ..limits import concurrency, rate_windows
 from ..locking import in_order, lock_jobs
-from ..models import Attempt, Job
-from ..serialization import loads
+from ..models import Job
 from ..status import ENDED, TIMED, Status
-from ..values import Claimed, Outcome
+from ..values import Outcome
 from ..workflows.completion import Ended, lock_dependents, settle
 from ..workflows.replace import add_members, go_on_as
-from .outcome import unrecordable
-
-# So many with the longest tracebacks fit into a statement of MariaDB.
-_ATTEMPTS = 100
-#: A job keeps so many of its attempts, the newest: one that is retried without end fills no table.
-KEPT_ATTEMPTS = 100
-# Most older attempts that one end of a job deletes.
-_OLDER = 1_000
+from .attempt_rows import KEPT_ATTEMPTS, forget_attempts, keep_attempts, was_attempt
 
 
 def record(
@@ -38,6 +27,7 @@ def record(
     using: str,
     *,
     on_ready: Callable[[str], object] = lambda queue: None,
+    unstarted: Collection[tuple[UUID, int]] = (),
 ) -> list[Outcome]:
     """Write how jobs ended, many with one statement, and return the outcomes that counted.
 
@@ -46,20 +36,9 @@ def record(
     the job runs elsewhere): the outcome is dropped and logged, and no row changes.
 
     What depends on the jobs changes in the same transaction; *on_ready* is told of each queue that
-    has new pending jobs by it.
+    has new pending jobs by it. The claims *unstarted*, by job and number, give their starts under
+    rate limits back.
     """
-    return _recorded(worker_id, outcomes, using, on_ready)
-
-
-def _recorded(
-    worker_id: UUID,
-    outcomes: Sequence[Outcome],
-    using: str,
-    on_ready: Callable[[str], object] = lambda queue: None,
-    *,
-    unstarted: Collection[tuple[UUID, int]] = (),
-) -> list[Outcome]:
-    """Record *outcomes*; give *unstarted* claims their places in line under rates back."""
     queues: set[str] = set()
     counted = without_deadlock(
         using, lambda: _record(worker_id, outcomes, using, queues, unstarted)
@@ -80,63 +59,6 @@ def _recorded(
     return counted
 
 
-def record_apart(
-    worker_id: UUID,
-    outcomes: Sequence[Outcome],
-    using: str,
-    *,
-    on_ready: Callable[[str], object] = lambda queue: None,
-) -> list[Outcome]:
-    """Record as :func:`record` does, but let no outcome spoil another one.
-
-    A job whose outcome cannot be recorded, for whatever reason, ends as FAILURE with that reason.
-    Only an error that says that the database is away is raised.
-    """
-    if not outcomes:
-        return []
-    try:
-        return _in_savepoint(worker_id, outcomes, using, on_ready)
-    except Exception as error:
-        if is_away(error):
-            raise
-        if len(outcomes) == 1:
-            failed = unrecordable(outcomes[0], error)
-            log.outcome_unrecordable(outcomes[0], failed.failure)
-            return _record_refused(worker_id, failed, using, on_ready)
-    counted: list[Outcome] = []
-    for outcome in outcomes:
-        counted += record_apart(worker_id, [outcome], using, on_ready=on_ready)
-    return counted
-
-
-def _record_refused(
-    worker_id: UUID, failed: Outcome, using: str, on_ready: Callable[[str], object]
-) -> list[Outcome]:
-    try:
-        return _in_savepoint(worker_id, [failed], using, on_ready)
-    except Exception as error:
-        if is_away(error):
-            raise
-        log.outcome_unrecordable(failed, unrecordable(failed, error).failure)
-    # What depends on the job makes the trouble, so only the job's own row ends. What waits for it
-    # goes on when an operator has the job run again.
-    assert failed.failure is not None
-    ours = Job.objects.using(using).filter(
-        id=failed.job.id, worker_id=worker_id, claims=failed.job.claims
-    )
-    told = (failed.failure.error_class, failed.failure.message)
-    return [failed] if transitions.refuse(ours, *told, clock(using)) else []
-
-
-def _in_savepoint(
-    worker_id: UUID, outcomes: Sequence[Outcome], using: str, on_ready: Callable[[str], object]
-) -> list[Outcome]:
-    """Record so that a refused statement leaves a transaction of the caller whole."""
-    inside = connections[using].in_atomic_block
-    with transaction.atomic(using) if inside else contextlib.nullcontext():
-        return record(worker_id, outcomes, using, on_ready=on_ready)
-
-
 def _record(
     worker_id: UUID,
     outcomes: Sequence[Outcome],
@@ -148,7 +70,7 @@ def _record(
     if unstarted:
         limits |= rate_windows.keys_of([job_id for job_id, _claims in unstarted], using)
     # A row is a transaction by itself; only what changes with it needs BEGIN and COMMIT.
-    if not limits and not any(_was_attempt(each) or each.is_followed for each in outcomes):
+    if not limits and not any(was_attempt(each) or each.is_followed for each in outcomes):
         with connections[using].cursor() as cursor:
             changed = dialect_for(connections[using]).write_outcomes(cursor, worker_id, outcomes)
         return list(outcomes) if changed == len(outcomes) else _written(worker_id, outcomes, using)
@@ -189,12 +111,12 @@ def _write(
     if unstarted:
         ours = {(outcome.job.id, outcome.job.claims) for outcome in outcomes}
         rate_windows.take_back(ours.intersection(unstarted), using)
-    failed = [outcome for outcome in outcomes if _was_attempt(outcome)]
+    failed = [outcome for outcome in outcomes if was_attempt(outcome)]
     if failed:
-        _keep_attempts(worker_id, failed, using)
+        keep_attempts(worker_id, failed, using)
         for outcome in failed:
             if outcome.job.claims > KEPT_ATTEMPTS:
-                _forget_attempts(outcome.job.id, using)
+                forget_attempts(outcome.job.id, using)
         _set_expiry(failed, using)
     followed = [outcome for outcome in outcomes if outcome.is_followed]
     if any(outcome.added for outcome in followed):
@@ -227,61 +149,6 @@ def _ours(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outc
     return [outcome for outcome in outcomes if (outcome.job.id, outcome.job.claims) in held]
 
 
-def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
-    """Give claimed jobs back that did not run; no retry is counted."""
-    now = time.monotonic()
-    given_back = [
-        Outcome(
-            job,
-            Status.PENDING,
-            began=now,
-            ended=now,
-            retries=job.retries,
-            crashes=job.crashes,
-            deferrals=job.deferrals,
-        )
-        for job in jobs
-    ]
-    if given_back:
-        rated = {(job.id, job.claims) for job in jobs if job.begin_by is not None}
-        _recorded(worker_id, given_back, using, unstarted=rated)
-
-
-def release_strays(worker_id: UUID, held: Collection[tuple[UUID, int]], using: str) -> int:
-    """Give back what the rows say this worker has and it does not hold; return how many.
-
-    A claim leaves such rows when it was committed and its answer was lost with the connection.
-    *held* has the ids and numbers of claims of the jobs that the worker does hold.
-    """
-    ours = Job.objects.using(using).filter(status=Status.STARTED, worker_id=worker_id)
-    strays = {row for row in ours.values_list("id", "claims") if row not in held}
-    return without_deadlock(using, lambda: _release_strays(worker_id, strays, using))
-
-
-def _release_strays(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str) -> int:
-    if not strays:
-        return 0
-    ids = [job_id for job_id, _claims in strays]
-    limits = concurrency.keys_of(ids, using) | rate_windows.keys_of(ids, using)
-    return in_order(using, lambda: _give_back(worker_id, strays, using), limits=limits)
-
-
-def _give_back(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str) -> int:
-    locked = lock_jobs([job_id for job_id, _claims in strays], using, statuses=[Status.STARTED])
-    # This may arrive late itself, when the worker has claimed a job once more.
-    found = {
-        job.pk: job
-        for job in locked
-        if job.worker_id == worker_id and (job.pk, job.claims) in strays
-    }
-    for chunk in chunks(list(found)):
-        transitions.release(Job.objects.using(using).filter(id__in=chunk))
-    rate_windows.take_back({(job.pk, job.claims) for job in found.values()}, using)
-    concurrency.free(found, using)
-    announce(using, {job.queue for job in found.values()})
-    return len(found)
-
-
 def save_progress(
     worker_id: UUID, shown: Mapping[tuple[UUID, int], dict[str, Any]], using: str
 ) -> None:
@@ -306,40 +173,3 @@ def _written(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[O
         for outcome in outcomes
         if (outcome.job.id, outcome.job.claims, str(outcome.status)) in told
     ]
-
-
-def _was_attempt(outcome: Outcome) -> bool:
-    """Tell whether a failed attempt is to be kept; a job that did not run made none."""
-    did_not_run = outcome.status == Status.REVOKED or outcome.is_deferred
-    return outcome.failure is not None and not did_not_run
-
-
-def _keep_attempts(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> None:
-    ages = {id(outcome): outcome.ages() for outcome in outcomes}
-    Attempt.objects.using(using).bulk_create(
-        (
-            Attempt(
-                job_id=outcome.job.id,
-                attempt=outcome.job.retries + 1,
-                claims=outcome.job.claims,
-                status=outcome.status,
-                worker_id=worker_id,
-                started_at=clock(using, -ages[id(outcome)][0]),
-                ended_at=clock(using, -ages[id(outcome)][1]),
-                error_class=outcome.failure.error_class,
-                error_message=outcome.failure.message,
-                error_args=None if outcome.failure.args is None else loads(outcome.failure.args),
-                traceback=outcome.failure.traceback,
-            )
-            for outcome in outcomes
-            if outcome.failure is not None
-        ),
-        batch_size=_ATTEMPTS,
-    )
-
-
-def _forget_attempts(job_id: UUID, using: str) -> None:
-    attempts = Attempt.objects.using(using)
-    ids = attempts.filter(job_id=job_id).order_by("-id").values_list("id", flat=True)
-    if older := list(ids[KEPT_ATTEMPTS : KEPT_ATTEMPTS + _OLDER]):
-        attempts.filter(id__in=older)._raw_delete(using)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ..metrics.collector import Collector
-from ..run.record import record_apart
+from ..run.record_apart import record_apart
 from ..values import Outcome
 from .buffer import MAX_BATCH, JobBuffer
 from .loop_state import LoopState

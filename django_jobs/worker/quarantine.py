@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..run.outcome import postponed
-from ..run.record import release
+from ..run.outside_body import postponed
+from ..run.release import release
 from ..values import Claimed, Outcome
 from .buffer import JobBuffer
 from .loop_state import LoopState

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from ..run.record import release, release_strays
+from ..run.release import release, release_strays
 from ..values import Claimed
 from .buffer import JobBuffer
 from .loop_state import LoopState

@@ -29,7 +29,8 @@ from django_jobs.maintenance import promote, rescue, unblock
 from django_jobs.models import Job, Limit, Queue, Schedule, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
-from django_jobs.run.record import record, release, release_strays
+from django_jobs.run.record import record
+from django_jobs.run.release import release, release_strays
 from django_jobs.values import Claimed
 from tests.workflows.jobs import add, become, fail, flaky, only_one, same, told, total, widen
 
@@ -158,21 +159,21 @@ def end_of_a_revoked_group(site: Site) -> Any:
     return lambda: result.revoke(), {"own"}
 
 
-@path("run.record._recorded")
+@path("run.record.record")
 def retry_of_an_attempt(site: Site) -> Any:
     flaky.delay()
     claimed = site.claim()
     return lambda: site.end(claimed), {Topic.TIMED}
 
 
-@path("run.record._recorded")
+@path("run.record.record")
 def job_given_back(site: Site) -> Any:
     add.apply_async((1,), queue="own")
     claimed = site.claim()
     return lambda: release(site.worker.pk, claimed, "default"), {"own"}
 
 
-@path("run.record._give_back")
+@path("run.release._give_back")
 def stray(site: Site) -> Any:
     add.apply_async((1,), queue="own")
     site.claim()

@@ -19,7 +19,8 @@ from django_jobs.maintenance import prune, rescue, unblock
 from django_jobs.models import Gate, Job, Limit, Place, Queue, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
-from django_jobs.run.record import record, release
+from django_jobs.run.record import record
+from django_jobs.run.release import release
 from django_jobs.values import Claimed, Outcome
 from tests import jobs
 from tests.waiting import LONG

@@ -30,7 +30,8 @@ from django_jobs.maintenance import promote
 from django_jobs.models import Job, Limit, Queue, Reservation, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
-from django_jobs.run.record import record, release, release_strays
+from django_jobs.run.record import record
+from django_jobs.run.release import release, release_strays
 from django_jobs.values import Claimed
 from django_jobs.worker.buffer import JobBuffer
 from tests import jobs

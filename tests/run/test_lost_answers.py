@@ -19,7 +19,7 @@ from django_jobs.models import Attempt, Job, Schedule, Worker
 from django_jobs.process import heartbeat
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
-from django_jobs.run.record import release_strays
+from django_jobs.run.release import release_strays
 from django_jobs.status import Status
 from django_jobs.worker.loop import WorkerLoop
 from django_jobs.worker.options import WorkerOptions

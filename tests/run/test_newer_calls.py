@@ -14,7 +14,7 @@ from django_jobs.api.result import AsyncResult
 from django_jobs.exceptions import ResultTimeout, UnknownJob
 from django_jobs.models import Attempt, Job, Place
 from django_jobs.run.execute import Environment, execute
-from django_jobs.run.outcome import MAX_DEFERRALS
+from django_jobs.run.outside_body import MAX_DEFERRALS
 from django_jobs.values import Claimed
 from tests.run.test_unknown_jobs import Work, again, alerts_of, stray
 

@@ -23,7 +23,7 @@ from django_jobs.define.context import JobContext
 from django_jobs.exceptions import WorkerStopping
 from django_jobs.models import Job, Worker
 from django_jobs.run.execute import Environment, execute, execute_crash
-from django_jobs.run.outcome import MAX_DEFERRALS, crashed
+from django_jobs.run.outside_body import MAX_DEFERRALS, crashed
 from django_jobs.run.record import record
 from django_jobs.values import Claimed, Outcome
 from tests import jobs

@@ -11,8 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django_jobs import job
 from django_jobs.control import revoke
 from django_jobs.models import Attempt, Job, Worker
+from django_jobs.run.attempt_rows import KEPT_ATTEMPTS
 from django_jobs.run.execute import Environment, execute
-from django_jobs.run.record import KEPT_ATTEMPTS, record, release, release_strays, save_progress
+from django_jobs.run.record import record, save_progress
+from django_jobs.run.release import release, release_strays
 from django_jobs.values import Claimed, Outcome
 from tests import jobs
 

@@ -14,7 +14,7 @@ from django_jobs.maintenance import rescue
 from django_jobs.models import Job, Worker
 from django_jobs.process.timers import Timer, Timers
 from django_jobs.run.execute import Environment, execute
-from django_jobs.run.record import record_apart
+from django_jobs.run.record_apart import record_apart
 from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.loop import WorkerLoop
 from django_jobs.workflows.completion import settle

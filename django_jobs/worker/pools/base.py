@@ -13,7 +13,8 @@ from ...define.context import JobContext
 from ...process.heartbeat import resident_bytes
 from ...run import forks
 from ...run.execute import Environment, execute
-from ...run.outcome import Execution, escaped
+from ...run.outcome import Execution
+from ...run.outside_body import escaped
 from ...values import Claimed, Outcome
 from ..buffer import JobBuffer
 from ..isolation import Isolation

@@ -15,7 +15,8 @@ from ...db.session import begin_attempt, left_elsewhere
 from ...define import registry
 from ...exceptions import TimeLimitExceeded, WorkerStopping
 from ...run.execute import Environment, body, execute_async, left_open
-from ...run.outcome import Execution, escaped
+from ...run.outcome import Execution
+from ...run.outside_body import escaped
 from ...run.time_limits import soft_limited
 from ...values import Claimed, Outcome
 from ..isolation import ignore_alarms, watched_sessions

@@ -1,0 +1,118 @@
+"""The outcomes that no body decides: of jobs that cannot run here, have expired or were lost."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..backoff import deferral
+from ..conf import get_settings
+from ..define import registry
+from ..define.retention import keep_seconds
+from ..define.sensitive import secrets_of
+from ..exceptions import UnknownJob, WorkerLost, WorkerStopping
+from ..failure import describe
+from ..redaction import NO_SECRETS, Secrets
+from ..status import Status
+from ..values import Claimed, Failure, Outcome
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
+
+# A worker that cannot run a job gives it back so often, 1, 2, 4 … 60 s apart (5 minutes in all: a
+# rolling deploy), before the job ends.
+MAX_DEFERRALS = 10
+
+
+def unrunnable(job: Claimed, error: BaseException) -> Outcome:
+    """Return the outcome of a job whose arguments or options make no call."""
+    outcome = plain(job, Status.FAILURE, registry.find(job.name))
+    outcome.failure, outcome.value = describe(error, hidden(job)), error
+    return outcome
+
+
+def escaped(job: Claimed, error: BaseException) -> Outcome:
+    """Return the outcome of an attempt that broke around its body, as in its ``base``'s code."""
+    function = registry.find(job.name)
+    if isinstance(error, WorkerStopping) and (function is None or function.options.acks_late):
+        return plain(job, Status.PENDING, function)
+    return unrunnable(job, error)
+
+
+def expired(job: Claimed) -> Outcome:
+    """Return the outcome of a job that was not begun before it expired."""
+    outcome = plain(job, Status.REVOKED, registry.find(job.name))
+    outcome.failure = Failure("", f"expired at {job.expires_at}")
+    return outcome
+
+
+def not_here(job: Claimed, error: Exception) -> Outcome:
+    """Return the outcome of a job that this worker cannot run, because of *error*.
+
+    It is left for a worker that can, for some minutes, and shows the error meanwhile. Then it
+    fails with it.
+    """
+    if job.deferrals < MAX_DEFERRALS:
+        outcome = postponed(job)
+    else:
+        outcome = plain(job, Status.FAILURE, registry.find(job.name))
+        outcome.deferrals = job.deferrals
+    # Of a function that is not known every argument is a secret, and its name would be blanked.
+    secrets = NO_SECRETS if isinstance(error, UnknownJob) else hidden(job)
+    outcome.failure, outcome.value = describe(error, secrets), error
+    return outcome
+
+
+def postponed(job: Claimed) -> Outcome:
+    """Return the outcome of a job that is left for another worker, later each time."""
+    outcome = plain(job, Status.SCHEDULED, None)
+    outcome.deferrals = job.deferrals + 1
+    outcome.delay = deferral(job.deferrals)
+    return outcome
+
+
+def unrecordable(outcome: Outcome, error: BaseException) -> Outcome:
+    """Return the outcome of a job whose own outcome the database refuses to store."""
+    failed = plain(outcome.job, Status.FAILURE, registry.find(outcome.job.name))
+    failed.failure, failed.value = describe(error, hidden(outcome.job)), error
+    return failed
+
+
+def crashed(job: Claimed) -> Outcome:
+    """Return the outcome of a job whose process died while it ran.
+
+    Crashes count apart from retries: the job is pending again until it has been in
+    ``MAX_CRASHES`` of them, unless it is ``acks_late=False``.
+    """
+    function = registry.find(job.name)
+    settings = get_settings()
+    outcome = plain(job, Status.FAILURE, function)
+    outcome.crashes += 1
+    again = outcome.crashes < settings.max_crashes
+    if again and (function is None or function.options.acks_late):
+        outcome.status, outcome.keep_seconds = Status.PENDING.value, None
+    error = WorkerLost(
+        f"Its worker process died while it ran, {outcome.crashes} of {settings.max_crashes} times."
+    )
+    outcome.failure, outcome.value = describe(error, NO_SECRETS), error
+    return outcome
+
+
+def hidden(job: Claimed, result: Any = None) -> Secrets:
+    """Return what no text about the job, or about its *result*, may tell; only failures ask."""
+    # The texts that were claimed: the body may have changed what it was given.
+    return secrets_of(job, has_taken=not job.problem, result=result)
+
+
+def plain(job: Claimed, status: Status, function: JobFunction[..., Any, Any] | None) -> Outcome:
+    """Return the outcome with which a job gets *status*, as its row has it otherwise."""
+    now = time.monotonic()
+    return Outcome(
+        job,
+        status.value,
+        now,
+        now,
+        retries=job.retries,
+        crashes=job.crashes,
+        keep_seconds=keep_seconds(function, status),
+    )
