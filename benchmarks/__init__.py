@@ -1,1 +1,1 @@
-"""Measures django_jobs beside the bare-SQL limit and Celery: ``python -m benchmarks``."""
+"""Compares django_jobs with bare SQL and with Celery: ``python -m benchmarks``."""

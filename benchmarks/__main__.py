@@ -22,10 +22,10 @@ SYSTEMS = ("bare", "django_jobs", "celery")
 
 
 def main(arguments: list[str]) -> int:
-    """Run what was asked for; return 1 when a measurement failed, 2 when nothing was measured."""
+    """Run the chosen cases; return 1 if a measurement failed, 2 if nothing was measured."""
     given = parse(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # Whatever ends this process, the workers and the databases go with it.
+        # However this process ends, the workers stop and the databases are dropped.
         signal.signal(number, lambda *_: sys.exit(1))
     os.environ["BENCHMARK_BATCH"] = str(given.batch)
     with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
@@ -78,7 +78,7 @@ def chosen(given: argparse.Namespace) -> list[Case]:
 def open_servers(
     given: argparse.Namespace, folder: Path, stack: contextlib.ExitStack
 ) -> tuple[list[Server], list[str]]:
-    """Return the servers that are here, and what is left out and why."""
+    """Return the available servers, and the reasons for those that are left out."""
     servers: list[Server] = []
     left_out = []
     for kind in given.databases:

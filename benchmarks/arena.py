@@ -1,4 +1,4 @@
-"""One measurement of one system: its workers, its callers, and the file that its jobs write."""
+"""One measurement of one system: its workers, its producers, and the file that its jobs write."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .producer import PROBES
 from .servers import Server
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Seconds without a job running after which a measurement is given up.
+#: A measurement fails after this many seconds without a running job.
 STALLED_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 
 
 class Failed(Exception):
-    """A measurement that gave no figure."""
+    """A measurement without a result."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """A system in one configuration. *database_url* is where job bodies find the ORM's tables."""
+    """A system in one configuration. *database_url* is the database for the ORM in job bodies."""
 
     system: str
     server: Server
@@ -59,7 +59,7 @@ class Contestant:
 
 
 class Arena:
-    """Runs the processes of one measurement and reads what its jobs noted."""
+    """Runs the processes of one measurement and reads the file of its jobs."""
 
     def __init__(self, contestant: Contestant, folder: Path, *, fresh: bool = True) -> None:
         self.contestant = contestant
@@ -80,11 +80,11 @@ class Arena:
         }
 
     def again(self, *, fresh: bool) -> Arena:
-        """Return another measurement of the same; not *fresh* keeps the rows that are there."""
+        """Return another measurement of the same system; without *fresh*, it keeps the rows."""
         return Arena(self.contestant, self.folder, fresh=fresh)
 
     def produce(self, operation: str, *arguments: object) -> dict[str, Any]:
-        """Run a producer to its end and return what it measured."""
+        """Run a producer to its end and return its measurements."""
         command = [sys.executable, "-m", "benchmarks.producer", self.contestant.system, operation]
         done = subprocess.run(  # noqa: S603 (the harness's own process)
             [*command, *map(str, arguments)],
@@ -97,7 +97,7 @@ class Arena:
 
     @contextlib.contextmanager
     def workers(self, warm: bool = True) -> Iterator[list[int]]:
-        """Start the workers, by default wait until they run jobs; stop them in the end."""
+        """Start the workers and, by default, wait until they run jobs; stop them at the end."""
         try:
             with self.log.open("wb") as log:
                 for command in self.contestant.commands():
@@ -115,7 +115,7 @@ class Arena:
             self._stop()
 
     def wait_for(self, runs: int) -> None:
-        """Wait until jobs have begun so often."""
+        """Wait until this many jobs have started."""
         seen, since = 0, time.monotonic()
         while seen < runs:
             time.sleep(0.01)
@@ -128,7 +128,7 @@ class Arena:
                 raise Failed(f"a worker ended by itself: {self.log.read_text()[-1000:]}")
 
     def wait_until_recorded(self) -> None:
-        """Wait until every job's end stands in the table."""
+        """Wait until the end of every job is recorded."""
         if self.contestant.system == "celery":
             return
         deadline = time.monotonic() + STALLED_SECONDS
@@ -138,7 +138,7 @@ class Arena:
             time.sleep(0.05)
 
     def runs(self) -> dict[int, int]:
-        """Return when each job began, in nanoseconds of the wall clock, by number."""
+        """Return the start of each job by its number, in nanoseconds of the wall clock."""
         records = list(RECORD.iter_unpack(self.notes.read_bytes()))
         begun = {number: at for number, at in records if number < PROBES}
         if len(begun) != sum(number < PROBES for number, _ in records):
@@ -156,7 +156,7 @@ class Arena:
         for process in self.running:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
-            # The group is this measurement's own; what is left of it is killed.
+            # Kill the remaining processes of this measurement's own process group.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -1,4 +1,4 @@
-"""What the jobs of every measured system do."""
+"""The job bodies of all systems."""
 
 import functools
 import os
@@ -46,5 +46,5 @@ def count(values: list[int]) -> int:
 
 @functools.cache
 def _file(path: str) -> int:
-    # One write of 16 bytes to a file opened so is never torn, whichever process makes it.
+    # With O_APPEND, a write of 16 bytes is atomic across processes.
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

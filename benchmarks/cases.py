@@ -1,4 +1,4 @@
-"""What is measured."""
+"""The cases that are measured."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from .measure import Figures
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A measurement, and how much of it each system gets."""
+    """A measurement, and its number of jobs per system."""
 
     name: str
     title: str
     measure: Callable[[Arena, int], Figures]
     #: The figure whose ratios are printed.
     figure: str
-    #: Jobs (mix, idle, held: seconds) by system; "" is every other one.
+    #: Jobs (for mix, idle and held: seconds) by system; "" means all others.
     amount: Mapping[str, int]
     systems: Sequence[str] = ("bare", "django_jobs", "celery")
     databases: Sequence[str] = ("postgresql", "mysql", "sqlite")
-    #: The databases whose limit is measured.
+    #: The databases for which bare SQL is measured.
     limits: Sequence[str] = ("postgresql", "mysql", "sqlite")
-    #: Numbers of worker processes; by default two, and one for SQLite.
+    #: Numbers of worker processes; by default two, for SQLite one.
     workers: Sequence[int] = ()
     pools: Sequence[str] = ("prefork",)
-    #: Not measured unless it is asked for, as it takes long.
+    #: Measured only on request, because it takes long.
     optional: bool = False
-    #: Once is enough for what does not vary.
+    #: Measured once, because it does not vary.
     once: bool = False
 
 
@@ -52,7 +52,7 @@ CASES = [
         measure.latency,
         "p50_ms",
         {"": 300},
-        # Elsewhere the limit polls, as often as one likes.
+        # On the other databases, bare SQL polls at any interval.
         limits=_POSTGRESQL,
     ),
     Case(

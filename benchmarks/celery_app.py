@@ -1,4 +1,4 @@
-"""The same bodies as Celery tasks: Redis is broker and result backend, all else is the default."""
+"""The same bodies as Celery tasks: Redis is broker and result backend, all else is default."""
 
 import os
 

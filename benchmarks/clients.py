@@ -1,4 +1,4 @@
-"""How a caller enqueues with each of the measured systems."""
+"""The producers' clients of the measured systems."""
 
 import importlib
 import os
@@ -9,19 +9,19 @@ from .workflows import timed
 
 
 class Client(Protocol):
-    """The caller's side of one system, over a connection of its own."""
+    """The client of one system, with its own connection."""
 
     def send(self, function: str, *args: Any) -> Any:
-        """Enqueue one job, durably, and return the handle on it."""
+        """Enqueue one durable job and return its handle."""
 
     def send_many(self, function: str, numbers: Iterable[int]) -> None:
-        """Enqueue a job for each number in the quickest way that the system offers."""
+        """Enqueue a job per number, in the fastest way of the system."""
 
     def get(self, handle: Any) -> Any:
         """Wait for the job's result."""
 
     def time_workflow(self, name: str, size: int, *, whole: bool) -> list[float]:
-        """Return the seconds that each of some workflows took; not *whole* times only the call."""
+        """Return the seconds of each workflow; without *whole*, only those of the call."""
 
 
 class DjangoJobs:
@@ -64,7 +64,7 @@ class Celery:
 
 
 def client(system: str) -> Client:
-    """Return the client of *system*; DATABASE_URL or REDIS_URL say where its server is."""
+    """Return the client of *system*; DATABASE_URL or REDIS_URL is the address of its server."""
     if system == "django_jobs":
         return DjangoJobs()
     if system == "celery":

@@ -1,4 +1,4 @@
-"""Cases that take minutes: a big history beside the queue, and a transaction that stays open."""
+"""Cases that take minutes: a big history in the table, and a transaction that stays open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .arena import Arena
 from .measure import Figures, drain, percentiles
 from .servers import PostgreSQL
 
-#: Rows beside the queue for each job that is drained: 5 and 1 million at the full 30,000 jobs.
+#: Ended and scheduled rows per drained job: 5 and 1 million for the full 30,000 jobs.
 _ENDED, _SCHEDULED = 5_000_000 / 30_000, 1_000_000 / 30_000
 _DRAINS = 3
 _CLAIMS = 200
@@ -32,7 +32,7 @@ FROM generate_series(1, %s) AS n
 
 
 def history(arena: Arena, jobs: int) -> Figures:
-    """Drain an empty table and one with a history by turns; time claims in the latter."""
+    """Drain an empty table and one with a history, alternating; time claims in the latter."""
     server = arena.contestant.server
     old = PostgreSQL(server.url, f"{server.name}_history")
     old.create()
@@ -58,12 +58,12 @@ def _fill(server: PostgreSQL, jobs: int) -> None:
     server.inside.execute(_ENDED_ROWS, [round(jobs * _ENDED)])
     server.inside.execute(_SCHEDULED_ROWS, [round(jobs * _SCHEDULED)])
     server.inside.execute("VACUUM (ANALYZE) django_jobs_job")
-    # What filling the table left to be written would otherwise be written beside the drains.
+    # Otherwise the database would write the filled table to disk during the drains.
     server.inside.execute("CHECKPOINT")
 
 
 def held_transaction(arena: Arena, seconds: int) -> Figures:
-    """Run 200 jobs a second beside a transaction that stays open; time claims before and after."""
+    """Run 200 jobs a second during an open transaction; time claims before and after."""
     before = _claims(arena, fresh=True)
     server = arena.contestant.server
     server.reset()
@@ -90,12 +90,12 @@ def _claims(arena: Arena, *, fresh: bool) -> Figures:
 
 
 def _steady(arena: Arena, seconds: int) -> list[float]:
-    """Return the milliseconds that each job waited, in the order they were sent."""
+    """Return the wait of each job in milliseconds, in the order of sending."""
     jobs = seconds * _JOBS_A_SECOND
     with arena.workers():
         sent = arena.produce("steady", _JOBS_A_SECOND, jobs)["sent"]
         arena.wait_for(10 + jobs)
-        # The open transaction's connection sees no end of a job; a moment has to do.
+        # The connection in the open transaction cannot see ended jobs, so wait a moment.
         time.sleep(1)
     begun = arena.runs()
     return [(begun[number] - sent[number]) / 1e6 for number in range(jobs)]

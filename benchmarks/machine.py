@@ -1,4 +1,4 @@
-"""The facts without which figures mean nothing."""
+"""The facts about the machine, for reading the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def facts(servers: list[str]) -> list[str]:
-    """Return the machine's and the software's facts, a line each."""
+    """Return one line per fact about the machine and the software."""
     packages = ("Django", "psycopg", "mysqlclient", "celery", "redis")
     return [
         f"{_cpu()}, {os.cpu_count()} cores, {_memory()}, {platform.system()} {platform.release()}",

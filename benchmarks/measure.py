@@ -1,4 +1,4 @@
-"""How each case is measured: one system once, which returns its figures."""
+"""The measurements of the cases: each function measures one system once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import processes
 from .arena import ROOT, Arena, Failed
 from .schedules import SCHEDULES, WARMING
 
-#: Figures of one measurement by name; lists are samples in milliseconds.
+#: The results of one measurement by name; lists are samples in milliseconds.
 Figures = dict[str, Any]
 
 
@@ -64,7 +64,7 @@ def fan_out(arena: Arena, jobs: int) -> Figures:
         arena.wait_for(10 + 1 + jobs)
         arena.wait_until_recorded()
     begun = arena.runs()
-    # The job that enqueues the others has the number after theirs.
+    # The job that enqueues the others has the highest number.
     return rate({}, jobs, (max(begun.values()) - begun[jobs]) / 1e9)
 
 
@@ -91,7 +91,7 @@ def latency_half(arena: Arena, jobs: int) -> Figures:
 
 
 def mix(arena: Arena, seconds: int) -> Figures:
-    """How long the jobs of 1 ms waited."""
+    """Measure the wait of the jobs of 1 ms."""
     return percentiles(_waits(arena, "mix", seconds, only=(0.001,)))
 
 
@@ -114,7 +114,7 @@ def chain(arena: Arena, jobs: int) -> Figures:
 
 
 def group(arena: Arena, jobs: int) -> Figures:
-    """How long the call takes; no worker runs what it enqueues."""
+    """Measure the duration of the call, without workers."""
     seconds = arena.produce("workflow", "group", jobs, "call")["seconds"]
     return percentiles([each * 1000 for each in seconds])
 
@@ -129,7 +129,7 @@ def _workflow(arena: Arena, name: str, jobs: int) -> Figures:
 def _waits(
     arena: Arena, schedule: str, amount: int, only: tuple[float, ...] | None = None
 ) -> list[float]:
-    """Return the milliseconds from sending each job to its first line."""
+    """Return the milliseconds between sending each job and its first line."""
     with arena.workers():
         sent = arena.produce("paced", schedule, amount)["sent"]
         arena.wait_for(10 + len(sent))
@@ -142,16 +142,16 @@ def _waits(
     ]
 
 
-# --- what waiting costs -------------------------------------------------------------------------
+# --- idle workers -------------------------------------------------------------------------------
 
 
 def idle(arena: Arena, seconds: int) -> Figures:
-    """Statements a second and CPU of workers that have nothing to do, and their memory."""
+    """Measure statements per second, CPU and memory of idle workers."""
     if not processes.AVAILABLE:
         raise Failed("CPU and memory of processes are read from /proc, which is not here")
     server = arena.contestant.server
     with arena.workers():
-        # PostgreSQL may tell of the start's transactions ten seconds late.
+        # PostgreSQL may count the transactions of the start ten seconds late.
         time.sleep(12)
         pids = arena.process_ids()
         cpu, statements = processes.cpu_seconds(pids), server.statements()
@@ -165,7 +165,7 @@ def idle(arena: Arena, seconds: int) -> Figures:
 
 
 def _memory(pids: list[int]) -> Figures:
-    """Return the biggest process's memory, and how much that is above a bare Django's."""
+    """Return the memory of the biggest process, and its excess over a plain Django process."""
     biggest = max((processes.memory_mb(pid) for pid in pids), key=lambda each: each["rss_mb"])
     code = "import django, sys; django.setup(); print(flush=True); sys.stdin.read()"
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}

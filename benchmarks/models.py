@@ -2,7 +2,7 @@ from django.db import models
 
 
 class Item(models.Model):
-    """What job bodies that use the ORM read and change."""
+    """The row that job bodies with the ORM read and change."""
 
     value = models.IntegerField(default=0)
 

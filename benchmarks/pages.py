@@ -1,4 +1,4 @@
-"""How long the admin's pages take when there are millions of jobs: ``python -m benchmarks.pages``.
+"""Times the admin's pages with millions of jobs: ``python -m benchmarks.pages``.
 
 It fills the PostgreSQL database of DATABASE_URL, which must have no jobs, with --ended jobs (five
 million), --ready ones, schedules, workers and a week of measurements, and prints for each page how
@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import django
 
-# An id whose time is i milliseconds before now, as the jobs' own ids are.
+# A UUIDv7 with the time i milliseconds before now.
 _ID = """(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - {ago}), 12, '0')
     || '7000' || '8' || lpad(to_hex(i), 15, '0'))::uuid"""
 
@@ -38,7 +38,7 @@ _AGO = "(i::bigint * 100)"
 
 
 def fill(ended: int, ready: int, schedules: int, workers: int) -> None:
-    """Write the rows with a few statements, and let the database learn what it has."""
+    """Insert the rows with a few statements, and update the database's statistics."""
     from django.db import connection
 
     from django_jobs.models import Job
@@ -105,7 +105,7 @@ def _make_schedules(number: int) -> None:
 
 
 def pages() -> Iterator[tuple[str, str, float]]:
-    """Yield each page's name, path, and the milliseconds that it may take."""
+    """Yield the name, the path and the allowed milliseconds of each page."""
     from django_jobs.models import Job, Schedule, Worker
 
     failed = Job.objects.filter(status="FAILURE").order_by("-pk").values_list("pk", flat=True)[0]
@@ -141,7 +141,7 @@ def pages() -> Iterator[tuple[str, str, float]]:
 
 
 def measure(path: str, rounds: int) -> tuple[int, list[float]]:
-    """Return the number of statements and the milliseconds of each look, with nothing cached."""
+    """Return the number of statements and the milliseconds of each request, without cache."""
     from django.contrib.auth.models import User
     from django.db import connection
     from django.test import Client

@@ -1,4 +1,4 @@
-"""SVG plots: bars of throughput, curves of how latency is distributed."""
+"""SVG plots: bars of throughput, curves of the distribution of latency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CURVE_HEIGHT = 360
 
 
 def bars(result: Result) -> str:
-    """Return a bar for each line's figure, or nothing when there is none."""
+    """Return a bar for each line's result, or an empty text without results."""
     lines = [line for line in result.lines if result.case.figure in line.medians]
     if not lines:
         return ""
@@ -32,7 +32,7 @@ def bars(result: Result) -> str:
 
 
 def curves(result: Result) -> str:
-    """Return the share of jobs that began within a time, which grows by powers of ten."""
+    """Return the share of jobs that started within a time, on a logarithmic axis."""
     lines = [line for line in result.lines if line.samples]
     if not lines:
         return ""

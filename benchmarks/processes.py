@@ -1,4 +1,4 @@
-"""What the kernel tells of processes: their descendants, CPU time and memory."""
+"""Descendants, CPU time and memory of processes, from the kernel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 _PROC = Path("/proc")
-#: CPU time and memory are read here; systems without it do not measure them.
+#: The source of CPU time and memory; systems without it do not measure them.
 AVAILABLE = (_PROC / "self" / "smaps_rollup").exists()
 
 
@@ -25,7 +25,7 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 def memory_mb(pid: int) -> dict[str, float]:
-    """Return the resident memory, and what of it is the process's own, in MB."""
+    """Return the resident and the private memory of a process, in MB."""
     kilobytes = dict.fromkeys(("Rss", "Private_Clean", "Private_Dirty"), 0)
     for line in (_PROC / f"{pid}/smaps_rollup").read_text().splitlines():
         name, _, value = line.partition(":")

@@ -12,19 +12,19 @@ from typing import Any
 from .clients import Client, client
 from .schedules import SCHEDULES
 
-#: Numbers of jobs that only find out whether a worker is there.
+#: The numbers of jobs that only test whether a worker runs.
 PROBES = 1 << 40
 
 
 def probe(queue: Client) -> dict[str, Any]:
-    """Enqueue jobs that nothing counts."""
+    """Enqueue jobs that are not counted."""
     for number in range(PROBES, PROBES + 10):
         queue.send("note", number)
     return {}
 
 
 def delay(queue: Client, jobs: str) -> dict[str, Any]:
-    """Time a loop that enqueues one job after the other."""
+    """Time a loop that enqueues jobs one by one."""
     probe(queue)
     began = time.perf_counter()
     for number in range(int(jobs)):
@@ -41,7 +41,7 @@ def delay_many(queue: Client, function: str, jobs: str) -> dict[str, Any]:
 
 
 def fill(queue: Client, function: str, jobs: str) -> dict[str, Any]:
-    """Enqueue jobs and nothing else."""
+    """Enqueue jobs without timing."""
     queue.send_many(function, range(int(jobs)))
     return {}
 
@@ -65,7 +65,7 @@ def paced(queue: Client, schedule: str, amount: str) -> dict[str, Any]:
 
 
 def steady(queue: Client, per_second: str, jobs: str) -> dict[str, Any]:
-    """Enqueue so many jobs a second; return when each was sent."""
+    """Enqueue this many jobs a second; return when each was sent."""
     sent = []
     began = time.perf_counter()
     for number in range(int(jobs)):
@@ -76,7 +76,7 @@ def steady(queue: Client, per_second: str, jobs: str) -> dict[str, Any]:
 
 
 def claims(queue: Client, batches: str) -> dict[str, Any]:
-    """Time claims of 50 jobs each, as a worker makes them that takes and never ends."""
+    """Time claims of 50 jobs, without ending the claimed jobs."""
     from django_jobs.db import clock
     from django_jobs.models import Worker
     from django_jobs.run.claim import Claimer
@@ -96,7 +96,7 @@ def claims(queue: Client, batches: str) -> dict[str, Any]:
 
 
 def round_trip(queue: Client, jobs: str) -> dict[str, Any]:
-    """Time each call from enqueuing it to having its result."""
+    """Time each call from enqueuing to its result."""
     seconds = []
     for number in range(-20, int(jobs)):
         began = time.perf_counter()

@@ -1,5 +1,5 @@
-"""The runs of one case: every contestant once, then every contestant again, so that all share
-the machine's good and bad minutes."""
+"""The runs of one case. They are interleaved: every contestant once, then every contestant again,
+so that slow periods of the machine affect all of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .cases import Case
 from .measure import Figures
 from .servers import Server
 
-#: A quick run measures this part of everything.
+#: The fraction of the jobs in a quick run.
 _QUICK = 5
 
 
 @dataclasses.dataclass
 class Line:
-    """What one contestant reached: the figures of each run, and their medians."""
+    """The results of one contestant: the figures of each run, and their medians."""
 
     contestant: Contestant
     jobs: int
@@ -34,7 +34,7 @@ class Line:
 
     @property
     def samples(self) -> list[float]:
-        """All runs' samples, sorted."""
+        """The samples of all runs, sorted."""
         return sorted(each for run in self.runs for each in run.get("samples_ms", ()))
 
 
@@ -62,7 +62,7 @@ class Result:
 
 
 def contestants(case: Case, servers: Sequence[Server], systems: Sequence[str]) -> list[Contestant]:
-    """Return who takes part in *case*, of what is here and was asked for."""
+    """Return the contestants of *case* that are available and requested."""
     return [
         contestant
         for contestant in _all(case, servers)
@@ -100,7 +100,7 @@ class Race:
         self.taking_part = taking_part
 
     def run(self, runs: int, quick: bool) -> Result:
-        """Measure everyone *runs* times, one after the other."""
+        """Measure every contestant *runs* times, interleaved."""
         lines = [Line(each, self._jobs(each, quick)) for each in self.taking_part]
         for _ in range(runs):
             for line in lines:

@@ -1,4 +1,4 @@
-"""Tables in reStructuredText, JSON and plots of what was measured."""
+"""Tables in reStructuredText, JSON and plots of the results."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return three digits of *value*, or all before the point."""
+    """Return *value* with three digits, or with all digits before the point."""
     if value is None:
         return "–"
     if value >= 100:

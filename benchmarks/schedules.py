@@ -1,14 +1,14 @@
-"""Which jobs a paced measurement sends, and when."""
+"""The jobs of paced measurements, with their times."""
 
 import random
 from typing import NamedTuple
 
-#: The first jobs of a paced measurement find a cold worker and are not counted.
+#: The first jobs of a paced measurement warm the worker up and are not counted.
 WARMING = 25
 
 
 class Sent(NamedTuple):
-    """One job to send: seconds after the start, job function, arguments after the number."""
+    """A job to send: the seconds after the start, the job function, the further arguments."""
 
     at: float
     function: str
@@ -16,12 +16,12 @@ class Sent(NamedTuple):
 
 
 def idle(jobs: int) -> list[Sent]:
-    """One job every 20 ms: a worker has always nothing to do."""
+    """One job every 20 ms, so that a worker is always idle."""
     return [Sent(number * 0.02, "note") for number in range(WARMING + jobs)]
 
 
 def half_load(jobs: int) -> list[Sent]:
-    """Jobs of 10 ms that come at random, 100 a second: two slots are busy half of the time."""
+    """Jobs of 10 ms at random times, 100 a second: two slots are busy half of the time."""
     chance = random.Random(1)
     sent, at = [], 0.0
     for _ in range(WARMING + jobs):

@@ -1,4 +1,4 @@
-"""The databases and the Redis of a run: made for it, emptied between measurements, dropped."""
+"""The databases and the Redis of a run: created, emptied between measurements, dropped."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tests.postgresql import CannotStart, embedded_postgresql
 
-#: The Redis database that is used unless REDIS_URL names another; it must be empty.
+#: The default Redis database, which must be empty; REDIS_URL can name another.
 REDIS_URL = "redis://127.0.0.1:6379/15"
 
 
 class LeftOut(Exception):
-    """A server that is not here; the message says what to do to have it measured."""
+    """A server that is not available; the message says how to include it."""
 
 
 class Server:
-    """One database of its own on one server."""
+    """A new database on one server."""
 
     kind: str
     url: str
-    #: A connection to the database itself, where a case needs one (PostgreSQL).
+    #: A connection to the database, for cases that need one (PostgreSQL).
     inside: Any = None
 
     def create(self) -> None:
-        """Make the database and its tables."""
+        """Create the database and its tables."""
 
     def reset(self) -> None:
         """Empty the tables of django_jobs."""
@@ -42,11 +42,11 @@ class Server:
         raise NotImplementedError
 
     def statements(self) -> int | None:
-        """Return how many statements or transactions the server has answered so far."""
+        """Return the number of statements or transactions that the server has executed."""
         return None
 
     def unfinished(self) -> int:
-        """Return how many jobs have neither ended in success nor a later time to run at."""
+        """Return the number of jobs that are neither SUCCESS nor scheduled for later."""
         return int(
             self.one(
                 "SELECT count(*) FROM django_jobs_job WHERE status NOT IN ('SUCCESS', 'SCHEDULED')"
@@ -78,7 +78,7 @@ class PostgreSQL(Server):
     def __init__(self, url: str, name: str) -> None:
         import psycopg
 
-        # The database that every server has; the URL's own need not be there.
+        # Connect to the database that every server has; the URL's database need not exist.
         maintenance = urlunsplit(urlsplit(url)._replace(path="/postgres"))
         self.connection: Any = psycopg.connect(maintenance, autocommit=True)
         self.name = name
@@ -108,7 +108,7 @@ class PostgreSQL(Server):
         )
 
     def statements(self) -> int:
-        # Asked over another database, whose transactions are not counted here.
+        # Queried over another database, so that the query itself is not counted.
         row = self.connection.execute(
             "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s",
             [self.name],
@@ -189,12 +189,12 @@ class SQLite(Server):
         return f"SQLite {self.one('SELECT sqlite_version()')}, WAL, synchronous NORMAL"
 
     def close(self) -> None:
-        """The folder goes, and the files with it."""
+        """Nothing to do: the folder is deleted with the files."""
 
 
 @contextlib.contextmanager
 def server(kind: str, folder: Path) -> Iterator[Server]:
-    """Yield a database of that *kind* that lives for this run; raise :class:`LeftOut`."""
+    """Yield a new database of this *kind*, dropped at the end; or raise :class:`LeftOut`."""
     name = f"bench_{os.getpid()}"
     with contextlib.ExitStack() as stack:
         if kind == "sqlite":

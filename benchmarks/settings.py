@@ -1,4 +1,4 @@
-"""Settings of the measured processes; the harness names the database in DATABASE_URL."""
+"""Settings of the measured processes; the harness sets DATABASE_URL."""
 
 import environ
 
@@ -8,7 +8,7 @@ DEBUG = False
 SECRET_KEY = env.str("SECRET_KEY", default="only-for-measuring")
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_jobs", "benchmarks"]
 DATABASES = {"default": env.db_url("DATABASE_URL", default="sqlite://:memory:")}
-# Celery closes connections after each task otherwise, and would be measured by its reconnects.
+# Otherwise Celery would reconnect for each task, which would dominate its results.
 DATABASES["default"]["CONN_MAX_AGE"] = 600
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {

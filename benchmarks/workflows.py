@@ -1,21 +1,21 @@
-"""Workflows, as each system's own canvas makes them, timed from the call to the result."""
+"""Workflows of each system's canvas, timed from the call to the result."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-#: Workflows that are timed for one figure.
+#: The number of workflows per result.
 ROUNDS = 5
 
 
 def chord(canvas: Any, jobs: Any, size: int) -> Any:
-    """So many jobs at once, then one that counts their results."""
+    """A chord: parallel jobs, then one that counts their results."""
     return canvas.chord([jobs.same.s(number) for number in range(size)], jobs.count.s())
 
 
 def chained_chords(canvas: Any, jobs: Any, size: int) -> Any:
-    """So many chords of three, one after the other."""
+    """A chain of chords with three jobs each."""
     workflow = jobs.same.s(0)
     for _ in range(size):
         header = canvas.group(jobs.same.s() for _ in range(3))
@@ -24,12 +24,12 @@ def chained_chords(canvas: Any, jobs: Any, size: int) -> Any:
 
 
 def chain(canvas: Any, jobs: Any, size: int) -> Any:
-    """So many jobs one after the other."""
+    """A chain of jobs."""
     return canvas.chain(jobs.same.s(0), *[jobs.same.s() for _ in range(size - 1)])
 
 
 def group(canvas: Any, jobs: Any, size: int) -> Any:
-    """So many jobs at once."""
+    """A group of jobs."""
     return canvas.group(jobs.same.s(number) for number in range(size))
 
 
@@ -37,7 +37,7 @@ WORKFLOWS = {made.__name__: made for made in (chord, chained_chords, chain, grou
 
 
 def timed(canvas: Any, jobs: Any, name: str, size: int, *, whole: bool) -> list[float]:
-    """Return the seconds that each of some workflows took; not *whole* times only the call."""
+    """Return the seconds of each workflow; without *whole*, only those of the call."""
     seconds = []
     for _ in range(ROUNDS + 1):
         workflow = WORKFLOWS[name](canvas, jobs, size)

@@ -1,9 +1,9 @@
-"""The limit: the fewest statements that keep django_jobs's promises, with nothing around them.
+"""Bare SQL, the limit: the fewest statements that keep django_jobs's guarantees.
 
-Jobs stand in django_jobs's own table with all its indexes. A process records 50 results and claims
-50 jobs at a time, fenced by worker and attempt; arguments are decoded from JSON, results stored.
-There are no retries, signals, leases, limits or pauses: with batches of that size, no queue in this
-table can be faster.
+The jobs are rows of django_jobs's own table with all its indexes. A process records 50 results and
+claims 50 jobs at a time, fenced by worker and attempt. It decodes arguments from JSON and stores
+results. It has no retries, signals, leases, limits or pauses, so no queue in this table can be
+faster with batches of this size.
 """
 
 import json
@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 from .. import body
 
-#: Jobs of one claim and of one record.
+#: Jobs per claim and per record.
 BATCH = int(os.environ.get("BENCHMARK_BATCH", "50"))
 
 FUNCTIONS = {"note": body.note, "sleep": body.sleep}
 
 
 def limit(url: str) -> Any:
-    """Return the bare system of the database behind *url*."""
+    """Return the bare system for the database of *url*."""
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
         from .sqlite import Limit

@@ -75,7 +75,7 @@ class Limit:
     def _exchange(
         self, worker_id: uuid.UUID, done: list[tuple[uuid.UUID, int, str]]
     ) -> list[tuple[Any, ...]]:
-        """Record what is done and claim the next, in one round trip and one commit."""
+        """Record results and claim jobs, in one round trip and one commit."""
         with self.connection.pipeline():
             if done:
                 columns = [list(column) for column in zip(*done, strict=True)]

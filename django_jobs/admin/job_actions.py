@@ -185,10 +185,10 @@ def perform(
 def report(operation: Operation, done: int, skipped: Mapping[str, int]) -> str:
     """Return the message for the operator."""
     if operation.flag == DELETION:
-        told = ngettext("%d job was deleted.", "%d jobs were deleted.", done)
+        text = ngettext("%d job was deleted.", "%d jobs were deleted.", done)
     else:
-        told = ngettext("%d job was changed.", "%d jobs were changed.", done)
-    sentences = [told % done]
+        text = ngettext("%d job was changed.", "%d jobs were changed.", done)
+    sentences = [text % done]
     if total := sum(skipped.values()):
         reasons = "; ".join(
             f"{number} {reason_text(reason)}" for reason, number in sorted(skipped.items())
