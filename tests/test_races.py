@@ -229,8 +229,8 @@ def test_unique_keys_of_two_transactions_are_taken_in_one_order(
     chain(fail.si(), group(unique.si(text) for text in reversed(texts))).apply_async()
     jobs = taken(worker)
     record(worker.pk, outcomes(jobs), "default")
-    pause = Pause(uniqueness.take_key)
-    monkeypatch.setattr(uniqueness, "take_key", pause)
+    pause = Pause(uniqueness.acquire_key)
+    monkeypatch.setattr(uniqueness, "acquire_key", pause)
     victims: list[BaseException] = []
     without = base.kind_of
 

@@ -193,34 +193,19 @@ class JobContext:
         """Called after the body has returned."""
 
     def on_failure(
-        self,
-        exc: BaseException,
-        job_id: JobId,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        einfo: str,
+        self, exc: BaseException, job_id: JobId, args: list[Any], kwargs: dict[str, Any], einfo: str
     ) -> None:
         """Called when the job has failed and is not retried; *einfo* is the traceback's text."""
 
     def on_retry(
-        self,
-        exc: BaseException,
-        job_id: JobId,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        einfo: str,
+        self, exc: BaseException, job_id: JobId, args: list[Any], kwargs: dict[str, Any], einfo: str
     ) -> None:
         """Called when the attempt has failed and the job will be retried."""
 
     def after_return(
-        self,
-        status: str,
-        retval: Any,
-        job_id: JobId,
-        args: list[Any],
-        kwargs: dict[str, Any],
+        self, status: str, retval: Any, job_id: JobId, args: list[Any], kwargs: dict[str, Any],
         einfo: str,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Called last, whatever the outcome of the attempt."""
 
 

@@ -38,7 +38,7 @@ def hold_key(
     rows: Sequence[NewJob],
     using: str,
 ) -> tuple[list[NewJob], list[UUID], list[NewJob]]:
-    """Take the key of each row, inside a transaction.
+    """Acquire the key of each row, inside a transaction.
 
     Returns the rows to write, the ids of all, and the rows that live jobs took over. A row whose
     key a live job holds is left out, and its id is the live job's; with ``unique="raise"``
@@ -52,7 +52,7 @@ def hold_key(
         first.setdefault(_key(row), row)
     # All callers lock keys in the same order, against deadlocks.
     holders = {
-        key: take_key(key, first[key].id, options.unique_for, using) for key in sorted(first)
+        key: acquire_key(key, first[key].id, options.unique_for, using) for key in sorted(first)
     }
     changed: list[NewJob] = []
     if options.unique == "replace":
@@ -143,13 +143,13 @@ def _moment(given: datetime.datetime | None, seconds: float | None, using: str) 
     return given if seconds is None else clock(using, seconds)
 
 
-def take_key(key: str, job_id: UUID, seconds: float | None, using: str) -> UUID | None:
-    """Give *key* to a job, inside a transaction; return the job that keeps it, or None."""
+def acquire_key(key: str, job_id: UUID, seconds: float | None, using: str) -> UUID | None:
+    """Acquire *key* for a job, in a transaction; return the job that holds it instead, or None."""
     keys = UniqueKey.objects.using(using)
     until = None if seconds is None else clock(using, seconds)
     connection = connections[using]
     dialect = dialect_for(connection)
-    # A conflict waits here for the other transaction; the statements after it see what it wrote.
+    # On a conflict this waits for the other transaction, so that the next statements see its rows.
     with connection.cursor() as cursor:
         dialect.hold_key(cursor, key, job_id, "NULL" if seconds is None else dialect.after(seconds))
     held = keys.select_for_update().get(key=key)

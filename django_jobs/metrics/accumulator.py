@@ -60,30 +60,16 @@ class Accumulator:
         return [*own, _added(self.waits), _added(self.runs)]
 
     def point(self, starts_at: int) -> Point:
-        return Point(
-            moment(starts_at),
-            self.succeeded,
-            self.failed,
-            self.retried,
-            self.revoked,
-            self.wait,
-            self.run,
-        )
+        return Point(moment(starts_at), *self._outcomes, self.wait, self.run)
 
     def activity(self, name: str) -> Activity:
-        return Activity(
-            name,
-            sum(map(sum, self.runs)),
-            self.succeeded,
-            self.failed,
-            self.retried,
-            self.revoked,
-            self.rescued,
-            self.run_seconds,
-            self.wait,
-            self.run,
-            tuple(self.ended),
-        )
+        started = sum(map(sum, self.runs))
+        times = self.run_seconds, self.wait, self.run
+        return Activity(name, started, *self._outcomes, self.rescued, *times, tuple(self.ended))
+
+    @property
+    def _outcomes(self) -> tuple[int, int, int, int]:
+        return self.succeeded, self.failed, self.retried, self.revoked
 
     @property
     def wait(self) -> Spread:

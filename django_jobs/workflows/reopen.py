@@ -15,7 +15,7 @@ from .. import transitions
 from ..db import dialect_for
 from ..db.base import chunks
 from ..define import registry
-from ..enqueue.unique import take_key
+from ..enqueue.unique import acquire_key
 from ..locking import lock_jobs, need
 from ..models import Edge, Job
 from ..status import Status
@@ -123,7 +123,7 @@ def _has_key(job: Job, using: str) -> bool:
     function = registry.find(job.name)
     if not job.unique_key or function is None:
         return True
-    return take_key(job.unique_key, job.pk, function.options.unique_for, using) is None
+    return acquire_key(job.unique_key, job.pk, function.options.unique_for, using) is None
 
 
 def _count_up(ids: Sequence[UUID], kind: str, using: str) -> None:

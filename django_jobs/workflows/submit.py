@@ -20,7 +20,7 @@ from ..define.routing import database_of
 from ..define.sensitive import secrets_of
 from ..enqueue.insert import lineage, named, outside_transaction, refuse_when_full
 from ..enqueue.notify import announce, topic_of
-from ..enqueue.unique import take_key
+from ..enqueue.unique import acquire_key
 from ..exceptions import DuplicateKey
 from ..status import Status
 from ..values import Graph, NewJob
@@ -120,7 +120,7 @@ def write(graph: Graph, using: str, *, names: Sequence[UUID] = (), limited: bool
 
     def insert() -> None:
         with transaction.atomic(using), connection.cursor() as cursor:
-            _take_keys(graph.rows, using)
+            _acquire_keys(graph.rows, using)
             with named(names, using):
                 for piece in dialect.insertable(graph.rows):
                     dialect.insert(cursor, piece)
@@ -132,12 +132,12 @@ def write(graph: Graph, using: str, *, names: Sequence[UUID] = (), limited: bool
     _tell(graph.rows, using)
 
 
-def _take_keys(rows: Sequence[NewJob], using: str) -> None:
+def _acquire_keys(rows: Sequence[NewJob], using: str) -> None:
     keyed = sorted((row.unique_key, row.id, row.name) for row in rows if row.unique_key)
     ours: dict[str, UUID] = {}
     for key, job_id, name in keyed:
         seconds = registry.get(name).options.unique_for
-        holder = ours.get(key) or take_key(key, job_id, seconds, using)
+        holder = ours.get(key) or acquire_key(key, job_id, seconds, using)
         ours[key] = job_id
         if holder is not None:
             raise DuplicateKey(
