@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.db import connections, transaction
 
 from ..limits import concurrency
-from ..limits.admission import read_rules
+from ..limits.rules import read_rules
 from ..locking import limits_locked
 from ..models import Job
 from ..status import ENDED
