@@ -28,8 +28,6 @@ EXCEPTIONS = {
     "db/session.py": TO_SPLIT,
     "db/session.py::Session": TO_SPLIT,
     "define/canvas.py": ALGEBRA,
-    "workflows/compile.py": TO_SPLIT,
-    "workflows/compile.py::Plan": TO_SPLIT,
 }
 
 

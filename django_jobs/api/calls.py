@@ -15,9 +15,11 @@ from ..define.canvas import Canvas, Signature, callbacks, refuse_deep
 from ..define.current import running
 from ..enqueue.insert import Pair, lineage, rows_of, write_calls
 from ..exceptions import Replaced
-from ..workflows.compile import Around, Output, Plan, Shape
+from ..workflows.compile import Plan
 from ..workflows.replace import addition, is_member, replacement
+from ..workflows.shape import Output, Shape
 from ..workflows.submit import only_link, planned, write_plan
+from ..workflows.surroundings import Around
 from .group_result import GroupResult
 from .in_process import EagerResult, run, run_graph
 from .result import AsyncResult

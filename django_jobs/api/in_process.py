@@ -21,9 +21,10 @@ from ..run.execute import Environment, execute
 from ..serialization import loads
 from ..status import ENDED, Status
 from ..values import Claimed, Graph, NewEdge, NewJob, Outcome
-from ..workflows.compile import Around, Given, Plan
+from ..workflows.compile import Plan
 from ..workflows.completion import Ended, body_errbacks, told
 from ..workflows.inputs import Taken, give
+from ..workflows.surroundings import Around, Given
 from ..workflows.upstream import UPSTREAM_FAILED
 from .result import AsyncResult
 

@@ -27,8 +27,9 @@ from ..locking import lock_jobs, need
 from ..models import Edge, Job
 from ..status import Status
 from ..values import Graph, Outcome
-from .compile import Around, Given, Plan
+from .compile import Plan
 from .submit import database_for, write
+from .surroundings import Around, Given
 from .upstream import UPSTREAM_FAILED, upstream_message
 
 

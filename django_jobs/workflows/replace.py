@@ -17,8 +17,11 @@ from ..locking import lock_jobs, need
 from ..models import Edge, Job
 from ..status import Status
 from ..values import Graph, NewEdge, Outcome
-from .compile import PLACE_SEPARATOR, Around, Plan, Shape
+from .compile import Plan
+from .draft import PLACE_SEPARATOR
+from .shape import Shape
 from .submit import database_for, write
+from .surroundings import Around
 
 if TYPE_CHECKING:
     from ..define.context import JobContext

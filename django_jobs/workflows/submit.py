@@ -24,7 +24,9 @@ from ..enqueue.unique import acquire_key
 from ..exceptions import DuplicateKey
 from ..status import Status
 from ..values import Graph, NewJob
-from .compile import Around, Given, Output, Plan, Shape
+from .compile import Plan
+from .shape import Output, Shape
+from .surroundings import Around, Given
 
 if TYPE_CHECKING:
     pass
