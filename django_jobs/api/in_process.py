@@ -14,7 +14,7 @@ from ..conf import get_settings
 from ..define.canvas import signature
 from ..define.row_options import parse, taking_one_more
 from ..define.sensitive import secrets_in
-from ..exceptions import JobRevoked
+from ..exceptions import JobFailed, JobRevoked
 from ..failure import describe
 from ..models import Edge, Job
 from ..run.execute import Environment, execute
@@ -245,6 +245,10 @@ def _result(
         error_message=failure.message if failure else "",
     )
     error = outcome.value if outcome.status == Status.FAILURE else None
+    if isinstance(error, (StopIteration, StopAsyncIteration)):
+        # As from a row: a future of asyncio cannot take it.
+        told = JobFailed(job.error_class, job.error_message, failure.traceback if failure else "")
+        told.__cause__, error = error, told
     return EagerResult(job, error, failure.traceback if failure else "")
 
 

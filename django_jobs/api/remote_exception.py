@@ -29,6 +29,11 @@ _REMOTE: dict[Any, type[Exception]] = {
     TimeLimitExceeded: RemoteTimeLimitExceeded,
 }
 
+# What nobody raises who waits for a job. Retry and its like decide the outcome of the job that
+# raises them, and a row must not end the waiting job. StopIteration ends the loop of the caller,
+# and a future of asyncio takes none, so that whoever awaits it waits for ever.
+_NOT_RAISED = (Ignore, Reject, Replaced, Retry, Snooze, StopIteration, StopAsyncIteration)
+
 
 def last_attempt(row: Job) -> Attempt | None:
     """Return the newest failed attempt of a job, or None."""
@@ -45,7 +50,9 @@ def exception_of(row: Job) -> BaseException:
         if origin is not None and origin.status == Status.REVOKED:
             why = origin.error_message or "revoked"
             return JobRevoked(f"{origin.name} {origin.pk}: {why}")
-        if origin is not None and origin.status == Status.FAILURE:
+        # The message names the first that failed: no other row leads on.
+        is_first = origin is not None and origin.error_class != UPSTREAM_FAILED
+        if origin is not None and origin.status == Status.FAILURE and is_first:
             return exception_of(origin)
         return UpstreamFailed(row.error_message)
     last = last_attempt(row)
@@ -90,12 +97,13 @@ def _loaded_class(path: str) -> type[BaseException] | None:
             for name in names[length + 1 :]:
                 found = vars(found).get(name) if isinstance(found, type) else None
             break
+    if not isinstance(found, type):
+        return None
     if found in _REMOTE:
         return _REMOTE[found]
-    if not isinstance(found, type) or not issubclass(found, Exception):
+    if not issubclass(found, Exception) or issubclass(found, _NOT_RAISED):
         return None
-    # These decide the outcome of the job that raises them. A row must not end the waiting job.
-    return None if issubclass(found, (Ignore, Reject, Replaced, Retry, Snooze)) else found
+    return found
 
 
 def _built(known: type[BaseException], stored: Any) -> BaseException | None:

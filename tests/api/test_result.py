@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
 from django.db import connections, transaction
 
@@ -30,10 +30,12 @@ from django_jobs.exceptions import (
     RemoteTimeLimitExceeded,
     SoftTimeLimitExceeded,
     TimeLimitExceeded,
+    UpstreamFailed,
     WouldDeadlock,
 )
 from django_jobs.models import Job
 from django_jobs.values import Outcome
+from django_jobs.workflows.upstream import UPSTREAM_FAILED, upstream_message
 from tests import jobs
 from tests.waiting import LONG
 
@@ -276,6 +278,10 @@ def test_time_limit_is_an_exception_where_one_waits(work: Work, stopped: Any, to
         ("builtins.KeyboardInterrupt", "[]"),
         ("django_jobs.models.Job", "[]"),
         ("builtins.UnicodeDecodeError", '["x"]'),
+        ("builtins.StopIteration", "[]"),
+        ("builtins.StopAsyncIteration", "[]"),
+        ("sys.path", "[]"),
+        ("os.environ", "[]"),
     ],
 )
 def test_row_builds_only_known_exceptions(work: Work, path: str, args: str) -> None:
@@ -287,6 +293,39 @@ def test_row_builds_only_known_exceptions(work: Work, path: str, args: str) -> N
         result.get()
     assert (caught.value.error_class, caught.value.message) == (path, "x")
     assert "ValueError: x" in caught.value.traceback
+
+
+def test_failed_job_that_blames_itself_is_read() -> None:
+    result = jobs.add.delay(1, 2)
+    message = upstream_message(result.uuid, "tests.jobs.add", "FAILURE")
+    Job.objects.update(status="FAILURE", error_class=UPSTREAM_FAILED, error_message=message)
+    with pytest.raises(UpstreamFailed, match=r"tests\.jobs\.add"):
+        result.get()
+
+
+@pytest.mark.parametrize("eager", [False, True, "raise"])
+def test_awaited_job_that_ended_with_stop_iteration_raises(
+    work: Work, settings: Any, eager: Any
+) -> None:
+    @job(name="tests.first_of_none")
+    def first_of_none() -> Any:
+        return next(iter(()))
+
+    settings.DJANGO_JOBS = {"EAGER": eager}
+
+    async def call() -> None:
+        result = await first_of_none.adelay()
+        if not eager:
+            await sync_to_async(work)()
+        await result.aget()
+
+    async def call_in_time() -> None:
+        await asyncio.wait_for(call(), LONG)
+
+    with pytest.raises(JobFailed) as caught:
+        async_to_sync(call_in_time)()
+    assert caught.value.error_class == "builtins.StopIteration"
+    assert "next(iter(()))" in caught.value.traceback
 
 
 def test_get_of_a_revoked_job(work: Work) -> None:
