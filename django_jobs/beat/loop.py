@@ -1,4 +1,4 @@
-"""The loop of ``runbeat``: fire what is due, sleep until the next schedule is."""
+"""The loop of ``runbeat``: it fires due schedules and sleeps until the next one is due."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from .sync import synchronize
 
 _log = logging.getLogger("django_jobs.beat")
 
-# How often a sleeping beat looks whether a schedule was changed: at the table where nothing else
-# tells, and at most where SQLite tells of every commit.
+# Seconds between two looks of a sleeping beat for changed schedules: on a database without
+# notifications, and on SQLite, which notifies of every commit.
 _POLL_SECONDS, _LOOK_SECONDS = 1.0, 0.05
-# While another transaction holds all due schedules, a beat looks again after such pauses.
+# While other transactions hold all due schedules, a beat looks again after such pauses.
 _SHORTEST_LOCKED, _LONGEST_LOCKED = 0.005, 0.25
 
 
@@ -40,7 +40,7 @@ class Beat:
     def __init__(self, using: str, *, name: str = "", worker_id: UUID | None = None) -> None:
         self.using = using
         self.name = f"{name or socket.gethostname()}-beat"
-        # A supervisor gives the id, so that it can settle the row when this process dies.
+        # A supervisor chooses the id, so that it can end the row when this process dies.
         self.worker_id = worker_id or uuid7()
         self.waker = Waker()
         self.wakeup = Wakeup(using, self.waker)
@@ -54,7 +54,7 @@ class Beat:
         self._ready = False
 
     def run(self) -> int:
-        """Run to the end, over a connection of its own; return the exit code."""
+        """Run until it is stopped, over a connection of its own; return the exit code."""
         own_connection(self.using)
         while not self.stopping and not self._is_orphan():
             self._survive()
@@ -63,7 +63,7 @@ class Beat:
         return 0
 
     def run_once(self) -> int:
-        """Plan and fire what is due now; return how many schedules that were."""
+        """Plan and fire the schedules that are due now; return their number."""
         synchronize(self.using)
         while plan(self.using):
             continue
@@ -102,12 +102,12 @@ class Beat:
         if fired:
             self._locked_pause = 0.0
         else:
-            # Another beat fires them, or somebody edits them.
+            # Another beat is firing these schedules, or a person is editing them.
             self._locked_pause = min(_LONGEST_LOCKED, 2 * self._locked_pause or _SHORTEST_LOCKED)
         return self._locked_pause
 
     def _survive(self) -> None:
-        """Take a step and sleep; a database that is away is waited for."""
+        """Take a step and sleep; after a database error wait and connect anew."""
         try:
             self._sleep(self.step())
         except Error as error:
@@ -135,7 +135,7 @@ class Beat:
         while not self.stopping and (left := end - time.monotonic()) > 0:
             heard = self.wakeup.wait(left)
             if Topic.ANY in heard:
-                # Any job's end is a change, too: a busy database must not keep the beat busy.
+                # Every commit notifies on SQLite: a busy database must not keep the beat busy.
                 self.waker.wait(min(left, _LOOK_SECONDS))
             if Topic.ANY in heard or Topic.SCHEDULES in heard:
                 return
@@ -153,7 +153,7 @@ class Beat:
         if time.monotonic() < self._beat_at:
             return
         if not heartbeat.beat(self.worker_id, self.using, busy=0, done=self._fired):
-            # It was taken for dead after a long sleep. Nothing was lost by that.
+            # Workers took it for dead, as after a sleep of the host. It has no jobs to lose.
             self.worker_id, self._fired = uuid7(), 0
             self._register()
         self._beat_at = time.monotonic() + get_settings().heartbeat_seconds
@@ -177,7 +177,7 @@ def run(using: str, *, name: str = "") -> int:
 
 
 def run_beside(using: str, name: str, worker_id: UUID) -> int:
-    """Run a beat in a supervisor's child until SIGTERM; its row has that id."""
+    """Run a beat in a supervisor's child until SIGTERM; *worker_id* is the id of its row."""
     beat = Beat(using, name=name, worker_id=worker_id)
     signal.signal(signal.SIGTERM, beat.stop)
     return beat.run()

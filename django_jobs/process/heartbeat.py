@@ -1,4 +1,4 @@
-"""A worker's row: it appears, it beats, it ends."""
+"""A worker's row: it is registered, renewed and signed off."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def register(
     supervisor_id: UUID | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the worker's row; its lease runs from now by the database's clock.
+    """Write the worker's row; its lease starts now, by the database's clock.
 
     The keywords are columns of :class:`~django_jobs.models.Worker`.
     """
@@ -55,16 +55,16 @@ def register(
         heartbeat_at=now,
         lease_until=clock(using, get_settings().lease_seconds),
     )
-    # A first try may have been committed and its answer lost: the second finds the row.
+    # A first try may have been committed while its answer was lost: the second finds the row.
     Worker.objects.using(using).bulk_create([worker], ignore_conflicts=True)
 
 
 def beat(worker_id: UUID, using: str, *, busy: int, done: int, stopping: bool = False) -> bool:
-    """Renew the lease; return False when the worker was taken for dead and its jobs given away.
+    """Renew the lease; return False when other workers took it for dead and have its jobs.
 
-    *busy* is the number of running jobs, *done* how many ended since the worker was registered;
-    *stopping* says that it was told to stop. An update that arrives after the worker's end changes
-    nothing.
+    *busy* is the number of running jobs, *done* the number of those that ended since the worker was
+    registered. *stopping* says that it was told to stop. An update that arrives after the worker's
+    end changes nothing.
     """
     told = {"stopping_at": Coalesce("stopping_at", clock(using))} if stopping else {}
     changed = (
@@ -83,7 +83,7 @@ def beat(worker_id: UUID, using: str, *, busy: int, done: int, stopping: bool = 
 
 
 def sign_off(worker_id: UUID, using: str, *, done: int | None = None) -> None:
-    """Mark the worker as stopped, and give back what a claim left whose answer was lost."""
+    """Mark the worker as stopped, and release jobs of a claim whose answer was lost."""
     with rescue.no_more_claims(worker_id, using) as rows:
         release_strays(worker_id, (), using)
         counted = {} if done is None else {"jobs_done": done}
@@ -93,7 +93,7 @@ def sign_off(worker_id: UUID, using: str, *, done: int | None = None) -> None:
 
 
 def resident_bytes() -> int | None:
-    """Return this process's resident memory, or None where it cannot be read."""
+    """Return the bytes of this process's resident memory, or None where it cannot be read."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")

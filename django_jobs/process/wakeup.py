@@ -1,4 +1,4 @@
-"""How a worker's loop sleeps: until a job ends, a job comes, or its time is over."""
+"""Sleeps that a notification ends, or a call from another thread."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from django.db import connections
 from ..db import Dialect, dialect_for, own_connection
 from ..enqueue.notify import Topic
 
-# A poll that only guards against a lost notification.
+#: Seconds between two polls that only guard against a lost notification.
 GUARD_SECONDS = 10.0
-# How much longer each look at an idle database waits than the one before.
+# Each poll of an idle database waits longer than the one before, by this factor.
 _GROWTH = 1.1
-# The self-test's topic begins with what no queue's name can.
+# No queue's name begins with this character.
 _TEST = "\x01"
 
 
 def readable(descriptors: Sequence[int], seconds: float) -> set[int]:
-    """Wait at most *seconds*; return the descriptors that can be read, whatever their numbers."""
+    """Wait at most *seconds*; return the readable descriptors. Their numbers may exceed 1024."""
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
@@ -40,22 +40,22 @@ class Waker:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self._sleeping = False
-        # At most one call, added and taken by operations that no other thread can interrupt.
+        # It holds at most one call. Its operations are atomic: no other thread interrupts them.
         self._calls: deque[None] = deque(maxlen=1)
 
     def wake(self) -> None:
         self._calls.append(None)
-        # A write is a system call that lets go of the interpreter: only a sleeper needs one.
+        # A write is a system call and releases the GIL, so it is made only for a sleeper.
         if self._sleeping:
             self._sleeping = False
             with contextlib.suppress(BlockingIOError, OSError):
                 os.write(self._write, b"!")
 
     def wait(self, seconds: float, also: int | None = None) -> tuple[bool, bool]:
-        """Sleep at most *seconds*; tell whether it was called, and whether *also* is readable."""
+        """Sleep at most *seconds*; return whether it was called, and whether *also* is readable."""
         watched = [self._read] if also is None else [self._read, also]
         self._sleeping = True
-        # A call that came before this line wrote nothing: it must be seen here.
+        # A call that came before _sleeping was set wrote nothing, so it is looked for here.
         ready = readable(watched, 0.0 if self._calls else seconds)
         self._sleeping = False
         called = self._take_call()
@@ -77,10 +77,10 @@ class Waker:
 
 
 class Wakeup:
-    """Tells the loop when to look for jobs, over its own connection.
+    """Sleeps until there may be new jobs; it uses the connection of its own thread.
 
-    A notification is never trusted: without one the loop looks every 10 s, and where there is
-    nothing to hear it looks in growing intervals.
+    Notifications may be lost, so the database is polled all the same: every 10 s where it notifies,
+    in growing intervals where it does not.
     """
 
     def __init__(self, using: str, waker: Waker) -> None:
@@ -97,7 +97,7 @@ class Wakeup:
 
     @property
     def hears(self) -> bool:
-        """Whether something tells of new work, so that looking for it only guards."""
+        """Whether the database tells of new jobs, so that polling only guards."""
         return self.listens or self._watches
 
     @property
@@ -108,22 +108,22 @@ class Wakeup:
         return f"polling every {low * 1000:.0f} ms to {high:.0f} s"
 
     def open(self) -> None:
-        """Listen and try it out; called again after every reconnect."""
+        """Listen, and test that notifications arrive; called again after every reconnect."""
         self.listens = self.dialect.listen() and self._hears()
         self._version = self.dialect.version()
         self._watches = self._version is not None
         self.found_work()
 
     def found_work(self) -> None:
-        """Start over with the shortest pause."""
+        """Let the next poll come after the shortest pause."""
         self._pause = self.dialect.poll_seconds[0]
 
     def next_look(self) -> float:
-        """Return the seconds until the loop looks at empty queues again, growing each time."""
+        """Return the seconds to the next poll of empty queues: more each time, up to a limit."""
         return GUARD_SECONDS if self.hears else self._next_pause()
 
     def wait(self, seconds: float) -> list[str]:
-        """Sleep; return the topics that were heard."""
+        """Sleep at most *seconds*; return the topics of the notifications that came."""
         if self.listens:
             return self._listen(seconds)
         if self._watches:
@@ -132,7 +132,7 @@ class Wakeup:
         return []
 
     def _listen(self, seconds: float) -> list[str]:
-        # What came together with the answer to a query makes no descriptor readable any more.
+        # A notification that came with the answer to a query does not make the descriptor readable.
         heard = self.dialect.received()
         if heard:
             return heard
@@ -158,7 +158,7 @@ class Wakeup:
         return max(pause, shortest)
 
     def _hears(self) -> bool:
-        """Send a notification over another connection, as behind some poolers it never arrives."""
+        """Return whether a notification of another connection arrives; some poolers drop them."""
         token = _TEST + uuid.uuid4().hex
         sender = threading.Thread(target=_send, args=(self.using, token), daemon=True)
         sender.start()

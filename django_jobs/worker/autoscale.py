@@ -1,4 +1,4 @@
-"""When a ``runworker`` with ``--autoscale`` starts another process, and when it stops one."""
+"""``--autoscale``: when ``runworker`` starts another process, and when it stops one."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import NamedTuple
 
 from .buffer import JobBuffer
 
-#: How often processes tell how busy they are, and how often the supervisor thinks about it.
+#: Seconds between two reports of a process, and between two decisions of the supervisor.
 LOOK_SECONDS = 0.5
-# A process must be behind at two looks: work that is being claimed just now counts for nothing.
+# A process must be behind in two reports: jobs that are just being claimed do not count.
 _BEHIND_SECONDS = 0.4
 
 
 class Load(enum.IntEnum):
     """How busy a process is."""
 
-    UNKNOWN = 0  # it has not told yet
-    IDLE = 1  # it has had nothing to do since the last look
+    UNKNOWN = 0  # it has not reported yet
+    IDLE = 1  # it has had no job since the last report
     BUSY = 2
     BEHIND = 3  # all its slots are taken, and its queues have ready jobs
 
 
 class Report(NamedTuple):
-    """What a process told, and since when that is so, by :func:`time.monotonic`."""
+    """The load of a process, and since when it has it, by :func:`time.monotonic`."""
 
     load: Load
     since: float
@@ -34,7 +34,7 @@ class Report(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Autoscale:
-    """Between *least* and *most* processes; one that is idle so long may go."""
+    """Keeps between *least* and *most* processes; stops one that was idle for *idle_seconds*."""
 
     most: int
     least: int
@@ -43,8 +43,8 @@ class Autoscale:
     def change(self, size: int, reports: Sequence[Report], now: float) -> int:
         """Return how many processes to add (or, below 0, to stop).
 
-        *size* counts all processes; *reports* are of those that take jobs. One is added when each
-        of them was behind at two looks, so never while a new one has not told of itself; one is
+        *size* counts all processes; *reports* come from those that take jobs. One process is added
+        when each of them was behind in two reports, so never before a new one has reported. One is
         stopped when any was idle for ``idle_seconds``.
         """
         if size < self.least:
@@ -62,12 +62,12 @@ class Autoscale:
         return 0
 
     def is_idle(self, report: Report, now: float) -> bool:
-        """Tell whether a process has been idle long enough to be stopped."""
+        """Return whether a process has been idle long enough to be stopped."""
         return report.load == Load.IDLE and now - report.since >= self.idle_seconds
 
 
 class Gauge:
-    """Reads how busy a process is, for its supervisor."""
+    """Measures how busy this process is, for its supervisor."""
 
     def __init__(self, buffer: JobBuffer, slots: int) -> None:
         self._buffer = buffer
@@ -76,7 +76,7 @@ class Gauge:
         self._last = Report(Load.UNKNOWN, 0.0)
 
     def read(self, is_behind: Callable[[], bool]) -> Report:
-        """Return the load; *is_behind* is asked only when all slots are taken."""
+        """Return the load; *is_behind* is called only when all slots are taken."""
         waiting, running, ended = self._buffer.counts()
         held, done = waiting + running + ended, self._buffer.jobs_done
         if not held and done == self._jobs_done:

@@ -1,4 +1,4 @@
-"""What one worker process has of jobs: claimed, running, ended but not yet recorded."""
+"""The jobs of one worker process: claimed, running, ended but not yet recorded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_BATCH = 1000
 # As many jobs are claimed ahead as run in this time: enough to hide the round trip of a claim.
 _AHEAD_SECONDS = 0.05
 
-# Counts the time that the host slept, where a clock does.
+# A clock that also runs while the host sleeps, where the platform has one.
 boot_time: Callable[[], float] = (
     functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     if hasattr(time, "CLOCK_BOOTTIME")
@@ -40,13 +40,14 @@ class JobBuffer:
         """*budget* is the number of jobs that this process may still begin; None: any number."""
         self._clock = clock
         self.low_water = 0
-        #: How long a job takes, smoothed. Nothing is claimed ahead until jobs showed to be short.
+        #: The seconds that a job takes, smoothed. The first value is long: a worker claims no job
+        #: ahead before some jobs were short.
         self.run_seconds = 0.5
         self.jobs_done = 0
-        #: When the oldest waiting job came to be next: it was put into an empty buffer, or the job
-        #: before it began.
+        #: The moment at which the oldest waiting job became the next one: the job before it began,
+        #: or the buffer was empty.
         self.last_move = clock()
-        # When the worker's lease is over, by boot_time().
+        # The end of the worker's lease, of boot_time().
         self._lease_until = math.inf
         self._budget = budget
         self._wake_loop = wake_loop
@@ -61,9 +62,9 @@ class JobBuffer:
     # --- the pool's side ------------------------------------------------------------------------
 
     def take(self, slot: int, *, wait: bool = True) -> Claimed | None:
-        """Return the next job to run in *slot*; None when there is none and there will be none.
+        """Return the next job to run in *slot*; None when the buffer is closed and empty.
 
-        Without *wait*, None also when there is none now.
+        Without *wait*, None also when no job is ready now.
         """
         with self._changed:
             while (job := self._next()) is None:
@@ -76,7 +77,7 @@ class JobBuffer:
             return job
 
     def _next(self) -> Claimed | None:
-        # A process that slept past its lease begins nothing: its jobs may be others' by now.
+        # A process that slept past its lease starts no job: other workers may have its jobs.
         while self._waiting and not self._spent and boot_time() < self._lease_until:
             job = self._waiting.popleft()
             self.last_move = self._clock()
@@ -88,7 +89,7 @@ class JobBuffer:
         return None
 
     def end(self, slot: int, outcome: Outcome) -> None:
-        """Hand an outcome over; the loop is woken when it would otherwise sleep too long."""
+        """Take the outcome of the job in *slot*; wake the loop where it would sleep too long."""
         with self._changed:
             del self._running[slot]
             first = not self._ended
@@ -101,13 +102,13 @@ class JobBuffer:
             self._wake_loop()
 
     def lease(self, until: float) -> None:
-        """Begin jobs until that :func:`boot_time`, when the worker's lease is over."""
+        """Let jobs start until the worker's lease ends, at that :func:`boot_time`."""
         with self._changed:
             self._lease_until = until
             self._changed.notify_all()
 
     def hand_out_no_more(self) -> None:
-        """Begin no further job in this process."""
+        """Let no further job start in this process."""
         with self._changed:
             self._budget = 0
 
@@ -124,7 +125,7 @@ class JobBuffer:
 
     @property
     def spent(self) -> bool:
-        """Whether this process may begin no more jobs."""
+        """Whether this process may start no more jobs."""
         with self._changed:
             return self._spent
 
@@ -136,7 +137,7 @@ class JobBuffer:
             self._changed.notify_all()
 
     def withdraw(self, keep: int = 0) -> list[Claimed]:
-        """Take back every job that has not begun, but for the first *keep* of them."""
+        """Remove and return the jobs that have not started, except the first *keep* of them."""
         with self._changed:
             jobs = list(self._waiting)
             self._waiting = deque(jobs[:keep])
@@ -144,7 +145,7 @@ class JobBuffer:
 
     @property
     def aside(self) -> Claimed | None:
-        """The job that waits until nothing runs beside it; it is not counted."""
+        """The job that waits to run alone; :meth:`counts` leaves it out."""
         with self._changed:
             return self._aside
 
@@ -153,13 +154,13 @@ class JobBuffer:
             self._aside = job
 
     def take_aside(self) -> Claimed | None:
-        """Take the job that waits alone from the buffer, if it is still there."""
+        """Remove and return the job that waits to run alone, if it is still there."""
         with self._changed:
             job, self._aside = self._aside, None
             return job
 
     def remove(self, job_id: UUID, claims: int) -> bool:
-        """Drop a job that has not begun; tell whether it was here. Safe from any thread."""
+        """Remove a job that has not started; return whether it was here. Safe from any thread."""
         with self._changed:
             key = (job_id, claims)
             found = [job for job in self._waiting if (job.id, job.claims) == key]
@@ -173,18 +174,18 @@ class JobBuffer:
         return bool(found)
 
     def withdraw_late(self) -> list[Claimed]:
-        """Take back every job that came too late for its rate limit."""
+        """Remove and return the jobs that came too late for their rate limits."""
         with self._changed:
             jobs, self._late = self._late, []
             return jobs
 
     def ended(self) -> list[Outcome]:
-        """Return the outcomes to record; they stay until :meth:`recorded`."""
+        """Return the outcomes to record; they stay here until :meth:`recorded`."""
         with self._changed:
             return list(self._ended)
 
     def recorded(self, number: int) -> None:
-        """Forget the *number* oldest outcomes."""
+        """Remove the *number* oldest outcomes."""
         with self._changed:
             del self._ended[:number]
 
@@ -195,7 +196,7 @@ class JobBuffer:
             return waiting, len(self._running), len(self._ended)
 
     def held(self) -> set[tuple[UUID, int]]:
-        """Return the ids and numbers of claims of all jobs in the buffer."""
+        """Return the id and the number of claims of each job in the buffer."""
         with self._changed:
             jobs = [*self._waiting, *self._late, *self._running.values()]
             jobs += [outcome.job for outcome in self._ended]

@@ -7,30 +7,31 @@ from django.db import DatabaseError, InterfaceError, connections
 from ..db import dialect_for
 from .options import WorkerOptions
 
-# Each process has one for the loop, one for the chores and one for the heartbeat.
+# Connections of each process: for the loop, the chores and the heartbeat.
 _OWN = 3
-# So many of the server's connections are left to the web, at least.
+# The part of the server's connections that should stay free for web processes.
 _OTHERS = 0.1
 
 
 def needed(options: WorkerOptions) -> tuple[int, int]:
-    """Return the most processes, and how many connections each may open."""
+    """Return the largest number of processes, and of connections that each may open."""
     processes = options.autoscale.most if options.autoscale else options.processes
-    # The event loop's plain functions share one thread.
+    # Plain functions in the event loop share one thread.
     return processes, _OWN + (options.slots if options.pool == "threads" else 1)
 
 
 def problem(options: WorkerOptions) -> tuple[str, bool]:
-    """Return what the server cannot serve, or nothing, and whether the start must be refused.
+    """Return a message when the server has too few connections, and whether to refuse the start.
 
-    Behind a pooler, which shares the server's connections, nothing is refused.
+    The message is "" when there are enough. A pooler shares the server's connections, so a start
+    behind one is never refused.
     """
     try:
         capacity = dialect_for(connections[options.using]).capacity()
     except (DatabaseError, InterfaceError):
         return "", False  # the workers wait for the database
     finally:
-        # The supervisor forks, and holds no connection while it does.
+        # The supervisor forks: a child must not inherit an open connection.
         connections[options.using].close()
     if capacity is None:
         return "", False

@@ -1,4 +1,4 @@
-"""A worker process as its supervisor sees it: what it runs, and when it must be killed."""
+"""A worker process as its supervisor sees it: its jobs, and whether it must be killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Reasons = dict[tuple[UUID, int], BaseException | None]
 
 @dataclasses.dataclass(slots=True)
 class Child:
-    """A worker process; ``reasons`` tells why which of its jobs were killed."""
+    """A worker process. ``reasons`` has the reason for each job for which it was killed."""
 
     index: int
     pid: int
@@ -35,16 +35,19 @@ class Child:
     started: float
     reasons: Reasons = dataclasses.field(default_factory=dict)
     killed: bool = False
-    #: It was told to stop, and no other takes its place.
+    #: The process was told to stop, and is not replaced.
     surplus: bool = False
-    #: The latest sign of life that was seen, for how long there was none, and the latest look.
+    #: The last sign of life, the seconds without a new one, and the moment of the last look.
     _pulse: float = 0.0
     _silent: float = 0.0
     _looked: float = math.inf
     _hung: bool = False
 
     def dispensability(self) -> tuple[bool, bool, int]:
-        """The greatest goes first: one that is idle, runs nothing now, came last."""
+        """Sort key: of several processes the one with the greatest is stopped first.
+
+        An idle one goes before a busy one, then one without a job, then the newest.
+        """
         return self.shared_slots.load.load == Load.IDLE, not self.shared_slots.running(), self.index
 
     def jobs_left(self, failed: bool) -> Reasons:
@@ -64,7 +67,7 @@ class Child:
         return left
 
     def kill_overdue(self) -> None:
-        """Kill it when its job ran longer than its hard limit, or is to be terminated."""
+        """Kill the process when a job exceeds its hard limit or is to be terminated."""
         if self.killed:
             return
         asked = self.shared_slots.asked_kill()
@@ -79,7 +82,7 @@ class Child:
                 self._kill_if_running((entry.job_id, entry.claims), reason)
 
     def _kill_if_running(self, job: tuple[UUID, int], reason: BaseException | None) -> None:
-        # Between the look and the kill the job may end and another begin: stop, look again, kill.
+        # Between a look and a kill the job may end and another one start: stop, look again, kill.
         os.kill(self.pid, signal.SIGSTOP)
         if any((entry.job_id, entry.claims) == job for entry in self.shared_slots.running()):
             self.reasons[job] = reason
@@ -92,13 +95,14 @@ class Child:
             os.kill(self.pid, signal.SIGCONT)
 
     def kill_silent(self, lease_seconds: float) -> None:
-        """Kill it when its interpreter has not run for the time of a lease.
+        """Kill the process when its interpreter has not run for *lease_seconds*.
 
-        It cannot have renewed its lease, so its jobs are given to others. It may wait for ever, as
-        in C code that keeps the GIL. One that somebody stopped is left: its jobs do not go on.
+        It cannot have renewed its lease, so its jobs are given to other workers. C code that keeps
+        the GIL may hang for ever. A process that a signal stopped (SIGSTOP) is left alone, as its
+        jobs do not go on.
         """
         now, pulse = time.monotonic(), self.shared_slots.pulse
-        # A host that slept, or a supervisor that was stopped, has seen nothing meanwhile.
+        # The host may have slept, or this supervisor was stopped: that time does not count.
         seen = min(max(0.0, now - self._looked), 1.0)
         silent = bool(pulse) and pulse == self._pulse
         self._pulse, self._looked = pulse, now
@@ -120,7 +124,7 @@ class Child:
 
 
 def how_it_ended(code: int) -> str:
-    """Say how a process ended: by a signal, or with which exit code."""
+    """Return words for the end of a process: its signal or its exit code."""
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(-code).name}"
@@ -129,7 +133,7 @@ def how_it_ended(code: int) -> str:
 
 
 def _is_stopped(pid: int) -> bool:
-    """Tell whether a signal or a debugger holds the process, where that can be known."""
+    """Return whether a signal or a debugger holds the process; False where /proc is missing."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

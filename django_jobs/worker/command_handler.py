@@ -1,4 +1,4 @@
-"""A worker does what the command rows tell it, each once, and answers in the row."""
+"""A worker obeys the command rows that are addressed to it, each once, and answers in the row."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _log = logging.getLogger("django_jobs.worker")
 
 
 class CommandHandler:
-    """Obeys for one worker process. What was obeyed is remembered until its answer is written.
+    """Obeys the commands of one worker process.
 
-    So a command is not obeyed again when the database was away at its answer; and a process that
-    ended has obeyed at most once, as no other has its id.
+    It keeps each answer until the row has it, so no command is obeyed again after the database was
+    away. A process that died has obeyed a command at most once, as no other process has its id.
     """
 
     def __init__(self, worker: WorkerProcess) -> None:
@@ -62,7 +62,7 @@ class CommandHandler:
                 known = ", ".join(sorted(_HANDLERS))
                 raise ValueError(f"This worker knows no command {verb!r}, but {known}.")
             if verb in COMMANDS:
-                # Another version of the code may have sent it, or somebody wrote the row by hand.
+                # Another version of the code, or a person, may have written the row.
                 arguments = check(verb, arguments, self._worker.options.using)
             return _HANDLERS[verb](self, **arguments)
         except ValueError as error:
@@ -73,7 +73,7 @@ class CommandHandler:
             return {"error": f"{type(error).__name__}: {error}"}
 
     def _steer(self, *, verb: str, **arguments: Any) -> dict[str, Any]:
-        """Change this process's options, and tell the supervisor for those that follow it."""
+        """Change this process's options, and the supervisor's for the processes that replace it."""
         worker = self._worker
         changed = steered(worker.options, verb, arguments)
         if worker.channel is not None:
@@ -103,7 +103,7 @@ class CommandHandler:
         return self._worker.channel.ask(verb, arguments)
 
     def _shutdown(self, cold: bool) -> dict[str, Any]:
-        # The answer is written first: a cold stop leaves no time for it.
+        # A cold stop leaves no time to write the answer, so the stop comes after it.
         self._afterwards.append(lambda: self._stop(cold))
         return {"shutdown": "cold" if cold else "warm"}
 

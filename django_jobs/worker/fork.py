@@ -1,4 +1,4 @@
-"""A child process of the supervisor: it takes none of its parent's signals and sessions along."""
+"""Child processes of the supervisor: they inherit neither its signals nor its sessions."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from ..run.forks import die_with_parent
 _log = logging.getLogger("django_jobs.worker")
 
 _PR_GET_CHILD_SUBREAPER = 37
-# macOS cannot before Python 3.13.
+# macOS has no waitid() before Python 3.13.
 _CAN_LOOK = hasattr(os, "waitid")
 _LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT if _CAN_LOOK else 0
 
 
 def fork(target: Callable[[], int], close: Sequence[int]) -> int:
-    """Run *target* in a child process; its return value is the exit code. Return the process id.
+    """Run *target* in a child process, with its return value as exit code; return the pid.
 
-    The descriptors in *close* are the parent's alone. SIGTERM waits in the child until *target* has
-    called :func:`hear_term`.
+    The child closes the descriptors *close*. SIGTERM is blocked in the child until *target* calls
+    :func:`hear_term`. Raises ``OSError`` when the system has no room for a process.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    # A child without a handler of its own would take a stop for its parent's, and lose it.
+    # Before the child has a handler of its own, the parent's handler would swallow a stop.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     pid = -1
     try:
@@ -55,7 +55,7 @@ def fork(target: Callable[[], int], close: Sequence[int]) -> int:
 
 
 def close_everything() -> None:
-    """Close all connections, also those in pools, where a child would find its parent's."""
+    """Close all database connections, also those in pools: a child must not share them."""
     connections.close_all()
     for connection in connections.all(initialized_only=True):
         close_pool: Callable[[], None] = getattr(connection, "close_pool", lambda: None)
@@ -63,29 +63,32 @@ def close_everything() -> None:
 
 
 def hear_term(handler: Any = signal.SIG_DFL) -> None:
-    """Let *handler* have SIGTERM, also one that came since the fork."""
+    """Set *handler* for SIGTERM, and deliver one that came since the fork."""
     signal.signal(signal.SIGTERM, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 def kill_group(pid: int, number: int) -> None:
-    """Send a signal to a child and to all that its jobs have started, unless it left the group."""
+    """Send a signal to a child and to the processes that its jobs started in its group."""
     try:
         os.killpg(pid, number)
-    except ProcessLookupError:  # it has only just been forked
+    except ProcessLookupError:  # the child has no group of its own yet
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 def reap(pid: int) -> int | None:
-    """Return the exit code of a child that has ended, and end the rest of its group; else None."""
+    """Return the exit code of a child that has ended, and kill the rest of its group.
+
+    None while the child runs.
+    """
     try:
         if _CAN_LOOK and os.waitid(os.P_PID, pid, _LOOK) is None:
             return None
-        if _CAN_LOOK:  # no other group can have its number while it is a zombie
+        if _CAN_LOOK:  # while the child is a zombie, no other group can have its number
             _end_group(pid)
         ended, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:  # code of the project has asked for its status
+    except ChildProcessError:  # the project's code has waited for the child
         return 0
     if not ended:
         return None
@@ -95,7 +98,7 @@ def reap(pid: int) -> int | None:
 
 
 def reap_orphans(known: Collection[int]) -> None:
-    """Reap what a container leaves to its process 1: processes whose parents have ended."""
+    """Reap orphaned processes, which a container leaves to its process 1."""
     if not _CAN_LOOK or (os.getpid() != 1 and not _is_subreaper()):
         return
     with contextlib.suppress(ChildProcessError):
@@ -119,30 +122,30 @@ def _is_subreaper() -> bool:
 
 
 def ignore_stops() -> None:
-    """Called before the interpreter ends: it gives up its handlers, and a signal would kill it."""
+    """Ignore stop signals from now on: an interpreter that ends drops its handlers first."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _become_child(parent: int) -> None:
     signal.set_wakeup_fd(-1)
-    # A group that can be killed as one. In a session of its own it may still read the terminal,
-    # as a debugger does, and Ctrl-C reaches the parent alone.
+    # The child's group can be killed as one. In a session of its own the child can still read the
+    # terminal, as a debugger does, and Ctrl-C reaches the parent only.
     os.setsid()
-    # An ignored signal would stay so in what a job starts; a handled one does not.
+    # Programs that a job starts inherit ignored signals, but not handled ones.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, _do_nothing)
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     for connection in connections.all(initialized_only=True):
-        # Closing it would end the parent's session: drop the reference.
+        # Closing the connection would end the parent's session, so only the reference goes.
         connection.connection = None
-    # The only way to end a child that is stuck in C code when its supervisor is gone.
+    # Nothing else ends a child that is stuck in C code when its supervisor is gone.
     die_with_parent(parent)
 
 
 def _do_nothing(number: int, frame: Any) -> None:
-    """Handle a signal that is meant for the supervisor."""
+    """Take a signal that is meant for the supervisor."""
 
 
 def _leave(code: int) -> NoReturn:

@@ -1,7 +1,7 @@
-"""What a job changes in its process, and what of that is put back before the next one begins.
+"""Undoes what a job changed in its process, before the next job starts.
 
-``docs/workers.rst`` has the rules as a table. Database sessions are a part of their own:
-:mod:`django_jobs.db.session`.
+``docs/workers.rst`` has the rules as a table. :mod:`django_jobs.db.session` does the same for
+database sessions.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ..db.session import unwatch_connections, watch_connections, watch_this_thre
 
 _log = logging.getLogger("django_jobs.worker")
 
-# signal.getsignal() looks for an enumeration's member each time; the C function takes 50 ns.
+# signal.getsignal() looks up an enum member at each call; the C function takes 50 ns.
 _getsignal: Callable[[int], Any] = _signal.getsignal
 
-# Those that the worker lives by, and those that timers send.
+# The signals that the worker needs, and those that timers send.
 _SIGNALS = tuple(
     int(number)
     for number in (
@@ -43,24 +43,24 @@ _SIGNALS = tuple(
 
 
 class Isolation:
-    """Puts back, in one place for each pool, what an attempt has changed.
+    """Restores the state of the process after each attempt, as far as the pool wants it.
 
-    A part raises an exception when it cannot put something back. Then the process is replaced.
+    When a part cannot restore something it raises an exception, and the process is replaced.
     """
 
     def __init__(self) -> None:
         self._parts: list[Callable[[], None]] = [Limits().put_back]
 
     def keep_signals(self) -> None:
-        """Put the handlers of signals back, and stop timers; in the main thread only."""
+        """Restore signal handlers and stop timers; for pools that run jobs in the main thread."""
         self._parts.append(Handlers().put_back)
 
     def keep_process(self) -> None:
-        """Put back what belongs to the process, where it runs one job at a time."""
+        """Restore the state of the whole process; for pools that run one job at a time."""
         self._parts.append(Process().put_back)
 
     def end(self) -> str:
-        """Put back what the attempt changed; return why the process must be replaced, or ""."""
+        """Restore what the attempt changed; return why the process must be replaced, or ""."""
         try:
             for put_back in self._parts:
                 put_back()
@@ -70,7 +70,7 @@ class Isolation:
 
 
 class Handlers:
-    """The handlers of signals, as they are now."""
+    """The signal handlers at the moment of its creation."""
 
     def __init__(self) -> None:
         self._kept = list(map(_getsignal, _SIGNALS))
@@ -86,14 +86,14 @@ class Handlers:
             )
             if number == signal.SIGALRM:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            # None stands for a handler that Python has not set.
+            # getsignal() returns None for a handler that Python has not set.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
             if number == signal.SIGUSR1:
                 dump_stacks_on_usr1()
 
 
 class Process:
-    """The working directory, the sockets' default timeout, stdout and stderr, as they are now."""
+    """Working directory, sockets' default timeout, stdout and stderr at its creation."""
 
     def __init__(self) -> None:
         self._folder = os.open(".", os.O_RDONLY)
@@ -113,7 +113,7 @@ class Process:
 
 
 class Limits:
-    """The resource limits of the process, as they are now."""
+    """The resource limits of the process at the moment of its creation."""
 
     touched = False
     _is_watching = False
@@ -122,7 +122,7 @@ class Limits:
         numbers = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
         self._kept = {number: resource.getrlimit(number) for number in sorted(numbers)}
         if not Limits._is_watching:
-            # To read all limits after each job would cost more than a short job itself.
+            # Reading all limits after each job would cost more than a short job.
             sys.addaudithook(_watch_limits)
             Limits._is_watching = True
 
@@ -142,7 +142,7 @@ def _watch_limits(event: str, args: Any) -> None:
 
 
 def ignore_alarms() -> None:
-    """Let no alarm of a job end a process that other jobs share."""
+    """Ignore SIGALRM: the alarm of one job must not end a process that several jobs share."""
     if _in_main_thread():
         signal.signal(signal.SIGALRM, _ignored)
 
@@ -163,7 +163,7 @@ def dump_stacks_on_usr1() -> None:
 
 @contextlib.contextmanager
 def watched_sessions() -> Iterator[None]:
-    """Watch the sessions of jobs, in this thread those that are open already, too."""
+    """Watch the database sessions of jobs, and those that are open in this thread already."""
     watch_connections()
     watch_this_thread()
     try:

@@ -1,4 +1,4 @@
-"""What ``runworker`` was told, checked before anything starts."""
+"""The options of ``runworker``, checked before anything starts."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ POOLS = ("prefork", "threads", "asyncio", "solo")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """Options of one ``runworker``; times in seconds."""
+    """Options of one ``runworker``; times are seconds."""
 
     pool: str = "prefork"
-    #: Worker processes.
+    #: The number of worker processes.
     processes: int = 1
     #: Jobs that one process runs at a time.
     slots: int = 1
-    #: Queues to serve; none means every queue.
+    #: The queues to serve; none means every queue.
     queues: tuple[str, ...] = ()
     exclude_queues: tuple[str, ...] = ()
     name: str = ""
     burst: bool = False
-    #: Fire schedules beside the workers.
+    #: A beat runs beside the workers and fires schedules.
     beat: bool = False
     max_jobs: int | None = None
-    #: KiB of resident memory after which a process is replaced, once its job has ended.
+    #: A process that has more resident memory (KiB) when a job ends is replaced.
     max_memory: int | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
-    #: Level of the log lines that jobs print; None leaves stdout and stderr alone.
+    #: What jobs print is logged at this level; None leaves stdout and stderr alone.
     redirect_stdout: str | None = None
     using: str = "default"
     grace_seconds: float = 30.0
     autoscale: Autoscale | None = None
-    #: Claims nothing, until it is told to resume.
+    #: The worker claims no jobs until it is told to resume.
     quiet: bool = False
-    #: Hard and soft limits that an operator gave job functions, by their names.
+    #: Hard and soft limits that an operator gave job functions, by the functions' names.
     time_limits: Mapping[str, tuple[float | None, float | None]] = dataclasses.field(
         default_factory=dict
     )
-    #: The same for all processes of one ``runworker``; None without a supervisor.
+    #: One id for all processes of a ``runworker``; None without a supervisor.
     supervisor_id: UUID | None = None
 
     @property
@@ -57,13 +57,13 @@ class WorkerOptions:
         return self.name or socket.gethostname()
 
     def name_of(self, index: int) -> str:
-        """Return the name of the process at *index*: ``%i`` stands for it, else it comes last."""
+        """Return the name of the process at *index*, which replaces ``%i`` or is appended."""
         name = self.base_name
         return name.replace("%i", str(index)) if "%i" in name else f"{name}-{index}"
 
     def serves(self, queue: str) -> bool:
-        """Tell whether this worker takes jobs of *queue*."""
-        if not queue.isprintable() or queue.startswith("#"):  # heard, and meant for others
+        """Return whether this worker takes jobs of *queue*."""
+        if not queue.isprintable() or queue.startswith("#"):  # a notification for other programs
             return False
         return queue not in self.exclude_queues and (not self.queues or queue in self.queues)
 
@@ -128,7 +128,7 @@ def _check_autoscale(
 
 
 def refusals(options: WorkerOptions) -> Iterator[str]:
-    """Say what was asked for that this pool cannot do."""
+    """Yield an error for each option that this pool cannot obey."""
     yield from limit_refusals(options)
     for function in registry.every():
         if options.serves(_queue_of(function)):
@@ -136,7 +136,7 @@ def refusals(options: WorkerOptions) -> Iterator[str]:
 
 
 def limit_refusals(options: WorkerOptions) -> Iterator[str]:
-    """Say which limits of the command line cannot be, or not in this pool."""
+    """Yield an error for each time limit that is impossible, or impossible in this pool."""
     for flag, value in (
         ("--time-limit", options.time_limit),
         ("--soft-time-limit", options.soft_time_limit),
@@ -152,7 +152,7 @@ def limit_refusals(options: WorkerOptions) -> Iterator[str]:
 
 
 def problems_of(options: WorkerOptions, queue: str) -> Iterator[str]:
-    """Say which job functions of *queue* this pool cannot hold to their limits, and why."""
+    """Yield an error for each job function of *queue* whose limits this pool cannot enforce."""
     for function in registry.every():
         if _queue_of(function) == queue:
             yield from _problems(options, function)
@@ -186,7 +186,7 @@ def unable(
     time_limit: float | None,
     soft_time_limit: float | None,
 ) -> str | None:
-    """Return why *pool* cannot hold a job to its time limits, or None when it can."""
+    """Return why *pool* cannot enforce the time limits of a job, or None when it can."""
     if pool in _WHY and time_limit:
         return _WHY[pool]
     if pool == "threads" and soft_time_limit and not function.is_async:

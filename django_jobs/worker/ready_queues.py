@@ -31,7 +31,7 @@ class ReadyQueues:
         self._on_topic = on_topic
         self._clock = clock
         self._names: set[str] = set()
-        # Until when the names are known; when the database was asked for them.
+        # Since when the names are believed; the moment of the last read.
         self._read_at = self._asked_at = -math.inf
 
     def hear(self, topic: str) -> bool:

@@ -1,4 +1,4 @@
-"""Before a reload: could a new ``runworker`` start with the code as it is now?"""
+"""Before a reload, a process checks that a ``runworker`` can start with the new code."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 import tempfile
 import time
 
-#: The flag with which ``runworker`` imports the project, checks it and its own flags, and ends.
+#: With this flag ``runworker`` imports the project, checks it and its own flags, and ends.
 FLAG = "--check-only"
-#: A start that takes longer counts as one that hangs.
+#: A start that takes more seconds counts as failed.
 LONGEST_SECONDS = 60.0
 # Of its output the end is told: at most so many lines, and bytes.
 _LINES = 15
@@ -25,7 +25,7 @@ def command() -> list[str]:
 
 
 class ReloadCheck:
-    """A process that does all of a start but the work; the one that asks goes on meanwhile."""
+    """A process that starts as ``runworker`` does, and runs no job. The supervisor goes on."""
 
     def __init__(self) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
@@ -43,7 +43,7 @@ class ReloadCheck:
         return self._process.pid
 
     def verdict(self) -> str | None:
-        """Return why the start fails, "" when it works, or None while nobody knows."""
+        """Return why the start fails, "" when it works, or None while the check runs."""
         code = self._process.poll()
         if code is None and time.monotonic() < self._deadline:
             return None
@@ -57,7 +57,7 @@ class ReloadCheck:
         return "\n".join([why, *lines[-_LINES:]])
 
     def end(self) -> None:
-        """End the process, wherever it is."""
+        """Kill the process if it still runs."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,4 +1,7 @@
-"""What a worker process runs, in memory that its supervisor can read after the process died."""
+"""Memory that a worker process shares with its supervisor: the jobs that the process runs.
+
+The supervisor can read it after the process has died.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,22 @@ from uuid import UUID
 from .autoscale import Load, Report
 
 _NO_JOB = b"\0" * 16
-# State, claims, job id, monotonic times at which it began and must have ended (0: no limit).
+# A slot: state, claims and id of its job, the monotonic times of its start and of its hard limit
+# (0: none).
 _ENTRY = struct.Struct("=ii16sdd")
-# A flag and the id and claims of a job whose process must be killed.
+# A flag; the claims and the id of a job whose process the supervisor must kill.
 _KILL = struct.Struct("=ii16s")
-# Whether the supervisor wants to know the load; the load and since when it is so.
+# Whether the supervisor asks for the load; the load, and the monotonic time of its last change.
 _WATCHED = struct.Struct("=i")
 _LOAD = struct.Struct("=id")
-# The exit code that the process announced, plus 1; when its interpreter last showed that it runs.
+# The announced exit code plus 1; the monotonic time of the interpreter's last sign of life.
 _EXIT_CODE = struct.Struct("=i")
 _PULSE = struct.Struct("=d")
 _STATE = struct.Struct("=i")
 _RUNNING, _ENDED = 1, 2
-# The id and the claims of a job that must not run twice: its end is not recorded yet.
+# The id and the claims of a job that must not run twice and whose outcome is not recorded yet.
 _UNRECORDED = struct.Struct("=16si")
-# So many of them there are at most, besides those in the slots: what is claimed ahead.
+# Most of such jobs besides those in the slots: a process claims so many ahead.
 _MOST_UNRECORDED = 1000
 
 _WATCHED_AT = _KILL.size
@@ -35,7 +39,7 @@ _ENTRIES_AT = _PULSE_AT + _PULSE.size
 
 
 class Entry(NamedTuple):
-    """A running job; ``deadline`` is of :func:`time.monotonic`, 0 without a hard limit."""
+    """A job in a slot, with monotonic times; ``deadline`` is 0 without a hard limit."""
 
     job_id: UUID
     claims: int
@@ -44,7 +48,7 @@ class Entry(NamedTuple):
 
 
 class SharedSlots:
-    """Shared memory with one entry for each slot of a worker process. Made before the fork."""
+    """Has one entry for each slot of a worker process. The supervisor makes it before the fork."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -61,7 +65,7 @@ class SharedSlots:
         _STATE.pack_into(self._memory, _ENTRIES_AT + slot * _ENTRY.size, _ENDED)
 
     def keep_end(self, job_id: UUID, claims: int) -> int:
-        """Note the end of a job that must not run twice; return what :meth:`forget_end` takes."""
+        """Note the end of a job that must not run twice; return the key for :meth:`forget_end`."""
         place = self._unused.pop()
         where = self._unrecorded_at + place * _UNRECORDED.size
         _UNRECORDED.pack_into(self._memory, where, job_id.bytes, claims)
@@ -74,7 +78,7 @@ class SharedSlots:
         self._unused.append(place)
 
     def unrecorded(self) -> list[tuple[UUID, int]]:
-        """Return the jobs whose ends were noted and not recorded when the process died."""
+        """Return the jobs whose ends were noted, and not recorded before the process died."""
         found = []
         for place in range(self.slots + _MOST_UNRECORDED):
             job_id, claims = _UNRECORDED.unpack_from(
@@ -85,11 +89,11 @@ class SharedSlots:
         return found
 
     def running(self) -> list[Entry]:
-        """Return the jobs that run now, or ran when the process died."""
+        """Return the jobs that run now; after the process died, those that ran then."""
         return self._entries(_RUNNING)
 
     def latest(self) -> list[Entry]:
-        """Return the jobs that ended last in the slots where none runs."""
+        """Return the last job of each slot in which no job runs."""
         return self._entries(_ENDED)
 
     def _entries(self, wanted: int) -> list[Entry]:
@@ -103,11 +107,11 @@ class SharedSlots:
         return found
 
     def ask_kill(self, job_id: UUID, claims: int) -> None:
-        """Ask the supervisor to kill the process if it still runs that claims."""
+        """Ask the supervisor to kill the process if it still runs that claim of the job."""
         _KILL.pack_into(self._memory, 0, 1, claims, job_id.bytes)
 
     def asked_kill(self) -> tuple[UUID, int] | None:
-        """Return whom :meth:`ask_kill` named, once."""
+        """Return the job that :meth:`ask_kill` named, once; None when it named none."""
         flag, claims, job_id = _KILL.unpack_from(self._memory, 0)
         if not flag:
             return None
@@ -125,7 +129,7 @@ class SharedSlots:
 
     @property
     def load(self) -> Report:
-        """How busy the process is, as it told last."""
+        """The load that the process told last."""
         load, since = _LOAD.unpack_from(self._memory, _LOAD_AT)
         return Report(Load(load), since)
 
@@ -135,7 +139,7 @@ class SharedSlots:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code that the process is about to end with, in order, once it said so."""
+        """The exit code that the process announced, or None. Any other end is a crash."""
         announced: int = _EXIT_CODE.unpack_from(self._memory, _EXIT_CODE_AT)[0]
         return announced - 1 if announced else None
 
@@ -145,7 +149,7 @@ class SharedSlots:
 
     @property
     def pulse(self) -> float:
-        """When the process last showed that its interpreter runs; 0 before it ever did."""
+        """The monotonic time at which the interpreter last ran; 0 before its first sign of life."""
         moment: float = _PULSE.unpack_from(self._memory, _PULSE_AT)[0]
         return moment
 

@@ -1,4 +1,4 @@
-"""One worker in the command's own process, without a supervisor."""
+"""A worker in the command's own process, without a supervisor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_solo(options: WorkerOptions) -> int:
 
 
 class _Stop:
-    """What the signals asked for: of the worker that runs now, and of those that follow it."""
+    """Passes stop signals on to the current worker, and to each worker that follows it."""
 
     def __init__(self, grace_seconds: float) -> None:
         self.asked: list[int] = []
@@ -41,13 +41,13 @@ class _Stop:
             signal.signal(number, self._hear)
 
     def tell(self, worker: WorkerProcess) -> None:
-        """Let *worker* be the one that is told, also of what was asked before."""
+        """Make *worker* the current one; pass on a stop that came before."""
         self._worker = worker
         if self.asked:
             worker.stop()
 
     def _hear(self, number: int, frame: Any) -> None:
-        # Flags and a pipe: whatever this interrupts may hold any lock.
+        # A signal handler must take no lock, as the interrupted code may hold it: flags and a pipe.
         self.asked.append(number)
         if len(self.asked) == 1:
             os.write(self._write, b"!")

@@ -1,4 +1,4 @@
-"""What a command changes in a worker's options: the same for the process and its supervisor."""
+"""Commands that change a worker's options, in the process and in its supervisor alike."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from .options import WorkerOptions, problems_of, unable
 
 
 def steered(options: WorkerOptions, verb: str, arguments: Mapping[str, Any]) -> WorkerOptions:
-    """Return *options* as they are after the command; raise ``ValueError`` when it cannot be.
+    """Return *options* as the command *verb* changes them.
 
-    A command that changes nothing is none the worse: it may be obeyed twice.
+    A command may be obeyed twice: the second time it changes nothing. Raises ``ValueError`` for a
+    change that is impossible.
     """
     return _STEERS[verb](options, **arguments)
 
@@ -71,5 +72,5 @@ _STEERS: dict[str, Callable[..., WorkerOptions]] = {
     "remove-queue": _remove_queue,
     "time-limit": _time_limit,
 }
-#: The commands that change a process's options.
+#: The names of the commands that change a process's options.
 STEERS = tuple(_STEERS)

@@ -1,4 +1,4 @@
-"""How a worker process talks to its supervisor, which holds no connection to the database."""
+"""Requests of a worker process to its supervisor, which has no connection to the database."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 _log = logging.getLogger("django_jobs.worker")
 
-# The supervisor is never busy for long: it runs no job and waits for no database.
+# The supervisor answers soon: it runs no job and waits for no database.
 _ANSWER_SECONDS = 5.0
 _LARGEST = 65_536
 
 
 class SupervisorChannel:
-    """One end each for the two processes; made before the fork. What is said is JSON."""
+    """A pair of sockets, made before the fork. Messages are JSON."""
 
     def __init__(self) -> None:
         self._child, self._supervisor = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -26,17 +26,17 @@ class SupervisorChannel:
         self._asked = 0
 
     def keep_child_end(self) -> None:
-        """Called in the child after the fork."""
+        """Close the supervisor's end; the child calls this after the fork."""
         self._supervisor.close()
 
     def keep_supervisor_end(self) -> None:
-        """Called in the supervisor after the fork."""
+        """Close the child's end; the supervisor calls this after the fork."""
         self._child.close()
 
     # --- the child's end ------------------------------------------------------------------------
 
     def ask(self, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Let the supervisor do something; return its answer.
+        """Send a request to the supervisor; return its answer.
 
         Raises ``ValueError`` when it refuses and ``TimeoutError`` when it does not answer.
         """
@@ -44,7 +44,7 @@ class SupervisorChannel:
         self._child.send(json.dumps([self._asked, verb, arguments]).encode())
         while True:
             number, answer, refusal = json.loads(self._child.recv(_LARGEST))
-            if number == self._asked:  # else it comes too late, and its question was given up
+            if number == self._asked:  # an older answer came too late: its request was given up
                 break
         if refusal is not None:
             raise ValueError(refusal)
@@ -57,7 +57,10 @@ class SupervisorChannel:
         return self._supervisor.fileno()
 
     def serve(self, obey: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
-        """Let *obey* answer what was asked since; an error of it is a refusal, and ends nothing."""
+        """Answer all requests that came, with what *obey* returns.
+
+        An error of *obey* is the answer, too; the supervisor goes on.
+        """
         while True:
             try:
                 number, verb, arguments = json.loads(self._supervisor.recv(_LARGEST))
@@ -71,7 +74,7 @@ class SupervisorChannel:
             except Exception as error:
                 _log.exception("cannot obey %r", verb)
                 refusal = f"{type(error).__name__}: {error}"
-            with contextlib.suppress(OSError):  # the child is gone
+            with contextlib.suppress(OSError):  # the child has ended
                 self._supervisor.send(json.dumps([number, answer, refusal]).encode())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One worker process: a pool in the main thread; loop, chores, heartbeat, pulse in others."""
+"""A worker process: the pool runs jobs in its main thread; four other threads do the rest."""
 
 from __future__ import annotations
 
@@ -36,17 +36,21 @@ from .pulse import Pulse
 from .shared_slots import SharedSlots
 from .supervisor_channel import SupervisorChannel
 
-#: Exit codes of processes that another one replaces: used up, without its lease, told to stop by
-#: somebody else than its supervisor. 0 is "done, do not replace me".
+#: Exit codes of processes that the supervisor replaces: used up; lost its lease; told to stop, but
+#: not by the supervisor. A process with code 0 is not replaced.
 RECYCLE, LOST, STOPPED = 75, 76, 77
-#: The database was away at the stop, and jobs stay STARTED.
+#: Exit code: the database was away at the stop, and jobs stay STARTED.
 LEFT_JOBS = 1
 
 _log = logging.getLogger("django_jobs.worker")
 
 
 class WorkerProcess:
-    """Runs jobs until it is stopped, done (burst) or used up (max-jobs, max-memory)."""
+    """Runs jobs until it is stopped, done (burst) or used up (max-jobs, max-memory).
+
+    Its threads: *loop* claims and records, *chores* does maintenance, *heartbeat* renews the lease,
+    *pulse* shows the supervisor that the interpreter runs.
+    """
 
     def __init__(
         self,
@@ -150,13 +154,13 @@ class WorkerProcess:
     # --- called from other threads and from signal handlers -------------------------------------
 
     def stop(self, *_: Any) -> None:
-        """Stop warmly: finish what runs, give the rest back. Safe as a signal handler."""
+        """Stop warmly: finish the running jobs, release the others. Safe as a signal handler."""
         self.was_told_to_stop = True
         self.loop.state.stopping = True
         self.waker.wake()
 
     def give_up(self) -> None:
-        """Let the stop wait for no database that is away. Safe as a signal handler."""
+        """Do not let the stop wait for a database that is away. Safe as a signal handler."""
         self.loop.state.given_up = True
         self.waker.wake()
 
@@ -174,15 +178,15 @@ class WorkerProcess:
         self.heartbeat.ask("heartbeat")
 
     def lose_jobs(self) -> None:
-        """Let go of all jobs, as other workers have them now; called from the heartbeat's thread.
+        """Drop all jobs, as other workers have them now; the heartbeat's thread calls this.
 
-        With a supervisor the process ends. Else it goes on under a new id.
+        With a supervisor the process ends. Without one it goes on under a new id.
         """
         if self.channel is not None:
-            # The jobs that run here run elsewhere too by now: they must not go on.
+            # The jobs that run here also run elsewhere by now, so they must not go on.
             self.shared_slots.exit_code = LOST
             os._exit(LOST)
-        # Outcomes of the old id are dropped as the rows no longer carry it.
+        # The rows no longer have the old id, so outcomes under it will be dropped.
         self.buffer.lease(until=0.0)
         self.buffer.withdraw()
         self.buffer.take_aside()
@@ -238,18 +242,18 @@ class WorkerProcess:
                 threading.current_thread().name,
                 exc_info=True,
             )
-            # Half a worker is worse than none: without bookkeeping its jobs would be lost to all.
+            # A worker without one of its threads would keep jobs that nobody records or rescues.
             sys.stderr.flush()
             os._exit(1)
 
 
 def send_init(options: WorkerOptions) -> None:
-    """Tell the receivers that ``runworker`` starts."""
+    """Send the signal ``worker_init``: ``runworker`` starts."""
     signals.send_of_worker(
         signals.worker_init, options.base_name, queues=options.queues, options=options
     )
 
 
 def send_shutdown(options: WorkerOptions) -> None:
-    """Tell the receivers that ``runworker`` ends."""
+    """Send the signal ``worker_shutdown``: ``runworker`` ends."""
     signals.send_of_worker(signals.worker_shutdown, options.base_name, queues=options.queues)

@@ -1,4 +1,4 @@
-"""What a worker tells of itself in its row, once: its options, settings and job functions."""
+"""What a worker writes into its row at its start: options, settings and job functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..define.options import JobOptions
 from ..define.sensitive import redact
 from .options import WorkerOptions
 
-# What of a job function is told when it differs from the default.
+# Options of a job function that are shown when they differ from the default.
 _TOLD = (
     "queue", "priority", "max_retries", "time_limit", "soft_time_limit", "rate_limit",
     "concurrency",
@@ -41,13 +41,13 @@ def settings_shown() -> dict[str, Any]:
 
 
 def _timed(entry: Any) -> dict[str, Any]:
-    """Return what a schedule in code runs and when; its arguments may be secret."""
+    """Return the job and the times of a schedule in code; its arguments may be secret."""
     given = entry if isinstance(entry, Mapping) else {}
     return {name: given[name] for name in _TIMED if name in given}
 
 
 def registered() -> dict[str, dict[str, Any]]:
-    """Return the names of this process's job functions, each with what it sets."""
+    """Return this process's job functions by name, each with the options that it sets."""
     found = {}
     for function in registry.every():
         told = {name: getattr(function.options, name) for name in _TOLD}
@@ -58,7 +58,7 @@ def registered() -> dict[str, dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return *value* as JSON can hold it; settings hold functions, too."""
+    """Return *value* as JSON can hold it; a function in the settings becomes its name."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -1,4 +1,4 @@
-"""How a worker process runs the jobs it has: one file a kind."""
+"""The pools: each runs the jobs of a worker process in its own way."""
 
 from __future__ import annotations
 

@@ -26,22 +26,22 @@ _log = logging.getLogger("django_jobs.worker")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PoolSetup:
-    """What a pool works with, made by the worker process."""
+    """What the worker process gives its pool."""
 
     name: str
     options: WorkerOptions
     buffer: JobBuffer
     shared_slots: SharedSlots
-    #: Those of :attr:`WorkerOptions.time_limits`, which change while the pool runs.
+    #: :attr:`WorkerOptions.time_limits`; operators change them while the pool runs.
     time_limits: dict[str, tuple[float | None, float | None]]
     report: Callable[[JobContext, dict[str, Any]], None]
     commit: Callable[[Outcome], bool]
-    #: Told that a job could not connect to the database of the jobs.
+    #: Called when a job could not connect to the database of the jobs.
     refused: Callable[[BaseException], None] = lambda error: None
 
 
 class Pool(abc.ABC):
-    """Takes jobs from the buffer until it is closed, and gives their outcomes back."""
+    """Runs the jobs of the buffer until it is closed, and puts their outcomes into it."""
 
     def __init__(self, setup: PoolSetup) -> None:
         self.setup = setup
@@ -54,22 +54,22 @@ class Pool(abc.ABC):
 
     @abc.abstractmethod
     def run(self) -> None:
-        """Run jobs until the buffer is closed; called in the process's main thread."""
+        """Run jobs until the buffer is closed; the process's main thread calls this."""
 
     def wake(self) -> None:
-        """Called from the loop's thread after it put jobs into the buffer or closed it."""
+        """Look into the buffer; the loop's thread calls this after it filled or closed it."""
 
     def stop_now(self) -> None:
-        """Stop the running jobs, where that is possible without killing the process."""
+        """Stop the running jobs, where the pool can do so without killing the process."""
 
     def distrust_connections(self) -> None:
-        """Try the jobs' connections before they are used again: the database was away."""
+        """Check the jobs' connections before their next use: the database was away."""
         distrust()
 
     def terminate(self, job_id: UUID, claims: int) -> bool:
-        """Stop one running job, whose row is revoked already; False when it does not run here.
+        """Stop one running job, whose row is revoked already; return False when it is not here.
 
-        The base can only tell the job: ``current_job.revoked`` becomes true.
+        A pool that cannot stop a job only sets ``current_job.revoked``.
         """
         context = self._contexts.get((job_id, claims))
         if context is not None:
@@ -77,7 +77,7 @@ class Pool(abc.ABC):
         return context is not None
 
     def environment(self, slot: int, **others: Any) -> Environment:
-        """Return what this pool lends to the jobs that run in *slot*."""
+        """Return what the jobs in *slot* run with."""
         options = self.setup.options
         return Environment(
             worker_name=self.setup.name,
@@ -97,7 +97,7 @@ class Pool(abc.ABC):
         )
 
     def work(self, slot: int, environment: Environment) -> None:
-        """Run one job after the other in this thread."""
+        """Run the jobs of *slot*, one after the other, in this thread."""
         while (job := self.buffer.take(slot)) is not None:
             self.run_one(slot, job, environment)
 
@@ -106,12 +106,12 @@ class Pool(abc.ABC):
         before = forks.generation
         try:
             outcome = execute(job, environment)
-        except BaseException as error:  # whatever it is, the slot must come back
+        except BaseException as error:  # after any error the slot must become free
             outcome = escaped(job, error)
             log.job_ended(outcome)
-        if forks.generation != before:  # of a hook or a receiver around the body
+        if forks.generation != before:  # a hook or a receiver has forked
             forks.leave(None)
-        # Hooks and receivers of signals have run since the body ended.
+        # Hooks and signal receivers ran after the body, and may have used the sessions.
         end_attempt()
         self.ended(slot, job, outcome)
 
@@ -130,7 +130,7 @@ class Pool(abc.ABC):
         self.buffer.end(slot, outcome)
 
     def recorded(self, outcomes: Sequence[Outcome]) -> None:
-        """Forget the ends of these jobs; called from the loop's thread."""
+        """Remove the notes of :meth:`_keep_end`; the loop's thread calls this."""
         if self._unrecorded:
             for outcome in outcomes:
                 place = self._unrecorded.pop((outcome.job.id, outcome.job.claims), None)
@@ -138,7 +138,7 @@ class Pool(abc.ABC):
                     self.setup.shared_slots.forget_end(place)
 
     def _keep_end(self, job: Claimed) -> None:
-        """Note the end for the supervisor: if this process dies now, the job must not run again."""
+        """Note the end for the supervisor: the job must not run again if this process dies now."""
         key = (job.id, job.claims)
         if key in self._once:
             self._once.discard(key)

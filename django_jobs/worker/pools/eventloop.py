@@ -1,4 +1,4 @@
-"""Hundreds of ``async def`` jobs at a time in one event loop; plain functions run in threads."""
+"""Runs hundreds of ``async def`` jobs in one event loop, and plain functions in threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .lending import LentThreads
 
 
 class EventLoopPool(Pool):
-    """Time limits and ``terminate`` cancel the coroutine; a plain function can only be told."""
+    """Time limits and ``terminate`` cancel a coroutine. They cannot stop a plain function."""
 
     def __init__(self, setup: PoolSetup) -> None:
         super().__init__(setup)
@@ -48,8 +48,8 @@ class EventLoopPool(Pool):
         serving = loop.create_task(self._serve())
         serving.add_done_callback(lambda _: loop.stop())
         while not serving.done():
-            # A job ended the loop: by loop.stop(), or by sys.exit() in one of its tasks, which
-            # asyncio raises here, too. It is that task's error already; the others go on.
+            # A job may end the loop: by loop.stop(), or by sys.exit() in a task, which asyncio also
+            # raises here. The task has that error already; the other jobs go on.
             with contextlib.suppress(SystemExit, KeyboardInterrupt):
                 loop.run_forever()
         with contextlib.suppress(SystemExit, KeyboardInterrupt):
@@ -63,16 +63,16 @@ class EventLoopPool(Pool):
             with contextlib.suppress(RuntimeError):  # the loop has just ended
                 self._loop.call_soon_threadsafe(self._more.set)
 
-    def terminate(self, job_id: UUID, attempt: int) -> bool:
-        known = super().terminate(job_id, attempt)
-        task = self._tasks.get((job_id, attempt))
+    def terminate(self, job_id: UUID, claims: int) -> bool:
+        known = super().terminate(job_id, claims)
+        task = self._tasks.get((job_id, claims))
         if task is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(task.cancel)
         return known
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.isolation.keep_signals()  # with those of the loop
+        self.isolation.keep_signals()  # the loop has set its own handlers by now
         while True:
             self._more.clear()
             while self._free:
@@ -84,7 +84,7 @@ class EventLoopPool(Pool):
                 self._begin(slot, job)
             if self.buffer.closed and not self._running:
                 break
-            # Only a job that cancels all tasks of the loop cancels this one.
+            # A job that cancels all tasks of the loop also cancels this one.
             with contextlib.suppress(asyncio.CancelledError):
                 await self._more.wait()
 
@@ -95,7 +95,7 @@ class EventLoopPool(Pool):
             self._running[slot] = task
             task.add_done_callback(functools.partial(self._ended, slot, job))
         else:
-            # No task: nothing in the loop can give its slot back before its thread is done.
+            # Without a task nothing in the loop can free the slot before its thread is done.
             self._running[slot] = None
             self._threads.submit(self._run_plain, slot, job)
 
@@ -103,13 +103,13 @@ class EventLoopPool(Pool):
         begin_attempt()
         try:
             return await execute_async(job, self.environment(slot), self._call)
-        except BaseException as error:  # whatever it is, the slot must come back
+        except BaseException as error:  # after any error the slot must become free
             outcome = escaped(job, error)
             log.job_ended(outcome)
             return outcome
 
     def _ended(self, slot: int, job: Claimed, task: asyncio.Task[Outcome]) -> None:
-        # A task that is cancelled before its first step runs nothing of itself.
+        # A task that is cancelled before its first step runs no code, so it returned no outcome.
         outcome = escaped(job, asyncio.CancelledError()) if task.cancelled() else task.result()
         self.ended(slot, job, outcome)
         self._is_free(slot)
@@ -127,7 +127,7 @@ class EventLoopPool(Pool):
         self._more.set()
 
     def _plain_environment(self, slot: int) -> Environment:
-        # The worker's own limits are for jobs that it can hold to them.
+        # This pool cannot enforce limits on plain functions, so the worker's defaults are left out.
         environment = self.environment(slot)
         return dataclasses.replace(environment, time_limit=None, soft_time_limit=None)
 
@@ -152,7 +152,7 @@ class EventLoopPool(Pool):
             if task.done():
                 return await task
             task.cancel()
-            # What the job does about its cancellation has no time of its own.
+            # The job gets one second to clean up after its cancellation.
             await asyncio.wait({task}, timeout=1.0)
             raise TimeLimitExceeded(f"The job ran longer than {request.time_limit} s.")
         except asyncio.CancelledError:

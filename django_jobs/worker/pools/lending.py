@@ -1,4 +1,4 @@
-"""Threads for what ``async def`` jobs call through ``sync_to_async``, as the ORM does."""
+"""Threads for the calls that ``async def`` jobs make by ``sync_to_async``, as the ORM does."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from django.db import connections
 
 from ...db.session import end_attempt
 
-#: So many threads, each with its connections, are kept for the jobs that come.
+#: The pool keeps so many idle threads, each with its connections, for later jobs.
 IDLE_THREADS = 8
 
 
 class LentThreads:
-    """Lends a job a thread of its own when it first asks for one.
+    """Lends each job a thread of its own when it first needs one.
 
-    A thread that jobs share makes each wait for the calls of the others, and mixes their
-    transactions, as they share its connection.
+    In a shared thread each job would wait for the calls of the others, and their transactions
+    would mix, as they would share one connection.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class LentThreads:
         self._lock = threading.Lock()
 
     def lend(self) -> Loan:
-        """Let ``sync_to_async`` in this task, and in those that it makes, use the loan's thread."""
+        """Let ``sync_to_async`` use the loan's thread, in this task and in those that it makes."""
         loan = Loan(self)
         loan.begin()
         return loan
@@ -47,7 +47,7 @@ class LentThreads:
         thread.end()
 
     def close(self) -> None:
-        """End the idle threads and wait for that: their connections are closed."""
+        """End the idle threads and close their connections; wait for that."""
         with self._lock:
             idle, self._idle = self._idle, []
         for thread in idle:
@@ -56,7 +56,7 @@ class LentThreads:
 
 
 class Loan(concurrent.futures.Executor):
-    """The thread of one job, once it has asked for it."""
+    """The thread of one job; it starts with the job's first call."""
 
     def __init__(self, threads: LentThreads) -> None:
         self._threads = threads
@@ -87,8 +87,8 @@ class Loan(concurrent.futures.Executor):
     async def end(self) -> str:
         """Tidy the thread's sessions; return where the job left a transaction open, or "".
 
-        A call that outlives its job, as after a time limit, is not waited for: its thread ends
-        after it.
+        A call may outlive its job, as after a time limit. The pool does not wait for it: the
+        thread ends after the call.
         """
         with self._lock:
             self._ended = True
@@ -109,12 +109,12 @@ class Loan(concurrent.futures.Executor):
 
 
 class _Thread:
-    """One thread, with its connections."""
+    """A thread with its database connections."""
 
     def __init__(self) -> None:
         self.executor = concurrent.futures.ThreadPoolExecutor(1, "coroutines")
 
     def end(self) -> None:
-        """Close its connections and let it end, after what it runs; do not wait."""
+        """Let the thread close its connections and end after its current call; do not wait."""
         self.executor.submit(connections.close_all)
         self.executor.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""One job at a time in the process's main thread, where signals arrive: prefork and solo."""
+"""Runs one job at a time in the main thread, where signals arrive: prefork and solo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .base import Pool, PoolSetup
 
 
 class MainThreadPool(Pool):
-    """The soft limit is an alarm; the hard one and ``terminate`` are the supervisor's SIGKILL."""
+    """A soft limit is an alarm. For hard limits and ``terminate`` the supervisor kills."""
 
     _armed = False
 
@@ -38,7 +38,7 @@ class MainThreadPool(Pool):
         return True
 
     def stop_now(self) -> None:
-        """Raise in the running body; called by a signal handler of the solo pool."""
+        """Raise an exception in the running body; a signal handler of the solo pool calls this."""
         self._stoppable.stop()
 
     @contextlib.contextmanager
@@ -48,7 +48,7 @@ class MainThreadPool(Pool):
         try:
             yield
         finally:
-            # First the flag: an alarm that is on its way must not hit what follows the body.
+            # The flag goes first: an alarm that is on its way must not raise after the body.
             self._armed = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -59,9 +59,9 @@ class MainThreadPool(Pool):
 
 
 class _Stoppable:
-    """Around a body: a stop raises in it, and in those that begin later, and nowhere else.
+    """A context around each body. A stop raises in the current body and in later ones only.
 
-    The stop comes from a signal handler, which takes no lock: what it interrupts may hold any.
+    The stop comes from a signal handler. It must take no lock, as the interrupted code may hold it.
     """
 
     def __init__(self) -> None:

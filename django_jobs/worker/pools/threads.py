@@ -1,4 +1,4 @@
-"""As many jobs at a time as the process has threads for them."""
+"""Runs jobs in threads, one job for each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import Pool
 
 
 class ThreadPool(Pool):
-    """Threads cannot be stopped: no time limits, and ``terminate`` only tells the job."""
+    """Python cannot stop a thread: there are no time limits, and ``terminate`` only sets a flag."""
 
     def run(self) -> None:
         threads = [
