@@ -1,4 +1,4 @@
-"""Who may see and do what in the admin, and that a strict content security policy lets it pass."""
+"""Permissions of the admin's pages and actions; the pages obey a strict content security policy."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_actions_are_refused_without_the_token(rows: dict[str, str]) -> None:
     assert state() == before
 
 
-def test_actions_are_not_done_by_looking(boss: Client, rows: dict[str, str]) -> None:
+def test_get_requests_perform_no_action(boss: Client, rows: dict[str, str]) -> None:
     before = state()
     for page, data, _permission in ACTIONS.values():
         filled = {key: value.format(**rows) for key, value in data.items()}
@@ -188,7 +188,7 @@ def test_actions_are_not_done_by_looking(boss: Client, rows: dict[str, str]) -> 
 
 
 class Inline(HTMLParser):
-    """Collects what a policy without ``unsafe-inline`` forbids, and scripts of other sites."""
+    """Collects what a strict policy forbids: inline scripts and styles, scripts of other sites."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -255,7 +255,7 @@ def test_tables_have_captions_or_headings_and_scopes(boss: Client, rows: dict[st
 @pytest.mark.parametrize(
     "name", [name for name in jobs_admin.__all__ if name.endswith("AdminMixin")]
 )
-def test_mixin_stands_on_another_base(
+def test_mixin_works_on_another_base_class(
     rf: Any, rows: dict[str, str], name: str, boss: Client
 ) -> None:
     class Base(admin.ModelAdmin):  # type: ignore[type-arg]

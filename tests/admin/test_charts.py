@@ -77,7 +77,7 @@ def test_run_marks_golden() -> None:
     )
 
 
-def test_nothing_is_drawn_of_nothing() -> None:
+def test_charts_without_values_are_empty() -> None:
     assert str(sparkline([], "none")) == str(sparkline([0, 0], "none")) == "–"
     assert str(run_marks([], "none")) == "–"
     for chart in (bars, lines):

@@ -73,7 +73,7 @@ def test_queues_are_those_of_code_rows_workers_and_jobs(boss: Client, new_worker
     assert queues["slow"]["is_paused"]
 
 
-def test_queue_that_only_excludes_is_served_but_for_that(boss: Client, new_worker: Any) -> None:
+def test_worker_with_excluded_queues_serves_all_others(boss: Client, new_worker: Any) -> None:
     new_worker(slots=2, exclude_queues=["mail"])
     make(Status.PENDING, queue="mail")
     queues = {queue["name"]: queue for queue in shown(boss, "queues")}
@@ -93,7 +93,7 @@ def test_failures_are_grouped_by_function_and_error(boss: Client) -> None:
     assert list(boss.get(second["url"]).context["cl"].result_list) == [other]
 
 
-def test_failures_beyond_the_newest_are_said_to_be_left_out(
+def test_page_says_that_older_failures_were_not_read(
     boss: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "FAILURES_READ", 2)
@@ -107,7 +107,7 @@ def test_failures_beyond_the_newest_are_said_to_be_left_out(
     assert shown(boss, "failures")[0]["week"] == "2"
 
 
-def test_dashboard_links_what_may_be_seen_only(
+def test_dashboard_links_only_to_pages_the_user_may_view(
     client_of: Callable[..., Client], new_worker: Any
 ) -> None:
     make(Status.FAILURE, error_class="a.B")
@@ -142,13 +142,13 @@ def test_retry_all_of_a_failure_asks_with_its_number(boss: Client) -> None:
 # --- alerts ---------------------------------------------------------------------------------------
 
 
-def test_no_alerts_in_peace(boss: Client, new_worker: Any) -> None:
+def test_healthy_system_has_no_alerts(boss: Client, new_worker: Any) -> None:
     new_worker()
     make(Status.PENDING)
     assert alerts_of(boss) == []
 
 
-def test_alert_of_a_queue_that_nobody_serves(boss: Client, new_worker: Any) -> None:
+def test_alert_of_a_queue_without_a_worker(boss: Client, new_worker: Any) -> None:
     make(Status.PENDING, queue="mail")
     told = ["No live worker serves queue “mail” (1 ready)."]
     assert alerts_of(boss) == told
@@ -193,7 +193,7 @@ def test_alerts_of_schedules(boss: Client, new_worker: Any) -> None:
     assert alerts_of(boss) == []
 
 
-def test_alert_of_a_worker_that_is_not_heard(boss: Client, new_worker: Any) -> None:
+def test_alert_of_a_worker_without_heartbeats(boss: Client, new_worker: Any) -> None:
     worker = new_worker()
     type(worker).objects.update(heartbeat_at=clock("default", -50))
     assert alerts_of(boss) == ["Worker host:1 sent its last heartbeat 50 s ago."]
@@ -214,7 +214,7 @@ def measure(name: str, queue: str = "default", age: float = 0, **numbers: Any) -
     )  # fmt: skip
 
 
-def test_charts_and_rows_tell_of_the_window(boss: Client) -> None:
+def test_charts_and_rows_show_the_window(boss: Client) -> None:
     measure("shop.send", "mail", succeeded=90, failed=10)
     measure("shop.send", "mail", age=7200, succeeded=1000)
     for window, ended in (("1h", 100), ("24h", 1100), ("nonsense", 100)):
@@ -240,7 +240,7 @@ def test_every_chart_has_its_numbers_as_a_table(boss: Client) -> None:
 # --- live -----------------------------------------------------------------------------------------
 
 
-def test_live_part_is_the_page_without_its_frame(boss: Client) -> None:
+def test_refresh_returns_the_page_without_its_frame(boss: Client) -> None:
     make(Status.PENDING)
     whole = boss.get(DASHBOARD)
     part = boss.get(DASHBOARD, headers={"X-Jobs-Refresh": "1"})
@@ -250,7 +250,7 @@ def test_live_part_is_the_page_without_its_frame(boss: Client) -> None:
     assert "X-Jobs-Refresh" in whole["Vary"]
 
 
-def test_live_part_that_has_not_changed_is_not_sent_again(boss: Client) -> None:
+def test_unchanged_refresh_is_a_304(boss: Client) -> None:
     first = boss.get(DASHBOARD, headers={"X-Jobs-Refresh": "1"})
     ask = {"X-Jobs-Refresh": "1", "If-None-Match": first["ETag"]}
     again = boss.get(DASHBOARD, headers=ask)
@@ -260,18 +260,18 @@ def test_live_part_that_has_not_changed_is_not_sent_again(boss: Client) -> None:
     assert boss.get(DASHBOARD, headers=ask).status_code == 200
 
 
-def test_live_part_leaves_messages_for_the_page(boss: Client) -> None:
+def test_refresh_leaves_messages_for_the_page(boss: Client) -> None:
     boss.post(QUEUES, {"pause": "mail", "next": DASHBOARD})
     boss.get(DASHBOARD, headers={"X-Jobs-Refresh": "1"})
     assert "mail" in messages_of(boss.get(DASHBOARD))
 
 
-def test_live_part_needs_the_permission(client_of: Callable[..., Client]) -> None:
+def test_refresh_needs_the_permission(client_of: Callable[..., Client]) -> None:
     client = client_of("view_job")
     assert client.get(DASHBOARD, headers={"X-Jobs-Refresh": "1"}).status_code == 403
 
 
-def test_viewers_share_one_look(boss: Client) -> None:
+def test_viewers_share_one_snapshot(boss: Client) -> None:
     boss.get(DASHBOARD)
     with CaptureQueriesContext(connection) as captured:
         boss.get(DASHBOARD)
@@ -320,7 +320,7 @@ def test_pause_and_resume_a_queue_that_has_no_row(boss: Client) -> None:
     assert audit == ["Paused.", "Resumed."]
 
 
-def test_pause_of_what_cannot_be_a_queue_is_refused(boss: Client) -> None:
+def test_pause_of_an_invalid_queue_name_is_refused(boss: Client) -> None:
     response = boss.post(QUEUES, {"pause": "#" * 200}, follow=True)
     assert "queue" in messages_of(response)
     assert not Queue.objects.exists()
@@ -384,7 +384,7 @@ def test_new_rate_gives_new_times(boss: Client, way: str) -> None:
 @pytest.mark.parametrize(
     "fields", [{"name": "#bad"}, {"target_seconds": "0"}, {"concurrency": "-1"}]
 )
-def test_limits_that_cannot_be_are_refused(boss: Client, fields: dict[str, str]) -> None:
+def test_invalid_limits_are_refused(boss: Client, fields: dict[str, str]) -> None:
     form = {"name": "mail", "concurrency": "", "rate_limit": "", "target_seconds": ""}
     assert boss.post(f"{QUEUES}add/", form | fields).status_code == 200
     assert not Queue.objects.exists()
@@ -394,7 +394,7 @@ def test_limits_that_cannot_be_are_refused(boss: Client, fields: dict[str, str])
     ("action", "permission"),
     [("pause", "pause_queue"), ("resume", "pause_queue"), ("clear", "delete_job")],
 )
-def test_steering_a_queue_needs_its_permission(
+def test_buttons_of_a_queue_need_their_permissions(
     client_of: Callable[..., Client], action: str, permission: str
 ) -> None:
     client = client_of("view_queue", "change_queue")
@@ -406,7 +406,7 @@ def test_steering_a_queue_needs_its_permission(
     assert client.post(QUEUES, {action: "mail", "confirmed": "1"}).status_code == 302
 
 
-def test_queue_page_tells_limits_of_settings_and_rows(boss: Client, settings: Any) -> None:
+def test_queue_page_shows_limits_of_settings_and_rows(boss: Client, settings: Any) -> None:
     settings.DJANGO_JOBS = {"QUEUES": {"mail": {"CONCURRENCY": 4, "RATE_LIMIT": "9/m"}}}
     measure("shop.send", "mail", succeeded=3, failed=2)
     shown = {queue["name"]: queue for queue in boss.get(QUEUES).context["queues"]}
@@ -418,7 +418,7 @@ def test_queue_page_tells_limits_of_settings_and_rows(boss: Client, settings: An
     assert (shown["mail"]["running"], shown["mail"]["rate_limit"]) == ("0/2", "5/s")
 
 
-def test_rate_limit_that_is_none_is_refused(boss: Client) -> None:
+def test_invalid_rate_limit_is_refused(boss: Client) -> None:
     form = {"name": "mail", "concurrency": "", "rate_limit": "often", "target_seconds": ""}
     assert boss.post(f"{QUEUES}add/", form).status_code == 200
     assert not Queue.objects.exists()

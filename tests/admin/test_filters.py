@@ -40,7 +40,7 @@ def columns(model: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("model_admin", ADMINS, ids=lambda one: type(one).__name__)
-def test_no_column_can_be_guessed_by_the_address(model_admin: Any) -> None:
+def test_lookups_cannot_guess_hidden_columns(model_admin: Any) -> None:
     request = RequestFactory().get("/")
     for column in columns(model_admin.model):
         for lookup in LOOKUPS:
@@ -48,7 +48,7 @@ def test_no_column_can_be_guessed_by_the_address(model_admin: Any) -> None:
 
 
 @pytest.mark.parametrize("model_admin", ADMINS, ids=lambda one: type(one).__name__)
-def test_columns_that_hold_payload_cannot_be_asked_for_at_all(model_admin: Any) -> None:
+def test_payload_columns_have_no_lookups(model_admin: Any) -> None:
     request = RequestFactory().get("/")
     texts = [
         field.name
@@ -61,14 +61,14 @@ def test_columns_that_hold_payload_cannot_be_asked_for_at_all(model_admin: Any) 
 
 
 @pytest.mark.parametrize("model_admin", LISTS, ids=lambda one: type(one).__name__)
-def test_page_refuses_what_is_no_filter(boss: Client, model_admin: Any) -> None:
+def test_page_refuses_lookups_without_a_filter(boss: Client, model_admin: Any) -> None:
     for field in model_admin.model._meta.get_fields():
         if isinstance(field, models.TextField | models.CharField):
             answer = boss.get(url_of(model_admin), {f"{field.name}__contains": "x"})
             assert answer.status_code == 400, field.name
 
 
-def test_blanked_argument_is_not_told_by_a_regular_expression(boss: Client) -> None:
+def test_regular_expressions_cannot_guess_a_hidden_argument(boss: Client) -> None:
     make(name="tests.jobs.echo", kwargs={"password": "Tr0ub4dor"})
     url = reverse("admin:django_jobs_job_changelist")
     for value in ('"password":"T', '"password":"X', "(a+)+$"):

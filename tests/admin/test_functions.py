@@ -51,13 +51,13 @@ def errors_of(response: Any) -> list[str]:
     return [f"{name}: {text}" for name, texts in form.errors.items() for text in texts]
 
 
-def test_list_has_every_function_and_what_the_code_set(boss: Client, send: Any) -> None:
+def test_list_shows_every_function_with_its_options(boss: Client, send: Any) -> None:
     html = boss.get(LIST).content.decode()
     for text in ("tests.jobs.add", "shop.send", "max_retries=7", "mail"):
         assert text in html
 
 
-def test_page_tells_signature_options_and_runs(boss: Client, send: Any) -> None:
+def test_page_shows_signature_options_and_runs(boss: Client, send: Any) -> None:
     make(Status.FAILURE, name="shop.send")
     html = boss.get(f"{LIST}shop.send/").content.decode()
     assert "Send a mail." in html
@@ -67,7 +67,7 @@ def test_page_tells_signature_options_and_runs(boss: Client, send: Any) -> None:
     assert boss.get(f"{LIST}no.such/").status_code == 404
 
 
-def test_page_links_jobs_for_those_who_may_see_them(
+def test_page_links_jobs_only_with_the_view_permission(
     boss: Client, client_of: Callable[..., Client], registered: dict[str, Any]
 ) -> None:
     @job(name="a&b")
@@ -88,7 +88,7 @@ def test_page_hides_defaults_of_sensitive_parameters(boss: Client, send: Any) ->
     assert "1234" not in html
 
 
-def test_page_tells_limits_of_operators(boss: Client, registered: dict[str, Any]) -> None:
+def test_page_shows_limits_of_operators(boss: Client, registered: dict[str, Any]) -> None:
     @job(name="shop.call", rate_limit="9/s", concurrency=9, concurrency_key=["user"])
     def call(user: int) -> None: ...
 
@@ -132,7 +132,7 @@ def test_form_enqueues_with_typed_arguments(boss: Client, send: Any) -> None:
         ({"_countdown": "-1"}, "countdown: "),
     ],
 )
-def test_form_tells_what_is_wrong_and_writes_nothing(
+def test_invalid_form_shows_errors_and_writes_nothing(
     boss: Client, send: Any, fields: dict[str, str], error: str
 ) -> None:
     response = enqueue(boss, **{"user_id": "1", "subject": "x", **fields})
@@ -178,7 +178,7 @@ def test_form_needs_its_permission(client_of: Callable[..., Client], send: Any) 
     assert not Job.objects.exists()
 
 
-def test_who_may_not_see_jobs_stays_on_the_page(
+def test_user_without_view_permission_stays_on_the_page(
     client_of: Callable[..., Client], send: Any
 ) -> None:
     client = client_of("view_function", "enqueue_job")

@@ -137,7 +137,7 @@ def test_detail_is_read_only(boss: Client) -> None:
 # --- operations -----------------------------------------------------------------------------------
 
 
-def test_operation_tells_what_was_skipped_and_why(boss: Client) -> None:
+def test_operation_reports_skipped_jobs_with_reasons(boss: Client) -> None:
     failed, running = make(Status.FAILURE), make(Status.STARTED)
     response = post(boss, "retry", failed, running)
     assert "1 job was changed. 1 was skipped: 1 is started." in messages_of(response)
@@ -146,7 +146,7 @@ def test_operation_tells_what_was_skipped_and_why(boss: Client) -> None:
     assert entry.change_message == "Retried."
 
 
-def test_retry_tells_of_a_unique_key_that_is_taken(boss: Client) -> None:
+def test_retry_reports_a_taken_unique_key(boss: Client) -> None:
     live = make(Status.PENDING, unique_key="k")
     UniqueKey.objects.create(key="k", job_id=live.pk)
     response = post(boss, "retry", make(Status.FAILURE, unique_key="k"))
@@ -154,7 +154,7 @@ def test_retry_tells_of_a_unique_key_that_is_taken(boss: Client) -> None:
     assert not LogEntry.objects.exists()
 
 
-def test_retry_of_what_waits_for_another_is_a_change(boss: Client) -> None:
+def test_retry_of_a_blocked_job_is_logged_as_a_change(boss: Client) -> None:
     parent = make(Status.STARTED, has_dependents=True)
     row = make(Status.FAILURE, pending_parents=1)
     Edge.objects.create(parent_id=parent.pk, child_id=row.pk)
@@ -164,7 +164,7 @@ def test_retry_of_what_waits_for_another_is_a_change(boss: Client) -> None:
     assert LogEntry.objects.get().object_id == str(row.pk)
 
 
-def test_copy_of_what_takes_results_of_others_is_refused(boss: Client) -> None:
+def test_copy_of_a_job_with_results_of_others_is_refused(boss: Client) -> None:
     row = make(args=[100], options={"takes": "value"})
     response = post(boss, "copy", row)
     assert "1 was skipped: 1 takes results" in messages_of(response)
@@ -173,7 +173,7 @@ def test_copy_of_what_takes_results_of_others_is_refused(boss: Client) -> None:
     assert Job.objects.count() == 3
 
 
-def test_operation_on_all_that_match_takes_only_the_filtered(boss: Client) -> None:
+def test_operation_on_all_matching_jobs_respects_the_filters(boss: Client) -> None:
     failed, others = [make(Status.FAILURE) for _ in range(3)], make(Status.REVOKED)
     data = {"action": "retry", "_selected_action": [str(failed[0].pk)], "index": "0"}
     boss.post(f"{LIST}?status=FAILURE", data | {"select_across": "1"})
@@ -210,7 +210,7 @@ def test_delete_ended_only(boss: Client) -> None:
     assert (entry.object_id, entry.action_flag) == (str(ended.pk), DELETION)
 
 
-def test_delete_tells_of_what_is_still_needed_and_logs_no_deletion(boss: Client) -> None:
+def test_delete_skips_and_reports_needed_jobs(boss: Client) -> None:
     needed, taker = make(has_dependents=True), make(Status.WAITING, pending_parents=1)
     Edge.objects.create(parent_id=needed.pk, child_id=taker.pk)
     response = post(boss, "delete_selected", needed, next=page(needed))
@@ -242,7 +242,7 @@ def test_delete_from_the_detail_goes_to_the_list(boss: Client) -> None:
     assert not Job.objects.exists()
 
 
-def test_delete_has_no_page_that_would_tell_of_what_did_not_happen(boss: Client) -> None:
+def test_delete_has_no_page_for_a_single_job(boss: Client) -> None:
     row = make()
     url = f"{LIST}{row.pk}/delete/"
     assert url not in boss.get(page(row)).content.decode()
@@ -386,7 +386,7 @@ def test_search_by_id(boss: Client) -> None:
         assert list(boss.get(LIST, {"q": text}).context["cl"].result_list) == [row]
 
 
-def test_list_is_ordered_by_id_whatever_is_asked(boss: Client) -> None:
+def test_list_is_always_ordered_by_id(boss: Client) -> None:
     rows = [make(queue=queue) for queue in "bca"]
     for query in ("", "?o=1", "?o=5.-2"):
         assert list(boss.get(LIST + query).context["cl"].result_list) == rows[::-1]

@@ -1,4 +1,4 @@
-"""Finding jobs in the admin's list, and changing many of them at once."""
+"""The job list: its filters and search, and operations on many jobs."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_search_takes_any_text(boss: Client, text: str) -> None:
     assert is_id(text) is None
 
 
-def test_what_no_index_knows_is_looked_for_among_the_newest(
+def test_search_without_an_index_reads_only_the_newest_jobs(
     boss: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changelist, "MOST_SEARCHED", 3)
@@ -198,7 +198,7 @@ def test_destructive_operations_ask_with_the_numbers(boss: Client) -> None:
     assert done.redirect_chain == [(f"{LIST}?queue=default", 302)]
 
 
-def test_many_are_asked_for_few_are_not(boss: Client) -> None:
+def test_operations_on_many_jobs_ask_first(boss: Client) -> None:
     make_many(UNASKED, Status.FAILURE)
     across = {"action": "retry", "_selected_action": "all", "index": "0", "select_across": "1"}
     assert boss.post(f"{LIST}?status=FAILURE", across).status_code == 302
@@ -220,7 +220,7 @@ def test_question_shows_no_arguments(boss: Client) -> None:
 # --- terminate and copy ---------------------------------------------------------------------------
 
 
-def test_terminate_ends_running_jobs_only_and_tells_their_workers(
+def test_terminate_ends_running_jobs_and_commands_their_workers(
     boss: Client, new_worker: Any
 ) -> None:
     running, pending = make(Status.STARTED, worker_id=new_worker().pk), make(Status.PENDING)
@@ -243,7 +243,7 @@ def test_copy_enqueues_with_the_same_arguments(boss: Client) -> None:
     assert LogEntry.objects.get().change_message == "Enqueued a copy."
 
 
-def test_copy_skips_what_cannot_be_enqueued(boss: Client, registered: dict[str, Any]) -> None:
+def test_copy_skips_jobs_that_cannot_be_enqueued(boss: Client, registered: dict[str, Any]) -> None:
     @job(name="once", unique=True)
     def once() -> None: ...
 
@@ -374,7 +374,7 @@ def _given() -> dict[str, Any]:
     return given(Status.SUCCESS)
 
 
-def test_page_links_to_what_enqueued_it(boss: Client) -> None:
+def test_page_links_to_the_enqueuing_job_or_schedule(boss: Client) -> None:
     parent = make()
     html = boss.get(page(make(parent_id=parent.pk))).content.decode()
     assert page(parent) in html
@@ -382,7 +382,7 @@ def test_page_links_to_what_enqueued_it(boss: Client) -> None:
     assert "/admin/django_jobs/schedule/77/change/" in html
 
 
-def test_page_renews_itself(boss: Client) -> None:
+def test_page_refreshes_itself(boss: Client) -> None:
     row = make(Status.PENDING)
     part = boss.get(page(row), headers={"X-Jobs-Refresh": "1"})
     assert part.content.decode().count("data-region=") == 4
@@ -395,7 +395,7 @@ def test_page_renews_itself(boss: Client) -> None:
     assert 'value="revoke"' not in after.content.decode()
 
 
-def test_list_renews_itself(boss: Client) -> None:
+def test_list_refreshes_itself(boss: Client) -> None:
     make_many(3)
     whole = boss.get(LIST, {"status": "SUCCESS"})
     assert "X-Jobs-Refresh" in whole["Vary"]

@@ -38,7 +38,7 @@ def test_move_asks_where_to(boss: Client) -> None:
     assert place(waiting) == ("default", 0)
 
 
-def test_move_changes_tells_and_logs(boss: Client) -> None:
+def test_move_changes_reports_and_logs(boss: Client) -> None:
     waiting, running = jobs.add.delay(1), jobs.add.delay(2)
     Job.objects.filter(pk=running.uuid).update(status="STARTED")
     more = {"confirmed": "1", "move-queue": "mail", "move-priority": "-3"}
@@ -55,7 +55,7 @@ def test_move_changes_tells_and_logs(boss: Client) -> None:
     )
 
 
-def test_what_is_left_empty_stays(boss: Client) -> None:
+def test_empty_fields_of_a_move_change_nothing(boss: Client) -> None:
     result = jobs.add.apply_async((1,), priority=4)
     send(boss, result, confirmed="1", **{"move-queue": "mail", "move-priority": ""})
     assert place(result) == ("mail", 4)
@@ -70,7 +70,7 @@ def test_what_is_left_empty_stays(boss: Client) -> None:
         ({"move-queue": "far"}, "This queue is in another database."),
     ],
 )
-def test_impossible_place_is_told_on_the_form(
+def test_invalid_target_is_an_error_of_the_form(
     boss: Client, settings: Any, given: dict[str, str], told: str
 ) -> None:
     settings.DJANGO_JOBS = {"QUEUES": {"far": {"DATABASE": "other"}}}
@@ -80,7 +80,7 @@ def test_impossible_place_is_told_on_the_form(
     assert not LogEntry.objects.exists()
 
 
-def test_full_queue_is_told(boss: Client, settings: Any) -> None:
+def test_full_queue_is_reported(boss: Client, settings: Any) -> None:
     settings.DJANGO_JOBS = {"QUEUES": {"mail": {"MAX_PENDING": 1}}}
     jobs.add.apply_async((0,), queue="mail")
     result = jobs.add.delay(1)

@@ -1,4 +1,4 @@
-"""Pages of the admin are drawn in every theme, also in one without the variables of Django's."""
+"""The pages work in every theme, also in themes without the variables of Django's admin."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def tell(client: Client, action: str, *workers: Any, **more: str) -> Any:
     ("action", "verb"),
     [("quiet", "quiet"), ("resume", "resume"), ("grow", "grow"), ("shrink", "shrink")],
 )
-def test_telling_writes_a_command_and_the_log(
+def test_button_writes_a_command_and_the_log(
     boss: Client, new_worker: Any, action: str, verb: str
 ) -> None:
     live, beat, lost = new_worker(), new_worker(pool="beat"), new_worker(-5)
@@ -54,13 +54,13 @@ def test_shut_down_asks_first(boss: Client, new_worker: Any) -> None:
     assert "at once" in LogEntry.objects.latest("pk").change_message
 
 
-def test_telling_returns_to_the_page_of_the_button(boss: Client, new_worker: Any) -> None:
+def test_button_returns_to_its_page(boss: Client, new_worker: Any) -> None:
     worker = new_worker()
     page = f"{LIST}{worker.pk}/change/"
     assert tell(boss, "quiet", worker, next=page).redirect_chain == [(page, 302)]
 
 
-def test_page_shows_what_runs_and_what_it_was_told(
+def test_page_shows_running_jobs_and_commands(
     boss: Client, new_worker: Any, registered: dict[str, Any]
 ) -> None:
     @job(name="secretive")
@@ -82,7 +82,7 @@ def test_page_shows_what_runs_and_what_it_was_told(
     assert part.content.decode().count("data-region=") == 4
 
 
-def test_page_offers_no_commands_to_the_dead_and_to_beats(boss: Client, new_worker: Any) -> None:
+def test_stopped_workers_and_beats_have_no_buttons(boss: Client, new_worker: Any) -> None:
     for fields in ({"stopped_at": timezone.now()}, {"pool": "beat"}):
         html = boss.get(f"{LIST}{new_worker(**fields).pk}/change/").content.decode()
         assert 'name="action" value="quiet"' not in html
@@ -92,7 +92,7 @@ def test_page_offers_no_commands_to_the_dead_and_to_beats(boss: Client, new_work
     )
 
 
-def test_list_renews_itself(boss: Client, new_worker: Any) -> None:
+def test_list_refreshes_itself(boss: Client, new_worker: Any) -> None:
     worker = new_worker()
     whole = boss.get(LIST)
     assert "X-Jobs-Refresh" in whole["Vary"]
@@ -111,6 +111,6 @@ def test_state_filter(boss: Client, new_worker: Any) -> None:
         assert list(boss.get(LIST, {"state": state}).context["cl"].result_list) == [worker]
 
 
-def test_served_queues_tell_the_excluded(boss: Client, new_worker: Any) -> None:
+def test_served_queues_show_the_excluded_ones(boss: Client, new_worker: Any) -> None:
     new_worker(exclude_queues=["mail"])
     assert "all queues but mail" in boss.get(LIST).content.decode()

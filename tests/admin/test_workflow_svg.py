@@ -1,4 +1,4 @@
-"""The drawing of a workflow on the pages of its jobs."""
+"""The graph of a workflow on the pages of its jobs."""
 
 from __future__ import annotations
 

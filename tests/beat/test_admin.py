@@ -1,4 +1,4 @@
-"""The admin's pages of schedules: the form, who may do what, what is shown and read."""
+"""The admin's pages of schedules: the form, the permissions, the content, the statements."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_form_makes_a_schedule_that_is_planned(boss):
         ({"jitter_seconds": "-1"}, "jitter_seconds: jitter_seconds must be seconds"),
     ],
 )  # fmt: skip
-def test_form_refuses_what_cannot_run(boss, fields, error):
+def test_form_refuses_schedules_that_cannot_run(boss, fields, error):
     errors = post(boss, **fields)
     assert any(text.startswith(error) for text in errors), errors
     assert not Schedule.objects.exists()
@@ -282,7 +282,7 @@ def test_pages_survive_rows_edited_into_nonsense(boss, make):
     assert "unknown job function" in shown
 
 
-def test_page_tells_of_the_last_runs(boss, make):
+def test_page_shows_the_last_runs(boss, make):
     schedule = make()
     jobs = [run_of(schedule, Status.FAILURE, error_class="builtins.ValueError")]
     jobs += [run_of(schedule) for _ in range(25)]

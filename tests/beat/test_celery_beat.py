@@ -1,4 +1,4 @@
-"""``jobs import-celery-beat`` against the real django-celery-beat, in a site of its own."""
+"""``jobs import-celery-beat`` with the real django-celery-beat, in a separate site."""
 
 from __future__ import annotations
 
@@ -182,6 +182,6 @@ def test_schedules_are_listed(make, capsys):
 
 
 @pytest.mark.django_db
-def test_no_schedules_are_said_to_be_none(capsys):
+def test_command_says_that_there_are_no_schedules(capsys):
     call_command("jobs", "schedules")
     assert "No schedules." in capsys.readouterr().out

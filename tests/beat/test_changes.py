@@ -1,4 +1,4 @@
-"""A schedule whose times were changed gets a new next run, in whatever way they were changed."""
+"""A schedule gets a new next run when its times change, by any way of changing them."""
 
 from __future__ import annotations
 

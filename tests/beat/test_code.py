@@ -1,4 +1,4 @@
-"""Schedules in code become rows; what an operator changed stays."""
+"""Schedules of the code are written to rows; operators' changes are kept."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_operators_change_is_kept(settings):
     assert (schedule.enabled, schedule.interval_seconds, schedule.source) == (False, 30, "changed")
 
 
-def test_what_left_the_code_is_disabled_and_comes_back_with_it(settings):
+def test_schedule_that_leaves_the_code_is_disabled_until_it_returns(settings):
     wanted(settings)
     row()
     settings.DJANGO_JOBS = {}
@@ -257,7 +257,7 @@ def test_what_left_the_code_is_disabled_and_comes_back_with_it(settings):
     assert schedule.next_run_at is not None
 
 
-def test_operator_may_keep_what_left_the_code(settings):
+def test_operator_may_keep_a_schedule_that_left_the_code(settings):
     wanted(settings)
     row()
     settings.DJANGO_JOBS = {}
@@ -324,7 +324,7 @@ def test_migrate_writes_the_rows(settings):
 
 @pytest.mark.parametrize("value", [1.5, None, [], "", "  ", True, iter(())])
 @pytest.mark.parametrize("field", ["minute", "hour", "day_of_week"])
-def test_field_of_a_crontab_that_is_none_is_named(field, value):
+def test_error_names_the_invalid_field_of_a_crontab(field, value):
     with pytest.raises(
         ValueError, match=rf"crontab\({field}=\) must be a number, a text or several"
     ):

@@ -1,4 +1,4 @@
-"""The times of crontabs: against the oracle, and the cases that a person would ask for."""
+"""The times of crontabs: compared with the oracle, and hand-picked cases."""
 
 from __future__ import annotations
 

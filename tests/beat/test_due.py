@@ -1,4 +1,4 @@
-"""Planning and firing: once for each tick, by the database's clock, whatever is in the row."""
+"""Planning and firing: exactly once per tick, by the database's clock, with any row."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_change_of_the_times_plans_anew(make):
     assert seconds_until_next("default") <= 60
 
 
-def test_form_that_was_open_does_not_write_back_what_beat_did(make):
+def test_open_form_does_not_overwrite_changes_of_beat(make):
     opened = make(due=1)
     fire_due("default")
     opened.description = "new words"
@@ -262,7 +262,7 @@ def test_schedule_for_a_queue_of_another_database_keeps_no_other_from_firing(mak
     assert broken.next_run_at > timezone.now()
 
 
-def test_error_that_nobody_foresaw_keeps_no_other_from_firing(make, monkeypatch):
+def test_unexpected_error_of_one_schedule_does_not_stop_the_others(make, monkeypatch):
     from django_jobs.enqueue import insert
 
     def refuse(queue: str, *_: object) -> None:
@@ -277,7 +277,7 @@ def test_error_that_nobody_foresaw_keeps_no_other_from_firing(make, monkeypatch)
     assert broken.last_error == "RuntimeError: what is this"
 
 
-def test_error_that_nobody_foresaw_in_the_times_disables_the_schedule(make, monkeypatch):
+def test_unexpected_error_in_the_times_disables_the_schedule(make, monkeypatch):
     from django_jobs.beat import decision
 
     due_ticks = decision.due_ticks

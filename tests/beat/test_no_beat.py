@@ -1,4 +1,4 @@
-"""While schedules are enabled and no beat runs, every place that shows either says so."""
+"""Pages and commands warn while schedules are enabled and no beat runs."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_ping_of_live_workers_is_well_without_a_beat(make: Any) -> None:
     call_command("jobs", "inspect", "ping", stdout=io.StringIO(), stderr=io.StringIO())
 
 
-def test_schedules_of_the_code_that_are_no_rows_yet_are_told(settings: Any) -> None:
+def test_schedules_of_the_code_without_rows_are_warned_of(settings: Any) -> None:
     settings.DJANGO_JOBS = {
         "SCHEDULES": {
             "nightly": {"job": ADD, "schedule": "0 3 * * *", "args": [1, 2]},

@@ -162,7 +162,7 @@ def test_beat_survives_its_connections(make, start, until, vendor):
 
 
 @pytest.mark.django_db
-def test_once_fires_what_is_due_and_ends(make, capsys):
+def test_once_fires_due_schedules_and_ends(make, capsys):
     make(due=1)
     make()
     call_command("runbeat", "--once")

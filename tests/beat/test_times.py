@@ -1,4 +1,4 @@
-"""Which ticks a schedule has, without a database."""
+"""The ticks of a schedule, computed without a database."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_pole_has_no_sunset_for_half_a_year():
         ({"longitude": None}, "longitude must be from -180 to 180"),
     ],
 )
-def test_sun_refuses_what_it_does_not_know(fields, message):
+def test_unknown_solar_events_are_refused(fields, message):
     sound = {"kind": "solar", "solar_event": "noon", "latitude": 1, "longitude": 2}
     with pytest.raises(ValueError, match=message):
         tick_after(Schedule(**(sound | fields)), NOW)
@@ -141,6 +141,6 @@ def test_timing_of_each_spelling():
 
 
 @pytest.mark.parametrize("nonsense", [None, True, [], object()])
-def test_timing_refuses_what_is_none(nonsense):
+def test_invalid_timings_are_refused(nonsense):
     with pytest.raises(ValueError, match="A schedule must be seconds"):
         timing(nonsense)

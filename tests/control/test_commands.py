@@ -1,4 +1,4 @@
-"""Remote control as data: what is sent to whom, and that every command is answered."""
+"""Commands for workers: their receivers and arguments; every command is answered."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_command_to_a_dead_worker_is_answered_at_once(new_worker: Callable[..., 
     assert {command.answer["error"] for command in sent} == {commands.WORKER_GONE}
 
 
-def test_command_for_a_runworker_goes_to_the_process_heard_last(
+def test_command_for_a_runworker_goes_to_the_process_with_the_newest_heartbeat(
     new_worker: Callable[..., Worker],
 ) -> None:
     family, other = uuid.uuid4(), uuid.uuid4()

@@ -53,7 +53,7 @@ def test_send_again_twice_enqueues_once(client: Client) -> None:
     assert Job.objects.count() == 1
 
 
-def test_registration_is_nobody_elses(client: Client) -> None:
+def test_registration_is_visible_to_its_owner_only(client: Client) -> None:
     client.post(reverse("sign-up"), SIGN_UP)
     assert Client().get(reverse("registration")).status_code == 404
     assert Client().get(reverse("registration-status")).status_code == 404

@@ -127,7 +127,7 @@ def test_nearest_agrees_with_measuring_each() -> None:
         assert kilometres(points[index], points[nearest(index, points)]) == closest
 
 
-def test_import_tells_of_failed_chunks(client: Client) -> None:
+def test_import_reports_failed_chunks(client: Client) -> None:
     run = ImportRun.objects.create(total=10, imported=4, job_id=uuid7())
     result = airport_jobs.import_chunk.delay(run.pk, 0, 5)
     Job.objects.filter(pk=result.id).update(status=Status.FAILURE, parent_id=run.job_id)

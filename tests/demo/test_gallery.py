@@ -67,13 +67,15 @@ def test_damaged_upload_is_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize(("name", "content"), [("page.html", b"<p>"), ("empty.png", b"")])
-def test_upload_refuses_what_cannot_be_a_picture(client: Client, name: str, content: bytes) -> None:
+def test_upload_refuses_files_that_are_not_pictures(
+    client: Client, name: str, content: bytes
+) -> None:
     html = upload(client, content, name=name).content.decode()
     assert "errorlist" in html
     assert not Picture.objects.exists()
 
 
-def test_shrink_refuses_what_unpacks_too_large() -> None:
+def test_shrink_refuses_pictures_that_unpack_too_large() -> None:
     file = io.BytesIO()
     Image.new("1", (8_000, 8_000)).save(file, "PNG")
     with pytest.raises(NotAPicture, match="more than"):

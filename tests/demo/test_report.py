@@ -40,7 +40,7 @@ def test_report_whose_source_stays_away_fails_after_its_retries(settings: Settin
     assert report.finished_at is None
 
 
-def test_report_status_tells_the_attempt(client: Client) -> None:
+def test_report_status_shows_the_attempt(client: Client) -> None:
     client.post(reverse("report-new"))
     Job.objects.update(status=Status.RETRY, retries=2, error_message="503")
     state = client.get(reverse("report-status", args=[Report.objects.get().pk])).json()

@@ -91,7 +91,7 @@ def flaky(registered: dict[str, Any]) -> JobFunction[..., Any, Any]:
 READY = ".jobs-tile-pending strong"
 
 
-def renew_quickly(page: Page) -> None:
+def refresh_quickly(page: Page) -> None:
     page.run(
         "{ const choice = document.querySelector('[data-refresh-seconds]');"
         "  choice.add(new Option('quickly', '0.2')); choice.value = '0.2';"
@@ -99,13 +99,13 @@ def renew_quickly(page: Page) -> None:
     )
 
 
-def test_dashboard_renews_itself_and_leaves_the_reader_alone(page: Page, flaky: Any) -> None:
+def test_refresh_keeps_focus_and_open_details(page: Page, flaky: Any) -> None:
     page.open(DASHBOARD)
     assert page.text(READY) == "0"
     assert page.run("!document.querySelector('[data-refresh]').hidden")
     page.run("document.querySelector('[data-key=table-ended]').open = true")
     page.run("document.querySelector('button[name=pause][value=default]').focus()")
-    renew_quickly(page)
+    refresh_quickly(page)
     flaky.delay(1)
     page.wait(f"document.querySelector({READY!r}).textContent === '1'")
     assert page.run("document.querySelector('[data-key=table-ended]').open")
@@ -113,10 +113,10 @@ def test_dashboard_renews_itself_and_leaves_the_reader_alone(page: Page, flaky: 
     assert "No live worker serves queue" in page.text(".jobs-alerts")
 
 
-def test_selected_text_is_not_taken_away(page: Page, flaky: Any) -> None:
+def test_refresh_waits_while_text_is_selected(page: Page, flaky: Any) -> None:
     page.open(DASHBOARD)
     page.run("document.getSelection().selectAllChildren(document.querySelector('.jobs-tiles'))")
-    renew_quickly(page)
+    refresh_quickly(page)
     flaky.delay(1)
     page.wait("document.querySelector('.jobs-alerts') !== null")
     assert page.text(READY) == "0"
@@ -125,7 +125,7 @@ def test_selected_text_is_not_taken_away(page: Page, flaky: Any) -> None:
     page.wait(f"document.querySelector({READY!r}).textContent === '1'")
 
 
-def test_hidden_page_rests_until_it_is_seen(page: Page, flaky: Any) -> None:
+def test_hidden_page_does_not_refresh(page: Page, flaky: Any) -> None:
     page.open(DASHBOARD)
     page.run(
         "window.asked = 0; const get = window.fetch;"
@@ -133,7 +133,7 @@ def test_hidden_page_rests_until_it_is_seen(page: Page, flaky: Any) -> None:
         "window.away = false;"
         "Object.defineProperty(document, 'hidden', {get: () => window.away});"
     )
-    renew_quickly(page)
+    refresh_quickly(page)
     page.wait("window.asked > 0")
     page.run("window.away = true; document.dispatchEvent(new Event('visibilitychange'))")
     asked = page.run("window.asked")
@@ -146,15 +146,15 @@ def test_hidden_page_rests_until_it_is_seen(page: Page, flaky: Any) -> None:
     page.wait(f"document.querySelector({READY!r}).textContent === '1'")
 
 
-def test_lost_site_and_lost_session_are_told(page: Page) -> None:
+def test_lost_site_and_lost_session_are_reported(page: Page) -> None:
     page.open(DASHBOARD)
     page.run("window.fetch = () => Promise.reject(new TypeError('away'))")
-    renew_quickly(page)
+    refresh_quickly(page)
     error = "document.querySelector('[data-refresh-error]').textContent"
     page.wait(f"{error}.includes('does not answer')")
     page.open(DASHBOARD)
     page.browser.call("Network.clearBrowserCookies")
-    renew_quickly(page)
+    refresh_quickly(page)
     page.wait(f"{error}.includes('logged out')")
 
 
@@ -180,7 +180,7 @@ def test_failure_is_found_read_retried_and_mended(
     flaky.works.append(True)
     work()
     assert set(Job.objects.values_list("status", flat=True)) == {Status.SUCCESS}
-    renew_quickly(page)
+    refresh_quickly(page)
     page.wait("document.querySelector('[data-region=failures]').textContent.includes('No failed')")
 
 
@@ -206,11 +206,11 @@ def test_queue_is_paused_from_the_dashboard(page: Page) -> None:
     assert Queue.objects.get().paused_by == "ann"
 
 
-def test_list_renews_its_rows_but_not_those_that_are_chosen(page: Page, flaky: Any) -> None:
+def test_list_refreshes_unless_rows_are_selected(page: Page, flaky: Any) -> None:
     rows = "document.querySelectorAll('#result_list tbody tr').length"
     counter = "document.querySelector('.action-counter').textContent"
     page.open("/admin/django_jobs/job/")
-    renew_quickly(page)
+    refresh_quickly(page)
     flaky.delay_many([(number,) for number in range(3)])
     page.wait(f"{rows} === 3")
     page.run("document.querySelectorAll('.action-select')[1].click()")

@@ -92,7 +92,7 @@ def test_every_command_of_the_table_has_its_help(
         ("shutdown --cold", {"cold": True}),
     ],
 )
-def test_control_sends_what_it_is_told(
+def test_control_sends_the_command_with_its_arguments(
     worker: Worker, obeyed: Callable[[Any], None], line: str, arguments: dict[str, Any]
 ) -> None:
     obeyed({"done": True})
@@ -102,7 +102,7 @@ def test_control_sends_what_it_is_told(
     assert "@" in row.created_by
 
 
-def test_control_tells_each_workers_answer(
+def test_control_prints_the_answer_of_each_worker(
     new_worker: Callable[..., Worker], obeyed: Callable[[Any], None]
 ) -> None:
     name(new_worker(), "b-0")
@@ -124,7 +124,7 @@ def test_control_fails_when_one_refuses(worker: Worker, obeyed: Callable[[Any], 
     assert "error: cannot" in out.getvalue()
 
 
-def test_control_does_not_wait_longer_than_told(worker: Worker) -> None:
+def test_control_waits_no_longer_than_its_timeout(worker: Worker) -> None:
     out = io.StringIO()
     with pytest.raises(CommandError, match="1 of 1 workers did not do it"):
         call_command("jobs", "control", "ping", "--timeout", "0", stdout=out)
@@ -293,7 +293,7 @@ def test_every_subject_is_tested() -> None:
     assert [subject for subject, _words in mark.args[1]] == list(worker_parsers.SUBJECTS)
 
 
-def test_inspect_ping_fails_when_nobody_lives(new_worker: Callable[..., Worker]) -> None:
+def test_inspect_ping_fails_without_a_live_worker(new_worker: Callable[..., Worker]) -> None:
     new_worker(lease_seconds=-1)
     with pytest.raises(CommandError, match="No worker is alive"):
         jobs("inspect", "ping")
@@ -302,7 +302,7 @@ def test_inspect_ping_fails_when_nobody_lives(new_worker: Callable[..., Worker])
     assert "w-1" in jobs("inspect", "ping")
 
 
-def test_inspect_tells_running_from_claimed_jobs(
+def test_inspect_separates_running_from_claimed_jobs(
     new_worker: Callable[..., Worker], take: Callable[..., list[Claimed]]
 ) -> None:
     first, second = name(new_worker(slots=2), "first"), name(new_worker(), "second")
@@ -344,7 +344,9 @@ def test_inspect_scheduled_is_in_order_of_time() -> None:
     assert len(jobs_json("inspect", "scheduled", "--limit", 1)) == 1
 
 
-def test_inspect_registered_tells_who_knows_what(new_worker: Callable[..., Worker]) -> None:
+def test_inspect_registered_shows_the_workers_of_each_function(
+    new_worker: Callable[..., Worker],
+) -> None:
     old, new = {"a": {"queue": "mail"}}, {"a": {"queue": "mail"}, "b": {}}
     name(new_worker(details={"registered": old}), "old-0")
     name(new_worker(details={"registered": new}), "new-0")
@@ -356,7 +358,7 @@ def test_inspect_registered_tells_who_knows_what(new_worker: Callable[..., Worke
     assert functions.add.name in told["here"]
 
 
-def test_inspect_registered_tells_limits_of_operators() -> None:
+def test_inspect_registered_shows_limits_of_operators() -> None:
     jobs("limit", functions.add.name, "--rate", "1/m", "--concurrency", "2")
     line = next(
         one for one in jobs("inspect", "registered").splitlines() if functions.add.name in one
@@ -367,7 +369,7 @@ def test_inspect_registered_tells_limits_of_operators() -> None:
     }
 
 
-def test_inspect_conf_tells_alike_workers_once(new_worker: Callable[..., Worker]) -> None:
+def test_inspect_conf_shows_equal_settings_once(new_worker: Callable[..., Worker]) -> None:
     for number in range(2):
         details = {"conf": {"options": {"pool": "prefork"}}}
         name(new_worker(details=details), f"w-{number}")
@@ -376,7 +378,7 @@ def test_inspect_conf_tells_alike_workers_once(new_worker: Callable[..., Worker]
     assert text.count("prefork") == 1
 
 
-def test_inspect_queues_tells_who_serves_and_who_paused(
+def test_inspect_queues_shows_workers_and_pauses(
     new_worker: Callable[..., Worker],
 ) -> None:
     name(new_worker(queues=["mail"]), "w-0")
@@ -390,9 +392,7 @@ def test_inspect_queues_tells_who_serves_and_who_paused(
 # --- top ----------------------------------------------------------------------------------------
 
 
-def test_top_prints_one_frame_where_there_is_no_terminal(
-    worker: Worker, take: Callable[..., Any]
-) -> None:
+def test_top_prints_one_screen_without_a_terminal(worker: Worker, take: Callable[..., Any]) -> None:
     functions.add.delay("\x1b[31m\nred")
     take()
     functions.add.delay(2)

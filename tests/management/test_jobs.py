@@ -1,4 +1,4 @@
-"""``manage.py jobs``, as an operator or a script uses it."""
+"""The verbs of ``manage.py jobs`` for jobs, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_list_wrong_option(wrong: tuple[str, str]) -> None:
 # --- show -----------------------------------------------------------------------------------------
 
 
-def test_show_tells_all_of_a_job() -> None:
+def test_show_prints_everything_about_a_job() -> None:
     row = make(
         Status.FAILURE, error_class="builtins.ValueError", error_message="no such thing", retries=2
     )
@@ -112,7 +112,7 @@ def test_show_unknown_id() -> None:
     assert caught.value.returncode == 1
 
 
-def test_show_id_that_is_none() -> None:
+def test_show_invalid_id() -> None:
     with pytest.raises(CommandError, match="A job's id must be a UUID, got 'seven'"):
         jobs("show", "seven")
 
@@ -133,7 +133,7 @@ def test_output_is_redacted(secretive: str, how: tuple[str, ...]) -> None:
         assert REDACTED in text
 
 
-def test_output_cannot_steer_the_terminal() -> None:
+def test_output_cannot_control_the_terminal() -> None:
     row = make(Status.FAILURE, name="a\x1b[2Jb", error_message="c\x1b]0;d\x07", queue="e\nf")
     for arguments in (("list",), ("show", row.pk)):
         text = jobs(*arguments)
@@ -145,7 +145,7 @@ def test_output_cannot_steer_the_terminal() -> None:
 # --- retry and revoke -----------------------------------------------------------------------------
 
 
-def test_retry_by_id_tells_the_skipped() -> None:
+def test_retry_by_id_reports_skipped_jobs() -> None:
     failed, pending = make(Status.FAILURE), make()
     assert jobs("retry", failed.pk, pending.pk) == "1 retried, skipped: 1 is pending\n"
     assert statuses(failed) == ["PENDING"]
@@ -158,7 +158,7 @@ def test_retry_of_a_taken_unique_key() -> None:
     assert told == {"retried": 0, "skipped": {"another live job holds its unique key": 1}}
 
 
-def test_retry_all_that_match_takes_failures_unless_told() -> None:
+def test_retry_all_that_match_defaults_to_failures() -> None:
     failed, revoked = make(Status.FAILURE), make(Status.REVOKED)
     elsewhere = make(Status.FAILURE, queue="mail")
     jobs("retry", "--queue", "default")
@@ -232,7 +232,7 @@ def test_move_by_id_and_by_filter() -> None:
         (["ID", "--priority", "99999"], "from -32767 to 32767"),
     ],
 )
-def test_move_that_cannot_be_meant_says_why(arguments: list[str], told: str) -> None:
+def test_invalid_move_says_why(arguments: list[str], told: str) -> None:
     row = make()
     with pytest.raises(CommandError, match=told):
         jobs("move", *(str(row.pk) if text == "ID" else text for text in arguments))
@@ -259,7 +259,7 @@ def test_purge_deletes_pending_jobs_of_one_queue(monkeypatch: pytest.MonkeyPatch
     assert list(Job.objects.order_by("pk")) == kept
 
 
-def test_purge_keeps_what_other_jobs_depend_on() -> None:
+def test_purge_keeps_jobs_that_others_depend_on() -> None:
     parent, child = make(has_dependents=True), make(Status.WAITING, pending_parents=1)
     Edge.objects.create(parent=parent, child=child)
     assert jobs("purge", "--queue", "default", "--yes").startswith("0 deleted, skipped: 1 other")

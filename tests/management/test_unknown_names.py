@@ -1,4 +1,4 @@
-"""A name that nobody knows gets a word, and the name that may be meant."""
+"""Warnings of unknown names, with a suggestion."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
 
 
 def run(*arguments: object) -> tuple[str, str]:
-    """Run ``jobs``; return what it wrote, and its warnings."""
+    """Run ``jobs``; return its output and its warnings."""
     out, err = io.StringIO(), io.StringIO()
     call_command("jobs", *map(str, arguments), stdout=out, stderr=err, no_color=True)
     return out.getvalue(), err.getvalue()
@@ -65,7 +65,7 @@ def worker_of_mail() -> Worker:
     ids=" ".join,
 )
 @pytest.mark.usefixtures("worker_of_mail")
-def test_queue_that_nobody_names_gets_a_word(arguments: tuple[str, ...]) -> None:
+def test_unknown_queue_is_warned_of(arguments: tuple[str, ...]) -> None:
     out, err = run(*arguments)
     assert out
     assert err.startswith("warning: Nothing names a")
@@ -92,7 +92,7 @@ def test_unknown_queue_is_paused_all_the_same() -> None:
     ],
     ids=" ".join,
 )
-def test_function_that_nobody_knows_gets_a_word(arguments: tuple[str, ...]) -> None:
+def test_unknown_function_is_warned_of(arguments: tuple[str, ...]) -> None:
     _out, err = run(*arguments)
     assert err.startswith("warning: No job function is named")
     assert "Did you mean 'tests.jobs.add'" in err
@@ -122,13 +122,13 @@ def test_names_of_code_settings_and_rows_are_known(settings: Any, registered: An
 
 
 @pytest.mark.usefixtures("worker_of_mail")
-def test_worker_that_does_not_live_is_told_with_one_that_does() -> None:
+def test_unknown_worker_gets_a_suggestion() -> None:
     with pytest.raises(CommandError, match=r"named 'web11-0'. The live .* Did you mean 'web1-0'"):
         run("inspect", "active", "--worker", "web11-0")
 
 
 @pytest.mark.usefixtures("worker_of_mail")
-def test_runworker_tells_of_queues_that_nobody_names() -> None:
+def test_runworker_warns_of_unknown_queues() -> None:
     options = WorkerOptions(pool="solo", queues=("parcel", "default"), exclude_queues=("mail",))
     err = io.StringIO()
     runworker.Command(stderr=err, no_color=True)._warn_of_unknown_queues(options)

@@ -1,4 +1,4 @@
-"""How many columns of a terminal a text takes."""
+"""The width of texts in a terminal."""
 
 from __future__ import annotations
 
