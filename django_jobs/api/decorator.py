@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
 P = ParamSpec("P")
-#: What the job results in.
+#: The type of the job's result.
 T = TypeVar("T")
 
 

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from .result import AsyncResult
 
 P = ParamSpec("P")
-#: What a direct call returns: for ``async def`` a coroutine.
+#: The type that a direct call returns: for ``async def`` a coroutine.
 R = TypeVar("R")
-#: What the job results in.
+#: The type of the job's result.
 T = TypeVar("T")
 
 

@@ -53,7 +53,7 @@ class AsyncResult(StoredJob, Generic[T]):
 
     @property
     def parent(self) -> AsyncResult[Any] | ResultSet | None:
-        """The handle on what it runs after, or on the job that enqueued it."""
+        """The handle on the job or jobs before it, on the job that enqueued it, or None."""
         if self._parent is None:
             from .result_set import ResultSet  # it is made of these handles
 

@@ -1,4 +1,4 @@
-"""What a job's row shows."""
+"""A job, read from its row."""
 
 from __future__ import annotations
 

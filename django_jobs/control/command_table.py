@@ -39,7 +39,7 @@ class CommandType:
 
     #: Its parameters are the command's arguments. It returns all of them, or raises ``ValueError``.
     check: Callable[..., dict[str, Any]]
-    #: Who carries it out: every process, or one process of each ``runworker`` for its supervisor.
+    #: Every process carries it out, or one process of each ``runworker``, for its supervisor.
     scope: Literal["process", "runworker"]
     #: The help of ``manage.py jobs control``, a msgid.
     help: str

@@ -240,11 +240,13 @@ class Signature(Canvas):
 
     @property
     def args(self) -> list[Any]:
+        """The positional arguments."""
         args: list[Any] = self["args"]
         return args
 
     @property
     def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments."""
         kwargs: dict[str, Any] = self["kwargs"]
         return kwargs
 
@@ -264,7 +266,7 @@ class Signature(Canvas):
     def merged(
         self, args: Iterable[Any], kwargs: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
-        """Return its arguments, with *args* before them and with *kwargs* instead of its own."""
+        """Return its arguments after *args*, and its keyword arguments updated by *kwargs*."""
         if self.immutable:
             return list(self.args), dict(self.kwargs)
         return [*args, *self.args], {**self.kwargs, **kwargs}
@@ -297,6 +299,7 @@ class Chain(Canvas):
 
     @property
     def tasks(self) -> list[Canvas]:
+        """The links, in order."""
         links: list[Canvas] = self["chain"]
         return links
 
@@ -319,6 +322,7 @@ class Group(Canvas):
 
     @property
     def tasks(self) -> list[Canvas]:
+        """The members, in order."""
         members: list[Canvas] = self["group"]
         return members
 
@@ -365,6 +369,7 @@ class Chord(Canvas):
 
     @property
     def header(self) -> Group:
+        """The group before the body."""
         header: Group = self["chord"]
         return header
 

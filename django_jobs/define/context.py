@@ -52,10 +52,12 @@ class JobContext:
 
     @property
     def name(self) -> str:
+        """Name of the job function."""
         return self.function.name
 
     @property
     def max_retries(self) -> int | None:
+        """The job function's ``max_retries``; None is no limit."""
         return self.function.options.max_retries
 
     def __getattr__(self, name: str) -> Any:

@@ -27,7 +27,7 @@ StoredErrback: TypeAlias = tuple[Any, str | None]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CallOptions:
-    """What one call sets otherwise than its job function; None leaves the function's own.
+    """The options by which one call differs from its job function; None: the function's own.
 
     Times are in seconds.
     """
@@ -39,13 +39,13 @@ class CallOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkflowOptions:
-    """What a job's workflow needs to know of it."""
+    """The options of a job in its workflow."""
 
     #: How it takes the results of its parents: see :mod:`django_jobs.workflows.inputs`.
     takes: Any = None
     #: ``countdown`` and ``expires`` in seconds from when the job becomes ready.
     later: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    #: What is enqueued when the job fails.
+    #: The errbacks, which are enqueued when the job fails.
     errbacks: tuple[StoredErrback, ...] = ()
     #: Where it stands in the order of its workflow, where its id does not say so.
     place: str | None = None

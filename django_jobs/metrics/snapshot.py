@@ -61,7 +61,7 @@ class FailureGroup:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Deferral:
-    """Jobs of one job function that workers gave back because they could not run them."""
+    """Jobs of one job function that workers released because they could not run them."""
 
     name: str
     number: CappedCount

@@ -1,4 +1,4 @@
-"""What the statistics consist of."""
+"""The parts of the statistics: periods, steps, activities and failures."""
 
 from __future__ import annotations
 
