@@ -139,7 +139,7 @@ class _Run:
             self._add_member(row, graph)
         if outcome.replacement is not None:
             self._into.pop(row.id, None)
-            self._go_on_as(row, outcome.replacement)
+            self._continue_as(row, outcome.replacement)
             return
         self._texts[row.id] = outcome.result
         self.done[row.id] = _result(row, outcome, enqueued, began)
@@ -148,7 +148,7 @@ class _Run:
             for errback, _since in ended.options.workflow.errbacks:
                 self._run_errback(errback, ended)
 
-    def _go_on_as(self, row: NewJob, graph: Graph) -> None:
+    def _continue_as(self, row: NewJob, graph: Graph) -> None:
         output = graph.output_row()
         kept = output._replace(
             root_id=row.root_id, parent_id=row.parent_id, group_id=row.group_id,

@@ -6,6 +6,7 @@ seconds. Each function takes two statements, :func:`totals` one.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import operator
 from collections import defaultdict
@@ -76,20 +77,30 @@ def failures(using: str = "") -> tuple[Failures, ...]:
     rows = Measurement.objects.using(using).filter(
         seconds__gt=Measurement.TOTAL, starts_at__gte=int(now) - WEEK, failed__gt=0
     )
-    groups: dict[tuple[str, str], list[Any]] = {}
+    groups: defaultdict[tuple[str, str], _Group] = defaultdict(_Group)
     for starts_at, name, errors in rows.values_list("starts_at", "name", "errors"):
         for error_class, (count, last, sample) in errors.items():
-            group = groups.setdefault((name, error_class), [0, 0, 0, 0, ""])
-            group[0] += count if starts_at >= now - HOUR else 0
-            group[1] += count if starts_at >= now - DAY else 0
-            group[2] += count
-            if last >= group[3]:
-                group[3:] = last, sample
-    latest = sorted(groups.items(), key=lambda item: -item[1][3])
+            group = groups[name, error_class]
+            group.hour += count if starts_at >= now - HOUR else 0
+            group.day += count if starts_at >= now - DAY else 0
+            group.week += count
+            if last >= group.last:
+                group.last, group.sample = last, sample
+    latest = sorted(groups.items(), key=lambda item: -item[1].last)
     return tuple(
-        Failures(*key, hour, day, week, moment(last), UUID(sample))
-        for key, (hour, day, week, last, sample) in latest
+        Failures(*key, each.hour, each.day, each.week, moment(each.last), UUID(each.sample))
+        for key, each in latest
     )
+
+
+@dataclasses.dataclass(slots=True)
+class _Group:
+    hour: int = 0
+    day: int = 0
+    week: int = 0
+    #: Unix time of the latest failure, and the id of its job.
+    last: float = 0
+    sample: str = ""
 
 
 def totals(using: str = "") -> dict[Series, Tally]:
