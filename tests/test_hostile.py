@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -27,6 +28,7 @@ from django_jobs.admin.base import ModelAdmin
 from django_jobs.admin.job_fields import progress_bar
 from django_jobs.api.result import AsyncResult
 from django_jobs.define import key_values, registry
+from django_jobs.exceptions import ResultTimeout
 from django_jobs.maintenance import rollup
 from django_jobs.management.pidfile import pidfile
 from django_jobs.metrics.history import totals
@@ -34,6 +36,7 @@ from django_jobs.models import Attempt, Job, Measurement, Schedule, Worker, hist
 from django_jobs.run.execute import Environment
 from django_jobs.status import Status
 from tests.admin.test_jobs import LIST, make, page
+from tests.jobs import add
 from tests.management.test_jobs import jobs
 from tests.test_serialization import calls
 
@@ -87,6 +90,38 @@ def test_row_with_odd_values_breaks_no_page(boss: Client, client: Client) -> Non
     Job.objects.update(status="BAD")
     for url in (LIST, page(row), reverse("django_jobs:status", args=[row.pk])):
         assert boss.get(url).status_code == 200
+
+
+ODD: list[Any] = [None, True, 7, 1e308, "x", [1], [[]], {"a": 1}, {"registered": [1], "conf": "x"}]
+
+
+@pytest.mark.parametrize("odd", [*ODD, {"registered": {"f": 1}, "conf": {"a": [1]}}], ids=repr)
+def test_worker_with_odd_values_breaks_nothing_that_shows_it(
+    boss: Client, new_worker: Any, odd: Any
+) -> None:
+    worker = new_worker()
+    text = json.dumps(odd)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE django_jobs_worker SET queues = %s, exclude_queues = %s, details = %s",
+            [text, text, text],
+        )
+    for where in ("dashboard/", "queue/", "worker/", f"worker/{worker.pk}/change/"):
+        assert boss.get(f"/admin/django_jobs/{where}").status_code == 200
+    for what in ("registered", "conf", "stats", "queues"):
+        jobs("inspect", what)
+        jobs("inspect", what, "--json")
+    jobs("stats")
+    jobs("list", "--queue", "nowhere")
+    with pytest.raises(ResultTimeout):
+        add.delay(1, 2).get(timeout=0)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("status", ["STARTED", "SCHEDULED", "PENDING"])
+def test_progress_of_any_kind_breaks_no_handle(odd: Any, status: str) -> None:
+    handle = AsyncResult[Any](make(status=status, progress=odd).pk)
+    assert (handle.state, handle.info, handle.progress) == (status, None, odd)
 
 
 @pytest.mark.parametrize("done", [10**400, float("nan"), float("inf"), True, "1", None])

@@ -100,7 +100,7 @@ class StoredJob:
     def state(self) -> str:
         """The status, or the word a running job gave itself with ``update_state``."""
         row = self._end
-        custom = (row.progress or {}).get("state") if row.status == Status.STARTED else None
+        custom = _told(row, "state") if row.status == Status.STARTED else None
         return custom or row.status
 
     @property
@@ -124,7 +124,7 @@ class StoredJob:
             return exception_of(row)
         if row.is_deferred:
             return deferral_of(row)
-        return (row.progress or {}).get("meta") if not row.has_ended else row.result
+        return row.result if row.has_ended else _told(row, "meta")
 
     @property
     def result(self) -> Any:
@@ -157,3 +157,8 @@ class StoredJob:
     def group_id(self) -> JobId | None:
         """Id of the group that it is a member of."""
         return job_id(self.job.group_id)
+
+
+def _told(row: Job, what: str) -> Any:
+    """Return what ``update_state`` wrote; None when somebody wrote anything else there."""
+    return row.progress.get(what) if isinstance(row.progress, dict) else None

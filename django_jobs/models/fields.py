@@ -78,6 +78,23 @@ class JSONTextField(_Text):
         return self.value_from_object(obj)
 
 
+class OneKindField(JSONTextField):
+    """JSON of the kind of ``default``, which is ``list`` or ``dict``.
+
+    What else somebody wrote into the row is read as an empty one. So it breaks no page that shows
+    the row beside others.
+    """
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
+        found, kind = decoded(value), self.default
+        return found if isinstance(found, kind) else kind()
+
+    def deconstruct(self) -> Any:
+        # For the table it is nothing else.
+        name, _path, args, kwargs = super().deconstruct()
+        return name, f"{__name__}.JSONTextField", args, kwargs
+
+
 class NegatedField(_SmallInteger):
     """Another field with the opposite sign, for queries and for objects; it has no column."""
 

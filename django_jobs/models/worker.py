@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..db import clock
 from ..ids import uuid7
-from .fields import JSONTextField
+from .fields import OneKindField
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
@@ -43,12 +43,12 @@ class Worker(models.Model):
     slots = models.IntegerField(_("slots"), default=1)
     busy = models.IntegerField(_("busy slots"), default=0)
     #: Queues it serves; none means every queue but the excluded ones.
-    queues = JSONTextField(_("queues"), default=list)
-    exclude_queues = JSONTextField(_("excluded queues"), default=list)
+    queues = OneKindField(_("queues"), default=list)
+    exclude_queues = OneKindField(_("excluded queues"), default=list)
     #: The same for all processes of one ``runworker``; null without a supervisor.
     supervisor_id = models.UUIDField(null=True)
     #: ``conf``: what it was started with; ``registered``: its job functions. Loaded when asked for.
-    details = JSONTextField(default=dict)
+    details = OneKindField(default=dict)
     version = models.CharField(_("version"), max_length=50, default="")
     started_at = models.DateTimeField(_("started"))
     heartbeat_at = models.DateTimeField(_("heartbeat"))

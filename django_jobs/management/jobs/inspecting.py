@@ -99,7 +99,13 @@ def _scheduled(out: OutputWrapper, *, using: str, as_json: bool, limit: int) -> 
 
 def _registered(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
     rows = live_workers(using, workers)
-    known = {worker.name: worker.details.get("registered", {}) for worker in _with_details(rows)}
+    known = {
+        worker.name: {
+            name: sets if isinstance(sets, dict) else {}
+            for name, sets in _section(worker, "registered").items()
+        }
+        for worker in _with_details(rows)
+    }
     here = registered()
     names = sorted({name for functions in (known or {"": here}).values() for name in functions})
     limits = {
@@ -137,7 +143,7 @@ def _options(sets: Mapping[str, Any]) -> str:
 
 def _conf(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
     rows = live_workers(using, workers)
-    known = {worker.name: worker.details.get("conf", {}) for worker in _with_details(rows)}
+    known = {worker.name: _section(worker, "conf") for worker in _with_details(rows)}
     here = settings_shown()
     if as_json:
         write_json(out, {"workers": known, "here": here})
@@ -152,6 +158,12 @@ def _conf(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[st
     for text, names in alike.items():
         out.write(one_line(f"{', '.join(names)}:"))
         out.write(printable(text))
+
+
+def _section(worker: Worker, name: str) -> dict[str, Any]:
+    """Return a part of the details, which somebody may have edited."""
+    found = worker.details.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _with_details(workers: Sequence[Worker]) -> list[Worker]:
