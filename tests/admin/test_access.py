@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from django_jobs import admin as jobs_admin
 from django_jobs.metrics import cache
-from django_jobs.models import Attempt, Command, Job, Queue, Schedule
+from django_jobs.models import Attempt, Command, Job, Queue, Schedule, Worker
 from django_jobs.status import Status
 from tests.admin.test_jobs import make
 
@@ -218,7 +218,7 @@ def test_pages_have_nothing_inline(boss: Client, rows: dict[str, str]) -> None:
             assert inline_of(response) == [], url
             looked_at += 1
     for action, (page, data, _permission) in ACTIONS.items():
-        # What asks first, and forms that are sent back.
+        # Confirmation pages, and forms with errors.
         filled = {key: value.format(**rows) for key, value in data.items() if key != "post"}
         response = boss.post(ROOT + page, {"action": action, "index": "0", **filled}, follow=True)
         assert inline_of(response) == [], action
@@ -244,7 +244,7 @@ def test_tables_have_captions_or_headings_and_scopes(boss: Client, rows: dict[st
     for page in PAGES:
         html = boss.get(ROOT + page.format(**rows)).content.decode()
         for table in re.findall(r"<table[^>]*>.*?</table>", html, re.DOTALL):
-            # The admin's own lists and histories are as Django makes them.
+            # Django renders the lists and histories of its own.
             if "<caption" in table:
                 assert not re.search(r"<th(?![^>]*scope=)[ >]", table), page
         for svg in re.findall(r"<svg[^>]*>", html):
@@ -281,3 +281,32 @@ def test_every_model_of_the_sidebar_can_be_seen(boss: Client) -> None:
     html = boss.get(reverse("admin:index")).content.decode()
     for name in ("dashboard", "function", "job", "queue", "schedule", "worker"):
         assert f'href="{ROOT}{name}/"' in html
+
+
+def test_own_admin_class_refuses_an_operation(
+    rf: Any, rows: dict[str, str], boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_admin: Any = admin.site.get_model_admin(Job)
+    page = f"{ROOT}job/{rows['failed']}/change/"
+    assert 'value="retry"' in boss.get(page).content.decode()
+    monkeypatch.setattr(
+        job_admin,
+        "has_operation_permission",
+        lambda request, operation: operation.name != "retry",
+        raising=True,
+    )
+    html = boss.get(page).content.decode()
+    assert 'value="retry"' not in html
+    assert 'value="copy"' in html
+    before = state()
+    act(boss, "retry", rows)
+    assert state() == before
+
+
+def test_operations_are_offered_in_the_order_of_their_table(rf: Any, boss: Client) -> None:
+    request = rf.get("/")
+    request.user = User.objects.get()
+    for model in (Job, Worker):
+        model_admin: Any = admin.site.get_model_admin(model)
+        names = [operation.name for operation in model_admin.operations]
+        assert list(model_admin.get_actions(request)) == names

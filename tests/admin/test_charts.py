@@ -115,7 +115,7 @@ def test_every_chart_is_well_formed_and_stays_inside(
         ElementTree.fromstring(svg)
         assert "style=" not in svg
         numbers = [float(text) for text in re.findall(r'(?:x|y|width|height)="([-\d.]+)"', svg)]
-        # A bar of almost nothing is drawn with a height that can be seen.
+        # Even the smallest bar has a visible height.
         assert all(-4 <= number <= 400 for number in numbers)
 
 

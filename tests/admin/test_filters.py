@@ -35,7 +35,7 @@ def url_of(model_admin: Any) -> str:
 
 
 def columns(model: Any) -> list[str]:
-    # What the lists add to their rows can be asked for like a column.
+    # Annotations of the lists could be looked up like columns.
     return [field.name for field in model._meta.get_fields()] + ["args_text", "kwargs_length"]
 
 

@@ -143,7 +143,7 @@ def test_arguments_are_hidden_where_options_are_too_long_to_be_read(
     @job(name="shop.deploy")
     def deploy(build: str, password: str) -> None: ...
 
-    # The argument is the password: the build is the result of another job.
+    # The argument is the password, because the build is the result of another job.
     make(name=deploy.name, args=["hunter2-chain"], options={"takes": "value", "for": "1" * 9_000})
     assert "hunter2-chain" not in boss.get(LIST).content.decode()
 
@@ -163,7 +163,7 @@ def test_search_without_an_index_reads_only_the_newest_jobs(
     old = make(Status.FAILURE, name="old")
     make_many(2, Status.FAILURE)
     make_many(5)
-    # Of the status that is asked for, the newest three; the successes between do not count.
+    # The newest three of the chosen status; the successes between them do not count.
     assert found(boss, q="old", status="FAILURE") == {old}
     assert found(boss, q="old") == set()
     assert "Only the newest 3 jobs" in boss.get(LIST, {"q": "old"}).content.decode()
@@ -406,7 +406,7 @@ def test_list_refreshes_itself(boss: Client) -> None:
     assert "<html" not in html
     assert html.count("action-select") == 3
     assert "3 jobs" in html
-    assert "csrfmiddlewaretoken" not in html  # a new one each time: nothing would ever be the same
+    assert "csrfmiddlewaretoken" not in html  # a new token each time would change every response
     make(Status.PENDING)
     cache.clear()
     page = boss.get(LIST, {"status": "PENDING"}, headers={"X-Jobs-Refresh": "1"}).content.decode()

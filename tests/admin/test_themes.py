@@ -28,7 +28,7 @@ def test_own_variables_follow_those_of_the_admin() -> None:
     names = {name for name, _of_admin in declared.findall(light)}
     assert {"body-fg", "error-fg", "message-success-bg"} <= names
     assert {name for name, _of_admin in declared.findall(dark)} < names
-    # A value of its own in one theme only would stay when the other is chosen.
+    # A value in one theme only would remain after a switch to the other theme.
     assert all(name == of_admin for name, of_admin in declared.findall(light + dark))
     used = set(re.findall(r"var\(--jobs-([\w-]+)\)", css))
     assert used == names

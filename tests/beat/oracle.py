@@ -148,7 +148,7 @@ def _is_weekday(part: str, date: datetime.date, last: int) -> bool:
 
 
 def _sundays(part: str) -> set[int]:
-    # 0 and 7 are both Sunday, and a * counts to Saturday.
+    # 0 and 7 both mean Sunday; a * ends at Saturday.
     return {number % 7 for number in _numbers(part, 0, 6 if part[0] == "*" else 7)}
 
 

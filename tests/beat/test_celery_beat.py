@@ -130,7 +130,7 @@ def test_import_copies_every_kind_with_its_options(site):
     assert (rows["sun"]["solar_event"], rows["sun"]["latitude"]) == ("solar_noon", 52.520008)
     assert (rows["sun"]["enabled"], rows["both"]["enabled"]) == (False, False)
     assert rows["once"]["next_run_at"] == rows["once"]["clocked_at"] == "2030-01-02T03:04:00Z"
-    # What Celery's beat would send next, also when that has passed: nothing is lost or doubled.
+    # The next tick of Celery's beat, even if it has passed: no tick is lost or doubled.
     assert rows["missed"]["next_run_at"] == "2026-01-02T06:00:00Z"
     assert rows["interval"]["next_run_at"] == "2026-01-02T03:14:00Z"
     assert rows["clocked"]["next_run_at"] == "2026-01-02T03:04:00Z"

@@ -159,12 +159,12 @@ def test_beat_looks_for_changes_with_one_statement_and_not_at_each_step(make):
     for _ in range(3):
         make()
     beat = Beat("default")
-    beat.step()  # registers, and looks for the first time
+    beat.step()  # registers, and reads the schedules for the first time
     with CaptureQueriesContext(connection) as quiet:
         beat.step()
     with CaptureQueriesContext(connection) as look:
         assert plan_changed("default") == 0
-    # Unplanned ones; the next one; on SQLite the clock is part of it.
+    # One statement for unplanned schedules, one for the next tick (on SQLite with the clock).
     assert len(quiet) == 2
     assert len(look) == 1
 

@@ -59,7 +59,7 @@ def test_schedule_that_is_not_due_waits(make):
 
 def test_clock_of_the_beats_host_does_not_matter(make, vendor, monkeypatch):
     if vendor == "sqlite":
-        return  # its clock is the host's
+        return  # SQLite uses the host's clock
     make()
     ahead = timezone.now() + 2 * HOUR
     monkeypatch.setattr(timezone, "now", lambda: ahead)
@@ -326,7 +326,7 @@ def test_times_edited_into_nonsense_disable_the_schedule(make, fields):
     for row in (schedule, never):
         row.refresh_from_db()
         if fields["kind"] == "clocked" and row == schedule:
-            continue  # it has fired, and there is no next time
+            continue  # it has fired, and has no next tick
         assert row.enabled is False
         assert row.last_error.startswith("disabled: ")
 
@@ -375,7 +375,7 @@ def test_database_that_refuses_one_job_takes_the_others(make, registered, monkey
 
     def row(schedule: Schedule, *args: object) -> NewJob:
         made = row_of_tick(schedule, *args)
-        # A key that is there already.
+        # A unique key that is already held.
         return made._replace(id=taken) if schedule == refused else made
 
     taken = uuid.uuid4()

@@ -97,7 +97,7 @@ def test_place_says_that_no_beat_runs(make: Any, boss: Client, place: Any) -> No
     alive("solo")
     make()
     assert says()
-    # Nobody has planned it: without a beat it never gets a next run.
+    # Without a beat, the schedule never gets a next run.
     Schedule.objects.update(next_run_at=None)
     assert says()
     beat = alive(Worker.BEAT)

@@ -61,7 +61,7 @@ class Process:
 @pytest.mark.django_db(transaction=True)
 def test_beat_pauses_longer_each_time_while_a_due_schedule_is_locked(make, vendor):
     if vendor == "sqlite":
-        return  # One writer at a time.
+        return  # SQLite has one writer at a time
     make(due=1)
     beat = Beat("default")
     beat._ready, beat._beat_at = True, math.inf
@@ -98,7 +98,7 @@ def test_beat_fires_wakes_for_a_new_schedule_and_stops(make, start, until, tmp_p
     (row,) = Worker.objects.live()
     assert (row.pool, row.pid, row.slots) == ("beat", beat.process.pid, 0)
     assert list(Worker.objects.executing()) == []
-    # Nobody plans it here: the beat hears of it, plans it, and fires it half a second later.
+    # The beat is notified, plans the schedule, and fires it half a second later.
     Schedule.objects.create(
         name="new", job_name="tests.jobs.add", args=[1], kind="interval", interval_seconds=0.5
     )
@@ -138,7 +138,7 @@ def test_beat_inside_runworker_is_refused_where_it_cannot_be(arguments):
 
 def test_beat_survives_its_connections(make, start, until, vendor):
     if vendor == "sqlite":
-        return  # there is no server that could go away
+        return  # SQLite has no server that could stop
     make(kind="interval", interval_seconds=0.3, missed="all")
     beat = start("runbeat")
     until(Job.objects.exists)

@@ -28,7 +28,7 @@ def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         "DATABASE_URL": f"sqlite:///{tmp_path}/demo.sqlite3",
         "DJANGO_SETTINGS_MODULE": "testproject.settings",
         "DEMO_DIR": str(tmp_path),
-        # Suites that run side by side look for one in different places.
+        # Parallel suites start their search at different ports.
         "PORT": str(free_port(10_000 + os.getpid() % 20_000)),
     }
     command = [sys.executable, "-m", "testproject.demo"]
@@ -69,7 +69,7 @@ def living(groups: Collection[int]) -> list[str]:
     """Return the processes of these groups, without those that only wait to be reaped."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # it has just ended
             state, _parent, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
             if int(group) in groups and state != "Z":
                 found.append((folder / "cmdline").read_text().replace("\0", " "))

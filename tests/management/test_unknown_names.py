@@ -114,7 +114,7 @@ def test_names_of_code_settings_and_rows_are_known(settings: Any, registered: An
     Job.objects.filter(queue="waits").update(status="WAITING")
     Job.objects.filter(queue="runs").update(status="STARTED")
     Job.objects.filter(queue="later").update(status="SCHEDULED", name="of.old.code")
-    # What ended is counted when it does.
+    # A job is counted in a measurement when it ends.
     revoke(list(Job.objects.filter(queue="gone").values_list("pk", flat=True)))
     for queue in ("set", "routed", "coded", "waits", "runs", "later", "default"):
         assert run("list", "--queue", queue)[1] == "", queue
