@@ -26,7 +26,7 @@ class Alert:
 
 
 def alerts(snapshot: Overview) -> list[Alert]:
-    """Return the alerts, in the order of their urgency."""
+    """Return the alerts about queues, deferred jobs, schedules and workers."""
     return [
         *_of_queues(snapshot),
         *_of_deferrals(snapshot),

@@ -1,4 +1,4 @@
-"""The executions of one job, for its page."""
+"""The attempts of one job, for its page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_ATTEMPTS = 50
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ShownAttempt:
-    #: Tells it from the job's other ones, also where they share a number.
+    #: A unique key among the job's attempts, whose numbers may repeat.
     key: int
     number: int
     status: SafeString

@@ -161,7 +161,7 @@ class FunctionAdmin(FunctionAdminMixin, ModelAdmin):
 
 
 def _message(error: Exception) -> str:
-    """Return an error's message, after its class unless the project knows the class."""
+    """Return an error's message; for an error that enqueuing does not raise, after its class."""
     is_ours = isinstance(error, (TypeError, ValueError, JobsError))
     return str(error) if is_ours else f"{type(error).__name__}: {error}"
 

@@ -47,7 +47,7 @@ def check_database(
 
 
 def check_server(connection: Any) -> Iterator[checks.CheckMessage]:
-    """Check what the server of *connection* is able to do; and how a SQLite file is set."""
+    """Check what the server of *connection* is able to do, or the version and mode of SQLite."""
     if connection.vendor == "mysql":
         yield from _mariadb(connection)
     elif connection.vendor == "sqlite":

@@ -117,7 +117,7 @@ def _routes(settings: Settings) -> Iterator[checks.CheckMessage]:
 
 def _worker(settings: Settings) -> Iterator[checks.CheckMessage]:
     if settings.worker:
-        from ..worker.flags import setting_problems  # few processes need the worker
+        from ..worker.flags import setting_problems  # imported only when needed
 
         for problem in setting_problems():
             yield checks.Error(

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, OutputWrapper
 
 from .width import padded, width
 
-# The reader is gone for good. A full disk is not among them: it may get free again.
+# Errors of a reader that is gone for good. A full disk may become free again.
 _GONE = (errno.EPIPE, errno.EBADF, errno.EIO)
 
 

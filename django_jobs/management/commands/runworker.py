@@ -153,7 +153,7 @@ def _from_setting(keys: list[str]) -> str:
 
 
 def _refuse_without_tables(using: str) -> None:
-    """Raise ``CommandError`` if the tables are missing; wait for a database that is down."""
+    """Raise ``CommandError`` if the tables are missing; ignore a database that is down."""
     with contextlib.suppress(OperationalError, InterfaceError):
         if Worker._meta.db_table not in connections[using].introspection.table_names():
             raise CommandError(
