@@ -15,9 +15,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
-from django.db import DatabaseError, Error, InterfaceError, connections
+from django.db import DatabaseError, Error, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 
 from . import statements
 
@@ -48,93 +47,15 @@ class _Here(threading.local):
     sessions: tuple[Session, ...] = ()
 
 
-_here = _Here()
+#: The sessions of the connections that this thread uses.
+here = _Here()
 _distrusted_at = 0.0
-
-
-def watch_connections() -> None:
-    """Watch every connection that a job opens from now on, in whichever thread."""
-    connection_created.connect(_opened, dispatch_uid="django_jobs.session")
-
-
-def unwatch_connections() -> None:
-    """Watch no further connections, and those of this thread no longer."""
-    connection_created.disconnect(dispatch_uid="django_jobs.session")
-    for session in _here.sessions:
-        session.release()
-    _here.sessions = ()
-
-
-def watch_this_thread() -> None:
-    """Watch also the connections that this thread has open already."""
-    for connection in connections.all(initialized_only=True):
-        if connection.connection is not None and _known(connection) is None:
-            session_class(connection.vendor)(connection).opened()
 
 
 def distrust() -> None:
     """Ask every session with a statement before it is used again: the database was away."""
     global _distrusted_at
     _distrusted_at = time.monotonic()
-
-
-def begin_attempt() -> None:
-    """Begin an attempt in this context, which until the next one runs nothing else."""
-    current.set(Attempt())
-
-
-def end_attempt() -> str:
-    """Make this thread's sessions fit for others; return where a transaction was left open."""
-    sessions = _here.sessions
-    if not sessions:
-        return ""
-    attempt = current.get()
-    for session in sessions:
-        if session.user is attempt or session.user is None:
-            session.end_use(attempt)
-    return attempt.left_open if attempt is not None else ""
-
-
-def left_elsewhere() -> str:
-    """Return where the attempt left a transaction open in a thread that is not its own.
-
-    ``sync_to_async(thread_sensitive=False)`` runs there. The thread's next use ends it.
-    """
-    attempt = current.get()
-    for session in attempt.sessions if attempt else ():
-        if session.user is attempt and session.glance() is TRANSACTION:
-            return session.connection.alias
-    return ""
-
-
-def transaction_ended_by(using: str) -> str:
-    """Return what ended the transaction of atomic() before its time, or ""."""
-    if connections[using].closed_in_transaction:
-        return "the close() of its connection"
-    attempt, session = current.get(), _known(connections[using])
-    if attempt is None or session is None:
-        return ""
-    alias, cause = attempt.ended
-    if alias == using:
-        return cause
-    return "the driver" if session.has_lost_transaction() else ""
-
-
-def session_class(vendor: str) -> type[Session]:
-    return _CLASSES.get(vendor, Session)
-
-
-def _known(connection: BaseDatabaseWrapper) -> Session | None:
-    return connection.__dict__.get("_django_jobs_session")
-
-
-def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    session = _known(connection)
-    if session is None:
-        if current.get() is None:
-            return
-        session = session_class(connection.vendor)(connection)
-    session.opened()
 
 
 class Session:
@@ -161,7 +82,7 @@ class Session:
         self._health_check = vars(connection).get("close_if_health_check_failed")
         # Django asks here before each cursor whether the session is fit to be used.
         connection.close_if_health_check_failed = self._before_cursor  # type: ignore[method-assign]
-        _here.sessions += (self,)
+        here.sessions += (self,)
 
     def opened(self) -> None:
         """Begin anew: Django has just opened a session."""
@@ -180,8 +101,6 @@ class Session:
             connection.close_if_health_check_failed = self._health_check
         if self._raw is not None:
             self._unwatch(self._raw)
-
-    # --- while an attempt uses it ---------------------------------------------------------------
 
     def _take(self, attempt: Attempt | None) -> None:
         self.user = attempt
@@ -243,8 +162,6 @@ class Session:
         if not self.mark:
             self.mark = CHANGED
 
-    # --- after it -------------------------------------------------------------------------------
-
     def end_use(self, attempt: Attempt | None) -> None:
         """Close the session unless others can have it; called in its own thread."""
         connection = self.connection
@@ -291,19 +208,12 @@ class Session:
 
     def drop(self) -> None:
         """Close the session, whatever it is in."""
-        connection = self.connection
-        raw = connection.connection
-        # Inside an atomic block close() waits for its end, which will not come.
-        connection.in_atomic_block = False
-        connection.savepoint_ids = []
-        connection.atomic_blocks = []
-        connection.needs_rollback = False
-        connection.run_on_commit = []
-        connection.closed_in_transaction = False
+        raw = self.connection.connection
+        _forget_transaction(self.connection)
         with contextlib.suppress(Exception):
             self._before_drop(raw)
         with contextlib.suppress(DatabaseError, InterfaceError):
-            connection.close()
+            self.connection.close()
         self.mark = ""
 
     def _is_dead(self) -> bool:
@@ -313,25 +223,13 @@ class Session:
         idle = time.monotonic() - self.used_at > IDLE_SECONDS or _distrusted_at > self.used_at
         if not idle and not self._has_news():
             return False
-        self.inside = True
-        try:
-            return not self.connection.is_usable()
-        except Exception:  # a driver may know further ways to say that it is closed
-            return True
-        finally:
-            self.inside = False
+        return not _answers(self)
 
     def _has_news(self) -> bool:
         """Tell whether the socket can be read between two statements: most likely it is closed."""
         if self._poll is None:
-            number = self._fileno(self._raw)
-            if number is None:
-                return False
-            self._poll = select.poll()
-            self._poll.register(number, select.POLLIN)
-        return bool(self._poll.poll(0))
-
-    # --- the driver's part ----------------------------------------------------------------------
+            self._poll = _poll_of(self._fileno(self._raw))
+        return bool(self._poll and self._poll.poll(0))
 
     def _watch(self, raw: Any) -> None:
         """Call :meth:`_past_django` for statements that go past Django, where that is possible."""
@@ -359,103 +257,29 @@ class Session:
     def _before_drop(self, raw: Any) -> None: ...
 
 
-class PostgreSQLSession(Session):
-    rules = statements.POSTGRESQL
-
-    def _watch(self, raw: Any) -> None:
-        raw._django_jobs_session = self
-        raw.cursor_factory = _noticing(raw.cursor_factory)
-
-    def _unwatch(self, raw: Any) -> None:
-        raw.cursor_factory = raw.cursor_factory.__base__
-
-    def _state(self, raw: Any, wanted: bool) -> str:
-        status = raw.pgconn.transaction_status
-        if status == 0:  # idle
-            return "" if raw.autocommit == wanted else TRANSACTION
-        return {1: INTERRUPTED, 4: CLOSED}.get(status, TRANSACTION)
-
-    def _fileno(self, raw: Any) -> int | None:
-        return int(raw.fileno())
-
-    def _before_drop(self, raw: Any) -> None:
-        if raw.pgconn.transaction_status == 1:  # a statement runs
-            raw.cancel_safe(timeout=2.0)
-        # A pool would hand the session on as it is.
-        raw.close()
+def _forget_transaction(connection: BaseDatabaseWrapper) -> None:
+    """Leave atomic blocks: inside one, ``close()`` would wait for an end that does not come."""
+    connection.in_atomic_block = False
+    connection.savepoint_ids = []
+    connection.atomic_blocks = []
+    connection.needs_rollback = False
+    connection.run_on_commit = []
+    connection.closed_in_transaction = False
 
 
-class MySQLSession(Session):
-    rules = statements.MYSQL
+def _poll_of(number: int | None) -> Any:
+    if number is None:
+        return None
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return poll
 
-    def _watch(self, raw: Any) -> None:
-        query = type(raw).query
 
-        def noticed(sql: Any) -> Any:
-            self._past_django()
-            return query(raw, sql)
-
-        raw.query = noticed
-
-    def _unwatch(self, raw: Any) -> None:
-        vars(raw).pop("query", None)
-
-    def _state(self, raw: Any, wanted: bool) -> str:
-        return "" if raw.get_autocommit() == wanted else TRANSACTION
-
-    def _ask(self) -> bool:
-        raw: Any = self.connection.connection
-        try:
-            # The server refuses it inside a transaction (1568), and only there.
-            raw.cursor().execute("SET TRANSACTION READ WRITE")
-        except Exception as error:
-            return bool(error.args) and error.args[0] == 1568
+def _answers(session: Session) -> bool:
+    session.inside = True
+    try:
+        return session.connection.is_usable()
+    except Exception:  # a driver may know further ways to say that it is closed
         return False
-
-    def _fileno(self, raw: Any) -> int | None:
-        return int(raw.fileno())
-
-    def _rolled_back_by(self, error: Error) -> str:
-        return "a deadlock" if error.args and error.args[0] == 1213 else ""
-
-
-class SQLiteSession(Session):
-    rules = statements.SQLITE
-
-    def _state(self, raw: Any, wanted: bool) -> str:
-        return TRANSACTION if raw.in_transaction else ""
-
-    def _rolled_back_by(self, error: Error) -> str:
-        return "an error" if self.has_lost_transaction() else ""
-
-    def has_lost_transaction(self) -> bool:
-        raw: Any = self.connection.connection
-        return not raw.in_transaction
-
-
-def _noticing(factory: Any) -> Any:
-    """Return the cursor class *factory*, which tells the session of statements past Django."""
-    noticing = _NOTICING.get(factory)
-    if noticing is None:
-        if factory in _NOTICING.values():
-            return factory
-
-        class Noticing(factory):  # type: ignore[misc]
-            def execute(self, *args: Any, **kwargs: Any) -> Any:
-                self.connection._django_jobs_session._past_django()
-                return super().execute(*args, **kwargs)
-
-            def executemany(self, *args: Any, **kwargs: Any) -> Any:
-                self.connection._django_jobs_session._past_django()
-                return super().executemany(*args, **kwargs)
-
-        noticing = _NOTICING[factory] = Noticing
-    return noticing
-
-
-_NOTICING: dict[Any, Any] = {}
-_CLASSES: dict[str, type[Session]] = {
-    "postgresql": PostgreSQLSession,
-    "mysql": MySQLSession,
-    "sqlite": SQLiteSession,
-}
+    finally:
+        session.inside = False

@@ -12,7 +12,7 @@ from django.db import Error, connections, transaction
 
 from .. import log
 from ..db import Kind, kind_of
-from ..db.session import transaction_ended_by
+from ..db.attempts import transaction_ended_by
 from ..exceptions import TransactionLeftOpen, TransactionLost, WorkerLost
 from ..failure import describe
 from ..status import Status

@@ -1,6 +1,6 @@
 """Undoes what a job changed in its process, before the next job starts.
 
-``docs/workers.rst`` has the rules as a table. :mod:`django_jobs.db.session` does the same for
+``docs/workers.rst`` has the rules as a table. :mod:`django_jobs.db.attempts` does the same for
 database sessions.
 """
 
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..db.session import unwatch_connections, watch_connections, watch_this_thread
+from ..db.attempts import unwatch_connections, watch_connections, watch_this_thread
 
 _log = logging.getLogger("django_jobs.worker")
 

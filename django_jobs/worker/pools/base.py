@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from ... import log
-from ...db.session import begin_attempt, distrust, end_attempt
+from ...db.attempts import begin_attempt, end_attempt
+from ...db.session import distrust
 from ...define.context import JobContext
 from ...process.heartbeat import resident_bytes
 from ...run import forks

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from ... import log
-from ...db.session import begin_attempt, left_elsewhere
+from ...db.attempts import begin_attempt, left_elsewhere
 from ...define import registry
 from ...exceptions import TimeLimitExceeded, WorkerStopping
 from ...run.execute import Environment, body, execute_async, left_open

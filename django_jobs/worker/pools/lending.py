@@ -12,7 +12,7 @@ from typing import Any
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.db import connections
 
-from ...db.session import end_attempt
+from ...db.attempts import end_attempt
 
 #: The pool keeps so many idle threads, each with its connections, for later jobs.
 IDLE_THREADS = 8
