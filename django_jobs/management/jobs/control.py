@@ -38,7 +38,9 @@ def control(
         raise CommandError("No worker is alive. Start one with `manage.py runworker`.")
     names = {worker.pk: worker for worker in targets}
     try:
-        sent = commands.send(what, bounds or arguments, workers=list(names), by=who(), using=using)
+        sent = commands.send(
+            what, bounds or arguments, workers=list(names), by=sender(), using=using
+        )
     except ValueError as error:
         raise CommandError(str(error)) from None
     rows = commands.wait(sent, timeout, using)
@@ -57,7 +59,7 @@ def control(
 def pause(out: OutputWrapper, *, using: str, as_json: bool, queues: Sequence[str]) -> None:
     """Pause queues."""
     _report(out, as_json, gettext_noop("paused"), {
-        queue: _tried(lambda queue=queue: pause_queue(queue, by=who(), using=using))
+        queue: _tried(lambda queue=queue: pause_queue(queue, by=sender(), using=using))
         for queue in queues
     })  # fmt: skip
 
@@ -118,7 +120,7 @@ def _whole(text: str) -> int:
         raise CommandError(f"--concurrency must be a whole number or none, got {text!r}.") from None
 
 
-def who() -> str:
+def sender() -> str:
     """Return the name of the terminal's user and host, for the rows."""
     try:
         user = getpass.getuser()

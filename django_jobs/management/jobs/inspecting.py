@@ -126,15 +126,15 @@ def _registered(out: OutputWrapper, *, using: str, as_json: bool, workers: Seque
 def _function_cells(
     name: str, known: Mapping[str, Mapping[str, Any]], limits: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    who = [worker for worker, functions in known.items() if name in functions]
+    workers = [worker for worker, functions in known.items() if name in functions]
     limited = [
         f"{option} {limit[option]}" + (f" (#{limit['key']})" if limit["key"] else "")
         for limit in limits
         for option in ("concurrency", "rate_limit")
         if limit[option]
     ]
-    every = _("all") if len(who) == len(known) > 1 else ", ".join(who)
-    return [name, _options(known[who[0]][name]), ", ".join(limited), every]
+    every = _("all") if len(workers) == len(known) > 1 else ", ".join(workers)
+    return [name, _options(known[workers[0]][name]), ", ".join(limited), every]
 
 
 def _options(sets: Mapping[str, Any]) -> str:
