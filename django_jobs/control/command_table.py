@@ -120,7 +120,7 @@ COMMANDS: dict[str, CommandType] = {
     ),
     "quiet": CommandType(
         _none, "process",
-        gettext_noop("Let workers claim no new jobs; they finish those that they have."),
+        gettext_noop("Stop workers from claiming new jobs; they finish their claimed jobs."),
         Button(
             "quiet", gettext_lazy("Quiet"),
             gettext_lazy("Quiet: selected workers claim no new jobs"), "Made quiet.",
@@ -137,11 +137,11 @@ COMMANDS: dict[str, CommandType] = {
         _queue, "process", gettext_noop("Let workers serve one more queue.")
     ),
     "remove-queue": CommandType(
-        _queue, "process", gettext_noop("Let workers no longer serve a queue.")
+        _queue, "process", gettext_noop("Stop workers from serving a queue.")
     ),
     "time-limit": CommandType(
         _time_limit, "process",
-        gettext_noop("Set the time limits of a job function; without a limit, its own return."),
+        gettext_noop("Set the time limits of a job function; without any, restore its own."),
     ),
     "grow": CommandType(
         _number, "runworker", gettext_noop("Start N more processes of each runworker."),

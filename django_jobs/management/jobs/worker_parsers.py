@@ -41,7 +41,9 @@ def _add_command(inner: Any, name: str, command: CommandType) -> None:
         flags, options = _ARGUMENTS[argument]
         parser.add_argument(flags, **options())
     _add_workers(parser)
-    parser.add_argument("--queue", dest="serving", help=_("only the workers that serve it"))
+    parser.add_argument(
+        "--queue", dest="serving", metavar="QUEUE", help=_("only the workers that serve it")
+    )
     parser.add_argument(
         "--timeout", type=float, default=10.0, metavar="S", help=_("maximum seconds to wait (10)")
     )
