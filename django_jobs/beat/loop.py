@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +38,15 @@ _SHORTEST_LOCKED, _LONGEST_LOCKED = 0.005, 0.25
 class Beat:
     """Fires schedules until it is stopped; any number of beats may run beside each other."""
 
-    def __init__(self, using: str, *, name: str = "", worker_id: UUID | None = None) -> None:
+    def __init__(
+        self,
+        using: str,
+        *,
+        name: str = "",
+        worker_id: UUID | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """*clock* returns seconds, as :func:`time.monotonic` does."""
         self.using = using
         self.name = f"{name or socket.gethostname()}-beat"
         # A supervisor chooses the id, so that it can end the row when this process dies.
@@ -45,13 +54,15 @@ class Beat:
         self.waker = Waker()
         self.wakeup = Wakeup(using, self.waker)
         self.stopping = False
+        #: Whether the beat is registered and hears of changed schedules.
+        self.is_ready = False
+        self._clock = clock
         self._parent = os.getppid() if worker_id else None
         self._fired = 0
-        self._beat_at = 0.0
+        self._renew_at = 0.0
         self._changes_at = 0.0
         self._backoff = Backoff("firing schedules", using)
         self._locked_pause = 0.0
-        self._ready = False
 
     def run(self) -> int:
         """Run until it is stopped, over a connection of its own; return the exit code."""
@@ -80,20 +91,20 @@ class Beat:
 
     def step(self) -> float:
         """Do what is due; return the seconds to sleep."""
-        if not self._ready:
+        if not self.is_ready:
             self._start()
-        self._beat()
+        self.renew()
         planned = plan(self.using) + self._plan_changed()
         pause = seconds_until_next(self.using)
         if pause <= 0:
             return self._fire()
-        until_beat = max(0.0, self._beat_at - time.monotonic())
-        return 0.0 if planned else min(pause, until_beat)
+        until_renewal = max(0.0, self._renew_at - self._clock())
+        return 0.0 if planned else min(pause, until_renewal)
 
     def _plan_changed(self) -> int:
-        if time.monotonic() < self._changes_at:
+        if self._clock() < self._changes_at:
             return 0
-        self._changes_at = time.monotonic() + GUARD_SECONDS
+        self._changes_at = self._clock() + GUARD_SECONDS
         return plan_changed(self.using)
 
     def _fire(self) -> float:
@@ -112,17 +123,17 @@ class Beat:
             self._sleep(self.step())
         except Error as error:
             pause = self._backoff.failed(error)
-            self._ready = False
+            self.is_ready = False
             self.waker.wait(pause)
         else:
             self._backoff.succeeded()
 
     def _start(self) -> None:
-        if not self._beat_at:
-            self._register()
+        if not self._renew_at:
+            self.register()
         synchronize(self.using)
         self.wakeup.open()
-        self._ready = True
+        self.is_ready = True
         _log.info("beat ready name=%s wakeup=%s", self.name, self.wakeup.name)
 
     # --- sleeping -------------------------------------------------------------------------------
@@ -131,8 +142,8 @@ class Beat:
         """Sleep until the time is over, a schedule was changed, or the beat is to stop."""
         if seconds <= 0:
             return
-        end = time.monotonic() + min(seconds, self._longest_sleep())
-        while not self.stopping and (left := end - time.monotonic()) > 0:
+        end = self._clock() + min(seconds, self._longest_sleep())
+        while not self.stopping and (left := end - self._clock()) > 0:
             heard = self.wakeup.wait(left)
             if Topic.ANY in heard:
                 # Every commit notifies on SQLite: a busy database must not keep the beat busy.
@@ -145,18 +156,20 @@ class Beat:
 
     # --- its row --------------------------------------------------------------------------------
 
-    def _register(self) -> None:
+    def register(self) -> None:
+        """Write the beat's row."""
         heartbeat.register(self.worker_id, self.name, self.using, pool=Worker.BEAT)
-        self._beat_at = time.monotonic() + get_settings().heartbeat_seconds
+        self._renew_at = self._clock() + get_settings().heartbeat_seconds
 
-    def _beat(self) -> None:
-        if time.monotonic() < self._beat_at:
+    def renew(self) -> None:
+        """Renew the lease, if that is due."""
+        if self._clock() < self._renew_at:
             return
         if not heartbeat.beat(self.worker_id, self.using, busy=0, done=self._fired):
             # Workers took it for dead, as after a sleep of the host. It has no jobs to lose.
             self.worker_id, self._fired = uuid7(), 0
-            self._register()
-        self._beat_at = time.monotonic() + get_settings().heartbeat_seconds
+            self.register()
+        self._renew_at = self._clock() + get_settings().heartbeat_seconds
 
     def _sign_off(self) -> None:
         try:

@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -37,6 +38,8 @@ class Child:
     killed: bool = False
     #: The process was told to stop, and is not replaced.
     surplus: bool = False
+    #: It returns seconds, as :func:`time.monotonic` does.
+    clock: Callable[[], float] = time.monotonic
     #: The last sign of life, the seconds without a new one, and the moment of the last look.
     _pulse: float = 0.0
     _silent: float = 0.0
@@ -73,7 +76,7 @@ class Child:
         asked = self.shared_slots.asked_kill()
         if asked is not None:
             self._kill_if_running(asked, None)
-        now = time.monotonic()
+        now = self.clock()
         for entry in self.shared_slots.running():
             if entry.deadline and now >= entry.deadline:
                 reason = TimeLimitExceeded(
@@ -101,7 +104,7 @@ class Child:
         the GIL may hang for ever. A process that a signal stopped (SIGSTOP) is left alone, as its
         jobs do not go on.
         """
-        now, pulse = time.monotonic(), self.shared_slots.pulse
+        now, pulse = self.clock(), self.shared_slots.pulse
         # The host may have slept, or this supervisor was stopped: that time does not count.
         seen = min(max(0.0, now - self._looked), 1.0)
         silent = bool(pulse) and pulse == self._pulse

@@ -42,14 +42,21 @@ class DeadWorker:
 class Reaper:
     """The supervisor's side: starts a process for each dead worker, which gives its jobs back.
 
-    *fork* runs a function in a new process and returns its pid.
+    *fork* runs a function in a new process and returns its pid. *clock* returns seconds, as
+    :func:`time.monotonic` does.
     """
 
-    def __init__(self, using: str, fork: Callable[[Callable[[], int]], int]) -> None:
+    def __init__(
+        self,
+        using: str,
+        fork: Callable[[Callable[[], int]], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         #: The processes that have not ended yet.
         self.pids: set[int] = set()
         self._using = using
         self._fork = fork
+        self._clock = clock
         self._waiting: list[DeadWorker] = []
         self._next_try = 0.0
 
@@ -63,12 +70,12 @@ class Reaper:
 
     def start_waiting(self) -> None:
         """Start the processes that could not start before; called again and again."""
-        while self._waiting and time.monotonic() >= self._next_try:
+        while self._waiting and self._clock() >= self._next_try:
             target = functools.partial(reap, self._waiting[0], self._using)
             try:
                 self.pids.add(self._fork(target))
             except OSError as error:
-                self._next_try = time.monotonic() + _PAUSE
+                self._next_try = self._clock() + _PAUSE
                 _log.error("cannot start a process that gives jobs back, trying again: %s", error)
                 return
             del self._waiting[0]

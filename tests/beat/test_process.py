@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from django_jobs.db import clock
 from django_jobs.models import Job, Schedule, Worker
 from tests.races import held
 from tests.waiting import LONG
+from tests.worker.parts import Clock
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +64,8 @@ def test_beat_pauses_longer_each_time_while_a_due_schedule_is_locked(make, vendo
         return  # SQLite has one writer at a time
     make(due=1)
     beat = Beat("default")
-    beat._ready, beat._beat_at = True, math.inf
+    beat.register()
+    beat.is_ready = True
     with held(lambda: list(Schedule.objects.select_for_update())):
         pauses = [beat.step() for _ in range(12)]
     assert 0 < pauses[0] < pauses[1] < pauses[-2] == pauses[-1] < 1.0
@@ -195,8 +196,8 @@ def test_pidfile_that_a_dead_process_left_is_taken_over(tmp_path, left):
 @pytest.mark.django_db
 def test_step_sleeps_until_the_next_schedule_or_heartbeat(make):
     beat = Beat("default")
-    beat._ready = True
-    beat._register()
+    beat.register()
+    beat.is_ready = True
     assert 5 < beat.step() <= 10
     make(kind="clocked", clocked_at=timezone.now() + datetime.timedelta(seconds=5))
     assert 0 < beat.step() <= 5
@@ -207,7 +208,7 @@ def test_step_sleeps_until_the_next_schedule_or_heartbeat(make):
 
 @pytest.mark.django_db
 def test_beat_is_no_worker(client, django_user_model, capsys):
-    Beat("default")._register()
+    Beat("default").register()
     call_command("jobs", "stats")
     shown = capsys.readouterr().out
     assert "beat" in shown
@@ -220,9 +221,12 @@ def test_beat_is_no_worker(client, django_user_model, capsys):
 
 @pytest.mark.django_db
 def test_beat_that_was_taken_for_dead_registers_anew():
-    beat = Beat("default")
-    beat._register()
+    now = Clock()
+    beat = Beat("default", clock=now)
+    beat.register()
     Worker.objects.update(lost_at=timezone.now())
-    beat._beat_at = 0.0
-    beat._beat()
+    beat.renew()
+    assert not Worker.objects.live()
+    now.advance(60)
+    beat.renew()
     assert Worker.objects.live().get().pk == beat.worker_id

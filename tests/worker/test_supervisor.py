@@ -26,6 +26,7 @@ from django_jobs.worker.shared_slots import SharedSlots
 from django_jobs.worker.supervisor import Supervisor
 from django_jobs.worker.supervisor_channel import SupervisorChannel
 from django_jobs.worker.worker import RECYCLE
+from tests.worker.parts import Clock
 
 
 def a_job() -> Any:
@@ -168,12 +169,15 @@ def test_worker_that_cannot_be_forked_is_tried_again(monkeypatch, supervisor, ca
 
 
 def test_jobs_of_a_dead_worker_are_given_back_when_a_process_can_start(caplog) -> None:
-    reaper = Reaper("default", FailsOnce())
+    clock = Clock()
+    reaper = Reaper("default", FailsOnce(), clock)
     reaper.add(DeadWorker(uuid7(), {}, cold=False, failed=True))
     assert reaper, "its jobs would be forgotten"
     assert not reaper.pids
     assert "trying again" in caplog.text
-    reaper._next_try = 0.0
+    reaper.start_waiting()
+    assert not reaper.pids
+    clock.advance(1.0)
     reaper.start_waiting()
     assert reaper.pids == {4_000_002}
 
@@ -219,10 +223,11 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """A worker process whose clock the test turns; ``killed`` has the signals it was sent."""
     clock = SimpleNamespace(now=1000.0, killed=[], is_stopped=False)
     module = "django_jobs.worker.child_process"
-    monkeypatch.setattr(f"{module}.time.monotonic", lambda: clock.now)
     monkeypatch.setattr(f"{module}.kill_group", lambda pid, number: clock.killed.append(number))
     monkeypatch.setattr(f"{module}._is_stopped", lambda pid: clock.is_stopped)
-    clock.child = Child(0, 1, uuid7(), SharedSlots(1), SupervisorChannel(), 0.0)
+    clock.child = Child(
+        0, 1, uuid7(), SharedSlots(1), SupervisorChannel(), 0.0, clock=lambda: clock.now
+    )
 
     def look(times: int, seconds: float = 0.5) -> None:
         for _ in range(times):
