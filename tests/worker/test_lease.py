@@ -100,11 +100,13 @@ def test_worker_judges_nobody_after_a_jump_of_the_databases_clock_until_all_had_
     live, dead = new_worker(), new_worker()
     clock.advance(LOOK)
     process.lease.rescue()
+    process.heartbeat.run_due()
     # The clock jumps by an hour, so the leases stay behind by an hour.
     Worker.objects.update(lease_until=database_clock("default", 60 - 3600))
     database.ahead += 3600
     assert process.lease.rescue() == LOOK
     assert process.heartbeat.run_due() > 5  # it renews its own lease at once
+    assert Worker.objects.filter(pk=process.worker_id, lease_until__gt=database_clock("default"))
     assert process.lease.rescue() is not None
     assert not Worker.objects.exclude(lost_at=None).exists()
     heartbeat.beat(live.pk, "default", busy=0, done=0)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from django_jobs.models import Job, Worker
 from django_jobs.process.wakeup import GUARD_SECONDS
@@ -213,6 +214,35 @@ def test_burst_does_not_end_before_it_looked_for_what_its_last_job_enqueued(loop
     assert not loop.state.stopping
     loop.step()
     assert Job.objects.filter(status=Status.STARTED).count() == 1
+
+
+def test_burst_looks_at_once_for_what_a_job_enqueued_while_other_jobs_run(loop, clock):
+    loop.state.options = WorkerOptions(pool="threads", slots=2, burst=True)
+    jobs.add.delay_many([(1,), (2,)])
+    loop.step()
+    loop.timer.look()
+    loop.step()  # finds nothing while the jobs run
+    long = loop.buffer.take(1, wait=False)
+    end(loop.buffer, clock=clock)
+    assert loop.producer.next_look() > clock()
+    loop.step()
+    assert long in loop.buffer.running()
+    assert loop.producer.next_look() <= clock()
+
+
+def test_after_an_error_the_loop_connects_anew_and_looks_for_strays(loop, monkeypatch, caplog):
+    def away() -> float:
+        raise OperationalError("gone")
+
+    # The test's own transaction must outlive it.
+    monkeypatch.setattr("django_jobs.process.reconnect.drop_connection", lambda using: None)
+    monkeypatch.setattr(loop, "step", away)
+    loop.wakeup.waker.wake()  # it need not sleep
+    assert not loop.strays.is_due
+    assert loop.turn()
+    assert loop.strays.is_due
+    assert not loop.wakeup.listens
+    assert "while=claiming and recording" in caplog.text
 
 
 def test_calls_for_one_queue_do_not_put_off_the_look_at_the_others_for_ever(loop, clock, hear):
