@@ -33,6 +33,8 @@ from .chart_data import spark
 from .queue_form import QueueForm
 
 _FOLDER = "admin/django_jobs/queue"
+# The buttons of the list and their permissions; each has a method of its name.
+_BUTTONS = {"pause": "pause_queue", "resume": "pause_queue", "clear": "delete_job"}
 
 
 class QueueAdminMixin(ReadOnlyAdminMixin):
@@ -102,7 +104,7 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
             "queues": [self.shown(queue, activities.get(queue.name)) for queue in snapshot.queues],
             "may": {
                 name: self._may(request, name)
-                for name in ("view_job", "pause_queue", "add_queue", "delete_job")
+                for name in ("view_job", "add_queue", *_BUTTONS.values())
             },
             **(extra_context or {}),
         }
@@ -140,18 +142,15 @@ class QueueAdminMixin(ReadOnlyAdminMixin):
     # --- actions --------------------------------------------------------------------------------
 
     def _handle_button(self, request: HttpRequest) -> HttpResponse:
-        for verb, permission, action in (
-            ("pause", "pause_queue", self._pause),
-            ("resume", "pause_queue", self._resume),
-            ("clear", "delete_job", self._clear),
-        ):
-            if name := request.POST.get(verb):
+        for button, permission in _BUTTONS.items():
+            if name := request.POST.get(button):
                 if not self._may(request, permission):
                     raise PermissionDenied
                 if problems := queue_problems(name):
                     self.message_user(request, problems[0], messages.ERROR)
                     return self._back(request)
-                return action(request, name)
+                response: HttpResponse = getattr(self, f"_{button}")(request, name)
+                return response
         return HttpResponseRedirect(request.path)
 
     def _pause(self, request: HttpRequest, name: str) -> HttpResponse:
