@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+
+from ..run.forks import die_with_parent
 
 #: With this flag ``runworker`` imports the project, checks it and its own flags, and ends.
 FLAG = "--check-only"
@@ -35,6 +38,8 @@ class ReloadCheck:
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # A start that hangs would outlive a runworker that is killed.
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),
         )
         self._deadline = time.monotonic() + LONGEST_SECONDS
 

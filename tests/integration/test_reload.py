@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,19 @@ def test_stop_ends_the_try(worker, project, until, folder) -> None:
     assert worker.stop() == 0
     assert not is_alive(int(trying.read_text()))
     assert "starting over" not in worker.output()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_try_that_hangs_ends_with_a_runworker_that_is_killed(
+    worker, project, until, folder
+) -> None:
+    hanging(project, folder)
+    worker.signal(signal.SIGHUP)
+    trying = Path(folder, "trying")
+    until(lambda: trying.exists() and trying.read_text())
+    worker.signal(signal.SIGKILL)
+    worker.wait()
+    until(lambda: not is_alive(int(trying.read_text())), 5)
 
 
 def test_second_hangup_tries_the_code_anew(worker, project, until, folder) -> None:
