@@ -18,7 +18,7 @@ def test_registering_again_after_a_lost_answer_is_no_error() -> None:
     assert Worker.objects.live().get().pk == worker_id
 
 
-def test_beat_of_a_worker_that_was_taken_for_dead_says_so() -> None:
+def test_renewal_of_a_worker_that_was_taken_for_dead_returns_false() -> None:
     worker_id = uuid7()
     heartbeat.register(worker_id, "w", "default", pool="prefork")
     assert heartbeat.beat(worker_id, "default", busy=1, done=2) is True

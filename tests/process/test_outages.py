@@ -1,4 +1,4 @@
-"""The database refuses for a while: nothing ends, is lost or spins for that reason."""
+"""The database refuses for a while: no process ends or spins, and no job is lost."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_outcome_outlives_a_read_only_window(
     assert result.job.error_class in ("", "builtins.ValueError")
 
 
-def test_statement_that_is_refused_rests_alone(
+def test_part_whose_statement_is_refused_rests_alone(
     loop: WorkerLoop,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
@@ -117,7 +117,7 @@ def test_statement_that_is_refused_rests_alone(
     assert loop.producer.next_look() <= clock()
 
 
-def test_stop_that_waits_for_no_database_ends_and_its_jobs_are_told(
+def test_stop_that_was_given_up_ends_without_the_database_and_keeps_its_jobs(
     loop: WorkerLoop, vendor: str
 ) -> None:
     jobs.add.delay(1)
@@ -320,7 +320,7 @@ def test_outage_is_logged_once_by_all_work_of_a_process(
     assert caplog.text.count("database away") == 3
 
 
-def test_outage_of_another_cause_is_logged_and_numbers_make_no_cause() -> None:
+def test_outage_of_another_cause_is_logged_and_numbers_in_the_error_are_no_cause() -> None:
     outage = log.Outage()
     assert outage.is_news("server process 17 crashed", 100.0)
     assert not outage.is_news("server process 18 crashed", 159.0)

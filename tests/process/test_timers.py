@@ -23,7 +23,7 @@ def test_timer_that_is_asked_for_while_it_runs_runs_again() -> None:
     assert runs == 2
 
 
-def test_asking_never_delays_a_duty() -> None:
+def test_asking_never_delays_a_timer() -> None:
     timers = Timers([Timer("control", 60.0, lambda: 5.0)], "default")
     timers.run_due()
     timers.ask("control", within=30.0)
@@ -32,7 +32,7 @@ def test_asking_never_delays_a_duty() -> None:
     assert timers.run_due() <= 1
 
 
-def test_duties_stop_without_running_what_is_due() -> None:
+def test_timers_stop_without_running_what_is_due() -> None:
     ran = []
     timers = Timers([Timer("prune", 60.0, lambda: ran.append(time.monotonic()))], "default")
     timers.stop()

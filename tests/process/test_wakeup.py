@@ -1,4 +1,4 @@
-"""How a worker sleeps."""
+"""Sleeps end at a call, also at one that comes before them."""
 
 from __future__ import annotations
 

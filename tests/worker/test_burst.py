@@ -87,7 +87,7 @@ def between(loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch, event: Callable[[
     monkeypatch.setattr(loop.queues, "names", lambda: ["default"])
 
 
-def test_burst_runs_what_a_timer_promoted_after_its_last_claim(
+def test_burst_runs_what_the_promote_timer_made_ready_after_its_last_claim(
     loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs.add.apply_async((1,), eta=an_hour_ago())

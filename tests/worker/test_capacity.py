@@ -55,7 +55,7 @@ def test_pooler_before_the_server_refuses_nothing(server: Any) -> None:
     assert not refused
 
 
-def test_start_that_leaves_the_web_few_connections_is_told(server: Any) -> None:
+def test_start_that_leaves_the_web_few_connections_gives_a_warning(server: Any) -> None:
     server(used=60)
     assert capacity.problem(WorkerOptions(processes=5)) == ("", False)
     told, refused = capacity.problem(WorkerOptions(processes=8, beat=True))

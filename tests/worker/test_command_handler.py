@@ -1,4 +1,4 @@
-"""What commands change in a worker, without starting one: steer, autoscale, obey."""
+"""Commands change a worker's options and its number of processes; no process is started."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class FakeBuffer:
         return self.counted
 
 
-def test_gauge_reads_the_desk() -> None:
+def test_gauge_reads_the_buffer() -> None:
     buffer = FakeBuffer()
     asked: list[bool] = []
 
@@ -183,7 +183,7 @@ def test_autoscaled_worker_starts_with_the_least() -> None:
     assert (options.processes, options.slots) == (2, 5)
 
 
-def test_shared_slots_carries_the_load() -> None:
+def test_shared_slots_carry_the_load() -> None:
     shared_slots = SharedSlots(2)
     assert (shared_slots.watched, shared_slots.load.load) == (False, Load.UNKNOWN)
     shared_slots.watched, shared_slots.load = True, Report(Load.BEHIND, 12.5)
@@ -211,7 +211,7 @@ def test_only_jobs_that_could_be_claimed_make_a_worker_behind() -> None:
 # --- channel ------------------------------------------------------------------------------------
 
 
-def test_line_carries_answers_and_refusals() -> None:
+def test_channel_carries_answers_and_refusals() -> None:
     channel = SupervisorChannel()
 
     heard: list[str] = []
@@ -266,7 +266,7 @@ def handler(worker: Worker) -> CommandHandler:
 
 
 @pytest.mark.django_db
-def test_open_command_is_seen_by_who_looks_for_work(
+def test_worker_that_looks_for_jobs_sees_an_open_command(
     worker: Worker, handler: CommandHandler
 ) -> None:
     assert ready_queues("default") == []
@@ -308,7 +308,7 @@ def test_job_that_has_not_begun_is_terminated_where_it_waits(
 
 
 @pytest.mark.django_db
-def test_row_of_the_worker_tells_what_was_changed(worker: Worker, handler: CommandHandler) -> None:
+def test_row_shows_the_changed_options(worker: Worker, handler: CommandHandler) -> None:
     for verb, arguments in (
         ("quiet", {}),
         ("remove-queue", {"queue": "slow"}),
@@ -384,7 +384,9 @@ def test_command_that_cannot_be_obeyed_is_answered_with_the_reason(
 
 
 @pytest.mark.django_db
-def test_worker_tells_its_job_functions_and_options_without_secrets(settings: Any) -> None:
+def test_row_shows_job_functions_and_options_without_secrets(
+    settings: Any,
+) -> None:
     settings.DJANGO_JOBS = {
         "QUEUES": {"mail": {"API_TOKEN": "hidden"}},
         "ROUTES": [lambda *_: None],

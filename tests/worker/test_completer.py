@@ -145,7 +145,7 @@ def test_queues_that_have_new_jobs_are_passed_on(completer, buffer, clock, writt
     assert (calls.ready, calls.freed) == (["next"], [])
 
 
-def test_end_of_a_job_with_a_place_is_told(completer, buffer, clock, written, calls):
+def test_end_of_a_job_with_a_place_is_reported(completer, buffer, clock, written, calls):
     buffer.put([a_job(places=("key",))])
     end(buffer, clock=clock)
     completer.record(now=True)

@@ -18,7 +18,7 @@ from tests.waiting import LONG
 
 
 class QuickLoop:
-    """A loop that is done the moment the last job has ended: the pool's thread gets no turn."""
+    """A loop that ends as soon as the last job has ended, before the pool's thread runs."""
 
     def __init__(self) -> None:
         self.buffer = JobBuffer(self.wake, None)
@@ -30,7 +30,7 @@ class QuickLoop:
 
 
 @pytest.mark.parametrize("function", ["plain", "coroutine"])
-def test_loop_ends_when_the_desk_closes_while_the_last_job_ends(monkeypatch, function):
+def test_event_loop_ends_when_the_buffer_closes_while_the_last_job_ends(monkeypatch, function):
     loop = QuickLoop()
     options = SimpleNamespace(slots=2, max_memory=None)
     pool = EventLoopPool(

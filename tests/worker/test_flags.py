@@ -125,7 +125,7 @@ def test_flag_replaces_the_keys_that_would_contradict_it(
         ({"POOL": "threads", "TIME_LIMIT": 5}, "A hard time limit cannot stop a thread"),
     ],
 )
-def test_wrong_default_is_told_by_the_check(settings: Any, worker: Any, problem: str) -> None:
+def test_check_reports_a_wrong_default(settings: Any, worker: Any, problem: str) -> None:
     settings.DJANGO_JOBS = {"WORKER": worker}
     (seen,) = told()
     assert problem in seen

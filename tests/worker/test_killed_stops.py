@@ -87,7 +87,7 @@ def test_job_that_may_run_once_fails_also_when_the_worker_was_stopping(
     assert list(Job.objects.order_by("pk").values_list("crashes", flat=True)) == [1, 0]
 
 
-def test_first_beat_after_the_stop_tells_when_it_was(worker: Worker) -> None:
+def test_first_heartbeat_after_a_stop_writes_its_time(worker: Worker) -> None:
     heartbeat.beat(worker.pk, "default", busy=1, done=0)
     worker.refresh_from_db()
     assert worker.stopping_at is None
@@ -100,7 +100,7 @@ def test_first_beat_after_the_stop_tells_when_it_was(worker: Worker) -> None:
     assert worker.stopping_at == first
 
 
-def test_process_that_was_told_to_stop_notes_it_with_its_next_beat() -> None:
+def test_process_that_was_told_to_stop_writes_it_with_its_next_heartbeat() -> None:
     process = WorkerProcess(WorkerOptions(), uuid7(), 0, SharedSlots(1), channel=None)
     try:
         process.lease.begin()

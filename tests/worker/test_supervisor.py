@@ -1,4 +1,4 @@
-"""Parts of a worker process and of its supervisor, each at the moment that once went wrong."""
+"""Parts of a worker process and of its supervisor, each in a situation that once failed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def a_job() -> Any:
 # --- lease --------------------------------------------------------------------------------------
 
 
-def test_nothing_begins_after_the_lease_until_it_is_renewed() -> None:
+def test_no_job_starts_between_the_end_of_a_lease_and_its_renewal() -> None:
     buffer, job, taken = JobBuffer(lambda: None, None), a_job(), []
     buffer.lease(until=boot_time() - 1)
     buffer.put([job])
@@ -141,7 +141,7 @@ def supervisor() -> Iterator[Supervisor]:
 
 
 class FailsOnce:
-    """Stands for a system call that fails at first."""
+    """Fails at the first call, as a system call may."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -182,7 +182,7 @@ def test_jobs_of_a_dead_worker_are_given_back_when_a_process_can_start(caplog) -
     assert reaper.pids == {4_000_002}
 
 
-def test_stop_that_could_not_give_jobs_back_says_so(
+def test_supervisor_that_stops_reports_jobs_that_it_could_not_give_back(
     vendor: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = uuid7()
@@ -204,7 +204,7 @@ def test_stop_that_could_not_give_jobs_back_says_so(
     assert supervisor.children.left_jobs
 
 
-def test_shared_slots_tells_which_ends_were_not_recorded() -> None:
+def test_shared_slots_keep_the_jobs_whose_ends_were_not_recorded() -> None:
     shared_slots, first, second = SharedSlots(2), uuid7(), uuid7()
     assert shared_slots.unrecorded() == []
     place = shared_slots.keep_end(first, 1)
@@ -220,7 +220,7 @@ def test_shared_slots_tells_which_ends_were_not_recorded() -> None:
 
 @pytest.fixture
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """A worker process whose clock the test turns; ``killed`` has the signals it was sent."""
+    """A worker process with a clock of the test; ``killed`` has the signals that it was sent."""
     clock = SimpleNamespace(now=1000.0, killed=[], is_stopped=False)
     module = "django_jobs.worker.child_process"
     monkeypatch.setattr(f"{module}.kill_group", lambda pid, number: clock.killed.append(number))
@@ -242,7 +242,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
 
 def test_process_without_a_sign_of_life_for_a_lease_is_killed(child: SimpleNamespace) -> None:
     child.look(200)
-    assert child.killed == [], "one that never gave a sign is not judged"
+    assert child.killed == [], "a process is not judged before its first sign of life"
     child.child.shared_slots.pulse = 1.0
     child.look(120)
     child.child.shared_slots.pulse = 2.0
@@ -252,7 +252,9 @@ def test_process_without_a_sign_of_life_for_a_lease_is_killed(child: SimpleNames
     assert child.killed == [signal.SIGKILL]
 
 
-def test_process_is_not_judged_by_a_time_in_which_nobody_looked(child: SimpleNamespace) -> None:
+def test_time_without_a_look_does_not_count_as_silence(
+    child: SimpleNamespace,
+) -> None:
     child.child.shared_slots.pulse = 1.0
     child.look(2)
     child.look(1, seconds=3600.0)
@@ -260,7 +262,7 @@ def test_process_is_not_judged_by_a_time_in_which_nobody_looked(child: SimpleNam
     assert child.killed == []
 
 
-def test_process_that_somebody_holds_is_left(child: SimpleNamespace) -> None:
+def test_process_that_a_signal_stopped_is_not_killed(child: SimpleNamespace) -> None:
     child.child.shared_slots.pulse = 1.0
     child.is_stopped = True
     child.look(300)
@@ -304,7 +306,7 @@ def test_no_two_coroutines_share_a_thread_at_a_time(switching: None) -> None:
     threads.close()
 
 
-def test_hangup_of_another_program_s_supervisor_tries_nothing() -> None:
+def test_hangup_in_another_program_reloads_without_a_check() -> None:
     supervisor = Supervisor(WorkerOptions())
     supervisor.on_signal(signal.SIGHUP)
     assert supervisor.reload.pids == []
