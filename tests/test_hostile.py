@@ -22,7 +22,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from django_jobs import conf, exceptions, job, log
+from django_jobs import conf, exceptions, job, log, signature
 from django_jobs.admin import JobAdminMixin, WorkerAdminMixin
 from django_jobs.admin.base import ModelAdmin
 from django_jobs.admin.job_fields import progress_bar
@@ -248,6 +248,22 @@ def test_log_line_of_a_job_is_one_line(
     work()
     assert "forged" in caplog.text
     assert all("\n" not in record.getMessage() for record in caplog.records)
+
+
+def test_log_line_of_an_errback_names_it_on_one_line(
+    caplog: pytest.LogCaptureFixture, work: Any, registered: Any
+) -> None:
+    job(name="tests.fails", max_retries=0)(fails_at_once).apply_async(
+        link_error=signature("a\n2026 CRITICAL forged\x1b[31m")
+    )
+    work()
+    (record,) = [each for each in caplog.records if "errback not" in each.getMessage()]
+    first = record.getMessage().split("\n")[0]
+    assert first.endswith(r"errback=a\n2026 CRITICAL forged\x1b[31m")
+
+
+def fails_at_once() -> None:
+    raise ValueError
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -167,7 +167,9 @@ def receiver_failed(name: str, failure: Failure) -> None:
 def errback_failed(errback: Any, job_id: UUID, failure: Failure) -> None:
     # Its name only: its arguments may be secret.
     name = errback.get("task", "a workflow") if isinstance(errback, Mapping) else "unreadable"
-    _jobs.error("errback not enqueued job=%s errback=%s\n%s", job_id, name, failure.traceback)
+    _jobs.error(
+        "errback not enqueued job=%s errback=%s\n%s", job_id, _line(str(name)), failure.traceback
+    )
 
 
 def database_away(what: str, error: Exception, seconds: float) -> None:
