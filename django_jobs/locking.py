@@ -11,10 +11,11 @@ Each transaction takes its locks in this order, so no two of them wait for each 
 6. other jobs, by id;
 7. jobs in line for a limit (``waiting_for`` is set), by id.
 
-A statement that skips locked rows waits for none. It may come at any place, and the locks that it
-takes count for the statements after it. A claim locks ready jobs that way and shares its worker's
-row last, which MariaDB waits for: the clean-up holds that row, and waits for no ready job. Nothing
-else that the engine writes is locked while a transaction waits.
+A statement that skips locked rows never waits, so it may come at any place in this order. The locks
+that it takes count for the statements after it. A claim locks ready jobs that way, and last takes a
+shared lock on the row of its worker. MariaDB may wait for that lock, because a clean-up locks the
+row. This is no circle, because the clean-up waits for no ready job. The engine waits for no other
+locks.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _HELD = "_django_jobs_held"
 
 _RUNNING = Q(status=Status.STARTED)
 _IN_LINE = Q(waiting_for__isnull=False)
-#: The parts of the jobs, as they are locked one after the other.
+#: The parts of the jobs, in the order in which they are locked.
 _PARTS = (_RUNNING, ~_RUNNING & ~_IN_LINE, ~_RUNNING & _IN_LINE)
 
 
@@ -53,7 +54,7 @@ class Held:
 
 
 class LocksNeeded(BaseException):
-    """A transaction that may have locked jobs needs locks that come before these.
+    """A transaction that may have locked jobs needs locks that come before those of jobs.
 
     It is no error: :func:`in_order` repeats the transaction, with these locks first.
     """
@@ -101,7 +102,7 @@ def limits_locked(keys: Collection[str], using: str) -> Iterator[None]:
             if not missing:
                 yield
                 return
-        # Outside of the locks: a new row among locked ones would break their order.
+        # Outside of the locks, because a new row among locked ones would break the order.
         gates.bulk_create([Gate(key=key) for key in sorted(missing)], ignore_conflicts=True)
 
 
@@ -133,7 +134,7 @@ def lock_jobs(ids: Iterable[UUID], using: str, *, statuses: Collection[str] = ()
     if statuses:
         rows = rows.filter(status__in=statuses)
     found: list[Job] = []
-    # The last look is for a job that has changed from one part to another meanwhile.
+    # The last query is for jobs that moved from one part to another meanwhile.
     several = len(left) > 1 and connections[using].features.has_select_for_update
     for part in (*_PARTS, Q()) if several else (Q(),):
         for chunk in chunks(sorted(left)):

@@ -20,12 +20,12 @@ CLAIMED_COLUMNS = (
 
 
 class Claimed:
-    """A job that this worker has: its row's columns as they came, and whether it has expired.
+    """A job that this worker has claimed: the columns of its row, and whether it has expired.
 
     ``args``, ``kwargs``, ``headers`` and ``options`` are JSON texts. ``claims`` and the worker's
-    id together are the fencing token: what this worker says about the job counts only while the
-    row still carries both. ``ready`` is when the job came to be ready, of :func:`time.monotonic`:
-    a row gives the seconds that it waited, by the database's clock.
+    id are the fencing token: this worker may change the row only while the row has both. ``ready``
+    is the :func:`time.monotonic` at which the job became ready; the claim returns the seconds that
+    it waited, by the database's clock.
     """
 
     __slots__ = (
@@ -60,9 +60,9 @@ class Claimed:
     ready: float
     #: The keys of the concurrency limits under which it has a place.
     places: tuple[str, ...]
-    #: Until when of :func:`time.monotonic` its rate limit lets it begin.
+    #: The latest :func:`time.monotonic` at which its rate limit lets it begin.
     begin_by: float | None
-    #: Why it cannot run, learned after the claim.
+    #: Why it cannot run, if the worker found that out after the claim.
     problem: str
 
     def __init__(self, *row: Any) -> None:
@@ -80,7 +80,7 @@ class Claimed:
 
     @property
     def row_options(self) -> RowOptions:
-        """Its options; the text is parsed once."""
+        """Its options, parsed at the first use."""
         if self.options is None:
             return NOTHING
         if self._row_options is None:
@@ -94,7 +94,7 @@ class Claimed:
 
 @dataclasses.dataclass(slots=True)
 class Failure:
-    """What went wrong in one attempt: ``error_class`` is a dotted name, ``args`` JSON text."""
+    """The error of one attempt; ``error_class`` is a dotted name, ``args`` a JSON text."""
 
     error_class: str
     message: str
@@ -103,7 +103,7 @@ class Failure:
 
 
 class NewEdge(NamedTuple):
-    """That a job (``child``) waits for another one's end; ``position`` orders what it takes."""
+    """A job (``child``) waits for the end of another one; ``position`` orders their results."""
 
     parent: UUID
     child: UUID
@@ -113,12 +113,11 @@ class NewEdge(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class Graph:
-    """The rows and edges of a workflow, written nowhere yet; every parent stands before its
-    children."""
+    """The rows and edges of a workflow that is not written yet; parents come before children."""
 
     rows: list[NewJob]
     edges: list[NewEdge]
-    #: Id of the row whose result is the workflow's, where somebody takes it.
+    #: Id of the row whose result is the workflow's, if something takes it.
     output: UUID | None = None
 
     def output_row(self) -> NewJob:
@@ -156,9 +155,9 @@ class Outcome:
     failure: Failure | None = None
     #: The value the body returned, or what it raised; for hooks, signals and eager results.
     value: Any = dataclasses.field(default=None, repr=False)
-    #: The transaction of an ``atomic`` job has written it already.
+    #: Whether the transaction of an ``atomic`` job has written it already.
     recorded: bool = False
-    #: What the job goes on as: the output row is the job's own, with the same id.
+    #: The workflow that replaces the job; its output row has the id of the job.
     replacement: Graph | None = None
     #: Workflows to add to the header of the job's chord when it succeeds; the chord's body takes
     #: the result of the output row of each.
@@ -166,12 +165,12 @@ class Outcome:
 
     @property
     def is_deferred(self) -> bool:
-        """Tell whether the job was given back for a worker that can run it, with the reason."""
+        """Whether the job waits for a worker that can run it; ``failure`` has the reason."""
         return self.status == Status.SCHEDULED and self.failure is not None
 
     @property
     def is_followed(self) -> bool:
-        """Tell whether other rows have to change with it."""
+        """Whether other rows change in the same transaction."""
         if self.replacement is not None or self.added:
             return True
         job = self.job
@@ -180,9 +179,9 @@ class Outcome:
         )
 
     def ages(self) -> tuple[float, float]:
-        """Return the seconds since the body began and since it ended, of one look at the clock.
+        """Return the seconds since the body began and since it ended.
 
-        The database's clock less these is when; no wall clock of the worker is asked.
+        The database subtracts them from its own clock, so no wall clock of a worker is used.
         """
         now = time.monotonic()
         return max(0.0, now - self.began), max(0.0, now - self.ended)

@@ -1,7 +1,8 @@
 """Whether a claimed job may start now: concurrency and rate limits, of functions and of queues.
 
-Between claim and execute. A job for which there is no place becomes WAITING until one is freed; one
-that is over a rate gets a later time of its own. Jobs without limits cost a look into two sets.
+It comes between claim and execute. A job becomes WAITING if its concurrency limit has no free
+place, and SCHEDULED for a later time if its rate allows no start now. A job without limits costs
+two lookups in sets.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from ..values import Claimed, Outcome
 from . import concurrency, rate_windows
 from .rules import Bound, Rules, read_rules
 
-# How long the limits that rows and settings tell are believed.
+# Limits of rows and settings are read again after this time.
 _RULES_SECONDS = 1.0
 
 
 class Admission:
-    """Lets the jobs start that one worker has claimed, or puts them in line."""
+    """Decides for one worker which claimed jobs may start; the others wait."""
 
     def __init__(self, using: str) -> None:
         self._using = using
@@ -56,7 +57,7 @@ class Admission:
                 try:
                     bounds[job.id] = rules.bounds_of(job)
                 except Exception as error:
-                    # A job that does not fit its function does not run here; execute tells why.
+                    # If the call does not fit the function, execute says so.
                     if _fits(job):
                         failed.append((job, error))
         limited = [job for job in jobs if bounds.get(job.id)]
@@ -91,7 +92,7 @@ def _decided(
 
 
 class _Batch:
-    """One decision for all limited jobs of a claim, while all their limits are locked."""
+    """Decides about all limited jobs of one claim, while their limits are locked."""
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class _Batch:
         self.admitted: list[Claimed] = []
         self.waiting: dict[str, list[UUID]] = {}
         self.later: list[tuple[Claimed, float]] = []
-        # A job that was woken for a place and does not take it leaves it to the next in line.
+        # Places that a job was woken for and does not take go to the next job in line.
         self.left: Counter[str] = Counter()
         self.most: dict[str, int] = {}
         self.taken: Counter[str] = Counter()
@@ -126,7 +127,7 @@ class _Batch:
             self._decide(job, self.bounds[job.id])
 
     def _read_lines(self) -> None:
-        # In this order: no job begins later by the database's clock than is reckoned here.
+        # In this order, so that no job begins later by the database's clock than computed here.
         self.began, self.now = time.monotonic(), unix_time(self.using)
         wanted: dict[str, tuple[Sequence[Window], set[UUID]]] = {}
         for job in self.jobs:
@@ -136,7 +137,7 @@ class _Batch:
         self.lines = rate_windows.lines(wanted, self.now, self.using)
 
     def _in_line(self) -> list[Claimed]:
-        """Return the jobs as claimed, but those first that have slots, in the order of these."""
+        """Return the jobs that have slots, in the order of the slots, and then the others."""
         numbers: dict[UUID, int] = {}
         for line in self.lines.values():
             for job_id, number in line.own.items():
@@ -148,7 +149,7 @@ class _Batch:
         job.places, job.begin_by = (), None
         wanted = [bound.key for bound in bounds if bound.places]
         if job.expired or registry.find(job.name) is None:
-            # It will not run; execute tells why.
+            # It does not run; execute says why.
             self.left.update(wanted)
             return
         for key in wanted:

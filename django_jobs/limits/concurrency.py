@@ -1,6 +1,6 @@
-"""Places under concurrency limits, which are taken and freed while the key's limit is locked.
+"""Places under concurrency limits. Locking the limit's row serializes taking and freeing them.
 
-A place counts only while its job's row is STARTED with the place's number of claims.
+A place counts only while the row of its job is STARTED with the place's number of claims.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..models import Gate, Job, Place, Queue
 from ..status import Status
 from ..values import Claimed
 
-# More than so many keys are first asked which of them somebody waits for.
+# With more keys than this, one query first finds those that some job waits for.
 _FEW_KEYS = 3
 
 
 def taken(keys: Collection[str], using: str) -> Counter[str]:
-    """Return how many places of each key are taken; delete those that are not.
+    """Return how many places of each key are taken; delete places that do not count.
 
     The limits of *keys* are locked.
     """
@@ -41,9 +41,9 @@ def taken(keys: Collection[str], using: str) -> Counter[str]:
 
 
 def take(jobs: Sequence[Claimed], using: str) -> None:
-    """Give each of *jobs* the places that it names, whose limits are locked."""
+    """Give *jobs* the places under the keys in ``places``, whose limits are locked."""
     places = Place.objects.using(using)
-    # An earlier attempt may have left its own, when its worker was lost.
+    # An earlier claim may have left places, if its worker was lost.
     places.filter(job_id__in=[job.id for job in jobs])._raw_delete(using)
     places.bulk_create(
         Place(key=key, job_id=job.id, claims=job.claims) for job in jobs for key in job.places
@@ -51,9 +51,10 @@ def take(jobs: Sequence[Claimed], using: str) -> None:
 
 
 def free(ids: Iterable[UUID], using: str) -> set[str]:
-    """Take back the places of jobs that run no more, and wake those in line.
+    """Free the places of jobs that no longer run, and wake the next jobs in line.
 
-    The limits of their places are locked. Returns the queues of those in line, which are announced.
+    The limits of the places are locked. Returns the queues of the woken jobs; their workers are
+    notified.
     """
     freed: Counter[str] = Counter()
     for chunk in chunks(list(ids)):
@@ -67,7 +68,7 @@ def free(ids: Iterable[UUID], using: str) -> set[str]:
 
 
 def recall(jobs: Sequence[Claimed], using: str) -> None:
-    """Tell *jobs*, read from their rows, which places they hold."""
+    """Set ``places`` of *jobs* that were read from their rows."""
     by_id = {job.id: job for job in jobs}
     rows = Place.objects.using(using).filter(job_id__in=list(by_id))
     for key, job_id, claims in rows.values_list("key", "job_id", "claims"):
@@ -85,7 +86,10 @@ def keys_of(ids: Iterable[UUID], using: str) -> set[str]:
 
 
 def wake(numbers: Mapping[str, int], using: str) -> set[str]:
-    """Make the next *numbers* of jobs that wait for each key, whose limit is locked, pending."""
+    """Make the next jobs that wait for each key PENDING; *numbers* says how many of each key.
+
+    The limits of the keys are locked.
+    """
     wanted = {key: number for key, number in numbers.items() if number > 0}
     if len(wanted) > _FEW_KEYS:
         wanted = {key: wanted[key] for key in _waited_for(list(wanted), using)}
@@ -94,31 +98,31 @@ def wake(numbers: Mapping[str, int], using: str) -> set[str]:
 
 
 def fill(numbers: Mapping[str, int], using: str) -> None:
-    """Make the first *numbers* of jobs in line for each key, whose limit is locked, pending.
+    """Make the first jobs in line for each key PENDING; *numbers* says how many places are free.
 
-    Those that are pending already, and have not taken their place yet, are in line too. Jobs of
-    paused queues are not.
+    The limits of the keys are locked. Jobs that were woken before and have not taken their place
+    yet count as in line. Jobs of paused queues do not.
     """
     wanted = {key: number for key, number in numbers.items() if number > 0}
     _make_pending(Job.objects.using(using).live(), wanted, using)
 
 
 def _make_pending(jobs: QuerySet[Job], numbers: Mapping[str, int], using: str) -> set[str]:
-    # A job that cannot be claimed would keep the place from those behind it; maintenance.wake
-    # wakes it when its queue is resumed. With EXISTS PostgreSQL would sort the whole line.
+    # Skip paused queues: an unclaimable job would hold the place. maintenance.unblock wakes it
+    # after the queue is resumed. With EXISTS, PostgreSQL would sort the whole line.
     paused = Queue.objects.using(using).filter(paused_at__isnull=False)
     jobs = jobs.exclude(queue__in=paused.values("name"))
     waiting = Job.objects.using(using).filter(status=Status.WAITING).order_by("id")
     while first := _first_in_line(jobs, numbers):
-        # The statement waits for rows that others have locked. MariaDB locks for a moment what a
-        # statement only looks at, and a job that is skipped then would wait for ever.
+        # Do not skip locked rows. MariaDB locks a row for a moment when another statement only
+        # reads it, and a job that is skipped then would never be woken.
         locked: dict[UUID, tuple[str | None, str]] = {}
         for chunk in chunks(sorted(first)):
             rows = waiting.filter(id__in=chunk).select_for_update()
             locked |= {row[0]: row[1:] for row in rows.values_list("id", "waiting_for", "queue")}
         if {job_id: key for job_id, (key, _queue) in locked.items()} == first:
             break
-        # One left the line before it was locked: others are among the first now.
+        # A job left the line before it was locked, so the first jobs are others now.
     else:
         return set()
     for chunk in chunks(list(first)):
@@ -129,7 +133,7 @@ def _make_pending(jobs: QuerySet[Job], numbers: Mapping[str, int], using: str) -
 
 
 def _first_in_line(jobs: QuerySet[Job], numbers: Mapping[str, int]) -> dict[UUID, str]:
-    """Return those of the first *numbers* in line for each key that wait, with that key."""
+    """Return the WAITING jobs among the first *numbers* in line for each key, with the key."""
     found: dict[UUID, str] = {}
     for key in sorted(numbers):
         line = jobs.filter(waiting_for=key).order_by("rank", "id")
@@ -139,7 +143,7 @@ def _first_in_line(jobs: QuerySet[Job], numbers: Mapping[str, int]) -> dict[UUID
 
 
 def _waited_for(keys: Collection[str], using: str) -> list[str]:
-    """Return those of *keys* that some job waits for."""
+    """Return the *keys* that some job waits for."""
     line = Job.objects.using(using).filter(waiting_for=OuterRef("key"), status=Status.WAITING)
     gates = Gate.objects.using(using).filter(Exists(line), key__in=keys)
     return list(gates.values_list("key", flat=True))

@@ -22,13 +22,13 @@ from ..models import Job, Limit, Queue, Reservation
 from ..serialization import type_of
 from ..status import Status
 
-# Workers know a new limit by then; a job that came earlier would get its time by the old one.
+# By then all workers have read a new limit; before, a job would get its time by the old one.
 _KNOWN_SECONDS = 1.5
 _CHUNK = 1_000
 
 
 class Keep(enum.Enum):
-    """What is not given stays as it is."""
+    """The default of arguments whose limit stays as it is."""
 
     KEEP = "keep"
 
@@ -103,7 +103,7 @@ def set_queue_limits(
 
 
 def renew_times(queue: str, using: str) -> None:
-    """Let jobs of *queue* that have times under its rate come for new ones, as it has changed."""
+    """Let jobs of *queue* get new start times, because its rate has changed."""
     _compute_anew(Q(key=key_values.of_queue(queue)), using)
 
 
@@ -146,7 +146,7 @@ def _text(rate: Rate | None) -> str:
 
 
 def _compute_anew(which: Q, using: str) -> None:
-    """Let jobs that have times come for new ones, once all workers know the limit."""
+    """Let jobs that have start times get new ones, once all workers know the limit."""
     slots = Reservation.objects.using(using).filter(which, started=False)
     last = slots.order_by("-id").values_list("id", flat=True).first()
     while last is not None:

@@ -15,29 +15,29 @@ from ..db.base import chunks
 from ..define.rates import Window
 from ..models import Gate, Job, Reservation
 
-# A job that was let go begins within this part of its shortest window, or is given back: until
-# then nobody knows when it does, and the window counts from the latest moment.
+# An admitted job must start within this part of its shortest window, or it is released. The window
+# counts from the latest moment at which it may start.
 _SLACK, _LONGEST_SLACK = 0.05, 1.0
-# What a recorded start may differ from the real one: a round trip.
+# A recorded start may differ from the real one by a round trip.
 _SKEW_SECONDS = 0.02
-# How much later than others a job may come for its slot without moving those behind it.
+# A job may come this much later for its slot before the jobs behind it move up.
 _LATE_SECONDS = 0.03
 
 
 class Line:
-    """Which jobs started and which will, under the rate limit of one key, which is locked.
+    """The starts and the slots of jobs under the rate limit of one key, which is locked.
 
-    A job starts, or is given a slot, after all that were in line before it. All times are in
-    seconds since 1970 and the latest possible ones, so that a window is never too full.
+    A job starts, or gets a slot, after all jobs in line before it. Times are seconds since 1970.
+    They are the latest possible ones, so no window is ever too full.
     """
 
     def __init__(self, key: str, windows: Sequence[Window]) -> None:
         self.key = key
         self.windows = windows
         self.slack = min(_LONGEST_SLACK, _SLACK * min(window.seconds for window in windows))
-        #: Starts of those before the job at hand, in order.
+        #: Starts of the jobs before the current one, in order.
         self.before: list[float] = []
-        #: Those who have slots, by their ids, from the first that is not among them yet.
+        #: Slots that are not among them yet, by their ids.
         self.ahead: list[tuple[int, float]] = []
         self.own: dict[UUID, int] = {}
         self.started: dict[UUID, float] = {}
@@ -85,7 +85,7 @@ class Line:
 def lines(
     wanted: Mapping[str, tuple[Sequence[Window], Collection[UUID]]], now: float, using: str
 ) -> dict[str, Line]:
-    """Return the line of each key, which is locked, for the jobs that come to it now."""
+    """Return the line of each key, which is locked, for the jobs that were claimed."""
     found = {key: Line(key, windows) for key, (windows, _ids) in wanted.items()}
     rows = Reservation.objects.using(using)
     ids = {job_id for _windows, jobs in wanted.values() for job_id in jobs}
@@ -113,9 +113,9 @@ def _with_slots(keys: Collection[str], using: str) -> list[str]:
 
 
 def _read_slots(line: Line, coming: int, using: str) -> None:
-    """Read as many of those in line as a window can hold, before the jobs that come.
+    """Read the slots before the claimed jobs, at most as many as a window holds.
 
-    Slots of jobs that will not start go to others.
+    Slots of jobs that will not start go to other jobs.
     """
     slots = Reservation.objects.using(using).filter(key=line.key, started=False).order_by("-id")
     while True:
@@ -145,7 +145,7 @@ def _startable(ids: Collection[UUID], using: str) -> set[UUID]:
 
 
 def save(lines: Iterable[Line], claims: Mapping[UUID, int], using: str) -> None:
-    """Write which jobs started, each by which of its claims, and which got a slot."""
+    """Write which jobs started, with their numbers of claims, and which got a slot."""
     rows = Reservation.objects.using(using)
     new: list[Reservation] = []
     moved: list[Reservation] = []
@@ -182,9 +182,10 @@ def keys_of(ids: Collection[UUID], using: str) -> set[str]:
 
 
 def take_back(claims: Collection[tuple[UUID, int]], using: str) -> None:
-    """Give these claims of jobs, which were let go and did not begin, their places in line back.
+    """Turn the starts of admitted jobs that did not begin back into slots.
 
-    The limits of their starts are locked. What an earlier claim started stays.
+    *claims* are pairs of a job's id and its number of claims. The limits of the starts are locked.
+    Starts of earlier claims stay.
     """
     rows = Reservation.objects.using(using).filter(started=True)
     for chunk in chunks([job_id for job_id, _number in claims]):

@@ -17,7 +17,7 @@ from ..values import Claimed
 
 
 class Bound(NamedTuple):
-    """A limit as it stands for one job: so many at once, so many starts in each window."""
+    """A limit of one job: running jobs at once (``places``), and starts in each window."""
 
     key: str
     places: int | None
@@ -34,7 +34,7 @@ class Rules:
     limits: dict[str, Bound] = dataclasses.field(default_factory=dict)
 
     def bounds_of(self, job: Claimed) -> list[Bound]:
-        """Return the limits of a job; raise what its key functions raise."""
+        """Return the limits of a job. Raises what its key functions raise."""
         found = self._own(job) if job.name in self.functions else []
         queue = self.queues.get(job.queue)
         return found if queue is None else [*found, queue]
@@ -61,7 +61,7 @@ class Rules:
         return [bound for bound in found.values() if bound.places or bound.windows]
 
     def places(self, key: str, name: str, queue: str) -> tuple[bool, int | None]:
-        """Return whether this process knows the limit *key*, of such a job, and its places."""
+        """Return whether this process knows the limit *key* of such a job, and its places."""
         if key == key_values.of_queue(queue):
             bound = self.queues.get(queue)
             return True, bound.places if bound else None
@@ -81,7 +81,7 @@ class Rules:
 
 
 def read_rules(using: str) -> Rules:
-    """Read what rows and settings tell of limits; a queue's row wins over the setting."""
+    """Read the limits of rows and settings; the row of a queue wins over the setting."""
     queues = {
         name: Bound(
             key_values.of_queue(name), options.get("CONCURRENCY"), parse(options.get("RATE_LIMIT"))

@@ -1,4 +1,4 @@
-"""Jobs whose time has come: SCHEDULED and RETRY become PENDING."""
+"""Promotes jobs whose time has come: SCHEDULED and RETRY become PENDING."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LOCKED_SECONDS = 0.25
 
 
 def run_once(using: str, *, longest_pause: float = 10.0, grace: float = 0.0) -> float:
-    """Promote what is due; return the seconds until the next job is, at most *longest_pause*.
+    """Promote due jobs; return the seconds until the next one is due, at most *longest_pause*.
 
-    *grace* leaves jobs that are due for less than so many seconds to another process: only the
-    first worker of a host has none, and the others step in when it is stuck.
+    *grace* is in seconds: jobs that are due for less are left to another process. Worker 0 of a
+    host has no grace; the others have some, as a backup.
     """
     wait = _seconds_until_next(using) + grace
     if wait > 0:
@@ -29,13 +29,13 @@ def run_once(using: str, *, longest_pause: float = 10.0, grace: float = 0.0) -> 
     promoted = _promote(using, grace)
     if promoted == BATCH:
         return 0.0
-    # What is due and was not promoted, another transaction has locked.
+    # Due jobs that were not promoted are locked by another transaction.
     least = 0.0 if promoted else _LOCKED_SECONDS
     return min(longest_pause, max(least, _seconds_until_next(using) + grace))
 
 
 def run_all(using: str) -> bool:
-    """Promote all that is due; return False when another transaction has some of it locked."""
+    """Promote all due jobs; return False if another transaction has locked some of them."""
     while _seconds_until_next(using) <= 0:
         if not _promote(using, 0.0):
             return False
@@ -58,10 +58,10 @@ def _promote(using: str, grace: float) -> int:
 
 
 def _seconds_until_next(using: str) -> float:
-    """Return the seconds until the next job is due, below 0 when it is overdue."""
+    """Return the seconds until the next job is due; negative if it is overdue."""
     nearest = float("inf")
     for timed in _timed(using):
-        # One without a time, which no call writes, waits until an operator has it run.
+        # No call writes a job without a time. It waits until an operator runs it.
         timed = timed.filter(run_at__isnull=False).order_by("run_at")
         for run_at, now in timed.values_list("run_at", clock(using))[:1]:
             nearest = min(nearest, float((run_at - now).total_seconds()))
@@ -69,7 +69,7 @@ def _seconds_until_next(using: str) -> float:
 
 
 def _timed(using: str) -> list[JobQuerySet]:
-    """Return the jobs that wait for their time, as sets that an index has in the order of time."""
+    """Return the jobs that wait for their time, as sets that an index sorts by time."""
     jobs = Job.objects.using(using)
     if connections[using].features.supports_partial_indexes:
         return [jobs.timed()]

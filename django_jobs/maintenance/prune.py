@@ -1,4 +1,4 @@
-"""Ended jobs go when their time is over, in small batches."""
+"""Deletes ended jobs whose retention is over, in small batches."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ KEEP_SECONDS = 86_400.0
 
 
 def run_once(using: str, holder: UUID, *, lease_seconds: float = 120.0) -> int:
-    """Delete up to one batch of ended jobs and what hangs on them; return how many jobs.
+    """Delete up to one batch of ended jobs with their attempts and edges; return how many jobs.
 
-    Only one process of the cluster does it at a time; another one gets 0.
+    Only one process of the cluster does it at a time; the others return 0.
     """
     if not hold_lease("prune", holder, lease_seconds, using):
         return 0
@@ -31,7 +31,7 @@ def run_once(using: str, holder: UUID, *, lease_seconds: float = 120.0) -> int:
 
 
 def hold_lease(name: str, holder: UUID, seconds: float, using: str) -> bool:
-    """Take or renew a chore's lease, by the database's clock; tell whether it is ours."""
+    """Take or renew the lease of a chore, by the database's clock; return whether we have it."""
     leases = Lease.objects.using(using)
     leases.bulk_create([Lease(name=name, holder=None, until=clock(using))], ignore_conflicts=True)
     mine = leases.filter(name=name, holder=holder).update(until=clock(using, seconds))
@@ -62,7 +62,7 @@ def _prune_jobs(using: str) -> int:
         for side in ("parent_id__in", "child_id__in"):
             Edge.objects.using(using).filter(**{side: ids})._raw_delete(using)
         Job.objects.using(using).filter(id__in=ids)._raw_delete(using)
-    # Behind the jobs' locks: who enqueues locks a key first, and a job only then.
+    # After the transaction: an enqueue locks a key first and a job after it.
     prune_unique_keys.forget([key for key in ended.values() if key], ids, using)
     return len(ids)
 

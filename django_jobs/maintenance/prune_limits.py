@@ -1,4 +1,4 @@
-"""Rows of limits that no job uses any more go, and starts that no window reaches."""
+"""Deletes rows of limits that no job uses, and starts that no window reaches."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..define.rates import LONGEST_SECONDS
 from ..models import Gate, Job, Place, Reservation
 from ..status import Status
 
-#: Most rows of limits that one run looks at; the next goes on behind them.
+#: One run looks at most at this many rows of limits; the next run continues after them.
 BATCH = 1_000
 
 _last: dict[str, str] = {}
 
 
 def run_once(using: str) -> int:
-    """Look at one batch of limits, by their keys; return how many went."""
+    """Look at one batch of limits, by their keys; return how many were deleted."""
     gates = Gate.objects.using(using)
     batch = gates.filter(key__gt=_last.get(using, "")).order_by("key")
     keys = list(batch.values_list("key", flat=True)[:BATCH])
     _last[using] = keys[-1] if len(keys) == BATCH else ""
     if not keys:
         return 0
-    # Also slots that were never used: their jobs are gone, or stand in line anew.
+    # Also unused slots: their jobs are gone, or wait in line again.
     before = unix_time(using) - LONGEST_SECONDS
     skip_locked = connections[using].features.has_select_for_update_skip_locked
     starts, places = Reservation.objects.using(using), Place.objects.using(using)
@@ -39,7 +39,7 @@ def run_once(using: str) -> int:
     with transaction.atomic(using):
         mine = gates.filter(key__in=unused).order_by("key")
         held = list(mine.select_for_update(skip_locked=skip_locked).values_list("key", flat=True))
-        # A job may have come before the lock.
+        # A job may have come between the query and the lock.
         still = list(_unused(held, using).values_list("key", flat=True))
         for rows in (starts, places, gates):
             rows.filter(key__in=still)._raw_delete(using)
@@ -47,7 +47,7 @@ def run_once(using: str) -> int:
 
 
 def _unused(keys: list[str], using: str) -> QuerySet[Gate]:
-    """Return those of the limits *keys* that no job runs, started, may start or waits under."""
+    """Return the limits of *keys* under which no job runs, started, may start or waits."""
     jobs, places = Job.objects.using(using), Place.objects.using(using)
     this: Any = {"id": OuterRef("job_id")}
     running = jobs.filter(**this, status=Status.STARTED, claims=OuterRef("claims"))

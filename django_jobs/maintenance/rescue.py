@@ -1,4 +1,4 @@
-"""Jobs whose worker is dead run again, or end as FAILURE ``WorkerLost``."""
+"""Runs the jobs of dead workers again, or ends them as FAILURE ``WorkerLost``."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _TEXTS = ("args", "kwargs", "headers", "options")
 def run_once(using: str) -> int:
     """Rescue the jobs of every worker whose lease is over, by the database's clock; count them.
 
-    Nobody knows which of a lost worker's jobs had begun, so each counts a crash; one that was in a
-    crash is claimed alone from then on, and takes no innocent job with it. A worker that was told
-    to stop and did not end in time was killed for that: its jobs go back without blame, but those
-    with ``acks_late=False``. A worker that stopped had settled all it ran: a job that is still its
-    own comes from a claim whose COMMIT took effect after that, and goes back without blame.
+    It is unknown which jobs of a lost worker had begun, so each counts a crash. A job with a crash
+    runs in a process of its own afterwards. A worker that was told to stop and did not end in time
+    was killed: its jobs go back without a crash, except those with ``acks_late=False``. A worker
+    that stopped had recorded all its jobs. If it still has one, the COMMIT of a claim took effect
+    after the stop, and the job goes back without a crash.
     """
     expired = Worker.objects.using(using).filter(
         lost_at=None, stopped_at=None, lease_until__lt=clock(using)
     )
     expired.update(lost_at=clock(using))
-    # Only the mark counts here: a lease that runs out just now may still be renewed.
+    # Only lost_at counts here, because a lease that expires now may still be renewed.
     live = Worker.objects.filter(id=OuterRef("worker_id"), lost_at=None, stopped_at=None)
     stranded = Job.objects.using(using).running().filter(~Exists(live)).order_by("worker_id")
     rescued = 0
@@ -54,7 +54,7 @@ def run_once(using: str) -> int:
 
 
 def _rescue_some(worker_id: UUID | None, stranded: QuerySet[Job], using: str) -> int:
-    """Rescue jobs of one worker, unless another process does so at this moment."""
+    """Rescue jobs of one worker, unless another process is doing it."""
     skip_locked = connections[using].features.has_select_for_update_skip_locked
     rows = Worker.objects.using(using).filter(id__in=[worker_id] if worker_id else [])
     locked = rows.select_for_update(skip_locked=skip_locked).only("lost_at", "stopping_at").first()
@@ -72,15 +72,15 @@ def bury(
     cold: bool = False,
     failed: bool = False,
 ) -> None:
-    """Settle the jobs of a worker process that is known to be dead.
+    """Record or release the jobs of a worker process that is known to be dead.
 
-    *running* has (id, claims) of those whose bodies ran, each with the reason why the process was
-    killed, or None for a crash; what had not begun goes back without blame. *cold* is a stop that
-    an operator wanted: what ran goes back without blame too, unless it is ``acks_late=False``.
-    *failed* marks the worker as lost, not stopped: it ended by itself.
+    *running* has the id and the number of claims of each job whose body ran, with the reason why
+    the process was killed, or None after a crash. Jobs that had not begun go back without a crash.
+    After a *cold* stop, which an operator wanted, running jobs go back too, except those with
+    ``acks_late=False``. *failed* marks the worker as lost, not stopped, because it ended by itself.
     """
     with no_more_claims(worker_id, using) as rows:
-        # If this process dies as well, the jobs that are left are a lost worker's.
+        # If this process dies too, the rescue finds the jobs that are left.
         rows.filter(lost_at=None, stopped_at=None).update(lost_at=clock(using))
     environment = Environment(using=using)
     jobs = _with_texts(Job.objects.using(using).filter(worker_id=worker_id, status=Status.STARTED))
@@ -103,10 +103,10 @@ def bury(
 
 @contextlib.contextmanager
 def no_more_claims(worker_id: UUID, using: str) -> Iterator[QuerySet[Worker]]:
-    """Hold the worker's row, to mark it so that it claims nothing more.
+    """Lock the row of the worker, so that the caller can mark it and it claims nothing more.
 
-    A claim locks the row as well, until its COMMIT took effect. So whatever the worker has claimed
-    can be seen from here on, and a claim that arrives later finds the mark.
+    A claim locks the row until its COMMIT has taken effect. So all jobs that the worker has claimed
+    are visible under this lock, and a later claim sees the mark.
     """
     rows = Worker.objects.using(using).filter(id=worker_id)
     with transaction.atomic(using):
@@ -116,7 +116,7 @@ def no_more_claims(worker_id: UUID, using: str) -> Iterator[QuerySet[Worker]]:
 
 def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, worker: Worker | None) -> int:
     if worker_id is None:
-        # No claim writes such a row; somebody edited it by hand.
+        # No claim writes such a row, so a person edited it.
         rows = Job.objects.using(using).filter(id__in=[job.pk for job in jobs], worker_id=None)
         given_back = transitions.release(rows)
         announce(using, {job.queue for job in jobs})
@@ -136,7 +136,7 @@ def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, worker: Wor
 
 
 def _is_blameless(claimed: Claimed, worker: Worker | None) -> bool:
-    """Tell whether a job goes back as it was from a worker that is gone, or whose row is."""
+    """Return whether a job goes back without a crash from a worker that is gone."""
     if worker is None:
         return False
     stopped = worker.lost_at is None
@@ -157,7 +157,7 @@ def _all_claimed(jobs: Iterable[Job], using: str) -> list[Claimed]:
 
 
 def _with_texts(jobs: QuerySet[Job]) -> QuerySet[Job]:
-    """Read the JSON columns as their texts, for a text that is no JSON must stop no rescue."""
+    """Read the JSON columns as texts, so that a text that is no JSON stops no rescue."""
     texts = {f"{name}_text": ExpressionWrapper(F(name), TextField()) for name in _TEXTS}
     return jobs.defer(*_TEXTS).annotate(**texts)
 

@@ -1,4 +1,4 @@
-"""Measurements become fewer as they get older, and go in the end; their totals stay."""
+"""Merges old measurements into longer periods, and deletes them in the end; totals stay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .prune import hold_lease
 
 BATCH = 2_000
 TEN_MINUTES, HOUR, DAY = 600, 3_600, 86_400
-#: Rows as the workers wrote them are left alone for so long: most of their minute have come then.
+#: Rows of a minute are merged this long after it began: by then most workers have written them.
 FRESH_SECONDS = 90
 #: For how long a window of an hour, of a day and of a week finds what it needs.
 MINUTES_SECONDS, TEN_MINUTES_SECONDS = HOUR + TEN_MINUTES, DAY + HOUR
@@ -23,7 +23,7 @@ KEEP_SECONDS = 8 * DAY
 
 
 def run_once(using: str, holder: UUID, *, lease_seconds: float = 120.0) -> bool:
-    """Add up what is old enough, a batch of each age; tell whether there is more.
+    """Merge one batch of old rows of each age; return whether there are more.
 
     Only one process of the cluster does it at a time.
     """
@@ -37,7 +37,7 @@ def run_once(using: str, holder: UUID, *, lease_seconds: float = 120.0) -> bool:
         (MINUTE, TEN_MINUTES, MINUTES_SECONDS),
         (TEN_MINUTES, HOUR, TEN_MINUTES_SECONDS),
     ):
-        # Whole buckets only: none is left half behind.
+        # Merge whole periods only.
         before = (now - age) // longer * longer
         old = rows.filter(seconds=seconds, in_total=True, starts_at__lt=before)
         more |= _merge(old, longer, using)
@@ -48,7 +48,7 @@ def run_once(using: str, holder: UUID, *, lease_seconds: float = 120.0) -> bool:
 def _merge(
     old: QuerySet[Measurement], seconds: int, using: str, *, into_total: bool = False
 ) -> bool:
-    """Put rows of *seconds* in the place of a batch of *old*; tell whether the batch was full."""
+    """Replace a batch of *old* rows by rows of *seconds*; return whether the batch was full."""
     skip_locked = connections[using].features.has_select_for_update_skip_locked
     rows = Measurement.objects.using(using)
     with transaction.atomic(using):

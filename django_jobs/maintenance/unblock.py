@@ -1,4 +1,4 @@
-"""Jobs that wait for a place that is free: a guard, for places that nobody freed."""
+"""Wakes jobs that wait for a limit although a place is free."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..locking import limits_locked
 from ..models import Job
 from ..status import ENDED
 
-#: Most keys that one run looks at; the next goes on behind them.
+#: One run looks at most at this many keys; the next run continues after them.
 BATCH = 100
-# Of a limit that is gone so many jobs become pending at once.
+# If a limit is gone, this many of its jobs become PENDING at once.
 _ALL = 1_000
-# While jobs wait, a limit may be raised; where none does, nothing can be missed.
+# Seconds between two looks while jobs wait for limits, and while none does.
 _SOON, _SELDOM = 2.0, 10.0
 
 _last: dict[str, str] = {}
 
 
 def run_once(using: str) -> float:
-    """Wake who waits for a free place; return the seconds until the next look.
+    """Wake jobs that wait although a place is free; return the seconds until the next look.
 
-    It mends what no transaction of a job could: a row that somebody deleted or edited, a limit that
-    was raised or taken away.
+    No transaction of a job wakes them if a person deleted or edited a row, or if a limit was raised
+    or removed.
     """
     heads = _heads(_last.get(using, ""), using)
     _last[using] = heads[-1].waiting_for or "" if len(heads) == BATCH else ""
@@ -47,7 +47,7 @@ def run_once(using: str) -> float:
 
 
 def run_all(using: str) -> None:
-    """Wake who waits for a free place, of every key."""
+    """Wake all jobs that wait although a place is free."""
     _last[using] = ""
     run_once(using)
     while _last[using]:
@@ -55,7 +55,7 @@ def run_all(using: str) -> None:
 
 
 def _leave_line(keys: Sequence[str], using: str) -> None:
-    """Let ended jobs leave the line: those that ran while there was no limit took no place."""
+    """Take ended jobs out of the line: they ran without a place while there was no limit."""
     skip_locked = connections[using].features.has_select_for_update_skip_locked
     ended = Job.objects.using(using).filter(waiting_for__in=keys, status__in=ENDED)
     with transaction.atomic(using):
@@ -65,7 +65,7 @@ def _leave_line(keys: Sequence[str], using: str) -> None:
 
 def _heads(last: str, using: str) -> list[Job]:
     """Return the first job that waits for each of the next keys after *last*."""
-    # Who was woken and has no place yet is in line too, perhaps alone.
+    # A job that was woken and has no place yet is in line too.
     line = Job.objects.using(using).only("name", "queue", "waiting_for")
     line = line.order_by("waiting_for", "rank", "id")
     heads: list[Job] = []

@@ -7,7 +7,7 @@ from .job import Job
 
 
 class Attempt(models.Model):
-    """One execution of a job that did not succeed; a success is told by the job's own row."""
+    """One attempt that did not succeed. The row of the job itself has its success."""
 
     job = models.ForeignKey(
         Job, on_delete=models.CASCADE, db_constraint=False, related_name="attempts"

@@ -5,7 +5,7 @@ from .fields import JSONTextField
 
 
 class Command(models.Model):
-    """What one worker is told to do, and its answer. ``control.commands`` writes them."""
+    """A command for one worker, and its answer. ``control.commands`` writes it."""
 
     worker_id = models.UUIDField()
     name = models.CharField(_("command"), max_length=30)

@@ -57,7 +57,7 @@ class Job(models.Model):
     args = JSONTextField(_("arguments"), default=list)
     kwargs = JSONTextField(_("keyword arguments"), default=dict)
     headers = JSONTextField(_("headers"), null=True)
-    # What this one call sets otherwise than its job function: time limits, ignore_result.
+    # See django_jobs.define.row_options.
     options = JSONTextField(null=True)
 
     enqueued_at = models.DateTimeField(_("enqueued"))
@@ -89,8 +89,8 @@ class Job(models.Model):
     pending_parents = models.IntegerField(default=0, db_default=0)
     has_dependents = models.BooleanField(default=False, db_default=False)
     unique_key = models.CharField(max_length=64, null=True)
-    # The limit (see django_jobs.define.key_values) that a WAITING job without unfinished parents
-    # waits for. It stays on the job that a freed place made PENDING until that job takes a place.
+    # The key of the limit that a WAITING job without unfinished parents waits for. It stays while
+    # the job is PENDING after it was woken, until the job takes a place.
     waiting_for = models.CharField(max_length=200, null=True)
 
     objects = JobQuerySet.as_manager()
@@ -112,7 +112,7 @@ class Job(models.Model):
 
     @property
     def is_deferred(self) -> bool:
-        """Tell whether it waits for a worker that can run it; its error is the reason."""
+        """Whether it waits for a worker that can run it; its error is the reason."""
         waits = self.status in (Status.SCHEDULED, Status.PENDING)
         return waits and self.deferrals > 0 and self.error_class != ""
 

@@ -2,7 +2,7 @@ from django.db import models
 
 
 class Lease(models.Model):
-    """Who does a chore for the whole cluster, and until when."""
+    """The process that does a chore for the whole cluster, and until when."""
 
     name = models.CharField(max_length=50, primary_key=True)
     holder = models.UUIDField(null=True)

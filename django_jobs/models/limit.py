@@ -15,7 +15,7 @@ def validate_rate(text: str) -> None:
 
 
 class Limit(models.Model):
-    """What an operator set for the limits of a job function, or of one key of it, in their stead.
+    """The limits that an operator set for a job function, or for one key of it.
 
     ``key`` is one of :mod:`django_jobs.define.key_values`. A column that is empty leaves the code's
     own limit.
@@ -38,7 +38,7 @@ class Limit(models.Model):
 
 
 class Gate(models.Model):
-    """The row of a limit, which is locked to take or free a place, or a start, of one key."""
+    """The row of a limit. Locking it serializes taking and freeing places and starts of its key."""
 
     key = models.CharField(max_length=200, primary_key=True)
 
@@ -52,7 +52,7 @@ class Gate(models.Model):
 class Place(models.Model):
     """A job that runs under a concurrency limit.
 
-    It counts only while the job's row is STARTED with this number of claims, so that none can leak.
+    It counts only while the row of the job is STARTED with this number of claims, so none leaks.
     """
 
     key = models.CharField(max_length=200)
@@ -71,17 +71,17 @@ class Place(models.Model):
 
 
 class Reservation(models.Model):
-    """When a job under a rate limit started, or may start; they stand in line by their ids.
+    """The start of a job under a rate limit, or a slot for its start. The ids give the order.
 
-    ``at`` is in seconds since 1970, by the database's clock: the latest moment of the start. One
-    that has not ``started`` is a slot, which counts only while its job may still start.
+    ``at`` is the latest moment of the start, in seconds since 1970 by the database's clock. A row
+    that has not ``started`` is a slot. It counts only while its job may still start.
     """
 
     key = models.CharField(max_length=200)
     job_id = models.UUIDField()
     at = models.FloatField()
     started = models.BooleanField(default=False)
-    #: Which claim of the job started; a job that is claimed again starts again.
+    #: The number of the claim that started; a job that is claimed again starts again.
     claims = models.IntegerField(default=0)
 
     class Meta:
@@ -97,10 +97,10 @@ class Reservation(models.Model):
 
 
 class UniqueKey(models.Model):
-    """Which job holds a unique key.
+    """The job that holds a unique key.
 
-    The key is taken while that job is live, and until ``until`` when it succeeded: nothing has to
-    release it, so nothing can forget to.
+    The key is taken while that job is live, and after its success until ``until``. So no code has
+    to release it.
     """
 
     key = models.CharField(max_length=64, primary_key=True)

@@ -9,9 +9,9 @@ from .histogram import COUNTS, Errors, Tally, packed, packed_errors, unpacked
 class Measurement(models.Model):
     """What happened to the jobs of one job function in one queue within some seconds.
 
-    Several rows may tell of the same seconds, each of other jobs: whoever reads adds them up. Rows
-    of 60 seconds are rolled up to longer ones. A row of :data:`TOTAL` seconds has everything since
-    the beginning, so that a counter never falls when a row goes.
+    Several rows may have the same seconds, for other jobs each; readers add them up. Rows of 60
+    seconds are merged into longer ones. A row of :data:`TOTAL` seconds has everything since the
+    beginning, so a counter never falls when a row is deleted.
     """
 
     #: ``seconds`` of the rows that only grow.
@@ -37,7 +37,7 @@ class Measurement(models.Model):
     shortest_run_seconds = models.FloatField(null=True)
     shortest_wait_seconds = models.FloatField(null=True)
     longest_wait_seconds = models.FloatField(null=True)
-    # Numbers of attempts by bucket of tally.BOUNDS, without the zeros at the end.
+    # Numbers of attempts by bucket of histogram.BOUNDS, without the zeros at the end.
     waits = JSONTextField(default=list)
     runs = JSONTextField(default=list)
     # Of the failed: {class: [how many, when the last, its job]}.

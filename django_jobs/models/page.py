@@ -9,14 +9,14 @@ from django.utils.translation import gettext_lazy as _
 
 
 class NoRows(models.Manager[Any]):
-    """Finds nothing and asks no database, as for ``dumpdata``: there is no table."""
+    """Finds nothing and asks no database, because there is no table; ``dumpdata`` asks it."""
 
     def get_queryset(self) -> models.QuerySet[Any]:
         return super().get_queryset().none()
 
 
 class Dashboard(models.Model):
-    """The page that tells how things stand."""
+    """The page that shows the state of jobs, queues and workers."""
 
     objects = NoRows()
 

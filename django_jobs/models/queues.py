@@ -6,7 +6,7 @@ from .limit import validate_rate
 
 
 class Queue(models.Model):
-    """What an operator set for a queue; a queue needs no row to be used."""
+    """The settings that an operator made for a queue. A queue works without a row."""
 
     name = models.CharField(_("name"), max_length=100, primary_key=True)
     paused_at = models.DateTimeField(_("paused since"), null=True, blank=True)

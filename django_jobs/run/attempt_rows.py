@@ -11,16 +11,16 @@ from ..serialization import loads
 from ..status import Status
 from ..values import Outcome
 
-# So many with the longest tracebacks fit into a statement of MariaDB.
+# With the longest tracebacks, this many rows fit into one statement of MariaDB.
 _ATTEMPTS = 100
-#: A job keeps so many of its attempts, the newest: one that is retried without end fills no table.
+#: A job keeps this many attempts, the newest ones, so an endless retry cannot fill the table.
 KEPT_ATTEMPTS = 100
-# Most older attempts that one end of a job deletes.
+# One recorded attempt deletes at most this many older ones.
 _OLDER = 1_000
 
 
 def was_attempt(outcome: Outcome) -> bool:
-    """Tell whether a failed attempt is to be kept; a job that did not run made none."""
+    """Return whether the attempt failed and gets a row; a job that did not run made no attempt."""
     did_not_run = outcome.status == Status.REVOKED or outcome.is_deferred
     return outcome.failure is not None and not did_not_run
 

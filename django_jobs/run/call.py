@@ -24,12 +24,12 @@ from .outcome import Execution, returned
 from .outside_body import hidden
 from .time_limits import run_limited
 
-# How often the transaction of an atomic job is tried that meets a conflict each time.
+# An atomic job whose transaction meets a conflict is tried this many times.
 _CONFLICT_TRIES = 8
 
 
 def body(execution: Execution) -> Any:
-    """Call the function; for ``async def`` the answer is a coroutine."""
+    """Call the function and return its result; an ``async def`` returns a coroutine."""
     function, request = execution.function, execution.context.request
     before = forks.generation
     try:
@@ -65,9 +65,9 @@ def left_open(execution: Execution, alias: str) -> TransactionLeftOpen:
 
 
 def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
-    """Call the body in a transaction, which SUCCESS ends; repeat it after a conflict.
+    """Call the body in the transaction that also writes SUCCESS; repeat both after a conflict.
 
-    A deadlock or a serialization failure has rolled back all that the body wrote.
+    A deadlock or a serialization failure has rolled back what the body wrote.
     """
     inside = connections[environment.using].in_atomic_block
     for number in range(_CONFLICT_TRIES):
@@ -79,10 +79,10 @@ def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
             last = inside or number == _CONFLICT_TRIES - 1
             if kind is not Kind.CONFLICT or last:
                 if ended and kind is not Kind.WRONG and not environment.is_eager:
-                    # The body did its part, and its writes count only if SUCCESS does.
+                    # The body returned, but its writes were rolled back together with SUCCESS.
                     raise TransactionLost(f"Its transaction could not be ended: {error}") from error
                 raise
-        # Those that met each other here must not meet again.
+        # A random wait, so that the transactions in conflict do not meet again.
         time.sleep(random.uniform(0, 0.01 * 2**number))
         execution.context.added = []
     raise AssertionError("the last try returns or raises")
@@ -94,7 +94,7 @@ def _in_transaction(
     committed: list[bool] = []
     try:
         with transaction.atomic(environment.using):
-            # The first of the hooks: what raises after it is a hook of the body.
+            # It runs before the on_commit hooks of the body. If it ran, an error comes from those.
             transaction.on_commit(lambda: committed.append(True), environment.using)
             outcome = _call_in_transaction(execution, environment, ended)
     except BaseException as error:
@@ -119,7 +119,7 @@ def _call_in_transaction(
             "to atomic()."
         )
     if outcome.status != Status.SUCCESS:
-        # The result cannot be stored: the body's writes must not stay either.
+        # The result cannot be stored, so the writes of the body are rolled back too.
         transaction.set_rollback(True, environment.using)
     elif not environment.commit(outcome):
         raise WorkerLost("The job is no longer this worker's; what it wrote was rolled back.")
@@ -136,7 +136,7 @@ def _run(execution: Execution, environment: Environment) -> Any:
 def _run_limited(execution: Execution, environment: Environment) -> Any:
     seconds = execution.context.request.soft_time_limit
     if execution.function.is_async:
-        # The limit is raised inside the coroutine: it runs beside this thread, not in it.
+        # The coroutine runs in another thread, so the limit must be raised inside the coroutine.
         return run_limited(body(execution), seconds)
     limit = environment.soft_limit if seconds else None
     with limit(seconds) if limit is not None and seconds else contextlib.nullcontext():
@@ -147,7 +147,7 @@ def _run_limited(execution: Execution, environment: Environment) -> Any:
 
 
 def _awaited(execution: Execution, value: Any, seconds: float | None) -> Any:
-    """Await what a plain function returned: a decorator may hide that the body is ``async def``."""
+    """Await the coroutine that a plain function returned, as a decorator of ``async def`` does."""
     if execution.function.options.atomic:
         value.close()
         raise TypeError(

@@ -12,9 +12,9 @@ from ..db import Kind, dialect_for, kind_of, without_deadlock
 from ..values import Claimed
 from ..workflows.inputs import hand_over
 
-# A claim that takes longer, for itself and for each job, walked over what it could not take.
+# A claim that takes longer has read many entries that it could not claim. Per claim, per job.
 _SLOW_SECONDS, _SLOW_SECONDS_A_JOB = 0.004, 0.00005
-# How late a job may be found that became ready behind the place where the ready ones began.
+# A job that becomes ready before the remembered place may be found this much later.
 _BEGINNING_SECONDS = 2.0
 
 #: Where the ready jobs of each queue begin: the rank and the id of the first.
@@ -22,12 +22,12 @@ Beginnings = Mapping[str, tuple[int, UUID]]
 
 
 class Claimer:
-    """Claims as :func:`claim` does, and quickly too beside a transaction that stays open for long.
+    """Claims as :func:`claim` does, and stays quick beside a transaction that is open for long.
 
-    While one is open, the database keeps the index entries of all jobs that ended since, and a
-    claim walks over them from the oldest on. One that was slow remembers where the ready jobs
-    began, and those after it begin there, for two seconds: so much later is a job seen that became
-    ready meanwhile and is older, as a retried one is. Higher priorities are seen at once.
+    Such a transaction makes PostgreSQL keep the index entries of all jobs that ended since, and
+    each claim reads them from the oldest on. A claim that was slow remembers where the ready jobs
+    began. For two seconds, the next claims begin there. In that time they do not see an older job
+    that becomes ready, such as a retried one. They see higher priorities at once.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Claimer:
         return jobs, contended
 
     def forget(self) -> None:
-        """Look at all ready jobs with the next claim: older ones may have become ready."""
+        """Let the next claim look at all ready jobs, because older ones may have become ready."""
         self._hold_until = 0.0
 
     def _remember(self, jobs: Sequence[Claimed], known: Beginnings) -> None:
@@ -72,9 +72,9 @@ def claim(
 ) -> tuple[list[Claimed], bool]:
     """Take up to *limit* jobs, by priority and age over all *queues*, in one transaction.
 
-    Returns them, and whether there were more that other transactions had locked at that moment:
-    the caller then must not take the queues for empty. A worker whose lease is over gets none. Of a
-    queue that has a place in *beginnings*, older jobs of that rank may be left out (PostgreSQL).
+    Returns the jobs, and whether other transactions had locked more ready jobs at that moment. If
+    they had, the queues are not empty. A worker whose lease has expired gets no job. On PostgreSQL,
+    *beginnings* may name a place in a queue: older jobs of that rank may be left out.
     """
     if not queues or limit < 1:
         return [], False
@@ -92,9 +92,9 @@ def claim(
 
 
 def ready_queues(using: str) -> list[str]:
-    """Return the names of all queues that have pending jobs, and what else there is to do.
+    """Return the names of all queues that have pending jobs.
 
-    That is ``@`` for jobs to promote and ``!`` for commands to obey.
+    The name ``@`` says that jobs are due for promotion, ``!`` that a worker has an open command.
     """
     connection = connections[using]
     with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What a pool lends to the jobs that it runs."""
+"""The functions and limits that a pool gives to the attempts that it runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Environment:
-    """What a pool lends to the jobs that it runs."""
+    """The functions and limits that a pool gives to the attempts that it runs; times in seconds."""
 
     worker_name: str = ""
     using: str = "default"
-    #: Takes what a running job shows of its progress.
+    #: Called with the progress that a running job shows.
     report: Callable[[JobContext, dict[str, Any]], None] | None = None
     #: Raises SoftTimeLimitExceeded in the body after so many seconds, where the pool can.
     soft_limit: Callable[[float], AbstractContextManager[None]] | None = None
@@ -35,15 +35,16 @@ class Environment:
     time_limits: Mapping[str, tuple[float | None, float | None]] = dataclasses.field(
         default_factory=dict
     )
-    #: Tells why this pool cannot hold a job to its time limits, or None when it can.
+    #: Returns why this pool cannot enforce the time limits of a job, or None.
     unable: Callable[[Request, JobFunction[..., Any, Any]], str | None] | None = None
-    #: Told of the job and its hard limit before anything of it runs.
+    #: Called before any code of the job runs.
     begins: Callable[[Execution], None] = lambda execution: None
-    #: Writes an atomic job's SUCCESS in the body's transaction; False when the job is not ours.
+    #: Writes SUCCESS of an atomic job in the transaction of its body; returns False if another
+    #: worker has the job.
     commit: Callable[[Outcome], bool] = lambda outcome: True
-    #: Makes the database sessions that the body used fit for others; returns the alias of the
-    #: database on which it left a transaction open, or "".
+    #: Closes or cleans the database sessions that the body used; returns the alias of the
+    #: database on which the body left a transaction open, or "".
     tidy: Callable[[], str] = lambda: ""
-    #: Told that the body could not connect to the database of the jobs.
+    #: Called when the body could not connect to the database of the jobs.
     refused: Callable[[BaseException], None] = lambda error: None
     is_eager: bool = False

@@ -46,7 +46,7 @@ def _execute(job: Claimed, environment: Environment) -> Outcome:
         return tell(execution, None)
     _enter(execution)
     try:
-        # First of all: what kills the process from here on is this job's doing.
+        # This comes first: if the process dies after it, the job counts as the cause.
         environment.begins(execution)
         start(execution)
         outcome = call_body(execution, environment)
@@ -78,7 +78,7 @@ async def execute_async(
 
 
 def _reason(error: BaseException, environment: Environment) -> BaseException:
-    """Return *error*, or what gives the job back when the jobs' database refused a connection."""
+    """Return *error*; if the database of the jobs refused a connection, a ``WorkerStopping``."""
     if environment.is_eager or refusing_database(error) != environment.using:
         return error
     environment.refused(error)
@@ -89,20 +89,19 @@ def _reason(error: BaseException, environment: Environment) -> BaseException:
 
 def _enter(execution: Execution) -> None:
     running.set(execution.context)
-    # The decimal context is one object for all copies of a context, and code changes it in place.
+    # Copies of a context share one decimal context, and code changes it in place.
     decimal.setcontext(decimal.getcontext().copy())
 
 
 def execute_crash(job: Claimed, error: BaseException | None, environment: Environment) -> Outcome:
-    """Return how an attempt ended whose process died, or was killed with *error* as the reason.
+    """Return the outcome of an attempt whose process died, or was killed because of *error*.
 
-    It enters the same steps at "classified", so that the rules for retries, hooks and signals are
-    those of an attempt that raised.
+    The same rules for retries, hooks and signals hold as for an attempt that raised *error*.
     """
     if error is not None:
         try:
             execution = prepare(job, environment)
-        except Exception as broken:  # of the project's base=, which then has no hooks to be told
+        except Exception as broken:  # in a base= class, which then has no hooks to call
             log.unprepared(job, describe(broken, hidden(job)))
         else:
             if isinstance(execution, Execution):
@@ -111,5 +110,5 @@ def execute_crash(job: Claimed, error: BaseException | None, environment: Enviro
 
 
 def execute_refusal(job: Claimed, error: Exception) -> Outcome:
-    """Return how a job ends that may not run, as nobody can tell under which limit it falls."""
+    """Return the outcome of a job whose limit cannot be told, because its key function failed."""
     return tell(unrunnable(job, error), None)

@@ -1,4 +1,4 @@
-"""What a child is that a job forks: no second worker, without its parent's signals and sessions."""
+"""Keeps a child that a job forks from being a second worker with its parent's sessions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LEAVE_SECONDS = 5
 
 
 class _Guard:
-    """The process that runs jobs, and what its children must let go."""
+    """The process that runs jobs, and the objects that its children must release."""
 
     pid = 0
     registered = False
@@ -58,7 +58,7 @@ _fork = _Fork()
 
 
 def guard() -> None:
-    """Called by a process before it runs jobs: let a child that one of them forks be harmless."""
+    """Prepare this process, before it runs jobs, for the children that jobs may fork."""
     _Guard.pid = os.getpid()
     if not _Guard.registered:
         _Guard.registered = True
@@ -69,7 +69,7 @@ def guard() -> None:
 
 
 def leave(error: BaseException | None) -> NoReturn:
-    """End a forked child that came to the end of the body in which it was forked."""
+    """End a forked child that has returned from the body in which it was forked."""
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_LEAVE_SECONDS)
@@ -104,7 +104,7 @@ def _remember(connection: BaseDatabaseWrapper, **_: Any) -> None:
 
 
 def _hold() -> None:
-    # A signal that came early would find the parent's handlers in the child, and be lost.
+    # Otherwise an early signal would meet the parent's handlers in the child, and be lost.
     _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _DEFAULTS)
     # In the child the other threads are gone, and with them their references.
     wrappers = [reference() for reference in _Guard.wrappers.valuerefs()]
@@ -146,7 +146,7 @@ def _forget_sessions() -> None:
             pools.clear()
     nowhere = os.open(os.devnull, os.O_RDWR)
     for raw in _fork.held:
-        # What the driver may still write must not reach the server, and a session whose parent
+        # The driver must not write to the server any more, and a session whose parent
         # is gone must end.
         with contextlib.suppress(Exception):
             os.dup2(nowhere, raw.fileno(), inheritable=False)

@@ -1,4 +1,4 @@
-"""Tells a job's hooks, receivers of signals and the log how an attempt begins and ends."""
+"""Calls a job's hooks and the receivers of signals, and logs, when an attempt begins and ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def start(execution: Execution) -> None:
 
 
 def tell(outcome: Outcome, execution: Execution | None) -> Outcome:
-    """Tell hooks, receivers and the log how the attempt ended; return the outcome."""
+    """Call hooks and receivers for the end of an attempt, and log it; return the outcome."""
     if execution is not None:
         _tell_hooks(outcome, execution)
     job, status, value = outcome.job, outcome.status, outcome.value
@@ -98,6 +98,6 @@ def _send(signal: signals.Signal, job: Claimed, **named: Any) -> None:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Tell whether a person interrupts an eager run, in the caller's own process."""
+    """Return whether a person interrupts an eager run, in the process of the caller."""
     context = running.get()
     return isinstance(error, KeyboardInterrupt) and bool(context and context.request.is_eager)

@@ -30,7 +30,7 @@ from .outside_body import hidden, plain
 if TYPE_CHECKING:
     from ..api.job import JobFunction
 
-# How long a job that rejected its message with requeue=True waits.
+# Reject(requeue=True) lets the job wait this long.
 REQUEUE_SECONDS = 1.0
 
 
@@ -50,7 +50,7 @@ class Execution:
 def returned(execution: Execution, value: Any) -> Outcome:
     """Return the outcome of a body that returned *value*."""
     text = None
-    # A dependent may take it, whatever the caller wanted.
+    # A dependent may need the result, even if the caller ignores it.
     stored = execution.job.has_dependents or not execution.context.request.ignore_result
     if value is not None and stored:
         try:
@@ -63,7 +63,7 @@ def returned(execution: Execution, value: Any) -> Outcome:
 
 
 def raised(execution: Execution, error: BaseException) -> Outcome:
-    """Return the outcome of a body that raised *error*, or that was stopped with it."""
+    """Return the outcome of a body that raised *error* or was stopped by it."""
     if isinstance(error, TransactionLost) and execution.function.options.acks_late:
         return _run_out(execution, error)
     if isinstance(error, WorkerStopping):
@@ -87,7 +87,7 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
 
 
 def _run_out(execution: Execution, error: TransactionLost) -> Outcome:
-    """Return the outcome of a job that runs again, and of one that did so too often."""
+    """Return the outcome after a lost transaction: another run, or a failure after too many."""
     crashes = execution.job.crashes + 1
     if crashes < get_settings().max_crashes:
         outcome = _failed(execution, error, Status.PENDING)
@@ -124,7 +124,7 @@ def _retried(
 
 
 def _asked_later(execution: Execution, asked: Retry | Snooze) -> Outcome:
-    """Return the outcome of a body that wants to run later; a failure when it told no time."""
+    """Return the outcome of a body that asked to run later; a failure if the time is impossible."""
     try:
         if isinstance(asked, Snooze):
             return _later(execution, seconds(asked.seconds, "Snooze()"))
@@ -141,7 +141,7 @@ def _asked_later(execution: Execution, asked: Retry | Snooze) -> Outcome:
             outcome.expires = expiry(asked.expires)
         return outcome
     except ValueError as error:
-        # The traceback then tells where the body asked for it.
+        # So the traceback shows the line of the body that asked.
         error.__cause__ = asked
         return _failed(execution, error)
 

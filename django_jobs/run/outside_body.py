@@ -19,20 +19,20 @@ from ..values import Claimed, Failure, Outcome
 if TYPE_CHECKING:
     from ..api.job import JobFunction
 
-# A worker that cannot run a job gives it back so often, 1, 2, 4 … 60 s apart (5 minutes in all: a
-# rolling deploy), before the job ends.
+# Workers that cannot run a job give it back this many times, 1, 2, 4 … 60 s apart, before it fails.
+# That is 5 minutes, the time of a rolling deploy.
 MAX_DEFERRALS = 10
 
 
 def unrunnable(job: Claimed, error: BaseException) -> Outcome:
-    """Return the outcome of a job whose arguments or options make no call."""
+    """Return the failure of a job whose arguments or options cannot be used."""
     outcome = plain(job, Status.FAILURE, registry.find(job.name))
     outcome.failure, outcome.value = describe(error, hidden(job)), error
     return outcome
 
 
 def escaped(job: Claimed, error: BaseException) -> Outcome:
-    """Return the outcome of an attempt that broke around its body, as in its ``base``'s code."""
+    """Return the outcome of an attempt that raised *error* outside its body, as in ``base=``."""
     function = registry.find(job.name)
     if isinstance(error, WorkerStopping) and (function is None or function.options.acks_late):
         return plain(job, Status.PENDING, function)
@@ -40,7 +40,7 @@ def escaped(job: Claimed, error: BaseException) -> Outcome:
 
 
 def expired(job: Claimed) -> Outcome:
-    """Return the outcome of a job that was not begun before it expired."""
+    """Return the outcome of a job that expired before it began."""
     outcome = plain(job, Status.REVOKED, registry.find(job.name))
     outcome.failure = Failure("", f"expired at {job.expires_at}")
     return outcome
@@ -49,22 +49,23 @@ def expired(job: Claimed) -> Outcome:
 def not_here(job: Claimed, error: Exception) -> Outcome:
     """Return the outcome of a job that this worker cannot run, because of *error*.
 
-    It is left for a worker that can, for some minutes, and shows the error meanwhile. Then it
-    fails with it.
+    For some minutes the job waits for a worker that can run it, and its row shows *error*. Then it
+    fails with *error*.
     """
     if job.deferrals < MAX_DEFERRALS:
         outcome = postponed(job)
     else:
         outcome = plain(job, Status.FAILURE, registry.find(job.name))
         outcome.deferrals = job.deferrals
-    # Of a function that is not known every argument is a secret, and its name would be blanked.
+    # All arguments of an unknown function are secret. If one equals its name, the name would be
+    # blanked.
     secrets = NO_SECRETS if isinstance(error, UnknownJob) else hidden(job)
     outcome.failure, outcome.value = describe(error, secrets), error
     return outcome
 
 
 def postponed(job: Claimed) -> Outcome:
-    """Return the outcome of a job that is left for another worker, later each time."""
+    """Return the outcome of a job that waits for another worker, longer each time."""
     outcome = plain(job, Status.SCHEDULED, None)
     outcome.deferrals = job.deferrals + 1
     outcome.delay = deferral(job.deferrals)
@@ -81,8 +82,8 @@ def unrecordable(outcome: Outcome, error: BaseException) -> Outcome:
 def crashed(job: Claimed) -> Outcome:
     """Return the outcome of a job whose process died while it ran.
 
-    Crashes count apart from retries: the job is pending again until it has been in
-    ``MAX_CRASHES`` of them, unless it is ``acks_late=False``.
+    Crashes do not count as retries. The job runs again until it has had ``MAX_CRASHES`` crashes;
+    with ``acks_late=False`` it fails at once.
     """
     function = registry.find(job.name)
     settings = get_settings()
@@ -99,8 +100,8 @@ def crashed(job: Claimed) -> Outcome:
 
 
 def hidden(job: Claimed, result: Any = None) -> Secrets:
-    """Return what no text about the job, or about its *result*, may tell; only failures ask."""
-    # The texts that were claimed: the body may have changed what it was given.
+    """Return the secrets that no text about the job or its *result* may show."""
+    # From the claimed texts, because the body may have changed its arguments.
     return secrets_of(job, has_taken=not job.problem, result=result)
 
 

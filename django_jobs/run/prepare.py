@@ -1,4 +1,4 @@
-"""Finds the function and the arguments of a claimed job, before anything of it runs."""
+"""Finds the function and the arguments of a claimed job, before any of its code runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
-    """Find the function and its arguments, or the outcome of a job that cannot run."""
+    """Return the function with its arguments, or the outcome of a job that cannot run."""
     if job.expired:
         return expired(job)
     function = registry.find(job.name)
@@ -82,16 +82,16 @@ def _request(
 
 
 def _left(job: Claimed, error: Exception, environment: Environment) -> Outcome:
-    """Return the outcome of a job that the code of another worker may be able to run."""
+    """Return the outcome of a job that another worker, with other code, may be able to run."""
     return unrunnable(job, error) if environment.is_eager else not_here(job, error)
 
 
 def _misfit(
     function: JobFunction[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
 ) -> Exception | None:
-    """Return why the code of this process is not the one that the call was made for, or None.
+    """Return why the call does not fit the function in this process, or None.
 
-    Whoever made the call had a function that it fits.
+    The caller has checked the call, so the caller had other code than this process.
     """
     try:
         function.bind(args, kwargs)

@@ -1,4 +1,4 @@
-"""What a worker writes of its jobs: the only place that changes a running job's row."""
+"""Writes the outcomes of jobs that a worker ran, where the fencing token still holds."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def record(
 ) -> list[Outcome]:
     """Write how jobs ended, many with one statement, and return the outcomes that counted.
 
-    An outcome counts only while its row carries this worker's id and the claim's number. When it
-    does not, someone else owns the job now (it was revoked, or this worker was taken for dead and
-    the job runs elsewhere): the outcome is dropped and logged, and no row changes.
+    An outcome counts only while its row has this worker's id and the number of the claim. Otherwise
+    the job was revoked, or another worker has it because this one seemed dead. The outcome is then
+    dropped and logged, and no row changes.
 
-    What depends on the jobs changes in the same transaction; *on_ready* is told of each queue that
-    has new pending jobs by it. The claims *unstarted*, by job and number, give their starts under
-    rate limits back.
+    Jobs that depend on these change in the same transaction. *on_ready* is called with the name of
+    each queue that has new pending jobs. The jobs of *unstarted*, pairs of an id and a number of
+    claims, did not begin, so their starts under rate limits are taken back.
     """
     queues: set[str] = set()
     counted = without_deadlock(
@@ -69,7 +69,7 @@ def _record(
     limits = {key for outcome in outcomes for key in outcome.job.places}
     if unstarted:
         limits |= rate_windows.keys_of([job_id for job_id, _claims in unstarted], using)
-    # A row is a transaction by itself; only what changes with it needs BEGIN and COMMIT.
+    # One UPDATE is atomic. Only further changes need BEGIN and COMMIT.
     if not limits and not any(was_attempt(each) or each.is_followed for each in outcomes):
         with connections[using].cursor() as cursor:
             changed = dialect_for(connections[using]).write_outcomes(cursor, worker_id, outcomes)
@@ -143,7 +143,7 @@ def _set_expiry(outcomes: Sequence[Outcome], using: str) -> None:
 
 
 def _ours(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outcome]:
-    """Lock the rows that this worker still has; return their outcomes."""
+    """Lock the jobs that this worker still owns; return their outcomes."""
     rows = lock_jobs([each.job.id for each in outcomes], using, statuses=[Status.STARTED])
     held = {(row.pk, row.claims) for row in rows if row.worker_id == worker_id}
     return [outcome for outcome in outcomes if (outcome.job.id, outcome.job.claims) in held]
@@ -152,7 +152,7 @@ def _ours(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outc
 def save_progress(
     worker_id: UUID, shown: Mapping[tuple[UUID, int], dict[str, Any]], using: str
 ) -> None:
-    """Write what running jobs, by (id, claims), show of their progress."""
+    """Write the progress of running jobs; *shown* has it by id and number of claims."""
     for (job_id, claims), progress in shown.items():
         Job.objects.using(using).filter(
             id=job_id, status=Status.STARTED, worker_id=worker_id, claims=claims
@@ -160,9 +160,9 @@ def save_progress(
 
 
 def _written(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outcome]:
-    """Return the outcomes that the rows tell of; asked only when fewer rows changed than given.
+    """Return the outcomes that the rows have; called only when fewer rows changed than expected.
 
-    A row that tells of one from an earlier try counts: that try was committed and its answer lost.
+    A previous try may have written a row: it was committed, and its answer was lost.
     """
     rows = Job.objects.using(using).filter(
         id__in=[outcome.job.id for outcome in outcomes], worker_id=worker_id

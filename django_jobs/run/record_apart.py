@@ -1,4 +1,4 @@
-"""Records outcomes so that one which cannot be recorded spoils no other."""
+"""Records outcomes even if the database refuses some of them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def record_apart(
     *,
     on_ready: Callable[[str], object] = lambda queue: None,
 ) -> list[Outcome]:
-    """Record as :func:`record` does, but let no outcome spoil another one.
+    """Record as :func:`record` does, and each outcome alone if they cannot be recorded together.
 
-    A job whose outcome cannot be recorded, for whatever reason, ends as FAILURE with that reason.
-    Only an error that says that the database is away is raised.
+    A job whose outcome cannot be recorded ends as FAILURE with the reason. Raises only errors that
+    say that the database is away.
     """
     if not outcomes:
         return []
@@ -54,8 +54,8 @@ def _record_refused(
         if is_away(error):
             raise
         log.outcome_unrecordable(failed, unrecordable(failed, error).failure)
-    # What depends on the job makes the trouble, so only the job's own row ends. What waits for it
-    # goes on when an operator has the job run again.
+    # The dependents cause the error, so only the row of the job itself ends. An operator's retry of
+    # the job lets them go on.
     assert failed.failure is not None
     ours = Job.objects.using(using).filter(
         id=failed.job.id, worker_id=worker_id, claims=failed.job.claims
@@ -67,7 +67,7 @@ def _record_refused(
 def _in_savepoint(
     worker_id: UUID, outcomes: Sequence[Outcome], using: str, on_ready: Callable[[str], object]
 ) -> list[Outcome]:
-    """Record so that a refused statement leaves a transaction of the caller whole."""
+    """Record in a savepoint: a refused statement does not break the caller's transaction."""
     inside = connections[using].in_atomic_block
     with transaction.atomic(using) if inside else contextlib.nullcontext():
         return record(worker_id, outcomes, using, on_ready=on_ready)

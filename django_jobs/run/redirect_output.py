@@ -1,4 +1,4 @@
-"""What a job prints becomes log lines, with the job's name and id as its other lines have them."""
+"""Logs the lines that a job prints, with the name and the id of the job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..define.context import JobContext
 from ..define.current import running
 
 _log = logging.getLogger("django_jobs.output")
-#: Most characters that are kept of a line which has not ended.
+#: At most this many characters of an unfinished line are kept.
 LONGEST = 8_192
 # The key of a context's __dict__: its lines that have not ended, by thread and stream.
 _PARTS = "_printed_parts"
@@ -28,7 +28,7 @@ _here = _Here()
 
 
 class Printed:
-    """A stream: the lines of a running job are logged, the text of others is written as it is."""
+    """A stream that logs the lines of running jobs and passes on all other text."""
 
     def __init__(self, stream: Any, level: int) -> None:
         self._stream = stream
@@ -61,7 +61,7 @@ class Printed:
             self.write(line)
 
     def isatty(self) -> bool:
-        """False: what is logged needs no colours."""
+        """Return False, because log lines need no colours."""
         return False
 
     def __getattr__(self, name: str) -> Any:
@@ -70,7 +70,7 @@ class Printed:
 
 @contextlib.contextmanager
 def redirected(level: str | None) -> Iterator[None]:
-    """Log what jobs print, at *level*; None leaves stdout and stderr as they are."""
+    """Log what jobs print, at *level*; with None, leave stdout and stderr alone."""
     if level is None:
         yield
         return
@@ -84,7 +84,7 @@ def redirected(level: str | None) -> Iterator[None]:
 
 
 def finish(context: JobContext) -> None:
-    """Log the lines that the job has begun and not ended; called while it is the running one."""
+    """Log the unfinished lines of the running job."""
     parts: dict[Any, Any] | None = vars(context).pop(_PARTS, None)
     for text, level in list((parts or {}).values()):
         _write(text, level)

@@ -19,7 +19,7 @@ from .record import record
 
 
 def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
-    """Give claimed jobs back that did not run; no retry is counted."""
+    """Make claimed jobs that did not run PENDING again; no retry is counted."""
     now = time.monotonic()
     given_back = [
         Outcome(
@@ -39,10 +39,10 @@ def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
 
 
 def release_strays(worker_id: UUID, held: Collection[tuple[UUID, int]], using: str) -> int:
-    """Give back what the rows say this worker has and it does not hold; return how many.
+    """Give back jobs that belong to this worker by their rows only; return how many.
 
-    A claim leaves such rows when it was committed and its answer was lost with the connection.
-    *held* has the ids and numbers of claims of the jobs that the worker does hold.
+    A claim leaves such rows if it was committed and its answer was lost with the connection. *held*
+    has the id and the number of claims of each job that the worker knows of.
     """
     ours = Job.objects.using(using).filter(status=Status.STARTED, worker_id=worker_id)
     strays = {row for row in ours.values_list("id", "claims") if row not in held}
@@ -59,7 +59,7 @@ def _release_strays(worker_id: UUID, strays: Collection[tuple[UUID, int]], using
 
 def _give_back(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str) -> int:
     locked = lock_jobs([job_id for job_id, _claims in strays], using, statuses=[Status.STARTED])
-    # This may arrive late itself, when the worker has claimed a job once more.
+    # The statement may arrive late, after the worker has claimed a job once more.
     found = {
         job.pk: job
         for job in locked

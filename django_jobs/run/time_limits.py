@@ -14,7 +14,7 @@ from . import forks
 
 
 def run_limited(coroutine: Coroutine[Any, Any, Any], seconds: float | None) -> Any:
-    """Run :func:`soft_limited` to its end, in an event loop of its own in another thread."""
+    """Run :func:`soft_limited` in an event loop in another thread, and wait for its end."""
     started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
 
     async def main() -> Any:
@@ -24,7 +24,7 @@ def run_limited(coroutine: Coroutine[Any, Any, Any], seconds: float | None) -> A
     try:
         return async_to_sync(main)()
     except BaseException:
-        # A stop was raised in this thread: the coroutine must not outlive the job.
+        # This thread was told to stop, and the coroutine must not outlive the job.
         for loop, task in started:
             if task is not None and not task.done():
                 with contextlib.suppress(RuntimeError):  # the loop has just ended
@@ -61,7 +61,7 @@ async def _limited(coroutine: Coroutine[Any, Any, Any], seconds: float) -> Any:
 
 
 class _Limited:
-    """Turns the cancellation that the timer asks for into the limit's own exception."""
+    """Raises SoftTimeLimitExceeded in place of the cancellation that the timer asks for."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self.coroutine = coroutine

@@ -1,4 +1,4 @@
-"""The plan of a workflow: which jobs a canvas means, and which of them wait for which."""
+"""Compiles a canvas to the rows of its jobs and the edges between them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from .surroundings import START, Around, Given
 if TYPE_CHECKING:
     from ..api.job import JobFunction
 
-#: Name of the package's own job function that results in what it takes.
+#: Name of the built-in job function that returns the results that it takes.
 ACCUMULATE = "django_jobs.accumulate"
-# A group after a group needs an edge from each member to each; beyond so many, both are tied to
-# one job between them.
+# A group after a group needs an edge from each member to each. With more edges than this, one job
+# between the groups connects them.
 MOST_EDGES = 10_000
 
 
@@ -39,7 +39,7 @@ class Plan(Draft):
     """Turns canvases into rows and edges."""
 
     def add(self, canvas: Canvas, given: Output | Given | None, around: Around) -> Output:
-        """Add the jobs of *canvas*, which takes *given*; return what it results in."""
+        """Add the jobs of *canvas*, which takes *given*; return its output."""
         refuse_deep(canvas)
         return self._add(canvas, given, around)
 
@@ -70,7 +70,7 @@ class Plan(Draft):
             )
             first, since = len(self.nodes), None
             output = self._add(link, output, inner)
-            # A chord is one link: what is told of its failure stands at its body.
+            # A chord is one link, so the errbacks for its failure are those of its body.
             if is_header and len(self.nodes) > first:
                 since = began = self._place(self.nodes[first])
                 errbacks = [(errback, known or began) for errback, known in errbacks]
@@ -85,7 +85,7 @@ class Plan(Draft):
         around = around.inside(group.options)
         after = None if isinstance(given, Given) else given
         if not group.tasks and after is not None:
-            # There is no member that could wait for what comes before.
+            # No member could wait for the jobs before the group.
             return self._add_accumulate(after, "list", around, positions=False)
         if isinstance(given, Shape) and len(given) * len(group.tasks) > MOST_EDGES:
             given = self._add_accumulate(given, form_of(given), Around())
@@ -123,7 +123,7 @@ class Plan(Draft):
         if later:
             node.needs(later=later)
         if options.get("task_id") is not None:
-            # The id that the caller chose tells no order.
+            # An id that the caller chose says nothing about the order.
             node.needs(place=str(uuid7()))
         self._set_errbacks(node, [*around.own_errbacks(call.options), *around.errbacks])
         if after is not None and takes:
@@ -135,14 +135,14 @@ class Plan(Draft):
         return number
 
     def _named(self, output: Output | None) -> str:
-        """Say for people which result *output* is."""
+        """Return words for messages that say which result *output* is."""
         name = self.nodes[output].row.name if isinstance(output, int) else ACCUMULATE
         return "what the group gives" if name == ACCUMULATE else f"the result of {name}"
 
     def _options(
         self, call: Signature, function: JobFunction[..., Any, Any], around: Around, waits: bool
     ) -> tuple[CallKeywords, dict[str, float]]:
-        """Return the options of a call, and those that count from when it becomes ready."""
+        """Return the options of a call, and the times that count from when it becomes ready."""
         own = {key: value for key, value in call.options.items() if key not in CALLBACKS}
         start = {} if own.keys() & set(START) else around.start
         options: dict[str, Any] = {**around.defaults, **start, **own}
@@ -174,7 +174,7 @@ class Plan(Draft):
         kind: str = Edge.Kind.RESULT,
         positions: bool = True,
     ) -> int:
-        """Add the package's own job that results in what it takes."""
+        """Add a built-in job that returns the results of *after* in the form *takes*."""
         leaf = next(leaves_of(after), None)
         queue = around.defaults.get("queue") if leaf is None else self.nodes[leaf].row.queue
         row = self._row(registry.get(ACCUMULATE), (), {}, {"queue": queue} if queue else {})
@@ -184,23 +184,23 @@ class Plan(Draft):
         return self._append(node, kind, positions=positions)
 
     def add_callbacks(self, options: Mapping[str, Any], output: Output) -> None:
-        """Add what is linked to a canvas with these *options* that results in *output*."""
+        """Add the ``link`` callbacks in *options* of the canvas with this *output*."""
         for callback in callbacks(options, "link"):
             self._add(callback, output, Around())
 
     def _add_summary(self, callback: Canvas, shape: Shape) -> None:
-        """Add what runs when a group has ended, whatever came of its members."""
+        """Add a callback that runs when all members of a group have ended, in any status."""
         number = self._add_accumulate(shape, "summary", Around(), kind=Edge.Kind.COMPLETE)
         self.nodes[number].needs(group=str(shape.id))
         self._add(callback, number, Around())
 
     def keep_empty(self, output: Output, around: Around) -> None:
-        """Add a job that stands for a group without members, by whose id the group is found."""
+        """Add a job for a group without members, so that the id of the group can be found."""
         if isinstance(output, Shape) and next(leaves_of(output), None) is None:
             inner = dataclasses.replace(around, group_id=output.id, errbacks=())
             number = self._add_accumulate(output, form_of(output), inner)
             self.nodes[number].needs(shape=nested_form(output))
 
     def accumulate(self, output: Output) -> int:
-        """Add a job that results in what *output* stands for: a job's result, or a list."""
+        """Add a job that returns the result of *output*: a job's result, or a list."""
         return self._add_accumulate(output, form_of(output), Around())

@@ -1,4 +1,4 @@
-"""What the end of a job means for those that depend on it, in the transaction that ends it."""
+"""Changes the jobs that depend on a job, in the transaction that ends it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Ended(NamedTuple):
     error_class: str = ""
     message: str = ""
     traceback: str = ""
-    #: None where no attempt of its own ended the job, such as an operator's Revoke.
+    #: None if no attempt ended the job, as when an operator revokes it.
     claims: int | None = None
 
     @classmethod
@@ -63,21 +63,21 @@ class Ended(NamedTuple):
         )  # fmt: skip
 
     def upstream_message(self) -> str:
-        """Return what the rows say that depend on it, when it did not succeed."""
+        """Return the message of the rows that depend on it, when it did not succeed."""
         return upstream_message(self.id, self.name, self.status, self.error_class, self.message)
 
     @property
     def place(self) -> str:
-        """Where it stands among the jobs of its workflow, in the order of the definition."""
+        """The sort key of the job in the order in which its workflow was defined."""
         return self.options.workflow.place or str(self.id)
 
 
 def settle(ended: Sequence[Ended], using: str) -> set[str]:
-    """Let run what waited for these jobs only, fail what needed the success of one that failed, and
-    enqueue errbacks; return the queues that have new pending jobs.
+    """Update the dependents of these jobs, and enqueue errbacks; return queues with new jobs.
 
-    Inside the transaction that ends *ended*, as its last statements: the rows of the dependents,
-    for which others may wait, are locked for the commit only.
+    Dependents that wait for no other job become ready. Those that need the success of a job that
+    did not succeed fail. Call it in the transaction that ends *ended*, with its last statements, so
+    that the rows of the dependents are locked for a short time only.
     """
     lost = [each for each in ended if each.has_dependents and each.status != Status.SUCCESS]
     parents = [each.id for each in ended if each.has_dependents]
@@ -106,7 +106,7 @@ def _count_down(parents: Sequence[Ended], using: str) -> set[str]:
 
 
 def _delay(job_id: UUID, later: Mapping[str, float], using: str) -> None:
-    """Let the times of a job that has become ready count from now."""
+    """Start the countdown and the expiry of a job that has become ready."""
     job = Job.objects.using(using).filter(id=job_id)
     changes = {"expires_at": clock(using, later["expires"])} if "expires" in later else {}
     if later.get("countdown", 0) > 0:
@@ -121,18 +121,18 @@ def _delay(job_id: UUID, later: Mapping[str, float], using: str) -> None:
 def _fail_below(
     lost: Sequence[Ended], parents: Sequence[UUID], using: str
 ) -> list[tuple[Ended, Ended]]:
-    """End what needs the success of *lost* jobs; return each with the one that it is due to.
+    """Fail the jobs that need the success of *lost* jobs; return each with the job that caused it.
 
-    All that depends on the *parents* is locked, too, as it changes next.
+    All dependents of the *parents* are locked too, because they change next.
     """
     connection = connections[using]
     with connection.cursor() as cursor:
         edges = dialect_for(connection).below(cursor, [each.id for each in lost])
     below = {child for _parent, child in edges}
     waiting: dict[UUID, Ended] = {}
-    # All are locked, whatever their status: an operator may be about to revive one.
+    # Lock them in any status, because an operator may be about to reopen one.
     for row in lock_jobs(below | _children({*parents, *below}, using), using):
-        # Without parents it waits for a place under a limit.
+        # A WAITING job without parents waits for a limit.
         if row.pk in below and row.status == Status.WAITING and row.pending_parents > 0:
             waiting[row.pk] = Ended(
                 row.pk, row.name, Status.FAILURE.value, read(row.options), row.has_dependents,
@@ -156,10 +156,10 @@ def _children(ids: Collection[UUID], using: str) -> set[UUID]:
 def _origins(
     lost: Sequence[Ended], edges: Sequence[tuple[UUID, UUID]], waiting: Collection[UUID]
 ) -> dict[UUID, Ended]:
-    """Return for each job below *lost* ones the first of these that leads to it.
+    """Return for each job below *lost* jobs the first of these that leads to it.
 
-    Only through *waiting* ones: what is below a success has its result, though an operator had what
-    that success took run again.
+    Paths lead through *waiting* jobs only. A job below a success has its result, even if an
+    operator retried a job above that success.
     """
     children: dict[UUID, list[UUID]] = {}
     for parent, child in edges:
@@ -201,7 +201,7 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
                 exception=UpstreamFailed(messages[origin.id]),
                 traceback="",
             )
-            # A transaction that is repeated tells once, and no receiver's statement can break it.
+            # After the commit: once though the transaction may repeat, and no receiver breaks it.
             transaction.on_commit(told, using, robust=True)
 
 
@@ -216,9 +216,9 @@ def _own_errbacks(ended: Sequence[Ended]) -> list[tuple[Any, Ended]]:
 
 
 def body_errbacks(failed: Sequence[tuple[Ended, Ended]]) -> list[tuple[Any, Ended]]:
-    """Return the errbacks of chords whose header failed: those that were set to be told of it.
+    """Return the errbacks of chords whose header failed.
 
-    A body of several jobs has each of them more than once.
+    Each is returned once, though every job of a body has it.
     """
     found: dict[tuple[str, str], tuple[Any, Ended]] = {}
     for below, origin in failed:
@@ -252,10 +252,10 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
 
 
 def _write_once(graph: Graph, names: Sequence[UUID], where: str, using: str) -> None:
-    """Write an errback on *where*, unless it is there already.
+    """Write an errback on the database *where*, unless it is there already.
 
-    On another database than *using*, the failed job's, it is committed before the failure is. When
-    that is repeated, the errback is found by *names*.
+    If *where* is not *using*, the database of the failed job, the errback is committed before the
+    failure is. If that transaction is repeated, the errback is found by *names*.
     """
     try:
         with transaction.atomic(where):
@@ -266,7 +266,7 @@ def _write_once(graph: Graph, names: Sequence[UUID], where: str, using: str) -> 
 
 
 def told(failed: Ended) -> dict[str, str]:
-    """Return what an errback takes."""
+    """Return the argument of errbacks: a dict that describes the failure."""
     return {
         "id": str(failed.id),
         "name": failed.name,

@@ -1,4 +1,4 @@
-"""The rows and edges of a workflow in the making."""
+"""The rows and edges of a workflow that is being compiled."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ PLACE_SEPARATOR = "+"
 
 @dataclasses.dataclass(slots=True)
 class Node:
-    """A row in the making."""
+    """A row that is being compiled."""
 
     row: NewJob
-    #: What it runs after.
+    #: The output that it runs after.
     after: Output | None = None
     options: WorkflowOptions = NOTHING.workflow
     parents: int = 0
@@ -43,10 +43,10 @@ class Node:
 
 
 class Draft:
-    """Collects rows, every one after those that it depends on.
+    """Collects rows, each one after the rows that it depends on.
 
-    *within* is the place of the job that they are part of now. Places, as texts, stand in the order
-    of the definition: those of the jobs that one became come between it and what is after it.
+    A place is a text that sorts the jobs of a workflow in the order of its definition. *within* is
+    the place of the job that these jobs replace: their places sort between that job and the next.
     """
 
     def __init__(
@@ -93,14 +93,14 @@ class Draft:
         return f"{self.within}{PLACE_SEPARATOR}{own}" if self.within else own
 
     def name_job(self, number: int, id: UUID) -> None:
-        """Give a chosen id to a job; its place stays that of its first id."""
+        """Give a job the id that the caller chose; its place stays that of its first id."""
         node = self.nodes[number]
         node.needs(place=node.options.place or str(node.row.id))
         node.row = node.row._replace(id=id)
         self.named.append(id)
 
     def graph(self) -> Graph:
-        """Return the rows and edges; the first row is the root where nobody else is."""
+        """Return the rows and edges; the first row is the root if no other job is."""
         root_id = self.root_id
         if root_id is None and len(self.nodes) > 1:
             root_id = self.nodes[0].row.id

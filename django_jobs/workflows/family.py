@@ -1,4 +1,4 @@
-"""Who depends on whom: the jobs around one in its workflow."""
+"""The parents and children of a job in its workflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def parents_of(job: Job) -> list[UUID]:
         return []
     edges = Edge.objects.using(job._state.db).filter(child_id=job.pk)
     found = list(edges.order_by("position", "parent_id").values_list("position", "parent_id"))
-    # A job that goes on as a workflow keeps what it ran after before, as what it takes no more.
+    # A replaced job keeps the edges of its former parents, with a position below zero.
     ids = [each for position, each in found if position >= 0] or [each for _p, each in found]
     if not ids and job.parent_id is not None:
         ids = [job.parent_id]
@@ -36,12 +36,12 @@ def children_of(job: Job) -> list[tuple[UUID, str]]:
 
 
 def before(job: Job, most: int) -> tuple[list[Job], int]:
-    """Return up to so many of the jobs that *job* runs after, and how many there are."""
+    """Return up to *most* of the jobs that *job* runs after, and how many there are."""
     return _around(job, most, child_id=job.pk)
 
 
 def after(job: Job, most: int) -> tuple[list[Job], int]:
-    """Return up to so many of the jobs that depend on *job*, and how many there are."""
+    """Return up to *most* of the jobs that depend on *job*, and how many there are."""
     return _around(job, most, parent_id=job.pk) if job.has_dependents else ([], 0)
 
 
@@ -55,9 +55,9 @@ def _around(job: Job, most: int, **side: Any) -> tuple[list[Job], int]:
 
 
 def is_needed(using: str) -> Q:
-    """Return the condition of ended jobs whose results another one may still take.
+    """Return the condition of ended jobs whose results another job may still take.
 
-    That is one which has not ended, or which failed: an operator may run it again.
+    The other job has not ended, or it failed and an operator may retry it.
     """
     takers = (
         Job.objects.using(using)

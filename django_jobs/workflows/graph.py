@@ -1,4 +1,4 @@
-"""A workflow as nodes and edges, to be printed or drawn."""
+"""A workflow as nodes and edges, for printing and drawing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _CHUNK = 500
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Node:
-    """A job of a workflow; ``depth`` is how many stand one after the other before it."""
+    """A job of a workflow; ``depth`` is the length of the longest path to it."""
 
     id: UUID
     name: str
     status: str
     group_id: UUID | None
-    #: Ids of what it runs after; of one that another job enqueued, that one's.
+    #: Ids of the jobs that it runs after, or of the job that enqueued it.
     parents: tuple[UUID, ...]
     depth: int = 0
 

@@ -1,4 +1,4 @@
-"""Results of jobs become arguments of those that depend on them, when these are claimed.
+"""When a job is claimed, the results of its parents become its first arguments.
 
 A row's option ``takes`` says how: ``"value"`` is the one result, ``"list"`` all of them in their
 order, a list of ``"value"`` and such lists the results in that shape, ``"summary"`` how a group's
@@ -22,7 +22,7 @@ from ..values import Claimed
 
 
 class Taken(NamedTuple):
-    """What a job takes of one that it depends on; ``status`` is None when the row is gone."""
+    """The result of one parent; ``status`` is None if its row is gone."""
 
     parent_id: UUID
     status: str | None
@@ -31,9 +31,9 @@ class Taken(NamedTuple):
 
 
 def hand_over(jobs: Sequence[Claimed], using: str) -> None:
-    """Put the results that claimed *jobs* take before their arguments, with one query for all.
+    """Put results before the arguments of the claimed *jobs* that take some; one query for all.
 
-    A job whose result is gone is told so in ``problem``.
+    If a result is gone, ``problem`` of the job says so.
     """
     takers: list[tuple[Claimed, Any]] = []
     for job in jobs:
@@ -99,7 +99,7 @@ def _shaped(takes: Any, texts: Iterator[str]) -> str:
 
 
 def _prepended(value: str, args: str) -> str:
-    """Return *args* with *value* first; as texts, for results may be large."""
+    """Return *args* with *value* first; both are JSON texts, because results may be large."""
     if not args.startswith("["):
         return args  # edited by hand into no list; it is refused when it runs
     rest = args[1:]

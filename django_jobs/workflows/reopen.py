@@ -1,4 +1,4 @@
-"""What an operator's retry of a job means for those that depend on it."""
+"""Lets the dependents of a job wait for it again, when an operator retries it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from ..models import Edge, Job
 from ..status import Status
 from .upstream import UPSTREAM_FAILED, upstream_message
 
-#: What these ended as is no success that a dependent could take.
+#: Jobs with these statuses have no result that a dependent could take.
 LOST = (Status.FAILURE, Status.REVOKED)
 
 
 def why_not(job: Job, using: str) -> str:
-    """Return why an ended job cannot run again for what it depends on, or nothing."""
+    """Return why the parents of an ended job keep it from running again, or ""."""
     if job.pending_parents > 0 and _parents(job.pk, using).filter(status__in=LOST).exists():
         return gettext_noop("depends on a job that did not succeed: retry that one")
     return ""
 
 
 def around(job_id: UUID, using: str) -> set[UUID]:
-    """Return a job and all whose rows its retry may read or change: they are locked together."""
+    """Return the ids of a job and of all jobs that its retry may read or change, to lock them."""
     connection = connections[using]
     with connection.cursor() as cursor:
         edges = dialect_for(connection).below(cursor, [job_id])
@@ -42,17 +42,17 @@ def around(job_id: UUID, using: str) -> set[UUID]:
     found = set(below)
     for chunk in chunks(sorted(below)):
         found.update(near.filter(parent_id__in=chunk).values_list("child_id", flat=True))
-        # Of the job itself the parents have ended.
+        # The parents of the job itself have ended.
         into = near.filter(child_id__in=set(chunk) - {job_id}, kind=Edge.Kind.RESULT)
         found.update(into.values_list("parent_id", flat=True))
     return found
 
 
 def reopen(job: Job, using: str) -> str:
-    """Let what depends on an ended *job* wait for it again, as it is about to run once more.
+    """Let the dependents of an ended *job* wait for it again, because it is about to run again.
 
-    Those that failed because of it, and of nothing else, are WAITING again. Returns why that cannot
-    be, or nothing. Inside a transaction, with all :func:`around` the job locked.
+    Dependents that failed only because of it become WAITING. Returns why that is impossible, or "".
+    Call it in a transaction that has locked all jobs :func:`around` the job.
     """
     revived: list[UUID] = []
     if job.status == Status.SUCCESS:
@@ -91,13 +91,13 @@ def _split(
     family: dict[UUID, Job],
     using: str,
 ) -> tuple[list[UUID], list[tuple[UUID, Job]]]:
-    """Return which of the *failed* may wait again, and the others with one that keeps them."""
+    """Return the *failed* jobs that may wait again, and the others with the job that keeps them."""
     parents: dict[UUID, list[UUID]] = {}
     for chunk in chunks(sorted(failed)):
         into = Edge.objects.using(using).filter(child_id__in=chunk, kind=Edge.Kind.RESULT)
         for parent, child in into.values_list("parent_id", "child_id"):
             parents.setdefault(child, []).append(parent)
-    # Read after all below are locked: whoever fails from here on finds them WAITING.
+    # Read them after all below are locked: a job that fails later finds those WAITING.
     others = {parent for several in parents.values() for parent in several} - family.keys()
     known = family | _locked(others - {job_id}, using)
     children: dict[UUID, list[UUID]] = {}
@@ -134,7 +134,7 @@ def _count_up(ids: Sequence[UUID], kind: str, using: str) -> None:
     for child, number in sorted(more.items()):
         job = Job.objects.using(using).filter(id=child)
         job.update(pending_parents=F("pending_parents") + number)
-        # It may have become ready, or stand in line for a limit.
+        # It may have become ready, or wait for a limit.
         transitions.wait_again(job)
 
 

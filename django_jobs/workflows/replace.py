@@ -1,4 +1,4 @@
-"""A running job goes on as something else, or adds members to the chord that it is in."""
+"""Replaces a running job by a workflow, and adds members to the chord of a running job."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 def replacement(context: JobContext, canvas: Canvas, own: WorkflowOptions) -> Graph:
-    """Return the workflow that a running job goes on as; its output row has the job's id.
+    """Return the workflow that replaces a running job; its output row has the id of the job.
 
-    *own* are the options of the job itself. What the workflow results in is the job's result, so
-    that whatever depends on the job takes that.
+    *own* are the options of the job. The result of the workflow becomes the result of the job, so
+    dependents of the job take it.
     """
     request = context.request
     assert request.uuid is not None
@@ -39,7 +39,7 @@ def replacement(context: JobContext, canvas: Canvas, own: WorkflowOptions) -> Gr
     errbacks = [(signature(errback), None) for errback, _since in own.errbacks]
     output = plan.add(canvas, None, Around(errbacks=errbacks))
     if isinstance(output, Shape) or plan.nodes[output].row.unique_key is not None:
-        # The job's row keeps the unique key that it has.
+        # The row of the job keeps its own unique key.
         output = plan.accumulate(output)
     if own.shape is not None:
         plan.nodes[output].needs(shape=own.shape)
@@ -62,13 +62,13 @@ def _refuse_elsewhere(graph: Graph, queue: str) -> None:
 def _place(job_id: UUID, own: WorkflowOptions) -> str:
     place = own.place or str(job_id)
     around, _separator, _last = place.rpartition(PLACE_SEPARATOR)
-    # The last of those that a job became has its id, and nothing of theirs comes after it: a job
-    # that goes on as itself again and again gets no longer place.
+    # The output of a replacement has the id of the job and comes last, so it can have the place of
+    # the job. Otherwise a job that replaces itself many times would get a longer place each time.
     return around if around.endswith(str(job_id)) else place
 
 
 def _resulting_in(graph: Graph, output: int, job_id: UUID) -> Graph:
-    """Return *graph* with the row that it results in, number *output*, under the id of the job."""
+    """Return *graph* with *job_id* as the id of its row number *output*."""
     rows, edges = list(graph.rows), graph.edges
     old = rows[output].id
     rows[output] = rows[output]._replace(id=job_id)
@@ -101,15 +101,14 @@ def addition(context: JobContext, canvas: Canvas, own: WorkflowOptions) -> Graph
 
 
 def is_member(context: JobContext) -> bool:
-    """Tell whether a running job is a member of a chord's header; of one that runs here, without a
-    row, that is known only later."""
+    """Return whether a running job is in the header of a chord; always True for an eager job."""
     request = context.request
     assert request.uuid is not None
     return request.is_eager or bool(bodies_of(request.uuid, database_of(request.queue)))
 
 
 def bodies_of(job_id: UUID, using: str) -> list[UUID]:
-    """Return the jobs that take the results of a group whose member *job_id* is."""
+    """Return the ids of the chord bodies that take the results of the group of *job_id*."""
     children = Edge.objects.using(using).filter(parent_id=job_id, kind=Edge.Kind.RESULT)
     rows = Job.objects.using(using).filter(id__in=children.values("child_id")).order_by("id")
     return [
@@ -120,10 +119,13 @@ def bodies_of(job_id: UUID, using: str) -> list[UUID]:
 
 
 def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
-    """Write what a job goes on as, in the transaction that ended its attempt; return its queues."""
+    """Write the replacement of a job, in the transaction that ended its attempt.
+
+    Returns the queues that have new pending jobs.
+    """
     last = graph.output_row()
     need(using, keys=graph.unique_keys())
-    # What it took before is not taken again.
+    # It does not take the results of its former parents again.
     Edge.objects.using(using).filter(child_id=job_id).update(position=-1)
     texts = {
         name: Value(getattr(last, name), output_field=TextField())
@@ -151,11 +153,11 @@ def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
 
 
 def add_members(outcome: Outcome, using: str) -> set[str]:
-    """Write what a job adds to the header of its chord; return the queues."""
+    """Write the workflows that a job adds to the header of its chord; return the queues."""
     queues: set[str] = set()
     need(using, keys=[key for graph in outcome.added for key in graph.unique_keys()])
     bodies = bodies_of(outcome.job.id, using)
-    # This comes first, for another member may add to them just now.
+    # Lock them first, because another member may add to them at the same time.
     lock_jobs(bodies, using)
     jobs = Job.objects.using(using).filter(id__in=bodies)
     for graph in outcome.added:

@@ -1,4 +1,4 @@
-"""What the jobs of a workflow result in: one job's result, or a group's in its shape."""
+"""The outputs of a workflow's parts: the result of one job, or those of a group in its shape."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from uuid import UUID
 
 
 class Shape(list[Any]):
-    """What a group results in: rows of the plan by number, and shapes.
+    """The output of a group: numbers of rows, and shapes of the groups in it.
 
-    ``id`` is the group's, ``after`` what comes before it.
+    ``id`` is the id of the group, ``after`` the output before it.
     """
 
     def __init__(self, id: UUID, after: Any = None) -> None:
@@ -19,7 +19,7 @@ class Shape(list[Any]):
         self.after = after
 
 
-#: The number of a row in the making, or a group's rows.
+#: The number of a row, or the rows of a group.
 Output: TypeAlias = int | Shape
 
 

@@ -1,4 +1,4 @@
-"""A workflow's jobs are written in one transaction."""
+"""Writes the jobs of a workflow in one transaction."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def planned(
     canvas: Canvas, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> tuple[Plan, Output]:
-    """Return the plan of *canvas* with these arguments and options, and what it results in."""
+    """Return the plan of *canvas* with these arguments and options, and its output."""
     check(options)
     refuse_deep(canvas)
     canvas = only_link(canvas)
@@ -57,14 +57,14 @@ def planned(
 
 
 def only_link(canvas: Canvas) -> Canvas:
-    """Return the one link of a chain that has no options of its own: it is no workflow."""
+    """Return the only link of a chain without options; a single call is no workflow."""
     while isinstance(canvas, Chain) and len(canvas.tasks) == 1 and not canvas.options:
         (canvas,) = canvas.tasks
     return canvas
 
 
 def _name(plan: Plan, output: Output, id: UUID) -> None:
-    """Give the caller's id to what the workflow results in, a job or a group."""
+    """Give the id that the caller chose to the output, a job or a group."""
     if isinstance(output, Shape):
         for node in plan.nodes:
             if node.row.group_id == output.id:

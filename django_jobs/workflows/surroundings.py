@@ -1,4 +1,4 @@
-"""What a job in a canvas has of the canvases around it, and of the caller."""
+"""What a job in a canvas inherits from the canvases around it and from the caller."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from uuid import UUID
 from ..define.canvas import CALLBACKS, Canvas, callbacks
 from ..define.fitting import check_errback
 
-# Options of a canvas that are for its first jobs.
+# Options of a canvas that hold for its first jobs.
 START = ("countdown", "eta")
-# Options of one call that cannot be a default for several.
+# Options of one call that cannot be a default for several calls.
 _SINGLE = (*CALLBACKS, *START, "task_id", "durable")
 
 #: An errback, and the place of the first job whose failure it handles (None: the job that carries
@@ -30,7 +30,7 @@ class Given:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Around:
-    """What a job has of the canvases around it."""
+    """What a job inherits from the canvases around it."""
 
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     start: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -48,7 +48,7 @@ class Around:
         return [(errback, self.since) for errback in errbacks]
 
     def inside(self, options: Mapping[str, Any]) -> Around:
-        """Return what the parts of a canvas with these *options* have."""
+        """Return what the parts of a canvas with these *options* inherit."""
         if not options:
             return self
         start = {key: options[key] for key in START if options.get(key) is not None}

@@ -1,6 +1,6 @@
-"""The failure of a job that did not run, as one that it depends on did not succeed.
+"""The failure of a job that did not run because a parent did not succeed.
 
-The text of its row is written and read here alone.
+Only this module writes and reads the text of such a failure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from uuid import UUID
 from ..exceptions import UpstreamFailed
 from ..status import Status
 
-#: ``Job.error_class`` of such a job.
+#: ``Job.error_class`` of these jobs.
 UPSTREAM_FAILED = f"{UpstreamFailed.__module__}.{UpstreamFailed.__qualname__}"
 _ORIGIN = re.compile(r"job ([0-9a-f-]{36}) \(")
 
