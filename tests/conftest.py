@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import sys
 import time
@@ -18,14 +19,16 @@ from django_jobs import log
 from django_jobs.api.job import JobFunction
 from django_jobs.db import clock
 from django_jobs.define import registry
-from django_jobs.limits.admission import Admission
 from django_jobs.metrics import cache
+from django_jobs.metrics.capped_count import ready_queues
 from django_jobs.models import Worker
 from django_jobs.run.claim import claim
-from django_jobs.run.execute import Environment, execute, execute_refusal
-from django_jobs.run.record import record
+from django_jobs.run.environment import Environment
 from django_jobs.values import Claimed, Outcome
+from django_jobs.worker.inline import run_ready
+from django_jobs.worker.loop import WorkerLoop
 from tests.waiting import LONG
+from tests.worker.parts import a_loop
 
 
 @pytest.fixture(autouse=True)
@@ -108,9 +111,8 @@ def take(worker: Worker) -> Callable[..., list[Claimed]]:
 
 
 @pytest.fixture
-def work(worker: Worker, take: Callable[..., list[Claimed]]) -> Callable[..., list[Outcome]]:
-    """Claim, admit, execute, record, as a worker does once; return the outcomes that counted."""
-    admission = Admission("default")
+def work(worker: Worker) -> Callable[..., list[Outcome]]:
+    """Run ready jobs once, as a worker does; return the outcomes that counted."""
 
     def work(
         limit: int = 100,
@@ -118,12 +120,24 @@ def work(worker: Worker, take: Callable[..., list[Claimed]]) -> Callable[..., li
         environment: Environment | None = None,
     ) -> list[Outcome]:
         environment = environment or Environment(worker_name="w")
-        jobs, failed = admission.admit(worker.pk, take(limit, queues))
-        outcomes = [execute(job, environment) for job in jobs]
-        outcomes += [execute_refusal(job, error) for job, error in failed]
-        return record(worker.pk, outcomes, "default") if outcomes else []
+        return run_ready(
+            worker.pk, list(queues), using="default", limit=limit, environment=environment
+        )
 
     return work
+
+
+@pytest.fixture
+def drain(work: Callable[..., list[Outcome]]) -> Callable[..., list[Outcome]]:
+    """Work until nothing is ready; return all outcomes."""
+
+    def drain(limit: int = 100, **options: Any) -> list[Outcome]:
+        every: list[Outcome] = []
+        while queues := ready_queues("default"):
+            every += work(limit, queues, **options)
+        return every
+
+    return drain
 
 
 @pytest.fixture
@@ -141,6 +155,19 @@ def run(work: Callable[..., list[Outcome]]) -> Callable[..., Outcome]:
         return outcome
 
     return run
+
+
+@pytest.fixture
+def new_loop(worker: Worker) -> Iterator[Callable[..., WorkerLoop]]:
+    """Make loops of the worker, as :func:`tests.worker.parts.a_loop` does; close their wakers."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*arguments: Any, **options: Any) -> WorkerLoop:
+            loop = a_loop(worker, *arguments, **options)
+            stack.callback(loop.wakeup.waker.close)
+            return loop
+
+        yield make
 
 
 @pytest.fixture

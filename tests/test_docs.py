@@ -26,7 +26,7 @@ from django.db.utils import ConnectionHandler
 from django_jobs import checks
 from django_jobs.checks.database import check_configuration
 from django_jobs.define.schedule_spec import periodic_tasks
-from django_jobs.run.claim import ready_queues
+from django_jobs.metrics.capped_count import ready_queues
 from tests.pages import PAGES, Block, blocks, name_of, parser_of, public_modules
 
 

@@ -30,13 +30,10 @@ from django_jobs.api.result import AsyncResult
 from django_jobs.define import registry
 from django_jobs.define.context import JobContext
 from django_jobs.models import Attempt, Job, Schedule, Worker
-from django_jobs.run.execute import Environment
-from django_jobs.run.outside_body import escaped
 from django_jobs.status import Status
-from django_jobs.values import Claimed, Outcome
+from django_jobs.values import Outcome
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.worker_info import details
-from tests import conftest
 from tests.admin.test_jobs import given
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -246,29 +243,6 @@ def receivers() -> Iterator[None]:
         signal.disconnect(tell)
 
 
-def run_all(calls: list[Any], work: Any) -> None:
-    for call in calls:
-        call.apply_async(headers={"note": "x", "token": secret(906)})
-    while Job.objects.filter(status=Status.PENDING).exists():
-        work(environment=Environment(worker_name="w"))
-
-
-@pytest.fixture
-def as_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What breaks around a body is caught as the pools catch it."""
-    run = conftest.execute
-
-    def execute(claimed: Claimed, environment: Environment) -> Outcome:
-        try:
-            return run(claimed, environment)
-        except BaseException as error:
-            outcome = escaped(claimed, error)
-            log.job_ended(outcome)
-            return outcome
-
-    monkeypatch.setattr(conftest, "execute", execute)
-
-
 def by_hand() -> None:
     """Rows as another version of the code, or somebody with access to the database, wrote them."""
     texts = {"error_class": "builtins.KeyError", "error_message": spellings(secret(950))}
@@ -407,7 +381,7 @@ def deferred(functions: dict[str, Any], work: Any) -> None:
     for name in ("walk.login", "walk.verify", "walk.good"):
         del registry._functions[name]
     job(name="walk.verify")(changed)
-    work(environment=Environment(worker_name="w"))
+    work()
     registry._functions.clear()
     registry._functions.update(kept)
 
@@ -416,9 +390,9 @@ def test_no_planted_secret_is_in_any_output(
     calls: list[Any],
     functions: dict[str, Any],
     work: Any,
+    drain: Any,
     lines: Callable[[], str],
     receivers: None,
-    as_a_pool: None,
     boss: Client,
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -433,7 +407,9 @@ def test_no_planted_secret_is_in_any_output(
     monkeypatch.setattr(log, "job_ended", lambda outcome, **more: (
         seen.append(outcome), tell_ended(outcome, **more)
     ))  # fmt: skip
-    run_all(calls, work)
+    for call in calls:
+        call.apply_async(headers={"note": "x", "token": secret(906)})
+    drain()
     deferred(functions, work)
     assert Job.objects.filter(error_class=f"{__name__}.Boom").count() >= len(calls) - 6
     stored = {

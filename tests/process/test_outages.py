@@ -24,7 +24,7 @@ from django_jobs.worker.connection_backoff import TRYING_SECONDS
 from django_jobs.worker.loop import WorkerLoop
 from tests import jobs
 from tests.proxy import Proxy, through
-from tests.worker.parts import Clock, a_loop
+from tests.worker.parts import Clock
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registered")]
 
@@ -37,10 +37,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def loop(worker: Worker, clock: Clock) -> Iterator[WorkerLoop]:
-    loop = a_loop(worker, clock=clock, pool="threads", slots=4)
-    yield loop
-    loop.wakeup.waker.close()
+def loop(new_loop: Callable[..., WorkerLoop], clock: Clock) -> WorkerLoop:
+    return new_loop(clock=clock, pool="threads", slots=4)
 
 
 def turn(loop: WorkerLoop) -> None:

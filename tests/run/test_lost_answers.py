@@ -26,7 +26,6 @@ from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.releaser import RELEASE_SECONDS
 from tests import jobs
 from tests.proxy import Proxy, through
-from tests.worker.parts import a_loop
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,10 +42,8 @@ def proxy(vendor: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def loop(worker: Worker) -> Iterator[WorkerLoop]:
-    loop = a_loop(worker, pool="threads", slots=4)
-    yield loop
-    loop.wakeup.waker.close()
+def loop(new_loop: Callable[..., WorkerLoop]) -> WorkerLoop:
+    return new_loop(pool="threads", slots=4)
 
 
 def turn(loop: WorkerLoop) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +19,6 @@ from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.loop import WorkerLoop
 from django_jobs.workflows.completion import settle
 from tests import jobs
-from tests.worker.parts import a_loop
 from tests.workflows.jobs import add
 
 pytestmark = pytest.mark.django_db
@@ -95,10 +94,8 @@ def test_job_whose_dependents_make_the_error_ends_and_lets_the_others_go_on(
 
 
 @pytest.fixture
-def loop(worker: Worker) -> Iterator[WorkerLoop]:
-    loop = a_loop(worker, pool="threads", slots=8)
-    yield loop
-    loop.wakeup.waker.close()
+def loop(new_loop: Callable[..., WorkerLoop]) -> WorkerLoop:
+    return new_loop(pool="threads", slots=8)
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,22 +11,19 @@ from django.db import connection
 from django.utils import timezone
 
 from django_jobs.maintenance import promote
-from django_jobs.models import Job, Limit, Worker
+from django_jobs.models import Job, Limit
 from django_jobs.run.claim import Claimer
 from django_jobs.status import Status
 from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.loop import WorkerLoop
 from tests import jobs
-from tests.worker.parts import a_loop
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def loop(worker: Worker) -> Iterator[WorkerLoop]:
-    loop = a_loop(worker, burst=True)
-    yield loop
-    loop.wakeup.waker.close()
+def loop(new_loop: Callable[..., WorkerLoop]) -> WorkerLoop:
+    return new_loop(burst=True)
 
 
 def step(loop: WorkerLoop) -> None:

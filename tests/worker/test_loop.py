@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import OperationalError
 
-from django_jobs.models import Job, Worker
+from django_jobs.models import Job
 from django_jobs.process.wakeup import GUARD_SECONDS
 from django_jobs.run.claim import Claimer
 from django_jobs.status import Status
@@ -19,7 +19,7 @@ from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.quarantine import POSTPONEMENTS
 from django_jobs.worker.releaser import RELEASE_SECONDS
 from tests import jobs
-from tests.worker.parts import Clock, Hearing, a_loop, end
+from tests.worker.parts import Clock, Hearing, end
 
 pytestmark = pytest.mark.django_db
 
@@ -30,11 +30,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def loop(worker: Worker, clock: Clock) -> Iterator[WorkerLoop]:
-    loop = a_loop(worker, Hearing(), clock)
+def loop(new_loop: Callable[..., WorkerLoop], clock: Clock) -> WorkerLoop:
+    loop = new_loop(Hearing(), clock)
     loop.buffer.run_seconds = 0.01  # short jobs: some are claimed ahead
-    yield loop
-    loop.wakeup.waker.close()
+    return loop
 
 
 @pytest.fixture
