@@ -2,30 +2,30 @@
 
 ::
 
-       enqueue      enqueue               enqueue
-          │            │                     │
-          v            v                     v
-       WAITING ──> SCHEDULED ──promote──> PENDING ──claim──> STARTED ──record──> SUCCESS
-        │  │  parents_ended                ^  ^ ^             │ │ │               FAILURE
-        │  └──parents_ended, wake──────────┘  │ │             │ │ │               REVOKED
-        │                                     │ └─record,─────┘ │ │                 │
-        │                        RETRY        │   release       │ │                 │
-        │                         │ ^         │                 │ │                 │
-        │                         │ └─record──│─────────────────┘ │                 │
-        │                         └──promote──┘                   │                 │
-        └──<── wait_for_limit ────────────────────────────────────┘                 │
-                                                                                    │
-       WAITING <── reopen (FAILURE) ──── PENDING <── retry ─────────────────────────┘
+                 ┌── wait_for_limit ───────────────────────────────┐
+                 v                                                 │
+    enqueue ─> WAITING ── parents_ended, wake ─┐                   │
+       │         │                             v                   │
+       ├─────────│──────────────────────────> PENDING ──claim──> STARTED ──record──> SUCCESS
+       │         │ parents_ended               ^  ^                │ │ │             FAILURE
+       │         v                             │  └─record,release─┘ │ │             REVOKED
+       └─────> SCHEDULED ──────── promote ─────┤                     │ │
+                 ^                             │                     │ │
+                 │               RETRY ─promote┘                     │ │
+                 │                 ^                                 │ │
+                 │                 └──────── record ─────────────────┘ │
+                 └────────────────────────── record ───────────────────┘
 
-Besides: ``record`` also leads to SCHEDULED, and to whatever a job that goes on as something else
-begins as. ``revoke`` leads from each status in which a job is live to REVOKED, ``fail_upstream``
-from WAITING to FAILURE, ``run_now`` from SCHEDULED and RETRY to PENDING, ``delay`` from PENDING to
-SCHEDULED, ``wait_again`` from each status in which a job has not begun to WAITING, and
-``take_over`` lets such a job be another call.
+    retry        SUCCESS, FAILURE, REVOKED ──> PENDING     wait_again   not begun ──> WAITING
+    reopen       FAILURE ──> WAITING                       revoke       live ──> REVOKED
+    run_now      SCHEDULED, RETRY ──> PENDING              take_over    not begun ──> as enqueue
+    delay        PENDING ──> SCHEDULED                     fail_upstream  WAITING ──> FAILURE
 
-:data:`TRANSITIONS` is the table. The functions below are its changes by the ORM: each changes only
-those of the given rows that have a status it leads from, and returns how many it changed. The
-dialects write the others as SQL, with the table's names of statuses.
+A job that a workflow replaces is recorded with the status with which its last job begins.
+
+:data:`TRANSITIONS` is the table. The functions below make its changes by the ORM. Each changes only
+the given rows that have one of its source statuses, and returns how many it changed. The dialects
+make the other changes in SQL, with the statuses of the table.
 """
 
 from __future__ import annotations
@@ -74,29 +74,29 @@ _PENDING, _STARTED, _WAITING = (Status.PENDING,), (Status.STARTED,), (Status.WAI
 TRANSITIONS: Mapping[str, Transition] = {
     # A call becomes a row.
     "enqueue": Transition((), _NEW),
-    # The last of its parents has ended. It waits on, where its time lies ahead.
+    # The last of its parents has ended. It becomes SCHEDULED if its time is in the future.
     "parents_ended": Transition(_WAITING, (Status.PENDING, Status.SCHEDULED)),
-    # It counts its countdown from when it became ready.
+    # The countdown begins when the job becomes ready.
     "delay": Transition((Status.PENDING, Status.SCHEDULED), (Status.SCHEDULED,)),
-    # A job whose success it needs has ended without one.
+    # A parent whose success it needs has ended without success.
     "fail_upstream": Transition(_WAITING, (Status.FAILURE,)),
     # Its time has come.
     "promote": Transition(_TIMED, _PENDING),
     # A worker takes it.
     "claim": Transition(_PENDING, _STARTED),
-    # A limit has no slot for a job that was claimed.
+    # Its limit has no free place.
     "wait_for_limit": Transition(_STARTED, _WAITING),
-    # A slot under the limit is free, or the job comes under no such limit any more.
+    # Its limit has a free place, or the job has no such limit any more.
     "wake": Transition(_WAITING, _PENDING),
-    # Its attempt has ended with success; most do, so they have a statement of their own.
+    # Its attempt succeeded. Most do, so they have a statement of their own.
     "succeed": Transition(_STARTED, (Status.SUCCESS,)),
-    # Its attempt has ended in whatever way.
+    # Its attempt ended.
     "record": Transition(_STARTED, (*_ENDED, *_TIMED, *_PENDING, *_WAITING)),
-    # Its outcome cannot be recorded with what depends on it.
+    # Its outcome cannot be recorded together with the changes of its dependents.
     "refuse": Transition(_STARTED, (Status.FAILURE,)),
-    # No worker runs it, though its row said so.
+    # No worker runs it, though its row says so.
     "release": Transition(_STARTED, _PENDING),
-    # People, or code: end it, run an ended one again, run it before its time.
+    # A person or code ends it, runs it again after its end, or runs it before its time.
     "revoke": Transition((*QUEUED, *_STARTED), (Status.REVOKED,)),
     "retry": Transition(_ENDED, _PENDING),
     "run_now": Transition(_TIMED, _PENDING),
@@ -112,19 +112,19 @@ CLAIM = TRANSITIONS["claim"]
 SUCCEED = TRANSITIONS["succeed"]
 RECORD = TRANSITIONS["record"]
 PARENTS_ENDED = TRANSITIONS["parents_ended"]
-#: SQL of the two statuses that PARENTS_ENDED leads to: without a time ahead, and with one.
+#: SQL of the two targets of PARENTS_ENDED; NOT_YET is for a time in the future.
 READY, NOT_YET = (f"'{status.value}'" for status in PARENTS_ENDED.targets)
 
 
 def delay(jobs: JobQuerySet, run_at: Moment, **columns: Any) -> int:
-    """Let jobs that have become ready wait for a time; *columns* are others that change."""
+    """Let ready jobs wait until *run_at*; other *columns* change with it."""
     return _change("delay", jobs, run_at=run_at, **columns)
 
 
 def fail_upstream(
     jobs: JobQuerySet, error_class: str, message: str, now: Moment, prune_at: Moment | None
 ) -> int:
-    """End jobs that need the success of one that did not succeed."""
+    """Fail jobs that need the success of a job that did not succeed."""
     return _change(
         "fail_upstream",
         jobs,
@@ -137,7 +137,7 @@ def fail_upstream(
 
 
 def promote(jobs: JobQuerySet, now: Moment) -> int:
-    """Let jobs be claimed whose time has come."""
+    """Make jobs ready whose time has come."""
     return _change("promote", jobs, ready_at=now)
 
 
@@ -147,29 +147,29 @@ def wait_for_limit(jobs: JobQuerySet, key: str) -> int:
 
 
 def wake(jobs: JobQuerySet, now: Moment) -> int:
-    """Let jobs be claimed that waited for a limit."""
+    """Make jobs ready that waited for a limit."""
     return _change("wake", jobs, ready_at=now)
 
 
 def refuse(jobs: JobQuerySet, error_class: str, message: str, now: Moment) -> int:
-    """End running jobs whose outcome cannot be recorded."""
+    """Fail running jobs whose outcome cannot be recorded."""
     return _change("refuse", jobs, error_class=error_class, error_message=message, ended_at=now)
 
 
 def release(jobs: JobQuerySet) -> int:
-    """Let jobs be claimed that no worker runs though their rows said so."""
+    """Make jobs ready that no worker runs, though their rows say so."""
     return _change("release", jobs, started_at=None)
 
 
 def revoke(jobs: JobQuerySet, reason: str, now: Moment, prune_at: Moment | None) -> int:
-    """End jobs from outside."""
+    """Revoke jobs, also running ones."""
     return _change(
         "revoke", jobs, ended_at=now, prune_at=prune_at, error_message=reason, waiting_for=None
     )
 
 
 def retry(jobs: JobQuerySet, now: Moment) -> int:
-    """Let ended jobs be claimed again, as if they had never run."""
+    """Make ended jobs ready again, as if they had never run."""
     return _change(
         "retry",
         jobs,
@@ -191,12 +191,12 @@ def retry(jobs: JobQuerySet, now: Moment) -> int:
 
 
 def run_now(jobs: JobQuerySet, now: Moment) -> int:
-    """Let jobs be claimed before their time."""
+    """Make jobs ready before their time."""
     return _change("run_now", jobs, ready_at=now, run_at=None, worker_id=None)
 
 
 def wait_again(jobs: JobQuerySet) -> int:
-    """Let jobs that have not begun wait for a parent, also those that are in line for a limit."""
+    """Let jobs that have not begun wait for a parent; they leave the line of a limit."""
     return _change("wait_again", jobs, waiting_for=None, ready_at=None)
 
 
@@ -206,7 +206,7 @@ def reopen(jobs: JobQuerySet) -> int:
 
 
 def take_over(jobs: JobQuerySet, status: str, **columns: Any) -> int:
-    """Let jobs that have not begun be another call, whose row has this *status* and *columns*."""
+    """Turn jobs that have not begun into another call with this *status* and these *columns*."""
     return _change(
         "take_over",
         jobs,
@@ -221,8 +221,8 @@ def take_over(jobs: JobQuerySet, status: str, **columns: Any) -> int:
     )
 
 
-# No index has this expression. By the bare status a planner may read all jobs of that status, and
-# on MariaDB lock them, to find a few that are named by their ids.
+# No index has this expression. With the bare column a planner may read all jobs of that status, and
+# MariaDB may lock them, although the ids name a few.
 _UNINDEXED = Left("status", 9)
 
 

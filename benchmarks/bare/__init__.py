@@ -1,9 +1,9 @@
 """Bare SQL, the limit: the fewest statements that keep django_jobs's guarantees.
 
 The jobs are rows of django_jobs's own table with all its indexes. A process records 50 results and
-claims 50 jobs at a time, fenced by worker and attempt. It decodes arguments from JSON and stores
-results. It has no retries, signals, leases, limits or pauses, so no queue in this table can be
-faster with batches of this size.
+claims 50 jobs at a time, fenced by worker and number of claims. It decodes arguments from JSON and
+stores results. It has no retries, signals, leases, limits or pauses, so no queue in this table
+can be faster with batches of this size.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The sessions that an attempt at a job uses: they are watched, and fit for others after it."""
+"""Watches the sessions that an attempt uses, and makes them fit for the next attempt."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def watch_this_thread() -> None:
 
 
 def begin_attempt() -> None:
-    """Begin an attempt in this context, which until the next one runs nothing else."""
+    """Begin an attempt in this context; the context runs only this attempt until the next one."""
     current.set(Attempt())
 
 
 def end_attempt() -> str:
-    """Make this thread's sessions fit for others; return where a transaction was left open."""
+    """Clean this thread's sessions; return the database with an open transaction, or ""."""
     sessions = here.sessions
     if not sessions:
         return ""
@@ -50,9 +50,9 @@ def end_attempt() -> str:
 
 
 def left_elsewhere() -> str:
-    """Return where the attempt left a transaction open in a thread that is not its own.
+    """Return the database on which the attempt left a transaction open in another thread, or "".
 
-    ``sync_to_async(thread_sensitive=False)`` runs there. The thread's next use ends it.
+    ``sync_to_async(thread_sensitive=False)`` uses such threads. The next use of the thread ends it.
     """
     attempt = current.get()
     for session in attempt.sessions if attempt else ():

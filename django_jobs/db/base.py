@@ -1,4 +1,4 @@
-"""The verbs that each database speaks in its own way."""
+"""The operations that each database does in its own way."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ UNIQUE_KEYS = "django_jobs_uniquekey"
 COMMANDS = "django_jobs_command"
 EDGES = "django_jobs_edge"
 
-#: Most parameters of one kind in a statement.
+#: At most this many parameters of one kind are in a statement.
 CHUNK = 1_000
 #: Most characters of the jobs' texts in a statement: half of the 16 MiB that MariaDB takes at most,
 #: when each takes four bytes.
 TEXT = 2 * 1024 * 1024
 
-#: Most jobs of several queues that a claim looks at behind those that are locked.
+#: A claim of several queues looks at most at this many jobs, also if most of them are locked.
 MOST_CANDIDATES = 10_000
 
 _DEADLOCK_TRIES = 5
@@ -42,7 +42,7 @@ T = TypeVar("T")
 class Capacity(NamedTuple):
     """How many connections the server allows this user, and how many are in use.
 
-    ``direct`` says that no pooler is known to stand before the server.
+    ``direct``: no pooler is known to be between this process and the server.
     """
 
     allowed: int
@@ -109,7 +109,7 @@ class Dialect(abc.ABC):
     def insert_and_wake(self, row: NewJob, topic: str) -> bool:
         """Insert one job, commit and wake the workers in one round trip, outside a transaction.
 
-        Return False, having done nothing, where the database or the driver cannot.
+        Returns False, without having done anything, if the database or the driver cannot do that.
         """
         return False
 
@@ -123,11 +123,9 @@ class Dialect(abc.ABC):
     ) -> tuple[list[Claimed], bool]:
         """Make up to *limit* ready jobs STARTED, by priority and age over all *queues*.
 
-        What is older, of the same rank, than a queue's place in *beginnings* need not be looked at.
-
-        Return them in that order, and whether others that were ready were locked just then: a
-        claim passes locked jobs by and takes those behind them. A worker whose lease is over gets
-        nothing, and a paused queue gives nothing.
+        Jobs of a queue that are older, at the same rank, than its place in *beginnings* may be left
+        out. Returns the jobs in that order, and whether other ready jobs were locked: a claim skips
+        locked jobs. A worker whose lease has expired and a paused queue get no jobs.
         """
 
     def _claim_widening(
@@ -144,8 +142,8 @@ class Dialect(abc.ABC):
             contended = len(jobs) < min(limit, seen)
             if jobs or seen < wanted or wanted >= MOST_CANDIDATES:
                 return jobs, contended
-            # Another transaction has locked all candidates, perhaps for long. Jobs behind them
-            # may be free, also in other queues.
+            # Another transaction has locked all candidates, perhaps for a long time. Jobs
+            # behind them may be free, also in other queues.
             wanted = 4 * wanted + 10
 
     def write_outcomes(
@@ -153,7 +151,7 @@ class Dialect(abc.ABC):
     ) -> int:
         """Write each outcome whose job this worker still owns; return how many rows changed.
 
-        Outside a transaction some may be written when an error ends it, and others not.
+        If an error ends it outside a transaction, only some may be written.
         """
         if self.connection.features.has_select_for_update:
             outcomes = sorted(outcomes, key=_by_id)  # they are locked in this order
@@ -182,8 +180,8 @@ class Dialect(abc.ABC):
     def ready_queues(self, cursor: CursorWrapper) -> list[str]:
         """Return the names of all queues that have pending jobs, one index probe each.
 
-        Two names that no queue has: ``@`` says that the time of some job has come, ``!`` that some
-        worker has a command to obey.
+        Two names are no queues: ``@`` says that a job is due for promotion, ``!`` that a worker has
+        an open command.
         """
 
     def hold_key(self, cursor: CursorWrapper, key: str, job_id: UUID, until: str) -> None:
@@ -191,7 +189,7 @@ class Dialect(abc.ABC):
 
         *until* is SQL of a time, or NULL.
         """
-        # DO NOTHING would lock nothing, and the row could be gone before the next statement.
+        # DO NOTHING would not lock the row, so it could be gone before the next statement.
         cursor.execute(
             f"INSERT INTO {UNIQUE_KEYS} (key, job_id, until) VALUES (%s, %s, {until}) "
             "ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id WHERE FALSE",
@@ -199,7 +197,7 @@ class Dialect(abc.ABC):
         )
 
     def long_query(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> list[Any]:
-        """Return the rows of a query whose text is long and whose work is little."""
+        """Return the rows of a query that has a long text and does little work."""
         cursor.execute(sql, params)
         return list(cursor.fetchall())
 
@@ -228,10 +226,11 @@ class Dialect(abc.ABC):
     def count_down(
         self, cursor: CursorWrapper, succeeded: Sequence[UUID], ended: Sequence[UUID]
     ) -> list[tuple[UUID, str, str | None]]:
-        """Tell the jobs that depend on others how many of these are left.
+        """Subtract ended parents from ``pending_parents`` of the jobs that depend on them.
 
-        *ended* has all that ended, also those that *succeeded*. Return (id, queue, options) of the
-        jobs that wait for none any more: they are PENDING, or SCHEDULED when their time lies ahead.
+        *ended* has all jobs that ended, also those that *succeeded*. Returns (id, queue, options)
+        of the jobs that have become ready: they are PENDING, or SCHEDULED if their time is in the
+        future.
         """
         good, left = set(succeeded), Counter[UUID]()
         for chunk in chunks(ended):
@@ -255,7 +254,7 @@ class Dialect(abc.ABC):
     ) -> list[tuple[UUID, str, str | None]]:
         children = self.uuids(list(left))
         if self.connection.features.has_select_for_update:
-            # In one order, so that two that end members of the same groups never cross.
+            # In one order, so that two transactions that end members of one group do not deadlock.
             cursor.execute(
                 f"SELECT id FROM {JOBS} WHERE id IN ({_marks(children)}) ORDER BY id FOR UPDATE",
                 children,
@@ -294,7 +293,7 @@ class Dialect(abc.ABC):
     def counts_above(self, cursor: CursorWrapper, ids: Sequence[UUID]) -> list[tuple[str, int]]:
         """Return how many of the jobs *ids* and of those above them have each status."""
         if len(ids) > CHUNK:
-            # What several of them depend on is counted once.
+            # A job above several of them is counted once.
             return self._counts(cursor, {*ids, *(parent for parent, _ in self.above(cursor, ids))})
         cursor.execute(
             self.recursive(

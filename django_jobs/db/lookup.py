@@ -1,4 +1,4 @@
-"""The dialect of a connection, and what needs one."""
+"""Finds the dialect of a connection, and makes connections and expressions with it."""
 
 from __future__ import annotations
 

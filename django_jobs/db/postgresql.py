@@ -33,7 +33,7 @@ _NEW_TYPES = {
     "has_dependents": "bool",
 }  # fmt: skip
 
-# What is the same in all rows, most of it, is sent once: an array costs every row its parsing.
+# Values that all rows share are sent once, because each array costs parsing for every row.
 _INSERT = f"""
 INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, options, run_at,
     expires_at, root_id, parent_id, unique_key, schedule_id, group_id, pending_parents,
@@ -159,7 +159,7 @@ INSERT INTO {EDGES} (parent_id, child_id, kind, position)
 SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[])
 """
 
-# The children are locked in one order, so that two that end members of the same groups never cross.
+# Locks the children in one order, so that transactions that end jobs of a group do not deadlock.
 _COUNT_DOWN = f"""
 WITH left_over AS MATERIALIZED (
     SELECT e.child_id, count(*) AS number
@@ -324,7 +324,7 @@ class PostgreSQL(Dialect):
                 others.append(outcome)
         changed = 0
         if len(successes) + bool(others) > 1 and self.connection.in_atomic_block:
-            # Each statement is in order; this one is for all of them.
+            # Each statement locks in order; this one locks in order for all of them.
             ids = [outcome.job.id for outcome in outcomes]
             cursor.execute(_LOCK, [ids, worker_id])
         for keep, group in successes.items():

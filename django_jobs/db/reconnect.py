@@ -1,4 +1,4 @@
-"""A connection that the server has closed is replaced before the next statement.
+"""Replaces a connection that the server has closed, before the next statement.
 
 Django replaces it between two requests. A script, a consumer or a server of another kind has no
 requests: there each statement after the cut would fail, for ever.

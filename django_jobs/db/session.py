@@ -1,4 +1,4 @@
-"""A connection as running jobs use it: which attempt used its session last, and what it left there.
+"""Watches the session of a connection that jobs use, and closes it when a job changed it.
 
 The server's or the driver's own word tells whether a transaction is open. Statements tell whether
 a session was changed. A session that was changed is closed before another attempt can use it.
@@ -53,13 +53,13 @@ _distrusted_at = 0.0
 
 
 def distrust() -> None:
-    """Ask every session with a statement before it is used again: the database was away."""
+    """Check every session with a statement before its next use, because the database was away."""
     global _distrusted_at
     _distrusted_at = time.monotonic()
 
 
 class Session:
-    """The session of one connection; this class knows no more than Django's flags."""
+    """The session of one connection; this base class knows only Django's flags."""
 
     rules: ClassVar[statements.Rules] = statements.OTHERS
 

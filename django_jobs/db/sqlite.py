@@ -134,7 +134,7 @@ class SQLite(Dialect):
         )  # fmt: skip
 
     def _execute_all(self, cursor: CursorWrapper, sql: str, rows: list[tuple[Any, ...]]) -> None:
-        # By themselves the rows would be a transaction each.
+        # Without a transaction, each row would be one by itself.
         together = transaction.atomic(self.connection.alias, savepoint=False)
         with together if len(rows) > 1 else contextlib.nullcontext():
             cursor.executemany(sql, rows)
@@ -156,7 +156,7 @@ class SQLite(Dialect):
             first = _FIRST_OF_MANY
             params += [json.dumps(queues), limit]
         params += [limit, worker_id.hex, now, now]
-        # An UPDATE takes the write lock before it reads: no other statement can come between.
+        # An UPDATE takes the write lock before it reads, so no other statement comes between.
         with self.connection.cursor() as cursor:
             cursor.execute(_CLAIM.format(first=first), params)
             rows = cursor.fetchall()

@@ -1,4 +1,4 @@
-"""Which statements change the session they run in, and which end a transaction; read as text."""
+"""Reads from the text of a statement whether it changes its session or ends a transaction."""
 
 from __future__ import annotations
 
