@@ -16,7 +16,7 @@ from testproject.accounts.jobs import send_activation
 from testproject.accounts.models import Registration
 from testproject.accounts.outbox import mails
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 SIGN_UP = {
     "username": "ada",

@@ -14,7 +14,7 @@ from testproject.airports import source
 from testproject.airports.distance import kilometres, nearest, point
 from testproject.airports.models import Airport, Comparison, ImportRun, Part
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def test_import_enqueues_chunks_that_cover_all(client: Client) -> None:

@@ -17,7 +17,7 @@ from testproject.gallery.models import Picture
 from testproject.gallery.samples import damaged, draw
 from testproject.gallery.thumbnails import NotAPicture, shrink
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def jpeg(width: int = 1200, height: int = 800) -> bytes:

@@ -10,7 +10,7 @@ from testproject.accounts.jobs import send_activation
 from testproject.airports.models import Report
 from testproject.gallery.jobs import draw_samples, make_thumbnail
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 PAGES = ("home", "gallery", "airports", "report", "sign-up", "login", "outbox")
 

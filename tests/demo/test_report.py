@@ -12,7 +12,7 @@ from testproject.airports import source
 from testproject.airports.models import Airport, Report
 from testproject.airports.report import SourceUnavailable
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 @pytest.mark.usefixtures("eager", "few_airports")

@@ -132,7 +132,7 @@ def test_limits_of_an_asyncio_worker_are_for_coroutines(runworker, folder):
     plain, coroutine = jobs.count_groups.delay(), jobs.hold_async.delay(folder)
     worker = runworker("-P", "asyncio", "--time-limit", "0.2", "--burst", *PLAIN)
     assert worker.wait() == 0, worker.output()
-    assert "for async def only" in worker.output()
+    assert "only for async def" in worker.output()
     assert plain.get(timeout=LONG) == 0
     with pytest.raises(TimeLimitExceeded):
         coroutine.get(timeout=LONG)
