@@ -18,7 +18,7 @@ def manage(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tests.without_posix", *arguments],
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "testproject.settings"},
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=LONG,
