@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -58,13 +58,17 @@ class OperationsAdminMixin(_Mixed):
     def has_operation_permission(self, request: HttpRequest, operation: Any) -> bool:
         return request.user.has_perm(operation.permission)
 
-    def perform_operation(
-        self, operation: Any, request: HttpRequest, queryset: QuerySet[Any]
-    ) -> HttpResponse | None:
-        raise NotImplementedError
+    if TYPE_CHECKING:
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions: dict[str, Any] = super().get_actions(request)
+        def perform_operation(
+            self, operation: Any, request: HttpRequest, queryset: QuerySet[Any]
+        ) -> HttpResponse | None:
+            """Do *operation* to the rows of *queryset*; each admin has its own."""
+
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        # Django 6.1 passes the location; older versions know none.
+        location = {} if action_location is None else {"action_location": action_location}
+        actions: dict[str, Any] = super().get_actions(request, **location)
         for operation in self.operations:
             if not self.has_operation_permission(request, operation):
                 actions.pop(operation.name, None)
