@@ -115,7 +115,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
         return page
 
     def shown_workflow(self, job: Job) -> dict[str, Any] | None:
-        """Return the drawing of the job's workflow; None for a job without one."""
+        """Return the drawing of the job's workflow, or None for a job without one."""
         workflow = workflow_of(job, MOST_DRAWN)
         if workflow.total < 2:
             return None

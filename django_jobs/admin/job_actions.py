@@ -45,7 +45,7 @@ class Operation:
     #: Takes ids, a database's alias and a function; calls this function with the changed jobs in
     #: the transaction that changes them; returns how many jobs it refused, by reason.
     run: Callable[[Sequence[UUID], str, jobs.Note], Mapping[str, int]]
-    #: What the admin's log says, in English.
+    #: The text in the admin's log, in English.
     audit: str
     #: The permission, without the app's label.
     codename: str

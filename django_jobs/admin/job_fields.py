@@ -41,7 +41,7 @@ _UNFOLDED_LINES = 12
 
 
 class JobFields(_Mixed):
-    """What :class:`~django_jobs.admin.JobAdminMixin` shows of one job."""
+    """The fields of one job that :class:`~django_jobs.admin.JobAdminMixin` shows."""
 
     detail_fieldsets: Any = (
         (None, {"fields": ("status_column", "progress_shown", "error", "id", "name", "queue",

@@ -15,7 +15,7 @@ Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
 
 
 class Described(Protocol):
-    """What every operation of a table has."""
+    """The attributes that every operation of a table has."""
 
     @property
     def name(self) -> str:

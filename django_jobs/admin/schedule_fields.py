@@ -60,7 +60,7 @@ class ShownRun:
 
 
 class ScheduleFields(_Mixed):
-    """What :class:`~django_jobs.admin.ScheduleAdminMixin` shows of one schedule."""
+    """The fields of one schedule that :class:`~django_jobs.admin.ScheduleAdminMixin` shows."""
 
     shown_fields = (
         *_STATE, "shown_args", "shown_kwargs", "shown_headers",

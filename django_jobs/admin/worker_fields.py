@@ -18,7 +18,7 @@ SHORT_FIELDS = ("name", "state", "hostname", "pid", "pool", "busy_slots", "serve
 
 
 class WorkerFields(_Mixed):
-    """What :class:`~django_jobs.admin.WorkerAdminMixin` shows of one worker."""
+    """The fields of one worker that :class:`~django_jobs.admin.WorkerAdminMixin` shows."""
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, worker: Worker) -> SafeString:

@@ -29,9 +29,9 @@ _REMOTE: dict[Any, type[Exception]] = {
     TimeLimitExceeded: RemoteTimeLimitExceeded,
 }
 
-# What nobody raises who waits for a job. Retry and its like decide the outcome of the job that
-# raises them, and a row must not end the waiting job. StopIteration ends the loop of the caller,
-# and a future of asyncio takes none, so that whoever awaits it waits for ever.
+# get() never raises these. Retry and its like decide the outcome of the job that raises them: a row
+# must not end the job that waits. StopIteration would end a loop of the caller, and an asyncio
+# future does not take it, so that an await would never end.
 _NOT_RAISED = (Ignore, Reject, Replaced, Retry, Snooze, StopIteration, StopAsyncIteration)
 
 

@@ -100,7 +100,7 @@ class AsyncResult(StoredJob, Generic[T]):
     ) -> T:
         """Wait for the end and return what the job returned.
 
-        *timeout* is in seconds; None waits without a limit. Raises:
+        *timeout* is in seconds; without one the wait has no limit. Raises:
 
         - the job's own exception when it failed (:class:`JobFailed` if this process does not know
           its class); with ``propagate=False`` the exception is returned instead;

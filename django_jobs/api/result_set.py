@@ -96,8 +96,8 @@ class ResultSet:
     ) -> list[Any]:
         """Wait for all jobs and return their results, in order; nested sets give nested lists.
 
-        *timeout* is in seconds; None waits without a limit. As soon as one job has failed, its
-        exception is raised; with ``propagate=False`` the list has the exception instead. The
+        *timeout* is in seconds; without one the wait has no limit. As soon as one job has failed,
+        its exception is raised; with ``propagate=False`` the list has the exception instead. The
         other errors are those of :meth:`AsyncResult.get`.
         """
         self._await_end(timeout, propagate, allow_join)

@@ -128,7 +128,7 @@ class StoredJob:
 
     @property
     def result(self) -> Any:
-        """The value the job returned; the exception of a failed job; None before the end."""
+        """The value the job returned, or a failed job's exception. Before the end it is None."""
         row = self._end
         return exception_of(row) if row.status == Status.FAILURE else row.result
 
@@ -160,5 +160,5 @@ class StoredJob:
 
 
 def _told(row: Job, what: str) -> Any:
-    """Return what ``update_state`` wrote; None when somebody wrote anything else there."""
+    """Return what ``update_state`` wrote, or None for a column that was edited by hand."""
     return row.progress.get(what) if isinstance(row.progress, dict) else None

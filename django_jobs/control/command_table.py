@@ -29,7 +29,7 @@ class Button:
     label: Any
     #: The action of the list.
     description: Any
-    #: What the admin's log says, in English.
+    #: The text in the admin's log, in English.
     audit: str
 
 

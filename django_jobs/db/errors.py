@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 class Kind(enum.Enum):
-    """What went wrong. All but :attr:`WRONG` say nothing about the statement."""
+    """The kind of an error. All but :attr:`WRONG` say nothing about the statement."""
 
     #: There is no connection, or it broke: nobody knows whether the statement had its effect.
     GONE = "connection gone"

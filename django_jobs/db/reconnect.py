@@ -20,7 +20,7 @@ KEPT = "_django_jobs_reconnect"
 HOOK = "close_if_health_check_failed"
 # Most sessions that are replaced at once, of a server that ends each as soon as it begins.
 _MOST = 100
-# What libpq calls PQTRANS_INTRANS and PQTRANS_INERROR.
+# libpq's PQTRANS_INTRANS and PQTRANS_INERROR.
 _IN_TRANSACTION, _IN_FAILED_TRANSACTION = 2, 3
 
 

@@ -29,7 +29,7 @@ TRANSACTION, INTERRUPTED, CHANGED, CLOSED = "transaction", "interrupted", "chang
 
 
 class Attempt:
-    """What one attempt at a job did with the sessions that it used."""
+    """The changes that one attempt at a job made to the sessions that it used."""
 
     sessions: tuple[Session, ...] = ()
     #: Alias of the database on which it left a transaction open.

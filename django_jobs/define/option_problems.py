@@ -1,4 +1,4 @@
-"""What is wrong with the value of an option: a list of sentences, empty when nothing is."""
+"""Checks values of options: each check returns a list of sentences, empty for a good value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``Job.options`` holds: a call's own options, and what the workflow of the job needs.
+"""``Job.options``: the options of one call, and what the job's workflow needs.
 
 The column has them as one JSON object, with the keys that are not set left out::
 

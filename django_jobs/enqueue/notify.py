@@ -15,7 +15,7 @@ from ..values import NewJob
 
 
 class Topic(enum.StrEnum):
-    """What a notification names besides queues. No queue can have such a name."""
+    """The names in notifications besides those of queues. No queue can have such a name."""
 
     #: Jobs that start later were written or changed, so the next due time may be another.
     TIMED = "@"

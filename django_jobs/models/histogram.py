@@ -1,4 +1,4 @@
-"""What a number of attempts amount to: counts, sums and two histograms, as one value."""
+"""Counts, sums and two histograms of a number of attempts, as one value."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from .histogram import COUNTS, Errors, Tally, packed, packed_errors, unpacked
 
 
 class Measurement(models.Model):
-    """What happened to the jobs of one job function in one queue within some seconds.
+    """Counts of the jobs of one job function in one queue within some seconds.
 
     Several rows may have the same seconds, for other jobs each; readers add them up. Rows of 60
     seconds are merged into longer ones. A row of :data:`TOTAL` seconds has everything since the

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from ..serialization import type_of
 from .fields import JSONTextField, MomentField
 
-#: What says when a schedule runs. After a change of one of them its next run is planned anew.
+#: The columns that say when a schedule runs. Beat plans the next run anew when one changes.
 TIMING = (
     "kind", "interval_seconds", "crontab", "clocked_at", "solar_event", "latitude", "longitude",
     "timezone", "enabled", "starts_at", "ends_at",
@@ -108,7 +108,7 @@ class Schedule(models.Model):
     source = models.CharField(
         _("source"), max_length=7, choices=Source.choices, default=Source.ADMIN
     )
-    # What the code says, to tell an operator's change from a deploy's.
+    # The entry in the code: it tells an operator's change from a deploy's.
     code_digest = models.CharField(max_length=64, default="", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

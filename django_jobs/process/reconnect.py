@@ -1,4 +1,4 @@
-"""What a long-running loop does after a database error: drop the connection, wait, try again."""
+"""After a database error a long-running loop drops its connection, waits and tries again."""
 
 from __future__ import annotations
 

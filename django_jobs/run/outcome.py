@@ -1,4 +1,4 @@
-"""What the end of a body means for its job: a return or an exception."""
+"""Turns the end of a body, a return or an exception, into the outcome of its job."""
 
 from __future__ import annotations
 

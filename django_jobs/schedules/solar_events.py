@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 
 from ..define.schedule_spec import SOLAR_EVENTS
 from ..suggest import did_you_mean
@@ -46,9 +47,7 @@ def problems(event: str, latitude: float | None, longitude: float | None) -> lis
         found.append(f"latitude must be from -90 to 90 degrees, got {latitude}.")
     if longitude is None or not -180 <= longitude <= 180:
         found.append(f"longitude must be from -180 to 180 degrees, got {longitude}.")
-    try:
-        import astral  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("astral") is None:
         found.append(
             "A solar schedule needs the package astral: "
             "pip install 'django-background-jobs[solar]'."

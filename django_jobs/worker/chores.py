@@ -1,4 +1,4 @@
-"""What a worker process does from time to time, besides its jobs."""
+"""The periodic chores of a worker process, besides its jobs."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from .autoscale import Autoscale
 from .flag_types import LEVELS, bounds, positive
 from .options import POOLS, WorkerOptions, build, limit_refusals
 
-#: What the setting's values are called in messages, by the type of the flag.
+#: The names of the setting's types in messages, by the type of the flag.
 _NUMBERS: dict[Any, str] = {positive: "a whole number", float: "a number"}
 _LISTS = ("QUEUES", "EXCLUDE_QUEUES")
 

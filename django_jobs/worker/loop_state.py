@@ -1,4 +1,4 @@
-"""What the parts of a worker's loop share."""
+"""The state that the parts of a worker's loop share."""
 
 from __future__ import annotations
 

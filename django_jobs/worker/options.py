@@ -38,7 +38,7 @@ class WorkerOptions:
     max_memory: int | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
-    #: What jobs print is logged at this level; None leaves stdout and stderr alone.
+    #: The level at which the output of jobs is logged; None leaves stdout and stderr alone.
     redirect_stdout: str | None = None
     using: str = "default"
     grace_seconds: float = 30.0

@@ -1,4 +1,4 @@
-"""What running jobs show of their progress, until it is written."""
+"""Keeps the progress of running jobs until it is written."""
 
 from __future__ import annotations
 

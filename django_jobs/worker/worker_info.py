@@ -1,4 +1,4 @@
-"""What a worker writes into its row at its start: options, settings and job functions."""
+"""A worker writes its options, settings and job functions into its row when it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job in a canvas inherits from the canvases around it and from the caller."""
+"""A job in a canvas inherits options from the canvases around it and from the caller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Errback: TypeAlias = tuple[Canvas, str | None]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Given:
-    """What the caller passes to the first jobs: positional arguments come before their own."""
+    """The caller's arguments for the first jobs: positional ones come before the jobs' own."""
 
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -30,7 +30,7 @@ class Given:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Around:
-    """What a job inherits from the canvases around it."""
+    """The options that a job inherits from the canvases around it."""
 
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     start: Mapping[str, Any] = dataclasses.field(default_factory=dict)

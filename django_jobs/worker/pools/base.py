@@ -27,7 +27,7 @@ _log = logging.getLogger("django_jobs.worker")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PoolSetup:
-    """What the worker process gives its pool."""
+    """The parts of a worker process that its pool uses."""
 
     name: str
     options: WorkerOptions
