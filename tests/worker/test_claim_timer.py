@@ -14,11 +14,6 @@ from tests.worker.parts import Clock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def timer(clock: Clock) -> ClaimTimer:
     """A timer after a claim that found nothing."""
     timer = ClaimTimer(clock)

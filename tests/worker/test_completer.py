@@ -13,7 +13,7 @@ from django_jobs.values import Outcome
 from django_jobs.worker.completer import GATHER_SECONDS, Completer
 from django_jobs.worker.loop_state import LoopState
 from django_jobs.worker.options import WorkerOptions
-from tests.worker.parts import Clock, a_buffer, end
+from tests.worker.parts import Clock, end
 
 
 class Written:
@@ -37,16 +37,6 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Written:
     written = Written()
     monkeypatch.setattr("django_jobs.worker.completer.record_apart", written)
     return written
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def buffer(clock: Clock) -> Any:
-    return a_buffer(clock)
 
 
 @pytest.fixture

@@ -33,11 +33,6 @@ class DatabaseClock:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def database(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> DatabaseClock:
     database = DatabaseClock(clock)
     monkeypatch.setattr("django_jobs.worker.lease.unix_time", database)

@@ -25,11 +25,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def loop(new_loop: Callable[..., WorkerLoop], clock: Clock) -> WorkerLoop:
     loop = new_loop(Hearing(), clock)
     loop.buffer.run_seconds = 0.01  # short jobs: some are claimed ahead

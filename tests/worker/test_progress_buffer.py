@@ -36,11 +36,6 @@ class Running:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def progress(clock: Clock) -> ProgressBuffer:
     return ProgressBuffer(LoopState(UUID(int=1), WorkerOptions()), nothing, clock)
 

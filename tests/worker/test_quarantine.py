@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from django_jobs.ids import uuid7
 from django_jobs.worker.loop_state import LoopState
-from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.quarantine import POSTPONEMENTS, Quarantine
 from django_jobs.worker.releaser import RELEASE_SECONDS
-from tests.worker.parts import Clock, a_buffer, end
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def state() -> LoopState:
-    return LoopState(UUID(int=1), WorkerOptions())
-
-
-@pytest.fixture
-def buffer(clock: Clock) -> Any:
-    return a_buffer(clock)
+from tests.worker.parts import Clock, end
 
 
 @pytest.fixture

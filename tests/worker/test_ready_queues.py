@@ -34,11 +34,6 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Source:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def state() -> LoopState:
     return LoopState(UUID(int=1), WorkerOptions(exclude_queues=("other",)))
 

@@ -5,34 +5,17 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from django_jobs.worker.loop_state import LoopState
-from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.releaser import (
     RELEASE_SECONDS,
     STRAYS_SECONDS,
     Releaser,
     StrayReleaser,
 )
-from tests.worker.parts import Clock, a_buffer
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def state() -> LoopState:
-    return LoopState(UUID(int=1), WorkerOptions())
-
-
-@pytest.fixture
-def buffer(clock: Clock) -> Any:
-    return a_buffer(clock)
+from tests.worker.parts import Clock
 
 
 @pytest.fixture
