@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -64,8 +65,11 @@ def test_statements_do_not_grow_with_members(members: int, work: Callable[..., A
     with CaptureQueriesContext(connection) as worked:
         work(1_000)
     assert Job.objects.get(name=total.name).status == "PENDING"
-    # A claim, a look at the limits, and a record with what it does to the body.
-    assert len(worked) <= 16
+    # A claim, and a record with what it does to the body. The limits are read now and then only.
+    limits = ("SELECT django_jobs_queue.", "SELECT django_jobs_limit.")
+    texts = [re.sub('["`]', "", query["sql"]) for query in worked.captured_queries]
+    others = [text for text in texts if not text.startswith(limits)]
+    assert len(others) <= 14
 
 
 def test_arguments_of_the_call_go_to_the_first_jobs(drain: Callable[..., Any]) -> None:
