@@ -3,15 +3,15 @@
 Each transaction takes its locks in this order, so no two of them wait for each other in a circle:
 
 1. the rows of schedules, by id;
-2. the rows of limits (:class:`~django_jobs.models.Gate`), by key; the holder of one may write the
-   places and the reservations of its key;
+2. the rows of limits (:class:`~django_jobs.models.LimitLock`), by key; the holder of one may write
+   the permits and the reservations of its key;
 3. unique keys, by key;
 4. the row of a worker that is cleaned up after;
 5. jobs that run (STARTED), by id;
 6. other jobs, by id;
 7. jobs in line for a limit (``waiting_for`` is set), by id.
 
-A statement that skips locked rows never waits, so it may come at any place in this order. The locks
+A statement that skips locked rows never waits, so it may come at any point in this order. The locks
 that it takes count for the statements after it. A claim locks ready jobs that way, and last takes a
 shared lock on the row of its worker. MariaDB may wait for that lock, because a clean-up locks the
 row. This is no circle, because the clean-up waits for no ready job. The engine waits for no other
@@ -31,7 +31,7 @@ from django.db.models import Q
 
 from .db import dialect_for
 from .db.base import chunks
-from .models import Gate, Job
+from .models import Job, LimitLock
 from .status import Status
 
 T = TypeVar("T")
@@ -92,18 +92,18 @@ def in_order(
 @contextlib.contextmanager
 def limits_locked(keys: Collection[str], using: str) -> Iterator[None]:
     """Hold the limits of *keys*, in one transaction."""
-    gates = Gate.objects.using(using)
+    locks = LimitLock.objects.using(using)
     while True:
         with transaction.atomic(using):
             missing = set(keys)
             for chunk in chunks(sorted(keys)):
-                rows = gates.filter(key__in=chunk).order_by("key").select_for_update()
+                rows = locks.filter(key__in=chunk).order_by("key").select_for_update()
                 missing -= set(rows.values_list("key", flat=True))
             if not missing:
                 yield
                 return
         # Outside of the locks, because a new row among locked ones would break the order.
-        gates.bulk_create([Gate(key=key) for key in sorted(missing)], ignore_conflicts=True)
+        locks.bulk_create([LimitLock(key=key) for key in sorted(missing)], ignore_conflicts=True)
 
 
 def lock_keys(keys: Collection[str], using: str) -> None:

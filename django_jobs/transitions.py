@@ -84,9 +84,9 @@ TRANSITIONS: Mapping[str, Transition] = {
     "promote": Transition(_TIMED, _PENDING),
     # A worker takes it.
     "claim": Transition(_PENDING, _STARTED),
-    # Its limit has no free place.
+    # Its limit has no free permit.
     "wait_for_limit": Transition(_STARTED, _WAITING),
-    # Its limit has a free place, or the job has no such limit any more.
+    # Its limit has a free permit, or the job has no such limit any more.
     "wake": Transition(_WAITING, _PENDING),
     # Its attempt succeeded. Most do, so they have a statement of their own.
     "succeed": Transition(_STARTED, (Status.SUCCESS,)),

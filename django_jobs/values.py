@@ -33,7 +33,7 @@ class Claimed:
         "_row_options",
         "begin_by",
         "expired",
-        "places",
+        "permits",
         "problem",
         "ready",
     )
@@ -58,8 +58,8 @@ class Claimed:
     expires_at: datetime.datetime | None
     expired: bool
     ready: float
-    #: The keys of the concurrency limits under which it has a place.
-    places: tuple[str, ...]
+    #: The keys of the concurrency limits under which it has a permit.
+    permits: tuple[str, ...]
     #: The latest :func:`time.monotonic` at which its rate limit lets it begin.
     begin_by: float | None
     #: Why it cannot run, if the worker found that out after the claim.
@@ -73,7 +73,7 @@ class Claimed:
             self.expired, waited,
         ) = row  # fmt: skip
         self.ready = time.monotonic() - waited
-        self.places = ()
+        self.permits = ()
         self.problem = ""
         self.begin_by = None
         self._row_options: RowOptions | None = None

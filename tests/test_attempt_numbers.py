@@ -37,7 +37,7 @@ def given_back(worker: Worker, claimed: Claimed) -> None:
 
 def rescued(worker: Worker, claimed: Claimed) -> None:
     """The worker was told to stop and died before the job began."""
-    rescue.bury(worker.pk, {}, "default")
+    rescue.clean_up_after(worker.pk, {}, "default")
     Worker.objects.update(stopped_at=None, lost_at=None)
 
 

@@ -26,7 +26,7 @@ from django_jobs.locking import limits_locked
 from django_jobs.maintenance import promote
 from django_jobs.metrics.collector import Collector
 from django_jobs.metrics.history import statistics
-from django_jobs.models import Attempt, Command, Gate, Job, Schedule, Worker
+from django_jobs.models import Attempt, Command, Job, LimitLock, Schedule, Worker
 from django_jobs.moments import LONGEST_SECONDS as CENTURY
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
@@ -133,7 +133,7 @@ def test_key_of_a_limit_does_not_depend_on_the_order_of_a_dict(
     body.delay({"a": 2, "b": 1})
     work()
     statuses = [row.status for row in Job.objects.order_by("id")]
-    # The end of the first freed its place for the second.
+    # The end of the first freed its permit for the second.
     waits = "PENDING" if name == "concurrency" else "SCHEDULED"
     assert statuses == ["SUCCESS", waits, "SUCCESS"]
 
@@ -183,7 +183,7 @@ def test_many_jobs_that_failed_because_of_one_wait_for_it_again(
 @pytest.mark.usefixtures("few_variables")
 def test_many_limits_are_held_at_once() -> None:
     with limits_locked({f"key {number}" for number in range(MANY)}, "default"):
-        assert Gate.objects.count() == MANY
+        assert LimitLock.objects.count() == MANY
 
 
 @pytest.mark.usefixtures("few_variables")

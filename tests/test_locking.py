@@ -20,7 +20,7 @@ from django_jobs.db import clock
 from django_jobs.limits.admission import Admission
 from django_jobs.limits.overrides import set_limits
 from django_jobs.maintenance import promote, prune, prune_limits, rescue, unblock
-from django_jobs.models import Gate, Job, Schedule, UniqueKey, Worker
+from django_jobs.models import Job, LimitLock, Schedule, UniqueKey, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 Ordered = Callable[[Callable[[], Any]], set[str]]
 
 TABLES = {
-    "schedules": Schedule, "limits": Gate, "keys": UniqueKey, "workers": Worker, "jobs": Job,
+    "schedules": Schedule, "limits": LimitLock, "keys": UniqueKey, "workers": Worker, "jobs": Job,
 }  # fmt: skip
 #: SQL of the part of a job, and whether it has ended, before the transaction.
 PART = (
@@ -45,7 +45,7 @@ _ORDERED = re.compile(r"ORDER BY (\S*\b(id|key)\b|1 )|unnest|STRAIGHT_JOIN")
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Lock:
-    """A lock's place in the order: its table's number, the part of the jobs, the row."""
+    """A lock's position in the order: its table's number, the part of the jobs, the row."""
 
     table: int
     part: int
@@ -206,7 +206,7 @@ class Stage:
         record(self.worker.pk, [execute(one, Environment()) for one in jobs], "default")
 
     def busy(self) -> list[Claimed]:
-        """Jobs of all kinds run; others wait for them, and for places under limits."""
+        """Jobs of all kinds run; others wait for them, and for permits under limits."""
         errback = unique.si("errback")
         chord(
             [fail.s().on_error(errback), adds.si(), same.si(1), same.si(2)],
@@ -294,7 +294,7 @@ def test_rescue(ordered: Ordered, stage: Stage, finish: Callable[[str], Any]) ->
 def bury_all(using: str) -> None:
     worker = Worker.objects.get()
     running = Job.objects.filter(status="STARTED").values_list("id", "claims")
-    rescue.bury(worker.pk, dict.fromkeys(running), using)
+    rescue.clean_up_after(worker.pk, dict.fromkeys(running), using)
 
 
 def test_promote(ordered: Ordered, stage: Stage) -> None:

@@ -16,7 +16,7 @@ from django_jobs.enqueue import unique as uniqueness
 from django_jobs.limits import concurrency, rate_windows
 from django_jobs.limits.admission import Admission
 from django_jobs.maintenance import prune_limits
-from django_jobs.models import Gate, Job, Place, Reservation, Worker
+from django_jobs.models import Job, LimitLock, Permit, Reservation, Worker
 from django_jobs.run import record as recording
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
@@ -118,7 +118,7 @@ def test_end_of_a_job_waits_for_the_limit_that_another_one_is_looked_at_under(
         pause,
         lambda: record(worker.pk, ended, "default"),
     )
-    # The second one came into the line before the place was free, and was woken then.
+    # The second one came into the line before the permit was free, and was woken then.
     assert Job.objects.get(pk=second[0].id).status == "PENDING"
 
 
@@ -200,7 +200,7 @@ def test_terminate_in_the_admin_beside_a_worker_that_records(
     assert len(tries) == 2
 
 
-def test_revoked_job_that_has_just_got_its_place_frees_it(
+def test_revoked_job_that_has_just_got_its_permit_frees_it(
     new_worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = new_worker()
@@ -210,13 +210,13 @@ def test_revoked_job_that_has_just_got_its_place_frees_it(
 
     def look(ids: Any, using: str) -> set[str]:
         found = keys_of(ids, using)
-        if not Place.objects.exists():
+        if not Permit.objects.exists():
             Admission("default").admit(worker.pk, jobs)
         return found
 
     monkeypatch.setattr(concurrency, "keys_of", look)
     assert control.revoke([jobs[0].id], terminate=True) == 1
-    assert not Place.objects.exists()
+    assert not Permit.objects.exists()
     assert Job.objects.get(pk=jobs[1].id).status == "PENDING"
 
 
@@ -319,14 +319,14 @@ def test_slot_of_a_job_that_will_not_start_goes_to_the_next(
     assert abs((row.run_at - slot).total_seconds()) < 30
 
 
-def test_limit_goes_when_its_places_are_of_jobs_that_are_gone(
+def test_limit_goes_when_its_permits_are_of_jobs_that_are_gone(
     new_worker: Callable[..., Worker],
 ) -> None:
     worker = new_worker()
     single.delay(1)
     Admission("default").admit(worker.pk, taken(worker))
     prune_limits.run_once("default")
-    assert Gate.objects.count() == Place.objects.count() == 1
+    assert LimitLock.objects.count() == Permit.objects.count() == 1
     Job.objects.all().delete()
     prune_limits.run_once("default")
-    assert Gate.objects.count() == Place.objects.count() == 0
+    assert LimitLock.objects.count() == Permit.objects.count() == 0

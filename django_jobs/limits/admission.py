@@ -1,7 +1,7 @@
 """Whether a claimed job may start now: concurrency and rate limits, of functions and of queues.
 
 It comes between claim and execute. A job becomes WAITING if its concurrency limit has no free
-place, and SCHEDULED for a later time if its rate allows no start now. A job without limits costs
+permit, and SCHEDULED for a later time if its rate allows no start now. A job without limits costs
 two lookups in sets.
 """
 
@@ -105,7 +105,7 @@ class _Batch:
         self.admitted: list[Claimed] = []
         self.waiting: dict[str, list[UUID]] = {}
         self.later: list[tuple[Claimed, float]] = []
-        # Places that a job was woken for and does not take go to the next job in line.
+        # Permits that a job was woken for and does not take go to the next job in line.
         self.left: Counter[str] = Counter()
         self.most: dict[str, int] = {}
         self.taken: Counter[str] = Counter()
@@ -118,7 +118,7 @@ class _Batch:
 
     def decide(self) -> None:
         every = [bound for job in self.jobs for bound in self.bounds[job.id]]
-        self.most = {bound.key: bound.places for bound in every if bound.places}
+        self.most = {bound.key: bound.permits for bound in every if bound.permits}
         if self.most:
             self.taken = concurrency.taken(self.most, self.using)
         if any(bound.windows for bound in every):
@@ -146,8 +146,8 @@ class _Batch:
         return had + [job for job in self.jobs if job.id not in numbers]
 
     def _decide(self, job: Claimed, bounds: Sequence[Bound]) -> None:
-        job.places, job.begin_by = (), None
-        wanted = [bound.key for bound in bounds if bound.places]
+        job.permits, job.begin_by = (), None
+        wanted = [bound.key for bound in bounds if bound.permits]
         if job.expired or registry.find(job.name) is None:
             # It does not run; execute says why.
             self.left.update(wanted)
@@ -169,12 +169,12 @@ class _Batch:
             line.start(job.id, self.now)
         if lines:
             job.begin_by = self.began + min(line.slack for line in lines)
-        job.places = tuple(wanted)
+        job.permits = tuple(wanted)
         self.taken.update(wanted)
         self.admitted.append(job)
 
     def write(self) -> None:
-        held = [job for job in self.admitted if job.places]
+        held = [job for job in self.admitted if job.permits]
         if held:
             concurrency.take(held, self.using)
         if self.lines:

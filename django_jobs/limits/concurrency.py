@@ -1,6 +1,6 @@
-"""Places under concurrency limits. Locking the limit's row serializes taking and freeing them.
+"""Permits under concurrency limits. Locking the limit's row serializes taking and freeing them.
 
-A place counts only while the row of its job is STARTED with the place's number of claims.
+A permit counts only while the row of its job is STARTED with the permit's number of claims.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..db import clock
 from ..db.base import chunks
 from ..enqueue.notify import announce
 from ..locking import need
-from ..models import Gate, Job, Place, Queue
+from ..models import Job, LimitLock, Permit, Queue
 from ..status import Status
 from ..values import Claimed
 
@@ -25,63 +25,63 @@ _FEW_KEYS = 3
 
 
 def taken(keys: Collection[str], using: str) -> Counter[str]:
-    """Return how many places of each key are taken; delete places that do not count.
+    """Return how many permits of each key are taken; delete permits that do not count.
 
     The limits of *keys* are locked.
     """
-    places = Place.objects.using(using)
-    rows = list(places.filter(key__in=keys).values_list("id", "key", "job_id", "claims"))
+    permits = Permit.objects.using(using)
+    rows = list(permits.filter(key__in=keys).values_list("id", "key", "job_id", "claims"))
     running_claims: set[tuple[UUID, int]] = set()
     for chunk in chunks(list({job_id for _id, _key, job_id, _claims in rows})):
         running = Job.objects.using(using).filter(id__in=chunk, status=Status.STARTED)
         running_claims.update(running.values_list("id", "claims"))
     for stale in chunks([row[0] for row in rows if row[2:] not in running_claims]):
-        places.filter(id__in=stale)._raw_delete(using)
+        permits.filter(id__in=stale)._raw_delete(using)
     return Counter(key for _id, key, *claim in rows if tuple(claim) in running_claims)
 
 
 def take(jobs: Sequence[Claimed], using: str) -> None:
-    """Give *jobs* the places under the keys in ``places``, whose limits are locked."""
-    places = Place.objects.using(using)
-    # An earlier claim may have left places, if its worker was lost.
-    places.filter(job_id__in=[job.id for job in jobs])._raw_delete(using)
-    places.bulk_create(
-        Place(key=key, job_id=job.id, claims=job.claims) for job in jobs for key in job.places
+    """Give *jobs* the permits under the keys in ``permits``, whose limits are locked."""
+    permits = Permit.objects.using(using)
+    # An earlier claim may have left permits, if its worker was lost.
+    permits.filter(job_id__in=[job.id for job in jobs])._raw_delete(using)
+    permits.bulk_create(
+        Permit(key=key, job_id=job.id, claims=job.claims) for job in jobs for key in job.permits
     )
 
 
 def free(ids: Iterable[UUID], using: str) -> set[str]:
-    """Free the places of jobs that no longer run, and wake the next jobs in line.
+    """Free the permits of jobs that no longer run, and wake the next jobs in line.
 
-    The limits of the places are locked. Returns the queues of the woken jobs; their workers are
+    The limits of the permits are locked. Returns the queues of the woken jobs; their workers are
     notified.
     """
     freed: Counter[str] = Counter()
     for chunk in chunks(list(ids)):
-        places = Place.objects.using(using).filter(job_id__in=chunk)
-        found = list(places.values_list("key", flat=True))
+        permits = Permit.objects.using(using).filter(job_id__in=chunk)
+        found = list(permits.values_list("key", flat=True))
         if found:
             need(using, limits=found)
-            places._raw_delete(using)
+            permits._raw_delete(using)
             freed.update(found)
     return wake(freed, using)
 
 
 def recall(jobs: Sequence[Claimed], using: str) -> None:
-    """Set ``places`` of *jobs* that were read from their rows."""
+    """Set ``permits`` of *jobs* that were read from their rows."""
     by_id = {job.id: job for job in jobs}
-    rows = Place.objects.using(using).filter(job_id__in=list(by_id))
+    rows = Permit.objects.using(using).filter(job_id__in=list(by_id))
     for key, job_id, claims in rows.values_list("key", "job_id", "claims"):
         if by_id[job_id].claims == claims:
-            by_id[job_id].places += (key,)
+            by_id[job_id].permits += (key,)
 
 
 def keys_of(ids: Iterable[UUID], using: str) -> set[str]:
-    """Return the keys of the places that jobs hold."""
+    """Return the keys of the permits that jobs hold."""
     held: set[str] = set()
     for chunk in chunks(list(ids)):
-        places = Place.objects.using(using).filter(job_id__in=chunk)
-        held.update(places.values_list("key", flat=True))
+        permits = Permit.objects.using(using).filter(job_id__in=chunk)
+        held.update(permits.values_list("key", flat=True))
     return held
 
 
@@ -98,9 +98,9 @@ def wake(numbers: Mapping[str, int], using: str) -> set[str]:
 
 
 def fill(numbers: Mapping[str, int], using: str) -> None:
-    """Make the first jobs in line for each key PENDING; *numbers* says how many places are free.
+    """Make the first jobs in line for each key PENDING; *numbers* says how many permits are free.
 
-    The limits of the keys are locked. Jobs that were woken before and have not taken their place
+    The limits of the keys are locked. Jobs that were woken before and have not taken their permit
     yet count as in line. Jobs of paused queues do not.
     """
     wanted = {key: number for key, number in numbers.items() if number > 0}
@@ -108,7 +108,7 @@ def fill(numbers: Mapping[str, int], using: str) -> None:
 
 
 def _make_pending(jobs: QuerySet[Job], numbers: Mapping[str, int], using: str) -> set[str]:
-    # Skip paused queues: an unclaimable job would hold the place. maintenance.unblock wakes it
+    # Skip paused queues: an unclaimable job would hold the permit. maintenance.unblock wakes it
     # after the queue is resumed. With EXISTS, PostgreSQL would sort the whole line.
     paused = Queue.objects.using(using).filter(paused_at__isnull=False)
     jobs = jobs.exclude(queue__in=paused.values("name"))
@@ -145,5 +145,5 @@ def _first_in_line(jobs: QuerySet[Job], numbers: Mapping[str, int]) -> dict[UUID
 def _waited_for(keys: Collection[str], using: str) -> list[str]:
     """Return the *keys* that some job waits for."""
     line = Job.objects.using(using).filter(waiting_for=OuterRef("key"), status=Status.WAITING)
-    gates = Gate.objects.using(using).filter(Exists(line), key__in=keys)
-    return list(gates.values_list("key", flat=True))
+    locks = LimitLock.objects.using(using).filter(Exists(line), key__in=keys)
+    return list(locks.values_list("key", flat=True))

@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q
 from ..db import clock
 from ..db.base import chunks
 from ..define.rates import Window
-from ..models import Gate, Job, Reservation
+from ..models import Job, LimitLock, Reservation
 
 # An admitted job must start within this part of its shortest window, or it is released. The window
 # counts from the latest moment at which it may start.
@@ -108,8 +108,8 @@ def lines(
 
 def _with_slots(keys: Collection[str], using: str) -> list[str]:
     slots = Reservation.objects.using(using).filter(key=OuterRef("key"), started=False)
-    gates = Gate.objects.using(using).filter(Exists(slots), key__in=keys)
-    return list(gates.values_list("key", flat=True))
+    locks = LimitLock.objects.using(using).filter(Exists(slots), key__in=keys)
+    return list(locks.values_list("key", flat=True))
 
 
 def _read_slots(line: Line, coming: int, using: str) -> None:

@@ -17,10 +17,10 @@ from ..values import Claimed
 
 
 class Bound(NamedTuple):
-    """A limit of one job: running jobs at once (``places``), and starts in each window."""
+    """A limit of one job: running jobs at once (``permits``), and starts in each window."""
 
     key: str
-    places: int | None
+    permits: int | None
     windows: tuple[Window, ...]
 
 
@@ -55,16 +55,16 @@ class Rules:
             number, windows = self._limit(base, key, options.concurrency, parse(options.rate_limit))
             known = found.get(key, Bound(key, None, ()))
             if option == "concurrency_key":
-                found[key] = known._replace(places=number)
+                found[key] = known._replace(permits=number)
             else:
                 found[key] = known._replace(windows=windows)
-        return [bound for bound in found.values() if bound.places or bound.windows]
+        return [bound for bound in found.values() if bound.permits or bound.windows]
 
-    def places(self, key: str, name: str, queue: str) -> tuple[bool, int | None]:
-        """Return whether this process knows the limit *key* of such a job, and its places."""
+    def permits(self, key: str, name: str, queue: str) -> tuple[bool, int | None]:
+        """Return whether this process knows the limit *key* of such a job, and its permits."""
         if key == key_values.of_queue(queue):
             bound = self.queues.get(queue)
-            return True, bound.places if bound else None
+            return True, bound.permits if bound else None
         function = registry.find(name)
         if function is None:
             return False, None
@@ -75,8 +75,8 @@ class Rules:
         self, base: str, key: str, number: int | None, windows: tuple[Window, ...]
     ) -> tuple[int | None, tuple[Window, ...]]:
         for name in (base, key):
-            if (told := self.limits.get(name)) is not None:
-                number, windows = told.places or number, told.windows or windows
+            if (row := self.limits.get(name)) is not None:
+                number, windows = row.permits or number, row.windows or windows
         return number, windows
 
 
@@ -92,7 +92,7 @@ def read_rules(using: str) -> Rules:
     for name, number, rate in rows.values_list("name", "concurrency", "rate_limit"):
         key = key_values.of_queue(name)
         known = queues.get(name, Bound(key, None, ()))
-        queues[name] = Bound(key, number or known.places, _windows(key, rate) or known.windows)
+        queues[name] = Bound(key, number or known.permits, _windows(key, rate) or known.windows)
     limits = {
         key: Bound(key, number, _windows(key, rate))
         for key, number, rate in Limit.objects.using(using).values_list(
@@ -100,7 +100,7 @@ def read_rules(using: str) -> Rules:
         )
     }
     return Rules(
-        {name: bound for name, bound in queues.items() if bound.places or bound.windows},
+        {name: bound for name, bound in queues.items() if bound.permits or bound.windows},
         frozenset(
             function.name
             for function in registry.every()

@@ -64,7 +64,7 @@ def _rescue_some(worker_id: UUID | None, stranded: QuerySet[Job], using: str) ->
     return _rescue(worker_id, jobs, using, locked)
 
 
-def bury(
+def clean_up_after(
     worker_id: UUID,
     running: Mapping[tuple[UUID, int], BaseException | None],
     using: str,

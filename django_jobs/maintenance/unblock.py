@@ -1,4 +1,4 @@
-"""Wakes jobs that wait for a limit although a place is free."""
+"""Wakes jobs that wait for a limit although a permit is free."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _last: dict[str, str] = {}
 
 
 def run_once(using: str) -> float:
-    """Wake jobs that wait although a place is free; return the seconds until the next look.
+    """Wake jobs that wait although a permit is free; return the seconds until the next look.
 
     No transaction of a job wakes them if a person deleted or edited a row, or if a limit was raised
     or removed.
@@ -38,7 +38,7 @@ def run_once(using: str) -> float:
         taken = concurrency.taken(keys, using)
         free = {}
         for key, head in zip(keys, heads, strict=True):
-            known, most = rules.places(key, head.name, head.queue)
+            known, most = rules.permits(key, head.name, head.queue)
             if known:
                 free[key] = _ALL if most is None else most - taken[key]
         concurrency.fill(free, using)
@@ -47,7 +47,7 @@ def run_once(using: str) -> float:
 
 
 def run_all(using: str) -> None:
-    """Wake all jobs that wait although a place is free."""
+    """Wake all jobs that wait although a permit is free."""
     _last[using] = ""
     run_once(using)
     while _last[using]:
@@ -55,7 +55,7 @@ def run_all(using: str) -> None:
 
 
 def _leave_line(keys: Sequence[str], using: str) -> None:
-    """Take ended jobs out of the line: they ran without a place while there was no limit."""
+    """Take ended jobs out of the line: they ran without a permit while there was no limit."""
     skip_locked = connections[using].features.has_select_for_update_skip_locked
     ended = Job.objects.using(using).filter(waiting_for__in=keys, status__in=ENDED)
     with transaction.atomic(using):
@@ -65,7 +65,7 @@ def _leave_line(keys: Sequence[str], using: str) -> None:
 
 def _heads(last: str, using: str) -> list[Job]:
     """Return the first job that waits for each of the next keys after *last*."""
-    # A job that was woken and has no place yet is in line too.
+    # A job that was woken and has no permit yet is in line too.
     line = Job.objects.using(using).only("name", "queue", "waiting_for")
     line = line.order_by("waiting_for", "rank", "id")
     heads: list[Job] = []

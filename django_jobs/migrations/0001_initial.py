@@ -17,7 +17,7 @@ from django.db import migrations, models
 #          all recent jobs there, where the primary key finds each row at once
 # prune    the ended jobs whose time is over
 # failed, revoked, held  the admin's lists and counts of what did not succeed, and of what is WAITING
-# waiting  the next job that waits for a place under one concurrency limit
+# waiting  the next job that waits for a permit under one concurrency limit
 # runs     the last runs of one schedule
 _PARTIAL = [
     ("claim", "(queue, rank, id) WHERE status = 'PENDING'"),
@@ -60,9 +60,9 @@ _EXACT = [
     ("django_jobs_job", "unique_key", "varchar(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
     ("django_jobs_job", "waiting_for", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
     ("django_jobs_queue", "name", "varchar(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
-    ("django_jobs_gate", "key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
+    ("django_jobs_limitlock", "key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
     ("django_jobs_limit", "key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
-    ("django_jobs_place", "key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
+    ("django_jobs_permit", "key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
     ("django_jobs_reservation", "key", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"),
 ]
 
@@ -160,7 +160,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='Gate',
+            name='LimitLock',
             fields=[
                 ('key', models.CharField(max_length=200, primary_key=True, serialize=False)),
             ],
@@ -181,7 +181,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='Place',
+            name='Permit',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('key', models.CharField(max_length=200)),
@@ -190,8 +190,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': (),
-                'indexes': [models.Index(fields=['job_id'], name='django_jobs_place_job')],
-                'constraints': [models.UniqueConstraint(fields=('key', 'job_id'), name='django_jobs_place_once')],
+                'indexes': [models.Index(fields=['job_id'], name='django_jobs_permit_job')],
+                'constraints': [models.UniqueConstraint(fields=('key', 'job_id'), name='django_jobs_permit_once')],
             },
         ),
         migrations.CreateModel(

@@ -5,7 +5,7 @@ from .command import Command
 from .edge import Edge
 from .job import Job, JobQuerySet
 from .lease import Lease
-from .limit import Gate, Limit, Place, Reservation, UniqueKey
+from .limit import Limit, LimitLock, Permit, Reservation, UniqueKey
 from .measurement import Measurement
 from .page import Dashboard, Function
 from .queues import Queue
@@ -18,13 +18,13 @@ __all__ = [
     "Dashboard",
     "Edge",
     "Function",
-    "Gate",
     "Job",
     "JobQuerySet",
     "Lease",
     "Limit",
+    "LimitLock",
     "Measurement",
-    "Place",
+    "Permit",
     "Queue",
     "Reservation",
     "Schedule",

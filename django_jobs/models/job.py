@@ -90,7 +90,7 @@ class Job(models.Model):
     has_dependents = models.BooleanField(default=False, db_default=False)
     unique_key = models.CharField(max_length=64, null=True)
     # The key of the limit that a WAITING job without unfinished parents waits for. It stays while
-    # the job is PENDING after it was woken, until the job takes a place.
+    # the job is PENDING after it was woken, until the job takes a permit.
     waiting_for = models.CharField(max_length=200, null=True)
 
     objects = JobQuerySet.as_manager()

@@ -37,8 +37,8 @@ class Limit(models.Model):
         return self.key
 
 
-class Gate(models.Model):
-    """The row of a limit. Locking it serializes taking and freeing places and starts of its key."""
+class LimitLock(models.Model):
+    """The row that is locked while permits and starts of a limit are taken or freed."""
 
     key = models.CharField(max_length=200, primary_key=True)
 
@@ -49,7 +49,7 @@ class Gate(models.Model):
         return self.key
 
 
-class Place(models.Model):
+class Permit(models.Model):
     """A job that runs under a concurrency limit.
 
     It counts only while the row of the job is STARTED with this number of claims, so none leaks.
@@ -61,9 +61,9 @@ class Place(models.Model):
 
     class Meta:
         default_permissions = ()
-        indexes = [models.Index(fields=["job_id"], name="django_jobs_place_job")]
+        indexes = [models.Index(fields=["job_id"], name="django_jobs_permit_job")]
         constraints = [
-            models.UniqueConstraint(fields=["key", "job_id"], name="django_jobs_place_once")
+            models.UniqueConstraint(fields=["key", "job_id"], name="django_jobs_permit_once")
         ]
 
     def __str__(self) -> str:

@@ -63,10 +63,10 @@ def beat(worker_id: UUID, using: str, *, busy: int, done: int, stopping: bool = 
     """Renew the lease; return False when other workers took it for dead and have its jobs.
 
     *busy* is the number of running jobs, *done* the number of those that ended since the worker was
-    registered. *stopping* says that it was told to stop. An update that arrives after the worker's
+    registered. *stopping* says that it is stopping. An update that arrives after the worker's
     end changes nothing.
     """
-    told = {"stopping_at": Coalesce("stopping_at", clock(using))} if stopping else {}
+    stop = {"stopping_at": Coalesce("stopping_at", clock(using))} if stopping else {}
     changed = (
         Worker.objects.using(using)
         .filter(id=worker_id, lost_at=None, stopped_at=None)
@@ -76,7 +76,7 @@ def beat(worker_id: UUID, using: str, *, busy: int, done: int, stopping: bool = 
             busy=busy,
             jobs_done=done,
             memory_bytes=resident_bytes(),
-            **told,
+            **stop,
         )
     )
     return changed == 1

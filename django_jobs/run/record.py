@@ -66,7 +66,7 @@ def _record(
     queues: set[str],
     unstarted: Collection[tuple[UUID, int]],
 ) -> list[Outcome]:
-    limits = {key for outcome in outcomes for key in outcome.job.places}
+    limits = {key for outcome in outcomes for key in outcome.job.permits}
     if unstarted:
         limits |= rate_windows.keys_of([job_id for job_id, _claims in unstarted], using)
     # One UPDATE is atomic. Only further changes need BEGIN and COMMIT.
@@ -129,9 +129,9 @@ def _write(
     ended = [Ended.of(outcome) for outcome in followed if outcome.status in ENDED]
     if ended:
         queues |= settle(ended, using)
-    placed = [outcome.job.id for outcome in outcomes if outcome.job.places]
-    if placed:
-        queues |= concurrency.free(placed, using)
+    permitted = [outcome.job.id for outcome in outcomes if outcome.job.permits]
+    if permitted:
+        queues |= concurrency.free(permitted, using)
 
 
 def _set_expiry(outcomes: Sequence[Outcome], using: str) -> None:

@@ -47,6 +47,6 @@ def problem(options: WorkerOptions) -> tuple[str, bool]:
         return f"{sum_}, and the server allows {capacity.allowed}. {advice}", capacity.direct
     left = capacity.allowed - capacity.used - wanted
     if left < capacity.allowed * _OTHERS:
-        told = f"of {capacity.allowed} that the server allows, {capacity.used} are in use"
-        return f"{sum_}; {told}, so {max(0, left)} are left for the web. {advice}", False
+        in_use = f"of {capacity.allowed} that the server allows, {capacity.used} are in use"
+        return f"{sum_}; {in_use}, so {max(0, left)} are left for the web. {advice}", False
     return "", False

@@ -32,7 +32,7 @@ class Chores:
         using = worker.options.using
         self.timers = Timers(
             [
-                Timer("control", 1.0, self._obey_commands, after=1.0),
+                Timer("control", 1.0, self._execute_commands, after=1.0),
                 Timer("load", LOOK_SECONDS, self._tell_load),
                 Timer("promote", 10.0, self._promote),
                 Timer("rescue", rescue_seconds(), worker.lease.rescue),
@@ -66,7 +66,7 @@ class Chores:
         paused = Queue.objects.using(options.using).exclude(paused_at=None)
         return bool(set(ready) - set(paused.values_list("name", flat=True)))
 
-    def _obey_commands(self) -> float:
+    def _execute_commands(self) -> float:
         self._commands.run_once()
         _waiting, running, _ended = self._worker.buffer.counts()
         # A quiet or full worker does not look at the queues, where it would hear of commands.

@@ -1,4 +1,4 @@
-"""A worker obeys the command rows that are addressed to it, each once, and answers in the row."""
+"""A worker executes the commands that are addressed to it, each once, and answers in their rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..control.command_table import COMMANDS
 from ..control.commands import check
 from ..db import clock, is_away
 from ..models import Command, Worker
-from .steer import STEERS, steered
+from .option_commands import OPTION_COMMANDS, changed_options
 
 if TYPE_CHECKING:
     from .worker import WorkerProcess
@@ -23,10 +23,11 @@ _log = logging.getLogger("django_jobs.worker")
 
 
 class CommandHandler:
-    """Obeys the commands of one worker process.
+    """Executes the commands of one worker process.
 
-    It keeps each answer until the row has it, so no command is obeyed again after the database was
-    away. A process that died has obeyed a command at most once, as no other process has its id.
+    It keeps each answer until the row has it, so no command is executed again after the database
+    was away. A process that died has executed a command at most once, as no other process has its
+    id.
     """
 
     def __init__(self, worker: WorkerProcess) -> None:
@@ -35,7 +36,7 @@ class CommandHandler:
         self._afterwards: list[Callable[[], None]] = []
 
     def run_once(self) -> int:
-        """Obey each open command, in order; return how many there were."""
+        """Execute each open command, in order; return how many there were."""
         rows = Command.objects.using(self._worker.options.using)
         found = list(rows.filter(worker_id=self._worker.worker_id, done_at=None).order_by("id"))
         self._answers = {
@@ -45,7 +46,7 @@ class CommandHandler:
         }
         for command in found:
             if command.pk not in self._answers:
-                self._answers[command.pk] = self._obey(command)
+                self._answers[command.pk] = self._execute(command)
             rows.filter(pk=command.pk).update(
                 done_at=clock(rows.db), answer=self._answers[command.pk]
             )
@@ -53,10 +54,12 @@ class CommandHandler:
             self._afterwards.pop(0)()
         return len(found)
 
-    def _obey(self, command: Command) -> dict[str, Any]:
+    def _execute(self, command: Command) -> dict[str, Any]:
         verb, arguments = command.name, command.arguments
         if verb not in ("ping", "terminate"):
-            _log.info("obeying %r %r sent by %r", verb, arguments, command.created_by or "code")
+            _log.info(
+                "executing command %r %r sent by %r", verb, arguments, command.created_by or "code"
+            )
         try:
             if verb not in _HANDLERS:
                 known = ", ".join(sorted(_HANDLERS))
@@ -72,10 +75,10 @@ class CommandHandler:
                 raise
             return {"error": f"{type(error).__name__}: {error}"}
 
-    def _steer(self, *, verb: str, **arguments: Any) -> dict[str, Any]:
+    def _change_options(self, *, verb: str, **arguments: Any) -> dict[str, Any]:
         """Change this process's options, and the supervisor's for the processes that replace it."""
         worker = self._worker
-        changed = steered(worker.options, verb, arguments)
+        changed = changed_options(worker.options, verb, arguments)
         if worker.channel is not None:
             worker.channel.ask(verb, arguments)
         worker.take(changed)
@@ -125,5 +128,5 @@ _HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
     **{
         name: partial(CommandHandler._resize, verb=name) for name in ("grow", "shrink", "autoscale")
     },
-    **{name: partial(CommandHandler._steer, verb=name) for name in STEERS},
+    **{name: partial(CommandHandler._change_options, verb=name) for name in OPTION_COMMANDS},
 }

@@ -19,7 +19,7 @@ class Completer:
     """Gathers outcomes while jobs are short, and writes them with one statement.
 
     *on_recorded* is called with each batch that was written, *on_ready* with each queue that has
-    new jobs by it, *on_freed* when a job has freed its place under a concurrency limit.
+    new jobs by it, *on_freed* when a job has freed its permit under a concurrency limit.
     """
 
     def __init__(
@@ -64,5 +64,5 @@ class Completer:
                 self._state.worker_id, outcomes, self._state.using, on_ready=self._on_ready
             )
         )
-        if any(outcome.job.places for outcome in outcomes):
+        if any(outcome.job.permits for outcome in outcomes):
             self._on_freed()

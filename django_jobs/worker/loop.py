@@ -66,7 +66,7 @@ class WorkerLoop:
         self.releaser = Releaser(state, buffer, clock)
         self.completer = Completer(
             state, buffer, collector, on_recorded=self._recorded, on_ready=self._made_ready,
-            on_freed=lambda: self.producer.places_freed(), clock=clock,
+            on_freed=lambda: self.producer.permits_freed(), clock=clock,
         )  # fmt: skip
         self.starter = Starter(state, buffer, write=self.completer.write, on_put=on_put)
         self.quarantine = Quarantine(

@@ -128,7 +128,7 @@ def _check_autoscale(
 
 
 def refusals(options: WorkerOptions) -> Iterator[str]:
-    """Yield an error for each option that this pool cannot obey."""
+    """Yield an error for each option that this pool does not support."""
     yield from limit_refusals(options)
     for function in registry.every():
         if options.serves(_queue_of(function)):

@@ -107,7 +107,7 @@ class Producer:
         rests = nothing or (all_taken and not self._state.options.burst)
         self._timer.looked(bool(jobs), locked, self._wakeup.next_look() if rests else 0.0)
 
-    def places_freed(self) -> None:
+    def permits_freed(self) -> None:
         """Claim at once: the next jobs in line are pending now, and older than others."""
         self._claimer.forget()
         self._timer.look()

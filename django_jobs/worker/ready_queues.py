@@ -18,7 +18,7 @@ QUEUES_SECONDS = 1.0
 class ReadyQueues:
     """Learns the names of queues from notifications and, where they are old, from the database.
 
-    *on_topic* is called for each topic that is not a queue: jobs to promote, commands to obey.
+    *on_topic* is called for each topic that is not a queue: jobs to promote, commands to execute.
     """
 
     def __init__(

@@ -90,7 +90,7 @@ def reap(dead: DeadWorker, using: str) -> int:
     own_connection(using)
     deadline = time.monotonic() + REAP_SECONDS
     reaped = until_database_answers(
-        lambda: rescue.bury(
+        lambda: rescue.clean_up_after(
             dead.worker_id, dead.running, using, cold=dead.cold, failed=dead.failed
         ),
         Backoff("giving a dead worker's jobs back", using, longest=2.0),

@@ -30,7 +30,7 @@ class Scaling:
         children = self._children.by_pid.values()
         return [child for child in children if child.index != BEAT and not child.surplus]
 
-    def places(self) -> set[int]:
+    def indexes(self) -> set[int]:
         """Return the indexes of all wanted workers, also of those that start just now."""
         return {child.index for child in self.staying()} | (self._children.vacant.keys() - {BEAT})
 
@@ -39,7 +39,7 @@ class Scaling:
 
         Raises ``ValueError`` when autoscale decides that, or when no process would stay.
         """
-        size = len(self.places())
+        size = len(self.indexes())
         if self.autoscale is not None:
             raise ValueError(
                 f"This runworker scales itself, from {self.autoscale.least} to "
@@ -74,7 +74,7 @@ class Scaling:
         ):
             return
         self._looked_at = now
-        size, staying = len(self.places()), self.staying()
+        size, staying = len(self.indexes()), self.staying()
         options_at = self._children.options_at
         reports = [
             child.shared_slots.load for child in staying if not options_at[child.index].quiet

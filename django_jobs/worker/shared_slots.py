@@ -66,23 +66,23 @@ class SharedSlots:
 
     def keep_end(self, job_id: UUID, claims: int) -> int:
         """Note the end of a job that must not run twice; return the key for :meth:`forget_end`."""
-        place = self._unused.pop()
-        where = self._unrecorded_at + place * _UNRECORDED.size
+        position = self._unused.pop()
+        where = self._unrecorded_at + position * _UNRECORDED.size
         _UNRECORDED.pack_into(self._memory, where, job_id.bytes, claims)
-        return place
+        return position
 
-    def forget_end(self, place: int) -> None:
+    def forget_end(self, position: int) -> None:
         """Remove the note: the job's outcome is recorded."""
-        where = self._unrecorded_at + place * _UNRECORDED.size
+        where = self._unrecorded_at + position * _UNRECORDED.size
         _UNRECORDED.pack_into(self._memory, where, _NO_JOB, 0)
-        self._unused.append(place)
+        self._unused.append(position)
 
     def unrecorded(self) -> list[tuple[UUID, int]]:
         """Return the jobs whose ends were noted, and not recorded before the process died."""
         found = []
-        for place in range(self.slots + _MOST_UNRECORDED):
+        for position in range(self.slots + _MOST_UNRECORDED):
             job_id, claims = _UNRECORDED.unpack_from(
-                self._memory, self._unrecorded_at + place * _UNRECORDED.size
+                self._memory, self._unrecorded_at + position * _UNRECORDED.size
             )
             if job_id != _NO_JOB:
                 found.append((UUID(bytes=job_id), claims))

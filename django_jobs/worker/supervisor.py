@@ -16,12 +16,12 @@ from ..conf import get_settings
 from ..ids import uuid7
 from .children import Children
 from .fork import close_everything
+from .option_commands import changed_options
 from .options import WorkerOptions
 from .reaper import REAP_SECONDS
 from .reload import Reload
 from .scaling import Scaling
 from .signal_pipe import SignalPipe
-from .steer import steered
 from .worker import send_init, send_shutdown
 
 _log = logging.getLogger("django_jobs.worker")
@@ -33,7 +33,7 @@ HEARD = (*_STOPS, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Supervisor:
-    """Keeps ``options.processes`` workers alive, or as many as it is told, until it is stopped."""
+    """Keeps ``options.processes`` workers alive until it is stopped. Commands change the number."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Supervisor:
         if self.reload.poll():
             self._stop_warm()
         for child in list(children.by_pid.values()):
-            child.channel.serve(functools.partial(self._obey, child.index))
+            child.channel.serve(functools.partial(self._execute, child.index))
         self.scaling.scale()
         children.fill_vacancies()
         children.reaper.start_waiting()
@@ -137,8 +137,8 @@ class Supervisor:
             _log.warning("stopping now: running jobs are stopped and given back")
             self.children.stop(cold=True)
 
-    def _obey(self, index: int, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Do what the child at *index* was told and cannot do alone; ``ValueError`` refuses it."""
+    def _execute(self, index: int, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Execute what the child at *index* cannot do alone; ``ValueError`` refuses it."""
         if verb == "shutdown":
             self.reload.is_wanted = False
             if arguments["cold"]:
@@ -153,5 +153,5 @@ class Supervisor:
             self.scaling.resize(arguments["number"] if verb == "grow" else -arguments["number"])
         else:
             options_at = self.children.options_at
-            options_at[index] = steered(options_at[index], verb, arguments)
-        return {"processes": len(self.scaling.places()), **self.scaling.bounds()}
+            options_at[index] = changed_options(options_at[index], verb, arguments)
+        return {"processes": len(self.scaling.indexes()), **self.scaling.bounds()}

@@ -48,18 +48,17 @@ class SupervisorChannel:
                 break
         if refusal is not None:
             raise ValueError(refusal)
-        told: dict[str, Any] = answer
-        return told
+        return dict(answer)
 
     # --- the supervisor's end -------------------------------------------------------------------
 
     def fileno(self) -> int:
         return self._supervisor.fileno()
 
-    def serve(self, obey: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
-        """Answer all requests that came, with what *obey* returns.
+    def serve(self, execute: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
+        """Answer all requests that came, with what *execute* returns.
 
-        An error of *obey* is the answer, too; the supervisor goes on.
+        An error of *execute* is the answer, too; the supervisor goes on.
         """
         while True:
             try:
@@ -68,11 +67,11 @@ class SupervisorChannel:
                 return
             answer, refusal = None, None
             try:
-                answer = obey(verb, arguments)
+                answer = execute(verb, arguments)
             except ValueError as error:
                 refusal = str(error)
             except Exception as error:
-                _log.exception("cannot obey %r", verb)
+                _log.exception("cannot execute command %r", verb)
                 refusal = f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):  # the child has ended
                 self._supervisor.send(json.dumps([number, answer, refusal]).encode())

@@ -14,7 +14,7 @@ from ..define.sensitive import redact
 from .options import WorkerOptions
 
 # Options of a job function that are shown when they differ from the default.
-_TOLD = (
+_SHOWN = (
     "queue", "priority", "max_retries", "time_limit", "soft_time_limit", "rate_limit",
     "concurrency",
 )  # fmt: skip
@@ -34,9 +34,9 @@ def details(options: WorkerOptions) -> dict[str, Any]:
 def settings_shown() -> dict[str, Any]:
     """Return this process's ``DJANGO_JOBS`` with all defaults, without secrets."""
     settings = get_settings()
-    told = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    told["schedules"] = {name: _timed(entry) for name, entry in settings.schedules.items()}
-    shown: dict[str, Any] = redact(_plain(told))
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    values["schedules"] = {name: _timed(entry) for name, entry in settings.schedules.items()}
+    shown: dict[str, Any] = redact(_plain(values))
     return shown
 
 
@@ -50,9 +50,11 @@ def registered() -> dict[str, dict[str, Any]]:
     """Return this process's job functions by name, each with the options that it sets."""
     found = {}
     for function in registry.every():
-        told = {name: getattr(function.options, name) for name in _TOLD}
+        options = {name: getattr(function.options, name) for name in _SHOWN}
         found[function.name] = {
-            name: _plain(value) for name, value in told.items() if value != getattr(_DEFAULTS, name)
+            name: _plain(value)
+            for name, value in options.items()
+            if value != getattr(_DEFAULTS, name)
         }
     return found
 

@@ -54,7 +54,7 @@ def reopen(job: Job, using: str) -> str:
     Dependents that failed only because of it become WAITING. Returns why that is impossible, or "".
     Call it in a transaction that has locked all jobs :func:`around` the job.
     """
-    revived: list[UUID] = []
+    reopened: list[UUID] = []
     if job.status == Status.SUCCESS:
         _count_up([job.pk], Edge.Kind.RESULT, using)
     else:
@@ -63,20 +63,20 @@ def reopen(job: Job, using: str) -> str:
             edges = dialect_for(connection).below(cursor, [job.pk])
         family = _locked({child for _parent, child in edges}, using)
         failed = {each for each, row in family.items() if row.error_class == UPSTREAM_FAILED}
-        revived, blocked = _split(job.pk, edges, failed, family, using)
-        keys = [family[job_id].unique_key for job_id in revived]
+        reopened, blocked = _split(job.pk, edges, failed, family, using)
+        keys = [family[job_id].unique_key for job_id in reopened]
         need(using, keys=[key for key in keys if key])
-        for job_id in revived:
+        for job_id in reopened:
             if not _has_key(family[job_id], using):
                 return gettext_noop(
                     "another live job holds the unique key of one that depends on it"
                 )
-        for chunk in chunks(revived):
+        for chunk in chunks(reopened):
             transitions.reopen(Job.objects.using(using).filter(id__in=chunk))
         for job_id, origin in blocked:
             rows = Job.objects.using(using).filter(id=job_id)
             rows.update(error_message=_message(origin))
-    _count_up([job.pk, *revived], Edge.Kind.COMPLETE, using)
+    _count_up([job.pk, *reopened], Edge.Kind.COMPLETE, using)
     return ""
 
 

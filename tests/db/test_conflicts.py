@@ -15,7 +15,7 @@ from django_jobs.beat import fire
 from django_jobs.db import clock, reconnect
 from django_jobs.ids import uuid7
 from django_jobs.maintenance import prune_limits
-from django_jobs.models import Gate, Job, Place, Schedule, Worker
+from django_jobs.models import Job, LimitLock, Permit, Schedule, Worker
 from django_jobs.process import heartbeat
 from django_jobs.process.timers import Timer, Timers
 from django_jobs.run import record as record_module
@@ -74,51 +74,51 @@ def test_schedule_that_another_beat_plans_is_left_to_it(locks: None) -> None:
     assert planned.count() == 2
 
 
-# --- gates of limits ----------------------------------------------------------------------------
+# --- locks of limits ----------------------------------------------------------------------------
 
 
 @pytest.fixture
-def three_gates() -> Iterator[list[str]]:
+def three_locks() -> Iterator[list[str]]:
     keys = ["job:a", "job:b", "job:c"]
-    Gate.objects.bulk_create([Gate(key=key) for key in keys])
+    LimitLock.objects.bulk_create([LimitLock(key=key) for key in keys])
     prune_limits._last.clear()
     yield keys
     prune_limits._last.clear()
 
 
 def left() -> list[str]:
-    return list(Gate.objects.order_by("key").values_list("key", flat=True))
+    return list(LimitLock.objects.order_by("key").values_list("key", flat=True))
 
 
-def test_gates_are_pruned_batch_by_batch(
-    three_gates: list[str], monkeypatch: pytest.MonkeyPatch
+def test_locks_are_pruned_batch_by_batch(
+    three_locks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prune_limits, "BATCH", 2)
     assert prune_limits.run_once("default") == 2
-    assert left() == three_gates[2:]
+    assert left() == three_locks[2:]
     assert prune_limits.run_once("default") == 1
     assert prune_limits.run_once("default") == 0
 
 
-def test_gate_that_somebody_has_locked_stays(locks: None, three_gates: list[str]) -> None:
-    with held(lock(Gate, key="job:b")):
+def test_lock_that_somebody_has_locked_stays(locks: None, three_locks: list[str]) -> None:
+    with held(lock(LimitLock, key="job:b")):
         assert prune_limits.run_once("default") == 2
         assert left() == ["job:b"]
     assert prune_limits.run_once("default") == 1
 
 
-def test_gate_that_is_taken_between_the_look_and_the_lock_stays(
-    three_gates: list[str], monkeypatch: pytest.MonkeyPatch
+def test_lock_that_is_taken_between_the_look_and_the_lock_stays(
+    three_locks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unused = prune_limits._unused
     job_id = add.delay(1).uuid
 
     def then_taken(keys: list[str], using: str) -> Any:
         found = list(unused(keys, using).values_list("key", flat=True))
-        if not Place.objects.exists():
+        if not Permit.objects.exists():
             Job.objects.filter(id=job_id).update(status="STARTED", claims=1)
-            Place.objects.create(key="job:b", job_id=job_id, claims=1)
-            return Gate.objects.filter(key__in=found)
+            Permit.objects.create(key="job:b", job_id=job_id, claims=1)
+            return LimitLock.objects.filter(key__in=found)
         return unused(keys, using)
 
     monkeypatch.setattr(prune_limits, "_unused", then_taken)
@@ -158,7 +158,7 @@ def test_end_that_falls_victim_to_a_deadlock_is_recorded_again(
                     cursor.execute("SET LOCAL deadlock_timeout = '1h'")
             else:
                 # The victim is who has written least.
-                Gate.objects.bulk_create([Gate(key=f"k{n}") for n in range(200)])
+                LimitLock.objects.bulk_create([LimitLock(key=f"k{n}") for n in range(200)])
             lock(Job, pk=child)()
             locked.set()
             assert wrote.wait(LONG)

@@ -181,7 +181,7 @@ def stray(site: Site) -> Any:
 
 
 @path("limits.concurrency._make_pending")
-def freed_place(site: Site) -> Any:
+def freed_permit(site: Site) -> Any:
     Limit.objects.create(key=f"job:{add.name}", concurrency=1)
     add.delay(1)
     add.apply_async((2,), queue="own")
@@ -191,7 +191,7 @@ def freed_place(site: Site) -> Any:
 
 
 @path("limits.concurrency._make_pending")
-def place_that_the_guard_finds(site: Site) -> Any:
+def permit_that_the_guard_finds(site: Site) -> Any:
     Limit.objects.create(key=f"job:{add.name}", concurrency=1)
     add.delay(1)
     add.apply_async((2,), queue="own")
@@ -238,12 +238,12 @@ def job_of_no_worker(site: Site) -> Any:
     return lambda: rescue.run_once("default"), {"own"}
 
 
-@path("maintenance.rescue.bury")
+@path("maintenance.rescue.clean_up_after")
 def job_of_a_dead_process(site: Site) -> Any:
     add.apply_async((1,), queue="own")
     (claimed,) = site.claim()
     running = {(claimed.id, claimed.claims): None}
-    return lambda: rescue.bury(site.worker.pk, running, "default"), {"own"}
+    return lambda: rescue.clean_up_after(site.worker.pk, running, "default"), {"own"}
 
 
 @path("control.jobs.retry")

@@ -1,4 +1,4 @@
-"""Real workers are steered by rows: what they are told, they do, and say so.
+"""Real workers execute commands, and their answers say what they did.
 
 A worker takes a second to start and to stop, so one of them goes through many commands.
 """
@@ -56,7 +56,7 @@ def test_quiet_worker_claims_nothing_and_so_does_its_successor(runworker, until,
     assert worker.stop() == 0
 
 
-def test_processes_are_told_queues_and_their_number(runworker, until, folder, notes):
+def test_commands_change_the_queues_and_the_number_of_processes(runworker, until, folder, notes):
     worker = runworker("-c", "2", "-n", "w", "-Q", "default,other")
     until(lambda: live() == ["w-0", "w-1"])
     assert sorted(answer["pong"] for answer in tell("ping")) == ["w-0", "w-1"]

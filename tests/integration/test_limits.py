@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_jobs.models import Job, Place, Queue
+from django_jobs.models import Job, Permit, Queue
 from tests.integration import jobs
 from tests.torture.limits import fullest
 
@@ -28,7 +28,7 @@ def test_processes_keep_the_limits(
     assert "overlap" not in notes()
     starts = Job.objects.filter(name=jobs.rated.name).values_list("started_at", flat=True)
     assert fullest(sorted(start.timestamp() for start in starts), 1.0) <= 20
-    assert not Place.objects.exists()
+    assert not Permit.objects.exists()
     assert not Job.objects.exclude(waiting_for=None).exists()
 
 

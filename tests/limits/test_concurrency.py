@@ -1,4 +1,4 @@
-"""Concurrency limits: places, who waits for them, and who frees them."""
+"""Concurrency limits: permits, who waits for them, and who frees them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django_jobs import job
 from django_jobs.control import pause_queue, resume_queue, revoke
 from django_jobs.limits.admission import Admission
 from django_jobs.maintenance import prune, rescue, unblock
-from django_jobs.models import Gate, Job, Limit, Place, Queue, Worker
+from django_jobs.models import Job, Limit, LimitLock, Permit, Queue, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
@@ -99,7 +99,7 @@ def test_an_end_wakes_the_next_in_line(worker: Worker, admit: Admit) -> None:
     assert args_of(admit()) == ["[3]", "[9]"]
 
 
-def test_places_are_counted_over_all_workers(
+def test_permits_are_counted_over_all_workers(
     worker: Worker, new_worker: Callable[..., Worker], admit: Admit
 ) -> None:
     two.delay(0)
@@ -108,7 +108,7 @@ def test_places_are_counted_over_all_workers(
     assert args_of(admit(by=new_worker())) == ["[1]"]
 
 
-def test_each_value_of_the_key_has_its_own_places(worker: Worker, admit: Admit) -> None:
+def test_each_value_of_the_key_has_its_own_permits(worker: Worker, admit: Admit) -> None:
     one_a_user.delay_many([(1, 1), (1, 2), (2, 3), {"user": 2, "number": 4}])
     first = admit()
     assert args_of(first) == ["[1,1]", "[2,3]"]
@@ -131,26 +131,26 @@ def test_long_names_have_keys_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("status", ["RETRY", "SCHEDULED", "FAILURE", "REVOKED", "PENDING"])
-def test_every_way_out_frees_the_place(worker: Worker, admit: Admit, status: str) -> None:
+def test_every_way_out_frees_the_permit(worker: Worker, admit: Admit, status: str) -> None:
     two.delay_many([(n,) for n in range(3)])
     first, _second = admit()
     outcome = execute(first, Environment())
     outcome.status, outcome.delay = status, 60.0
     record(worker.pk, [outcome], "default")
-    assert Place.objects.count() == 1
+    assert Permit.objects.count() == 1
     assert not Job.objects.filter(status="WAITING").exists()
 
 
-def test_released_job_frees_its_place(worker: Worker, admit: Admit) -> None:
+def test_released_job_frees_its_permit(worker: Worker, admit: Admit) -> None:
     two.delay_many([(n,) for n in range(3)])
     claimed = admit()
     release(worker.pk, claimed, "default")
     assert statuses() == {"PENDING": 3}
-    assert not Place.objects.exists()
+    assert not Permit.objects.exists()
     assert args_of(admit()) == ["[0]", "[1]"]
 
 
-def test_revoked_job_frees_its_place(admit: Admit) -> None:
+def test_revoked_job_frees_its_permit(admit: Admit) -> None:
     two.delay_many([(n,) for n in range(3)])
     first, _second = admit()
     assert revoke([first.id], terminate=True) == 1
@@ -166,22 +166,22 @@ def test_revoked_job_leaves_the_line(admit: Admit) -> None:
 
 
 @pytest.mark.parametrize("worker_knows", [True, False])
-def test_places_of_a_dead_worker_come_back_with_the_rescue(
+def test_permits_of_a_dead_worker_come_back_with_the_rescue(
     worker: Worker, admit: Admit, worker_knows: bool
 ) -> None:
     two.delay_many([(n,) for n in range(4)])
     claimed = admit()
     if worker_knows:
         running = {(claimed[0].id, claimed[0].claims): None}
-        rescue.bury(worker.pk, running, "default")
+        rescue.clean_up_after(worker.pk, running, "default")
     else:
         Worker.objects.update(lease_until="2000-01-01T00:00Z")
         assert rescue.run_once("default") == 2
-    assert not Place.objects.exists()
+    assert not Permit.objects.exists()
     assert statuses() == {"PENDING": 4}
 
 
-def test_outcome_that_is_dropped_frees_no_place_of_another_attempt(
+def test_outcome_that_is_dropped_frees_no_permit_of_another_attempt(
     worker: Worker, new_worker: Callable[..., Worker], admit: Admit
 ) -> None:
     two.delay(0)
@@ -190,19 +190,19 @@ def test_outcome_that_is_dropped_frees_no_place_of_another_attempt(
     rescue.run_once("default")
     admit(by=new_worker())
     end(worker, [lost])
-    assert Place.objects.count() == 1
+    assert Permit.objects.count() == 1
 
 
-def test_expired_job_takes_no_place(worker: Worker, admit: Admit) -> None:
+def test_expired_job_takes_no_permit(worker: Worker, admit: Admit) -> None:
     two.apply_async((0,), expires=-1)
     two.delay_many([(1,), (2,)])
     claimed = admit()
-    assert [one.places for one in claimed] == [(), ("job:tests.two",), ("job:tests.two",)]
+    assert [one.permits for one in claimed] == [(), ("job:tests.two",), ("job:tests.two",)]
     end(worker, claimed)
     assert statuses() == {"REVOKED": 1, "SUCCESS": 2}
 
 
-def test_woken_job_that_expired_leaves_the_place_to_the_next(worker: Worker, admit: Admit) -> None:
+def test_woken_job_that_expired_leaves_the_permit_to_the_next(worker: Worker, admit: Admit) -> None:
     two.delay_many([(n,) for n in range(4)])
     first = admit()
     Job.objects.filter(args=[2]).update(expires_at="2000-01-01T00:00Z")
@@ -212,7 +212,7 @@ def test_woken_job_that_expired_leaves_the_place_to_the_next(worker: Worker, adm
     assert args_of(admit()) == ["[3]"]
 
 
-def test_atomic_job_frees_its_place_with_its_success(worker: Worker, admit: Admit) -> None:
+def test_atomic_job_frees_its_permit_with_its_success(worker: Worker, admit: Admit) -> None:
     @job(atomic=True, concurrency=1)
     def body() -> None: ...
 
@@ -263,7 +263,7 @@ def narrow_queue(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("narrow_queue")
-def test_queue_has_places(worker: Worker, admit: Admit) -> None:
+def test_queue_has_permits(worker: Worker, admit: Admit) -> None:
     jobs.send.delay_many([(n,) for n in range(4)])
     first = admit()
     assert len(first) == 2
@@ -282,21 +282,21 @@ def test_row_of_the_queue_wins_over_the_setting(admit: Admit) -> None:
 
 
 @pytest.mark.usefixtures("narrow_queue")
-def test_job_takes_both_places_or_none(worker: Worker, admit: Admit) -> None:
+def test_job_takes_both_permits_or_none(worker: Worker, admit: Admit) -> None:
     one_a_user.delay_many([(1, 0), (1, 1), (2, 2), (3, 3)])
     first = admit()
     assert args_of(first) == ["[1,0]", "[2,2]"]
     waits = dict(Job.objects.filter(status="WAITING").values_list("waiting_for", "args"))
     assert len(waits) == 2
     assert waits["queue:mail"] == [3, 3]
-    assert Place.objects.count() == 4
+    assert Permit.objects.count() == 4
     end(worker, first)
-    # The place of the queue that both freed, and the one of user 1.
+    # The permit of the queue that both freed, and the one of user 1.
     assert sorted(args_of(admit())) == ["[1,1]", "[3,3]"]
 
 
 @pytest.mark.usefixtures("narrow_queue")
-def test_woken_job_that_must_wait_elsewhere_leaves_the_place_to_the_next(
+def test_woken_job_that_must_wait_elsewhere_leaves_the_permit_to_the_next(
     worker: Worker, admit: Admit
 ) -> None:
     jobs.send.delay(0)
@@ -327,7 +327,7 @@ def test_woken_job_whose_own_limit_is_taken_meanwhile_wakes_the_next(
     one_a_user.apply_async((5, 4), queue="default")
     assert args_of(admit()) == ["[5,4]"]
     end(worker, [one for one in first if one.name == "tests.jobs.send"])
-    # The first in line is woken, and waits for its user now; the place is the next one's.
+    # The first in line is woken, and waits for its user now; the permit is the next one's.
     assert admit() == []
     assert args_of(admit()) == ["[3]"]
 
@@ -370,7 +370,7 @@ def test_limit_that_is_gone_lets_all_go(admit: Admit) -> None:
 
 @pytest.fixture
 def in_two_queues(admit: Admit) -> list[Claimed]:
-    """Both places are taken, and of two jobs that wait the older one is in the queue "mail"."""
+    """Both permits are taken, and of two jobs that wait the older one is in the queue "mail"."""
     two.delay_many([(0,), (1,)])
     running = admit()
     two.apply_async((2,), queue="mail")
@@ -381,7 +381,7 @@ def in_two_queues(admit: Admit) -> list[Claimed]:
     return running
 
 
-def test_place_goes_past_who_waits_in_a_paused_queue(
+def test_permit_goes_past_who_waits_in_a_paused_queue(
     worker: Worker, admit: Admit, in_two_queues: list[Claimed]
 ) -> None:
     pause_queue("mail")
@@ -395,7 +395,7 @@ def test_place_goes_past_who_waits_in_a_paused_queue(
     assert args_of(admit()) == ["[2]"]
 
 
-def test_guard_gives_the_place_on_that_a_job_of_a_paused_queue_was_woken_for(
+def test_guard_gives_the_permit_on_that_a_job_of_a_paused_queue_was_woken_for(
     worker: Worker, admit: Admit, in_two_queues: list[Claimed]
 ) -> None:
     end(worker, in_two_queues[:1])
@@ -422,7 +422,7 @@ def test_guard_wakes_after_a_row_was_deleted(admit: Admit) -> None:
     assert admit() == []
 
 
-def test_guard_wakes_no_more_than_there_are_places(admit: Admit) -> None:
+def test_guard_wakes_no_more_than_there_are_permits(admit: Admit) -> None:
     two.delay_many([(n,) for n in range(5)])
     first, _second = admit()
     Job.objects.filter(id=first.id).delete()
@@ -464,17 +464,17 @@ def test_guard_looks_at_all_keys_by_and_by(admit: Admit, monkeypatch: pytest.Mon
     assert statuses() == {"PENDING": 5}
 
 
-def test_gates_that_nobody_uses_are_pruned(worker: Worker, admit: Admit) -> None:
+def test_locks_that_nobody_uses_are_pruned(worker: Worker, admit: Admit) -> None:
     one_a_user.delay_many([(user, n) for user in range(3) for n in range(2)])
     claimed = admit()
     prune.run_once("default", uuid.uuid4())
-    assert Gate.objects.count() == 3
+    assert LimitLock.objects.count() == 3
     end(worker, claimed)
     prune_again()
-    assert Gate.objects.count() == 3
+    assert LimitLock.objects.count() == 3
     end(worker, admit())
     prune_again()
-    assert not Gate.objects.exists()
+    assert not LimitLock.objects.exists()
 
 
 def prune_again() -> None:
@@ -508,7 +508,7 @@ def test_release_costs_the_same_however_many_wait(worker: Worker, admit: Admit) 
     counts = []
     for number in (3, 1_000):
         Job.objects.all().delete()
-        Place.objects.all().delete()
+        Permit.objects.all().delete()
         two.delay_many([(n,) for n in range(number)])
         claimed = []
         while Job.objects.filter(status="PENDING").exists():
@@ -604,4 +604,4 @@ def test_racing_workers_never_run_more_than_the_limit_and_leave_nobody_waiting(
     assert statuses() == {"SUCCESS": 60}
     assert most["queue"] <= 3
     assert max(most[user] for user in range(3)) <= 2
-    assert not Place.objects.exists()
+    assert not Permit.objects.exists()

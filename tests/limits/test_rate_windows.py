@@ -319,7 +319,7 @@ def test_every_attempt_is_a_start(worker: Worker, admit: Admit) -> None:
 
 
 @database
-def test_job_that_did_not_begin_keeps_its_place_in_line(worker: Worker, admit: Admit) -> None:
+def test_job_that_did_not_begin_keeps_its_position_in_line(worker: Worker, admit: Admit) -> None:
     three.delay_many([(n,) for n in range(5)])
     claimed = admit()
     release(worker.pk, claimed[:1], "default")
@@ -328,7 +328,7 @@ def test_job_that_did_not_begin_keeps_its_place_in_line(worker: Worker, admit: A
 
 
 @database
-def test_strays_keep_their_place_in_line(worker: Worker, admit: Admit) -> None:
+def test_strays_keep_their_position_in_line(worker: Worker, admit: Admit) -> None:
     three.delay_many([(n,) for n in range(4)])
     admit()
     release_strays(worker.pk, (), "default")
@@ -346,7 +346,7 @@ def test_revoked_job_leaves_its_time_to_others(admit: Admit) -> None:
 
 
 @database
-def test_place_is_left_while_a_job_waits_for_its_time(worker: Worker, admit: Admit) -> None:
+def test_permit_is_left_while_a_job_waits_for_its_time(worker: Worker, admit: Admit) -> None:
     both.delay_many([(0,), (1,), (2,)])
     (first,) = admit()
     record(worker.pk, [execute(first, Environment())], "default")

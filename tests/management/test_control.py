@@ -43,7 +43,7 @@ def name(worker: Worker, text: str) -> Worker:
 
 
 @pytest.fixture
-def obeyed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+def answered(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Answer every command at once, as workers would."""
 
     def answer(value: Any) -> None:
@@ -93,9 +93,9 @@ def test_every_command_of_the_table_has_its_help(
     ],
 )
 def test_control_sends_the_command_with_its_arguments(
-    worker: Worker, obeyed: Callable[[Any], None], line: str, arguments: dict[str, Any]
+    worker: Worker, answered: Callable[[Any], None], line: str, arguments: dict[str, Any]
 ) -> None:
-    obeyed({"done": True})
+    answered({"done": True})
     assert "done yes" in jobs("control", *line.split())
     row = Command.objects.get()
     assert (row.name, row.arguments) == (line.split()[0], arguments)
@@ -103,11 +103,11 @@ def test_control_sends_the_command_with_its_arguments(
 
 
 def test_control_prints_the_answer_of_each_worker(
-    new_worker: Callable[..., Worker], obeyed: Callable[[Any], None]
+    new_worker: Callable[..., Worker], answered: Callable[[Any], None]
 ) -> None:
     name(new_worker(), "b-0")
     name(new_worker(), "a-0")
-    obeyed({"queues": ["mail"], "exclude_queues": []})
+    answered({"queues": ["mail"], "exclude_queues": []})
     assert jobs("control", "add-queue", "mail").splitlines() == [
         "WORKER  ANSWER",
         "a-0     mail",
@@ -116,8 +116,8 @@ def test_control_prints_the_answer_of_each_worker(
     assert {row["worker"] for row in jobs_json("control", "ping")} == {"a-0", "b-0"}
 
 
-def test_control_fails_when_one_refuses(worker: Worker, obeyed: Callable[[Any], None]) -> None:
-    obeyed({"error": "cannot"})
+def test_control_fails_when_one_refuses(worker: Worker, answered: Callable[[Any], None]) -> None:
+    answered({"error": "cannot"})
     out = io.StringIO()
     with pytest.raises(CommandError, match="1 of 1 workers did not do it"):
         call_command("jobs", "control", "grow", stdout=out)
@@ -143,7 +143,7 @@ def test_control_waits_no_longer_than_its_timeout(worker: Worker) -> None:
 )
 def test_workers_are_chosen_by_name_and_queue(
     new_worker: Callable[..., Worker],
-    obeyed: Callable[[Any], None],
+    answered: Callable[[Any], None],
     arguments: list[str],
     told: list[str],
 ) -> None:
@@ -151,7 +151,7 @@ def test_workers_are_chosen_by_name_and_queue(
     name(new_worker(exclude_queues=["mail"]), "host-2")
     name(new_worker(), "other")
     name(new_worker(lease_seconds=-1), "host-3")
-    obeyed({})
+    answered({})
     assert sorted(row["worker"] for row in jobs_json("control", "ping", *arguments)) == told
 
 

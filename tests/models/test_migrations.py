@@ -105,6 +105,6 @@ def test_migrations_can_be_undone_and_done_again() -> None:
 def test_every_model_of_the_package_is_migrated() -> None:
     names = {model.__name__ for model in apps.get_app_config("django_jobs").get_models()}
     assert names >= {
-        "Attempt", "Command", "Edge", "Gate", "Job", "Lease", "Limit", "Measurement", "Place",
+        "Attempt", "Command", "Edge", "LimitLock", "Job", "Lease", "Limit", "Measurement", "Permit",
         "Queue", "Reservation", "Schedule", "UniqueKey", "Worker",
     }  # fmt: skip

@@ -89,7 +89,7 @@ def test_job_of_a_dead_process_is_given_back_whatever_its_row_holds(
     assert len(take()) == 2
     edit(guilty.id, args=DEEP, options=DEEP)
     running = {(guilty.uuid, 1): None, (innocent.uuid, 1): TimeoutError("too long")}
-    rescue.bury(worker.pk, running, "default", cold=cold)
+    rescue.clean_up_after(worker.pk, running, "default", cold=cold)
     statuses = [guilty.status, innocent.status]
     assert statuses == (["PENDING", "PENDING"] if cold else ["PENDING", "FAILURE"])
 

@@ -170,7 +170,7 @@ def hung_claim(
             cursor.execute("DROP FUNCTION hang CASCADE")
 
 
-@pytest.mark.parametrize("clean_up", ["bury", "sign_off"])
+@pytest.mark.parametrize("clean_up", ["clean_up_after", "sign_off"])
 def test_clean_up_waits_for_a_claim_under_way(
     hung_claim: Callable[[], None], worker: Worker, clean_up: str
 ) -> None:
@@ -178,8 +178,8 @@ def test_clean_up_waits_for_a_claim_under_way(
 
     def clean() -> None:
         try:
-            if clean_up == "bury":
-                rescue.bury(worker.pk, {}, "default", cold=True)
+            if clean_up == "clean_up_after":
+                rescue.clean_up_after(worker.pk, {}, "default", cold=True)
             else:
                 heartbeat.sign_off(worker.pk, "default")
         finally:
@@ -198,7 +198,7 @@ def test_clean_up_waits_for_a_claim_under_way(
     assert (worker.stopped_at is not None, worker.lost_at) == (True, None)
 
 
-@pytest.mark.parametrize("clean_up", ["bury", "sign_off"])
+@pytest.mark.parametrize("clean_up", ["clean_up_after", "sign_off"])
 def test_claim_that_arrives_after_the_worker_s_end_takes_nothing(
     worker: Worker, proxy: Proxy, vendor: str, clean_up: str
 ) -> None:
@@ -209,8 +209,8 @@ def test_claim_that_arrives_after_the_worker_s_end_takes_nothing(
         proxy.lose(first, "late")
         with pytest.raises(Error):
             claim(worker.pk, ["default"], 3, "default")
-    if clean_up == "bury":
-        rescue.bury(worker.pk, {}, "default")
+    if clean_up == "clean_up_after":
+        rescue.clean_up_after(worker.pk, {}, "default")
     else:
         heartbeat.sign_off(worker.pk, "default")
     proxy.deliver()

@@ -12,7 +12,7 @@ from django.test import Client
 from django_jobs import job
 from django_jobs.api.result import AsyncResult
 from django_jobs.exceptions import ResultTimeout, UnknownJob
-from django_jobs.models import Attempt, Job, Place
+from django_jobs.models import Attempt, Job, Permit
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.outside_body import MAX_DEFERRALS
 from django_jobs.values import Claimed
@@ -172,7 +172,7 @@ def test_newer_call_waits_also_where_its_arguments_name_a_limit(
     result = newer_call(registered, old, **{option: 1, f"{option}_key": ["a"]})
     work()
     assert (result.status, result.job.error_class) == ("SCHEDULED", "builtins.TypeError")
-    assert not Place.objects.exists()
+    assert not Permit.objects.exists()
 
 
 def test_key_function_that_raises_type_error_fails_the_job(

@@ -108,7 +108,7 @@ def wait_for_the_end(longest: float = 300) -> int:
 def judge(folder: Path, kills: int, left: int, codes: set[int]) -> int:
     from django.db import connection
 
-    from django_jobs.models import Attempt, Job, Place
+    from django_jobs.models import Attempt, Job, Permit
 
     starts: dict[Any, list[float]] = defaultdict(list)
     for row in Job.objects.filter(name__startswith="tests.integration.jobs.rated"):
@@ -121,16 +121,16 @@ def judge(folder: Path, kills: int, left: int, codes: set[int]) -> int:
     most = {str(key): fullest(sorted(times), 1.0) for key, times in starts.items()}
     notes = folder / "notes"
     overlaps = notes.read_text().count("overlap") if notes.exists() else 0
-    places = Place.objects.count()
+    permits = Permit.objects.count()
     ended = Job.objects.filter(status="SUCCESS").count()
     crashed = Job.objects.filter(status="FAILURE").count()
     sys.stdout.write(
         f"{connection.vendor}: {ended:,} jobs succeeded, {crashed} in too many crashes, {kills} "
         f"kills; left {left}, most starts in a second {most} (20 and 5 allowed), overlaps "
-        f"{overlaps}, places left {places}, exit codes {sorted(codes)}\n"
+        f"{overlaps}, permits left {permits}, exit codes {sorted(codes)}\n"
     )
     exceeded = any(number > (20 if key == "None" else 5) for key, number in most.items())
-    return int(bool(left or exceeded or overlaps or places or codes != {0}))
+    return int(bool(left or exceeded or overlaps or permits or codes != {0}))
 
 
 def fullest(starts: list[float], seconds: float) -> int:

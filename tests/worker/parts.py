@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -27,7 +28,8 @@ class Clock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        self._now += seconds
+        # A rounded sum may be less than *seconds* later.
+        self._now = math.nextafter(self._now + seconds, math.inf)
 
 
 class Hearing(Wakeup):

@@ -24,15 +24,15 @@ from django_jobs.run.execute import Environment
 from django_jobs.worker import worker_info
 from django_jobs.worker.autoscale import Autoscale, Gauge, Load, Report
 from django_jobs.worker.command_handler import CommandHandler
+from django_jobs.worker.option_commands import changed_options
 from django_jobs.worker.options import WorkerOptions, build
 from django_jobs.worker.shared_slots import SharedSlots
-from django_jobs.worker.steer import steered
 from django_jobs.worker.supervisor_channel import SupervisorChannel
 from django_jobs.worker.worker import WorkerProcess
 from tests import jobs
 from tests.waiting import LONG
 
-# --- steer --------------------------------------------------------------------------------------
+# --- options ------------------------------------------------------------------------------------
 
 SOME = WorkerOptions(queues=("a", "b"))
 EVERY = WorkerOptions(exclude_queues=("slow",))
@@ -56,19 +56,21 @@ EVERY = WorkerOptions(exclude_queues=("slow",))
 def test_command_changes_the_options(
     options: WorkerOptions, verb: str, arguments: dict[str, Any], changed: dict[str, Any]
 ) -> None:
-    once = steered(options, verb, arguments)
+    once = changed_options(options, verb, arguments)
     assert once == dataclasses.replace(options, **changed)
-    assert steered(once, verb, arguments) == once
+    assert changed_options(once, verb, arguments) == once
 
 
 def test_worker_keeps_its_last_queue() -> None:
     with pytest.raises(ValueError, match="'a' is this worker's only queue"):
-        steered(WorkerOptions(queues=("a",)), "remove-queue", {"queue": "a"})
+        changed_options(WorkerOptions(queues=("a",)), "remove-queue", {"queue": "a"})
 
 
 def test_time_limits_are_set_replaced_and_taken_back() -> None:
     def limit(options: WorkerOptions, hard: float | None, soft: float | None) -> WorkerOptions:
-        return steered(options, "time-limit", {"job": jobs.add.name, "hard": hard, "soft": soft})
+        return changed_options(
+            options, "time-limit", {"job": jobs.add.name, "hard": hard, "soft": soft}
+        )
 
     options = limit(WorkerOptions(), 5, None)
     assert options.time_limits == {jobs.add.name: (5, None)}
@@ -216,7 +218,7 @@ def test_channel_carries_answers_and_refusals() -> None:
 
     heard: list[str] = []
 
-    def obey(verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def execute(verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
         heard.append(verb)
         if verb == "grow":
             return {"processes": 2, **arguments}
@@ -225,7 +227,7 @@ def test_channel_carries_answers_and_refusals() -> None:
     def serve() -> None:
         while heard != ["grow", "shrink"]:
             select.select([channel], [], [], LONG)
-            channel.serve(obey)
+            channel.serve(execute)
 
     supervisor = threading.Thread(target=serve)
     supervisor.start()
@@ -233,7 +235,7 @@ def test_channel_carries_answers_and_refusals() -> None:
     with pytest.raises(ValueError, match="no shrink"):
         channel.ask("shrink", {})
     supervisor.join()
-    channel.serve(obey)  # nothing was asked: it does not wait
+    channel.serve(execute)  # nothing was asked: it does not wait
     channel.close()
 
 
@@ -279,7 +281,7 @@ def test_worker_that_looks_for_jobs_sees_an_open_command(
 
 
 @pytest.mark.django_db
-def test_commands_are_obeyed_once_and_in_order(worker: Worker, handler: CommandHandler) -> None:
+def test_commands_are_executed_once_and_in_order(worker: Worker, handler: CommandHandler) -> None:
     commands.send("quiet")
     commands.send("resume")
     assert handler.run_once() == 2
@@ -322,7 +324,7 @@ def test_row_shows_the_changed_options(worker: Worker, handler: CommandHandler) 
 
 
 @pytest.mark.django_db
-def test_command_is_obeyed_later_when_the_database_goes_away_meanwhile(
+def test_command_is_executed_later_when_the_database_goes_away_meanwhile(
     worker: Worker, handler: CommandHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any) -> Any:
@@ -330,7 +332,7 @@ def test_command_is_obeyed_later_when_the_database_goes_away_meanwhile(
 
     commands.send("quiet")
     with monkeypatch.context() as patch, pytest.raises(OperationalError):
-        patch.setattr("django_jobs.worker.command_handler.steered", away)
+        patch.setattr("django_jobs.worker.command_handler.changed_options", away)
         handler.run_once()
     assert Command.objects.get().done_at is None
     handler.run_once()
@@ -338,7 +340,7 @@ def test_command_is_obeyed_later_when_the_database_goes_away_meanwhile(
 
 
 @pytest.mark.django_db
-def test_command_is_not_obeyed_again_when_its_answer_was_lost(
+def test_command_is_not_executed_again_when_its_answer_was_lost(
     worker: Worker, handler: CommandHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Command.objects.create(
@@ -370,7 +372,7 @@ def test_command_is_not_obeyed_again_when_its_answer_was_lost(
         ("grow", {"number": 1}, "A solo worker stays one process"),
     ],
 )
-def test_command_that_cannot_be_obeyed_is_answered_with_the_reason(
+def test_command_that_cannot_be_executed_is_answered_with_the_reason(
     worker: Worker, handler: CommandHandler, name: str, arguments: Any, error: str
 ) -> None:
     Command.objects.create(
@@ -431,7 +433,7 @@ DEEP = "[" * 100_000
         ("\n2026 CRITICAL", "{}", "This worker knows no command"),
     ],
 )
-def test_row_with_wrong_arguments_is_answered_and_the_next_one_obeyed(
+def test_row_with_wrong_arguments_is_answered_and_the_next_one_executed(
     handler: CommandHandler,
     caplog: pytest.LogCaptureFixture,
     verb: str,
@@ -454,7 +456,7 @@ def test_row_with_wrong_arguments_is_answered_and_the_next_one_obeyed(
 def test_error_in_the_supervisor_is_a_refusal_with_a_traceback_in_its_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def obey(verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def execute(verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"doubled": arguments["number"] * 2}
 
     channel = SupervisorChannel()
@@ -471,7 +473,7 @@ def test_error_in_the_supervisor_is_a_refusal_with_a_traceback_in_its_log(
     thread.start()
     while thread.is_alive():
         select.select([channel], [], [], 0.05)
-        channel.serve(obey)
+        channel.serve(execute)
     channel.close()
     assert answers == ["KeyError: 'number'", 4]
     assert "Traceback" in caplog.text

@@ -60,7 +60,7 @@ def completer(buffer: Any, clock: Clock, calls: Any) -> Completer:
 
 def a_job(**fields: Any) -> Any:
     given = {
-        "id": UUID(int=2), "claims": 1, "name": "add", "queue": "default", "places": (),
+        "id": UUID(int=2), "claims": 1, "name": "add", "queue": "default", "permits": (),
         "begin_by": None, "ready": 0.0,
     }  # fmt: skip
     return SimpleNamespace(**given | fields)
@@ -135,8 +135,8 @@ def test_queues_that_have_new_jobs_are_passed_on(completer, buffer, clock, writt
     assert (calls.ready, calls.freed) == (["next"], [])
 
 
-def test_end_of_a_job_with_a_place_is_reported(completer, buffer, clock, written, calls):
-    buffer.put([a_job(places=("key",))])
+def test_end_of_a_job_with_a_permit_is_reported(completer, buffer, clock, written, calls):
+    buffer.put([a_job(permits=("key",))])
     end(buffer, clock=clock)
     completer.record(now=True)
     assert calls.freed == [True]

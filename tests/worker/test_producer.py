@@ -196,9 +196,9 @@ def test_change_of_the_options_lets_the_queues_be_read_again(around):
     assert around.reads == 1
 
 
-def test_freed_place_is_looked_at_at_once_from_the_oldest_job_on(around):
+def test_freed_permit_is_looked_at_at_once_from_the_oldest_job_on(around):
     around.producer().claim(4)
-    around.producer().places_freed()
+    around.producer().permits_freed()
     assert (around.forgotten, around.looks_in()) == (1, 0.0)
 
 

@@ -54,13 +54,13 @@ def test_more_processes_take_the_free_indexes(children) -> None:
     scaling = Scaling(children, None)
     del children.by_pid[1_000]
     scaling.resize(2)
-    assert scaling.places() == {0, 1, 2, 3}
+    assert scaling.indexes() == {0, 1, 2, 3}
 
 
 def test_process_that_has_not_started_goes_first(children, signals) -> None:
     scaling = Scaling(children, None)
     scaling.resize(-2)
-    assert scaling.places() == {0}
+    assert scaling.indexes() == {0}
     assert signals == [(1_001, signal.SIGTERM)]
     assert children.by_pid[1_001].surplus
 

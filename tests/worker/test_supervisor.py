@@ -207,10 +207,10 @@ def test_supervisor_that_stops_reports_jobs_that_it_could_not_give_back(
 def test_shared_slots_keep_the_jobs_whose_ends_were_not_recorded() -> None:
     shared_slots, first, second = SharedSlots(2), uuid7(), uuid7()
     assert shared_slots.unrecorded() == []
-    place = shared_slots.keep_end(first, 1)
+    position = shared_slots.keep_end(first, 1)
     shared_slots.keep_end(second, 3)
     assert sorted(shared_slots.unrecorded()) == sorted([(first, 1), (second, 3)])
-    shared_slots.forget_end(place)
+    shared_slots.forget_end(position)
     assert shared_slots.unrecorded() == [(second, 3)]
     assert shared_slots.running() == []
 

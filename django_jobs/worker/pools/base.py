@@ -134,9 +134,9 @@ class Pool(abc.ABC):
         """Remove the notes of :meth:`_keep_end`; the loop's thread calls this."""
         if self._unrecorded:
             for outcome in outcomes:
-                place = self._unrecorded.pop((outcome.job.id, outcome.job.claims), None)
-                if place is not None:
-                    self.setup.shared_slots.forget_end(place)
+                position = self._unrecorded.pop((outcome.job.id, outcome.job.claims), None)
+                if position is not None:
+                    self.setup.shared_slots.forget_end(position)
 
     def _keep_end(self, job: Claimed) -> None:
         """Note the end for the supervisor: the job must not run again if this process dies now."""

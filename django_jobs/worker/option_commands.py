@@ -10,13 +10,15 @@ from ..define import registry
 from .options import WorkerOptions, problems_of, unable
 
 
-def steered(options: WorkerOptions, verb: str, arguments: Mapping[str, Any]) -> WorkerOptions:
+def changed_options(
+    options: WorkerOptions, verb: str, arguments: Mapping[str, Any]
+) -> WorkerOptions:
     """Return *options* as the command *verb* changes them.
 
-    A command may be obeyed twice: the second time it changes nothing. Raises ``ValueError`` for a
+    A command may be executed twice: the second time it changes nothing. Raises ``ValueError`` for a
     change that is impossible.
     """
-    return _STEERS[verb](options, **arguments)
+    return OPTION_COMMANDS[verb](options, **arguments)
 
 
 def _quiet(options: WorkerOptions) -> WorkerOptions:
@@ -65,12 +67,11 @@ def _time_limit(
     return dataclasses.replace(options, time_limits=limits)
 
 
-_STEERS: dict[str, Callable[..., WorkerOptions]] = {
+#: The commands that change a process's options, by name.
+OPTION_COMMANDS: dict[str, Callable[..., WorkerOptions]] = {
     "quiet": _quiet,
     "resume": _resume,
     "add-queue": _add_queue,
     "remove-queue": _remove_queue,
     "time-limit": _time_limit,
 }
-#: The names of the commands that change a process's options.
-STEERS = tuple(_STEERS)
