@@ -13,7 +13,8 @@ from ..define import registry
 from ..define.call_options import CallKeywords
 from ..define.canvas import Canvas, Signature, callbacks, refuse_deep
 from ..define.current import running
-from ..enqueue.insert import Pair, lineage, rows_of, write_calls
+from ..enqueue.insert import write_calls
+from ..enqueue.rows import Pair, lineage, rows_of
 from ..exceptions import Replaced
 from ..workflows.compile import Plan
 from ..workflows.replace import addition, is_member, replacement
@@ -62,9 +63,10 @@ def enqueue(
     results: list[AsyncResult[Any]] = []
     commits: dict[str, Commit | None] = {}
     written = {row.id for row in rows}
-    for job_id, using in write_calls(function, rows, options):
+    named, durable = options.get("task_id") is not None, bool(options.get("durable"))
+    for job_id, using in write_calls(rows, named=named, durable=durable):
         result: AsyncResult[Any] = AsyncResult(job_id, name=function.name, using=using)
-        if not options.get("durable") and job_id in written:
+        if not durable and job_id in written:
             if using not in commits:
                 commits[using] = awaited_commit(using)
             result._commit = commits[using]

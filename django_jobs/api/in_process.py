@@ -22,7 +22,7 @@ from ..serialization import loads
 from ..status import ENDED, Status
 from ..values import Claimed, Graph, NewEdge, NewJob, Outcome
 from ..workflows.compile import Plan
-from ..workflows.completion import Ended, body_errbacks, told
+from ..workflows.completion import Ended, body_errbacks, error_argument
 from ..workflows.inputs import Taken, give
 from ..workflows.surroundings import Around, Given
 from ..workflows.upstream import UPSTREAM_FAILED
@@ -174,7 +174,7 @@ class _Run:
     def _run_errback(self, form: Any, failed: Ended) -> None:
         try:
             plan = Plan(failed.root_id or failed.id, failed.id)
-            plan.add(signature(form), Given([told(failed)]), Around())
+            plan.add(signature(form), Given([error_argument(failed)]), Around())
         except Exception as error:  # as in a worker, it does not change the job's own outcome
             log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
             return
@@ -247,8 +247,8 @@ def _result(
     error = outcome.value if outcome.status == Status.FAILURE else None
     if isinstance(error, (StopIteration, StopAsyncIteration)):
         # As from a row: a future of asyncio cannot take it.
-        told = JobFailed(job.error_class, job.error_message, failure.traceback if failure else "")
-        told.__cause__, error = error, told
+        failed = JobFailed(job.error_class, job.error_message, failure.traceback if failure else "")
+        failed.__cause__, error = error, failed
     return EagerResult(job, error, failure.traceback if failure else "")
 
 

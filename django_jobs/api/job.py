@@ -24,7 +24,7 @@ from ..define.from_celery import no_attribute
 from ..define.options import JobOptions
 from ..define.signature_text import redact_signature
 from ..define.twins import twin
-from ..enqueue.insert import rows_of
+from ..enqueue.rows import rows_of
 from ..serialization import arguments_problems, type_of
 from .calls import enqueue, enqueue_one
 from .in_process import run

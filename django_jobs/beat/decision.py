@@ -15,7 +15,7 @@ from ..enqueue.insert import write
 from ..locking import lock_keys
 from ..models import Schedule
 from ..schedules.policies import chosen, most_runs
-from ..schedules.rows import function_of, row_of_tick
+from ..schedules.rows import row_of_tick
 from ..schedules.ticks import due_ticks, utc
 from ..values import NewJob
 
@@ -111,7 +111,7 @@ def _written(group: Sequence[Firing], using: str) -> bool:
     """Insert the jobs of schedules with the same function; return False if that was refused."""
     rows = [row for firing in group for row in firing.rows]
     try:
-        ids = write(function_of(group[0].schedule), list(rows), using)
+        ids = write(rows, using)
     except (DatabaseError, InterfaceError):
         raise
     except Exception as refusal:

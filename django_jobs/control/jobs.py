@@ -25,7 +25,7 @@ from ..locking import in_order, lock_jobs, need
 from ..metrics import collector
 from ..models import Command, Job
 from ..status import QUEUED, TIMED, Status
-from ..workflows.completion import Ended, settle
+from ..workflows.completion import Ended, wake_dependents
 from ..workflows.reopen import around, reopen, why_not
 
 #: Is called in a transaction with the jobs that it changes, as to write the admin's log.
@@ -113,7 +113,7 @@ def _revoke(
             _stop_running(started, using)
         parents = [_ended(job, reason) for job in found if job.has_dependents]
         if parents:
-            settle(parents, using)
+            wake_dependents(parents, using)
         if started:
             # Last, because it locks jobs that wait for a limit.
             concurrency.free([job.pk for job in started], using)

@@ -20,7 +20,7 @@ from ..enqueue.notify import Topic, announce
 from ..exceptions import JobsError
 from ..models import Schedule
 from ..schedules.planning import plan
-from ..schedules.rows import function_of, row_of
+from ..schedules.rows import row_of
 from ..schedules.ticks import stored, tick_after, utc
 
 Source = Schedule.Source
@@ -92,7 +92,7 @@ def run_now(schedule: Schedule, *, using: str = "") -> UUID:
     with transaction.atomic(using):
         list(_locked(using).filter(pk=schedule.pk).values_list("pk"))
         row = row_of(schedule)
-        (job_id,) = write(function_of(schedule), [row], using)
+        (job_id,) = write([row], using)
         if job_id != row.id:
             raise JobsError(
                 f"Job {job_id} is live and has the same unique key. Wait for its end, or revoke it."

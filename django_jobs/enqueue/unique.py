@@ -12,6 +12,7 @@ from django.db import connections
 from .. import serialization, transitions
 from ..conf import get_settings
 from ..db import clock, dialect_for
+from ..define import registry
 from ..define.key_values import digest, value_of
 from ..exceptions import DuplicateKey
 from ..models import Edge, Job, UniqueKey
@@ -21,6 +22,7 @@ from ..values import NewJob
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
+    from ..define.options import JobOptions
 
 
 def key_of(
@@ -33,56 +35,67 @@ def key_of(
     return digest(f"{function.name}\0{text}")
 
 
-def hold_key(
-    function: JobFunction[..., Any, Any],
-    rows: Sequence[NewJob],
-    using: str,
+def hold_keys(
+    rows: Sequence[NewJob], using: str, *, in_workflow: bool
 ) -> tuple[list[NewJob], list[UUID], list[NewJob]]:
-    """Acquire the key of each row, inside a transaction.
+    """Acquire the unique keys of *rows*, inside a transaction if any row has one.
 
-    Returns the rows to write, the ids of all, and the rows that live jobs took over. A row whose
+    Returns the rows to write, the ids of all, and the rows that live jobs took over. A call whose
     key a live job holds is left out, and its id is the live job's; with ``unique="raise"``
-    :class:`DuplicateKey` is raised instead.
+    :class:`DuplicateKey` is raised instead, and also for a row of a workflow.
     """
-    options = function.options
     first: dict[str, NewJob] = {}
     latest: dict[str, NewJob] = {}
     for row in rows:
-        latest[_key(row)] = row
-        first.setdefault(_key(row), row)
+        if row.unique_key:
+            latest[row.unique_key] = row
+            first.setdefault(row.unique_key, row)
+    if not first:
+        return list(rows), [row.id for row in rows], []
     # All callers lock keys in the same order, against deadlocks.
     holders = {
-        key: acquire_key(key, first[key].id, options.unique_for, using) for key in sorted(first)
+        key: acquire_key(key, first[key].id, _options(first[key]).unique_for, using)
+        for key in sorted(first)
     }
     changed: list[NewJob] = []
-    if options.unique == "replace":
-        changed = _give_to_holders(holders, first, latest, options.unique_for, using)
+    replaces = not in_workflow and _options(rows[0]).unique == "replace"
+    if replaces:
+        changed = _give_to_holders(holders, first, latest, using)
     new: list[NewJob] = []
     ids: list[UUID] = []
     for row in rows:
-        key = _key(row)
-        holder = holders[key]
-        if holder is None and row is first[key]:
+        key = row.unique_key
+        if not key or (holders[key] is None and row is first[key]):
             # The last of several calls wins, by the first one's id.
-            given = latest[key] if options.unique == "replace" else row
-            new.append(given._replace(id=row.id))
+            new.append(latest[key]._replace(id=row.id) if key and replaces else row)
             ids.append(row.id)
             continue
-        holder = holder or first[key].id
-        if options.unique == "raise":
-            raise DuplicateKey(
-                f"{function.name} with these arguments is live as job {holder}. Wait for "
-                "its end, or revoke it."
-            )
+        holder = holders[key] or first[key].id
+        _refuse_duplicate(row, holder, in_workflow)
         ids.append(holder)
     return new, ids, changed
+
+
+def _options(row: NewJob) -> JobOptions:
+    return registry.get(row.name).options
+
+
+def _refuse_duplicate(row: NewJob, holder: UUID, in_workflow: bool) -> None:
+    """Raise :class:`DuplicateKey` unless the call of *row* may be the job *holder*."""
+    live = f"{row.name} with these arguments is live as job {holder}"
+    if in_workflow:
+        raise DuplicateKey(
+            f"{live}, and a workflow cannot wait for a job that is not its own. Enqueue it when "
+            "that one has ended."
+        )
+    if _options(row).unique == "raise":
+        raise DuplicateKey(f"{live}. Wait for its end, or revoke it.")
 
 
 def _give_to_holders(
     holders: dict[str, UUID | None],
     first: Mapping[str, NewJob],
     latest: Mapping[str, NewJob],
-    seconds: float | None,
     using: str,
 ) -> list[NewJob]:
     """Give the latest calls to the live jobs that hold their keys; return these calls.
@@ -93,26 +106,26 @@ def _give_to_holders(
     # The keys are locked, in their order; the jobs are locked in theirs.
     for key, holder in sorted(holders.items(), key=lambda each: each[1] or UUID(int=0)):
         if holder is not None and _give(holder, latest[key], using):
-            _keep_until(key, holder, seconds, using)
+            _keep_until(latest[key], holder, using)
             changed.append(latest[key])
         elif holder is not None and _is_live(holder, using):
-            _keep_until(key, first[key].id, seconds, using)
+            _keep_until(latest[key], first[key].id, using)
             holders[key] = None
     return changed
-
-
-def _key(row: NewJob) -> str:
-    assert row.unique_key is not None
-    return row.unique_key
 
 
 def _is_live(job_id: UUID, using: str) -> bool:
     return Job.objects.using(using).live().filter(id=job_id).exists()
 
 
-def _keep_until(key: str, job_id: UUID, seconds: float | None, using: str) -> None:
-    until = None if seconds is None else clock(using, seconds)
-    UniqueKey.objects.using(using).filter(key=key).update(job_id=job_id, until=until)
+def _keep_until(row: NewJob, job_id: UUID, using: str) -> None:
+    """Let the job with *job_id* hold the key of *row*."""
+    until = _until(_options(row).unique_for, using)
+    UniqueKey.objects.using(using).filter(key=row.unique_key).update(job_id=job_id, until=until)
+
+
+def _until(seconds: float | None, using: str) -> Any:
+    return None if seconds is None else clock(using, seconds)
 
 
 def _give(job_id: UUID, row: NewJob, using: str) -> bool:
@@ -140,13 +153,13 @@ def _give(job_id: UUID, row: NewJob, using: str) -> bool:
 
 
 def _moment(given: datetime.datetime | None, seconds: float | None, using: str) -> Any:
-    return given if seconds is None else clock(using, seconds)
+    return given or _until(seconds, using)
 
 
 def acquire_key(key: str, job_id: UUID, seconds: float | None, using: str) -> UUID | None:
     """Acquire *key* for a job, in a transaction; return the job that holds it instead, or None."""
     keys = UniqueKey.objects.using(using)
-    until = None if seconds is None else clock(using, seconds)
+    until = _until(seconds, using)
     connection = connections[using]
     dialect = dialect_for(connection)
     # On a conflict this waits for the other transaction, so that the next statements see its rows.

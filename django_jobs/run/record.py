@@ -16,7 +16,7 @@ from ..locking import in_order, lock_jobs
 from ..models import Job
 from ..status import ENDED, TIMED, Status
 from ..values import Outcome
-from ..workflows.completion import Ended, lock_dependents, settle
+from ..workflows.completion import Ended, lock_dependents, wake_dependents
 from ..workflows.replace import add_members, go_on_as
 from .attempt_rows import KEPT_ATTEMPTS, forget_attempts, keep_attempts, was_attempt
 
@@ -128,7 +128,7 @@ def _write(
             queues |= go_on_as(outcome.job.id, outcome.replacement, using)
     ended = [Ended.of(outcome) for outcome in followed if outcome.status in ENDED]
     if ended:
-        queues |= settle(ended, using)
+        queues |= wake_dependents(ended, using)
     permitted = [outcome.job.id for outcome in outcomes if outcome.job.permits]
     if permitted:
         queues |= concurrency.free(permitted, using)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..define import registry
 from ..define.call_options import CallKeywords
-from ..enqueue.insert import rows_of
+from ..enqueue.rows import rows_of
 from ..models import Schedule
 from ..serialization import type_of
 from ..status import Status

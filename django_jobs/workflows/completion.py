@@ -19,6 +19,7 @@ from ..define.canvas import signature
 from ..define.retention import keep_seconds
 from ..define.row_options import RowOptions, parse, read
 from ..define.sensitive import secrets_in
+from ..enqueue.insert import write
 from ..enqueue.notify import Topic, announce
 from ..exceptions import DuplicateKey, UpstreamFailed
 from ..failure import describe
@@ -28,7 +29,7 @@ from ..models import Edge, Job
 from ..status import Status
 from ..values import Graph, Outcome
 from .compile import Plan
-from .submit import database_for, write
+from .submit import database_for
 from .surroundings import Around, Given
 from .upstream import UPSTREAM_FAILED, upstream_message
 
@@ -56,10 +57,10 @@ class Ended(NamedTuple):
     @classmethod
     def of(cls, outcome: Outcome) -> Ended:
         job, failure = outcome.job, outcome.failure
-        told = (failure.error_class, failure.message, failure.traceback) if failure else ("",) * 3
+        error = (failure.error_class, failure.message, failure.traceback) if failure else ("",) * 3
         return cls(
             job.id, job.name, str(outcome.status), job.row_options, job.has_dependents, job.root_id,
-            *told, job.claims,
+            *error, job.claims,
         )  # fmt: skip
 
     def upstream_message(self) -> str:
@@ -72,7 +73,7 @@ class Ended(NamedTuple):
         return self.options.workflow.place or str(self.id)
 
 
-def settle(ended: Sequence[Ended], using: str) -> set[str]:
+def wake_dependents(ended: Sequence[Ended], using: str) -> set[str]:
     """Update the dependents of these jobs, and enqueue errbacks; return queues with new jobs.
 
     Dependents that wait for no other job become ready. Those that need the success of a job that
@@ -193,7 +194,7 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
             )
     if signals.job_failure.receivers:
         for below, origin in failed:
-            told = functools.partial(
+            send = functools.partial(
                 signals.send,
                 signals.job_failure,
                 below.name,
@@ -202,7 +203,7 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
                 traceback="",
             )
             # After the commit: once though the transaction may repeat, and no receiver breaks it.
-            transaction.on_commit(told, using, robust=True)
+            transaction.on_commit(send, using, robust=True)
 
 
 # --- errbacks -----------------------------------------------------------------------------------
@@ -234,7 +235,7 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
     for form, failed in errbacks:
         try:
             plan = Plan(failed.root_id or failed.id, failed.id)
-            plan.add(signature(form), Given([told(failed)]), Around())
+            plan.add(signature(form), Given([error_argument(failed)]), Around())
             where = database_for([node.row for node in plan.nodes])
             if where != using and plan.nodes and not plan.named and failed.claims is not None:
                 key = json.dumps([str(failed.id), failed.claims, form], sort_keys=True)
@@ -259,13 +260,13 @@ def _write_once(graph: Graph, names: Sequence[UUID], where: str, using: str) -> 
     """
     try:
         with transaction.atomic(where):
-            write(graph, where, names=names, limited=False)
+            write(graph.rows, where, graph.edges, named=names, limited=False)
     except DuplicateKey:
         if where == using or not Job.objects.using(where).filter(id__in=names).exists():
             raise
 
 
-def told(failed: Ended) -> dict[str, str]:
+def error_argument(failed: Ended) -> dict[str, str]:
     """Return the argument of errbacks: a dict that describes the failure."""
     return {
         "id": str(failed.id),

@@ -12,7 +12,7 @@ from ..conf import get_settings
 from ..define.call_options import CallKeywords
 from ..define.canvas import STORED_LEVELS
 from ..define.row_options import NOTHING, WorkflowOptions, parse
-from ..enqueue.insert import template
+from ..enqueue.rows import template
 from ..models import Edge
 from ..status import Status
 from ..values import Graph, NewEdge, NewJob

@@ -12,6 +12,7 @@ from ..db import clock
 from ..define.canvas import Canvas, signature
 from ..define.routing import database_of
 from ..define.row_options import WorkflowOptions, read, taking_one_more
+from ..enqueue.insert import write
 from ..enqueue.notify import announce
 from ..locking import lock_jobs, need
 from ..models import Edge, Job
@@ -20,7 +21,7 @@ from ..values import Graph, NewEdge, Outcome
 from .compile import Plan
 from .draft import PLACE_SEPARATOR
 from .shape import Shape
-from .submit import database_for, write
+from .submit import database_for
 from .surroundings import Around
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
         **({"has_dependents": True} if last.has_dependents else {}),
     )
     others = [row for row in graph.rows if row is not last]
-    write(Graph(others, graph.edges), using, limited=False)
+    write(others, using, graph.edges, limited=False)
     queues = {row.queue for row in graph.rows if row.status == Status.PENDING}
     announce(using, queues)
     return queues
@@ -170,6 +171,6 @@ def add_members(outcome: Outcome, using: str) -> set[str]:
             if options is not None and isinstance(read(options).workflow.takes, list):
                 longer = taking_one_more(options)
                 Job.objects.using(using).filter(id=body).update(options=longer)
-        write(Graph(graph.rows, [*graph.edges, *edges]), using, limited=False)
+        write(graph.rows, using, [*graph.edges, *edges], limited=False)
         queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}
     return queues

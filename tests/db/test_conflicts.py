@@ -142,13 +142,13 @@ def test_end_that_falls_victim_to_a_deadlock_is_recorded_again(
     (claimed,) = take()
     child = Job.objects.get(status="WAITING").pk
     wrote, locked = threading.Event(), threading.Event()
-    settle = record_module.settle
+    wake_dependents = record_module.wake_dependents
     calls: list[int] = []
 
     def met(*arguments: Any) -> set[str]:
         calls.append(1)
         wrote.set()
-        return settle(*arguments)
+        return wake_dependents(*arguments)
 
     def the_other_way_round() -> None:
         with transaction.atomic():
@@ -166,7 +166,7 @@ def test_end_that_falls_victim_to_a_deadlock_is_recorded_again(
 
     other = Aside(the_other_way_round)
     assert locked.wait(LONG)
-    monkeypatch.setattr(record_module, "settle", met)
+    monkeypatch.setattr(record_module, "wake_dependents", met)
     outcome = execute(claimed, Environment())
     assert record(worker.pk, [outcome], "default") == [outcome]
     other.result()

@@ -18,7 +18,7 @@ from pytest_django import DjangoAssertNumQueries
 from django_jobs import ArgumentError
 from django_jobs.control import pause_queue, resume_queue
 from django_jobs.db import clock, dialect_for
-from django_jobs.enqueue.insert import rows_of
+from django_jobs.enqueue.rows import rows_of
 from django_jobs.metrics import snapshot
 from django_jobs.models import Job, Queue, Worker
 from django_jobs.run.claim import claim, ready_queues

@@ -14,7 +14,8 @@ from django.db import OperationalError, transaction
 
 from django_jobs import AsyncResult, chain, chord, control
 from django_jobs.db import clock
-from django_jobs.enqueue.insert import rows_of, write
+from django_jobs.enqueue.insert import write
+from django_jobs.enqueue.rows import rows_of
 from django_jobs.limits import overrides
 from django_jobs.models import Job, Limit, Queue, Worker
 from django_jobs.run.claim import claim
@@ -94,7 +95,7 @@ def test_worker_refuses_a_queue_that_lives_elsewhere() -> None:
 def test_row_of_another_databases_queue_is_refused() -> None:
     rows = rows_of(jobs.add, [((1,), {})], {"queue": "reports"})
     with pytest.raises(ImproperlyConfigured, match="lives on database 'reports'"):
-        write(jobs.add, rows, "default")
+        write(rows, "default")
 
 
 def test_unknown_database_of_a_queue_is_a_check(settings: Any) -> None:

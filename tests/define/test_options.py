@@ -6,8 +6,8 @@ from typing import Any, get_type_hints
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from django_jobs.define.call_options import CallKeywords
 from django_jobs.define.options import JobKeywords, JobOptions
-from django_jobs.enqueue.insert import CallKeywords
 
 
 @pytest.mark.parametrize(

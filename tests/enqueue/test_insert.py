@@ -433,7 +433,7 @@ def test_durable_outside_of_a_transaction_is_an_ordinary_enqueue(
 def test_failed_enqueue_leaves_the_connection_usable(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = jobs.add.delay(1)
     with monkeypatch.context() as patch:
-        patch.setattr("django_jobs.enqueue.insert.uuid7", lambda: taken.id)
+        patch.setattr("django_jobs.enqueue.rows.uuid7", lambda: taken.id)
         with pytest.raises(IntegrityError):
             jobs.add.delay(2)
     assert jobs.add.delay(3).status == "PENDING"

@@ -108,20 +108,20 @@ def schedule_run_now(site: Site) -> Any:
     return lambda: schedules.run_now(schedule), {"own"}
 
 
-@path("workflows.submit.write")
+@path("enqueue.insert.write")
 def workflow(site: Site) -> Any:
     canvas = add.s(1).set(queue="own") | add.s(2).set(queue="later")
     return lambda: canvas.apply_async(), {"own"}
 
 
-@path("workflows.submit.write")
+@path("enqueue.insert.write")
 def errback(site: Site) -> Any:
     fail.apply_async(link_error=told.s().set(queue="own"))
     claimed = site.claim()
     return lambda: site.end(claimed), {"own"}
 
 
-@path("workflows.submit.write")
+@path("enqueue.insert.write")
 def added_member(site: Site) -> Any:
     chord([widen.s(1, add.s(2).set(queue="own"))], total.s()).apply_async()
     claimed = site.claim()

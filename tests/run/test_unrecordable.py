@@ -17,7 +17,7 @@ from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record_apart import record_apart
 from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.loop import WorkerLoop
-from django_jobs.workflows.completion import settle
+from django_jobs.workflows.completion import wake_dependents
 from tests import jobs
 from tests.workflows.jobs import add
 
@@ -71,9 +71,9 @@ def refuse_dependents_of(
     def settle_or_fail(ended: Any, using: str) -> Any:
         if any(each.id == job_id for each in ended):
             raise error("its dependents are odd")
-        return settle(ended, using)
+        return wake_dependents(ended, using)
 
-    monkeypatch.setattr("django_jobs.run.record.settle", settle_or_fail)
+    monkeypatch.setattr("django_jobs.run.record.wake_dependents", settle_or_fail)
 
 
 def test_job_whose_dependents_make_the_error_ends_and_lets_the_others_go_on(

@@ -163,7 +163,7 @@ def test_job_whose_outcome_cannot_be_recorded_fails_alone(
     odd = chain(jobs.add.s(1), jobs.add.s(3)).apply_async().parent
     odd_id = odd.job.pk
     jobs.add.delay(2)
-    monkeypatch.setattr("django_jobs.run.record.settle", settle_or_fail)
+    monkeypatch.setattr("django_jobs.run.record.wake_dependents", settle_or_fail)
     outcomes = run_once()
     assert [outcome.status for outcome in outcomes] == ["FAILURE", "SUCCESS"]
     assert odd.status == "FAILURE"

@@ -1,0 +1,127 @@
+"""Makes validated rows of calls; nothing is written yet."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from .. import serialization
+from ..conf import get_settings
+from ..define.call_options import CallKeywords, check
+from ..define.canvas import STORED_LEVELS, callbacks
+from ..define.current import running
+from ..define.fitting import check_errback
+from ..define.routing import route
+from ..define.row_options import CallOptions, RowOptions, WorkflowOptions
+from ..ids import uuid7
+from ..moments import aware, expiry
+from ..status import Status
+from ..values import NewJob
+from .unique import key_of
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
+
+#: The positional and the keyword arguments of a call.
+Pair = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+def rows_of(
+    function: JobFunction[..., Any, Any], calls: Sequence[Pair], options: CallKeywords
+) -> list[NewJob]:
+    """Return a validated row for each of *calls*; it is not written yet."""
+    if options.get("task_id") is not None and len(calls) != 1:
+        raise ValueError("task_id names one job. Leave it out of delay_many().")
+    if function.options.typing:
+        for args, kwargs in calls:
+            function.bind(args, kwargs)
+    row_from = template(function, options)
+    return [row_from(args, kwargs) for args, kwargs in calls]
+
+
+def template(
+    function: JobFunction[..., Any, Any], options: CallKeywords
+) -> Callable[[Sequence[Any], Mapping[str, Any]], NewJob]:
+    """Resolve the options once; return a function that makes the row of one call."""
+    defaults, settings = function.options, get_settings()
+    check(options)
+    eta, countdown = _when(options)
+    later = eta is not None or countdown is not None
+    expires_at, expires_in = expiry(options.get("expires", defaults.expires))
+    headers_text, options_text = _texts(options)
+    root_id, parent_id = lineage()
+    task_id = options.get("task_id")
+    given_id = UUID(str(task_id)) if task_id else None
+    queue, priority = options.get("queue"), options.get("priority")
+
+    def row(args: Sequence[Any], kwargs: Mapping[str, Any]) -> NewJob:
+        args_text, kwargs_text = serialization.dumps_arguments(
+            args, kwargs, max_bytes=settings.max_payload_bytes
+        )
+        routed = route(function.name, args, kwargs) if queue is None or priority is None else {}
+        if routed:
+            check(routed)
+        rank = priority if priority is not None else routed.get("priority", defaults.priority)
+        return NewJob(
+            given_id or uuid7(),
+            function.name,
+            queue or routed.get("queue") or defaults.queue or settings.default_queue,
+            -rank,
+            Status.SCHEDULED.value if later else Status.PENDING.value,
+            args_text,
+            kwargs_text,
+            headers_text,
+            options_text,
+            eta,
+            countdown,
+            expires_at,
+            expires_in,
+            root_id,
+            parent_id,
+            key_of(function, args, kwargs) if defaults.unique else None,
+        )
+
+    return row
+
+
+def _when(options: CallKeywords) -> tuple[datetime.datetime | None, float | None]:
+    """Return the call's eta or its countdown; both are None if the job may run at once."""
+    eta, countdown = options.get("eta"), options.get("countdown")
+    if eta is not None and countdown is not None:
+        raise ValueError("Give countdown or eta, not both.")
+    if eta is not None:
+        return aware(eta, "eta"), None
+    return None, countdown if countdown is not None and countdown > 0 else None
+
+
+def _texts(options: CallKeywords) -> tuple[str | None, str | None]:
+    """Return the call's headers and its own options as JSON texts, or None for none."""
+    headers = options.get("headers")
+    headers_text = options_text = None
+    if headers:
+        limit = get_settings().max_payload_bytes
+        headers_text = serialization.dumps(dict(headers), where="headers", max_bytes=limit)
+    call = CallOptions(
+        options.get("time_limit"), options.get("soft_time_limit"), options.get("ignore_result")
+    )
+    errbacks = callbacks(options, "link_error")
+    for errback in errbacks:
+        check_errback(errback)
+    # None: an errback is for the failure of this job.
+    pairs = tuple((errback, None) for errback in errbacks)
+    if own := RowOptions(call, WorkflowOptions(errbacks=pairs)).stored():
+        limit = get_settings().max_payload_bytes
+        options_text = serialization.dumps(
+            own, where="options", max_bytes=limit, around=STORED_LEVELS
+        )
+    return headers_text, options_text
+
+
+def lineage() -> tuple[UUID | None, UUID | None]:
+    """Return the ids of the running job's root and of the running job: the new job's parents."""
+    parent = running.get()
+    if parent is None:
+        return None, None
+    return parent.request.root_uuid or parent.request.uuid, parent.request.uuid
