@@ -36,6 +36,12 @@ class Settings:
     #: A dict from globs of job names to ``{"queue": ..., "priority": ...}``, or a list of such
     #: dicts and callables; the first match wins.
     routes: Any = dataclasses.field(default_factory=dict)
+    #: A dict from globs of job names to options of ``@job``, for the job functions that do not set
+    #: them. All globs that match count; for one option the most specific glob wins.
+    job_options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    #: Modules with job functions that are imported at start, besides each app's ``jobs`` and
+    #: ``tasks``.
+    imports: Sequence[str] = ()
     #: Seconds, or a timedelta, for which SUCCESS and REVOKED jobs are kept; None: for ever.
     result_expires: float | None = DAY
     #: The same for FAILURE jobs.
@@ -70,6 +76,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "default_queue": (str,),
     "queues": (Mapping,),
     "routes": (Mapping, list, tuple),
+    "job_options": (Mapping,),
+    "imports": (list, tuple),
     "result_expires": (int, float, datetime.timedelta, type(None)),
     "failure_expires": (int, float, datetime.timedelta, type(None)),
     "max_payload_bytes": (int,),

@@ -7,10 +7,9 @@ import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from django.core.exceptions import ImproperlyConfigured
-
 from ..define import registry
 from ..define.from_celery import body_of
+from ..define.job_defaults import with_defaults
 from ..define.option_problems import unknown_options
 from ..define.options import JobKeywords, JobOptions
 from ..exceptions import NestedJob
@@ -52,10 +51,7 @@ def _define(function: Callable[..., Any], options: Mapping[str, Any]) -> JobFunc
     where = _checked(function)
     if unknown := unknown_options(options, JobOptions.__dataclass_fields__):
         raise TypeError(f"@job {where}: {unknown}")
-    try:
-        checked = JobOptions(**options)
-    except ImproperlyConfigured as error:
-        raise ImproperlyConfigured(f"@job {where}: {error}") from None
+    checked = with_defaults(options.get("name") or where, options)
     defined: JobFunction[..., Any, Any] = JobFunction(function, checked)
     registry.register(defined)
     return defined

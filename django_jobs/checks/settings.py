@@ -9,6 +9,7 @@ from django.core import checks
 from django.db import connections
 
 from ..conf import Settings, get_settings, problems
+from ..define import job_defaults
 from ..define.option_problems import priority_problems, queue_problems
 from ..define.rates import parse
 from ..define.routing import route_problem
@@ -37,7 +38,8 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
             )
         )
         return found
-    for check in (_lease, _least_values, _token, _seconds, _queue_names, _routes, _worker, _queues):
+    for check in (_lease, _least_values, _token, _seconds, _queue_names, _routes, _worker, _queues,
+                  _job_options):  # fmt: skip
         found += check(settings)
     found += check_configuration(connections[settings.database])
     return found
@@ -138,6 +140,16 @@ def _queues(settings: Settings) -> Iterator[checks.CheckMessage]:
                 hint='Write {"MAX_PENDING": 1000, "RATE_LIMIT": "10/s"}.',
                 id="django_jobs.E008",
             )
+
+
+def _job_options(settings: Settings) -> Iterator[checks.CheckMessage]:
+    for problem in job_defaults.problems():
+        yield checks.Error(
+            problem,
+            hint='Write {"*": {"max_retries": 5}, "wagtail.*": {"queue": "wagtail"}}, with the '
+            "options of @job.",
+            id="django_jobs.E015",
+        )
 
 
 def _is_queue(options: object) -> bool:

@@ -13,8 +13,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
+from ..conf import get_settings
 from ..exceptions import DuplicateJob, UnknownJob
 from ..suggest import functions_meant, question
 
@@ -75,7 +77,8 @@ def missing(name: str) -> str:
     hint = question(_near(name))
     return (
         f"No job function is named {name!r}. Define it with @job in the jobs.py or tasks.py of an "
-        f"installed app, and deploy that code to the workers.{hint}"
+        "installed app, or name its module in DJANGO_JOBS['IMPORTS'], and deploy that code to the "
+        f"workers.{hint}"
     )
 
 
@@ -91,13 +94,35 @@ def every() -> Iterator[JobFunction[..., Any, Any]]:
 
 
 def autodiscover() -> None:
-    """Import ``jobs`` and ``tasks`` of every installed app; of packages, all modules."""
+    """Import ``jobs`` and ``tasks`` of every installed app, and the modules of ``IMPORTS``.
+
+    Of packages it imports all modules. Raises ``ImproperlyConfigured`` when there is no module of
+    a name in ``IMPORTS``.
+    """
     names = [config.name for config in apps.get_app_configs()]
     for part in ("jobs", "tasks"):
         autodiscover_modules(part)
         for name in names:
             if f"{name}.{part}" in sys.modules:
                 _import_modules_of(sys.modules[f"{name}.{part}"], names)
+    for module in get_settings().imports:
+        _import_modules_of(_named(module), names)
+
+
+def _named(module: object) -> ModuleType:
+    name = str(module)
+    try:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ModuleNotFoundError(name=name)
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # If an import inside of the module fails, it is not the setting that is wrong.
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise ImproperlyConfigured(
+            f"DJANGO_JOBS['IMPORTS'] names {module!r}, and there is no such module. Name modules "
+            "with job functions by their full names, as in 'shop.background'."
+        ) from error
 
 
 def _import_modules_of(package: ModuleType, apps_left_out: Sequence[str]) -> None:

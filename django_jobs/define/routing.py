@@ -26,7 +26,7 @@ def route(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[
         if callable(entry):
             found = entry(name, args, kwargs)
         else:
-            found = next((entry[glob] for glob in entry if _matches(glob, name)), None)
+            found = next((entry[glob] for glob in entry if matches(glob, name)), None)
         if found is None:
             continue
         if problem := route_problem(found):
@@ -82,5 +82,6 @@ def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(glob))
 
 
-def _matches(glob: str, name: str) -> bool:
+def matches(glob: str, name: str) -> bool:
+    """Return whether the name of a job function matches *glob*, in exact case."""
     return _pattern(glob).match(name) is not None

@@ -1,4 +1,4 @@
-"""Job functions are found at start, in ``jobs`` and ``tasks`` of installed apps only."""
+"""Job functions are found at start: in ``jobs`` and ``tasks`` of apps, and in ``IMPORTS``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from django_jobs.define import registry
@@ -105,9 +106,38 @@ def test_package_of_no_installed_app_is_not_imported(install: Install) -> None:
     assert found == []
 
 
+def test_module_of_imports_is_found(install: Install, settings: Any) -> None:
+    settings.DJANGO_JOBS = {"IMPORTS": ["depot.background", "harbour.work"]}
+    found = install(
+        depot__init="", depot__background=JOB, harbour__init="", harbour__work__init="",
+        harbour__work__mail=JOB,
+    )  # fmt: skip
+    assert found == ["depot.background.body", "harbour.work.mail.body"]
+
+
+@pytest.mark.parametrize("name", ["depot.backgrund", "dpot.background", "depot/background.py", 5])
+def test_imports_names_a_module_that_is_not_there(
+    install: Install, settings: Any, name: object
+) -> None:
+    settings.DJANGO_JOBS = {"IMPORTS": [name]}
+    with pytest.raises(ImproperlyConfigured) as caught:
+        install(depot__init="", depot__background=JOB)
+    assert f"DJANGO_JOBS['IMPORTS'] names {name!r}, and there is no such module." in str(
+        caught.value
+    )
+
+
+def test_failing_import_inside_a_module_of_imports_is_shown_itself(
+    install: Install, settings: Any
+) -> None:
+    settings.DJANGO_JOBS = {"IMPORTS": ["depot.background"]}
+    with pytest.raises(ModuleNotFoundError, match="No module named 'requestz'"):
+        install(depot__init="", depot__background="import requestz\n")
+
+
 def test_name_in_a_row_imports_nothing(install: Install) -> None:
     install("depot", depot__init="", depot__background=BROKEN, depot__jobs__init="")
     assert registry.find("depot.background.body") is None
-    with pytest.raises(UnknownJob, match=r"depot\.background\.body"):
+    with pytest.raises(UnknownJob, match=r"depot\.background\.body.*DJANGO_JOBS\['IMPORTS'\]"):
         registry.get("depot.background.body")
     assert "depot.background" not in sys.modules

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.django_db
 Work = Callable[..., list[Outcome]]
 REASON = (
     "No job function is named 'tests.background.send'. Define it with @job in the jobs.py or "
-    "tasks.py of an installed app, and deploy that code to the workers. Did you mean "
-    "'tests.jobs.send'?"
+    "tasks.py of an installed app, or name its module in DJANGO_JOBS['IMPORTS'], and deploy that "
+    "code to the workers. Did you mean 'tests.jobs.send'?"
 )
 
 
