@@ -23,6 +23,13 @@ class NestedJob(RuntimeWarning):
     """A warning: workers may never define the job function, because of where it is defined."""
 
 
+class FromCelery(UserWarning):
+    """A warning: the call has a name or an option of Celery that is not needed here.
+
+    Each name and option warns once in a process.
+    """
+
+
 class UnknownJob(JobsError, LookupError):
     """No job function has that name in this process."""
 

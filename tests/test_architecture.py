@@ -39,7 +39,7 @@ LINES = """
     values
     define
     redaction | serialization | moments
-    conf | transitions
+    conf | transitions | from_celery
     exceptions | status | ids | backoff | suggest
 """
 RANKS = {

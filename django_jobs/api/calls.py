@@ -5,17 +5,22 @@ With the setting ``EAGER`` it runs them in this process instead.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from ..conf import get_settings
 from ..define import registry
 from ..define.call_options import CallKeywords
 from ..define.canvas import Canvas, Signature, callbacks, refuse_deep
 from ..define.current import running
+from ..define.routing import database_of
 from ..enqueue.insert import write_calls
 from ..enqueue.rows import Pair, lineage, rows_of
 from ..exceptions import Replaced
+from ..from_celery.options import warn_once
 from ..workflows.compile import Plan
 from ..workflows.replace import addition, is_member, replacement
 from ..workflows.shape import Output, Shape
@@ -40,6 +45,27 @@ def enqueue_one(
 ) -> AsyncResult[Any]:
     """Enqueue one call of *function*; the errors are those of :func:`enqueue`."""
     return enqueue(function, [(args, kwargs)], options)[0]
+
+
+def enqueue_at_commit(
+    function: JobFunction[..., Any, Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: CallKeywords,
+    name: str,
+) -> AsyncResult[Any] | None:
+    """Enqueue one call for Celery's *name* with ``_on_commit``; None if it waits for the commit.
+
+    A row in the database of the open transaction needs no waiting: a rollback takes it along.
+    """
+    warn_once(f"{name}_on_commit() is Celery's: {name}() is part of the transaction already.")
+    (row,) = rows_of(function, [(args, kwargs)], options)
+    using = database_of(row.queue)
+    default = connections[DEFAULT_DB_ALIAS]
+    if using == DEFAULT_DB_ALIAS or not default.in_atomic_block or get_settings().eager:
+        return enqueue_one(function, args, kwargs, options)
+    transaction.on_commit(functools.partial(enqueue_one, function, args, kwargs, options))
+    return None
 
 
 def enqueue(

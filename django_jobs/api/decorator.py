@@ -8,11 +8,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from ..define import registry
-from ..define.from_celery import body_of
 from ..define.job_defaults import with_defaults
 from ..define.option_problems import unknown_options
 from ..define.options import JobKeywords, JobOptions
 from ..exceptions import NestedJob
+from ..from_celery.tasks import body_of
 from .job import JobFunction
 
 if TYPE_CHECKING:

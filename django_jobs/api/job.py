@@ -20,13 +20,13 @@ from ..define.call_signature import (
 from ..define.canvas import Chunks, Signature
 from ..define.context import JobContext
 from ..define.current import Request
-from ..define.from_celery import no_attribute
 from ..define.options import JobOptions
 from ..define.signature_text import redact_signature
 from ..define.twins import twin
 from ..enqueue.rows import rows_of
+from ..from_celery.tasks import no_attribute
 from ..serialization import arguments_problems, type_of
-from .calls import enqueue, enqueue_one
+from .calls import enqueue, enqueue_at_commit, enqueue_one
 from .in_process import run
 
 if TYPE_CHECKING:
@@ -137,6 +137,23 @@ class JobFunction(Generic[P, R, T]):
         ``DuplicateKey``.
         """
         return enqueue_one(self, *self._pair(args, kwargs), options)
+
+    def delay_on_commit(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T] | None:
+        """Celery's name for :meth:`delay`, which is part of the transaction; it warns once.
+
+        If the queue is in another database than the open transaction of ``default``, the call is
+        enqueued after that commit, and there is no handle: it returns None.
+        """
+        return enqueue_at_commit(self, args, kwargs, {}, "delay")
+
+    def apply_async_on_commit(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallKeywords],
+    ) -> AsyncResult[T] | None:
+        """Celery's name for :meth:`apply_async`, as :meth:`delay_on_commit` is for ``delay``."""
+        return enqueue_at_commit(self, *self._pair(args, kwargs), options, "apply_async")
 
     def delay_many(
         self,

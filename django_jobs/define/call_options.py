@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 from uuid import UUID
 
+from ..from_celery.options import without_effect
 from ..moments import LONGEST_SECONDS, range_problems
 from ..serialization import type_of
 from .canvas import Canvas, callbacks
@@ -42,9 +43,14 @@ class CallKeywords(TypedDict, total=False):
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Raise ``TypeError`` for an unknown option and ``ValueError`` for an invalid value."""
-    if unknown := unknown_options(options, CallKeywords.__annotations__):
-        raise TypeError(unknown)
+    """Raise ``TypeError`` for an unknown option and ``ValueError`` for an invalid value.
+
+    Options of Celery's that change nothing here are left alone, with a warning for each.
+    """
+    if not options.keys() <= CallKeywords.__annotations__.keys():
+        given = options.keys() - without_effect(options)
+        if unknown := unknown_options(given, CallKeywords.__annotations__):
+            raise TypeError(unknown)
     problems: list[str] = []
     if options.get("queue") is not None:
         problems += queue_problems(options["queue"])

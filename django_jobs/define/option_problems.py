@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Collection, Iterable
 
+from ..from_celery.options import OPTIONS
 from ..moments import FIRST_YEAR, LAST_YEAR, LONGEST_SECONDS
 from ..suggest import closest
-from .from_celery import OPTIONS
 
 #: The highest smallint. Jobs with a higher priority run first.
 MAX_PRIORITY = 32_767

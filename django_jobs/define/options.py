@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from django.core.exceptions import ImproperlyConfigured
 
+from .base_problems import base_problems
 from .context import JobContext
 from .key_values import Key
 from .option_problems import (
@@ -143,10 +144,7 @@ class JobOptions:
             )
         if self.on_worker_lost not in ("retry", "fail"):
             found.append(f"on_worker_lost must be 'retry' or 'fail', got {self.on_worker_lost!r}.")
-        if not (isinstance(self.base, type) and issubclass(self.base, JobContext)):
-            found.append(f"base must be a subclass of JobContext, got {self.base!r}.")
-        else:
-            found += _base_problems(self.base)
+        found += base_problems(self.base, JobOptions.__dataclass_fields__)
         if self.result_expires not in (None, "default") and not is_seconds(self.result_expires):
             found.append(
                 "result_expires must be seconds or None, a century at most, "
@@ -191,23 +189,6 @@ class JobOptions:
             if getattr(self, f"{limit}_key") is not None and getattr(self, limit) is None:
                 found.append(f"{limit}_key says what {limit} counts. Give {limit} too.")
         return found
-
-
-def _base_problems(base: type[JobContext]) -> list[str]:
-    """Return what a base class sets without effect, because it belongs elsewhere."""
-    own = {name for each in base.__mro__ for name in vars(each) if issubclass(each, JobContext)
-           and each is not JobContext}  # fmt: skip
-    found = [
-        f"base {base.__qualname__} sets {name}: options belong to @job; a base has the hooks "
-        "before_start, on_success, on_failure, on_retry and after_return, and __call__"
-        for name in sorted(own & (JobOptions.__dataclass_fields__.keys() | {"retry_kwargs"}))
-    ]
-    found += [
-        f"base {base.__qualname__} defines {name}(), which is never called: the job function has "
-        "it. Put what each call needs into a function of your own that calls it"
-        for name in sorted(own & {"apply_async", "delay", "apply", "run"})
-    ]
-    return found
 
 
 class JobKeywords(TypedDict, total=False):

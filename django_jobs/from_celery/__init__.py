@@ -1,0 +1,1 @@
+"""Celery's names, and what stands for them here."""
