@@ -13,13 +13,12 @@ from uuid import UUID
 
 from django.db import Error, connections
 
-from .. import log
 from ..conf import get_settings
-from ..db import is_away, own_connection
+from ..db import own_connection
 from ..enqueue.notify import Topic
 from ..ids import uuid7
 from ..models import Worker
-from ..process import heartbeat
+from ..process.presence import Presence
 from ..process.reconnect import Backoff
 from ..process.wakeup import GUARD_SECONDS, Waker, Wakeup
 from ..schedules.planning import plan, plan_changed, seconds_until_next
@@ -49,8 +48,14 @@ class Beat:
         """*clock* returns seconds, as :func:`time.monotonic` does."""
         self.using = using
         self.name = f"{name or socket.gethostname()}-beat"
-        # A supervisor chooses the id, so that it can end the row when this process dies.
-        self.worker_id = worker_id or uuid7()
+        self.presence = Presence(
+            # A supervisor chooses the id, so that it can end the row when this process dies.
+            worker_id or uuid7(),
+            self.name,
+            using,
+            columns=lambda: {"pool": Worker.BEAT, "slots": 0},
+            load=lambda: (0, self._fired),
+        )
         self.waker = Waker()
         self.wakeup = Wakeup(using, self.waker)
         self.stopping = False
@@ -69,7 +74,7 @@ class Beat:
         own_connection(self.using)
         while not self.stopping and not self._is_orphan():
             self._survive()
-        self._sign_off()
+        self.presence.sign_off()
         connections.close_all()
         return 0
 
@@ -158,24 +163,15 @@ class Beat:
 
     def register(self) -> None:
         """Write the beat's row."""
-        heartbeat.register(self.worker_id, self.name, self.using, pool=Worker.BEAT)
+        self.presence.register()
         self._renew_at = self._clock() + get_settings().heartbeat_seconds
 
     def renew(self) -> None:
         """Renew the lease, if that is due."""
         if self._clock() < self._renew_at:
             return
-        if not heartbeat.beat(self.worker_id, self.using, busy=0, done=self._fired):
-            # Workers took it for dead, as after a sleep of the host. It has no jobs to lose.
-            self.worker_id, self._fired = uuid7(), 0
-            self.register()
+        self.presence.renew()
         self._renew_at = self._clock() + get_settings().heartbeat_seconds
-
-    def _sign_off(self) -> None:
-        try:
-            heartbeat.sign_off(self.worker_id, self.using, done=self._fired)
-        except Error as error:
-            log.failed("signing off", error, 0.0, away=is_away(error))
 
     def _is_orphan(self) -> bool:
         return self._parent is not None and os.getppid() != self._parent

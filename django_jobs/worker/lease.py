@@ -6,7 +6,8 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db import Error
 
@@ -14,7 +15,7 @@ from .. import log
 from ..conf import get_settings
 from ..db import is_away, unix_time
 from ..maintenance import rescue
-from ..process import heartbeat
+from ..process.presence import Presence
 from .buffer import boot_time
 from .worker_info import details
 
@@ -41,48 +42,31 @@ class Lease:
     def __init__(self, worker: WorkerProcess, clock: Callable[[], float] = time.monotonic) -> None:
         self._worker = worker
         self._clock = clock
+        self._presence = Presence(
+            worker.worker_id,
+            worker.name,
+            worker.options.using,
+            columns=self._columns,
+            load=self._load,
+            on_lost=self._lost,
+        )
         self._renewed_at = self._judges_from = math.inf
         # By how much the database's clock is ahead of this host's; None before the first look.
         self._ahead: float | None = None
-        # Jobs that this process ended under an id that it lost.
-        self._done_before = 0
 
     def begin(self) -> None:
         """Write the worker's row."""
-        worker, options = self._worker, self._worker.options
         asked_at = boot_time()
-        heartbeat.register(
-            worker.worker_id,
-            worker.name,
-            options.using,
-            pool=options.pool,
-            slots=options.slots,
-            queues=options.queues,
-            exclude_queues=options.exclude_queues,
-            quiet=options.quiet,
-            supervisor_id=options.supervisor_id,
-            details=details(options),
-        )
-        worker.collector.synchronize(options.using)
-        self._renewed_at = self._clock()
-        self._judges_from = self._renewed_at + rescue_seconds()
-        self._allow_jobs(asked_at)
+        self._presence.register()
+        self._registered(asked_at)
 
     def renew(self) -> None:
         """Renew the lease. A worker whose lease had ended ends, or gets a new id."""
-        worker = self._worker
-        _waiting, running, _ended = worker.buffer.counts()
         asked_at = boot_time()
-        if heartbeat.beat(
-            worker.worker_id,
-            worker.options.using,
-            busy=running,
-            done=self._done(),
-            stopping=worker.was_told_to_stop,
-        ):
-            self._allow_jobs(asked_at)
-        else:
-            self._lost()
+        if not self._presence.renew(stopping=self._worker.was_told_to_stop):
+            self._registered(asked_at)
+            return
+        self._allow_jobs(asked_at)
         now = self._clock()
         if self._is_late(now):
             self._judges_from = now + rescue_seconds()
@@ -90,12 +74,12 @@ class Lease:
 
     def end(self) -> None:
         """Mark the worker's row as stopped, unless the database is away."""
-        worker, using = self._worker, self._worker.options.using
         try:
-            worker.collector.flush(using)
-            heartbeat.sign_off(worker.worker_id, using, done=self._done())
+            self._worker.collector.flush(self._worker.options.using)
         except Error as error:
             log.failed("signing off", error, 0.0, away=is_away(error))
+        else:
+            self._presence.sign_off()
 
     def rescue(self) -> float | None:
         """Rescue jobs of dead workers; return the seconds to the next look, None: the usual."""
@@ -112,22 +96,37 @@ class Lease:
             _log.warning("rescued jobs=%d from dead workers", rescued)
         return 0.1 if rescued >= rescue.BATCH else None
 
+    def _registered(self, asked_at: float) -> None:
+        self._worker.collector.synchronize(self._worker.options.using)
+        self._renewed_at = self._clock()
+        self._judges_from = self._renewed_at + rescue_seconds()
+        self._allow_jobs(asked_at)
+
     def _allow_jobs(self, asked_at: float) -> None:
         # The database counts from a later moment, so it ends the lease later.
         self._worker.buffer.lease(asked_at + get_settings().lease_seconds)
         self._worker.pool.wake()
 
-    def _lost(self) -> None:
-        worker = self._worker
-        _log.error(
-            "worker lost name=%s: its lease ran out and its jobs were given to others", worker.name
-        )
-        worker.lose_jobs()
-        self._done_before = worker.buffer.jobs_done
-        self.begin()
+    def _lost(self, new_id: UUID) -> None:
+        name = self._worker.name
+        _log.error("worker lost name=%s: its lease ran out and its jobs were given to others", name)
+        self._worker.lose_jobs(new_id)
 
-    def _done(self) -> int:
-        return self._worker.buffer.jobs_done - self._done_before
+    def _load(self) -> tuple[int, int]:
+        _waiting, running, _ended = self._worker.buffer.counts()
+        return running, self._worker.buffer.jobs_done
+
+    def _columns(self) -> dict[str, Any]:
+        options = self._worker.options
+        return {
+            "pool": options.pool,
+            "slots": options.slots,
+            "queues": list(options.queues),
+            "exclude_queues": list(options.exclude_queues),
+            "quiet": options.quiet,
+            "supervisor_id": options.supervisor_id,
+            "details": details(options),
+        }
 
     def _is_late(self, now: float) -> bool:
         return now - self._renewed_at > get_settings().lease_seconds / 2

@@ -16,7 +16,6 @@ from django.db import connections
 from .. import log, signals
 from ..conf import get_settings
 from ..db import own_connection
-from ..ids import uuid7
 from ..metrics.collector import Collector
 from ..process.reconnect import Backoff, until_database_answers
 from ..process.timers import Timer, Timers
@@ -177,10 +176,10 @@ class WorkerProcess:
         """Renew the lease at once, in the heartbeat's thread."""
         self.heartbeat.ask("heartbeat")
 
-    def lose_jobs(self) -> None:
+    def lose_jobs(self, new_id: UUID) -> None:
         """Drop all jobs, as other workers have them now; the heartbeat's thread calls this.
 
-        With a supervisor the process ends. Without one it goes on under a new id.
+        With a supervisor the process ends. Without one it goes on under *new_id*.
         """
         if self.channel is not None:
             # The jobs that run here also run elsewhere by now, so they must not go on.
@@ -190,7 +189,7 @@ class WorkerProcess:
         self.buffer.lease(until=0.0)
         self.buffer.withdraw()
         self.buffer.take_aside()
-        self.loop.state.worker_id = uuid7()
+        self.loop.state.worker_id = new_id
 
     # --- the threads ----------------------------------------------------------------------------
 

@@ -229,4 +229,4 @@ def test_beat_that_was_taken_for_dead_registers_anew():
     assert not Worker.objects.live()
     now.advance(60)
     beat.renew()
-    assert Worker.objects.live().get().pk == beat.worker_id
+    assert Worker.objects.live().get().pk == beat.presence.worker_id

@@ -16,7 +16,7 @@ from django_jobs.db import clock, reconnect
 from django_jobs.ids import uuid7
 from django_jobs.maintenance import prune_limits
 from django_jobs.models import Job, LimitLock, Permit, Schedule, Worker
-from django_jobs.process import heartbeat
+from django_jobs.process.presence import Presence
 from django_jobs.process.timers import Timer, Timers
 from django_jobs.run import record as record_module
 from django_jobs.run.execute import Environment, execute
@@ -221,8 +221,10 @@ def test_heartbeat_is_late_and_not_lost_when_its_connection_breaks(
     caplog.set_level("INFO", "django_jobs")
     # A worker's own connections are not replaced before their next statement.
     monkeypatch.delitem(vars(connections["default"]), reconnect.HOOK, raising=False)
-    worker_id = uuid7()
-    heartbeat.register(worker_id, "w", "default", pool="prefork")
+    presence = Presence(
+        uuid7(), "w", "default", columns=lambda: {"pool": "prefork"}, load=lambda: (1, 0)
+    )
+    presence.register()
     Worker.objects.update(heartbeat_at=timezone.now() - datetime.timedelta(hours=1))
     ran: list[str] = []
 
@@ -230,7 +232,7 @@ def test_heartbeat_is_late_and_not_lost_when_its_connection_breaks(
         if not ran:
             ran.append("broken")
             break_connection()
-        heartbeat.beat(worker_id, "default", busy=1, done=0)
+        presence.beat()
         ran.append("beat")
 
     timers = Timers(

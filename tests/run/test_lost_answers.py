@@ -16,7 +16,6 @@ from django_jobs.beat.fire import fire_due
 from django_jobs.db import clock
 from django_jobs.maintenance import promote, rescue
 from django_jobs.models import Attempt, Job, Schedule, Worker
-from django_jobs.process import heartbeat
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.release import release_strays
@@ -26,6 +25,7 @@ from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.releaser import RELEASE_SECONDS
 from tests import jobs
 from tests.proxy import Proxy, through
+from tests.worker.parts import presence_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -181,7 +181,7 @@ def test_clean_up_waits_for_a_claim_under_way(
             if clean_up == "clean_up_after":
                 rescue.clean_up_after(worker.pk, {}, "default", cold=True)
             else:
-                heartbeat.sign_off(worker.pk, "default")
+                presence_of(worker).sign_off()
         finally:
             done.set()
             connections.close_all()
@@ -212,7 +212,7 @@ def test_claim_that_arrives_after_the_worker_s_end_takes_nothing(
     if clean_up == "clean_up_after":
         rescue.clean_up_after(worker.pk, {}, "default")
     else:
-        heartbeat.sign_off(worker.pk, "default")
+        presence_of(worker).sign_off()
     proxy.deliver()
     assert {result.status for result in results} == {"PENDING"}
 
@@ -245,10 +245,10 @@ def test_worker_whose_lease_runs_out_amid_a_rescue_keeps_its_jobs_until_it_is_ma
         assert rescue.run_once("default") == 0
     assert result.status == "STARTED"
     assert not ours.filter(lease_until__gt=clock("default")).exists()
-    assert heartbeat.beat(worker.pk, "default", busy=1, done=0)
+    assert presence_of(worker).beat()
     ours.update(lease_until=clock("default", -1))
     assert rescue.run_once("default") == 1
-    assert not heartbeat.beat(worker.pk, "default", busy=1, done=0)
+    assert not presence_of(worker).beat()
 
 
 def test_claim_that_finds_nothing_locks_nothing(worker: Worker, vendor: str) -> None:
@@ -347,12 +347,13 @@ def test_stray_that_was_claimed_again_is_not_given_back_by_a_late_message(
 
 @WHEN
 def test_heartbeat(worker: Worker, proxy: Proxy, when: str) -> None:
+    presence = presence_of(worker, done=3)
     with through(proxy):
         proxy.lose("UPDATE", when)
         with pytest.raises(Error):
-            heartbeat.beat(worker.pk, "default", busy=1, done=3)
+            presence.beat()
         connections["default"].close()
-        assert heartbeat.beat(worker.pk, "default", busy=1, done=3)
+        assert presence.beat()
         if when == "late":
             proxy.deliver()
     worker.refresh_from_db()
@@ -362,11 +363,12 @@ def test_heartbeat(worker: Worker, proxy: Proxy, when: str) -> None:
 def test_heartbeat_that_arrives_after_the_end_does_not_revive_the_worker(
     worker: Worker, proxy: Proxy
 ) -> None:
+    presence = presence_of(worker, done=3)
     with through(proxy):
         proxy.lose("UPDATE", "late")
         with pytest.raises(Error):
-            heartbeat.beat(worker.pk, "default", busy=1, done=3)
-    heartbeat.sign_off(worker.pk, "default", done=3)
+            presence.beat()
+    presence.sign_off()
     ended = Worker.objects.values().get()
     proxy.deliver()
     assert Worker.objects.values().get() == ended

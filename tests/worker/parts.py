@@ -8,6 +8,7 @@ from typing import Any
 
 from django_jobs.metrics.collector import Collector
 from django_jobs.models import Worker
+from django_jobs.process.presence import Presence
 from django_jobs.process.wakeup import Waker, Wakeup
 from django_jobs.status import Status
 from django_jobs.values import Outcome
@@ -43,6 +44,11 @@ class Hearing(Wakeup):
     def wait(self, seconds: float) -> list[str]:
         heard, self.topics = self.topics, []
         return heard
+
+
+def presence_of(worker: Worker, done: int = 0) -> Presence:
+    """Return what renews the row of *worker*, which runs a job and has ended so many."""
+    return Presence(worker.pk, worker.name, "default", columns=dict, load=lambda: (1, done))
 
 
 def nothing(*_: Any) -> None:

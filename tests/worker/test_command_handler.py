@@ -18,7 +18,6 @@ from django_jobs.db import clock
 from django_jobs.ids import uuid7
 from django_jobs.metrics import capped_count
 from django_jobs.models import Command, Worker
-from django_jobs.process import heartbeat
 from django_jobs.run.claim import ready_queues
 from django_jobs.run.execute import Environment
 from django_jobs.worker import worker_info
@@ -394,10 +393,10 @@ def test_row_shows_job_functions_and_options_without_secrets(
         "ROUTES": [lambda *_: None],
         "SHUTDOWN_GRACE_SECONDS": float("inf"),
     }
-    told = worker_info.details(WorkerOptions(queues=("mail",), quiet=True))
-    heartbeat.register(
-        uuid7(), "w", "default", pool="prefork", queues=["mail"], quiet=True, details=told
-    )
+    options = WorkerOptions(queues=("mail",), quiet=True)
+    process = WorkerProcess(options, uuid7(), 0, SharedSlots(1), channel=None)
+    process.lease.begin()
+    process.waker.close()
     row = Worker.objects.get()
     assert (row.queues, row.quiet, row.exclude_queues) == (["mail"], True, [])
     assert row.details["registered"] == worker_info.registered()

@@ -11,7 +11,6 @@ from django_jobs.db import clock
 from django_jobs.ids import uuid7
 from django_jobs.maintenance import rescue
 from django_jobs.models import Job, Worker
-from django_jobs.process import heartbeat
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
 from django_jobs.values import Claimed
@@ -19,6 +18,7 @@ from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.shared_slots import SharedSlots
 from django_jobs.worker.worker import WorkerProcess
 from tests import jobs
+from tests.worker.parts import presence_of
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -38,7 +38,7 @@ def test_job_of_a_worker_killed_while_it_stops_counts_no_crash(
 ) -> None:
     result = jobs.add.delay(1, 2)
     take()
-    assert heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=stopping)
+    assert presence_of(worker).beat(stopping=stopping)
     end_lease(worker)
     assert rescue.run_once("default") == 1
     assert (result.status, result.job.crashes) == ("PENDING", crashes)
@@ -52,7 +52,7 @@ def test_deploys_that_kill_never_fail_a_job(new_worker: Callable[..., Worker], t
         worker = new_worker()
         (claimed,) = take(by=worker)
         assert claimed.claims == number
-        heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
+        presence_of(worker).beat(stopping=True)
         end_lease(worker)
         rescue.run_once("default")
     assert (result.status, result.job.retries, result.job.crashes) == ("PENDING", 0, 0)
@@ -64,7 +64,7 @@ def test_outcome_of_the_killed_attempt_no_longer_counts(
     result = jobs.add.delay(1, 2)
     (claimed,) = take()
     outcome = execute(claimed, Environment())
-    heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
+    presence_of(worker).beat(stopping=True)
     end_lease(worker)
     rescue.run_once("default")
     take(by=new_worker())
@@ -80,7 +80,7 @@ def test_job_that_may_run_once_fails_also_when_the_worker_was_stopping(
     once = job(name="tests.once", acks_late=False)(body).delay()
     again = jobs.add.delay(1, 2)
     assert len(take()) == 2
-    heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
+    presence_of(worker).beat(stopping=True)
     end_lease(worker)
     assert rescue.run_once("default") == 2
     assert (once.status, again.status) == ("FAILURE", "PENDING")
@@ -88,14 +88,14 @@ def test_job_that_may_run_once_fails_also_when_the_worker_was_stopping(
 
 
 def test_first_heartbeat_after_a_stop_writes_its_time(worker: Worker) -> None:
-    heartbeat.beat(worker.pk, "default", busy=1, done=0)
+    presence_of(worker).beat()
     worker.refresh_from_db()
     assert worker.stopping_at is None
-    heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
+    presence_of(worker).beat(stopping=True)
     worker.refresh_from_db()
     first = worker.stopping_at
     assert first is not None
-    heartbeat.beat(worker.pk, "default", busy=1, done=0, stopping=True)
+    presence_of(worker).beat(stopping=True)
     worker.refresh_from_db()
     assert worker.stopping_at == first
 

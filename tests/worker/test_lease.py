@@ -9,11 +9,10 @@ import pytest
 from django_jobs.db import clock as database_clock
 from django_jobs.ids import uuid7
 from django_jobs.models import Worker
-from django_jobs.process import heartbeat
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.shared_slots import SharedSlots
 from django_jobs.worker.worker import WorkerProcess
-from tests.worker.parts import Clock
+from tests.worker.parts import Clock, presence_of
 
 pytestmark = pytest.mark.django_db
 
@@ -104,7 +103,7 @@ def test_worker_judges_nobody_after_a_jump_of_the_databases_clock_until_all_had_
     assert Worker.objects.filter(pk=process.worker_id, lease_until__gt=database_clock("default"))
     assert process.lease.rescue() is not None
     assert not Worker.objects.exclude(lost_at=None).exists()
-    heartbeat.beat(live.pk, "default", busy=0, done=0)
+    presence_of(live).beat()
     clock.advance(LOOK)
     process.lease.rescue()
     assert Worker.objects.exclude(lost_at=None).get() == dead

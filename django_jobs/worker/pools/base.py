@@ -11,7 +11,7 @@ from ... import log
 from ...db.attempts import begin_attempt, end_attempt
 from ...db.session import distrust
 from ...define.context import JobContext
-from ...process.heartbeat import resident_bytes
+from ...process.memory import resident_bytes
 from ...run import forks
 from ...run.execute import Environment, execute
 from ...run.outcome import Execution

@@ -1,0 +1,122 @@
+"""The row of a worker or a beat: it is registered, renewed and signed off."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import Error
+from django.db.models.functions import Coalesce
+
+from .. import __version__, log
+from ..conf import get_settings
+from ..db import clock, is_away
+from ..ids import uuid7
+from ..maintenance import rescue
+from ..models import Worker
+from ..run.release import release_strays
+from .memory import resident_bytes
+
+
+class Presence:
+    """The row of one process in the table of workers, and its lease.
+
+    *columns* returns further columns of :class:`~django_jobs.models.Worker`. *load* returns the
+    number of running jobs, and of the jobs that have ended since the process began. *on_lost* is
+    called with the new id, before the process registers again.
+    """
+
+    def __init__(
+        self,
+        worker_id: UUID,
+        name: str,
+        using: str,
+        *,
+        columns: Callable[[], Mapping[str, Any]],
+        load: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        on_lost: Callable[[UUID], None] = lambda worker_id: None,
+    ) -> None:
+        self.worker_id = worker_id
+        self._name = name
+        self._using = using
+        self._columns = columns
+        self._load = load
+        self._on_lost = on_lost
+        # Jobs that this process ended under ids that it lost.
+        self._done_before = 0
+
+    def register(self) -> None:
+        """Write the row; the lease starts now, by the database's clock."""
+        now = clock(self._using)
+        worker = Worker(
+            id=self.worker_id,
+            name=self._name,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            started_at=now,
+            heartbeat_at=now,
+            lease_until=self._lease_until(),
+            **self._columns(),
+        )
+        # A first try may have been committed while its answer was lost: the second finds the row.
+        Worker.objects.using(self._using).bulk_create([worker], ignore_conflicts=True)
+
+    def renew(self, *, stopping: bool = False) -> bool:
+        """Renew the lease, or register with a new id; return False in the second case.
+
+        The second case is that other workers took this process for dead and have its jobs.
+        """
+        if self.beat(stopping=stopping):
+            return True
+        self.worker_id = uuid7()
+        self._on_lost(self.worker_id)
+        _running, self._done_before = self._load()
+        self.register()
+        return False
+
+    def beat(self, *, stopping: bool = False) -> bool:
+        """Renew the lease; return False when other workers took this process for dead.
+
+        *stopping* says that the process is stopping. An update that arrives after the row's end
+        changes nothing.
+        """
+        running, done = self._load()
+        now = clock(self._using)
+        stop = {"stopping_at": Coalesce("stopping_at", now)} if stopping else {}
+        rows = Worker.objects.using(self._using).filter(
+            id=self.worker_id, lost_at=None, stopped_at=None
+        )
+        changed = rows.update(
+            heartbeat_at=now,
+            lease_until=self._lease_until(),
+            busy=running,
+            jobs_done=done - self._done_before,
+            memory_bytes=resident_bytes(),
+            **stop,
+        )
+        return changed == 1
+
+    def sign_off(self) -> None:
+        """Mark the row as stopped, unless the database is away.
+
+        It also releases jobs of a claim whose answer was lost.
+        """
+        _running, done = self._load()
+        try:
+            with rescue.no_more_claims(self.worker_id, self._using) as rows:
+                release_strays(self.worker_id, (), self._using)
+                rows.filter(stopped_at=None).update(
+                    stopped_at=clock(self._using),
+                    lease_until=clock(self._using),
+                    busy=0,
+                    jobs_done=done - self._done_before,
+                )
+        except Error as error:
+            log.failed("signing off", error, 0.0, away=is_away(error))
+
+    def _lease_until(self) -> Any:
+        return clock(self._using, get_settings().lease_seconds)
