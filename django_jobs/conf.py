@@ -63,6 +63,9 @@ class Settings:
     #: The bearer token that Prometheus sends to read the metrics, at least 16 characters. None:
     #: only users with the permission ``view_measurement`` can read them.
     metrics_token: str | None = None
+    #: Whether ``health/live`` and ``health/ready`` of ``django_jobs.urls`` answer everybody. They
+    #: are 404 otherwise.
+    health_urls: bool = False
     #: Schedules in code, by name: ``{"job": ..., "schedule": ..., "args": ..., "kwargs": ...}``
     #: and the options of a schedule.
     schedules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -88,6 +91,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "shutdown_grace_seconds": (int, float),
     "sensitive_names": (list, tuple),
     "metrics_token": (str, type(None)),
+    "health_urls": (bool,),
     "schedules": (Mapping,),
     "worker": (Mapping,),
 }

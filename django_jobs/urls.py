@@ -2,10 +2,12 @@
 
 from django.urls import path
 
-from .web import views
+from .web import health, views
 
 app_name = "django_jobs"
 urlpatterns = [
     path("metrics", views.metrics, name="metrics"),
+    path("health/live", health.live, name="health_live"),
+    path("health/ready", health.ready, name="health_ready"),
     path("status/<uuid:job_id>", views.status, name="status"),
 ]

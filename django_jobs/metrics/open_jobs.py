@@ -120,6 +120,28 @@ def open_jobs(using: str, ready: Iterable[str]) -> tuple[dict[Status, CappedCoun
     return statuses, by_queue
 
 
+def oldest_ready(using: str, queues: Iterable[str]) -> dict[str, datetime.datetime]:
+    """Return when the oldest of the jobs that workers claim next became ready, by queue.
+
+    Queues without such a job are left out. One statement reads at most a hundred rows per queue.
+    """
+    jobs: Any = Job.objects.using(using)
+    names, parts = list(queues), []
+    params: list[Any] = []
+    for number, name in enumerate(names):
+        rows = jobs.ready().filter(queue=name).order_by("rank", "pk").values(at=F("ready_at"))
+        sql, values = compiled(rows[:_OLDEST_AMONG], using)
+        parts.append(f"SELECT {number}, MIN(at) FROM ({sql}) head")  # noqa: S608
+        params += values
+    if not parts:
+        return {}
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        found = dialect_for(connection).long_query(cursor, " UNION ALL ".join(parts), params)
+    moments = {names[number]: _moment(at, using) for number, at in found}
+    return {name: at for name, at in moments.items() if at is not None}
+
+
 def compiled(rows: QuerySet[Any], using: str) -> tuple[str, tuple[Any, ...]]:
     """Return the SQL of *rows* and its parameters."""
     sql, params = rows.query.get_compiler(using).as_sql()

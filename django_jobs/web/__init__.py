@@ -1,1 +1,1 @@
-"""Views for a project's own site: the metrics, and the state of a job."""
+"""Views for a project's own site: the metrics, the health, and the state of a job."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..control.command_table import IDLE_SECONDS
 from ..control.commands import check
+from ..moments import range_problems
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -18,6 +19,17 @@ def positive(text: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}.")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds from 0 to a century."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, got {text!r}.") from None
+    for problem in range_problems("it", number, 0):
+        raise argparse.ArgumentTypeError(problem)
     return number
 
 

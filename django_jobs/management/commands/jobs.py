@@ -12,10 +12,20 @@ from django.utils.translation import gettext_noop
 
 from ...conf import get_settings
 from ...status import ENDED, QUEUED, Status
-from ...worker.flag_types import positive
+from ...worker.flag_types import positive, seconds
 from ..arguments import add_verb
 from ..ending import is_program
-from ..jobs import actions, control, inspecting, listing, schedules, top, worker_parsers, workflow
+from ..jobs import (
+    actions,
+    control,
+    health,
+    inspecting,
+    listing,
+    schedules,
+    top,
+    worker_parsers,
+    workflow,
+)
 from ..jobs.warn import warnings
 from . import runbeat, runworker
 
@@ -35,6 +45,7 @@ class Command(BaseCommand):
             _move,
             _purge,
             _stats,
+            _health,
             _run,
             _schedules,
             _import,
@@ -65,7 +76,9 @@ class Command(BaseCommand):
             given["using"] = options["database"] or default
         if verb == "purge":
             given["confirm"] = self._confirm if options["interactive"] else None
-        for warning in warnings(verb, given):
+        if verb == "health":  # it also works while the database is away
+            given["warn"] = self.stderr.write
+        for warning in () if verb == "health" else warnings(verb, given):
             self.stderr.write(f"warning: {warning}")
         _VERBS[verb](self.stdout, **given)
 
@@ -75,14 +88,15 @@ class Command(BaseCommand):
 
 _PROCESSES: dict[str, type[BaseCommand]] = {"worker": runworker.Command, "beat": runbeat.Command}
 
-# They use the database of the queue.
-_AT_QUEUES = {"pause", "resume", "limit", "purge"}
+# They use the database of the queue; without a queue, health looks at all.
+_AT_QUEUES = {"pause", "resume", "limit", "purge", "health"}
 
 _VERBS: dict[str, Callable[..., None]] = {
     "list": listing.list_jobs,
     "show": listing.show_job,
     "workflow": workflow.show_workflow,
     "stats": listing.show_stats,
+    "health": health.show,
     "retry": actions.retry,
     "revoke": actions.revoke,
     "move": actions.move,
@@ -160,6 +174,16 @@ def _stats(verbs: Any) -> None:
     add_verb(
         verbs, "stats", gettext_noop("Count jobs per status and queue, and list the live workers.")
     )
+
+
+def _health(verbs: Any) -> None:
+    text = gettext_noop("Tell whether jobs are run; the exit code is 1 if not.")
+    parser = add_verb(verbs, "health", text, "queue", "max_age")
+    parser.add_argument("--queue", help=_("only the workers and the jobs of this queue"))
+    parser.add_argument(
+        "--max-age", type=seconds, metavar="S",
+        help=_("longest wait of a ready job (default: that of its queue, or 300)"),
+    )  # fmt: skip
 
 
 def _run(verbs: Any) -> None:

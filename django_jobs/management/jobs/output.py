@@ -17,7 +17,8 @@ from ..width import padded, width
 #: The titles of the tables and the names of the fields, marked for the catalogue.
 TITLES = (
     gettext_noop("ANSWER"), gettext_noop("ARGUMENTS"), gettext_noop("ATTEMPT"),
-    gettext_noop("BUSY"), gettext_noop("DONE"), gettext_noop("ERROR"), gettext_noop("FOR"),
+    gettext_noop("BUSY"), gettext_noop("CHECK"), gettext_noop("DATABASE"), gettext_noop("DONE"),
+    gettext_noop("ERROR"), gettext_noop("FOR"),
     gettext_noop("HEARTBEAT"), gettext_noop("HOST"), gettext_noop("ID"), gettext_noop("JOB"),
     gettext_noop("JOBS"), gettext_noop("LAST"), gettext_noop("LIMITED TO"), gettext_noop("MEMORY"),
     gettext_noop("NAME"), gettext_noop("NEXT"), gettext_noop("OLDEST"), gettext_noop("PAUSED"),
@@ -25,7 +26,7 @@ TITLES = (
     gettext_noop("READY"), gettext_noop("RUN"), gettext_noop("RUNNING"), gettext_noop("RUNS"),
     gettext_noop("SETS"), gettext_noop("SKIPPED"), gettext_noop("SLOTS"), gettext_noop("STATE"),
     gettext_noop("STATUS"), gettext_noop("UP"), gettext_noop("WAIT"), gettext_noop("WHEN"),
-    gettext_noop("WORKER"), gettext_noop("WORKERS"),
+    gettext_noop("WHY"), gettext_noop("WORKER"), gettext_noop("WORKERS"),
 )  # fmt: skip
 FIELDS = (
     gettext_noop("id"), gettext_noop("job"), gettext_noop("status"), gettext_noop("queue"),
