@@ -42,6 +42,9 @@ class Settings:
     #: Modules with job functions that are imported at start, besides each app's ``jobs`` and
     #: ``tasks``.
     imports: Sequence[str] = ()
+    #: Dotted paths of functions without arguments. Each returns a dict of headers for every job
+    #: that is enqueued.
+    headers: Sequence[str] = ()
     #: Seconds, or a timedelta, for which SUCCESS and REVOKED jobs are kept; None: for ever.
     result_expires: float | None = DAY
     #: The same for FAILURE jobs.
@@ -81,6 +84,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "routes": (Mapping, list, tuple),
     "job_options": (Mapping,),
     "imports": (list, tuple),
+    "headers": (list, tuple),
     "result_expires": (int, float, datetime.timedelta, type(None)),
     "failure_expires": (int, float, datetime.timedelta, type(None)),
     "max_payload_bytes": (int,),

@@ -163,3 +163,20 @@ def test_connection_pool_of_one_is_warned_of(jobs_in: Any, pool: Any, expected: 
     database = {"ENGINE": "django.db.backends.postgresql", "NAME": "x", "OPTIONS": {"pool": pool}}
     jobs_in(database)
     assert [each.id for each in messages()] == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (7, "HEADERS must hold dotted paths of functions, got an int."),
+        ("shop.gone", "HEADERS names 'shop.gone', which cannot be imported: "),
+        ("tests.jobs", "HEADERS names 'tests.jobs', which is a module."),
+    ],
+)
+def test_header_function_that_cannot_be_called_is_an_error(
+    settings: Any, path: Any, message: str
+) -> None:
+    settings.DJANGO_JOBS = {"HEADERS": ["tests.jobs.add", path]}
+    ((name, text),) = found()
+    assert name == "django_jobs.E017"
+    assert text.startswith(message)

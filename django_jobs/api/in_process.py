@@ -173,7 +173,8 @@ class _Run:
 
     def _run_errback(self, form: Any, failed: Ended) -> None:
         try:
-            plan = Plan(failed.root_id or failed.id, failed.id)
+            headers = loads(self._rows[failed.id].headers or "{}") if get_settings().headers else {}
+            plan = Plan(failed.root_id or failed.id, failed.id, headers=headers)
             plan.add(signature(form), Given([error_argument(failed)]), Around())
         except Exception as error:  # as in a worker, it does not change the job's own outcome
             log.errback_failed(form, failed.id, describe(error, secrets_in(form)))

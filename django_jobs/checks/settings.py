@@ -10,6 +10,7 @@ from django.db import connections
 
 from ..conf import Settings, get_settings, problems
 from ..define import job_defaults
+from ..define.headers import import_problem
 from ..define.option_problems import priority_problems, queue_problems
 from ..define.rates import parse
 from ..define.routing import route_problem
@@ -38,8 +39,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
             )
         )
         return found
-    for check in (_lease, _least_values, _token, _seconds, _queue_names, _routes, _worker, _queues,
-                  _job_options):  # fmt: skip
+    for check in _CHECKS:
         found += check(settings)
     found += check_configuration(connections[settings.database])
     return found
@@ -162,3 +162,17 @@ def _is_queue(options: object) -> bool:
     numbers = [options[name] for name in ("MAX_PENDING", "CONCURRENCY") if name in options]
     known = options.get("DATABASE", "default") in connections
     return known and all(isinstance(number, int) and number >= 1 for number in numbers)
+
+
+def _headers(settings: Settings) -> Iterator[checks.CheckMessage]:
+    for problem in filter(None, map(import_problem, settings.headers)):
+        yield checks.Error(
+            problem,
+            hint='Name functions without arguments that return a dict: "shop.context.tenant".',
+            id="django_jobs.E017",
+        )
+
+
+_CHECKS = (
+    _lease, _least_values, _token, _seconds, _queue_names, _routes, _headers, _worker, _queues, _job_options,
+)  # fmt: skip

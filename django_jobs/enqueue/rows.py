@@ -13,6 +13,7 @@ from ..define.call_options import CallKeywords, check
 from ..define.canvas import STORED_LEVELS, callbacks
 from ..define.current import running
 from ..define.fitting import check_errback
+from ..define.headers import implied_headers
 from ..define.routing import route
 from ..define.row_options import CallOptions, RowOptions, WorkflowOptions
 from ..ids import uuid7
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 #: The positional and the keyword arguments of a call.
 Pair = tuple[Sequence[Any], Mapping[str, Any]]
+Headers = Mapping[str, Any]
 
 
 def rows_of(
@@ -42,18 +44,20 @@ def rows_of(
 
 
 def template(
-    function: JobFunction[..., Any, Any], options: CallKeywords
+    function: JobFunction[..., Any, Any], options: CallKeywords, implied: Headers | None = None
 ) -> Callable[[Sequence[Any], Mapping[str, Any]], NewJob]:
-    """Resolve the options once; return a function that makes the row of one call."""
+    """Resolve the options once; return a function that makes the row of one call.
+
+    The call's own headers override the *implied* ones.
+    """
     defaults, settings = function.options, get_settings()
     check(options)
     eta, countdown = _when(options)
     later = eta is not None or countdown is not None
     expires_at, expires_in = expiry(options.get("expires", defaults.expires))
-    headers_text, options_text = _texts(options)
+    headers_text, options_text = _texts(options, implied)
     root_id, parent_id = lineage()
-    task_id = options.get("task_id")
-    given_id = UUID(str(task_id)) if task_id else None
+    given_id = UUID(str(options["task_id"])) if options.get("task_id") else None
     queue, priority = options.get("queue"), options.get("priority")
 
     def row(args: Sequence[Any], kwargs: Mapping[str, Any]) -> NewJob:
@@ -96,13 +100,14 @@ def _when(options: CallKeywords) -> tuple[datetime.datetime | None, float | None
     return None, countdown if countdown is not None and countdown > 0 else None
 
 
-def _texts(options: CallKeywords) -> tuple[str | None, str | None]:
-    """Return the call's headers and its own options as JSON texts, or None for none."""
-    headers = options.get("headers")
+def _texts(options: CallKeywords, implied: Headers | None) -> tuple[str | None, str | None]:
+    """Return the headers and the call's own options as JSON texts, or None for none."""
     headers_text = options_text = None
+    headers = {**(implied_headers() if implied is None else implied)}
+    headers.update(options.get("headers") or {})
     if headers:
         limit = get_settings().max_payload_bytes
-        headers_text = serialization.dumps(dict(headers), where="headers", max_bytes=limit)
+        headers_text = serialization.dumps(headers, where="headers", max_bytes=limit)
     call = CallOptions(
         options.get("time_limit"), options.get("soft_time_limit"), options.get("ignore_result")
     )

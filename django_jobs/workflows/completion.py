@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from .. import log, signals, transitions
+from ..conf import get_settings
 from ..db import clock, dialect_for
 from ..db.base import chunks
 from ..define import registry
@@ -234,7 +235,8 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
     alike: Counter[str] = Counter()
     for form, failed in errbacks:
         try:
-            plan = Plan(failed.root_id or failed.id, failed.id)
+            headers = _inherited_headers(failed.id, using)
+            plan = Plan(failed.root_id or failed.id, failed.id, headers=headers)
             plan.add(signature(form), Given([error_argument(failed)]), Around())
             where = database_for([node.row for node in plan.nodes])
             if where != using and plan.nodes and not plan.named and failed.claims is not None:
@@ -250,6 +252,17 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
         except Exception as error:  # a name that is not registered, arguments that do not fit
             log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
     return queues
+
+
+def _inherited_headers(job_id: UUID, using: str) -> dict[str, Any]:
+    """Return the headers that errbacks of a job inherit: its own, if the setting has ``HEADERS``.
+
+    The functions of ``HEADERS`` know nothing of the job, because they would run in the worker.
+    """
+    if not get_settings().headers:
+        return {}
+    headers = Job.objects.using(using).values_list("headers", flat=True).get(id=job_id)
+    return headers if isinstance(headers, dict) else {}
 
 
 def _write_once(graph: Graph, names: Sequence[UUID], where: str, using: str) -> None:

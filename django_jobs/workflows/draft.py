@@ -11,6 +11,7 @@ from .. import serialization
 from ..conf import get_settings
 from ..define.call_options import CallKeywords
 from ..define.canvas import STORED_LEVELS
+from ..define.headers import implied_headers
 from ..define.row_options import NOTHING, WorkflowOptions, parse
 from ..enqueue.rows import template
 from ..models import Edge
@@ -47,12 +48,20 @@ class Draft:
 
     A place is a text that sorts the jobs of a workflow in the order of its definition. *within* is
     the place of the job that these jobs replace: their places sort between that job and the next.
+    *headers* are those that the jobs inherit; by default those of
+    :func:`~django_jobs.define.headers.implied_headers`.
     """
 
     def __init__(
-        self, root_id: UUID | None = None, parent_id: UUID | None = None, *, within: str = ""
+        self,
+        root_id: UUID | None = None,
+        parent_id: UUID | None = None,
+        *,
+        within: str = "",
+        headers: Mapping[str, Any] | None = None,
     ) -> None:
         self.root_id, self.parent_id, self.within = root_id, parent_id, within
+        self._headers = implied_headers() if headers is None else headers
         self.nodes: list[Node] = []
         self.edges: list[tuple[int, int, str, int]] = []
         #: Ids that the caller chose.
@@ -67,12 +76,12 @@ class Draft:
         options: CallKeywords,
     ) -> NewJob:
         if options:
-            row = template(function, options)(args, kwargs)
+            row = template(function, options, self._headers)(args, kwargs)
             if options.get("task_id") is not None:
                 self.named.append(row.id)
             return row
         if function.name not in self._templates:
-            self._templates[function.name] = template(function, {})
+            self._templates[function.name] = template(function, {}, self._headers)
         return self._templates[function.name](args, kwargs)
 
     def _append(self, node: Node, kind: str = Edge.Kind.RESULT, *, positions: bool = True) -> int:
