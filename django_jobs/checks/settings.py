@@ -174,5 +174,6 @@ def _headers(settings: Settings) -> Iterator[checks.CheckMessage]:
 
 
 _CHECKS = (
-    _lease, _least_values, _token, _seconds, _queue_names, _routes, _headers, _worker, _queues, _job_options,
+    _lease, _least_values, _token, _seconds, _queue_names, _routes, _headers, _worker, _queues,
+    _job_options,
 )  # fmt: skip

@@ -218,7 +218,7 @@ def test_first_and_last_moment_that_is_taken_can_be_read(
         ({"soft_time_limit": 0}, ValueError, "soft_time_limit must be"),
         ({"headers": {"a": float("nan")}}, ArgumentError, "headers"),
         ({"task_id": "no-uuid"}, ValueError, "UUID"),
-        ({"retries": 3}, TypeError, "Unknown option retries. Allowed: countdown"),
+        ({"colour": 3}, TypeError, "Unknown option colour. Allowed: countdown"),
         ({"stamped_headers": ["a"]}, TypeError, r"use headers=\{...\}\). Allowed:"),
         ({"time_limits": 3}, TypeError, r"time_limits \(did you mean time_limit=\?\). Allowed:"),
     ],
