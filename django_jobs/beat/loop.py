@@ -43,9 +43,13 @@ class Beat:
         *,
         name: str = "",
         worker_id: UUID | None = None,
+        on_step: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*clock* returns seconds, as :func:`time.monotonic` does."""
+        """*on_step* is called after each step, also one that failed for the database's sake.
+
+        *clock* returns seconds, as :func:`time.monotonic` does.
+        """
         self.using = using
         self.name = f"{name or socket.gethostname()}-beat"
         self.presence = Presence(
@@ -61,6 +65,7 @@ class Beat:
         self.stopping = False
         #: Whether the beat is registered and hears of changed schedules.
         self.is_ready = False
+        self._on_step = on_step
         self._clock = clock
         self._parent = os.getppid() if worker_id else None
         self._fired = 0
@@ -125,10 +130,13 @@ class Beat:
     def _survive(self) -> None:
         """Take a step and sleep; after a database error wait and connect anew."""
         try:
-            self._sleep(self.step())
+            pause = self.step()
+            self._on_step()
+            self._sleep(pause)
         except Error as error:
             pause = self._backoff.failed(error)
             self.is_ready = False
+            self._on_step()
             self.waker.wait(pause)
         else:
             self._backoff.succeeded()
@@ -177,16 +185,19 @@ class Beat:
         return self._parent is not None and os.getppid() != self._parent
 
 
-def run(using: str, *, name: str = "") -> int:
-    """Run a beat in this process until SIGTERM or SIGINT; return the exit code."""
-    beat = Beat(using, name=name)
+def run(using: str, *, name: str = "", on_step: Callable[[], object] = lambda: None) -> int:
+    """Run a beat in this process until SIGTERM or SIGINT; return the exit code.
+
+    *on_step* is called after each step.
+    """
+    beat = Beat(using, name=name, on_step=on_step)
     signal.signal(signal.SIGTERM, beat.stop)
     signal.signal(signal.SIGINT, beat.stop)
     return beat.run()
 
 
-def run_beside(using: str, name: str, worker_id: UUID) -> int:
+def run_beside(using: str, name: str, worker_id: UUID, on_step: Callable[[], object]) -> int:
     """Run a beat in a supervisor's child until SIGTERM; *worker_id* is the id of its row."""
-    beat = Beat(using, name=name, worker_id=worker_id)
+    beat = Beat(using, name=name, worker_id=worker_id, on_step=on_step)
     signal.signal(signal.SIGTERM, beat.stop)
     return beat.run()

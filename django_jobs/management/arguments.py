@@ -29,6 +29,11 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--database", help=_("alias; default: DJANGO_JOBS['DATABASE']"))
     parser.add_argument("--pidfile", help=_("file for the process id while it runs"))
+    parser.add_argument(
+        "--heartbeat-file",
+        metavar="PATH",
+        help=_("empty file that is touched every 5 s while all parts of the process live"),
+    )
 
 
 def database(given: Mapping[str, Any]) -> str:

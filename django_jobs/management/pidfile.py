@@ -1,4 +1,4 @@
-"""``--pidfile``: a file that holds the id of the process while it runs."""
+"""``--pidfile`` and ``--heartbeat-file``: files that exist while a process runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from django.core.management.base import CommandError
+
+from ..process.heartbeat_file import HeartbeatFile
 
 # The most bytes that are read; a file with more is not a pidfile.
 _LONGEST = 32
@@ -27,6 +29,23 @@ def pidfile(name: str | None) -> Iterator[None]:
         # Another process may have replaced the file.
         if _pid_in(path) == os.getpid():
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def heartbeat_file(name: str | None) -> Iterator[HeartbeatFile | None]:
+    """Create the heartbeat file *name*, and remove it at the end; None without a name."""
+    if name is None:
+        yield None
+        return
+    file = HeartbeatFile(name)
+    try:
+        file.create()
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    try:
+        yield file
+    finally:
+        file.remove()
 
 
 def _write(path: Path) -> None:

@@ -34,6 +34,8 @@ class Timers:
 
     def __init__(self, timers: Sequence[Timer], using: str) -> None:
         self.using = using
+        #: How often it looked for what is due: it grows while no timer hangs.
+        self.rounds = 0
         self._timers = {timer.name: timer for timer in timers}
         self._backoffs = {timer.name: Backoff(timer.name, using) for timer in timers}
         self._stop = threading.Event()
@@ -46,6 +48,7 @@ class Timers:
         for timer in self._timers.values():
             timer.due = start + timer.after
         while not self._stop.is_set():
+            self.rounds += 1
             self._wake.wait(self.run_due())
             self._wake.clear()
 

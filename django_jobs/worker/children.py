@@ -33,15 +33,15 @@ BEAT = -1
 class Children:
     """Keeps one process at each wanted index, until it is told to stop.
 
-    *run_beat* runs a beat, whose row has that id, at an index of its own. A forked process closes
-    the file descriptors *close*.
+    *run_beat* runs a beat, whose row has that id, at an index of its own; the beat calls its second
+    argument at each step. A forked process closes the file descriptors *close*.
     """
 
     def __init__(
         self,
         options: WorkerOptions,
         *,
-        run_beat: Callable[[UUID], int] | None = None,
+        run_beat: Callable[[UUID, Callable[[], None]], int] | None = None,
         close: Iterable[int] = (),
     ) -> None:
         self.options = options
@@ -131,7 +131,11 @@ class Children:
     ) -> int:
         if index == BEAT and self._run_beat is not None:
             hear_term()
-            self._run_beat(worker_id)
+
+            def stepped() -> None:
+                shared_slots.stepped = time.monotonic()
+
+            self._run_beat(worker_id, stepped)
             return STOPPED
         worker = WorkerProcess(self.options_at[index], worker_id, index, shared_slots, channel)
         hear_term(worker.stop)
@@ -186,6 +190,17 @@ class Children:
         """Return the seconds to the next start at *index*: more after each failure in a row."""
         failures = self._failures[index] = self._failures.get(index, 0) + 1
         return min(LONGEST_PAUSE, 2.0 ** (failures - 1))
+
+    def steps(self) -> dict[int, float]:
+        """Return the moment of the last step of each process that there should be, by index.
+
+        It is 0 if the process has taken none or does not exist at present.
+        """
+        found = dict.fromkeys(self.vacant, 0.0)
+        for child in self.by_pid.values():
+            if not child.surplus:
+                found[child.index] = child.shared_slots.stepped
+        return found
 
     def kill_stuck(self, lease_seconds: float) -> None:
         """Kill processes whose jobs are overdue or whose interpreters hang."""

@@ -52,6 +52,8 @@ class WorkerLoop:
         self.buffer = buffer
         self.wakeup = wakeup
         self.collector = collector
+        #: How often it began a turn, or tried to start: it grows while the loop does not hang.
+        self.turns = 0
         self._on_database_error = on_database_error
         self._on_recorded = on_recorded
         self._clock = clock
@@ -94,6 +96,11 @@ class WorkerLoop:
         self.timer.look_anew()
         self.wakeup.waker.wake()
 
+    def wait_to_start(self, seconds: float) -> None:
+        """Sleep after the database refused the start."""
+        self.turns += 1
+        self.wakeup.waker.wait(seconds)
+
     def run(self) -> None:
         """Run to the end of the worker."""
         while self.turn():
@@ -107,6 +114,7 @@ class WorkerLoop:
         here go on.
         """
         stepped = False
+        self.turns += 1
         try:
             pause = self.step()
             stepped = True

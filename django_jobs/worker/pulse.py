@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,15 +18,19 @@ PULSE_SECONDS = 1.0
 
 
 class Pulse:
-    """Shows that the interpreter runs, whatever the database does; ends an orphaned worker.
+    """Shows that the interpreter and the loops run; ends an orphaned worker.
 
     A stop is noted in the worker's row as soon as it is seen here.
     """
 
-    def __init__(self, worker: WorkerProcess) -> None:
+    def __init__(self, worker: WorkerProcess, on_pulse: Callable[[], object]) -> None:
+        """*on_pulse* is called once a second."""
         self._worker = worker
+        self._on_pulse = on_pulse
         self._parent = os.getppid()
         self._over = threading.Event()
+        # Of the loop and of the heartbeat: the steps so far, and the time of the last one.
+        self._steps, self._stepped_at = [0, 0], [0.0, 0.0]
 
     def run(self) -> None:
         """Run until :meth:`end`."""
@@ -33,7 +38,9 @@ class Pulse:
         worker.shared_slots.pulse = time.monotonic()
         noted = False
         while not self._over.wait(PULSE_SECONDS):
-            worker.shared_slots.pulse = time.monotonic()
+            worker.shared_slots.pulse = now = time.monotonic()
+            worker.shared_slots.stepped = self._last_step(now)
+            self._on_pulse()
             if worker.was_told_to_stop and not noted:
                 # A signal handler must take no lock, so it cannot ask for this itself.
                 worker.renew_soon()
@@ -41,6 +48,14 @@ class Pulse:
             if worker.channel is not None and os.getppid() != self._parent:
                 _log.error("worker orphaned name=%s: its supervisor is gone", worker.name)
                 os._exit(1)
+
+    def _last_step(self, now: float) -> float:
+        steps = [self._worker.loop.turns, self._worker.heartbeat.rounds]
+        for part, number in enumerate(steps):
+            if number != self._steps[part]:
+                self._stepped_at[part] = now
+        self._steps = steps
+        return min(self._stepped_at)
 
     def end(self) -> None:
         self._over.set()

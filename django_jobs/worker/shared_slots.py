@@ -21,9 +21,11 @@ _KILL = struct.Struct("=ii16s")
 # Whether the supervisor asks for the load; the load, and the monotonic time of its last change.
 _WATCHED = struct.Struct("=i")
 _LOAD = struct.Struct("=id")
-# The announced exit code plus 1; the monotonic time of the interpreter's last sign of life.
+# The announced exit code plus 1; the monotonic times of the interpreter's last sign of life, and of
+# the last step of the slowest loop.
 _EXIT_CODE = struct.Struct("=i")
 _PULSE = struct.Struct("=d")
+_STEPPED = struct.Struct("=d")
 _STATE = struct.Struct("=i")
 _RUNNING, _ENDED = 1, 2
 # The id and the claims of a job that must not run twice and whose outcome is not recorded yet.
@@ -35,7 +37,8 @@ _WATCHED_AT = _KILL.size
 _LOAD_AT = _WATCHED_AT + _WATCHED.size
 _EXIT_CODE_AT = _LOAD_AT + _LOAD.size
 _PULSE_AT = _EXIT_CODE_AT + _EXIT_CODE.size
-_ENTRIES_AT = _PULSE_AT + _PULSE.size
+_STEPPED_AT = _PULSE_AT + _PULSE.size
+_ENTRIES_AT = _STEPPED_AT + _STEPPED.size
 
 
 class Entry(NamedTuple):
@@ -156,6 +159,16 @@ class SharedSlots:
     @pulse.setter
     def pulse(self, moment: float) -> None:
         _PULSE.pack_into(self._memory, _PULSE_AT, moment)
+
+    @property
+    def stepped(self) -> float:
+        """The monotonic time of the last step of the process's slowest loop; 0 before that."""
+        moment: float = _STEPPED.unpack_from(self._memory, _STEPPED_AT)[0]
+        return moment
+
+    @stepped.setter
+    def stepped(self, moment: float) -> None:
+        _STEPPED.pack_into(self._memory, _STEPPED_AT, moment)
 
     def close(self) -> None:
         self._memory.close()

@@ -8,18 +8,29 @@ import threading
 from typing import Any
 
 from ..ids import uuid7
+from ..process.heartbeat_file import HeartbeatFile
+from .liveness import Liveness
 from .options import WorkerOptions
 from .shared_slots import SharedSlots
 from .worker import LEFT_JOBS, RECYCLE, WorkerProcess, send_init, send_shutdown
 
 
-def run_solo(options: WorkerOptions) -> int:
-    """Run one worker in this process, without a supervisor; return the exit code."""
+def run_solo(options: WorkerOptions, heartbeat_file: HeartbeatFile | None = None) -> int:
+    """Run one worker in this process, without a supervisor; return the exit code.
+
+    *heartbeat_file* is touched while the worker lives.
+    """
     send_init(options)
     shared_slots, stop = SharedSlots(1), _Stop(options.grace_seconds)
+    liveness = Liveness(heartbeat_file) if heartbeat_file else None
+
+    def pulsed() -> None:
+        if liveness is not None:
+            liveness.look({0: shared_slots.stepped})
+
     code = RECYCLE
     while code == RECYCLE and not stop.asked:
-        worker = WorkerProcess(options, uuid7(), 0, shared_slots, channel=None)
+        worker = WorkerProcess(options, uuid7(), 0, shared_slots, None, on_pulse=pulsed)
         stop.tell(worker)
         code = worker.run()
         worker.waker.close()

@@ -14,8 +14,10 @@ from uuid import UUID
 
 from ..conf import get_settings
 from ..ids import uuid7
+from ..process.heartbeat_file import HeartbeatFile
 from .children import Children
 from .fork import close_everything
+from .liveness import Liveness
 from .option_commands import changed_options
 from .options import WorkerOptions
 from .reaper import REAP_SECONDS
@@ -39,11 +41,13 @@ class Supervisor:
         self,
         options: WorkerOptions,
         *,
-        run_beat: Callable[[UUID], int] | None = None,
+        run_beat: Callable[[UUID, Callable[[], None]], int] | None = None,
+        heartbeat_file: HeartbeatFile | None = None,
         is_program: bool = False,
     ) -> None:
-        """*run_beat* runs a beat, whose row has that id, in a process beside the workers.
+        """*run_beat* runs a beat in a process beside the workers (see :class:`Children`).
 
+        *heartbeat_file* is touched while all processes live.
         *is_program* says that the command line of this process is that of ``runworker``.
         """
         self.options = dataclasses.replace(options, supervisor_id=uuid7())
@@ -51,6 +55,7 @@ class Supervisor:
         self.children = Children(self.options, run_beat=run_beat, close=self.signals.descriptors)
         self.scaling = Scaling(self.children, options.autoscale)
         self.reload = Reload(is_program)
+        self.liveness = Liveness(heartbeat_file) if heartbeat_file else None
         self._kill_at = math.inf
         self._lease_seconds = get_settings().lease_seconds
 
@@ -88,6 +93,8 @@ class Supervisor:
         children.reaper.start_waiting()
         children.reap(others=self.reload.pids)
         children.kill_stuck(self._lease_seconds)
+        if self.liveness is not None:
+            self.liveness.look(children.steps())
         if children.stopping and not children.cold and time.monotonic() >= self._kill_at:
             _log.warning("the grace period is over: running jobs are stopped and given back")
             self._stop_cold()

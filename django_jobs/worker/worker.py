@@ -59,9 +59,13 @@ class WorkerProcess:
         shared_slots: SharedSlots,
         channel: SupervisorChannel | None,
         *,
+        on_pulse: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Without a supervisor *channel* is None. *index* counts the supervisor's processes."""
+        """*channel* is None without a supervisor, whose processes *index* counts.
+
+        *on_pulse* is called once a second.
+        """
         self.options = options
         self.index = index
         self.channel = channel
@@ -87,7 +91,7 @@ class WorkerProcess:
         self.lease = Lease(self, clock)
         self.chores = Chores(self)
         self.heartbeat = self._make_heartbeat()
-        self._pulse = Pulse(self)
+        self._pulse = Pulse(self, on_pulse)
 
     @property
     def worker_id(self) -> UUID:
@@ -112,8 +116,7 @@ class WorkerProcess:
     def _make_heartbeat(self) -> Timers:
         # Its own thread: the chores wait for locks, and nothing may hold the heartbeat up.
         seconds = get_settings().heartbeat_seconds
-        timer = Timer("heartbeat", seconds, self.lease.renew, after=seconds)
-        return Timers([timer], self.options.using)
+        return Timers([Timer("heartbeat", seconds, self.lease.renew, seconds)], self.options.using)
 
     def run(self) -> int:
         """Run to the end; return the exit code."""
@@ -121,7 +124,7 @@ class WorkerProcess:
         dump_stacks_on_usr1()
         self._send(signals.worker_process_init)
         threads = [
-            threading.Thread(target=self._guard, args=(target,), name=name, daemon=True)
+            threading.Thread(target=_guard, args=(self.name, target), name=name, daemon=True)
             for name, target in (
                 ("loop", self._loop),
                 ("chores", lambda: self._run_timers(self.chores.timers)),
@@ -132,7 +135,7 @@ class WorkerProcess:
         for thread in threads:
             thread.start()
         with redirect_output.redirected(self.options.redirect_stdout):
-            self._guard(self.pool.run)
+            _guard(self.name, self.pool.run)
         self._stop_timers()
         self._pulse.end()
         for thread in threads:
@@ -199,7 +202,7 @@ class WorkerProcess:
             until_database_answers(
                 action,
                 Backoff("starting", self.options.using),
-                self.waker.wait,
+                self.loop.wait_to_start,
                 going_on=lambda: not self.loop.state.stopping,
             )
         _log.info("worker ready name=%s wakeup=%s", self.name, self.wakeup.name)
@@ -231,20 +234,6 @@ class WorkerProcess:
         """Write an atomic job's success in the body's own transaction, in the pool's thread."""
         return len(record(self.worker_id, [outcome], self.options.using)) == 1
 
-    def _guard(self, target: Callable[[], None]) -> None:
-        try:
-            target()
-        except BaseException:
-            _log.critical(
-                "worker failed name=%s thread=%s",
-                self.name,
-                threading.current_thread().name,
-                exc_info=True,
-            )
-            # A worker without one of its threads would keep jobs that nobody records or rescues.
-            sys.stderr.flush()
-            os._exit(1)
-
 
 def send_init(options: WorkerOptions) -> None:
     """Send the signal ``worker_init``: ``runworker`` starts."""
@@ -256,3 +245,18 @@ def send_init(options: WorkerOptions) -> None:
 def send_shutdown(options: WorkerOptions) -> None:
     """Send the signal ``worker_shutdown``: ``runworker`` ends."""
     signals.send_of_worker(signals.worker_shutdown, options.base_name, queues=options.queues)
+
+
+def _guard(worker_name: str, target: Callable[[], None]) -> None:
+    try:
+        target()
+    except BaseException:
+        _log.critical(
+            "worker failed name=%s thread=%s",
+            worker_name,
+            threading.current_thread().name,
+            exc_info=True,
+        )
+        # A worker without one of its threads would keep jobs that nobody records or rescues.
+        sys.stderr.flush()
+        os._exit(1)

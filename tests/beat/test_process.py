@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from django_jobs.beat.loop import Beat
@@ -111,6 +111,35 @@ def test_beat_fires_wakes_for_a_new_schedule_and_stops(make, start, until, tmp_p
     assert not pidfile.exists()
     row.refresh_from_db()
     assert row.stopped_at is not None
+
+
+def test_heartbeat_file_of_a_beat_is_touched_and_removed(start, until, tmp_path):
+    path = tmp_path / "alive"
+    beat = start("runbeat", "--heartbeat-file", str(path))
+    until(lambda: path.stat().st_mtime > 0)
+    assert beat.end() == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_step_of_a_beat_is_told_also_if_the_database_is_away(monkeypatch, fails):
+    steps: list[bool] = []
+    beat = Beat("default", on_step=lambda: steps.append(fails))
+
+    def step() -> float:
+        if fails:
+            raise OperationalError("away")
+        return 0.0
+
+    monkeypatch.setattr(beat, "step", step)
+    beat.waker.wake()
+    beat._survive()
+    assert steps == [fails]
+
+
+def test_heartbeat_file_is_refused_for_a_beat_that_fires_once(tmp_path):
+    with pytest.raises(CommandError, match="--once ends by itself"):
+        call_command("runbeat", "--once", "--heartbeat-file", str(tmp_path / "alive"))
 
 
 def test_beat_ends_on_ctrl_c(start):

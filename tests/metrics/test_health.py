@@ -284,7 +284,7 @@ def test_command_looks_at_one_queue(new_worker: NewWorker) -> None:
 def test_command_warns_of_a_queue_that_nothing_names(worker: Worker) -> None:
     wait(1, "mail")
     assert told("--queue", "mail")[1] == ""
-    assert "warning: Nothing names a queue 'mial'" in told("--queue", "mial")[1]
+    assert told("--queue", "mial")[1].count("warning: Nothing names a queue 'mial'") == 1
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_command_refuses_wrong_arguments(arguments: tuple[str, ...], why: str) -
 
 def test_command_tells_of_a_database_that_is_away(away: Any) -> None:
     away()
-    out, err, error = told("--queue", "default")
+    out, err, error = told("--queue", "mial")
     assert "default   database    failed   it does not answer: OperationalError" in out
     assert "default   workers     unknown  the database does not answer" in out
     assert (err, error.startswith("Not healthy: database of default, ")) == ("", True)

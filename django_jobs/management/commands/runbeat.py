@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
@@ -18,7 +18,7 @@ from ...log import set_up_console
 from ..arguments import add_process_arguments, database, database_name, process_name
 from ..ending import handlers_restored
 from ..output import banner, protected_output
-from ..pidfile import pidfile
+from ..pidfile import heartbeat_file, pidfile
 
 
 class Command(BaseCommand):
@@ -40,10 +40,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         set_up_console(given["loglevel"])
         using = database(given)
+        if given["once"] and given["heartbeat_file"]:
+            raise CommandError(
+                "--once ends by itself and needs no --heartbeat-file. Leave one of them out."
+            )
         with (
             handlers_restored(self),
             protected_output(self),
             pidfile(given["pidfile"]),
+            heartbeat_file(given["heartbeat_file"]) as heartbeats,
         ):
             if given["once"]:
                 fired = Beat(using).run_once()
@@ -52,7 +57,8 @@ class Command(BaseCommand):
                 )
                 return
             self.stdout.write(_banner(using))
-            code = run(using, name=process_name(given))
+            on_step = heartbeats.touch if heartbeats else (lambda: None)
+            code = run(using, name=process_name(given), on_step=on_step)
         sys.exit(code)
 
 

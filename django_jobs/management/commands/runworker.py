@@ -20,6 +20,7 @@ from ...define.routing import database_of
 from ...log import set_up_console
 from ...metrics import known_names
 from ...models import Worker
+from ...process.heartbeat_file import HeartbeatFile
 from ...worker import capacity
 from ...worker.flags import add_flags, options_of, with_defaults
 from ...worker.options import WorkerOptions, refusals
@@ -27,7 +28,7 @@ from ...worker.reload_check import FLAG
 from ..arguments import Refused, add_process_arguments, database, database_name, process_name
 from ..ending import handlers_restored, is_program
 from ..output import banner, protected_output
-from ..pidfile import pidfile
+from ..pidfile import heartbeat_file, pidfile
 
 
 class Command(BaseCommand):
@@ -57,9 +58,10 @@ class Command(BaseCommand):
             handlers_restored(self),
             protected_output(self),
             pidfile(given["pidfile"]),
+            heartbeat_file(given["heartbeat_file"]) as heartbeats,
         ):
             self.stdout.write(_banner(options))
-            code = _run(options, is_program=is_program(self))
+            code = _run(options, heartbeats, is_program=is_program(self))
         sys.exit(code)
 
     def _check_capacity(self, options: WorkerOptions) -> None:
@@ -120,16 +122,18 @@ def _refuse_without_fork() -> None:
         )
 
 
-def _run(options: WorkerOptions, *, is_program: bool) -> int:
+def _run(options: WorkerOptions, heartbeats: HeartbeatFile | None, *, is_program: bool) -> int:
     # Windows cannot import these modules; the command has refused to run there by now.
     from ...beat.loop import run_beside
     from ...worker.solo import run_solo
     from ...worker.supervisor import Supervisor
 
     if options.pool == "solo":
-        return run_solo(options)
+        return run_solo(options, heartbeats)
     run_beat = partial(run_beside, options.using, options.base_name) if options.beat else None
-    return Supervisor(options, run_beat=run_beat, is_program=is_program).run()
+    return Supervisor(
+        options, run_beat=run_beat, heartbeat_file=heartbeats, is_program=is_program
+    ).run()
 
 
 # Arguments of Celery's worker.
