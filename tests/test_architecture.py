@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "architecture.rst"
 # From the top to the bottom. A line imports only from the lines below it. Names on one line are
 # packages, or modules beside them, that never import each other.
 LINES = """
-    apps | urls | jobs | templatetags
+    apps | urls | jobs | templatetags | testing
     admin | management | web | checks
     worker | beat
     process

@@ -17,10 +17,12 @@ from ..define.call_options import CallKeywords
 from ..define.canvas import Canvas, Signature, callbacks, refuse_deep
 from ..define.current import running
 from ..define.routing import database_of
+from ..enqueue.capture import captures, is_writing, note
 from ..enqueue.insert import write_calls
 from ..enqueue.rows import Pair, lineage, rows_of
 from ..exceptions import Replaced
 from ..from_celery.options import warn_once
+from ..status import Status
 from ..workflows.compile import Plan
 from ..workflows.replace import addition, is_member, replacement
 from ..workflows.shape import Output, Shape
@@ -82,7 +84,11 @@ def enqueue(
     if options.get("link"):
         return _enqueue_linked(function, calls, options)
     rows = rows_of(function, calls, options)
+    if captures and not is_writing():
+        note(rows)
+        return [AsyncResult(row.id, name=function.name) for row in rows]
     if get_settings().eager:
+        note(rows)
         ran = [run(row) for row in rows]
         _raise_first_error(ran)
         return list(ran)
@@ -97,6 +103,9 @@ def enqueue(
                 commits[using] = awaited_commit(using)
             result._commit = commits[using]
         results.append(result)
+    if captures:
+        new = {result.uuid for result in results}
+        note(row for row in rows if row.id in new)
     _note_children(results)
     return results
 
@@ -166,11 +175,17 @@ def _enqueue_linked(
 
 
 def _start(plan: Plan, outputs: Sequence[Output], *, durable: bool) -> list[Handle]:
+    if captures and not is_writing():
+        note(plan.graph().rows)
+        return [_handles(plan, "")(output) for output in outputs]
     if get_settings().eager:
+        note(plan.graph().rows)
         return _run(plan, outputs, may_raise=True)
     using = write_plan(plan, durable=durable)
     handle = _handles(plan, using, None if durable else awaited_commit(using))
     results = [handle(output) for output in outputs]
+    if captures:
+        note(plan.graph().rows)
     _note_children(results)
     return results
 
@@ -194,11 +209,13 @@ def _run(plan: Plan, outputs: Sequence[Output], *, may_raise: bool = False) -> l
 
 
 def _raise_first_error(ran: Iterable[EagerResult[Any]]) -> None:
-    """With ``EAGER="raise"``, raise the exception of the first failed job."""
+    """With ``EAGER="raise"``, raise the exception of the first job that failed or expired."""
     if get_settings().eager == "raise":
         for result in ran:
             if result.origin.error is not None:
                 raise result.origin.error
+            if result.origin.status == Status.REVOKED:
+                result.origin.get()
 
 
 def _handles(plan: Plan, using: str, commit: Commit | None = None) -> Callable[[Output], Handle]:

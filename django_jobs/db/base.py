@@ -79,6 +79,16 @@ class Dialect(abc.ABC):
     def unix_time(self) -> str:
         """SQL of the database's clock as seconds since 1970, UTC."""
 
+    #: The moment at which :meth:`clock_texts` lets the clock stand, in UTC; None: it runs.
+    stands_at: datetime.datetime | None = None
+
+    @abc.abstractmethod
+    def clock_texts(self, moment: datetime.datetime) -> Mapping[str, str]:
+        """Return what stands for the clock in the statements, and SQL of *moment* to replace it.
+
+        *moment* is in UTC. For :mod:`django_jobs.testing`, which replaces these texts.
+        """
+
     #: SQL of the first and the last moment that is read as it is: a day beyond the years that a
     #: call may name, which begin and end later in some time zones.
     first_moment: ClassVar[str] = f"'{FIRST_YEAR - 1}-12-31 00:00:00'"

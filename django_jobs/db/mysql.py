@@ -57,6 +57,10 @@ class MySQL(Dialect):
         seconds = int(offset.total_seconds()) if offset else 0
         return f"(UTC_TIMESTAMP(6) + INTERVAL {seconds} SECOND)"
 
+    def clock_texts(self, moment: datetime.datetime) -> Mapping[str, str]:
+        stored = f"TIMESTAMP'{moment.replace(tzinfo=None)}'"
+        return {self.unix_time: repr(moment.timestamp()), "UTC_TIMESTAMP(6)": stored}
+
     def after(self, seconds: float) -> str:
         return f"({self.now} + INTERVAL {round(seconds * 1e6)} MICROSECOND)"
 

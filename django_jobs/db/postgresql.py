@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -247,6 +248,9 @@ class PostgreSQL(Dialect):
     insert_chunk = 5_000
     now = _NOW
     unix_time = f"date_part('epoch', {_NOW})"
+
+    def clock_texts(self, moment: datetime.datetime) -> Mapping[str, str]:
+        return {_NOW: f"'{moment.isoformat()}'::timestamptz"}
 
     def after(self, seconds: float) -> str:
         return f"({_NOW} + {float(seconds)!r} * {_SECOND})"

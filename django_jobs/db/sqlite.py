@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
@@ -101,17 +102,26 @@ class SQLite(Dialect):
 
     @property
     def unix_time(self) -> str:
-        return repr(time.time())
+        return repr(self.stands_at.timestamp() if self.stands_at else time.time())
+
+    def clock_texts(self, moment: datetime.datetime) -> Mapping[str, str]:
+        return {}  # the statements hold the time itself, which is of _time()
+
+    def _time(self) -> datetime.datetime:
+        moment = self.stands_at
+        if moment is None or settings.USE_TZ:
+            return moment or timezone.now()
+        return timezone.make_naive(moment)
 
     def after(self, seconds: float) -> str:
         return f"'{self._clock(seconds)}'"
 
     def _clock(self, seconds: float = 0, now: datetime.datetime | None = None) -> str:
-        moment = (now or timezone.now()) + datetime.timedelta(seconds=seconds)
+        moment = (now or self._time()) + datetime.timedelta(seconds=seconds)
         return str(self.datetime(moment))
 
     def insert(self, cursor: CursorWrapper, rows: Sequence[NewJob]) -> None:
-        now = timezone.now()
+        now = self._time()
 
         def later(seconds: float | None) -> datetime.datetime | None:
             return None if seconds is None else now + datetime.timedelta(seconds=seconds)
@@ -203,7 +213,7 @@ class SQLite(Dialect):
         return changed
 
     def _success_rows(self, outcomes: Sequence[Outcome]) -> str:
-        moment, now = timezone.now(), time.monotonic()
+        moment, now = self._time(), time.monotonic()
         if timezone.is_aware(moment):
             moment = timezone.make_naive(moment, self.connection.timezone)
 
@@ -230,7 +240,7 @@ class SQLite(Dialect):
         if status in TIMED:
             run_at = self.datetime(outcome.run_at) or self._clock(outcome.delay or 0)
         keep = outcome.keep_seconds
-        now = timezone.now()
+        now = self._time()
         began_ago, ended_ago = outcome.ages()
         return (
             status, outcome.result, outcome.retries, outcome.crashes, outcome.deferrals,

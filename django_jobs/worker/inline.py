@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from .. import log
@@ -24,6 +24,7 @@ def run_ready(
     using: str,
     limit: int,
     environment: Environment,
+    on_claim: Callable[[Sequence[Claimed]], object] = lambda jobs: None,
 ) -> list[Outcome]:
     """Claim, admit, execute and record up to *limit* ready jobs of *queues*; return how they ended.
 
@@ -31,7 +32,8 @@ def run_ready(
     promotes no job whose time has come, never sleeps, and does not run what the jobs enqueue: call
     it again for that. The row of the worker *worker_id* must have a lease, or no job is claimed.
 
-    *environment* is what the jobs run with; its ``using`` and ``commit`` are replaced. Outcomes
+    *environment* is what the jobs run with; its ``using`` and ``commit`` are replaced. *on_claim*
+    is called with the claimed jobs, some of which limits may let wait. Outcomes
     that did not count, because someone else owns the job by then, are left out. An error of a job
     is its outcome; an error of the database is raised, and claimed jobs then stay STARTED.
     """
@@ -41,6 +43,7 @@ def run_ready(
 
     environment = dataclasses.replace(environment, using=using, commit=commit)
     claimed, _contended = claim(worker_id, queues, limit, using)
+    on_claim(claimed)
     jobs, refused = Admission(using).admit(worker_id, claimed)
     outcomes = [execute_refusal(job, error) for job, error in refused]
     counted = record_apart(worker_id, outcomes, using)
