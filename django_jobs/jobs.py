@@ -9,6 +9,7 @@ from asgiref.sync import async_to_sync
 
 from .api.decorator import job
 from .define import registry
+from .define.conversion import encoded_result
 
 
 @job(name="django_jobs.accumulate")
@@ -28,4 +29,9 @@ def starmap(name: str, items: Sequence[Sequence[Any]]) -> list[Any]:
     """Call the job function of that *name* with the arguments in each of *items*."""
     function = registry.get(name)
     call: Any = async_to_sync(function.__call__) if function.is_async else function
-    return [call(*item) for item in items]
+    if function.argument_types is not None:
+        items = [function.argument_types.decode(item, {})[0] for item in items]
+    found = [call(*item) for item in items]
+    if function.result_type is not None:
+        return [encoded_result(function.result_type, each) for each in found]
+    return found

@@ -87,7 +87,12 @@ def arguments_problems(args: object, kwargs: object) -> list[str]:
 
 def type_of(value: object) -> str:
     """Return ``a list`` or ``an int``: the type, for messages that must hide the value."""
-    name = type(value).__name__
+    return class_named(type(value))
+
+
+def class_named(kind: type) -> str:
+    """Return ``a list`` or ``an int``: the class with its article."""
+    name = kind.__name__
     return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
 
 

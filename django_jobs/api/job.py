@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
+from ..define import conversion
 from ..define.call_options import CallKeywords
 from ..define.call_signature import (
     call_signature,
     check_names,
+    check_schedule,
     fitting_numbers,
     positional,
     unexpected,
@@ -66,7 +68,7 @@ class JobFunction(Generic[P, R, T]):
         for option in ("concurrency_key", "rate_limit_key"):
             check_names(self, option, getattr(options, option))
         if options.schedule is not None:
-            self._check_schedule()
+            check_schedule(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if not self.options.bind and not self.base_wraps:
@@ -88,6 +90,10 @@ class JobFunction(Generic[P, R, T]):
         """The signature as a text, without the defaults of sensitive parameters."""
         return redact_signature(self)
 
+    #: How its annotations convert arguments and results; None if JSON keeps them all.
+    argument_types = functools.cached_property(conversion.argument_types)
+    result_type = functools.cached_property(conversion.result_type)
+
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise :class:`TypeError` when the arguments do not fit the signature.
 
@@ -100,19 +106,6 @@ class JobFunction(Generic[P, R, T]):
         except TypeError as error:
             problem = unexpected(self.call_signature, kwargs) or str(error)
             raise TypeError(f"{self.name}{self.shown_signature}: {problem}") from None
-
-    def _check_schedule(self) -> None:
-        entry = self.options.schedule if isinstance(self.options.schedule, Mapping) else {}
-        args, kwargs = entry.get("args") or (), entry.get("kwargs") or {}
-        if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
-            return  # the system checks report it
-        try:
-            self.bind(args, kwargs)
-        except TypeError as error:
-            raise ImproperlyConfigured(
-                f"@job {self.name}: schedule= gives arguments that do not fit ({error}) Write "
-                'schedule={"schedule": ..., "args": [...], "kwargs": {...}}.'
-            ) from None
 
     # --- enqueuing ------------------------------------------------------------------------------
 
@@ -223,12 +216,13 @@ class JobFunction(Generic[P, R, T]):
 
     def map(self, items: Iterable[Any]) -> Signature:
         """Return one job that calls the function with each of *items*; it returns a list."""
-        return Signature("django_jobs.map", [self.name, list(items)], immutable=True)
+        several = [item for (item,) in conversion.items_of(self, ([item] for item in items))]
+        return Signature("django_jobs.map", [self.name, several], immutable=True)
 
     def starmap(self, items: Iterable[Sequence[Any]]) -> Signature:
         """Return one job that calls the function with the arguments in each of *items*; a list."""
-        several = [list(item) for item in items]
-        return Signature("django_jobs.starmap", [self.name, several], immutable=True)
+        args = [self.name, conversion.items_of(self, items)]
+        return Signature("django_jobs.starmap", args, immutable=True)
 
     def chunks(self, items: Iterable[Sequence[Any]], n: int) -> Chunks:
         """Return a group of jobs that make *n* calls each; its result is a list of lists."""

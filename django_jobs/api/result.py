@@ -180,7 +180,7 @@ class AsyncResult(StoredJob, Generic[T]):
             if propagate:
                 raise error
             return error
-        return row.result
+        return self._returned(row)
 
     # --- verbs ----------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ import time
 from typing import Any
 from uuid import UUID
 
+from ..define import registry
+from ..define.conversion import brought_back
 from ..define.routing import databases
 from ..exceptions import ArgumentError, JobDoesNotExist
 from ..ids import JobId, job_id
@@ -124,13 +126,21 @@ class StoredJob:
             return exception_of(row)
         if row.is_deferred:
             return deferral_of(row)
-        return row.result if row.has_ended else _told(row, "meta")
+        return self._returned(row) if row.has_ended else _told(row, "meta")
 
     @property
     def result(self) -> Any:
         """The value the job returned, or a failed job's exception. Before the end it is None."""
         row = self._end
-        return exception_of(row) if row.status == Status.FAILURE else row.result
+        return exception_of(row) if row.status == Status.FAILURE else self._returned(row)
+
+    def _returned(self, row: Job) -> Any:
+        """Return the result, converted by the annotation of a job function that is known here."""
+        if row.result is None:
+            return None
+        function = registry.find(self._name or row.name)
+        types = None if function is None else function.result_type
+        return row.result if types is None else brought_back(types, row.result)
 
     @property
     def traceback(self) -> str | None:

@@ -80,3 +80,18 @@ def check_names(function: JobFunction[..., Any, Any], option: str, wanted: Key |
                 f"@job {function.name}: {option} names {name!r}, which is not a parameter. Use "
                 f"some of {', '.join(function.call_signature.parameters)}."
             )
+
+
+def check_schedule(function: JobFunction[..., Any, Any]) -> None:
+    """Raise ``ImproperlyConfigured`` when the arguments in ``schedule=`` do not fit."""
+    entry = function.options.schedule if isinstance(function.options.schedule, Mapping) else {}
+    args, kwargs = entry.get("args") or (), entry.get("kwargs") or {}
+    if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
+        return  # the system checks report it
+    try:
+        function.bind(args, kwargs)
+    except TypeError as error:
+        raise ImproperlyConfigured(
+            f"@job {function.name}: schedule= gives arguments that do not fit ({error}) Write "
+            'schedule={"schedule": ..., "args": [...], "kwargs": {...}}.'
+        ) from None

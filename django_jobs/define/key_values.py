@@ -54,7 +54,7 @@ def value_of(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
-    """Return the value of a key *option* of *function* for a call.
+    """Return the value of a key *option* of *function* for a call with the body's arguments.
 
     *wanted* is the option's function or names; None means all arguments. Raises
     ``ImproperlyConfigured`` for an unknown name, and the exceptions of the option's function.
@@ -64,6 +64,8 @@ def value_of(
     bound = function.call_signature.bind(*args, **kwargs)
     bound.apply_defaults()
     same = dict(bound.arguments)
+    if function.argument_types is not None:
+        same = function.argument_types.encode_bound(same)
     if wanted is None:
         return same
     for name in wanted:

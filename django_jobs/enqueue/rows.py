@@ -45,28 +45,30 @@ def rows_of(
 
 def template(
     function: JobFunction[..., Any, Any], options: CallKeywords, implied: Headers | None = None
-) -> Callable[[Sequence[Any], Mapping[str, Any]], NewJob]:
+) -> Callable[..., NewJob]:
     """Resolve the options once; return a function that makes the row of one call.
 
-    The call's own headers override the *implied* ones.
+    The call's own headers override the *implied* ones. *taken* results come before its arguments.
     """
-    defaults, settings = function.options, get_settings()
+    defaults, settings, types = function.options, get_settings(), function.argument_types
     check(options)
     eta, countdown = _when(options)
     later = eta is not None or countdown is not None
-    expires_at, expires_in = expiry(options.get("expires", defaults.expires))
+    expires = expiry(options.get("expires", defaults.expires))
     headers_text, options_text = _texts(options, implied)
-    root_id, parent_id = lineage()
+    ancestors = lineage()
     given_id = UUID(str(options["task_id"])) if options.get("task_id") else None
     queue, priority = options.get("queue"), options.get("priority")
 
-    def row(args: Sequence[Any], kwargs: Mapping[str, Any]) -> NewJob:
+    def row(args: Sequence[Any], kwargs: Mapping[str, Any], taken: int = 0) -> NewJob:
+        if types is not None:
+            args, kwargs = types.encode(args, kwargs, taken)
         args_text, kwargs_text = serialization.dumps_arguments(
             args, kwargs, max_bytes=settings.max_payload_bytes
         )
-        routed = route(function.name, args, kwargs) if queue is None or priority is None else {}
-        if routed:
-            check(routed)
+        if types is not None and (settings.routes or defaults.unique):
+            args, kwargs = types.seen(args, kwargs, taken)
+        routed = _routed(function.name, args, kwargs) if queue is None or priority is None else {}
         rank = priority if priority is not None else routed.get("priority", defaults.priority)
         return NewJob(
             given_id or uuid7(),
@@ -80,14 +82,19 @@ def template(
             options_text,
             eta,
             countdown,
-            expires_at,
-            expires_in,
-            root_id,
-            parent_id,
+            *expires,
+            *ancestors,
             key_of(function, args, kwargs) if defaults.unique else None,
         )
 
     return row
+
+
+def _routed(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    routed = route(name, args, kwargs)
+    if routed:
+        check(routed)
+    return routed
 
 
 def _when(options: CallKeywords) -> tuple[datetime.datetime | None, float | None]:

@@ -72,7 +72,10 @@ def _fits(job: Claimed) -> bool:
     function = registry.find(job.name)
     try:
         if function is not None:
-            function.bind(loads(job.args), loads(job.kwargs))
+            args, kwargs = loads(job.args), loads(job.kwargs)
+            function.bind(args, kwargs)
+            if function.argument_types is not None:
+                function.argument_types.decode(args, kwargs)
     except (TypeError, ValueError, RecursionError):
         return False
     return True

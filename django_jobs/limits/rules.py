@@ -46,6 +46,8 @@ class Rules:
         options, base = function.options, key_values.of_function(job.name)
         keyed = options.concurrency_key is not None or options.rate_limit_key is not None
         args, kwargs = (loads(job.args), loads(job.kwargs)) if keyed else ([], {})
+        if keyed and function.argument_types is not None:
+            args, kwargs = function.argument_types.seen(args, kwargs)
         found: dict[str, Bound] = {}
         for option in ("concurrency_key", "rate_limit_key"):
             key, wanted = base, getattr(options, option)

@@ -10,6 +10,7 @@ from .. import serialization
 from ..backoff import exponential
 from ..conf import get_settings
 from ..define.context import JobContext
+from ..define.conversion import encoded_result
 from ..exceptions import (
     ArgumentError,
     Ignore,
@@ -54,7 +55,8 @@ def returned(execution: Execution, value: Any) -> Outcome:
     stored = execution.job.has_dependents or not execution.context.request.ignore_result
     if value is not None and stored:
         try:
-            text = _result_text(value)
+            types = execution.function.result_type
+            text = _result_text(value if types is None else encoded_result(types, value))
         except ArgumentError as error:
             return _failed(execution, error)
     outcome = _outcome(execution, Status.SUCCESS, value, text)

@@ -37,6 +37,11 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
         return unrunnable(job, error)
     if misfit := _misfit(function, args, kwargs):
         return _left(job, misfit, environment)
+    if function.argument_types is not None:
+        try:
+            args, kwargs = function.argument_types.decode(args, kwargs)
+        except ArgumentError as error:
+            return unrunnable(job, error)
     request = _request(job, function, (args, kwargs, headers), environment)
     context = function.options.base(function, request, environment.report)
     context.claims = job.claims

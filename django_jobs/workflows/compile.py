@@ -118,7 +118,7 @@ class Plan(Draft):
                 f"{function.name} is unique, and which one it is, is not known before the job that "
                 "it takes a result of has ended. Make it immutable with .si()."
             )
-        row = self._row(function, args, kwargs, options)
+        row = self._row(function, args, kwargs, options, int(takes))
         node = Node(row._replace(group_id=around.group_id), after)
         if later:
             node.needs(later=later)

@@ -74,15 +74,16 @@ class Draft:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         options: CallKeywords,
+        taken: int = 0,
     ) -> NewJob:
         if options:
-            row = template(function, options, self._headers)(args, kwargs)
+            row = template(function, options, self._headers)(args, kwargs, taken)
             if options.get("task_id") is not None:
                 self.named.append(row.id)
             return row
         if function.name not in self._templates:
             self._templates[function.name] = template(function, {}, self._headers)
-        return self._templates[function.name](args, kwargs)
+        return self._templates[function.name](args, kwargs, taken)
 
     def _append(self, node: Node, kind: str = Edge.Kind.RESULT, *, positions: bool = True) -> int:
         number = len(self.nodes)

@@ -1,0 +1,173 @@
+"""The types of a job function's arguments and of its result, as its annotations say.
+
+They are found once for each function, at its first call or run. A function whose annotations JSON
+keeps has none, and pays one comparison.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import ArgumentError
+from ..serialization import type_of
+from .annotations import NONE, Converters, hints_of
+from .containers import Either, Entries, Items
+from .converters import ANY, Converter, Mismatch, converts
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
+
+_REST, _KEYWORDS = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ArgumentTypes:
+    """The converters of one function's arguments; None: the argument is kept as it is."""
+
+    function: str
+    positions: Sequence[tuple[str, Converter | None]]
+    rest: tuple[str, Converter | None]
+    names: Mapping[str, Converter | None]
+    keywords: Converter | None
+    #: Of the parameters' values, as a bound signature has them.
+    bound: Mapping[str, Converter]
+
+    def encode(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], taken: int = 0
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments as JSON; what no annotation converts stays as it is.
+
+        *taken* results come before *args* when the job runs. Raises ``ArgumentError`` for a value
+        that its annotation does not bring back.
+        """
+
+        def encoded(name: str, converter: Converter, value: Any) -> Any:
+            try:
+                return converter.encode(value)
+            except ArgumentError as error:
+                raise ArgumentError(f"Argument {name!r} of {self.function}: {error}") from None
+            except RecursionError:
+                raise ArgumentError(
+                    f"Argument {name!r} of {self.function} contains itself, or nests too deep. "
+                    "Pass a flatter value."
+                ) from None
+
+        return self._each(encoded, args, kwargs, taken)
+
+    def decode(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments that the body gets for JSON.
+
+        Raises ``ArgumentError`` for one that does not convert; the message shows no value.
+        """
+
+        def decoded(name: str, converter: Converter, value: Any) -> Any:
+            try:
+                return converter.decode(value)
+            except Mismatch as mismatch:
+                raise ArgumentError(mismatch.message(name, self.function)) from None
+
+        return self._each(decoded, args, kwargs)
+
+    def seen(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], taken: int = 0
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return what :meth:`decode` does; an argument that does not convert stays JSON."""
+        return self._each(lambda _name, converter, value: brought_back(converter, value),
+                          args, kwargs, taken)  # fmt: skip
+
+    def encode_bound(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of parameters as JSON, also those of ``*args`` and ``**kwargs``."""
+        return {
+            name: self.bound[name].encode(value) if name in self.bound else value
+            for name, value in arguments.items()
+        }
+
+    def _each(
+        self, apply: Any, args: Sequence[Any], kwargs: Mapping[str, Any], taken: int = 0
+    ) -> tuple[list[Any], dict[str, Any]]:
+        known = [*self.positions[taken:], *[self.rest] * len(args)]
+        found_args = [
+            value if converter is None else apply(name, converter, value)
+            for (name, converter), value in zip(known, args, strict=False)
+        ]
+        found_kwargs = {
+            name: value
+            if (converter := self.names.get(name, self.keywords)) is None
+            else apply(name, converter, value)
+            for name, value in kwargs.items()
+        }
+        return found_args, found_kwargs
+
+
+def argument_types(function: JobFunction[..., Any, Any]) -> ArgumentTypes | None:
+    """Return the converters of the arguments of *function*; None if JSON keeps them all."""
+    parameters = function.call_signature.parameters.values()
+    hints, converters = hints_of(function.__wrapped__), Converters()
+    found: dict[str, Converter] = {}
+    for each in parameters:
+        if each.annotation is each.empty or each.name not in hints:
+            continue
+        converter = converters.of(hints[each.name])
+        if converts(converter):
+            # ``when: date = None`` is common, and means ``date | None``.
+            found[each.name] = Either([converter, NONE]) if each.default is None else converter
+    if not found:
+        return None
+    rest = next((each.name for each in parameters if each.kind is _REST), "")
+    keywords = next((each.name for each in parameters if each.kind is _KEYWORDS), "")
+    bound = dict(found)
+    if rest in found:
+        bound[rest] = Items(list, found[rest])
+    if keywords in found:
+        bound[keywords] = Entries(dict, ANY, found[keywords])
+    return ArgumentTypes(
+        function.name,
+        [(each.name, found.get(each.name)) for each in parameters if each.kind in _BY_POSITION],
+        (rest, found.get(rest)),
+        {each.name: found.get(each.name) for each in parameters if each.kind in _BY_NAME},
+        found.get(keywords),
+        bound,
+    )
+
+
+def result_type(function: JobFunction[..., Any, Any]) -> Converter | None:
+    """Return the converter of what *function* returns; None if JSON keeps it."""
+    hints = hints_of(function.__wrapped__)
+    converter = Converters().of(hints["return"]) if "return" in hints else ANY
+    return converter if converts(converter) else None
+
+
+def items_of(
+    function: JobFunction[..., Any, Any], items: Iterable[Sequence[Any]]
+) -> list[list[Any]]:
+    """Return the arguments of several calls as JSON."""
+    types = function.argument_types
+    return [list(item) if types is None else types.encode(item, {})[0] for item in items]
+
+
+def brought_back(converter: Converter, value: Any) -> Any:
+    """Return the value of which *value* is the JSON; a *value* that does not convert itself."""
+    try:
+        return converter.decode(value)
+    except Mismatch:
+        return value
+
+
+def encoded_result(converter: Converter, value: Any) -> Any:
+    """Return the JSON of a result. Raises ``ArgumentError`` for one that JSON cannot bring back."""
+    try:
+        return converter.encode(value)
+    except ArgumentError as error:
+        raise ArgumentError(f"The result: {error}") from None
+    except Exception as error:  # properties are code of the project
+        raise ArgumentError(
+            f"The result is {type_of(value)}, and reading it for JSON raised "
+            f"{type(error).__name__}. Return a value whose fields can be read."
+        ) from None
