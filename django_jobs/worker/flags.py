@@ -64,6 +64,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("-B", "--beat", action="store_true", help=_("fire schedules, too (as runbeat does)"))
     add("--burst", action="store_true", help=_("exit with 0 once the queues are empty"))
+    add("--reload", action="store_true", help=_("for development: start over when code changes"))
 
 
 def options_of(given: Mapping[str, Any], **others: Any) -> WorkerOptions:

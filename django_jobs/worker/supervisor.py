@@ -16,6 +16,7 @@ from ..conf import get_settings
 from ..ids import uuid7
 from ..process.heartbeat_file import HeartbeatFile
 from .children import Children
+from .file_changes import FileChanges
 from .fork import close_everything
 from .liveness import Liveness
 from .option_commands import changed_options
@@ -44,11 +45,13 @@ class Supervisor:
         run_beat: Callable[[UUID, Callable[[], None]], int] | None = None,
         heartbeat_file: HeartbeatFile | None = None,
         is_program: bool = False,
+        changes: FileChanges | None = None,
     ) -> None:
         """*run_beat* runs a beat in a process beside the workers (see :class:`Children`).
 
         *heartbeat_file* is touched while all processes live.
-        *is_program* says that the command line of this process is that of ``runworker``.
+        *is_program* says that the command line of this process is that of ``runworker``. A change
+        that *changes* sees is a HUP.
         """
         self.options = dataclasses.replace(options, supervisor_id=uuid7())
         self.signals = SignalPipe()
@@ -56,6 +59,7 @@ class Supervisor:
         self.scaling = Scaling(self.children, options.autoscale)
         self.reload = Reload(is_program)
         self.liveness = Liveness(heartbeat_file) if heartbeat_file else None
+        self._changes = changes
         self._kill_at = math.inf
         self._lease_seconds = get_settings().lease_seconds
 
@@ -84,6 +88,9 @@ class Supervisor:
         channels = [child.channel.fileno() for child in children.by_pid.values()]
         for number in self.signals.wait(TICK_SECONDS, also=channels):
             self.on_signal(number)
+        if self._changes is not None and (path := self._changes.changed()):
+            _log.info("changed: %s", path)
+            self.on_signal(signal.SIGHUP)
         if self.reload.poll():
             self._stop_warm()
         for child in list(children.by_pid.values()):

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -61,7 +62,7 @@ class Command(BaseCommand):
             heartbeat_file(given["heartbeat_file"]) as heartbeats,
         ):
             self.stdout.write(_banner(options))
-            code = _run(options, heartbeats, is_program=is_program(self))
+            code = _run(options, heartbeats, given, is_program=is_program(self))
         sys.exit(code)
 
     def _check_capacity(self, options: WorkerOptions) -> None:
@@ -97,6 +98,11 @@ class Command(BaseCommand):
             )
         except ValueError as error:
             raise CommandError(f"{error}{_from_setting(keys)}") from None
+        if given["reload"] and options.pool == "solo":
+            raise CommandError(
+                "--reload needs a supervisor, and a solo pool has none. Use --pool threads or "
+                f"prefork.{_from_setting(keys)}"
+            )
         for queue in options.queues:
             if database_of(queue) != using:
                 raise CommandError(
@@ -122,9 +128,16 @@ def _refuse_without_fork() -> None:
         )
 
 
-def _run(options: WorkerOptions, heartbeats: HeartbeatFile | None, *, is_program: bool) -> int:
+def _run(
+    options: WorkerOptions,
+    heartbeats: HeartbeatFile | None,
+    given: Mapping[str, Any],
+    *,
+    is_program: bool,
+) -> int:
     # Windows cannot import these modules; the command has refused to run there by now.
     from ...beat.loop import run_beside
+    from ...worker.file_changes import FileChanges
     from ...worker.solo import run_solo
     from ...worker.supervisor import Supervisor
 
@@ -132,7 +145,11 @@ def _run(options: WorkerOptions, heartbeats: HeartbeatFile | None, *, is_program
         return run_solo(options, heartbeats)
     run_beat = partial(run_beside, options.using, options.base_name) if options.beat else None
     return Supervisor(
-        options, run_beat=run_beat, heartbeat_file=heartbeats, is_program=is_program
+        options,
+        run_beat=run_beat,
+        heartbeat_file=heartbeats,
+        is_program=is_program,
+        changes=FileChanges() if given["reload"] else None,
     ).run()
 
 

@@ -1,0 +1,94 @@
+"""``runworker --reload``: a change of a file is a HUP, so running jobs end first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from django_jobs.models import Job, Worker
+from tests.integration import jobs
+from tests.waiting import LONG
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with an app of its own, ``shop``, beside those of the tests."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "jobs.py").write_text(code_that_returns("old"))
+    (tmp_path / "shop_settings.py").write_text(
+        "from tests.settings import *\nINSTALLED_APPS = [*INSTALLED_APPS, 'shop']\n"
+    )
+    return tmp_path
+
+
+def code_that_returns(text: str) -> str:
+    return (
+        f"from django_jobs import job\n@job(name='shop.version')\ndef version(): return {text!r}\n"
+    )
+
+
+@pytest.fixture
+def worker(runworker: Callable[..., Any], project: Path) -> Any:
+    return runworker(
+        "-c", "1", "--beat", "--reload", "--settings", "shop_settings", "--pythonpath", str(project)
+    )
+
+
+def version() -> Any:
+    """Return what the worker's code of ``shop.version`` returns."""
+    from django_jobs.api.result import AsyncResult
+
+    row = jobs.hold.apply_async(("unused",), countdown=3600)
+    Job.objects.filter(pk=row.id).update(name="shop.version", args=[], status="PENDING")
+    return AsyncResult(row.id).get(timeout=LONG)
+
+
+def test_changed_code_is_loaded_and_broken_code_is_not(
+    worker: Any, project: Path, until: Any
+) -> None:
+    assert version() == "old"
+    code = project / "shop" / "jobs.py"
+    code.write_text("def broken(:\n")
+    until(lambda: "not reloading" in worker.output() and "SyntaxError" in worker.output())
+    assert version() == "old"
+    code.write_text(code_that_returns("new"))
+    until(lambda: "starting over" in worker.output())
+    assert version() == "new"
+    assert Worker.objects.live().filter(pool=Worker.BEAT).count() == 1
+    assert worker.stop() == 0
+    assert worker.output().count("starting over") == 1
+
+
+def test_running_job_ends_before_the_reload(
+    worker: Any, project: Path, until: Any, folder: str
+) -> None:
+    running = jobs.hold.delay(folder)
+    until(lambda: running.status == "STARTED")
+    (project / "shop" / "jobs.py").write_text(code_that_returns("new"))
+    until(lambda: "stopping: finishing what runs" in worker.output())
+    assert running.status == "STARTED"
+    Path(folder, "go").touch()
+    assert running.get(timeout=LONG)
+    assert version() == "new"
+    job = Job.objects.get(pk=running.id)
+    assert (job.retries, job.crashes) == (0, 0)
+    assert worker.stop() == 0
+
+
+def test_new_module_of_an_app_is_loaded(worker: Any, project: Path, until: Any) -> None:
+    (project / "shop" / "jobs.py").rename(project / "shop" / "aside.txt")
+    (project / "shop" / "tasks.py").write_text(code_that_returns("of the new module"))
+    until(lambda: "starting over" in worker.output())
+    assert version() == "of the new module"
+    assert worker.stop() == 0
+
+
+@pytest.mark.django_db
+def test_solo_pool_refuses_it() -> None:
+    with pytest.raises(CommandError, match="--reload needs a supervisor"):
+        call_command("runworker", "--pool", "solo", "--reload", "--queues", "default")
