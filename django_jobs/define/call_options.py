@@ -11,7 +11,13 @@ from ..from_celery.options import without_effect
 from ..moments import LONGEST_SECONDS, range_problems
 from ..serialization import type_of
 from .canvas import Canvas, callbacks
-from .option_problems import priority_problems, queue_problems, unknown_options
+from .option_problems import (
+    backoff_problems,
+    max_retries_problems,
+    priority_problems,
+    queue_problems,
+    unknown_options,
+)
 from .options import Expiry
 
 
@@ -36,6 +42,10 @@ class CallKeywords(TypedDict, total=False):
     time_limit: float | None
     soft_time_limit: float | None
     ignore_result: bool | None
+    #: Most retries. None is the job function's limit.
+    max_retries: int | None
+    #: The waits before automatic retries; as in ``@job``, but no function.
+    retry_backoff: bool | float | None
     #: Signatures to run after a success, with the result.
     link: Canvas | Sequence[Canvas] | None
     #: Signatures to run after a failure, with a dict that describes it.
@@ -65,6 +75,10 @@ def check(options: Mapping[str, Any]) -> None:
         # A text such as "no" would be true.
         if options.get(key) is not None and not isinstance(options[key], bool):
             problems.append(f"{key} must be True or False, got {options[key]!r}.")
+    if options.get("max_retries") is not None:
+        problems += max_retries_problems(options["max_retries"])
+    if options.get("retry_backoff") is not None:
+        problems += _backoff_problems(options["retry_backoff"])
     problems += _headers_problems(options.get("headers"))
     problems += _id_problems(options.get("task_id"))
     if problems:
@@ -78,6 +92,13 @@ def _headers_problems(headers: object) -> list[str]:
         return []
     # The message shows only the type, because headers may be secret.
     return [f"headers must be a dict of JSON, got {type_of(headers)}."]
+
+
+def _backoff_problems(backoff: object) -> list[str]:
+    if callable(backoff):
+        why = "retry_backoff of a call must be True, False or seconds > 0, got a function, which no"
+        return [f"{why} row can hold. Give it to @job."]
+    return backoff_problems(backoff)
 
 
 def _id_problems(task_id: object) -> list[str]:

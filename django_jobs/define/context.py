@@ -57,8 +57,9 @@ class JobContext:
 
     @property
     def max_retries(self) -> int | None:
-        """The job function's ``max_retries``; None is no limit."""
-        return self.function.options.max_retries
+        """Most retries of this job: the call's limit or the job function's; None is no limit."""
+        own = self.row_options.call.max_retries
+        return self.function.options.max_retries if own is None else own
 
     def __getattr__(self, name: str) -> Any:
         # self.delay, self.apply_async and the like, as on a Celery task.
@@ -92,17 +93,15 @@ class JobContext:
         """End this attempt and run the job again after *countdown* or at *eta*.
 
         *countdown* is in seconds or a timedelta; a naive *eta* is in the current time zone. Without
-        either the job waits ``default_retry_delay``. If the next attempt has not begun by
-        *expires*, the job is revoked.
+        either the job waits as long as *exc* asks for by ``retry_after``, or else
+        ``default_retry_delay``. If the next attempt has not begun by *expires*, the job is revoked.
 
-        Always raises: :class:`Retry`; when *max_retries* (default: the job function's) are used
+        Always raises: :class:`Retry`; when *max_retries* (default: :attr:`max_retries`) are used
         up, *exc*, or ``MaxRetriesExceededError`` without one; ``ValueError`` for an invalid time;
         ``TypeError`` for ``throw=False`` and for any other option of a call.
         """
         _refuse_options(throw, refused)
         self._refuse_exhausted(exc, self.max_retries if max_retries is None else max_retries)
-        if countdown is None and eta is None:
-            countdown = self.function.options.default_retry_delay
         if countdown is not None:
             countdown = seconds(countdown, "countdown")
         # Naive datetimes become aware here, where the body's own current time zone holds.

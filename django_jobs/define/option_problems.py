@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 from collections.abc import Collection, Iterable
 
 from ..from_celery.options import OPTIONS
@@ -47,6 +48,28 @@ def priority_problems(priority: object) -> list[str]:
     if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > MAX_PRIORITY:
         return [f"priority must be a whole number from -32767 to 32767, got {priority!r}."]
     return []
+
+
+def max_retries_problems(limit: object) -> list[str]:
+    if limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0):
+        return []
+    return [f"max_retries must be a whole number ≥ 0 or None, got {limit!r}."]
+
+
+def backoff_problems(backoff: object) -> list[str]:
+    """Check ``retry_backoff``, which is a bool, seconds or a function."""
+    if isinstance(backoff, bool) or (is_seconds(backoff) and backoff):
+        return []
+    if callable(backoff) and not inspect.iscoroutinefunction(backoff):
+        try:
+            inspect.signature(backoff).bind(0, Exception())
+            return []
+        except ValueError:  # some built-in functions have no signature
+            return []
+        except TypeError:
+            pass
+    allowed = "a bool or seconds > 0, a century at most, or a function of (retries, exception)"
+    return [f"retry_backoff must be {allowed}, got {backoff!r}."]
 
 
 def is_seconds(value: object) -> bool:

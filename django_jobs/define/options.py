@@ -13,10 +13,12 @@ from .base_problems import base_problems
 from .context import JobContext
 from .key_values import Key
 from .option_problems import (
+    backoff_problems,
     concurrency_problems,
     exception_problems,
     expiry_problems,
     is_seconds,
+    max_retries_problems,
     priority_problems,
     queue_problems,
 )
@@ -24,6 +26,9 @@ from .rates import Rate, parse
 from .schedule_spec import Spelling
 
 Exceptions = Sequence[type[BaseException]]
+#: The number of retries before, and the exception; returns seconds or a timedelta.
+BackoffFunction = Callable[[int, BaseException], float | datetime.timedelta]
+Backoff = bool | float | BackoffFunction
 Expiry = float | datetime.timedelta | datetime.datetime
 
 
@@ -52,9 +57,10 @@ class JobOptions:
     #: Subclasses of these that are not retried.
     dont_autoretry_for: Exceptions = ()
     #: First wait before an automatic retry; each further wait is twice as long. True is 2 s, and
-    #: False waits ``default_retry_delay`` each time.
-    retry_backoff: bool | float = True
-    #: Longest wait before an automatic retry.
+    #: False waits ``default_retry_delay`` each time. A function of (retries, exception) returns the
+    #: wait before each retry, in seconds or as a timedelta; *retries* is 0 before the first.
+    retry_backoff: Backoff = True
+    #: Longest wait before an automatic retry, unless a function says how long.
     retry_backoff_max: float = 600.0
     #: Choose each wait at random between half of it and all of it: against thundering herds.
     retry_jitter: bool = True
@@ -158,19 +164,8 @@ class JobOptions:
             for field in ("default_retry_delay", "retry_backoff_max")
             if not is_seconds(getattr(self, field))
         ]
-        if self.max_retries is not None and (
-            not isinstance(self.max_retries, int) or self.max_retries < 0
-        ):
-            found.append(
-                f"max_retries must be a whole number ≥ 0 or None, got {self.max_retries!r}."
-            )
-        if not isinstance(self.retry_backoff, bool) and (
-            not is_seconds(self.retry_backoff) or self.retry_backoff <= 0
-        ):
-            found.append(
-                "retry_backoff must be a bool or seconds > 0, a century at most, "
-                f"got {self.retry_backoff!r}."
-            )
+        found += max_retries_problems(self.max_retries)
+        found += backoff_problems(self.retry_backoff)
         for field in ("autoretry_for", "dont_autoretry_for", "throws"):
             found += exception_problems(field, getattr(self, field))
         return found
@@ -202,7 +197,7 @@ class JobKeywords(TypedDict, total=False):
     default_retry_delay: float
     autoretry_for: Exceptions
     dont_autoretry_for: Exceptions
-    retry_backoff: bool | float
+    retry_backoff: Backoff
     retry_backoff_max: float
     retry_jitter: bool
     time_limit: float | None

@@ -35,6 +35,9 @@ class CallOptions:
     time_limit: float | None = None
     soft_time_limit: float | None = None
     ignore_result: bool | None = None
+    max_retries: int | None = None
+    #: True, False or seconds.
+    retry_backoff: bool | float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class RowOptions:
 
     def stored(self) -> dict[str, Any]:
         """Return the JSON object of the options that are set."""
-        call = {name: getattr(self.call, name) for name in _CALL}
+        call = {name: getattr(self.call, name) for name in CALL_OPTIONS}
         workflow = {key: getattr(self.workflow, name) for name, key in _KEYS.items()}
         workflow["link_error"] = [list(pair) for pair in self.workflow.errbacks] or None
         return {
@@ -88,7 +91,8 @@ class RowOptions:
 #: Of a row without options.
 NOTHING = RowOptions()
 
-_CALL = ("time_limit", "soft_time_limit", "ignore_result")
+#: The names of the options that a call may have of its own.
+CALL_OPTIONS = tuple(field.name for field in dataclasses.fields(CallOptions))
 # The keys under which the column has the fields of a workflow.
 _KEYS = {
     "errbacks": "link_error",
@@ -123,6 +127,14 @@ def read(stored: Any, *, or_none: bool = True) -> RowOptions:
         for key in ("time_limit", "soft_time_limit")
         if not isinstance(stored.get(key, 1.0), (int, float))
     ]
+    problems += [
+        f"{key} must be {what}, the row has {stored[key]!r:.100}."
+        for key, kinds, what in (
+            ("max_retries", int, "a whole number"),
+            ("retry_backoff", (bool, int, float), "true, false or seconds"),
+        )
+        if not isinstance(stored.get(key, 1), kinds)
+    ]
     takes = stored.get("takes")
     if not _is_form(takes):
         takes = None
@@ -133,7 +145,7 @@ def read(stored: Any, *, or_none: bool = True) -> RowOptions:
     workflow = _workflow(stored, takes)
     if problems:
         return RowOptions(workflow=workflow, problem=problems[-1])
-    return RowOptions(CallOptions(*(stored.get(name) for name in _CALL)), workflow)
+    return RowOptions(CallOptions(*(stored.get(name) for name in CALL_OPTIONS)), workflow)
 
 
 def taking_one_more(stored: Mapping[str, Any]) -> dict[str, Any]:

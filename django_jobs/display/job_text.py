@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
-from django.db.models import Case, ExpressionWrapper, F, TextField, Value, When
+from django.db.models import Case, ExpressionWrapper, F, Q, TextField, Value, When
 from django.db.models.functions import Length
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from ..define import registry
 from ..define.hidden_arguments import HAS_TAKES, rules_of
+from ..define.row_options import RowOptions, parse, read
 from ..define.sensitive import Shown, shown_arguments
 from ..models import Job, JobQuerySet
 from ..models.fields import JSONTextField
@@ -27,6 +28,8 @@ LARGE_COLUMNS = ("args", "kwargs", "headers", "options", "result", "progress", "
 PAYLOAD = ("args", "kwargs", "headers", "result", "progress")
 # The columns that decide which secrets the others hide.
 _CALL = ("args", "kwargs", "headers", "options")
+_HAS_LIMIT = '"max_retries"'
+
 # The keys that progress() writes.
 _PROGRESS = frozenset({"done", "total", "message"})
 
@@ -54,8 +57,9 @@ class Payload:
 def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
     """Defer the large columns, and add ``args_text`` and ``kwargs_text``, None if too long.
 
-    They are texts, so that one row with invalid JSON does not break a page. ``takes_text`` has the
-    options of jobs that take results before their arguments.
+    They are texts, so that one row with invalid JSON does not break a page. ``options_text`` has
+    the options of jobs that take results before their arguments or have ``max_retries`` of their
+    own.
     """
     texts = {
         f"{column}_text": Case(
@@ -68,15 +72,16 @@ def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
     lengths = {
         f"{column}_length": Length(_text(column)) for column in ("args", "kwargs", "options")
     }
-    takes = Case(
-        When(options__contains=HAS_TAKES, options_length__lte=longest, then=_text("options")),
+    shown_options = Q(options__contains=HAS_TAKES) | Q(options__contains=_HAS_LIMIT)
+    options = Case(
+        When(shown_options, options_length__lte=longest, then=_text("options")),
         # The options are too long to be read here, so that all arguments are hidden.
         When(options__contains=HAS_TAKES, then=Value(HAS_TAKES)),
         default=Value(None),
         output_field=TextField(null=True),
     )
     shown: JobQuerySet = (
-        jobs.defer(*LARGE_COLUMNS).alias(**lengths).annotate(**texts, takes_text=takes)
+        jobs.defer(*LARGE_COLUMNS).alias(**lengths).annotate(**texts, options_text=options)
     )
     return shown
 
@@ -100,7 +105,7 @@ def listed_arguments(job: Job) -> tuple[Any, Any]:
     args, kwargs = texts["args_text"], texts["kwargs_text"]
     if args is None or kwargs is None:
         return None, None
-    return _arguments(_shown(job.name, args, kwargs, None, texts["takes_text"]))
+    return _arguments(_shown(job.name, args, kwargs, None, texts["options_text"]))
 
 
 def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD) -> Payload:
@@ -178,8 +183,16 @@ def _out_of(job: Job, first: int) -> str:
     options = function.options
     if not (job.retries or options.autoretry_for or options.bind):
         return ""  # it is never retried
-    limit = options.max_retries
+    limit = _own_options(job).call.max_retries
+    if limit is None:
+        limit = options.max_retries
     return "/∞" if limit is None else f"/{limit + first}"
+
+
+def _own_options(job: Job) -> RowOptions:
+    if "options" in job.get_deferred_fields():  # as with_argument_texts() leaves them
+        return parse(vars(job).get("options_text"))
+    return read(job.options)
 
 
 def _stored_texts(job: Job, columns: Sequence[str]) -> dict[str, Any] | None:

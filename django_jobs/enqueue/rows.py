@@ -15,7 +15,7 @@ from ..define.current import running
 from ..define.fitting import check_errback
 from ..define.headers import implied_headers
 from ..define.routing import route
-from ..define.row_options import CallOptions, RowOptions, WorkflowOptions
+from ..define.row_options import CALL_OPTIONS, CallOptions, RowOptions, WorkflowOptions
 from ..ids import uuid7
 from ..moments import aware, expiry
 from ..status import Status
@@ -115,18 +115,19 @@ def _texts(options: CallKeywords, implied: Headers | None) -> tuple[str | None, 
     if headers:
         limit = get_settings().max_payload_bytes
         headers_text = serialization.dumps(headers, where="headers", max_bytes=limit)
-    call = CallOptions(
-        options.get("time_limit"), options.get("soft_time_limit"), options.get("ignore_result")
-    )
+    if not options:
+        return headers_text, None
+    own: dict[str, Any] = {name: options.get(name) for name in CALL_OPTIONS}
     errbacks = callbacks(options, "link_error")
     for errback in errbacks:
         check_errback(errback)
     # None: an errback is for the failure of this job.
     pairs = tuple((errback, None) for errback in errbacks)
-    if own := RowOptions(call, WorkflowOptions(errbacks=pairs)).stored():
+    row = RowOptions(CallOptions(**own), WorkflowOptions(errbacks=pairs))
+    if stored := row.stored():
         limit = get_settings().max_payload_bytes
         options_text = serialization.dumps(
-            own, where="options", max_bytes=limit, around=STORED_LEVELS
+            stored, where="options", max_bytes=limit, around=STORED_LEVELS
         )
     return headers_text, options_text
 

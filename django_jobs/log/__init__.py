@@ -112,6 +112,23 @@ def _line(name: str) -> str:
     return name if name.isprintable() else printable(name).replace("\n", "\\n")
 
 
+def retry_after_ignored(job: Claimed, problem: Failure) -> None:
+    _jobs.warning(
+        "retry_after ignored name=%s id=%s attempt=%d error=%s: %s",
+        *_identity(job),
+        problem.error_class,
+        problem.message[:500],
+    )
+
+
+def backoff_failed(job: Claimed, problem: Failure) -> None:
+    _jobs.error(
+        "retry_backoff failed name=%s id=%s attempt=%d: the wait is that of retry_backoff=True\n%s",
+        *_identity(job),
+        problem.traceback,
+    )
+
+
 def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
     _jobs.warning(
         "outcome dropped name=%s id=%s attempt=%d status=%s worker=%s: the job is no longer ours",

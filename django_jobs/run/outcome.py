@@ -6,11 +6,12 @@ import dataclasses
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from .. import serialization
+from .. import log, serialization
 from ..backoff import exponential
 from ..conf import get_settings
 from ..define.context import JobContext
 from ..define.conversion import encoded_result
+from ..define.retry_after import retry_after
 from ..exceptions import (
     ArgumentError,
     Ignore,
@@ -84,7 +85,7 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
     if isinstance(error, Ignore):
         return _ignored(execution)
     if _is_autoretried(execution, error):
-        return _retried(execution, error, _backoff(execution))
+        return _retried(execution, error, *_next_try(execution, error))
     return _failed(execution, error)
 
 
@@ -131,6 +132,8 @@ def _asked_later(execution: Execution, asked: Retry | Snooze) -> Outcome:
         if isinstance(asked, Snooze):
             return _later(execution, seconds(asked.seconds, "Snooze()"))
         delay, eta = asked.countdown, asked.eta
+        if delay is None and eta is None:
+            delay, eta = _asked_by(execution, asked.exc)
         if delay is None and eta is None:
             delay = execution.function.options.default_retry_delay
         outcome = _retried(
@@ -186,17 +189,45 @@ def _is_autoretried(execution: Execution, error: BaseException) -> bool:
 
 
 def _is_last(execution: Execution) -> bool:
-    limit = execution.function.options.max_retries
+    limit = execution.context.max_retries
     return limit is not None and execution.job.retries >= limit
 
 
-def _backoff(execution: Execution) -> float:
-    options = execution.function.options
-    if options.retry_backoff is False:
+def _next_try(
+    execution: Execution, error: BaseException
+) -> tuple[float | None, datetime.datetime | None]:
+    """Return the seconds to an automatic retry after *error*, or its moment."""
+    delay, eta = _asked_by(execution, error)
+    if delay is None and eta is None:
+        delay = _backoff(execution, error)
+    return delay, eta
+
+
+def _asked_by(
+    execution: Execution, error: BaseException | None
+) -> tuple[float | None, datetime.datetime | None]:
+    """Return the wait that *error* asks for as :func:`retry_after` does; log what is no time."""
+    try:
+        return retry_after(error) if error is not None else (None, None)
+    except Exception as problem:
+        log.retry_after_ignored(execution.job, describe(problem, hidden(execution.job)))
+        return None, None
+
+
+def _backoff(execution: Execution, error: BaseException) -> float:
+    options, own = execution.function.options, execution.job.row_options.call.retry_backoff
+    backoff = options.retry_backoff if own is None else own
+    if callable(backoff):
+        try:
+            return seconds(backoff(execution.job.retries, error), "retry_backoff", least=0.0)
+        except Exception as problem:
+            log.backoff_failed(execution.job, describe(problem, hidden(execution.job)))
+            backoff = True
+    if backoff is False:
         return options.default_retry_delay
     return exponential(
         execution.job.retries,
-        factor=2.0 if options.retry_backoff is True else float(options.retry_backoff),
+        factor=2.0 if backoff is True else float(backoff),
         maximum=options.retry_backoff_max,
         jitter=options.retry_jitter,
     )

@@ -47,9 +47,7 @@ def with_header(jobs: JobQuerySet, header: str) -> list[UUID]:
 
 def one(text: str, using: str) -> Job:
     """Return the job with this id; raise ``CommandError`` when there is none."""
-    jobs = Job.objects.using(using).defer(
-        "args", "kwargs", "headers", "options", "result", "progress"
-    )
+    jobs = Job.objects.using(using).defer("args", "kwargs", "headers", "result", "progress")
     job = jobs.filter(pk=_parsed(text)).first()
     if job is None:
         raise CommandError(_no_job(text))
