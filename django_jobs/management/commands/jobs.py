@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..ending import is_program
 from ..jobs import (
     actions,
     control,
+    doctor_celery,
     health,
     inspecting,
     listing,
@@ -49,6 +51,7 @@ class Command(BaseCommand):
             _run,
             _schedules,
             _import,
+            _doctor_celery,
         ):
             add(verbs)
         worker_parsers.add_control(verbs)
@@ -80,7 +83,8 @@ class Command(BaseCommand):
             given["warn"] = self.stderr.write
         for warning in () if verb == "health" else warnings(verb, given):
             self.stderr.write(f"warning: {warning}")
-        _VERBS[verb](self.stdout, **given)
+        if _VERBS[verb](self.stdout, **given):
+            sys.exit(1)
 
     def _confirm(self, question: str) -> bool:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
@@ -91,7 +95,8 @@ _PROCESSES: dict[str, type[BaseCommand]] = {"worker": runworker.Command, "beat":
 # They use the database of the queue; without a queue, health looks at all.
 _AT_QUEUES = {"pause", "resume", "limit", "purge", "health"}
 
-_VERBS: dict[str, Callable[..., None]] = {
+# One that returns true makes the command end with code 1.
+_VERBS: dict[str, Callable[..., bool | None]] = {
     "list": listing.list_jobs,
     "show": listing.show_job,
     "workflow": workflow.show_workflow,
@@ -110,6 +115,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "top": top.show,
     "schedules": schedules.list_schedules,
     "import-celery-beat": schedules.import_celery_beat,
+    "doctor-celery": doctor_celery.doctor_celery,
 }
 
 
@@ -220,6 +226,14 @@ def _import(verbs: Any) -> None:
     text = gettext_noop("Copy the periodic tasks of django-celery-beat, which must be installed.")
     parser = add_verb(verbs, "import-celery-beat", text, "dry_run")
     parser.add_argument("--dry-run", action="store_true", help=_("only print what would be done"))
+
+
+def _doctor_celery(verbs: Any) -> None:
+    text = gettext_noop("List what the project has of Celery's, and what to do with it.")
+    parser = add_verb(verbs, "doctor-celery", text, "folders")
+    parser.add_argument(
+        "folders", nargs="*", metavar="FOLDER", help=_("folders with source; default: BASE_DIR")
+    )
 
 
 def _add_status(parser: argparse.ArgumentParser, choices: Any) -> None:

@@ -1,0 +1,126 @@
+"""Calls of tasks and of the app, and attributes that only Celery's objects have."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+
+from ....define.call_options import CallKeywords
+from ....from_celery.names import APP as OF_APP
+from ....from_celery.names import REQUEST
+from ....from_celery.options import OPTIONS
+from ....from_celery.table import find
+from .finding import BEAT, REMOVE, STACK, Finding, Place, Section, name_of, options, text_of
+from .symbols import APP, Module, Symbols
+
+_CALLS = {"apply_async", "apply_async_on_commit", "apply", "set", "signature"}
+# Of ``self.retry()``.
+_RETRY = {"args", "kwargs", "queue", "priority", "link", "link_error", "headers", "routing_key"}
+# Others tell of these attributes of the app.
+_ELSEWHERE = {"task", "conf", "Task"}
+# Their AsyncResult is no attribute of a task.
+_MODULES = {"celery", "result", "django_jobs", "app", "celery_app", "current_app"}
+_REFUSED = {
+    "freeze": "Use apply_async(task_id=…).",
+    "stamp": "Use set(headers={…}).",
+    "skew": "Use set(countdown=…) of each member.",
+    "subtask": "Use signature().",
+}
+
+
+def findings(module: Module, symbols: Symbols) -> Iterator[Finding]:
+    place = Place(module.file)
+    inner = {id(node.value) for node in module.nodes if isinstance(node, ast.Attribute)}
+    for node in module.nodes:
+        if isinstance(node, ast.Attribute):
+            if id(node) not in inner:
+                yield from _of_app(place, node, symbols.origin(module, node))
+            yield from _of_request(place, node)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            for find_in in _KINDS:
+                yield from find_in(place, node, node.func)
+        elif isinstance(node, ast.Call) and symbols.origin(module, node) == APP:
+            text = "Delete the app and its module: @job needs no app object."
+            yield place.finding(node, name_of(node), text, REMOVE, Section.APP)
+
+
+def _of_app(place: Place, node: ast.Attribute, origin: str) -> Iterator[Finding]:
+    name = origin.removeprefix(f"{APP}.")
+    if name == origin or name.partition(".")[0] in _ELSEWHERE or name.startswith("on_"):
+        return
+    rule = find(OF_APP, name)
+    if rule is not None:
+        yield place.ruled(node, name_of(node), rule, Section.APP)
+
+
+def _of_request(place: Place, node: ast.Attribute) -> Iterator[Finding]:
+    owner = node.value
+    is_request = isinstance(owner, ast.Attribute) and owner.attr == "request"
+    if not is_request or name_of(owner) not in ("self.request", "current_task.request"):
+        return
+    rule = find(REQUEST, node.attr)
+    if rule is not None:
+        yield place.ruled(node, name_of(node), rule, Section.APP)
+
+
+def _on_commit(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:
+    if function.attr in ("delay_on_commit", "apply_async_on_commit"):
+        text = f"Use {function.attr.removesuffix('_on_commit')}(): it is part of the transaction."
+        yield place.finding(call, f"{name_of(function)}()", text, STACK, Section.AROUND)
+    elif function.attr == "on_commit" and call.args:
+        enqueued = [each for each in ast.walk(call.args[0]) if isinstance(each, ast.Attribute)
+                    and each.attr in ("delay", "apply_async")]  # fmt: skip
+        if enqueued:
+            text = f"Call {name_of(enqueued[0])}() itself: it is part of the transaction."
+            what = f"{name_of(function)}({name_of(enqueued[0])})"
+            yield place.finding(call, what, text, STACK, Section.AROUND)
+
+
+def _options(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:
+    if function.attr not in _CALLS:
+        return
+    for name, value in options(call).items():
+        if name in OPTIONS and name not in CallKeywords.__annotations__:
+            text = f"{OPTIONS[name][0].upper()}{OPTIONS[name][1:]}."
+            yield place.finding(
+                value, f"{name}= of {name_of(function)}()", text, STACK, Section.OPTIONS
+            )
+
+
+def _retries(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:
+    if function.attr != "retry" or name_of(function.value) not in ("self", "current_task"):
+        return
+    given = options(call)
+    for name in sorted(given.keys() & _RETRY):
+        text = "Use self.replace(f.s(…).set(…)) for another call: a retry is the same call again."
+        yield place.finding(call, f"{name}= of {name_of(function)}()", text, STACK, Section.DIFFERS)
+    throw = given.get("throw")
+    if isinstance(throw, ast.Constant) and throw.value is False:
+        text = "Leave it out, and catch Retry if code must follow: the attempt has ended."
+        yield place.finding(call, f"throw= of {name_of(function)}()", text, STACK, Section.DIFFERS)
+
+
+def _refused(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:
+    owner = function.value
+    is_signature = isinstance(owner, ast.Call) and isinstance(owner.func, ast.Attribute) and (
+        owner.func.attr in ("s", "si", "signature", "set", "clone")
+    )  # fmt: skip
+    if function.attr in _REFUSED and (is_signature or function.attr == "subtask"):
+        text = _REFUSED[function.attr]
+        yield place.finding(call, f"{name_of(function)}()", text, STACK, Section.DIFFERS)
+    elif function.attr == "AsyncResult" and name_of(owner).rpartition(".")[2] not in _MODULES:
+        text = "Use django_jobs.AsyncResult(id). An unknown id raises JobDoesNotExist."
+        yield place.finding(call, f"{name_of(function)}()", text, STACK, Section.DIFFERS)
+
+
+def _periodic(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:
+    rule = find(OF_APP, function.attr)
+    if function.attr == "add_periodic_task" and rule is not None:
+        name = text_of(options(call).get("name"))
+        what = f"{name_of(function)}(){f' of {name!r}' if name else ''}"
+        yield place.finding(call, what, rule.advice, BEAT, Section.APP)
+
+
+_KINDS: tuple[Callable[[Place, ast.Call, ast.Attribute], Iterator[Finding]], ...] = (
+    _on_commit, _options, _retries, _refused, _periodic,
+)  # fmt: skip

@@ -1,0 +1,89 @@
+"""Functions that are tasks: their decorator becomes ``@job``."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ....define.options import JobOptions
+from ....from_celery.options import OPTIONS
+from .finding import REMOVE, STACK, Finding, Place, Section, code, options
+from .symbols import APP, Module, Symbols
+
+_DECORATORS = {
+    "celery.shared_task", "celery.task", "celery.task.task", "celery.task.periodic_task",
+    "celery.decorators.task", "celery.decorators.periodic_task", f"{APP}.task",
+}  # fmt: skip
+_OURS = {"django_jobs.job", "django_jobs.api.decorator.job"}
+_ERRBACK = ["request", "exc", "traceback"]
+_RATE = "rate_limit holds over all workers."
+_ACKS = "After a crash it runs again; acks_late=False keeps Celery's at most once."
+
+
+def findings(module: Module, symbols: Symbols, acks_late: bool) -> Iterator[Finding]:
+    """Yield the tasks of a module; *acks_late* is the project's ``task_acks_late``."""
+    place = Place(module.file)
+    for node in module.nodes:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        origins = [(each, _origin(module, symbols, each)) for each in node.decorator_list]
+        has_job = any(origin in _OURS for _each, origin in origins)
+        for decorator, origin in origins:
+            if origin in _DECORATORS:
+                what = f"@{code(decorator)} of {node.name}()"
+                if has_job:
+                    text = "Delete this line when Celery's queues are empty: @job stands over it."
+                    yield place.finding(decorator, what, text, REMOVE, Section.STEPS)
+                else:
+                    text = " ".join(_becomes(decorator, node, acks_late))
+                    yield place.finding(decorator, what, text, STACK, Section.OPTIONS)
+
+
+def _origin(module: Module, symbols: Symbols, decorator: ast.expr) -> str:
+    function = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return symbols.origin(module, function)
+
+
+def _becomes(
+    decorator: ast.expr, function: ast.FunctionDef | ast.AsyncFunctionDef, acks_late: bool
+) -> Iterator[str]:
+    given = options(decorator)
+    kept = {name: code(value) for name, value in given.items() if name in _KNOWN - {"base"}}
+    kept |= _retries(given)
+    shown = ", ".join(f"{name}={value}" for name, value in kept.items())
+    job = f"@job({shown})" if shown else "@job"
+    yield f"Put {job} over it, and leave it until the queues are empty."
+    for name in given:
+        if name not in _KNOWN and name != "retry_kwargs":
+            yield f"{name}: {OPTIONS.get(name, 'it has no counterpart; leave it out')}."
+    if "acks_late" not in given and not acks_late:
+        yield _ACKS
+    if "rate_limit" in given:
+        yield _RATE
+    if "base" in given:
+        base = code(given["base"])
+        yield f"The options of {base} go into @job, and its hooks into a class of JobContext."
+    parameters = [each.arg for each in function.args.args]
+    if parameters[-3:] == _ERRBACK or parameters[1:] == _ERRBACK:
+        yield "An errback gets one dict: id, name, error_class, message and traceback."
+
+
+_KNOWN = set(JobOptions.__dataclass_fields__)
+
+
+def _retries(given: dict[str, ast.expr]) -> dict[str, str]:
+    """Return options that keep the retries as they are with Celery."""
+    found = {}
+    retry = given.get("retry_kwargs")
+    if isinstance(retry, ast.Dict):
+        values = {code(key).strip("'"): code(value)
+                  for key, value in zip(retry.keys, retry.values, strict=True) if key}  # fmt: skip
+        if "max_retries" in values:
+            found["max_retries"] = values["max_retries"]
+        if "countdown" in values:
+            found |= {"default_retry_delay": values["countdown"], "retry_backoff": "False"}
+    elif retry is not None:
+        found["max_retries"] = f"{code(retry)}['max_retries']"
+    if "autoretry_for" in given and "retry_backoff" not in given:
+        found["retry_backoff"] = "False"
+    return found
