@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
+import operator
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 from uuid import UUID
 
 from .define.row_options import NOTHING, RowOptions, parse
 from .status import ENDED, Status
 
-#: The columns a claim reads, in the order of :class:`Claimed`'s fields.
-CLAIMED_COLUMNS = (
-    "id", "name", "args", "kwargs", "claims", "retries", "crashes", "deferrals", "queue", "rank",
-    "headers", "options", "root_id", "parent_id", "group_id", "has_dependents", "run_at",
-    "expires_at",
-)  # fmt: skip
+# Metadata of a field of Outcome that is a column of the job's row.
+_COLUMN = {"column": True}
 
 
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Claimed:
     """A job that this worker has claimed: the columns of its row, and whether it has expired.
 
@@ -27,16 +26,6 @@ class Claimed:
     is the :func:`time.monotonic` at which the job became ready; the claim returns the seconds that
     it waited, by the database's clock.
     """
-
-    __slots__ = (
-        *CLAIMED_COLUMNS,
-        "_row_options",
-        "begin_by",
-        "expired",
-        "permits",
-        "problem",
-        "ready",
-    )
 
     id: UUID
     name: str
@@ -56,27 +45,20 @@ class Claimed:
     has_dependents: bool
     run_at: datetime.datetime | None
     expires_at: datetime.datetime | None
+    # What follows is no column.
     expired: bool
-    ready: float
+    waited: dataclasses.InitVar[float]
+    ready: float = dataclasses.field(init=False)
     #: The keys of the concurrency limits under which it has a permit.
-    permits: tuple[str, ...]
+    permits: tuple[str, ...] = dataclasses.field(default=(), init=False)
     #: The latest :func:`time.monotonic` at which its rate limit lets it begin.
-    begin_by: float | None
+    begin_by: float | None = dataclasses.field(default=None, init=False)
     #: Why it cannot run, if the worker found that out after the claim.
-    problem: str
+    problem: str = dataclasses.field(default="", init=False)
+    _row_options: RowOptions | None = dataclasses.field(default=None, init=False)
 
-    def __init__(self, *row: Any) -> None:
-        (
-            self.id, self.name, self.args, self.kwargs, self.claims, self.retries, self.crashes,
-            self.deferrals, self.queue, self.rank, self.headers, self.options, self.root_id,
-            self.parent_id, self.group_id, self.has_dependents, self.run_at, self.expires_at,
-            self.expired, waited,
-        ) = row  # fmt: skip
+    def __post_init__(self, waited: float) -> None:
         self.ready = time.monotonic() - waited
-        self.permits = ()
-        self.problem = ""
-        self.begin_by = None
-        self._row_options: RowOptions | None = None
 
     @property
     def row_options(self) -> RowOptions:
@@ -140,13 +122,13 @@ class Outcome:
     """
 
     job: Claimed
-    status: str
+    status: str = dataclasses.field(metadata=_COLUMN)
     began: float
     ended: float
-    result: str | None = dataclasses.field(default=None, repr=False)
-    retries: int = 0
-    crashes: int = 0
-    deferrals: int = 0
+    result: str | None = dataclasses.field(default=None, repr=False, metadata=_COLUMN)
+    retries: int = dataclasses.field(default=0, metadata=_COLUMN)
+    crashes: int = dataclasses.field(default=0, metadata=_COLUMN)
+    deferrals: int = dataclasses.field(default=0, metadata=_COLUMN)
     delay: float | None = None
     run_at: datetime.datetime | None = None
     #: When a RETRY expires, a moment or seconds from now; None leaves it as it is.
@@ -177,6 +159,12 @@ class Outcome:
         return self.status in ENDED and (
             job.has_dependents or bool(job.row_options.workflow.errbacks)
         )
+
+    def written(self) -> tuple[Any, ...]:
+        """Return the values of the columns :data:`OUTCOME_TYPES`."""
+        failure = self.failure
+        error = (failure.error_class, failure.message) if failure else ("", "")
+        return (*_columns_of(self), *error)
 
     def ages(self) -> tuple[float, float]:
         """Return the seconds since the body began and since it ended.
@@ -218,3 +206,24 @@ class NewJob(NamedTuple):
     def __repr__(self) -> str:
         # Without the arguments: trackers of errors send the reprs of what stands in frames.
         return f"NewJob({self.name!r}, id={self.id}, queue={self.queue!r}, status={self.status!r})"
+
+
+def _types(kind: type) -> dict[str, Any]:
+    """Return the type of each field, without None."""
+    return {name: (get_args(hint) or [hint])[0] for name, hint in get_type_hints(kind).items()}
+
+
+#: The columns that a claim reads, with their types, in the order of :class:`Claimed`'s fields.
+CLAIMED_TYPES = dict(
+    itertools.takewhile(lambda column: column[0] != "expired", _types(Claimed).items())
+)
+#: The columns that an outcome writes as they are, with their types.
+OUTCOME_TYPES = {
+    field.name: _types(Outcome)[field.name]
+    for field in dataclasses.fields(Outcome)
+    if field.metadata
+} | {"error_class": str, "error_message": str}
+#: The fields of :class:`NewJob`, with their types.
+NEW_TYPES = _types(NewJob)
+
+_columns_of = operator.attrgetter(*list(OUTCOME_TYPES)[:-2])

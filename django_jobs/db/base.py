@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import datetime
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -15,7 +16,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ..moments import FIRST_YEAR, LAST_YEAR
 from ..transitions import NOT_YET, PARENTS_ENDED, READY
-from ..values import Claimed, NewEdge, NewJob, Outcome
+from ..values import CLAIMED_TYPES, NEW_TYPES, Claimed, NewEdge, NewJob, Outcome
 from .errors import Kind, kind_of
 
 JOBS = "django_jobs_job"
@@ -33,6 +34,29 @@ TEXT = 2 * 1024 * 1024
 
 #: A claim of several queues looks at most at this many jobs, also if most of them are locked.
 MOST_CANDIDATES = 10_000
+
+# A call gives a time as a moment, or in seconds from now.
+SECONDS_OF = {"eta": "countdown", "expires_at": "expires_in"}
+#: The fields of a new job that become columns.
+NEW_FIELDS = tuple(name for name in NEW_TYPES if name not in SECONDS_OF.values())
+#: The columns that an INSERT writes: those of :data:`NEW_FIELDS`, and two times.
+NEW_COLUMNS = (
+    *("run_at" if name == "eta" else name for name in NEW_FIELDS),
+    "enqueued_at",
+    "ready_at",
+)
+
+#: The columns of a claim that hold ids, and those that hold times.
+CLAIMED_IDS, CLAIMED_TIMES = (
+    tuple(name for name, kind in CLAIMED_TYPES.items() if kind is wanted)
+    for wanted in (UUID, datetime.datetime)
+)
+
+_new_fields = operator.attrgetter(*NEW_FIELDS)
+_NEW_IDS, _NEW_TIMES = (
+    tuple(at for at, name in enumerate(NEW_FIELDS) if NEW_TYPES[name] is wanted)
+    for wanted in (UUID, datetime.datetime)
+)
 
 _DEADLOCK_TRIES = 5
 
@@ -129,14 +153,15 @@ class Dialect(abc.ABC):
         worker_id: UUID,
         queues: Sequence[str],
         limit: int,
-        beginnings: Mapping[str, tuple[int, UUID]],
     ) -> tuple[list[Claimed], bool]:
         """Make up to *limit* ready jobs STARTED, by priority and age over all *queues*.
 
-        Jobs of a queue that are older, at the same rank, than its place in *beginnings* may be left
-        out. Returns the jobs in that order, and whether other ready jobs were locked: a claim skips
+        Returns the jobs in that order, and whether other ready jobs were locked: a claim skips
         locked jobs. A worker whose lease has expired and a paused queue get no jobs.
         """
+
+    def expect_older(self) -> None:
+        """Older jobs than the last claims took may have become ready: look for them at once."""
 
     def _claim_widening(
         self, limit: int, claim: Callable[[int], tuple[list[Claimed], int]]
@@ -399,6 +424,15 @@ class Dialect(abc.ABC):
         if value is None or self.connection.features.has_native_uuid_field:
             return value
         return value.hex
+
+    def new_parameters(self, row: NewJob) -> list[Any]:
+        """Return the values of :data:`NEW_FIELDS` as this database's parameters."""
+        values = list(_new_fields(row))
+        for at in _NEW_IDS:
+            values[at] = self.uuid(values[at])
+        for at in _NEW_TIMES:
+            values[at] = self.datetime(values[at])
+        return values
 
     def uuids(self, values: Sequence[UUID]) -> list[Any]:
         return [self.uuid(value) for value in values]

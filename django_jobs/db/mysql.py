@@ -15,8 +15,20 @@ from django.utils import timezone
 from ..conf import get_settings
 from ..status import ENDED, TIMED, Status
 from ..transitions import CLAIM, RECORD
-from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
-from .base import COMMANDS, JOBS, UNIQUE_KEYS, WORKERS, Capacity, Dialect
+from ..values import CLAIMED_TYPES, OUTCOME_TYPES, Claimed, NewJob, Outcome
+from .base import (
+    CLAIMED_IDS,
+    CLAIMED_TIMES,
+    COMMANDS,
+    JOBS,
+    NEW_COLUMNS,
+    NEW_FIELDS,
+    SECONDS_OF,
+    UNIQUE_KEYS,
+    WORKERS,
+    Capacity,
+    Dialect,
+)
 
 # Most queues in one statement: each takes three tables from the server's cache.
 _QUEUES = 50
@@ -25,6 +37,17 @@ _IDLE_SECONDS = 30
 
 # As libpq's keepalives_* and tcp_user_timeout (milliseconds) on PostgreSQL.
 _NETWORK = {"TCP_KEEPIDLE": 3, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 5_000}
+
+_NEW_VALUES = (
+    f"COALESCE(%s, {{{SECONDS_OF[name]}}})" if name in SECONDS_OF else "%s" for name in NEW_FIELDS
+)
+_NEW_ROW = f"({', '.join(_NEW_VALUES)}, {{now}}, {{ready_at}})"
+
+# The columns of the table of outcomes, and those of the job's row that they set.
+_TIMES = ("started_at", "ended_at", "prune_at")
+_WRITTEN = ("id", "claims", *OUTCOME_TYPES, *_TIMES, "run_at")
+_MARKS = ["%s"] * len(("id", "claims", *OUTCOME_TYPES))
+_SET = ", ".join(f"j.{name} = new.{name}" for name in (*OUTCOME_TYPES, *_TIMES))
 
 
 def _end_when_cut(connected: socket.socket) -> None:
@@ -68,27 +91,19 @@ class MySQL(Dialect):
         return "NULL" if seconds is None else self.after(seconds)
 
     def insert(self, cursor: CursorWrapper, rows: Sequence[NewJob]) -> None:
-        params: list[Any] = []
-        values = []
-        for row in rows:
-            values.append(
-                f"(%s, %s, %s, %s, %s, %s, %s, %s, %s, COALESCE(%s, {self._after(row.countdown)}), "
-                f"COALESCE(%s, {self._after(row.expires_in)}), %s, %s, %s, %s, %s, %s, %s, "
-                f"{self.now}, "
-                f"{self.now if row.status == Status.PENDING else 'NULL'})"
+        now = self.now
+        values = [
+            _NEW_ROW.format(
+                countdown=self._after(row.countdown),
+                expires_in=self._after(row.expires_in),
+                now=now,
+                ready_at=now if row.status == Status.PENDING else "NULL",
             )
-            params += [
-                self.uuid(row.id), row.name, row.queue, row.rank, row.status, row.args, row.kwargs,
-                row.headers, row.options, self.datetime(row.eta), self.datetime(row.expires_at),
-                self.uuid(row.root_id), self.uuid(row.parent_id), row.unique_key, row.schedule_id,
-                self.uuid(row.group_id), row.pending_parents, row.has_dependents,
-            ]  # fmt: skip
+            for row in rows
+        ]
         cursor.execute(
-            f"INSERT INTO {JOBS} (id, name, queue, `rank`, status, args, kwargs, headers, options, "
-            "run_at, expires_at, root_id, parent_id, unique_key, schedule_id, group_id, "
-            "pending_parents, has_dependents, enqueued_at, "
-            f"ready_at) VALUES {', '.join(values)}",
-            params,
+            f"INSERT INTO {JOBS} ({self.quoted(NEW_COLUMNS)}) VALUES {', '.join(values)}",
+            [value for row in rows for value in self.new_parameters(row)],
         )
 
     def claim(
@@ -96,7 +111,6 @@ class MySQL(Dialect):
         worker_id: UUID,
         queues: Sequence[str],
         limit: int,
-        beginnings: Mapping[str, tuple[int, UUID]],
     ) -> tuple[list[Claimed], bool]:
         if len(queues) > 1:
             return self._claim_widening(
@@ -152,7 +166,7 @@ class MySQL(Dialect):
 
     def _lock(self, cursor: CursorWrapper, condition: str, params: Sequence[Any]) -> list[Claimed]:
         cursor.execute(
-            f"SELECT {self.quoted(CLAIMED_COLUMNS)}, COALESCE(expires_at <= {self.now}, 0), "
+            f"SELECT {self.quoted(list(CLAIMED_TYPES))}, COALESCE(expires_at <= {self.now}, 0), "
             f"COALESCE(TIMESTAMPDIFF(MICROSECOND, ready_at, {self.now}), 0) / 1e6 FROM {JOBS} "
             f"WHERE {condition} FOR UPDATE SKIP LOCKED",
             params,
@@ -178,11 +192,11 @@ class MySQL(Dialect):
         job = Claimed(*row)
         job.claims += 1
         job.has_dependents, job.expired = bool(job.has_dependents), bool(job.expired)
-        for name in ("id", "root_id", "parent_id", "group_id"):
+        for name in CLAIMED_IDS:
             value = getattr(job, name)
             if value is not None and not isinstance(value, UUID):
                 setattr(job, name, UUID(value))
-        for name in ("run_at", "expires_at"):
+        for name in CLAIMED_TIMES:
             value = getattr(job, name)
             if value is not None and settings.USE_TZ and timezone.is_naive(value):
                 setattr(job, name, timezone.make_aware(value, self.connection.timezone))
@@ -194,36 +208,12 @@ class MySQL(Dialect):
         rows, params = [], []
         for outcome in outcomes:
             rows.append(self._outcome_sql(outcome))
-            failure = outcome.failure
-            params += [
-                self.uuid(outcome.job.id), outcome.job.claims, outcome.status, outcome.result,
-                outcome.retries, outcome.crashes, outcome.deferrals,
-                failure.error_class if failure else "", failure.message if failure else "",
-            ]  # fmt: skip
-        names = [
-            "id",
-            "claims",
-            "status",
-            "result",
-            "retries",
-            "crashes",
-            "deferrals",
-            "error_class",
-            "error_message",
-            "started_at",
-            "ended_at",
-            "prune_at",
-            "run_at",
-        ]
-        first = ", ".join(f"{sql} AS {name}" for sql, name in zip(rows[0], names, strict=True))
+            params += [self.uuid(outcome.job.id), outcome.job.claims, *outcome.written()]
+        first = ", ".join(f"{sql} AS {name}" for sql, name in zip(rows[0], _WRITTEN, strict=True))
         new = f"SELECT {first}" + "".join(f" UNION ALL SELECT {', '.join(row)}" for row in rows[1:])
         cursor.execute(
             f"UPDATE ({new}) AS new STRAIGHT_JOIN {JOBS} AS j ON j.id = new.id "
-            "SET j.status = new.status, j.result = new.result, j.retries = new.retries, "
-            "j.crashes = new.crashes, j.deferrals = new.deferrals, "
-            "j.error_class = new.error_class, j.error_message = new.error_message, "
-            "j.started_at = new.started_at, j.ended_at = new.ended_at, j.prune_at = new.prune_at, "
-            "j.run_at = COALESCE(new.run_at, j.run_at) "
+            f"SET {_SET}, j.run_at = COALESCE(new.run_at, j.run_at) "
             f"WHERE j.status = {RECORD.source} AND j.worker_id = %s AND j.claims = new.claims",
             [*params, self.uuid(worker_id)],
         )
@@ -238,7 +228,7 @@ class MySQL(Dialect):
             if outcome.run_at is not None:
                 run_at = f"'{self.datetime(outcome.run_at)}'"
         return [
-            *["%s"] * 9,
+            *_MARKS,
             "NULL" if status == Status.PENDING else self.after(-began_ago),
             self.after(-ended_ago) if status in ENDED else "NULL",
             self._after(outcome.keep_seconds),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +11,20 @@ from django.db.backends.utils import CursorWrapper
 
 from ..status import Status
 from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY, RECORD, SUCCEED
-from ..values import CLAIMED_COLUMNS, Claimed, NewEdge, NewJob, Outcome
-from .base import COMMANDS, EDGES, JOBS, WORKERS, Capacity, Dialect
+from ..values import CLAIMED_TYPES, NEW_TYPES, OUTCOME_TYPES, Claimed, NewEdge, NewJob, Outcome
+from .base import (
+    CLAIMED_TIMES,
+    COMMANDS,
+    EDGES,
+    JOBS,
+    NEW_COLUMNS,
+    NEW_FIELDS,
+    SECONDS_OF,
+    WORKERS,
+    Capacity,
+    Dialect,
+)
+from .claim_cursor import Beginnings, ClaimCursor
 from .reconnect import in_own_transaction
 
 CHANNEL = "django_jobs"
@@ -20,41 +32,45 @@ _NOW = "statement_timestamp()"
 _SECOND = "interval '1 second'"
 _MILLISECOND = "interval '1 millisecond'"
 # A time that Python cannot tell would fail the claim of all jobs beside it.
-_TIMES = {name: f"{Dialect.readable(name)} AS {name}" for name in ("run_at", "expires_at")}
-_COLUMNS = ", ".join(_TIMES.get(name, name) for name in CLAIMED_COLUMNS)
+_TIMES = {name: f"{Dialect.readable(name)} AS {name}" for name in CLAIMED_TIMES}
+_COLUMNS = ", ".join(_TIMES.get(name, name) for name in CLAIMED_TYPES)
 _FIRST_ID = UUID(int=0)
 _LOWEST, _HIGHEST = -32_768, 32_767  # of a smallint, as the rank is
 
-_NEW_TYPES = {
-    "id": "uuid", "name": "text", "queue": "text", "rank": "int", "status": "text",
-    "args": "text", "kwargs": "text", "headers": "text", "options": "text",
-    "eta": "timestamptz", "countdown": "float8", "expires_at": "timestamptz",
-    "expires_in": "float8", "root_id": "uuid", "parent_id": "uuid", "unique_key": "text",
-    "schedule_id": "bigint", "group_id": "uuid", "pending_parents": "int",
-    "has_dependents": "bool",
+_SQL_TYPES = {
+    bool: "bool", datetime.datetime: "timestamptz", float: "float8", int: "bigint", str: "text",
+    UUID: "uuid",
 }  # fmt: skip
+_NEW_TYPES = {name: _SQL_TYPES[kind] for name, kind in NEW_TYPES.items()}
+
+
+def _new_values(sql: Callable[[str], str]) -> str:
+    """SQL of the values of NEW_COLUMNS; *sql* returns the SQL of a field of NewJob."""
+    values = [
+        f"COALESCE({sql(name)}, {_NOW} + {sql(SECONDS_OF[name])} * {_SECOND})"
+        if name in SECONDS_OF
+        else sql(name)
+        for name in NEW_FIELDS
+    ]
+    ready_at = f"CASE WHEN {sql('status')} = {CLAIM.source} THEN {_NOW} END"
+    return ", ".join([*values, _NOW, ready_at])
+
+
+def _typed_mark(name: str) -> str:
+    """A parameter, with its type where the server cannot tell it."""
+    timed = name in SECONDS_OF or name in SECONDS_OF.values()
+    return f"%s::{_NEW_TYPES[name]}" if timed else "%s"
+
 
 # Values that all rows share are sent once, because each array costs parsing for every row.
 _INSERT = f"""
-INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, options, run_at,
-    expires_at, root_id, parent_id, unique_key, schedule_id, group_id, pending_parents,
-    has_dependents, enqueued_at, ready_at)
-SELECT id, name, queue, rank, status, args, kwargs, headers, options,
-    COALESCE(eta, {_NOW} + countdown * {_SECOND}),
-    COALESCE(expires_at, {_NOW} + expires_in * {_SECOND}),
-    root_id, parent_id, unique_key, schedule_id, group_id, pending_parents, has_dependents,
-    {_NOW}, CASE WHEN status = {CLAIM.source} THEN {_NOW} END
+INSERT INTO {JOBS} ({", ".join(NEW_COLUMNS)})
+SELECT {_new_values(str)}
 FROM (SELECT {{same}}) AS same, unnest({{arrays}}) AS new ({{names}})
 """
 
 _INSERT_ONE = f"""
-INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, options, run_at,
-    expires_at, root_id, parent_id, unique_key, schedule_id, group_id, pending_parents,
-    has_dependents, enqueued_at, ready_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s,
-    COALESCE(%s::timestamptz, {_NOW} + %s::float8 * {_SECOND}),
-    COALESCE(%s::timestamptz, {_NOW} + %s::float8 * {_SECOND}),
-    %s, %s, %s, %s, %s, %s, %s, {_NOW}, CASE WHEN %s = {CLAIM.source} THEN {_NOW} END)
+INSERT INTO {JOBS} ({", ".join(NEW_COLUMNS)}) VALUES ({_new_values(_typed_mark)})
 """
 
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
@@ -130,23 +146,24 @@ AS new (id, claims, result, began_ago, ended_ago)
 WHERE j.id = new.id AND j.status = {RECORD.source} AND j.worker_id = %s AND j.claims = new.claims
 """
 
+# The arrays of _WRITE: what finds the row, its new columns, and what makes its times.
+_WRITTEN_TYPES = {
+    "id": "uuid", "claims": "bigint",
+    **{name: _SQL_TYPES[kind] for name, kind in OUTCOME_TYPES.items()},
+    "began_ago": "float8", "ended_ago": "float8", "keep": "float8", "delay": "float8",
+    "new_run_at": "timestamptz",
+}  # fmt: skip
+
 _WRITE = f"""
-UPDATE {JOBS} AS j SET status = new.status, result = new.result, retries = new.retries,
-    crashes = new.crashes, deferrals = new.deferrals,
+UPDATE {JOBS} AS j SET {", ".join(f"{name} = new.{name}" for name in OUTCOME_TYPES)},
     started_at = CASE WHEN new.status <> 'PENDING' THEN {_NOW} - new.began_ago * {_SECOND} END,
     ended_at = CASE WHEN new.status IN ('SUCCESS', 'FAILURE', 'REVOKED')
         THEN {_NOW} - new.ended_ago * {_SECOND} END,
     prune_at = {_NOW} + new.keep * {_SECOND},
     run_at = CASE WHEN new.status IN ('RETRY', 'SCHEDULED')
-        THEN COALESCE(new.run_at, {_NOW} + new.delay * {_SECOND}) ELSE j.run_at END,
-    error_class = new.error_class, error_message = new.error_message
-FROM unnest(
-    (SELECT %s::uuid[]), (SELECT %s::int[]), (SELECT %s::text[]), (SELECT %s::text[]),
-    (SELECT %s::int[]), (SELECT %s::int[]), (SELECT %s::int[]), (SELECT %s::float8[]),
-    (SELECT %s::float8[]), (SELECT %s::float8[]), (SELECT %s::float8[]), (SELECT %s::timestamptz[]),
-    (SELECT %s::text[]), (SELECT %s::text[]))
-AS new (id, claims, status, result, retries, crashes, deferrals, began_ago, ended_ago, keep,
-    delay, run_at, error_class, error_message)
+        THEN COALESCE(new.new_run_at, {_NOW} + new.delay * {_SECOND}) ELSE j.run_at END
+FROM unnest({", ".join(f"(SELECT %s::{kind}[])" for kind in _WRITTEN_TYPES.values())})
+AS new ({", ".join(_WRITTEN_TYPES)})
 WHERE j.id = new.id AND j.status = {RECORD.source} AND j.worker_id = %s AND j.claims = new.claims
 """
 
@@ -210,9 +227,7 @@ current_setting('port')
 """
 
 
-def _ranges(
-    queues: Sequence[str], beginnings: Mapping[str, tuple[int, UUID]]
-) -> Iterator[list[Any]]:
+def _ranges(queues: Sequence[str], beginnings: Beginnings) -> Iterator[list[Any]]:
     """Return where in the claim's index to look: queues, first ranks, first ids, last ranks."""
     ranges: list[tuple[str, int, UUID, int]] = []
     for queue in queues:
@@ -248,6 +263,8 @@ class PostgreSQL(Dialect):
     insert_chunk = 5_000
     now = _NOW
     unix_time = f"date_part('epoch', {_NOW})"
+    #: Where the claims of a worker begin; None on a connection that is not a worker's own.
+    claim_cursor: ClaimCursor | None = None
 
     def clock_texts(self, moment: datetime.datetime) -> Mapping[str, str]:
         return {_NOW: f"'{moment.isoformat()}'::timestamptz"}
@@ -297,7 +314,19 @@ class PostgreSQL(Dialect):
         worker_id: UUID,
         queues: Sequence[str],
         limit: int,
-        beginnings: Mapping[str, tuple[int, UUID]],
+    ) -> tuple[list[Claimed], bool]:
+        if self.claim_cursor is None:
+            return self._claim(worker_id, queues, limit, {})
+        return self.claim_cursor.claim(
+            lambda beginnings: self._claim(worker_id, queues, limit, beginnings)
+        )
+
+    def expect_older(self) -> None:
+        if self.claim_cursor is not None:
+            self.claim_cursor.forget()
+
+    def _claim(
+        self, worker_id: UUID, queues: Sequence[str], limit: int, beginnings: Beginnings
     ) -> tuple[list[Claimed], bool]:
         with self.connection.cursor() as cursor:
             if len(queues) == 1 and queues[0] not in beginnings:
@@ -354,12 +383,9 @@ class PostgreSQL(Dialect):
         return ["{" + ",".join(column) + "}" for column in (ids, claims, results, began, ended)]
 
     def _outcome_row(self, outcome: Outcome) -> tuple[Any, ...]:
-        job, failure = outcome.job, outcome.failure
         return (
-            job.id, job.claims, outcome.status, outcome.result, outcome.retries, outcome.crashes,
-            outcome.deferrals, *outcome.ages(), _float(outcome.keep_seconds),
-            _float(outcome.delay), outcome.run_at, failure.error_class if failure else "",
-            failure.message if failure else "",
+            outcome.job.id, outcome.job.claims, *outcome.written(), *outcome.ages(),
+            _float(outcome.keep_seconds), _float(outcome.delay), outcome.run_at,
         )  # fmt: skip
 
     def long_query(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> list[Any]:
@@ -418,6 +444,7 @@ class PostgreSQL(Dialect):
             return [note.payload for note in raw.notifies(timeout=0)]
 
     def prepare(self) -> None:
+        self.claim_cursor = ClaimCursor()
         raw: Any = self.connection.connection
         with self.connection.cursor() as cursor:
             cursor.execute(

@@ -15,17 +15,25 @@ from django.utils import timezone
 
 from ..status import ENDED, TIMED, Status
 from ..transitions import CLAIM, RECORD, SUCCEED
-from ..values import CLAIMED_COLUMNS, Claimed, NewJob, Outcome
-from .base import COMMANDS, JOBS, QUEUES, WORKERS, Dialect
+from ..values import CLAIMED_TYPES, OUTCOME_TYPES, Claimed, NewJob, Outcome
+from .base import (
+    CLAIMED_IDS,
+    COMMANDS,
+    JOBS,
+    NEW_COLUMNS,
+    NEW_FIELDS,
+    QUEUES,
+    WORKERS,
+    Dialect,
+)
 
-_COLUMNS = ", ".join(CLAIMED_COLUMNS)
+_COLUMNS = ", ".join(CLAIMED_TYPES)
 
 _INSERT = (
-    f"INSERT INTO {JOBS} (id, name, queue, rank, status, args, kwargs, headers, options, run_at, "
-    "expires_at, root_id, parent_id, unique_key, schedule_id, group_id, pending_parents, "
-    "has_dependents, enqueued_at, ready_at) "
-    "VALUES (" + ", ".join(["%s"] * 20) + ")"
+    f"INSERT INTO {JOBS} ({', '.join(NEW_COLUMNS)}) VALUES ({', '.join(['%s'] * len(NEW_COLUMNS))})"
 )
+# The positions of the times that a call may give in seconds.
+_ETA, _EXPIRES_AT = NEW_FIELDS.index("eta"), NEW_FIELDS.index("expires_at")
 
 _FIRST = (
     f"SELECT * FROM (SELECT id, rank FROM {JOBS} WHERE status = {CLAIM.source} AND queue = %s "
@@ -52,9 +60,8 @@ RETURNING {_COLUMNS}, COALESCE((julianday(%s) - julianday(ready_at)) * 86400, 0)
 """
 
 _WRITE = f"""
-UPDATE {JOBS} SET status = %s, result = %s, retries = %s, crashes = %s, deferrals = %s,
-    started_at = %s, ended_at = %s, prune_at = %s,
-    run_at = COALESCE(%s, run_at), error_class = %s, error_message = %s
+UPDATE {JOBS} SET {", ".join(f"{name} = %s" for name in OUTCOME_TYPES)},
+    started_at = %s, ended_at = %s, prune_at = %s, run_at = COALESCE(%s, run_at)
 WHERE id = %s AND status = {RECORD.source} AND worker_id = %s AND claims = %s
 """
 
@@ -122,26 +129,17 @@ class SQLite(Dialect):
 
     def insert(self, cursor: CursorWrapper, rows: Sequence[NewJob]) -> None:
         now = self._time()
+        written_at = self.datetime(now)
 
-        def later(seconds: float | None) -> datetime.datetime | None:
-            return None if seconds is None else now + datetime.timedelta(seconds=seconds)
+        def parameters(row: NewJob) -> tuple[Any, ...]:
+            values = self.new_parameters(row)
+            for at, seconds in ((_ETA, row.countdown), (_EXPIRES_AT, row.expires_in)):
+                if values[at] is None and seconds is not None:
+                    values[at] = self.datetime(now + datetime.timedelta(seconds=seconds))
+            ready_at = written_at if row.status == Status.PENDING else None
+            return (*values, written_at, ready_at)
 
-        self._execute_all(
-            cursor,
-            _INSERT,
-            [
-                (
-                    row.id.hex, row.name, row.queue, row.rank, row.status, row.args, row.kwargs,
-                    row.headers, row.options, self.datetime(row.eta or later(row.countdown)),
-                    self.datetime(row.expires_at or later(row.expires_in)),
-                    self.uuid(row.root_id), self.uuid(row.parent_id), row.unique_key,
-                    row.schedule_id, self.uuid(row.group_id), row.pending_parents,
-                    row.has_dependents, self.datetime(now),
-                    self.datetime(now) if row.status == Status.PENDING else None,
-                )
-                for row in rows
-            ],
-        )  # fmt: skip
+        self._execute_all(cursor, _INSERT, [parameters(row) for row in rows])
 
     def _execute_all(self, cursor: CursorWrapper, sql: str, rows: list[tuple[Any, ...]]) -> None:
         # Without a transaction, each row would be one by itself.
@@ -154,7 +152,6 @@ class SQLite(Dialect):
         worker_id: UUID,
         queues: Sequence[str],
         limit: int,
-        beginnings: Mapping[str, tuple[int, UUID]],
     ) -> tuple[list[Claimed], bool]:
         now = self._clock()
         params: list[Any] = [worker_id.hex, now]
@@ -176,9 +173,8 @@ class SQLite(Dialect):
 
     def _claimed(self, row: Sequence[Any], now: str) -> Claimed:
         *columns, waited = row
-        job = Claimed(*columns, False, waited)
-        job.id = UUID(row[0])
-        for name in ("root_id", "parent_id", "group_id"):
+        job = Claimed(*(*columns, False, waited))
+        for name in CLAIMED_IDS:
             if (value := getattr(job, name)) is not None:
                 setattr(job, name, UUID(value))
         job.has_dependents = bool(job.has_dependents)
@@ -235,7 +231,7 @@ class SQLite(Dialect):
         return json.dumps(rows, ensure_ascii=False)
 
     def _outcome_row(self, outcome: Outcome, worker_id: UUID) -> tuple[Any, ...]:
-        job, failure, status = outcome.job, outcome.failure, outcome.status
+        job, status = outcome.job, outcome.status
         run_at = None
         if status in TIMED:
             run_at = self.datetime(outcome.run_at) or self._clock(outcome.delay or 0)
@@ -243,12 +239,11 @@ class SQLite(Dialect):
         now = self._time()
         began_ago, ended_ago = outcome.ages()
         return (
-            status, outcome.result, outcome.retries, outcome.crashes, outcome.deferrals,
+            *outcome.written(),
             None if status == Status.PENDING else self._clock(-began_ago, now),
             self._clock(-ended_ago, now) if status in ENDED else None,
             None if keep is None else self._clock(keep),
-            run_at, failure.error_class if failure else "", failure.message if failure else "",
-            job.id.hex, worker_id.hex, job.claims,
+            run_at, job.id.hex, worker_id.hex, job.claims,
         )  # fmt: skip
 
     def ready_queues(self, cursor: CursorWrapper) -> list[str]:

@@ -22,7 +22,7 @@ from ..run.execute import Environment, execute_crash
 from ..run.record_apart import record_apart
 from ..run.release import release
 from ..status import Status
-from ..values import CLAIMED_COLUMNS, Claimed
+from ..values import CLAIMED_TYPES, Claimed
 from ..workflows.inputs import hand_over
 
 BATCH = 500
@@ -163,5 +163,5 @@ def _with_texts(jobs: QuerySet[Job]) -> QuerySet[Job]:
 
 
 def _claimed(job: Job) -> Claimed:
-    names = (f"{name}_text" if name in _TEXTS else name for name in CLAIMED_COLUMNS)
-    return Claimed(*(getattr(job, name) for name in names), False, 0.0)
+    names = (f"{name}_text" if name in _TEXTS else name for name in CLAIMED_TYPES)
+    return Claimed(*(*(getattr(job, name) for name in names), False, 0.0))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from ..process.wakeup import Wakeup
-from ..run.claim import Claimer
+from ..run.claim import claim, expect_older
 from ..values import Claimed
 from .buffer import MAX_BATCH, JobBuffer
 from .claim_timer import ClaimTimer
@@ -35,7 +35,8 @@ class Producer:
         connections: ConnectionBackoff,
         hand_over: Callable[[list[Claimed]], None],
         rests_until: Callable[[], float],
-        claimer: Claimer | None = None,
+        claim: Callable[..., tuple[list[Claimed], bool]] = claim,
+        expect_older: Callable[[str], None] = expect_older,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
@@ -47,7 +48,8 @@ class Producer:
         self._connections = connections
         self._hand_over = hand_over
         self._rests_until = rests_until
-        self._claimer = claimer or Claimer()
+        self._claim = claim
+        self._expect_older = expect_older
         self._clock = clock
 
     def wanted(self) -> int:
@@ -95,7 +97,7 @@ class Producer:
             self._queues.read_again()
         if queues := self._queues.names():
             state = self._state
-            jobs, locked = self._claimer.claim(state.worker_id, queues, want, state.using)
+            jobs, locked = self._claim(state.worker_id, queues, want, state.using)
         if jobs:
             self._wakeup.found_work()
             self._hand_over(jobs)
@@ -109,5 +111,5 @@ class Producer:
 
     def permits_freed(self) -> None:
         """Claim at once: the next jobs in line are pending now, and older than others."""
-        self._claimer.forget()
+        self._expect_older(self._state.using)
         self._timer.look()

@@ -13,8 +13,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.test.utils import CaptureQueriesContext
 
+from django_jobs.db import dialect_for
+from django_jobs.db.claim_cursor import ClaimCursor
 from django_jobs.models import Job, Worker
-from django_jobs.run.claim import Claimer, claim, ready_queues
+from django_jobs.run.claim import claim, ready_queues
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
 from tests import jobs
@@ -98,9 +100,7 @@ def held_snapshot(vendor: str) -> Iterator[None]:
 def test_claim_beside_an_open_transaction_begins_where_the_ready_jobs_do(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_jobs.run.claim._SLOW_SECONDS", 0.0)
-    monkeypatch.setattr("django_jobs.run.claim._SLOW_SECONDS_A_JOB", 0.0)
-    monkeypatch.setattr("django_jobs.run.claim._BEGINNING_SECONDS", 3_600.0)
+    dialect = dialect_for(connection)
     jobs.add.delay_many((number,) for number in range(4 * BACKLOG))
     taken = claim(worker.pk, ["default"], 3 * BACKLOG, "default")[0]
     record(worker.pk, [execute(job, Environment()) for job in taken], "default")
@@ -113,9 +113,9 @@ def test_claim_beside_an_open_transaction_begins_where_the_ready_jobs_do(
         return sum(one["Shared Hit Blocks"] + one["Shared Read Blocks"] for one in scans)
 
     def take() -> Any:
-        return claimer.claim(worker.pk, ["default"], BATCH, "default")
+        return claim(worker.pk, ["default"], BATCH, "default")
 
-    claimer = Claimer()
+    monkeypatch.setattr(dialect, "claim_cursor", ClaimCursor(0.0, 0.0, hold_seconds=3_600.0))
     walked = buffers(take)  # this one finds the place
     assert buffers(take) < walked / 2
 

@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group
 from django.db import connection, connections
 
 from django_jobs import job, log
-from django_jobs.db import own_connection
+from django_jobs.db import dialect_for, own_connection
 from django_jobs.models import Job, Worker
 from django_jobs.process.reconnect import longer
 from django_jobs.process.timers import Timer, Timers
@@ -97,7 +97,7 @@ def test_part_whose_statement_is_refused_rests_alone(
         with connection.cursor() as cursor:
             cursor.execute("SELECT no_such_column")
 
-    monkeypatch.setattr("django_jobs.run.claim.Claimer.claim", refused)
+    monkeypatch.setattr(type(dialect_for(connection)), "claim", refused)
     loop.timer.look()
     for _ in range(3):
         turn(loop)

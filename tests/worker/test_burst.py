@@ -10,9 +10,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from django_jobs.db import dialect_for
 from django_jobs.maintenance import promote
 from django_jobs.models import Job, Limit
-from django_jobs.run.claim import Claimer
 from django_jobs.status import Status
 from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.loop import WorkerLoop
@@ -71,7 +71,8 @@ def test_burst_runs_more_than_one_batch_that_is_due(
 
 def between(loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch, event: Callable[[], Any]) -> None:
     """Let *event* happen once, right after the first claim that found nothing."""
-    claim = Claimer.claim
+    dialect = type(dialect_for(connection))
+    claim = dialect.claim
     events = [event]
 
     def claim_then(*arguments: Any) -> tuple[list[Claimed], bool]:
@@ -80,7 +81,7 @@ def between(loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch, event: Callable[[
             events.pop()()
         return found, contended
 
-    monkeypatch.setattr(Claimer, "claim", claim_then)
+    monkeypatch.setattr(dialect, "claim", claim_then)
     monkeypatch.setattr(loop.queues, "names", lambda: ["default"])
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
+from django_jobs.db import dialect_for
 from django_jobs.models import Job
 from django_jobs.process.wakeup import GUARD_SECONDS
-from django_jobs.run.claim import Claimer
 from django_jobs.status import Status
 from django_jobs.values import Outcome
 from django_jobs.worker.claim_timer import LONGEST_LOCKED, PATIENCE_SECONDS
@@ -76,7 +76,7 @@ def test_later_notifications_do_not_lengthen_the_wait_of_a_worker_that_came_too_
 
 def test_worker_that_finds_all_ready_jobs_locked_looks_again_soon(loop, clock, monkeypatch):
     jobs.add.delay(1, 2)
-    monkeypatch.setattr(Claimer, "claim", lambda *_: ([], True))
+    monkeypatch.setattr(type(dialect_for(connection)), "claim", lambda *_: ([], True))
     assert 0 < loop.step() < LONGEST_LOCKED
     monkeypatch.undo()
     clock.advance(LONGEST_LOCKED)

@@ -39,7 +39,7 @@ class Around:
         self.jobs: list[Any] = []
         self.locked = False
         self.claims: list[tuple[Any, ...]] = []
-        self.forgotten = 0
+        self.older: list[str] = []
         self.taken: list[Any] = []
 
     def producer(self) -> Producer:
@@ -54,7 +54,8 @@ class Around:
             connections=parts.connections,
             hand_over=self.taken.extend,
             rests_until=lambda: self.rests_until,
-            claimer=parts,
+            claim=self.claim,
+            expect_older=self.older.append,
             clock=self.clock,
         )
 
@@ -67,9 +68,6 @@ class Around:
     def claim(self, *arguments: Any) -> tuple[list[Any], bool]:
         self.claims.append(arguments)
         return self.jobs, self.locked
-
-    def forget(self) -> None:
-        self.forgotten += 1
 
     def looks_in(self) -> float:
         return max(0.0, self.producer().next_look() - self.clock())
@@ -199,7 +197,7 @@ def test_change_of_the_options_lets_the_queues_be_read_again(around):
 def test_freed_permit_is_looked_at_at_once_from_the_oldest_job_on(around):
     around.producer().claim(4)
     around.producer().permits_freed()
-    assert (around.forgotten, around.looks_in()) == (1, 0.0)
+    assert (around.older, around.looks_in()) == (["default"], 0.0)
 
 
 def test_full_worker_waits_a_little_after_a_notification(around):
