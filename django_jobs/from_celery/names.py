@@ -32,9 +32,11 @@ IMPORTS: tuple[Rule, ...] = (
     rule("celery.schedules.crontab celery.schedules.solar",
         "the same name of ``django_jobs``"),
     rule("celery.schedules celery.schedules.*", "seconds or a ``timedelta`` as the schedule"),
-    rule("celery.exceptions.Retry celery.exceptions.Ignore celery.exceptions.Reject "
-        "celery.exceptions.MaxRetriesExceededError celery.exceptions.TimeLimitExceeded",
-        "the same name of ``django_jobs.exceptions``; both while both decorators stand"),
+    rule("celery.exceptions.Ignore celery.exceptions.Reject",
+        "the same name of ``django_jobs.exceptions``; a class of both while both decorators stand"),
+    rule("celery.exceptions.Retry celery.exceptions.MaxRetriesExceededError "
+        "celery.exceptions.TimeLimitExceeded",
+        "the same name of ``django_jobs.exceptions``; catch both while both decorators stand"),
     rule("celery.exceptions.SoftTimeLimitExceeded billiard.exceptions.SoftTimeLimitExceeded",
         "``django_jobs.exceptions.SoftTimeLimitExceeded``, which ``except Exception`` does not "
         "catch; catch both while both decorators stand"),

@@ -41,12 +41,14 @@ SETTINGS = """
 import os
 
 SECRET_KEY = "x"
-INSTALLED_APPS = ["django_jobs", "shop"]
+INSTALLED_APPS = ["django_jobs", "shop", *os.environ["APPS"].split()]
 USE_TZ = True
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["SITE"] + "/db",
     "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 60,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"}}}
 CELERY_BROKER_URL = CELERY_RESULT_BACKEND = os.environ["REDIS"]
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 """
 
 CELERY = """
@@ -68,8 +70,15 @@ def note(text):
 # The lines that a step has not are taken out; the bodies stay the same.
 TASKS = """
 from celery import Task, shared_task  # celery
-from django_jobs import JobContext, job  # jobs
+from celery.exceptions import Ignore as CeleryIgnore  # celery
+from django_jobs import Ignore, JobContext, job  # jobs
 from shop.notes import note
+
+class Stop(
+    Ignore,  # jobs
+    CeleryIgnore,  # celery
+):
+    pass
 
 class Hooks:
     def on_success(self, retval, task_id, args, kwargs):
@@ -86,6 +95,17 @@ class JobBase(Hooks, JobContext):  # jobs
 def plain(who):
     note(f"plain {who}")
     return who
+
+@job  # jobs
+@shared_task  # celery
+def collect(found):
+    note(f"collect {sorted(found)}")
+
+@job  # jobs
+@shared_task  # celery
+def stopping(who):
+    note(f"stopping {who}")
+    raise Stop
 
 @job(bind=True, max_retries=3)  # jobs
 @shared_task(bind=True, max_retries=3)  # celery
@@ -108,9 +128,11 @@ asking.delay("old", pause=2)
 """
 
 QUEUED = """
-from celery import chain
-from shop.tasks import plain, failing
+from celery import chain, chord
+from shop.tasks import collect, failing, plain, stopping
 print(plain.delay("old").id)
+print(stopping.delay("old").id)
+chord([plain.s("left"), plain.s("right")])(collect.s())
 plain.apply_async(("later",), countdown=5)
 failing.delay("old")
 chain(plain.s("first"), plain.s()).delay()
@@ -118,8 +140,9 @@ chain(plain.s("first"), plain.s()).delay()
 
 CALLED = """
 from django_jobs import chain
-from shop.tasks import asking, failing, plain
+from shop.tasks import asking, failing, plain, stopping
 plain.delay("new")
+stopping.delay("new")
 asking.delay("new")
 failing.delay("new")
 plain.apply_async(("delayed",), countdown=1)
@@ -132,6 +155,33 @@ from celery.result import AsyncResult
 print(AsyncResult(sys.argv[-1]).get(timeout=60))
 """
 
+OLD_STATE = """
+import sys
+from celery.result import AsyncResult
+print(AsyncResult(sys.argv[-1]).state)
+"""
+
+EVERY_SECOND = """
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+second = IntervalSchedule.objects.create(every=1, period="seconds")
+PeriodicTask.objects.create(name="tick", task="shop.tasks.plain", interval=second, args='["tick"]')
+"""
+
+MOVED = """
+import datetime
+from django_celery_beat.models import PeriodicTask
+from django_jobs.models import Schedule
+tick = PeriodicTask.objects.get(name="tick")
+after = Schedule.objects.get(name="tick").next_run_at - tick.last_run_at
+print(tick.total_run_count, after == datetime.timedelta(seconds=1))
+"""
+
+FIRED = """
+from django_jobs.models import Job, Schedule
+rows = Job.objects.filter(name="shop.tasks.plain")
+print(Schedule.objects.get(name="tick").run_count, rows.count())
+"""
+
 REMOVED = """
 import sys
 from shop.tasks import plain
@@ -142,13 +192,15 @@ print("celery" in sys.modules)
 BY_CELERY = [
     *(f"asking old {attempt}" for attempt in range(3)),
     "plain old", "hook old", "plain later", "hook later", *["plain first", "hook first"] * 2,
-    *["failing old"] * 2,
+    "plain left", "hook left", "plain right", "hook right", "collect ['left', 'right']",
+    *["failing old"] * 2, "stopping old",
 ]  # fmt: skip
 BY_JOBS = [
     *(f"asking new {attempt}" for attempt in range(3)),
     # What a body enqueues is a job, also when Celery runs the body.
     "plain of old", "hook of old", "plain of new", "hook of new", "plain new", "hook new",
     "plain delayed", "hook delayed", *["plain one", "hook one"] * 2, *["failing new"] * 2,
+    "stopping new",
 ]  # fmt: skip
 
 
@@ -161,6 +213,7 @@ class Site:
             **{key: value for key, value in os.environ.items() if not key.startswith("TEST_")},
             "SITE": str(folder),
             "REDIS": redis,
+            "APPS": "",
             "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
             "DJANGO_SETTINGS_MODULE": "shop.settings",
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -217,13 +270,15 @@ class Site:
         end = f" by {runner}"
         return sorted(line.removesuffix(end) for line in lines if line.endswith(end))
 
-    def live_jobs(self) -> int:
+    def count(self, condition: str) -> int:
         database = sqlite3.connect(self.folder / "db", timeout=60)
-        (count,) = database.execute(
-            "SELECT count(*) FROM django_jobs_job WHERE status NOT IN ('SUCCESS', 'FAILURE')"
-        ).fetchone()
+        sql = f"SELECT count(*) FROM django_jobs_job WHERE {condition}"
+        (count,) = database.execute(sql).fetchone()
         database.close()
         return int(count)
+
+    def live_jobs(self) -> int:
+        return self.count("status NOT IN ('SUCCESS', 'FAILURE')")
 
     def clean_up(self) -> None:
         for process in self.processes:
@@ -275,7 +330,7 @@ def test_moving_from_celery_loses_no_message(
     old = site.celery()
     until(lambda: site.notes("celery") == ["asking old 0"])
     assert stop(old) == 0
-    plain_id = site.code(QUEUED)
+    plain_id, stopping_id = site.code(QUEUED).split()
 
     site.deploy("celery", "jobs")
     celery = site.celery()
@@ -286,6 +341,8 @@ def test_moving_from_celery_loses_no_message(
     until(lambda: not broker.llen("celery") and not broker.hlen("unacked"))
     until(lambda: not site.live_jobs())
     assert site.code(OLD_RESULT, plain_id) == "old"
+    assert site.code(OLD_STATE, stopping_id) == "PENDING"
+    assert site.count("name = 'shop.tasks.stopping' AND status = 'SUCCESS'") == 1
     assert (stop(celery), stop(worker)) == (0, 0)
     assert site.notes("celery") == sorted(BY_CELERY)
     assert site.notes("jobs") == sorted(BY_JOBS)
@@ -296,3 +353,37 @@ def test_moving_from_celery_loses_no_message(
     site.manage("runworker", "--burst")
     assert site.notes("jobs") == sorted([*BY_JOBS, "plain after", "hook after"])
     assert site.notes("celery") == sorted(BY_CELERY)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("django_celery_beat") is None,
+    reason="moving from Celery's beat: django-celery-beat is not installed",
+)
+def test_beat_moves_without_a_lost_or_a_doubled_tick(
+    site: Site, socket: str, until: Callable[..., None]
+) -> None:
+    until(lambda: Path(socket).exists())
+    site.environment["APPS"] = "django.contrib.contenttypes django_celery_beat"
+    site.deploy("celery", "jobs")
+    site.manage("migrate", "-v", "0")
+    site.code(EVERY_SECOND)
+    celery = site.celery()
+    worker = site.start("jobs", "django", "runworker", "--concurrency", "1")
+    beat = site.start("beat", "celery", "-A", "shop", "beat", "--pidfile=", "-l", "WARNING")
+    until(lambda: site.notes("celery").count("plain tick") >= 2)
+    stop(beat)
+    site.manage("jobs", "import-celery-beat")
+    # The first tick here is the one that Celery's beat would have sent next.
+    sent, is_next = site.code(MOVED).split()
+    assert is_next == "True"
+    until(lambda: site.notes("celery").count("plain tick") == int(sent))
+    assert site.notes("jobs") == []
+
+    beat = site.start("beat", "django", "runbeat")
+    until(lambda: site.notes("jobs").count("plain tick") >= 2)
+    assert stop(beat) == 0
+    until(lambda: not site.live_jobs())
+    runs, rows = site.code(FIRED).split()
+    assert site.notes("jobs").count("plain tick") == int(runs) == int(rows)
+    assert (stop(celery), stop(worker)) == (0, 0)
+    assert site.notes("celery").count("plain tick") == int(sent)
