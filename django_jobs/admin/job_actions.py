@@ -24,7 +24,7 @@ from ..ids import uuid7
 from ..locking import in_order, lock_jobs
 from ..models import Job
 from ..status import ENDED, QUEUED, TIMED, Status
-from ..workflows.family import is_needed
+from ..workflows.graph import is_needed
 
 #: The most jobs that one request changes.
 MOST_JOBS = 10_000

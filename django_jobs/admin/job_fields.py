@@ -25,7 +25,7 @@ from ..display.job_text import (
 )
 from ..display.times import duration, moment_of, ran, waited
 from ..models import Job
-from ..workflows.family import after, before
+from ..workflows.graph import after, before
 from .attempts import worker_name
 from .badges import moment, status_badge
 from .base import _Mixed

@@ -6,8 +6,9 @@ With the setting ``EAGER`` it runs them in this process instead.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
@@ -19,7 +20,7 @@ from ..define.current import running
 from ..define.routing import database_of
 from ..enqueue.capture import captures, is_writing, note
 from ..enqueue.insert import write_calls
-from ..enqueue.rows import Pair, lineage, rows_of
+from ..enqueue.rows import Pair, lineage, refuse_one_id, rows_of
 from ..exceptions import Replaced
 from ..from_celery.options import warn_once
 from ..status import Status
@@ -162,10 +163,9 @@ def _enqueue_linked(
     function: JobFunction[..., Any, Any], calls: Sequence[Pair], options: CallKeywords
 ) -> list[AsyncResult[Any]]:
     """Write calls of *function* with callbacks, in one transaction; return their handles."""
+    refuse_one_id(calls, options)
     plan = Plan(*lineage())
     own = {key: value for key, value in options.items() if key != "durable"}
-    if options.get("task_id") is not None and len(calls) != 1:
-        raise ValueError("task_id names one job. Leave it out of delay_many().")
     outputs = [
         plan.add(Signature(function.name, args, kwargs, own), None, Around())
         for args, kwargs in calls
@@ -177,13 +177,13 @@ def _enqueue_linked(
 def _start(plan: Plan, outputs: Sequence[Output], *, durable: bool) -> list[Handle]:
     if captures and not is_writing():
         note(plan.graph().rows)
-        return [_handles(plan, "")(output) for output in outputs]
+        return _handles(plan, outputs)
     if get_settings().eager:
         note(plan.graph().rows)
         return _run(plan, outputs, may_raise=True)
     using = write_plan(plan, durable=durable)
-    handle = _handles(plan, using, None if durable else awaited_commit(using))
-    results = [handle(output) for output in outputs]
+    commit = None if durable else awaited_commit(using)
+    results = _handles(plan, outputs, using=using, commit=commit)
     if captures:
         note(plan.graph().rows)
     _note_children(results)
@@ -191,21 +191,10 @@ def _start(plan: Plan, outputs: Sequence[Output], *, durable: bool) -> list[Hand
 
 
 def _run(plan: Plan, outputs: Sequence[Output], *, may_raise: bool = False) -> list[Handle]:
-    graph = plan.graph()
-    done = run_graph(graph)
+    done = run_graph(plan.graph())
     if may_raise:
         _raise_first_error(done.values())
-    handle = _handles(plan, "")
-
-    def finished(output: Any) -> Any:
-        if isinstance(output, Shape):
-            return GroupResult(output.id, [finished(each) for each in output])
-        result = done[graph.rows[output].id]
-        before: Any = handle(output)
-        result.parent = before._parent
-        return result
-
-    return [finished(output) for output in outputs]
+    return _handles(plan, outputs, done)
 
 
 def _raise_first_error(ran: Iterable[EagerResult[Any]]) -> None:
@@ -218,8 +207,15 @@ def _raise_first_error(ran: Iterable[EagerResult[Any]]) -> None:
                 result.origin.get()
 
 
-def _handles(plan: Plan, using: str, commit: Commit | None = None) -> Callable[[Output], Handle]:
-    """Return a function that makes the handle of an output, with the handle's ``parent``."""
+def _handles(
+    plan: Plan,
+    outputs: Sequence[Output],
+    done: Mapping[UUID, EagerResult[Any]] | None = None,
+    *,
+    using: str = "",
+    commit: Commit | None = None,
+) -> list[Handle]:
+    """Return the handles of *outputs*, with their parents; *done* has those of jobs that ran."""
     jobs: list[AsyncResult[Any]] = []
     groups: dict[int, GroupResult] = {}
 
@@ -232,12 +228,16 @@ def _handles(plan: Plan, using: str, commit: Commit | None = None) -> Callable[[
         return groups[id(output)]
 
     for node in plan.nodes:
-        result: AsyncResult[Any] = AsyncResult(node.row.id, name=node.row.name, using=using)
-        result._commit = commit
+        result: AsyncResult[Any]
+        if done is None:
+            result = AsyncResult(node.row.id, name=node.row.name, using=using)
+            result._commit = commit
+        else:
+            result = done[node.row.id]
         if node.after is not None:
             result.parent = handle(node.after)
         jobs.append(result)
-    return handle
+    return [handle(output) for output in outputs]
 
 
 def _note_children(results: Sequence[Any]) -> None:

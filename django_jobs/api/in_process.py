@@ -98,7 +98,9 @@ class _Run:
         self._texts: dict[UUID, str | None] = {}
         self._into: dict[UUID, list[NewEdge]] = {}
         self._rows: dict[UUID, NewJob] = {}
-        self._unrun: list[tuple[Ended, Ended]] = []
+        #: The jobs whose end is that of each job: itself, or a job above it that failed.
+        self._origins: dict[UUID, Ended] = {}
+        self._below: list[tuple[Ended, Ended]] = []
         self._environment = Environment(
             worker_name="eager", using=get_settings().database, is_eager=True
         )
@@ -115,7 +117,7 @@ class _Run:
         lost = [edge.parent for edge in edges if edge.kind == Edge.Kind.RESULT
                 and self.done[edge.parent].status != Status.SUCCESS]  # fmt: skip
         if lost:
-            self._fail(row, self.done[lost[0]])
+            self._fail(row, self._origins[lost[0]])
             return
         job = _claimed(row, timezone.now())
         takes = job.row_options.workflow.taken_as
@@ -143,8 +145,8 @@ class _Run:
             return
         self._texts[row.id] = outcome.result
         self.done[row.id] = _result(row, outcome, enqueued, began)
+        self._origins[row.id] = ended = Ended.of(outcome)
         if outcome.status == Status.FAILURE:
-            ended = Ended.of(outcome)
             for errback, _since in ended.options.workflow.errbacks:
                 self._run_errback(errback, ended)
 
@@ -156,19 +158,15 @@ class _Run:
         )  # fmt: skip
         self.run(Graph([kept if each is output else each for each in graph.rows], graph.edges))
 
-    def _fail(self, row: NewJob, parent: EagerResult[Any]) -> None:
-        origin = parent.origin
-        ended = Ended(origin.uuid, origin.name, str(origin.status),
-                      parse(self._rows[origin.uuid].options), True, None,
-                      origin.job.error_class, origin.job.error_message,
-                      origin.traceback or "")  # fmt: skip
-        self.done[row.id] = _unrun(row, ended.upstream_message(), origin)
-        below = Ended(
-            row.id, row.name, Status.FAILURE.value, parse(row.options), row.has_dependents
-        )
-        known = body_errbacks(self._unrun)
-        self._unrun.append((below, ended))
-        for errback, failed in body_errbacks(self._unrun)[len(known) :]:
+    def _fail(self, row: NewJob, origin: Ended) -> None:
+        """End a job that did not run, because *origin*, which it depends on, failed."""
+        self._origins[row.id] = origin
+        self.done[row.id] = _unrun(row, origin.upstream_message(), self.done[origin.id])
+        options = parse(row.options)
+        below = Ended(row.id, row.name, Status.FAILURE.value, options, row.has_dependents)
+        known = body_errbacks(self._below)
+        self._below.append((below, origin))
+        for errback, failed in body_errbacks(self._below)[len(known) :]:
             self._run_errback(errback, failed)
 
     def _run_errback(self, form: Any, failed: Ended) -> None:

@@ -19,7 +19,7 @@ from ..exceptions import JobRevoked, ResultTimeout
 from ..models import Job
 from ..models.fields import decoded
 from ..status import ENDED, Status
-from ..workflows.family import children_of, is_needed, parents_of
+from ..workflows.graph import children_of, is_needed, parents_of
 from . import signed_urls, waiting
 from .remote_exception import exception_of
 from .stored_job import StoredJob

@@ -18,7 +18,7 @@ from ..define import registry, row_options
 from ..define.retention import keep_seconds
 from ..define.routing import databases
 from ..enqueue.notify import Topic, announce
-from ..enqueue.unique import acquire_key
+from ..enqueue.unique import acquire_again
 from ..ids import uuids
 from ..limits import concurrency
 from ..locking import in_order, lock_jobs, need
@@ -238,10 +238,8 @@ def _why_not_retry(job: Job | None, using: str) -> str:
     if reason := why_not(job, using):
         return reason
     if job.unique_key:
-        function = registry.find(job.name)
-        seconds = function.options.unique_for if function else None
         need(using, keys=[job.unique_key])
-        if acquire_key(job.unique_key, job.id, seconds, using) is not None:
+        if not acquire_again(job, using):
             return gettext_noop("another live job holds its unique key")
     return ""
 

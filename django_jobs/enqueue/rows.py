@@ -34,13 +34,18 @@ def rows_of(
     function: JobFunction[..., Any, Any], calls: Sequence[Pair], options: CallKeywords
 ) -> list[NewJob]:
     """Return a validated row for each of *calls*; it is not written yet."""
-    if options.get("task_id") is not None and len(calls) != 1:
-        raise ValueError("task_id names one job. Leave it out of delay_many().")
+    refuse_one_id(calls, options)
     if function.options.typing:
         for args, kwargs in calls:
             function.bind(args, kwargs)
     row_from = template(function, options)
     return [row_from(args, kwargs) for args, kwargs in calls]
+
+
+def refuse_one_id(calls: Sequence[Pair], options: CallKeywords) -> None:
+    """Raise ``ValueError`` for an id that several calls would have."""
+    if options.get("task_id") is not None and len(calls) != 1:
+        raise ValueError("task_id names one job. Leave it out of delay_many().")
 
 
 def template(

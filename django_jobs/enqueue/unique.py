@@ -156,6 +156,15 @@ def _moment(given: datetime.datetime | None, seconds: float | None, using: str) 
     return given or _until(seconds, using)
 
 
+def acquire_again(job: Job, using: str) -> bool:
+    """Acquire the unique key of an ended job, in a transaction; False if a live job has it."""
+    if not job.unique_key:
+        return True
+    function = registry.find(job.name)
+    seconds = function.options.unique_for if function else None
+    return acquire_key(job.unique_key, job.pk, seconds, using) is None
+
+
 def acquire_key(key: str, job_id: UUID, seconds: float | None, using: str) -> UUID | None:
     """Acquire *key* for a job, in a transaction; return the job that holds it instead, or None."""
     keys = UniqueKey.objects.using(using)

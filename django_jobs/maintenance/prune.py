@@ -9,7 +9,7 @@ from django.db import connections, transaction
 from ..control.commands import answer_for_gone
 from ..db import clock
 from ..models import Attempt, Command, Edge, Job, Lease, Worker
-from ..workflows.family import is_needed
+from ..workflows.graph import is_needed
 from . import prune_limits, prune_unique_keys
 
 BATCH = 1_000

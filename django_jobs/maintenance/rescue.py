@@ -23,7 +23,7 @@ from ..run.record_apart import record_apart
 from ..run.release import release
 from ..status import Status
 from ..values import CLAIMED_TYPES, Claimed
-from ..workflows.inputs import hand_over
+from ..workflows.inputs import add_results
 
 BATCH = 500
 
@@ -151,7 +151,7 @@ def _may_run_again(claimed: Claimed) -> bool:
 def _all_claimed(jobs: Iterable[Job], using: str) -> list[Claimed]:
     claimed = [_claimed(job) for job in jobs]
     if claimed:
-        hand_over(claimed, using)
+        add_results(claimed, using)
         concurrency.recall(claimed, using)
     return claimed
 

@@ -9,7 +9,7 @@ from django.db import OperationalError, connections
 
 from ..db import Kind, dialect_for, kind_of, without_deadlock
 from ..values import Claimed
-from ..workflows.inputs import hand_over
+from ..workflows.inputs import add_results
 
 
 def claim(
@@ -29,7 +29,7 @@ def claim(
         if kind_of(error) is not Kind.CONFLICT:
             raise
         return [], True
-    hand_over(jobs, using)
+    add_results(jobs, using)
     return jobs, contended
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .assertions import JobsTestMixin, assert_enqueued, assert_not_enqueued
     from .captured import CapturedJobs, EnqueuedJob, captured_jobs
-    from .live import LiveWorker, live_worker
     from .overriding import override_jobs
     from .running import RanJob, arun_jobs, run_jobs
 
@@ -14,13 +13,11 @@ __all__ = [
     "CapturedJobs",
     "EnqueuedJob",
     "JobsTestMixin",
-    "LiveWorker",
     "RanJob",
     "arun_jobs",
     "assert_enqueued",
     "assert_not_enqueued",
     "captured_jobs",
-    "live_worker",
     "override_jobs",
     "run_jobs",
 ]
@@ -28,7 +25,6 @@ __all__ = [
 _PLACES = {
     **dict.fromkeys(("JobsTestMixin", "assert_enqueued", "assert_not_enqueued"), "assertions"),
     **dict.fromkeys(("CapturedJobs", "EnqueuedJob", "captured_jobs"), "captured"),
-    **dict.fromkeys(("LiveWorker", "live_worker"), "live"),
     **dict.fromkeys(("RanJob", "arun_jobs", "run_jobs"), "running"),
     "override_jobs": "overriding",
 }

@@ -30,7 +30,7 @@ class Taken(NamedTuple):
     result: str | None
 
 
-def hand_over(jobs: Sequence[Claimed], using: str) -> None:
+def add_results(jobs: Sequence[Claimed], using: str) -> None:
     """Put results before the arguments of the claimed *jobs* that take some; one query for all.
 
     If a result is gone, ``problem`` of the job says so.

@@ -14,8 +14,7 @@ from django.utils.translation import gettext_noop
 from .. import transitions
 from ..db import dialect_for
 from ..db.base import chunks
-from ..define import registry
-from ..enqueue.unique import acquire_key
+from ..enqueue.unique import acquire_again
 from ..locking import lock_jobs, need
 from ..models import Edge, Job
 from ..status import Status
@@ -61,13 +60,13 @@ def reopen(job: Job, using: str) -> str:
         connection = connections[using]
         with connection.cursor() as cursor:
             edges = dialect_for(connection).below(cursor, [job.pk])
-        family = _locked({child for _parent, child in edges}, using)
-        failed = {each for each, row in family.items() if row.error_class == UPSTREAM_FAILED}
-        reopened, blocked = _split(job.pk, edges, failed, family, using)
-        keys = [family[job_id].unique_key for job_id in reopened]
+        below = _locked({child for _parent, child in edges}, using)
+        failed = {each for each, row in below.items() if row.error_class == UPSTREAM_FAILED}
+        reopened, blocked = _split(job.pk, edges, failed, below, using)
+        keys = [below[job_id].unique_key for job_id in reopened]
         need(using, keys=[key for key in keys if key])
         for job_id in reopened:
-            if not _has_key(family[job_id], using):
+            if not acquire_again(below[job_id], using):
                 return gettext_noop(
                     "another live job holds the unique key of one that depends on it"
                 )
@@ -88,7 +87,7 @@ def _split(
     job_id: UUID,
     edges: Sequence[tuple[UUID, UUID]],
     failed: set[UUID],
-    family: dict[UUID, Job],
+    below: dict[UUID, Job],
     using: str,
 ) -> tuple[list[UUID], list[tuple[UUID, Job]]]:
     """Return the *failed* jobs that may wait again, and the others with the job that keeps them."""
@@ -98,32 +97,25 @@ def _split(
         for parent, child in into.values_list("parent_id", "child_id"):
             parents.setdefault(child, []).append(parent)
     # Read them after all below are locked: a job that fails later finds those WAITING.
-    others = {parent for several in parents.values() for parent in several} - family.keys()
-    known = family | _locked(others - {job_id}, using)
+    others = {parent for several in parents.values() for parent in several} - below.keys()
+    known = below | _locked(others - {job_id}, using)
     children: dict[UUID, list[UUID]] = {}
     for parent, child in edges:
         children.setdefault(parent, []).append(child)
-    keeper = {
+    blocker = {
         child: known[parent]
         for child in failed
         for parent in parents.get(child, ())
         if parent in known and parent not in failed and known[parent].status in LOST
     }
-    reached = list(keeper)
+    reached = list(blocker)
     while reached:
-        origin = keeper[parent := reached.pop()]
+        origin = blocker[parent := reached.pop()]
         for child in children.get(parent, ()):
-            if child in failed and child not in keeper:
-                keeper[child] = origin
+            if child in failed and child not in blocker:
+                blocker[child] = origin
                 reached.append(child)
-    return sorted(failed - keeper.keys()), list(keeper.items())
-
-
-def _has_key(job: Job, using: str) -> bool:
-    function = registry.find(job.name)
-    if not job.unique_key or function is None:
-        return True
-    return acquire_key(job.unique_key, job.pk, function.options.unique_for, using) is None
+    return sorted(failed - blocker.keys()), list(blocker.items())
 
 
 def _count_up(ids: Sequence[UUID], kind: str, using: str) -> None:

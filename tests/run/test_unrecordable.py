@@ -118,7 +118,7 @@ def test_loop_survives_an_error_of_its_own_with_a_traceback(
 ) -> None:
     jobs.add.delay(1)
     with monkeypatch.context() as patched:
-        patched.setattr("django_jobs.run.claim.hand_over", lambda jobs, using: 1 / 0)
+        patched.setattr("django_jobs.run.claim.add_results", lambda jobs, using: 1 / 0)
         patched.setattr(loop.wakeup.waker, "wait", lambda seconds: None)
         # The test's own transaction must outlive it.
         patched.setattr("django_jobs.process.reconnect.drop_connection", lambda using: None)

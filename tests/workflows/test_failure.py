@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 
-from django_jobs import JobFailed, JobRevoked, UpstreamFailed, chain, chord, group, signals
+from django_jobs import (
+    JobFailed,
+    JobRevoked,
+    UpstreamFailed,
+    chain,
+    chord,
+    current_job,
+    group,
+    job,
+    signals,
+)
 from django_jobs.control import retry, revoke
 from django_jobs.db import clock
 from django_jobs.maintenance import prune
@@ -611,3 +621,20 @@ def test_receiver_whose_statement_fails_keeps_no_workflow_from_its_end(
     assert last.job.error_class.endswith("UpstreamFailed")
     assert Job.objects.filter(name=told.name, status="SUCCESS").count() == 1
     assert seen == [fail.name, add.name]
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_errback_of_a_header_belongs_to_the_workflow(
+    registered: Any, drain: Drain, eager: bool
+) -> None:
+    roots: list[Any] = []
+
+    @job
+    def root(*args: Any) -> None:
+        roots.append(current_job.request.root_id)
+
+    canvas = chain(root.si(), chord([fail.si()], total.s().on_error(root.s())))
+    result: Any = canvas.apply() if eager else canvas.apply_async()
+    drain()
+    assert result.failed()
+    assert roots == [result.parent.parent.id] * 2

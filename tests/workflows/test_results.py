@@ -223,3 +223,11 @@ def test_asynchronous_twins(drain: Drain) -> None:
     single, several = async_to_sync(enqueue)()
     drain()
     async_to_sync(ask)()
+
+
+def test_parents_of_what_ran_here_have_their_results() -> None:
+    result: Any = chain(add.s(1), group(add.s(2), add.s(3)), total.s()).apply()
+    assert result.get() == 7
+    assert isinstance(result.parent, GroupResult)
+    assert [each.get() for each in result.parent] == [3, 4]
+    assert result.parent.parent.get() == 1
