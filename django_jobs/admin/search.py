@@ -11,7 +11,8 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from ..define import registry
-from ..define.hidden_arguments import HAS_TAKES, rules_of
+from ..define.hidden_arguments import rules_of
+from ..define.row_options import MAY_TAKE_A_RESULT, TAKES_A_RESULT
 from ..redaction import is_sensitive
 
 #: The qualifiers and their lookups; ``args.name:value`` is handled apart.
@@ -81,14 +82,14 @@ def _argument(name: str, value: str) -> Q:
     for function, one in rules.items():
         if name in one.positional:
             positions.setdefault(one.positional.index(name), []).append(function)
-    takes = Q(options__contains=HAS_TAKES)
+    takes_none = Q(options=None) | ~Q(options__regex=MAY_TAKE_A_RESULT)
+    takes_one = Q(options__regex=TAKES_A_RESULT)
     for position, names in positions.items():
         pattern = rf"^\[({_SCALAR},){{{position}}}({wanted})[],]"
-        condition |= ~takes & Q(name__in=names, args__regex=pattern)
+        condition |= takes_none & Q(name__in=names, args__regex=pattern)
         if position:  # the first parameter gets the previous job's result
-            taken = takes & ~Q(options__contains='"nothing"')
             pattern = rf"^\[({_SCALAR},){{{position - 1}}}({wanted})[],]"
-            condition |= taken & Q(name__in=names, args__regex=pattern)
+            condition |= takes_one & Q(name__in=names, args__regex=pattern)
     return condition
 
 

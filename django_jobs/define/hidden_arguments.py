@@ -16,8 +16,6 @@ from . import registry, row_options
 if TYPE_CHECKING:
     from ..api.job import JobFunction
 
-#: A part of the options' JSON text of every job that takes results.
-HAS_TAKES = '"takes"'
 #: The package's job functions that call another one, and how many arguments an item is.
 CALLERS = {"django_jobs.map": "one", "django_jobs.starmap": "all"}
 

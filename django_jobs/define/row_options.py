@@ -21,6 +21,12 @@ from ..serialization import loads
 #: How a job may take results, besides nested lists of ``"value"``.
 TAKES = ("value", "list", "summary", "nothing")
 
+# Regular expressions for the column's JSON text, as the database reads it. takes is the last key of
+# what stored() returns, so its value ends the object. A text inside of the object has \" for ".
+TAKES_A_RESULT = r'[{,]"takes":("(value|list|summary)"|\[(\[|\]|"|,|[a-z])*\])\}$'
+# No job that may take a result is without it, also after an edit by hand.
+MAY_TAKE_A_RESULT = r'"takes"\s*:'
+
 #: The JSON form of a signature, and the place of the first job whose failure it handles.
 StoredErrback: TypeAlias = tuple[Any, str | None]
 

@@ -13,7 +13,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from ..define import registry
-from ..define.hidden_arguments import HAS_TAKES, rules_of
+from ..define.hidden_arguments import rules_of
 from ..define.row_options import RowOptions, parse, read
 from ..define.sensitive import Shown, shown_arguments
 from ..models import Job, JobQuerySet
@@ -28,7 +28,6 @@ LARGE_COLUMNS = ("args", "kwargs", "headers", "options", "result", "progress", "
 PAYLOAD = ("args", "kwargs", "headers", "result", "progress")
 # The columns that decide which secrets the others hide.
 _CALL = ("args", "kwargs", "headers", "options")
-_HAS_LIMIT = '"max_retries"'
 
 # The keys that progress() writes.
 _PROGRESS = frozenset({"done", "total", "message"})
@@ -58,25 +57,22 @@ def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
     """Defer the large columns, and add ``args_text`` and ``kwargs_text``, None if too long.
 
     They are texts, so that one row with invalid JSON does not break a page. ``options_text`` has
-    the options of jobs that take results before their arguments or have ``max_retries`` of their
-    own.
+    the options, which say which arguments are hidden: without them no argument is shown.
     """
+    lengths = {
+        f"{column}_length": Length(_text(column)) for column in ("args", "kwargs", "options")
+    }
+    short_options = Q(options_length__lte=longest) | Q(options=None)
     texts = {
         f"{column}_text": Case(
-            When(**{f"{column}_length__lte": longest}, then=_text(column)),
+            When(short_options, **{f"{column}_length__lte": longest}, then=_text(column)),
             default=Value(None),
             output_field=TextField(null=True),
         )
         for column in ("args", "kwargs")
     }
-    lengths = {
-        f"{column}_length": Length(_text(column)) for column in ("args", "kwargs", "options")
-    }
-    shown_options = Q(options__contains=HAS_TAKES) | Q(options__contains=_HAS_LIMIT)
     options = Case(
-        When(shown_options, options_length__lte=longest, then=_text("options")),
-        # The options are too long to be read here, so that all arguments are hidden.
-        When(options__contains=HAS_TAKES, then=Value(HAS_TAKES)),
+        When(options_length__lte=longest, then=_text("options")),
         default=Value(None),
         output_field=TextField(null=True),
     )

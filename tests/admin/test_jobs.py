@@ -424,8 +424,7 @@ def test_list_counts_no_more_than_the_cap(boss: Client) -> None:
 def test_list_leaves_large_columns_in_the_database(boss: Client) -> None:
     make_many(3)
     (rows,) = [sql for sql in queries_of(boss, LIST) if "args_text" in sql]
-    # Options are read only for jobs with results of others, whose args begin at parameter two, and
-    # for jobs with max_retries of their own.
+    # Options are read: the args of a job with results of others begin at parameter two.
     assert "options_text" in rows
     columns = rows.partition("CASE")[0]
     assert not re.search(r"\.[`\"](result|progress|headers|options|error_message)[`\"]", columns)

@@ -131,9 +131,13 @@ def test_search_for_an_argument_after_a_result(boss: Client, registered: dict[st
     after = make(name=deploy.name, args=["hunter2-chain", "Oslo"], options={"takes": "value"})
     direct = make(name=deploy.name, args=["b1", "hunter2-chain", "Oslo"])
     alone = make(name=lock.name, args=["4711", "Oslo"], options={"takes": "nothing"})
+    # Only an errback has the key here, so that "1234" is the build and "5678" the password.
+    errback = [[{"job": "shop.lock", "kwargs": {"takes": "value"}}, None]]
+    make(name=deploy.name, args=["1234", "5678", "Oslo"], options={"link_error": errback})
     assert found(boss, q="args.place:Oslo") == {after, direct}
     assert found(boss, q="args.build:b1") == {direct}
-    for text in ("args.build:hunter2-chain", "args.password:hunter2-chain", "args.place:4711"):
+    for text in ("args.build:hunter2-chain", "args.password:hunter2-chain", "args.place:4711",
+                 "args.place:5678"):  # fmt: skip
         assert found(boss, q=text) == set(), alone
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import django_jobs
 from django_jobs.define.row_options import (
     NOTHING,
+    TAKES_A_RESULT,
     CallOptions,
     RowOptions,
     WorkflowOptions,
@@ -150,3 +152,24 @@ def test_options_are_values() -> None:
     assert RowOptions() == NOTHING
     with pytest.raises(AttributeError):
         NOTHING.workflow.takes = "list"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("workflow", "takes"),
+    [
+        ({}, False),
+        ({"takes": "value"}, True),
+        ({"takes": "list", "place": "01", "errbacks": (({"job": "a"}, None),)}, True),
+        ({"takes": ["value", ["value"]], "later": {"countdown": 1}}, True),
+        ({"takes": "nothing"}, False),
+        ({"errbacks": (({"kwargs": {"takes": "value"}}, None),)}, False),
+        ({"place": ',"takes":"value"'}, False),
+    ],
+)
+def test_text_of_stored_options_tells_whether_the_job_takes_a_result(
+    workflow: dict[str, Any], takes: bool
+) -> None:
+    options = RowOptions(CallOptions(max_retries=1), WorkflowOptions(**workflow))
+    text = json.dumps(options.stored(), separators=(",", ":"))
+    assert bool(re.search(TAKES_A_RESULT, text)) is takes
+    assert (options.workflow.taken_as is not None) is takes
