@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..api.job import JobFunction
+from ..define.annotations import hints_of
+from ..define.converters import TYPES
 from ..define.hidden_arguments import rules_of_function
 from ..define.option_problems import MAX_PRIORITY
 from ..define.signature_text import shown_default
@@ -70,7 +71,7 @@ class EnqueueForm(forms.Form):
     def __init__(self, function: JobFunction[..., Any, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.function = function
-        hints = _hints(function)
+        hints = hints_of(function.__wrapped__)
         own = {
             _PREFIX + parameter.name: _field(parameter, hints.get(parameter.name), function)
             for parameter in function.call_signature.parameters.values()
@@ -128,13 +129,6 @@ class EnqueueForm(forms.Form):
         return next((value for one, value in self._values() if one.kind is kind), MISSING)
 
 
-def _hints(function: JobFunction[..., Any, Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function.__wrapped__)
-    except Exception:  # an annotation names something that only type checkers import
-        return {}
-
-
 def _field(
     parameter: inspect.Parameter, hint: Any, function: JobFunction[..., Any, Any]
 ) -> forms.Field:
@@ -159,6 +153,8 @@ def _field(
         return forms.TypedChoiceField(
             choices=choices, coerce=lambda text: text == "true", empty_value=None, **options
         )
+    if isinstance(hint, type) and issubclass(hint, tuple(TYPES)):
+        return forms.CharField(**options)
     if hint is str:
         return forms.CharField(strip=False, **options | {"required": False})
     options.setdefault("help_text", _('JSON, as in 42, true, "text", [1, 2] or {"key": 1}.'))

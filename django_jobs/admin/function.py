@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from ..api.job import JobFunction
 from ..conf import get_settings
 from ..define import registry
+from ..define.conversion import refuse_misfits
 from ..define.hidden_arguments import rules_of
 from ..define.options import JobOptions
 from ..define.routing import database_of
@@ -124,6 +125,7 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
         using = get_settings().database
         user_id: Any = request.user.pk
         try:
+            refuse_misfits(form.function, args, kwargs)
             with transaction.atomic(using):
                 result = form.function.apply_async(args, kwargs, **form.options)
                 job = Job(pk=result.uuid, name=form.function.name)

@@ -148,9 +148,12 @@ def _schedule(name: Any, entry: Any) -> Schedule:
     values |= {column: _plain(column, value) for column, value in given.items()}
     if values["clocked_at"] is not None:
         values["clocked_at"] = aware(values["clocked_at"], "schedule")
-    schedule = Schedule(
-        name=name, job_name=str(getattr(job, "name", job)), source=Source.CODE, **values
-    )
+    job_name = str(getattr(job, "name", job))
+    function = registry.find(job_name)
+    if function is not None and (types := function.argument_types) is not None:
+        args, kwargs = types.encode(values.get("args", []), values.get("kwargs", {}))
+        values |= {"args": args, "kwargs": kwargs}
+    schedule = Schedule(name=name, job_name=job_name, source=Source.CODE, **values)
     schedule.code_digest = _digest({**values, "job": schedule.job_name})
     return schedule
 

@@ -77,6 +77,22 @@ def _parts_of(canvas: Any) -> Iterator[Any]:
             yield from (each for each in some if isinstance(each, Mapping))
 
 
+def stored_errbacks(options: Mapping[str, Any]) -> list[Canvas]:
+    """Return the errbacks in *options*, with their calls' arguments as JSON by the annotations."""
+    errbacks = [errback._part() for errback in callbacks(options, "link_error")]
+    left: list[Any] = list(errbacks)
+    while left:
+        each = left.pop()
+        left += _parts_of(each)
+        function = registry.find(each.task) if isinstance(each, Signature) else None
+        if function is not None and function.argument_types is not None:
+            # One argument comes first: the failed job's dict, or the result of the errback before.
+            taken = 0 if each.immutable else 1
+            types = function.argument_types
+            each["args"], each["kwargs"] = types.encode(each.args, each.kwargs, taken)
+    return errbacks
+
+
 class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
     """Base class of :class:`Signature`, :class:`Chain`, :class:`Group` and :class:`Chord`."""
 

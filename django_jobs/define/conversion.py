@@ -7,8 +7,9 @@ keeps has none, and pays one comparison.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ArgumentError
@@ -83,9 +84,11 @@ class ArgumentTypes:
                           args, kwargs, taken)  # fmt: skip
 
     def encode_bound(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of parameters as JSON, also those of ``*args`` and ``**kwargs``."""
+        """Return the values of parameters as JSON, the same for all spellings of a value."""
         return {
-            name: self.bound[name].encode(value) if name in self.bound else value
+            name: known.encode(brought_back(known, value))
+            if (known := self.bound.get(name))
+            else value
             for name, value in arguments.items()
         }
 
@@ -144,6 +147,14 @@ def result_type(function: JobFunction[..., Any, Any]) -> Converter | None:
     return converter if converts(converter) else None
 
 
+def refuse_misfits(
+    function: JobFunction[..., Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Raise ``ArgumentError`` for JSON that the body's annotations do not convert."""
+    if function.argument_types is not None:
+        function.argument_types.decode(args, kwargs)
+
+
 def items_of(
     function: JobFunction[..., Any, Any], items: Iterable[Sequence[Any]]
 ) -> list[list[Any]]:
@@ -171,3 +182,22 @@ def encoded_result(converter: Converter, value: Any) -> Any:
             f"The result is {type_of(value)}, and reading it for JSON raised "
             f"{type(error).__name__}. Return a value whose fields can be read."
         ) from None
+
+
+def spellings(value: Any) -> Iterator[str]:
+    """Yield the texts in which a message may show the parts of *value*, if its JSON differs."""
+    if isinstance(value, (bytes, bytearray)):
+        yield from (
+            value.decode(errors="replace"),
+            value.decode("latin-1"),
+            repr(bytes(value))[2:-1],
+        )
+    elif isinstance(value, (datetime.date, datetime.time, datetime.timedelta)):
+        yield from (str(value), repr(value))
+    elif isinstance(value, Mapping):
+        yield from spellings([*value, *value.values()])
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for each in value:
+            yield from spellings(each)
+    elif dataclasses.is_dataclass(value):
+        yield from spellings([getattr(value, each.name) for each in dataclasses.fields(value)])

@@ -15,6 +15,7 @@ from . import registry, row_options
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
+    from .conversion import ArgumentTypes
 
 #: The package's job functions that call another one, and how many arguments an item is.
 CALLERS = {"django_jobs.map": "one", "django_jobs.starmap": "all"}
@@ -38,6 +39,9 @@ class Rules:
     is_partial: bool = False
     #: For the package's map ("one") and starmap ("all"): how many arguments an item is.
     calls: str = ""
+    #: The converters of the arguments, and how many results come before those of the row.
+    types: ArgumentTypes | None = None
+    taken: int = 0
 
     def hides_position(self, position: int) -> bool:
         """Return whether the positional argument at *position* is hidden."""
@@ -79,7 +83,7 @@ def rules_of(name: Any, options: str | None = None) -> Rules:
     rules = rules_of_function(function)
     if stored.workflow.taken_as is None:
         return rules
-    return dataclasses.replace(rules, positional=rules.positional[1:])
+    return dataclasses.replace(rules, positional=rules.positional[1:], taken=1)
 
 
 def rules_of_function(function: JobFunction[..., Any, Any]) -> Rules:
@@ -93,4 +97,5 @@ def rules_of_function(function: JobFunction[..., Any, Any]) -> Rules:
         keywords=by_kind.get(inspect.Parameter.VAR_KEYWORD),
         sensitive=tuple(function.options.sensitive),
         calls=CALLERS.get(function.name, ""),
+        types=function.argument_types,
     )

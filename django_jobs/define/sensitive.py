@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..redaction import NO_SECRETS, REDACTED, Secrets, is_sensitive
+from .conversion import spellings
 from .hidden_arguments import UNKNOWN, Rules, rules_of
 from .text_secrets import blanked_text
 
@@ -83,7 +84,13 @@ def secrets_of(*rows: Row, has_taken: bool = False, result: Any = None) -> Secre
     for row in rows:
         rules = rules_of(row.name, None if has_taken else row.options)
         walk = _Walk(rules.sensitive)
-        walk.arguments(rules, _read(row.args), _read(row.kwargs))
+        args, kwargs = _read(row.args), _read(row.kwargs)
+        walk.arguments(rules, args, kwargs)
+        if rules.types is not None and isinstance(args, list) and isinstance(kwargs, dict):
+            # The body has values whose texts differ from their JSON.
+            typed = _Walk(rules.sensitive)
+            typed.arguments(rules, *rules.types.seen(args, kwargs, rules.taken))
+            found += [text for value in typed.blanked for text in spellings(value)]
         walk.value([_read(row.headers or "null"), result])
         found += walk.blanked
     return Secrets(found) if found else NO_SECRETS

@@ -10,7 +10,7 @@ from uuid import UUID
 from .. import serialization
 from ..conf import get_settings
 from ..define.call_options import CallKeywords, check
-from ..define.canvas import STORED_LEVELS, callbacks
+from ..define.canvas import STORED_LEVELS, stored_errbacks
 from ..define.current import running
 from ..define.fitting import check_errback
 from ..define.headers import implied_headers
@@ -123,7 +123,7 @@ def _texts(options: CallKeywords, implied: Headers | None) -> tuple[str | None, 
     if not options:
         return headers_text, None
     own: dict[str, Any] = {name: options.get(name) for name in CALL_OPTIONS}
-    errbacks = callbacks(options, "link_error")
+    errbacks = stored_errbacks(options)
     for errback in errbacks:
         check_errback(errback)
     # None: an errback is for the failure of this job.

@@ -46,12 +46,12 @@ TABLE: tuple[Rule, ...] = (
     rule("resultrepr_maxsize", "the log has no results; leave it out"),
     rule("before_start on_success on_failure on_retry after_return",
         "put it on a subclass of ``JobContext``, and name that class in ``base=``"),
-    rule("pydantic", "build the model in the body: ``Model.model_validate(argument)``"),
-    rule("pydantic_strict", "build the model in the body: ``Model.model_validate(argument, "
-        "strict=True)``"),
-    rule("pydantic_context", "build the model in the body: ``Model.model_validate(argument, "
-        "context=...)``"),
-    rule("pydantic_dump_kwargs", "return ``model.model_dump(mode='json')`` from the body"),
+    rule("pydantic", "annotations convert models; leave it out"),
+    rule("pydantic_strict", "set ``strict=True`` in the ``ConfigDict`` of the model"),
+    rule("pydantic_context", "annotate a dict, and call ``Model.model_validate(argument, "
+        "context=...)`` in the body"),
+    rule("pydantic_dump_kwargs", "annotate a dict, and return ``model.model_dump(mode='json')`` "
+        "from the body"),
     rule("once lock_expiry", "use ``unique=`` and ``unique_for=`` of ``@job``"),
     rule("unique_on", "use ``unique_key=`` of ``@job``"),
     rule("raise_on_duplicate", "use ``unique='raise'`` of ``@job``"),

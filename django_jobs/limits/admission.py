@@ -17,6 +17,7 @@ from django.db import connections
 from .. import transitions
 from ..db import dialect_for, unix_time, without_deadlock
 from ..define import registry
+from ..define.conversion import refuse_misfits
 from ..define.rates import Window
 from ..enqueue.notify import Topic, announce
 from ..locking import limits_locked
@@ -74,8 +75,7 @@ def _fits(job: Claimed) -> bool:
         if function is not None:
             args, kwargs = loads(job.args), loads(job.kwargs)
             function.bind(args, kwargs)
-            if function.argument_types is not None:
-                function.argument_types.decode(args, kwargs)
+            refuse_misfits(function, args, kwargs)
     except (TypeError, ValueError, RecursionError):
         return False
     return True

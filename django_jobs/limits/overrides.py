@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -13,7 +13,6 @@ from ..conf import get_settings
 from ..db import clock
 from ..define import key_values, registry
 from ..define.option_problems import concurrency_problems, queue_problems
-from ..define.options import JobOptions
 from ..define.rates import Rate, parse
 from ..define.routing import database_of, databases
 from ..enqueue.notify import Topic, announce
@@ -21,6 +20,9 @@ from ..locking import limits_locked, lock_jobs
 from ..models import Job, Limit, Queue, Reservation
 from ..serialization import type_of
 from ..status import Status
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
 
 # By then all workers have read a new limit; before, a job would get its time by the old one.
 _KNOWN_SECONDS = 1.5
@@ -51,11 +53,11 @@ def set_limits(
     database that holds jobs. Raises ``UnknownJob``, and
     ``ValueError`` for an impossible limit and for a key that no job can have.
     """
-    options = registry.get(name).options
+    function = registry.get(name)
     changes = _changes(concurrency, rate_limit)
     base = limit = key_values.of_function(name)
     if key is not KEEP:
-        limits = {key_values.of_value(name, _value(options, name, each, key)) for each in changes}
+        limits = {key_values.of_value(name, _value(function, each, key)) for each in changes}
         if len(limits) > 1:
             raise ValueError(f"{name} has keys of two kinds. Set its limits one at a time.")
         (limit,) = limits
@@ -107,19 +109,21 @@ def renew_times(queue: str, using: str) -> None:
     _compute_anew(Q(key=key_values.of_queue(queue)), using)
 
 
-def _value(options: JobOptions, name: str, limit: str, key: Any) -> Any:
+def _value(function: JobFunction[..., Any, Any], limit: str, key: Any) -> Any:
     """Return *key* as the key option of *limit* gives it for a job."""
-    wanted = getattr(options, f"{limit}_key")
+    wanted, name = getattr(function.options, f"{limit}_key"), function.name
     if wanted is None:
         raise ValueError(
             f"{name} has no {limit}_key, so key cannot be given with it. Leave key out."
         )
     if callable(wanted):
         return key
+    types = function.argument_types
+    if len(wanted) == 1 and not (isinstance(key, Mapping) and set(key) == set(wanted)):
+        key = {wanted[0]: key}
     if isinstance(key, Mapping) and set(key) == set(wanted):
-        return {each: key[each] for each in wanted}  # in this order, as a digest is kept
-    if len(wanted) == 1:
-        return {wanted[0]: key}
+        found = {each: key[each] for each in wanted}  # in this order, as a digest is kept
+        return found if types is None else types.encode_bound(found)
     names = ", ".join(wanted)
     raise ValueError(
         f"{limit}_key of {name} names {names}: key must be a dict of these, got {type_of(key)}."

@@ -8,8 +8,10 @@ from typing import Any
 from .. import serialization
 from ..conf import get_settings
 from ..define import registry
+from ..define.conversion import refuse_misfits
 from ..define.option_problems import priority_problems, queue_problems
 from ..define.routing import misplaced
+from ..exceptions import ArgumentError
 from ..models import Schedule
 from ..moments import FIRST_YEAR, LAST_YEAR
 from . import crontab, solar_events
@@ -151,6 +153,7 @@ def _argument_problems(schedule: Schedule) -> list[tuple[str, str]]:
     if function is not None and function.options.typing:
         try:
             function.bind(args, kwargs)
-        except TypeError as error:
+            refuse_misfits(function, args, kwargs)
+        except (TypeError, ArgumentError) as error:
             found.append(("args", str(error)))
     return found

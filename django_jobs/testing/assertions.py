@@ -108,8 +108,7 @@ class _Wanted:
     def fits(self, job: EnqueuedJob) -> bool:
         return (
             self.name in (None, job.name)
-            and (self.args is None or _same(self.args, job.args))
-            and (self.kwargs is None or _same(self.kwargs, job.kwargs))
+            and any(self._has_arguments(job, taken) for taken in (0, 1))
             and self.queue in (None, job.queue)
             and self.priority in (None, job.priority)
             and (self.countdown is None or _close(self.countdown, job.countdown))
@@ -117,6 +116,16 @@ class _Wanted:
                 self.eta is None
                 or (job.eta is not None and _close(0.0, (job.eta - self.eta).total_seconds()))
             )
+        )
+
+    def _has_arguments(self, job: EnqueuedJob, taken: int) -> bool:
+        """Return whether the arguments are the job's; *taken* results come before them."""
+        function = registry.find(job.name)
+        args, kwargs = self.args or [], self.kwargs or {}
+        if function is not None and function.argument_types is not None:
+            args, kwargs = function.argument_types.encode(args, kwargs, taken)
+        return (self.args is None or _same(args, job.args)) and (
+            self.kwargs is None or _same(kwargs, job.kwargs)
         )
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from ..define.canvas import CALLBACKS, Canvas, callbacks
+from ..define.canvas import CALLBACKS, Canvas, stored_errbacks
 from ..define.fitting import check_errback
 
 # Options of a canvas that hold for its first jobs.
@@ -42,7 +42,7 @@ class Around:
 
     def own_errbacks(self, options: Mapping[str, Any]) -> list[Errback]:
         """Return the errbacks of a canvas with these *options*."""
-        errbacks = callbacks(options, "link_error")
+        errbacks = stored_errbacks(options)
         for errback in errbacks:
             check_errback(errback)
         return [(errback, self.since) for errback in errbacks]

@@ -385,7 +385,7 @@ def pay() -> None: ...
 @pytest.mark.parametrize(
     ("option", "instead"),
     [
-        ("pydantic", "Model.model_validate(argument)"),
+        ("pydantic", "annotations convert models"),
         ("pydantic_strict", "strict=True"),
         ("pydantic_context", "context=..."),
         ("pydantic_dump_kwargs", "model.model_dump(mode='json')"),

@@ -12,6 +12,7 @@ import pytest
 pytestmark = pytest.mark.once
 
 SNIPPET = """
+import datetime
 from typing import Any
 from django_jobs import AsyncResult, JobContext, job
 
@@ -34,6 +35,17 @@ async def asynchronous(user_id: int) -> bytes:
 @job(bind=True, queue="x")
 async def bound_async(self: JobContext, user_id: int) -> bool:
     return True
+
+@job
+def typed(when: datetime.datetime, *keys: bytes, day: datetime.date | None = None) -> set[bytes]:
+    return set(keys)
+
+typed.delay(datetime.datetime.now(), b"")       # ok
+typed.delay("2030-01-01")                       # arg-type
+typed.delay(datetime.date.today())              # arg-type
+typed.delay(datetime.datetime.now(), "")        # arg-type
+typed.delay(datetime.datetime.now(), day=None)  # ok
+reveal_type(typed.delay(datetime.datetime.now()).get())  # set[bytes]
 
 plain(1)                                # ok
 plain("1")                              # arg-type

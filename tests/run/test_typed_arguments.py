@@ -10,16 +10,25 @@ import pathlib
 import typing
 import uuid
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
 
-from django_jobs import chain, chord, group, job
+from django_jobs import chain, chord, control, group, job
 from django_jobs.api.result import AsyncResult
+from django_jobs.beat.sync import synchronize
+from django_jobs.control import schedules
 from django_jobs.define import registry
+from django_jobs.define.sensitive import secrets_of
 from django_jobs.enqueue.rows import rows_of
 from django_jobs.exceptions import ArgumentError
-from django_jobs.models import Job
+from django_jobs.models import Attempt, Job, Schedule
+from django_jobs.schedules.validation import problems
+from django_jobs.testing import assert_enqueued, assert_not_enqueued, captured_jobs
 from django_jobs.values import Outcome
 
 if typing.TYPE_CHECKING:
@@ -358,3 +367,142 @@ def test_routes_get_the_body_s_values(settings: Any) -> None:
     settings.DJANGO_JOBS = {"ROUTES": [route]}
     assert double.delay(Line(PRICE)).job.queue == "cheap"
     assert double.apply_async([{"price": "10"}]).job.queue == "dear"
+
+
+def test_limit_of_a_key_is_set_by_the_body_s_value(drain: Callable[..., Any]) -> None:
+    control.set_limits("tests.typed.limited", rate_limit="1/h", key=Line(PRICE))
+    limited.delay(Line(PRICE))
+    limited.delay(Line(PRICE))
+    limited.delay(Line(decimal.Decimal(1)))
+    drain()
+    assert Job.objects.filter(status="SUCCESS").count() == 2
+    assert Job.objects.get(status="SCHEDULED").args == [{"price": "9.90", "tags": []}]
+
+
+# --- errbacks, schedules, people ----------------------------------------------------------------
+
+
+@job(name="tests.typed.fails")
+def fails(line: Line) -> None:
+    raise ValueError("no")
+
+
+@job(name="tests.typed.told")
+def told(failure: dict[str, Any], line: Line, when: datetime.datetime) -> Line:
+    got.append((failure["name"], when))
+    return line
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("immutable", [False, True])
+def test_errbacks_get_types(immutable: bool, eager: bool, drain: Callable[..., Any]) -> None:
+    errback: Any = told.si({"name": "own"}, Line(PRICE), WHEN)
+    if not immutable:
+        errback = told.s(Line(PRICE), WHEN) | tagged.s({"x"})
+    single = {"args": [Line(PRICE)], "link_error": errback}
+    workflow = (fails.s(Line(PRICE)) | total.s()).on_error(errback)
+    if eager:
+        fails.apply(**single)
+        workflow.apply()
+    else:
+        fails.apply_async(**single)
+        workflow.apply_async()
+    drain()
+    assert got == [("own" if immutable else "tests.typed.fails", WHEN)] * 2
+    if not eager:
+        assert Job.objects.filter(name="tests.typed.tagged", status="SUCCESS").count() == (
+            0 if immutable else 2
+        )
+
+
+def test_schedule_in_code_has_types(registered: dict[str, Any], drain: Callable[..., Any]) -> None:
+    entry = {"schedule": 60, "args": [Line(PRICE)], "kwargs": {"when": WHEN}}
+
+    @job(name="tests.typed.scheduled", schedule=entry)
+    def scheduled(line: Line, when: datetime.datetime) -> None:
+        got.append((line, when))
+
+    synchronize("default")
+    row = Schedule.objects.get(name="tests.typed.scheduled")
+    assert row.args == [{"price": "9.90", "tags": []}]
+    schedules.run_now(row)
+    drain()
+    assert got == [(Line(PRICE), WHEN)]
+
+
+def test_schedule_whose_arguments_do_not_convert_is_refused() -> None:
+    row = Schedule(name="s", job_name="tests.typed.total", kind="interval", interval_seconds=60,
+                   args=["nine"])  # fmt: skip
+    (text,) = problems(row)["args"]
+    assert text.startswith("Argument 'lines' of tests.typed.total must be a list, and a str")
+
+
+def test_command_takes_json_and_refuses_what_does_not_convert(
+    drain: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("jobs", "run", "tests.typed.bound", "--args", '["2030-01-02"]')
+    drain()
+    assert got == [[datetime.datetime(2030, 1, 2)]]  # noqa: DTZ001
+    with pytest.raises(CommandError, match=r"'when' of tests.* must be a datetime"):
+        call_command("jobs", "run", "tests.typed.bound", "--args", '["soon"]')
+    assert Job.objects.count() == 1
+
+
+def test_form_takes_texts_and_refuses_what_does_not_convert(boss: Client) -> None:
+    url = f"{reverse('admin:django_jobs_function_changelist')}tests.typed.bound/"
+    page = boss.post(url, {"argument_when": "soon"})
+    assert "&#x27;when&#x27; of tests.typed.bound must be a datetime" in page.content.decode()
+    boss.post(url, {"argument_when": "2030-01-02"})
+    assert Job.objects.get().kwargs == {"when": "2030-01-02"}
+
+
+def test_assertion_compares_what_was_sent() -> None:
+    with captured_jobs() as captured:
+        keep.delay(*ARGS, **KWARGS)
+        (tagged.s(Line(PRICE), {"a", "b"}) | tagged.s({"c"})).apply_async()
+    assert_enqueued(keep, args=ARGS, kwargs=KWARGS, among=captured)
+    assert_enqueued(tagged, args=[{"c"}], among=captured)
+    assert_not_enqueued(keep, args=[WHEN.replace(microsecond=0), *ARGS[1:]], among=captured)
+
+
+# --- secrets ------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Person:
+    born: datetime.date
+    password: str
+
+
+@job(name="tests.typed.secretive", sensitive=["person"])
+def secretive(token: bytes, person: Person, expiry: datetime.datetime) -> None:
+    raise ValueError(f"{token!r} {token.decode('latin-1')} {person} {person.born} {expiry}")
+
+
+@pytest.mark.parametrize("way", ["call", "result"])
+def test_texts_of_typed_secrets_are_blanked(way: str, drain: Callable[..., Any]) -> None:
+    person = Person(datetime.date(1990, 12, 31), "sesame-open")
+    if way == "call":
+        secretive.delay(b"\xffhush-hush", person, WHEN)
+    else:
+        (give_token.s() | secretive.s(person, WHEN)).apply_async()
+    drain()
+    row = Job.objects.get(name="tests.typed.secretive")
+    for text in (row.error_message, Attempt.objects.get().traceback):
+        for secret in ("hush-hush", "1990, 12, 31", "1990-12-31", "sesame-open"):
+            assert secret not in text
+        assert "2030-01-02" in text
+
+
+@job(name="tests.typed.give_token")
+def give_token() -> bytes:
+    return b"\xffhush-hush"
+
+
+def test_secrets_of_a_row_that_takes_a_result_are_those_of_its_own_arguments() -> None:
+    args = '[{"born": "1990-12-31", "password": "x"}, "2030-01-02"]'
+    row: Any = SimpleNamespace(
+        name="tests.typed.secretive", args=args, kwargs="{}", headers=None,
+        options='{"takes": "value"}',
+    )  # fmt: skip
+    assert "1990, 12" not in secrets_of(row).blanked(repr(datetime.date(1990, 12, 31)))

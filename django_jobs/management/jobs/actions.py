@@ -16,6 +16,7 @@ from ... import control
 from ...api.job import JobFunction
 from ...api.result import AsyncResult
 from ...define import registry
+from ...define.conversion import refuse_misfits
 from ...define.hidden_arguments import rules_of
 from ...define.routing import database_of
 from ...define.sensitive import shown_arguments
@@ -150,6 +151,7 @@ def run(
     args = _parsed("--args", arguments, list, "an array, as in '[1, 2]'")
     kwargs = _parsed("--kwargs", keywords, dict, """an object, as in '{"user_id": 1}'""")
     try:
+        refuse_misfits(function, args, kwargs)
         result = function.apply_async(args, kwargs, queue=queue)
     except (DatabaseError, InterfaceError):
         raise
