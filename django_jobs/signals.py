@@ -4,7 +4,7 @@ The sender of a job's signal is the name of its job function, a :class:`JobName`
 text (:class:`~django_jobs.ids.JobId`). Connect with a job function or its name as ``sender=``, or
 without one for all jobs. The sender of a worker's signal is its name, a :class:`WorkerName`.
 ``@signal.connect`` works as a decorator. An error in a receiver is logged and does not change the
-job. A signal without receivers costs nothing.
+job. A signal without receivers costs nothing. The signals of a job's end come after its record.
 """
 
 from __future__ import annotations
@@ -104,9 +104,10 @@ def _known_sender(sender: Any) -> Any:
 job_enqueued = Signal()
 #: In the worker, before the body: ``job_id, args, kwargs``.
 job_prerun = Signal()
-#: In the worker, after the body, with any outcome: ``job_id, args, kwargs, status, result``.
+# These are sent after the job's row has the outcome.
+#: An attempt ended, with any outcome: ``job_id, args, kwargs, status, result``.
 job_postrun = Signal()
-#: The body returned: ``job_id, result``.
+#: The job succeeded: ``job_id, result``.
 job_success = Signal()
 #: The job failed and is not retried: ``job_id, exception, traceback``.
 job_failure = Signal()
@@ -131,6 +132,15 @@ worker_process_shutdown = WorkerSignal()
 _log = logging.getLogger("django_jobs.signals")
 
 
+def is_heard(signal: Signal, name: str) -> bool:
+    """Return whether *signal* has a receiver for the job function of that *name*."""
+    return bool(signal.receivers) and signal.has_listeners(_sender_of(name))
+
+
+def _sender_of(name: str) -> JobName:
+    return JobName._known.get(name) or JobName(name)
+
+
 def send(
     signal: Signal,
     sender: Any,
@@ -148,7 +158,7 @@ def send(
     if not signal.receivers:
         return
     if isinstance(sender, str) and not isinstance(sender, WorkerName):
-        sender = JobName._known.get(sender) or JobName(sender)
+        sender = _sender_of(sender)
     named = {key: _shown_id(value) for key, value in named.items()}
     with _savepoint(inside):
         answers = signal.send_robust(sender, **named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
 import datetime
 import itertools
@@ -144,6 +145,12 @@ class Outcome:
     #: Workflows to add to the header of the job's chord when it succeeds; the chord's body takes
     #: the result of the output row of each.
     added: list[Graph] = dataclasses.field(default_factory=list)
+    #: The attempt (``run.outcome.Execution``), if one began, and its context variables: for hooks
+    #: and log lines after its end.
+    execution: Any = dataclasses.field(default=None, repr=False)
+    variables: contextvars.Context | None = dataclasses.field(default=None, repr=False)
+    #: Whether hooks, receivers and the log have heard of it.
+    told: bool = False
 
     @property
     def is_deferred(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connections
+from django.db import connections, transaction
 from django.utils.translation import gettext_noop
 
 from .. import signals, transitions
@@ -62,15 +62,18 @@ def revoke(
     statuses = (*QUEUED, Status.STARTED) if terminate else QUEUED
     wanted = uuids(ids)
     revoked = without_deadlock(using, lambda: _revoke(wanted, statuses, reason, using, note))
-    for job in revoked:
-        signals.send(
-            signals.job_revoked,
-            job.name,
-            inside=using,
-            job_id=job.pk,
-            terminated=job.status == Status.STARTED,
-            reason=reason,
-        )
+    if signals.job_revoked.receivers:
+        for job in revoked:
+            told = functools.partial(
+                signals.send,
+                signals.job_revoked,
+                job.name,
+                job_id=job.pk,
+                terminated=job.status == Status.STARTED,
+                reason=reason,
+            )
+            # The caller's transaction may roll the revoke back.
+            transaction.on_commit(told, using, robust=True)
     return len(revoked)
 
 

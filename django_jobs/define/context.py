@@ -191,23 +191,26 @@ class JobContext:
     def on_success(
         self, retval: Any, job_id: JobId, args: list[Any], kwargs: dict[str, Any]
     ) -> None:
-        """Called after the body has returned."""
+        """Called when the job has succeeded and its row says so."""
 
     def on_failure(
         self, exc: BaseException, job_id: JobId, args: list[Any], kwargs: dict[str, Any], einfo: str
     ) -> None:
-        """Called when the job has failed and is not retried; *einfo* is the traceback's text."""
+        """Called when the job has failed for good and its row says so.
+
+        *einfo* is the text of the traceback.
+        """
 
     def on_retry(
         self, exc: BaseException, job_id: JobId, args: list[Any], kwargs: dict[str, Any], einfo: str
     ) -> None:
-        """Called when the attempt has failed and the job will be retried."""
+        """Called when the attempt has failed, and the row says that another one follows."""
 
     def after_return(
         self, status: str, retval: Any, job_id: JobId, args: list[Any], kwargs: dict[str, Any],
         einfo: str,
     ) -> None:  # fmt: skip
-        """Called last, whatever the outcome of the attempt."""
+        """Called last, for a success, a failure or a retry that the row has."""
 
 
 def _refuse_options(throw: bool, refused: Mapping[str, Any]) -> None:

@@ -57,6 +57,11 @@ def job_started(job: Claimed) -> None:
         )
 
 
+def logs_successes() -> bool:
+    """Return whether the log takes the lines of jobs that succeed."""
+    return _jobs.isEnabledFor(logging.INFO)
+
+
 def job_ended(outcome: Outcome, expected: bool = False) -> None:
     """Log one line for the end of an attempt; *expected*: its exception is in ``throws``."""
     failed = outcome.status == Status.FAILURE and not expected

@@ -19,10 +19,11 @@ from ..locking import in_order
 from ..metrics import collector
 from ..models import Job, Worker
 from ..run.execute import Environment, execute_crash
+from ..run.hooks import tell
 from ..run.record_apart import record_apart
 from ..run.release import release
 from ..status import Status
-from ..values import CLAIMED_TYPES, Claimed
+from ..values import CLAIMED_TYPES, Claimed, Outcome
 from ..workflows.inputs import add_results
 
 BATCH = 500
@@ -48,20 +49,26 @@ def run_once(using: str) -> int:
     stranded = Job.objects.using(using).running().filter(~Exists(live)).order_by("worker_id")
     rescued = 0
     for worker_id in dict.fromkeys(stranded.values_list("worker_id", flat=True)[:BATCH]):
-        rescue = functools.partial(_rescue_some, worker_id, stranded, using)
+        ended: list[Outcome] = []
+        rescue = functools.partial(_rescue_some, worker_id, stranded, using, ended)
         rescued += without_deadlock(using, functools.partial(in_order, using, rescue))
+        for outcome in ended:
+            tell(outcome)
     return rescued
 
 
-def _rescue_some(worker_id: UUID | None, stranded: QuerySet[Job], using: str) -> int:
-    """Rescue jobs of one worker, unless another process is doing it."""
+def _rescue_some(
+    worker_id: UUID | None, stranded: QuerySet[Job], using: str, ended: list[Outcome]
+) -> int:
+    """Rescue jobs of one worker, unless another process is doing it; put outcomes into *ended*."""
+    ended.clear()  # the transaction may repeat
     skip_locked = connections[using].features.has_select_for_update_skip_locked
     rows = Worker.objects.using(using).filter(id__in=[worker_id] if worker_id else [])
     locked = rows.select_for_update(skip_locked=skip_locked).only("lost_at", "stopping_at").first()
     if locked is None and rows.exists():
         return 0
     jobs = list(_with_texts(stranded.filter(worker_id=worker_id))[:BATCH])
-    return _rescue(worker_id, jobs, using, locked)
+    return _rescue(worker_id, jobs, using, locked, ended)
 
 
 def clean_up_after(
@@ -91,14 +98,20 @@ def clean_up_after(
             back.append(claimed)
         else:
             outcomes.append(execute_crash(claimed, running[key], environment))
-    if outcomes:
-        collector.rescued(record_apart(worker_id, outcomes, using), using)
-        announce(using, {o.job.queue for o in outcomes if o.status == Status.PENDING})
-    release(worker_id, back, using)
-    end = {} if failed else {"stopped_at": clock(using), "lost_at": None}
-    Worker.objects.using(using).filter(id=worker_id, stopped_at=None).update(
-        **end, lease_until=clock(using), busy=0
-    )
+    # Hooks may take long, so they come last. They come even if a statement after the record fails:
+    # the next call finds these jobs ended.
+    with contextlib.ExitStack() as hooks:
+        if outcomes:
+            counted = record_apart(worker_id, outcomes, using)
+            for outcome in reversed(counted):
+                hooks.callback(tell, outcome)
+            collector.rescued(counted, using)
+            announce(using, {o.job.queue for o in outcomes if o.status == Status.PENDING})
+        release(worker_id, back, using)
+        end = {} if failed else {"stopped_at": clock(using), "lost_at": None}
+        Worker.objects.using(using).filter(id=worker_id, stopped_at=None).update(
+            **end, lease_until=clock(using), busy=0
+        )
 
 
 @contextlib.contextmanager
@@ -114,7 +127,13 @@ def no_more_claims(worker_id: UUID, using: str) -> Iterator[QuerySet[Worker]]:
         yield rows
 
 
-def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, worker: Worker | None) -> int:
+def _rescue(
+    worker_id: UUID | None,
+    jobs: Sequence[Job],
+    using: str,
+    worker: Worker | None,
+    ended: list[Outcome],
+) -> int:
     if worker_id is None:
         # No claim writes such a row, so a person edited it.
         rows = Job.objects.using(using).filter(id__in=[job.pk for job in jobs], worker_id=None)
@@ -130,6 +149,7 @@ def _rescue(worker_id: UUID | None, jobs: Sequence[Job], using: str, worker: Wor
             outcomes.append(execute_crash(claimed, None, environment))
     release(worker_id, back, using)
     counted = record_apart(worker_id, outcomes, using)
+    ended += counted
     collector.rescued(counted, using)
     announce(using, {o.job.queue for o in counted if o.status == Status.PENDING})
     return len(back) + len(counted)

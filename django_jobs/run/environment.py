@@ -42,6 +42,9 @@ class Environment:
     #: Writes SUCCESS of an atomic job in the transaction of its body; returns False if another
     #: worker has the job.
     commit: Callable[[Outcome], bool] = lambda outcome: True
+    #: Has an outcome recorded and waits for that; returns the outcome that the row has now, or None
+    #: if it was dropped. Without it nothing is recorded, as for eager jobs.
+    confirm: Callable[[Outcome], Outcome | None] | None = None
     #: Closes or cleans the database sessions that the body used; returns the alias of the
     #: database on which the body left a transaction open, or "".
     tidy: Callable[[], str] = lambda: ""

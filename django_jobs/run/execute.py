@@ -1,6 +1,7 @@
 """One attempt at a job: prepare, call, and decide what its end means.
 
-Nothing here writes to the job's row; the :class:`~django_jobs.values.Outcome` is a value.
+Nothing here writes to the job's row; the :class:`~django_jobs.values.Outcome` is a value. Hooks and
+receivers hear of an end after the environment has confirmed that it is recorded.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..failure import describe
 from ..values import Claimed, Outcome
 from .call import body, call_body, left_open
 from .environment import Environment
-from .hooks import start, tell
+from .hooks import conclude, conclude_async, start
 from .outcome import Execution, raised, returned
 from .outside_body import crashed, hidden, unrunnable
 from .prepare import prepare
@@ -37,13 +38,16 @@ __all__ = [
 def execute(job: Claimed, environment: Environment) -> Outcome:
     """Run one attempt in this thread and return how it ended."""
     # Context variables, the active language and the time zone end with the copy.
-    return contextvars.copy_context().run(_execute, job, environment)
+    variables = contextvars.copy_context()
+    outcome = variables.run(_execute, job, environment)
+    outcome.variables = variables
+    return outcome
 
 
 def _execute(job: Claimed, environment: Environment) -> Outcome:
     execution = prepare(job, environment)
     if isinstance(execution, Outcome):
-        return tell(execution, None)
+        return conclude(execution, environment)
     _enter(execution)
     try:
         # This comes first: if the process dies after it, the job counts as the cause.
@@ -55,18 +59,23 @@ def _execute(job: Claimed, environment: Environment) -> Outcome:
             raise
         environment.tidy()
         outcome = raised(execution, _reason(error, environment))
-    return tell(outcome, execution)
+    outcome.execution = execution
+    return conclude(outcome, environment)
 
 
 async def execute_async(
     job: Claimed,
     environment: Environment,
     call: Callable[[Execution], Awaitable[Any]],
+    confirm: Callable[[Outcome], Awaitable[Outcome | None]],
 ) -> Outcome:
-    """Run one attempt in a task of its own; *call* awaits the body under its limits."""
+    """Run one attempt in a task of its own; *call* awaits the body under its limits.
+
+    *confirm* does what ``environment.confirm`` does for plain functions.
+    """
     execution = prepare(job, environment)
     if isinstance(execution, Outcome):
-        return tell(execution, None)
+        return await conclude_async(execution, confirm)
     _enter(execution)
     try:
         environment.begins(execution)
@@ -74,7 +83,8 @@ async def execute_async(
         outcome = returned(execution, await call(execution))
     except BaseException as error:
         outcome = raised(execution, _reason(error, environment))
-    return tell(outcome, execution)
+    outcome.execution, outcome.variables = execution, contextvars.copy_context()
+    return await conclude_async(outcome, confirm)
 
 
 def _reason(error: BaseException, environment: Environment) -> BaseException:
@@ -96,7 +106,8 @@ def _enter(execution: Execution) -> None:
 def execute_crash(job: Claimed, error: BaseException | None, environment: Environment) -> Outcome:
     """Return the outcome of an attempt whose process died, or was killed because of *error*.
 
-    The same rules for retries, hooks and signals hold as for an attempt that raised *error*.
+    The same rules for retries hold as for an attempt that raised *error*. The caller records the
+    outcome and then calls :func:`~django_jobs.run.hooks.tell`.
     """
     if error is not None:
         try:
@@ -105,10 +116,12 @@ def execute_crash(job: Claimed, error: BaseException | None, environment: Enviro
             log.unprepared(job, describe(broken, hidden(job)))
         else:
             if isinstance(execution, Execution):
-                return tell(raised(execution, error), execution)
-    return tell(crashed(job), None)
+                outcome = raised(execution, error)
+                outcome.execution = execution
+                return outcome
+    return crashed(job)
 
 
 def execute_refusal(job: Claimed, error: Exception) -> Outcome:
     """Return the outcome of a job whose limit cannot be told, because its key function failed."""
-    return tell(unrunnable(job, error), None)
+    return unrunnable(job, error)

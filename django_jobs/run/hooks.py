@@ -1,7 +1,12 @@
-"""Calls a job's hooks and the receivers of signals, and logs, when an attempt begins and ends."""
+"""Calls a job's hooks and the receivers of signals, and logs, when an attempt begins and ends.
+
+They hear of an end after the row has it. The slot of the job waits for that only where a hook or a
+receiver wants to hear of the end, or where it is a failure: handlers may mail the log line of one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .. import log, signals
@@ -12,8 +17,21 @@ from ..failure import describe
 from ..status import ENDED, Status
 from ..values import Claimed, Outcome
 from . import redirect_output
+from .environment import Environment
 from .outcome import Execution
 from .outside_body import hidden
+
+_SIGNALS: dict[str, signals.Signal] = {
+    Status.SUCCESS: signals.job_success,
+    Status.RETRY: signals.job_retry,
+    Status.FAILURE: signals.job_failure,
+    Status.REVOKED: signals.job_revoked,
+}
+_HOOKS: dict[str, str] = {
+    Status.SUCCESS: "on_success",
+    Status.RETRY: "on_retry",
+    Status.FAILURE: "on_failure",
+}
 
 
 def start(execution: Execution) -> None:
@@ -24,10 +42,79 @@ def start(execution: Execution) -> None:
     _send(signals.job_prerun, job, args=request.args, kwargs=request.kwargs)
 
 
-def tell(outcome: Outcome, execution: Execution | None) -> Outcome:
-    """Call hooks and receivers for the end of an attempt, and log it; return the outcome."""
+def conclude(outcome: Outcome, environment: Environment) -> Outcome:
+    """Wait until the outcome is recorded if somebody wants to hear of it; return the outcome.
+
+    Of other outcomes only a line of the log tells. The thread that records them writes it, with
+    :func:`tell_later`.
+    """
+    if environment.confirm is None or outcome.recorded:
+        tell(outcome)
+    elif is_awaited(outcome):
+        recorded = environment.confirm(outcome)
+        if recorded is not None:
+            tell(recorded)
+    _finish_output(outcome)
+    return outcome
+
+
+async def conclude_async(
+    outcome: Outcome, confirm: Callable[[Outcome], Awaitable[Outcome | None]]
+) -> Outcome:
+    """Do as :func:`conclude` does, in a coroutine."""
+    if is_awaited(outcome):
+        recorded = await confirm(outcome)
+        if recorded is not None:
+            tell(recorded)
+    _finish_output(outcome)
+    return outcome
+
+
+def is_awaited(outcome: Outcome) -> bool:
+    """Return whether the job's slot waits for the record of this outcome, to tell of it."""
+    return outcome.status == Status.FAILURE or has_listeners(outcome)
+
+
+def has_listeners(outcome: Outcome) -> bool:
+    """Return whether a hook or a receiver wants to hear of this end."""
+    status, name = outcome.status, outcome.job.name
+    signal = _SIGNALS.get(status)
+    if signal is not None and signals.is_heard(signal, name):
+        return True
+    if outcome.execution is None:
+        return False
+    if signals.is_heard(signals.job_postrun, name):
+        return True
+    context = outcome.execution.context
+    if type(context) is JobContext or not _ends_attempt(status):
+        return False
+    return _overrides(context, "after_return") or (
+        status in _HOOKS and _overrides(context, _HOOKS[status])
+    )
+
+
+def tell_later(outcome: Outcome) -> None:
+    """Tell of an end in the thread that recorded it, in the context of the attempt."""
+    if outcome.variables is None:
+        tell(outcome)
+    else:
+        outcome.variables.run(tell, outcome)
+
+
+def tell(outcome: Outcome) -> None:
+    """Call hooks and receivers for a recorded end, and log it."""
+    outcome.told = True
+    execution = outcome.execution
     if execution is not None:
         _tell_hooks(outcome, execution)
+    _tell_receivers(outcome)
+    _finish_output(outcome)
+    function = registry.find(outcome.job.name)
+    throws = tuple(function.options.throws) if function else ()
+    log.job_ended(outcome, expected=isinstance(outcome.value, throws))
+
+
+def _tell_receivers(outcome: Outcome) -> None:
     job, status, value = outcome.job, outcome.status, outcome.value
     if status == Status.SUCCESS:
         _send(signals.job_success, job, result=value)
@@ -38,8 +125,8 @@ def tell(outcome: Outcome, execution: Execution | None) -> Outcome:
         _send(signals.job_failure, job, exception=value, traceback=trace)
     elif status == Status.REVOKED:
         _send(signals.job_revoked, job, terminated=False, reason="expired")
-    if execution is not None:
-        request = execution.context.request
+    if outcome.execution is not None:
+        request = outcome.execution.context.request
         _send(
             signals.job_postrun,
             job,
@@ -48,28 +135,30 @@ def tell(outcome: Outcome, execution: Execution | None) -> Outcome:
             status=status,
             result=value,
         )
-        redirect_output.finish(execution.context)
-    function = registry.find(job.name)
-    throws = tuple(function.options.throws) if function else ()
-    log.job_ended(outcome, expected=isinstance(value, throws))
-    return outcome
 
 
 def _tell_hooks(outcome: Outcome, execution: Execution) -> None:
-    context, value = execution.context, outcome.value
+    context, status, value = execution.context, outcome.status, outcome.value
     if type(context) is JobContext:
         return
     request = context.request
     trace = outcome.failure.traceback if outcome.failure else ""
     arguments = (request.id, request.args, request.kwargs)
-    if outcome.status == Status.SUCCESS:
+    if status == Status.SUCCESS:
         _hook(execution, "on_success", value, *arguments)
-    elif outcome.status == Status.RETRY:
-        _hook(execution, "on_retry", value, *arguments, trace)
-    elif outcome.status == Status.FAILURE:
-        _hook(execution, "on_failure", value, *arguments, trace)
-    if outcome.status in ENDED or outcome.status == Status.RETRY:
-        _hook(execution, "after_return", outcome.status, value, *arguments, trace)
+    elif status in _HOOKS:
+        _hook(execution, _HOOKS[status], value, *arguments, trace)
+    if _ends_attempt(status):
+        _hook(execution, "after_return", status, value, *arguments, trace)
+
+
+def _ends_attempt(status: str) -> bool:
+    return status in ENDED or status == Status.RETRY
+
+
+def _finish_output(outcome: Outcome) -> None:
+    if outcome.execution is not None:
+        redirect_output.finish(outcome.execution.context)
 
 
 def _overrides(context: JobContext, hook: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from ..values import Claimed, Outcome
+from .confirmations import Confirmations
 
 #: Most jobs that one statement claims or records.
 MAX_BATCH = 1000
@@ -56,8 +57,10 @@ class JobBuffer:
         self._aside: Claimed | None = None
         self._running: dict[int, Claimed] = {}
         self._ended: list[Outcome] = []
-        self._closed = False
+        #: Whether every slot's next :meth:`take` returns None.
+        self.closed = False
         self._changed = threading.Condition(threading.Lock())
+        self.confirmations = Confirmations()
 
     # --- the pool's side ------------------------------------------------------------------------
 
@@ -68,7 +71,7 @@ class JobBuffer:
         """
         with self._changed:
             while (job := self._next()) is None:
-                if self._closed or not wait:
+                if self.closed or not wait:
                     return None
                 self._changed.wait()
             self._running[slot] = job
@@ -88,14 +91,21 @@ class JobBuffer:
             self._wake_loop()
         return None
 
-    def end(self, slot: int, outcome: Outcome) -> None:
-        """Take the outcome of the job in *slot*; wake the loop where it would sleep too long."""
+    def hand_in(self, outcome: Outcome) -> None:
+        """Take the outcome of a job whose slot stays taken; wake the loop."""
+        with self._changed:
+            self._ended.append(outcome)
+        self._wake_loop()
+
+    def end(self, slot: int, outcome: Outcome, *, handed_in: bool = False) -> None:
+        """Free the slot and take its outcome; wake the loop where it would sleep too long."""
         with self._changed:
             del self._running[slot]
-            first = not self._ended
-            self._ended.append(outcome)
+            first = not handed_in and not self._ended
+            if not handed_in:
+                self._ended.append(outcome)
             self.jobs_done += 1
-            took = outcome.ended - outcome.began
+            took = (self._clock() if handed_in else outcome.ended) - outcome.began
             self.run_seconds += 0.1 * (took - self.run_seconds)
             wake = first or len(self._waiting) <= self.low_water
         if wake:
@@ -208,12 +218,9 @@ class JobBuffer:
         with self._changed:
             return list(self._running.values())
 
-    @property
-    def closed(self) -> bool:
-        return self._closed
-
     def close(self) -> None:
         """Let every slot's next :meth:`take` return None."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._changed.notify_all()
+        self.confirmations.close()

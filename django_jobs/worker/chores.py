@@ -34,6 +34,7 @@ class Chores:
             [
                 Timer("control", 1.0, self._execute_commands, after=1.0),
                 Timer("load", LOOK_SECONDS, self._tell_load),
+                Timer("hooks", 1.0, worker.loop.completer.tell_rest),
                 Timer("promote", 10.0, self._promote),
                 Timer("rescue", rescue_seconds(), worker.lease.rescue),
                 Timer("measure", 15.0, lambda: worker.collector.flush(using), after=15.0),

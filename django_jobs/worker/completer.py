@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
+from .. import log
 from ..metrics.collector import Collector
+from ..run.hooks import is_awaited, tell_later
 from ..run.record_apart import record_apart
+from ..status import Status
 from ..values import Outcome
 from .buffer import MAX_BATCH, JobBuffer
 from .loop_state import LoopState
@@ -39,6 +44,8 @@ class Completer:
         self._on_recorded = on_recorded
         self._on_ready = on_ready
         self._on_freed = on_freed
+        # Ends of which hooks or receivers want to hear, and no slot tells.
+        self._untold: deque[Outcome] = deque()
         self._clock = clock
 
     def record(self, now: bool) -> None:
@@ -49,20 +56,54 @@ class Completer:
         waiting, _running, _ended = self._buffer.counts()
         age = self._clock() - ended[0].ended
         # When no job waits to run beside it, no other outcome would share the write.
-        if now or not waiting or age >= GATHER_SECONDS or len(ended) >= MAX_BATCH:
+        now = now or not waiting or bool(self._buffer.confirmations)
+        if now or age >= GATHER_SECONDS or len(ended) >= MAX_BATCH:
             for start in range(0, len(ended), MAX_BATCH):
                 batch = ended[start : start + MAX_BATCH]
-                self.write([outcome for outcome in batch if not outcome.recorded])
+                unrecorded = [outcome for outcome in batch if not outcome.recorded]
+                counted = self._write(unrecorded)
                 self._collector.ended(outcome for outcome in batch if outcome.recorded)
                 self._buffer.recorded(len(batch))
                 self._on_recorded(batch)
+                self._tell(unrecorded, counted)
 
     def write(self, outcomes: list[Outcome]) -> None:
         """Write these outcomes at once; they need not be in the buffer."""
-        self._collector.ended(
-            record_apart(
-                self._state.worker_id, outcomes, self._state.using, on_ready=self._on_ready
-            )
+        self._tell(outcomes, self._write(outcomes))
+
+    def _write(self, outcomes: list[Outcome]) -> list[Outcome]:
+        counted = record_apart(
+            self._state.worker_id, outcomes, self._state.using, on_ready=self._on_ready
         )
+        self._collector.ended(counted)
         if any(outcome.job.permits for outcome in outcomes):
             self._on_freed()
+        return counted
+
+    def _tell(self, outcomes: list[Outcome], counted: list[Outcome]) -> None:
+        """Let slots go on that wait for the record; tell of the other ends."""
+        recorded = {(each.job.id, each.job.claims): each for each in counted}
+        confirmations, logs_each = self._buffer.confirmations, log.logs_successes()
+        for outcome in outcomes:
+            end = recorded.get((outcome.job.id, outcome.job.claims))
+            if confirmations and confirmations.answer(outcome, end):
+                continue
+            if end is None or end.told:
+                continue
+            if end is outcome and end.variables is not None:
+                # Nobody wanted to hear of it when the body ended.
+                if logs_each or end.status != Status.SUCCESS:
+                    tell_later(end)
+            elif is_awaited(end):
+                self._untold.append(end)
+            else:
+                tell_later(end)
+
+    def tell_rest(self) -> None:
+        """Tell hooks and receivers of ends that no slot tells of; safe from any thread.
+
+        They may take long, so the loop leaves it to another thread while it runs.
+        """
+        with contextlib.suppress(IndexError):
+            while True:
+                tell_later(self._untold.popleft())

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from .. import log
 from ..limits.admission import Admission
 from ..run.claim import claim
 from ..run.environment import Environment
 from ..run.execute import execute, execute_refusal
+from ..run.hooks import conclude, tell_later
 from ..run.outside_body import escaped
 from ..run.record import record
 from ..run.record_apart import record_apart
@@ -32,36 +32,55 @@ def run_ready(
     promotes no job whose time has come, never sleeps, and does not run what the jobs enqueue: call
     it again for that. The row of the worker *worker_id* must have a lease, or no job is claimed.
 
-    *environment* is what the jobs run with; its ``using`` and ``commit`` are replaced. *on_claim*
-    is called with the claimed jobs, some of which limits may let wait. Outcomes
-    that did not count, because someone else owns the job by then, are left out. An error of a job
-    is its outcome; an error of the database is raised, and claimed jobs then stay STARTED.
+    *environment* is what the jobs run with; its ``using``, ``commit`` and ``confirm`` are replaced.
+    *on_claim* is called with the claimed jobs, some of which limits may let wait. Outcomes that did
+    not count, because someone else owns the job by then, are left out. An error of a job is its
+    outcome; an error of the database is raised, and claimed jobs then stay STARTED.
     """
-
-    def commit(outcome: Outcome) -> bool:
-        return len(record(worker_id, [outcome], using)) == 1
-
-    environment = dataclasses.replace(environment, using=using, commit=commit)
+    recorder = _Recorder(worker_id, using)
+    environment = dataclasses.replace(
+        environment, using=using, commit=recorder.commit, confirm=recorder.confirm
+    )
     claimed, _contended = claim(worker_id, queues, limit, using)
     on_claim(claimed)
     jobs, refused = Admission(using).admit(worker_id, claimed)
-    outcomes = [execute_refusal(job, error) for job, error in refused]
-    counted = record_apart(worker_id, outcomes, using)
-    outcomes = [_execute(job, environment) for job in jobs]
-    # An atomic job's success was recorded in the body's transaction.
-    unrecorded = [outcome for outcome in outcomes if not outcome.recorded]
-    written = {each.job.id: each for each in record_apart(worker_id, unrecorded, using)}
-    return counted + [
-        written.get(each.job.id, each)
-        for each in outcomes
-        if each.recorded or each.job.id in written
-    ]
+    counted = recorder.record_rest([execute_refusal(job, error) for job, error in refused])
+    return counted + recorder.record_rest([_execute(job, environment) for job in jobs])
+
+
+class _Recorder:
+    """Records how jobs ended: alone those of which somebody wants to hear, then all others."""
+
+    def __init__(self, worker_id: UUID, using: str) -> None:
+        self._worker_id = worker_id
+        self._using = using
+        self._ends: dict[UUID, Outcome | None] = {}
+
+    def commit(self, outcome: Outcome) -> bool:
+        return len(record(self._worker_id, [outcome], self._using)) == 1
+
+    def confirm(self, outcome: Outcome) -> Outcome | None:
+        if outcome.job.id in self._ends:
+            return None  # an error has left a hook; the outcome stands
+        self._ends[outcome.job.id] = None
+        for recorded in record_apart(self._worker_id, [outcome], self._using):
+            self._ends[outcome.job.id] = recorded
+        return self._ends[outcome.job.id]
+
+    def record_rest(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Record and tell of what is left of the outcomes; return those that counted."""
+        ends = self._ends
+        # An atomic job's success was recorded in the body's transaction.
+        ends.update((outcome.job.id, outcome) for outcome in outcomes if outcome.recorded)
+        rest = [outcome for outcome in outcomes if outcome.job.id not in ends]
+        for outcome in record_apart(self._worker_id, rest, self._using):
+            ends[outcome.job.id] = outcome
+            tell_later(outcome)
+        return [end for each in outcomes if (end := ends.get(each.job.id)) is not None]
 
 
 def _execute(job: Claimed, environment: Environment) -> Outcome:
     try:
         return execute(job, environment)
     except BaseException as error:  # as in a pool: the other jobs must run and be recorded
-        outcome = escaped(job, error)
-        log.job_ended(outcome)
-        return outcome
+        return conclude(escaped(job, error), environment)

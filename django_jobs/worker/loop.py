@@ -105,6 +105,7 @@ class WorkerLoop:
         """Run to the end of the worker."""
         while self.turn():
             continue
+        self.completer.tell_rest()
 
     def turn(self) -> bool:
         """Take a step and sleep until the next one is due; return False when all is done.

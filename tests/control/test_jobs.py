@@ -37,11 +37,15 @@ def revoked() -> Iterator[list[Any]]:
 
 @pytest.mark.parametrize("status", OPEN)
 def test_revoke_ends_a_job_that_has_not_begun(
-    status: str, take: Callable[..., list[Claimed]], revoked: list[Any]
+    status: str,
+    take: Callable[..., list[Claimed]],
+    revoked: list[Any],
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
     result = jobs.add.delay(1)
     Job.objects.update(status=status)
-    assert revoke([result.id], reason="by joe") == 1
+    with django_capture_on_commit_callbacks(execute=True):
+        assert revoke([result.id], reason="by joe") == 1
     row = Job.objects.get()
     assert (row.status, row.error_message) == ("REVOKED", "by joe")
     assert row.ended_at is not None
@@ -50,7 +54,10 @@ def test_revoke_ends_a_job_that_has_not_begun(
     assert take() == []
 
 
-def test_failing_statement_of_a_receiver_does_not_undo_the_revoke() -> None:
+@pytest.mark.django_db(transaction=True)
+def test_failing_statement_of_a_receiver_does_not_undo_the_revoke(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def broken(sender: str, **named: Any) -> None:
         Group.objects.create(name=None)
 
@@ -61,6 +68,7 @@ def test_failing_statement_of_a_receiver_does_not_undo_the_revoke() -> None:
             assert revoke([result.id]) == 1
     finally:
         signals.job_revoked.disconnect(broken)
+    assert "IntegrityError" in caplog.text
     assert result.status == "REVOKED"
 
 
@@ -84,11 +92,15 @@ def test_revoke_leaves_a_running_job_alone(take: Callable[..., list[Claimed]]) -
 
 
 def test_revoke_with_terminate_sends_a_command_to_the_worker(
-    worker: Worker, take: Callable[..., list[Claimed]], revoked: list[Any]
+    worker: Worker,
+    take: Callable[..., list[Claimed]],
+    revoked: list[Any],
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
     running, queued = jobs.add.delay(1), jobs.add.delay(2)
     take(1)
-    assert revoke([running.id, queued.id], terminate=True) == 2
+    with django_capture_on_commit_callbacks(execute=True):
+        assert revoke([running.id, queued.id], terminate=True) == 2
     assert (running.status, queued.status) == ("REVOKED", "REVOKED")
     command = Command.objects.get()
     assert (command.worker_id, command.name) == (worker.pk, "terminate")

@@ -83,7 +83,7 @@ def test_job_that_is_not_acks_late_ends_once_though_its_outcome_was_not_recorded
         # The outcome waits for this lock when the process is killed.
         Job.objects.filter(pk=result.id).update(error_message="locked")
         Path(folder, "go").touch()
-        until(lambda: "success name=" in worker.output())
+        until(lambda: notes()[1:] == ["end"])
         os.kill(int(notes()[0]), signal.SIGKILL)
     # A server may still carry out the write of the session whose process is gone.
     until(lambda: result.status in ("FAILURE", "SUCCESS"))

@@ -3,17 +3,19 @@ from __future__ import annotations
 import abc
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 from uuid import UUID
 
-from ... import log
 from ...db.attempts import begin_attempt, end_attempt
 from ...db.session import distrust
 from ...define.context import JobContext
 from ...process.memory import resident_bytes
 from ...run import forks
 from ...run.execute import Environment, execute
+from ...run.hooks import conclude
 from ...run.outcome import Execution
 from ...run.outside_body import escaped
 from ...values import Claimed, Outcome
@@ -51,6 +53,8 @@ class Pool(abc.ABC):
         # Jobs with acks_late=False, while they run; and where the shared_slots notes their ends.
         self._once: set[tuple[UUID, int]] = set()
         self._unrecorded: dict[tuple[UUID, int], int] = {}
+        # The slots whose outcomes the buffer has already.
+        self._handed_in: set[int] = set()
         self.isolation = Isolation()
 
     @abc.abstractmethod
@@ -92,6 +96,7 @@ class Pool(abc.ABC):
             ),
             begins=lambda execution: self._begins(slot, execution),
             commit=self.setup.commit,
+            confirm=lambda outcome: self._confirm(slot, outcome),
             refused=self.setup.refused,
             tidy=end_attempt,
             **others,
@@ -108,27 +113,52 @@ class Pool(abc.ABC):
         try:
             outcome = execute(job, environment)
         except BaseException as error:  # after any error the slot must become free
-            outcome = escaped(job, error)
-            log.job_ended(outcome)
+            outcome = conclude(escaped(job, error), environment)
         if forks.generation != before:  # a hook or a receiver has forked
             forks.leave(None)
-        # Hooks and signal receivers ran after the body, and may have used the sessions.
+        # Hooks and receivers may have used the sessions after the body.
         end_attempt()
         self.ended(slot, job, outcome)
 
     def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
         reason = self.isolation.end()
-        self._contexts.pop((job.id, job.claims), None)
-        if self._once:
-            self._keep_end(job)
-        self.setup.shared_slots.end(slot)
+        handed_in = slot in self._handed_in
+        if handed_in:
+            self._handed_in.discard(slot)
+            self.setup.shared_slots.end(slot)
+        else:
+            self._leave(slot, job)
         limit = self.setup.options.max_memory
         if limit is not None and (resident_bytes() or 0) > limit * 1024:
             reason = reason or f"it holds more memory than {limit} KiB"
         if reason:
             _log.warning("process is replaced name=%s reason=%s", self.setup.name, reason)
             self.buffer.hand_out_no_more()
-        self.buffer.end(slot, outcome)
+        self.buffer.end(slot, outcome, handed_in=handed_in)
+
+    def _leave(self, slot: int, job: Claimed) -> None:
+        """Note that the body has ended: nothing can stop it any more."""
+        self._contexts.pop((job.id, job.claims), None)
+        if self._once:
+            self._keep_end(job)
+        self.setup.shared_slots.end(slot)
+
+    def ask(self, slot: int, outcome: Outcome) -> Future[Outcome | None]:
+        """Have an outcome recorded while its slot stays taken; return what is recorded."""
+        self._leave(slot, outcome.job)
+        self._handed_in.add(slot)
+        recorded = self.buffer.confirmations.ask(outcome)
+        self.buffer.hand_in(outcome)
+        return recorded
+
+    def _confirm(self, slot: int, outcome: Outcome) -> Outcome | None:
+        if slot in self._handed_in:
+            return None  # an error has left a hook; the outcome stands
+        recorded = self.ask(slot, outcome).result()
+        if recorded is not None and outcome.execution is not None:
+            # The hard limit holds for the hooks anew. If it kills the process, the job has ended.
+            self._show(slot, outcome.execution, time.monotonic())
+        return recorded
 
     def recorded(self, outcomes: Sequence[Outcome]) -> None:
         """Remove the notes of :meth:`_keep_end`; the loop's thread calls this."""
@@ -146,10 +176,14 @@ class Pool(abc.ABC):
             self._unrecorded[key] = self.setup.shared_slots.keep_end(*key)
 
     def _begins(self, slot: int, execution: Execution) -> None:
-        job, request = execution.job, execution.context.request
+        job = execution.job
         self._contexts[job.id, job.claims] = execution.context
-        limit = request.time_limit if self.setup.options.pool == "prefork" else None
-        deadline = execution.began + limit if limit else 0.0
         if not execution.function.options.acks_late:
             self._once.add((job.id, job.claims))
-        self.setup.shared_slots.begin(slot, job.id, job.claims, execution.began, deadline)
+        self._show(slot, execution, execution.began)
+
+    def _show(self, slot: int, execution: Execution, began: float) -> None:
+        """Show the supervisor what runs in the slot, and when it must kill the process."""
+        job, limit = execution.job, execution.context.request.time_limit
+        deadline = began + limit if limit and self.setup.options.pool == "prefork" else 0.0
+        self.setup.shared_slots.begin(slot, job.id, job.claims, began, deadline)

@@ -10,11 +10,11 @@ import functools
 from typing import Any
 from uuid import UUID
 
-from ... import log
 from ...db.attempts import begin_attempt, left_elsewhere
 from ...define import registry
 from ...exceptions import TimeLimitExceeded, WorkerStopping
 from ...run.execute import Environment, body, execute_async, left_open
+from ...run.hooks import conclude_async
 from ...run.outcome import Execution
 from ...run.outside_body import escaped
 from ...run.time_limits import soft_limited
@@ -101,12 +101,21 @@ class EventLoopPool(Pool):
 
     async def _run(self, slot: int, job: Claimed) -> Outcome:
         begin_attempt()
+        confirm = functools.partial(self._confirm_async, slot)
         try:
-            return await execute_async(job, self.environment(slot), self._call)
+            return await execute_async(job, self.environment(slot), self._call, confirm)
         except BaseException as error:  # after any error the slot must become free
-            outcome = escaped(job, error)
-            log.job_ended(outcome)
-            return outcome
+            return await conclude_async(escaped(job, error), confirm)
+
+    async def _confirm_async(self, slot: int, outcome: Outcome) -> Outcome | None:
+        if slot in self._handed_in:
+            return None  # an error has left a hook; the outcome stands
+        recorded = asyncio.wrap_future(self.ask(slot, outcome))
+        while not recorded.done():
+            # The outcome stands, so a cancellation comes too late.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({recorded})
+        return recorded.result()
 
     def _ended(self, slot: int, job: Claimed, task: asyncio.Task[Outcome]) -> None:
         # A task that is cancelled before its first step runs no code, so it returned no outcome.

@@ -1,0 +1,275 @@
+"""A slot whose job has listeners waits for the record, tells them, and takes the next job then."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from django_jobs import job, signals
+from django_jobs.define.context import JobContext
+from django_jobs.models import Job
+from django_jobs.values import Outcome
+from django_jobs.worker.loop import WorkerLoop
+from django_jobs.worker.options import WorkerOptions
+from django_jobs.worker.pools.base import PoolSetup
+from django_jobs.worker.pools.threads import ThreadPool
+from django_jobs.worker.shared_slots import SharedSlots
+from tests.waiting import LONG
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registered")]
+
+
+@pytest.fixture
+def loop(new_loop: Callable[..., WorkerLoop]) -> WorkerLoop:
+    return new_loop(pool="threads", slots=2)
+
+
+@pytest.fixture
+def shared_slots() -> Iterator[SharedSlots]:
+    shared_slots = SharedSlots(2)
+    yield shared_slots
+    shared_slots.close()
+
+
+@pytest.fixture
+def pool(loop: WorkerLoop, shared_slots: SharedSlots) -> ThreadPool:
+    return ThreadPool(
+        PoolSetup(
+            "w",
+            # Only its supervisor enforces hard limits.
+            WorkerOptions(pool="prefork", slots=2),
+            loop.buffer,
+            shared_slots,
+            {},
+            loop.progress.show,
+            lambda outcome: True,
+        )
+    )
+
+
+@pytest.fixture
+def start(pool: ThreadPool, loop: WorkerLoop) -> Iterator[Callable[..., threading.Thread]]:
+    """Run the next job of the buffer in a slot, in a thread of its own."""
+    threads = []
+
+    def run(slot: int) -> None:
+        job = loop.buffer.take(slot, wait=False)
+        assert job is not None
+        pool.run_one(slot, job, pool.environment(slot))
+        connections.close_all()
+
+    def start(slot: int = 0) -> threading.Thread:
+        thread = threading.Thread(target=run, args=(slot,), daemon=True)
+        thread.start()
+        threads.append(thread)
+        return thread
+
+    yield start
+    Held.may_end.set()
+    loop.buffer.close()
+    for thread in threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+
+
+class Held(JobContext):
+    """Its hook says that it runs, and waits until the test lets it end."""
+
+    runs: threading.Event
+    may_end: threading.Event
+
+    def on_success(self, *args: Any) -> None:
+        Held.runs.set()
+        assert Held.may_end.wait(LONG)
+
+
+@pytest.fixture(autouse=True)
+def events() -> None:
+    Held.runs, Held.may_end = threading.Event(), threading.Event()
+
+
+def body() -> int:
+    return 1
+
+
+def has_ended(loop: WorkerLoop, number: int = 1) -> Callable[[], bool]:
+    return lambda: loop.buffer.counts()[2] == number
+
+
+def test_slot_waits_for_the_record_and_for_its_hook(
+    loop: WorkerLoop, start: Any, until: Any, shared_slots: SharedSlots
+) -> None:
+    result = job(base=Held)(body).delay()
+    loop.step()
+    thread = start()
+    until(has_ended(loop))
+    assert not Held.runs.is_set()
+    # The body has ended, so nothing can stop the job any more.
+    assert shared_slots.running() == []
+    loop.step()
+    assert Held.runs.wait(LONG)
+    assert result.status == "SUCCESS"
+    assert loop.buffer.counts() == (0, 1, 0)
+    Held.may_end.set()
+    thread.join(LONG)
+    assert loop.buffer.counts() == (0, 0, 0)
+    assert loop.buffer.jobs_done == 1
+
+
+def test_hook_that_runs_long_holds_up_no_other_record_and_no_other_slot(
+    loop: WorkerLoop, start: Any, until: Any
+) -> None:
+    job(base=Held)(body).delay()
+    loop.step()
+    start(0)
+    until(has_ended(loop))
+    loop.step()
+    assert Held.runs.wait(LONG)
+
+    @job
+    def other() -> int:
+        return 2
+
+    result = other.delay()
+    loop.timer.look()
+    loop.queues.read_again()
+    loop.step()
+    start(1).join(LONG)
+    loop.step()
+    assert result.status == "SUCCESS"
+    assert loop.buffer.counts() == (0, 1, 0)
+
+
+def test_stop_waits_for_a_hook(loop: WorkerLoop, start: Any, until: Any) -> None:
+    job(base=Held)(body).delay()
+    loop.step()
+    thread = start()
+    until(has_ended(loop))
+    loop.state.stopping = True
+    loop.step()
+    assert Held.runs.wait(LONG)
+    assert loop.step() is not None
+    Held.may_end.set()
+    thread.join(LONG)
+    assert loop.step() is None
+
+
+def test_slot_does_not_wait_for_a_loop_that_has_given_up(
+    loop: WorkerLoop, start: Any, until: Any
+) -> None:
+    result = job(base=Held)(body).delay()
+    loop.step()
+    thread = start()
+    until(has_ended(loop))
+    loop.buffer.close()
+    thread.join(LONG)
+    assert not thread.is_alive()
+    assert not Held.runs.is_set()
+    assert loop.buffer.held() == {(result.uuid, 1)}
+
+
+def test_end_without_listeners_waits_for_none(loop: WorkerLoop, start: Any) -> None:
+    job(body).delay()
+    loop.step()
+    start().join(LONG)
+    assert loop.buffer.counts() == (0, 0, 1)
+
+
+def test_receiver_of_another_job_function_lets_no_slot_wait(loop: WorkerLoop, start: Any) -> None:
+    function = job(body)
+
+    def receive(**named: Any) -> None: ...
+
+    signals.job_success.connect(receive, sender="another.function")
+    try:
+        function.delay()
+        loop.step()
+        start().join(LONG)
+    finally:
+        signals.job_success.disconnect(receive, sender="another.function")
+    assert loop.buffer.counts() == (0, 0, 1)
+
+
+def test_hard_limit_holds_for_the_hooks_anew(
+    loop: WorkerLoop, start: Any, until: Any, shared_slots: SharedSlots
+) -> None:
+    job(base=Held, time_limit=7)(body).delay()
+    loop.step()
+    start()
+    until(has_ended(loop))
+    (recorded,) = loop.buffer.ended()
+    loop.step()
+    assert Held.runs.wait(LONG)
+    (entry,) = shared_slots.running()
+    assert entry.began >= recorded.ended
+    assert entry.deadline == entry.began + 7
+
+
+def test_time_of_the_hooks_counts_for_what_is_claimed_ahead(
+    loop: WorkerLoop, pool: ThreadPool, clock: Any
+) -> None:
+    loop.buffer._clock = clock
+    job(body).delay_many([(), ()])
+    loop.step()
+    for slot, hooks_seconds in enumerate([0.0, 9.0]):
+        claimed = loop.buffer.take(slot, wait=False)
+        assert claimed is not None
+        outcome = Outcome(claimed, "SUCCESS", began=clock(), ended=clock())
+        pool.ask(slot, outcome)
+        clock.advance(hooks_seconds)
+        before = loop.buffer.run_seconds
+        pool.ended(slot, claimed, outcome)
+        assert loop.buffer.run_seconds == pytest.approx(before * 0.9 + hooks_seconds * 0.1)
+
+
+# --- ends that no slot tells of -------------------------------------------------------------------
+
+
+@pytest.fixture
+def failures() -> Iterator[list[tuple[str, str]]]:
+    """Each call of job_failure: the class of the exception, and the status of the row."""
+    seen: list[tuple[str, str]] = []
+
+    def receive(job_id: str, exception: BaseException, **named: Any) -> None:
+        seen.append((type(exception).__name__, Job.objects.get(pk=job_id).status))
+
+    signals.job_failure.connect(receive)
+    yield seen
+    signals.job_failure.disconnect(receive)
+
+
+def test_refused_success_that_nobody_awaited_is_told_as_a_failure(
+    loop: WorkerLoop, start: Any, failures: list[Any]
+) -> None:
+    job(body).delay()
+    loop.step()
+    start().join(LONG)
+    (outcome,) = loop.buffer.ended()
+    outcome.keep_seconds = 1e30
+    loop.step()
+    assert failures == []  # a receiver may take long, so the loop leaves it to the chores
+    loop.completer.tell_rest()
+    assert [status for _kind, status in failures] == ["FAILURE"]
+    loop.completer.tell_rest()
+    assert len(failures) == 1
+
+
+def test_error_around_the_body_is_told_of(
+    loop: WorkerLoop, start: Any, until: Any, failures: list[Any]
+) -> None:
+    class Broken(JobContext):
+        def __init__(self, *args: Any) -> None:
+            raise KeyError("odd")
+
+    job(base=Broken)(body).delay()
+    loop.step()
+    thread = start()
+    until(has_ended(loop))
+    assert failures == []
+    loop.step()
+    thread.join(LONG)
+    assert failures == [("KeyError", "FAILURE")]
