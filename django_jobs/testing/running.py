@@ -211,8 +211,8 @@ class _Run:
         failed = ran.status == Status.FAILURE or outcome.is_deferred
         if failed and self.raise_errors and ran.error is not None:
             ran.error.add_note(
-                f"Job {ran.name} {ran.job.id} ended as {ran.status} in run_jobs(), which raises "
-                "its exception. With raise_errors=False it returns it."
+                f"Job {ran.name} {ran.job.id} ended as {ran.status}. With raise_errors=False "
+                "run_jobs() returns the exception."
             )
             raise ran.error
         self._check_done()

@@ -77,7 +77,7 @@ def test_exception_of_a_failed_job_leaves_with_its_traceback() -> None:
     with pytest.raises(ValueError, match="so it is") as caught:
         run_jobs()
     assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "fail"
-    assert f"Job tests.jobs.fail {result.id} ended as FAILURE" in caught.value.__notes__[0]
+    assert f"Job tests.jobs.fail {result.id} ended as FAILURE." in caught.value.__notes__[0]
     assert (result.status, behind.status) == ("FAILURE", "PENDING")
     assert len(run_jobs()) == 1
 
