@@ -52,7 +52,7 @@ IMPORTS: tuple[Rule, ...] = (
         "``job_name`` (:doc:`signals`)"),
     rule("celery.utils.uuid celery.utils.gen_unique_id", "``str(uuid.uuid4())``"),
     rule("celery.contrib.testing celery.contrib.testing.* celery.contrib.pytest",
-        "None: a worker runs in the test's process (:doc:`testing`)"),
+        "None: ``django_jobs.testing`` (:doc:`testing`)"),
     rule("celery.app.control.*", "``django_jobs.control`` (:doc:`control`)"),
     rule("celery.beat.*", "None: schedules are rows (:doc:`schedules`)"),
     rule("django_celery_beat.models.PeriodicTask django_celery_beat.models.PeriodicTasks "
@@ -127,7 +127,7 @@ FIXTURES: tuple[Rule, ...] = (
     rule("celery_worker celery_session_worker celery_app celery_session_app celery_config "
         "celery_parameters celery_includes celery_enable_logging celery_worker_parameters "
         "celery_worker_pool celery_class_tasks use_celery_app_trap depends_on_current_app",
-        "None: a worker runs in the test's process (:doc:`testing`)"),
+        "None: ``django_jobs.testing`` (:doc:`testing`)"),
 )  # fmt: skip
 
 #: Apps of ``INSTALLED_APPS``, and packages of requirements.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .assertions import JobsTestMixin, assert_enqueued, assert_not_enqueued
     from .captured import CapturedJobs, EnqueuedJob, captured_jobs
+    from .live import LiveWorker, live_worker
     from .overriding import override_jobs
     from .running import RanJob, arun_jobs, run_jobs
 
@@ -13,11 +14,13 @@ __all__ = [
     "CapturedJobs",
     "EnqueuedJob",
     "JobsTestMixin",
+    "LiveWorker",
     "RanJob",
     "arun_jobs",
     "assert_enqueued",
     "assert_not_enqueued",
     "captured_jobs",
+    "live_worker",
     "override_jobs",
     "run_jobs",
 ]
@@ -25,6 +28,7 @@ __all__ = [
 _PLACES = {
     **dict.fromkeys(("JobsTestMixin", "assert_enqueued", "assert_not_enqueued"), "assertions"),
     **dict.fromkeys(("CapturedJobs", "EnqueuedJob", "captured_jobs"), "captured"),
+    **dict.fromkeys(("LiveWorker", "live_worker"), "live"),
     **dict.fromkeys(("RanJob", "arun_jobs", "run_jobs"), "running"),
     "override_jobs": "overriding",
 }
