@@ -33,6 +33,7 @@ TABLES: dict[str, Iterable[Rule]] = {
     "APP": names.APP,
     "REQUEST": names.REQUEST,
     "FIXTURES": names.FIXTURES,
+    "LOGGERS": names.LOGGERS,
     "PACKAGES": names.PACKAGES,
     "COMMANDS": names.COMMANDS,
     "OPTIONS": options.TABLE,

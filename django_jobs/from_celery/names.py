@@ -130,6 +130,12 @@ FIXTURES: tuple[Rule, ...] = (
         "None: ``django_jobs.testing`` (:doc:`testing`)"),
 )  # fmt: skip
 
+#: Names of loggers.
+LOGGERS: tuple[Rule, ...] = (
+    rule("celery celery.*", "``django_jobs.job``, ``django_jobs.worker`` and ``django_jobs.beat`` "
+        "(:doc:`signals`)"),
+)  # fmt: skip
+
 #: Apps of ``INSTALLED_APPS``, and packages of requirements.
 PACKAGES: tuple[Rule, ...] = (
     rule("celery kombu billiard amqp vine librabbitmq pytest-celery celery-types",
@@ -142,7 +148,10 @@ PACKAGES: tuple[Rule, ...] = (
         "the metrics for Prometheus (:doc:`monitoring`)"),
     rule("celery-once celery-singleton", "``unique=`` of ``@job``"),
     rule("celery-redbeat redbeat", "``DJANGO_JOBS['SCHEDULES']``, or rows of ``Schedule``"),
-    rule("celery-progress", "``{% job_progress result %}`` (:doc:`results`)"),
+    rule("celery-progress celery_progress celery_progress.urls",
+        "``{% job_progress result %}`` (:doc:`results`)"),
+    rule("health_check.contrib.celery health_check.contrib.celery_ping",
+        "``manage.py jobs health`` (:doc:`monitoring`)"),
     rule("celery-batches tenant-schemas-celery django-celery django-celery-email djcelery "
         "django-structlog[celery]", "None: see its imports"),
 )  # fmt: skip

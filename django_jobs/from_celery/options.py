@@ -41,6 +41,7 @@ TABLE: tuple[Rule, ...] = (
     rule("store_errors_even_if_ignored", "failures are always kept; leave it out"),
     rule("send_events", "the row shows everything; leave it out"),
     rule("trail", "children are always known; leave it out"),
+    rule("run_every", "use ``schedule=``"),
     rule("abstract", "every base class is abstract here; leave it out"),
     rule("backend", "the job's row has its result; leave it out"),
     rule("resultrepr_maxsize", "the log has no results; leave it out"),

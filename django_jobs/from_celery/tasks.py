@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-# Attributes of Celery's tasks, and what to use instead.
-_INSTEAD = {
+#: Attributes of Celery's tasks that a job function does not have, and what to use instead.
+ATTRIBUTES = {
     "subtask": "Use signature()",
     "subtask_from_request": "Use signature(self.request.args, self.request.kwargs)",
     "AsyncResult": "Use django_jobs.AsyncResult(id)",
@@ -42,5 +42,5 @@ def body_of(function: Any) -> Any:
 
 def no_attribute(name: str) -> str:
     """Return the message for an attribute that a job function does not have."""
-    instead = f" {_INSTEAD[name]}." if name in _INSTEAD else ""
+    instead = f" {ATTRIBUTES[name]}." if name in ATTRIBUTES else ""
     return f"A job function has no attribute {name!r}.{instead}"

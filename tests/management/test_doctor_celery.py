@@ -139,10 +139,37 @@ def test_nothing_of_the_project_is_imported(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def test_file_that_does_not_parse_is_named(found: Callable[..., dict[str, str]]) -> None:
-    told = found("=== a.py\nx = (\n=== b.py\nx = '\0'\n=== c.py\nimport celery\n")
-    assert len([what for what in told if what.startswith("The file does not parse")]) == 1
-    assert "import of celery" in told
+def test_file_that_does_not_parse_is_named(
+    found: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    found("=== a.py\nx = (\n=== b.py\nx = '\0'\n=== c.py\nimport celery\n")
+    (tmp_path / "source" / "gone.py").symlink_to("nowhere")
+    (tmp_path / "source" / "large.py").write_text("import celery\n" * 200_000)
+    os.mkfifo(tmp_path / "source" / "pipe.yml")
+    lines = doctor(tmp_path / "source")[1].splitlines()
+    assert lines[0] == "a.py:1: The file does not parse (SyntaxError)"
+    assert lines[2].startswith("b.py")
+    assert "The file does not parse" in lines[2]
+    assert lines[4] == "c.py:1: import of celery"
+    assert lines[-3] == "To do: 3. Files read: 3."
+
+
+def test_file_that_cannot_be_read_is_named(
+    found: Callable[..., dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found("x = 1\n")
+
+    def refuse(path: Path, mode: str = "") -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read every file
+    screen = doctor(tmp_path / "source")[1]
+    assert screen.startswith("shop/tasks.py: The file cannot be read (PermissionError)\n")
+
+
+def test_requirements_of_powershell_are_read(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("Django==5.2\ncelery==5.4\n", encoding="utf-16")
+    assert "requirements.txt:2: package celery\n" in doctor(tmp_path)[1]
 
 
 @pytest.mark.skipif(
@@ -277,6 +304,13 @@ def test_setting_from_elsewhere_is_told_without_a_line(
         ("class T:\n    def f(self):\n        self.retry(args=[1])\n", "args= of self.retry()"),
         ("f.s('s3cret').freeze()\n", "f.s(…).freeze()"),
         ("f.signature(('s3cret',), exchange='x')\n", "exchange= of f.signature()"),
+        ("from celery import shared_task\nf = shared_task(g)\n", "shared_task()"),
+        ("from celery import shared_task\nf = shared_task(bind=True)(g)\n", "shared_task()"),
+        ("import celery\n@celery.shared_task\ndef f():\n    f.retry()\n", "f.retry"),
+        ("LOGGING = {'loggers': {'celery.task': {}, '': {}}}\n", "logger 'celery.task'"),
+        ("import logging\nlogging.getLogger('celery')\n", "logger 'celery'"),
+        ("path('p/', include('celery_progress.urls'))\n", "name 'celery_progress.urls'"),
+        ("INSTALLED_APPS = ['djcelery']\n", "name 'djcelery'"),
     ],
 )  # fmt: skip
 def test_use_of_celery_is_found(
@@ -300,6 +334,9 @@ def test_use_of_celery_is_found(
             "from django_jobs import AsyncResult, job\nimport django_jobs\nAsyncResult(1)\n"
             "django_jobs.AsyncResult(1)\n"
         ),
+        "logging.getLogger('shop.celery')\nx = {'celery': 3}\n",
+        "def celery_app(): ...\n",
+        f"x = y{'.filter(a=1)' * 300}\n",
         "class Task: ...\nclass Mail(Task):\n    abstract = True\n",
         (
             "=== flower/__init__.py\n=== flower/models.py\nclass Flower: ...\n"

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from ....from_celery.settings import SETTINGS, setting_of
 from ....from_celery.table import find
 from ..output import one_line, write_json
-from . import beat_rows, calls, classes, decorators, imports, others, receivers, settings
+from . import beat_rows, calls, classes, decorators, imports, others, receivers, settings, strings
 from .finding import Finding, Place, Section
 from .project import Project, own_folders
 
@@ -59,8 +59,7 @@ def findings(project: Project, using: str) -> Iterator[Finding]:
         for finding in settings.findings(module, symbols, prefixes, configured):
             names.add(finding.what)
             yield finding
-        yield from others.fixtures(module)
-        yield from others.names(module)
+        yield from strings.findings(module)
     yield from _set_elsewhere(loaded, names)
     yield from project.broken
     for path, shown in project.files:

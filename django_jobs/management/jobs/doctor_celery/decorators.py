@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from ....define.options import JobOptions
 from ....from_celery.options import OPTIONS
-from .finding import REMOVE, STACK, Finding, Place, Section, code, options
+from ....from_celery.tasks import ATTRIBUTES
+from .finding import REMOVE, STACK, Finding, Place, Section, code, name_of, options
 from .symbols import APP, Module, Symbols
 
 _DECORATORS = {
@@ -23,23 +24,54 @@ _ACKS = "After a crash it runs again; acks_late=False keeps Celery's at most onc
 def findings(module: Module, symbols: Symbols, acks_late: bool) -> Iterator[Finding]:
     """Yield the tasks of a module; *acks_late* is the project's ``task_acks_late``."""
     place = Place(module.file)
+    tasks: set[str] = set()
+    decorators: set[int] = set()
     for node in module.nodes:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         origins = [(each, _origin(module, symbols, each)) for each in node.decorator_list]
+        decorators |= {id(each) for each in node.decorator_list}
         has_job = any(origin in _OURS for _each, origin in origins)
         for decorator, origin in origins:
             if origin in _DECORATORS:
-                what = f"@{code(decorator)} of {node.name}()"
-                if has_job:
-                    text = "Delete this line when Celery's queues are empty: @job stands over it."
-                    yield place.finding(decorator, what, text, REMOVE, Section.STEPS)
-                else:
-                    text = " ".join(_becomes(decorator, node, acks_late))
-                    yield place.finding(decorator, what, text, STACK, Section.OPTIONS)
+                tasks.add(node.name)
+                yield _of_task(place, decorator, node, has_job, acks_late)
+    for node in module.nodes:
+        if isinstance(node, ast.Attribute):
+            yield from _of_attribute(place, node, tasks)
+        if not isinstance(node, ast.Call) or id(node) in decorators:
+            continue
+        if _origin(module, symbols, node) in _DECORATORS:
+            text = "Put job(…) around its task, and leave it until the queues are empty."
+            what = f"{name_of(node.func)}()"
+            yield place.finding(node, what, text, STACK, Section.OPTIONS)
 
 
-def _origin(module: Module, symbols: Symbols, decorator: ast.expr) -> str:
+def _of_task(
+    place: Place,
+    decorator: ast.expr,
+    function: ast.FunctionDef | ast.AsyncFunctionDef,
+    has_job: bool,
+    acks_late: bool,
+) -> Finding:
+    what = f"@{code(decorator)} of {function.name}()"
+    if has_job:
+        text = "Delete this line when Celery's queues are empty: @job stands over it."
+        return place.finding(decorator, what, text, REMOVE, Section.STEPS)
+    text = " ".join(_becomes(decorator, function, acks_late))
+    return place.finding(decorator, what, text, STACK, Section.OPTIONS)
+
+
+def _of_attribute(place: Place, node: ast.Attribute, tasks: set[str]) -> Iterator[Finding]:
+    """Yield an attribute of one of the module's tasks that a job function does not have."""
+    name = node.value.id if isinstance(node.value, ast.Name) else ""
+    # AsyncResult() is found at any object.
+    if name in tasks and node.attr in ATTRIBUTES and node.attr not in ("AsyncResult", "subtask"):
+        text = f"{ATTRIBUTES[node.attr]}."
+        yield place.finding(node, name_of(node), text, STACK, Section.DIFFERS)
+
+
+def _origin(module: Module, symbols: Symbols, decorator: ast.AST) -> str:
     function = decorator.func if isinstance(decorator, ast.Call) else decorator
     return symbols.origin(module, function)
 

@@ -67,16 +67,19 @@ def code(node: ast.AST, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def name_of(node: ast.AST) -> str:
-    """Return the source of a name, an attribute or a call without its arguments."""
+def name_of(node: ast.AST, most: int = 8) -> str:
+    """Return the source of a name, an attribute or a call without its arguments.
+
+    Of a longer chain than *most* links the start is cut.
+    """
     if isinstance(node, ast.Name):
         return node.id
-    if isinstance(node, ast.Attribute):
-        return f"{name_of(node.value)}.{node.attr}"
-    if isinstance(node, ast.Call):
-        return f"{name_of(node.func)}(…)"
-    if isinstance(node, ast.Subscript):
-        return f"{name_of(node.value)}[{text_of(node.slice)!r}]"
+    if isinstance(node, ast.Attribute) and most:
+        return f"{name_of(node.value, most - 1)}.{node.attr}"
+    if isinstance(node, ast.Call) and most:
+        return f"{name_of(node.func, most - 1)}(…)"
+    if isinstance(node, ast.Subscript) and most:
+        return f"{name_of(node.value, most - 1)}[{text_of(node.slice)!r}]"
     return "…"
 
 

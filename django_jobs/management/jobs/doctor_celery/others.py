@@ -1,17 +1,16 @@
-"""Fixtures in tests, names of apps in settings, packages in requirements, and commands."""
+"""Files that are not Python: packages in requirements, and commands that start processes."""
 
 from __future__ import annotations
 
-import ast
+import codecs
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from ....from_celery.names import COMMANDS, FIXTURES, IMPORTS, PACKAGES
+from ....from_celery.names import COMMANDS, PACKAGES
 from ....from_celery.table import Rule, find
 from .finding import REMOVE, Finding, Place, Section
-from .symbols import Module
 
 _REQUIREMENTS = (
     "*requirements*.txt", "*requirements*.in", "requirements/*.txt", "requirements/*.in",
@@ -32,38 +31,6 @@ _COMMAND = re.compile(
 _COMMAND_AT_ONCE = re.compile(
     rf"\bcelery\s+({'|'.join(name for rule in COMMANDS for name in rule.names)})\b"
 )
-_LONGEST_FILE = 1_000_000
-
-
-def fixtures(module: Module) -> Iterator[Finding]:
-    """Yield the fixtures and marks of Celery's pytest plugin that a module uses or defines."""
-    place = Place(module.file)
-    for node in module.nodes:
-        found: list[tuple[ast.AST, str]] = []
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            found = [(node, node.name), *((each, each.arg) for each in node.args.args)]
-        elif isinstance(node, ast.Call):
-            found = [(each, each.value) for each in node.args
-                     if isinstance(each, ast.Constant) and isinstance(each.value, str)]  # fmt: skip
-        for at, name in found:
-            if (rule := find(FIXTURES, name)) is not None:
-                yield place.ruled(at, f"fixture {name}", rule, Section.OTHERS)
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "pytest.mark.celery":
-            yield place.ruled(node, "pytest.mark.celery", FIXTURES[0], Section.OTHERS)
-
-
-def names(module: Module) -> Iterator[Finding]:
-    """Yield the apps and plugins that a module names in texts."""
-    place = Place(module.file)
-    for node in module.nodes:
-        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-            continue
-        rule = find(PACKAGES, node.value) if "_" in node.value else None
-        if node.value == "celery.contrib.pytest":
-            rule = find(IMPORTS, node.value)
-        if rule is not None:
-            found = place.ruled(node, f"name {node.value!r}", rule, Section.OTHERS)
-            yield place.finding(node, found.what, found.becomes, REMOVE, Section.OTHERS)
 
 
 def is_text(name: str) -> bool:
@@ -72,12 +39,10 @@ def is_text(name: str) -> bool:
 
 
 def texts(path: Path, shown: str) -> Iterator[Finding]:
-    """Yield the packages of a file of requirements, or the commands of a file of processes."""
+    """Yield the packages in a file of requirements, and the commands in a file of processes."""
     requires = _fits(shown, _REQUIREMENTS)
-    if not (requires or _fits(shown, _PROCESSES)) or path.stat().st_size > _LONGEST_FILE:
-        return
     place = Place(shown)
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(_lines(path), 1):
         if line.lstrip().startswith("#"):
             continue
         for name, rule in _packages(line) if requires else ():
@@ -87,6 +52,13 @@ def texts(path: Path, shown: str) -> Iterator[Finding]:
         command = find(COMMANDS, match[1]) if match else None
         if match and command:
             yield place.ruled(number, f"celery {match[1]}", command, Section.OTHERS)
+
+
+def _lines(path: Path) -> list[str]:
+    data = path.read_bytes()
+    # As "pip freeze >" writes it in PowerShell.
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    return data.decode(encoding, errors="replace").splitlines()
 
 
 def _packages(line: str) -> Iterator[tuple[str, Rule]]:

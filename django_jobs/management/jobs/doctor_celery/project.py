@@ -17,6 +17,8 @@ from .others import is_text
 from .symbols import Module, Symbols
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "dist-packages"}
+# A file of more bytes is data.
+_LONGEST_FILE = 2_000_000
 _OURS = Path(__file__).resolve().parents[3]
 
 
@@ -26,7 +28,7 @@ class Project:
     def __init__(self, folders: Iterable[Path]) -> None:
         #: Each file that is read, and its name in findings.
         self.files: list[tuple[Path, str]] = []
-        #: Files that do not parse.
+        #: Files that cannot be read or do not parse.
         self.broken: list[Finding] = []
         modules: list[Module] = []
         folders = list(folders)
@@ -34,23 +36,38 @@ class Project:
             for path in _files(folder):
                 name = path.relative_to(folder).as_posix()
                 shown = name if len(folders) == 1 else str(path)
-                if path.suffix == ".py" or is_text(name):
-                    self.files.append((path, shown))
-                if path.suffix == ".py" and (tree := self._parsed(path, shown)):
+                is_python = path.suffix == ".py"
+                if not (is_python or is_text(name)) or not self._is_read(path, shown):
+                    continue
+                self.files.append((path, shown))
+                if is_python and (tree := self._parsed(path, shown)):
                     modules.append(Module(shown, name, tree))
         self.symbols = Symbols(modules)
+
+    def _is_read(self, path: Path, shown: str) -> bool:
+        """Return whether a file can be read; large ones and others than files are left out."""
+        try:
+            if not path.is_file() or path.stat().st_size > _LONGEST_FILE:
+                return False
+            with path.open("rb"):
+                return True
+        except OSError as error:
+            self._note(shown, 0, f"The file cannot be read ({type(error).__name__})")
+            return False
 
     def _parsed(self, path: Path, shown: str) -> ast.Module | None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of invalid escapes in the project's texts
                 return ast.parse(path.read_bytes())
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None) or 0
-            text = "Repair it, and run this command again: it may use Celery."
-            what = f"The file does not parse ({type(error).__name__})"
-            self.broken.append(Finding(shown, line, what, text, REMOVE, Section.STEPS))
+            self._note(shown, line, f"The file does not parse ({type(error).__name__})")
             return None
+
+    def _note(self, shown: str, line: int, what: str) -> None:
+        text = "Repair it, and run this command again: it may use Celery."
+        self.broken.append(Finding(shown, line, what, text, REMOVE, Section.STEPS))
 
 
 def own_folders() -> list[Path]:

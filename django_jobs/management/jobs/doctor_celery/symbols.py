@@ -103,12 +103,14 @@ class Symbols:
 
     def origin(self, module: Module, node: ast.AST, depth: int = 0) -> str:
         """Return Celery's name for what *node* stands for, or an empty text."""
+        if depth > _FARTHEST:
+            return ""
         if isinstance(node, ast.Name):
             return self._named(module, node.id, depth + 1)
         if isinstance(node, ast.Attribute):
             if node.attr == "app" and isinstance(node.value, ast.Name) and node.value.id == "self":
                 return APP
-            base = self.origin(module, node.value, depth + 1) or _dotted(module, node.value)
+            base = self.origin(module, node.value, depth + 1) or _dotted(module, node.value, depth)
             return self._full(f"{base}.{node.attr}", depth) if base else ""
         if isinstance(node, ast.Call) and self.origin(module, node.func, depth + 1) in _APPS:
             return APP
@@ -119,8 +121,6 @@ class Symbols:
         return self.origin(module, node) in _TASKS
 
     def _named(self, module: Module, name: str, depth: int) -> str:
-        if depth > _FARTHEST:
-            return ""
         if name in module.imports:
             return self._full(module.imports[name], depth)
         if name in module.classes:
@@ -134,8 +134,8 @@ class Symbols:
     def _full(self, dotted: str, depth: int) -> str:
         """Follow the full name *dotted* through the project's modules."""
         parts = dotted.split(".")
-        if parts[0] == APP:
-            return dotted
+        if parts[0] == APP or depth > _FARTHEST:
+            return dotted if parts[0] == APP else ""
         for length in range(len(parts), 0, -1):
             module = self.module(".".join(parts[:length]))
             if module is not None and not self.is_library(parts[0]):
@@ -149,12 +149,12 @@ class Symbols:
         return dotted if parts[0] in PACKAGES or parts[0] == "django_jobs" else ""
 
 
-def _dotted(module: Module, node: ast.AST) -> str:
+def _dotted(module: Module, node: ast.AST, depth: int) -> str:
     """Return the full name of an imported module or of its attribute, or an empty text."""
     if isinstance(node, ast.Name):
         return module.imports.get(node.id, "")
-    if isinstance(node, ast.Attribute):
-        base = _dotted(module, node.value)
+    if isinstance(node, ast.Attribute) and depth <= _FARTHEST:
+        base = _dotted(module, node.value, depth + 1)
         return f"{base}.{node.attr}" if base else ""
     return ""
 
