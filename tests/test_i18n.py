@@ -110,7 +110,7 @@ def test_pages_speak_chinese(boss: Client, page: str) -> None:
 
 # --- commands -----------------------------------------------------------------------------------
 
-COMMANDS = ("jobs", "runworker", "runbeat")
+COMMANDS = ("jobs", "runworker", "runbeat", "rundev")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 VERBS = (
     ("list",), ("stats",), ("schedules",), ("top",), ("inspect", "queues"), ("inspect", "active"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,15 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help=_("empty file that is touched every 5 s while all parts of the process live"),
     )
+
+
+def refuse_without_fork() -> None:
+    """Raise ``CommandError`` on a system without forks."""
+    if not hasattr(os, "fork"):
+        raise CommandError(
+            "A worker needs a system that can fork, such as Linux or macOS. Windows cannot, so no "
+            "pool works there, solo neither. Run the worker in WSL or in a container."
+        )
 
 
 def database(given: Mapping[str, Any]) -> str:

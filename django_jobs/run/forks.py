@@ -91,10 +91,13 @@ def leave(error: BaseException | None) -> NoReturn:
     os._exit(code & 0xFF)
 
 
-def die_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when its parent's thread ends, where it can."""
+def die_with_parent(parent: int, number: int | None = None) -> None:
+    """Let the kernel end this process when its parent's thread ends, where it can.
+
+    It sends the signal *number*; None: SIGKILL.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number or signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 

@@ -84,7 +84,8 @@ def test_file_with_another_use_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "folder").mkdir()
-    for name in ("notes", "link", "folder"):
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("notes", "link", "folder", "fifo"):
         with pytest.raises(ValueError, match="another use"):
             HeartbeatFile(str(tmp_path / name)).create()
     assert (tmp_path / "notes").read_text() == "mine"

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,14 @@ from ...worker import capacity
 from ...worker.flags import add_flags, options_of, with_defaults
 from ...worker.options import WorkerOptions, refusals
 from ...worker.reload_check import FLAG
-from ..arguments import Refused, add_process_arguments, database, database_name, process_name
+from ..arguments import (
+    Refused,
+    add_process_arguments,
+    database,
+    database_name,
+    process_name,
+    refuse_without_fork,
+)
 from ..ending import handlers_restored, is_program
 from ..output import banner, protected_output
 from ..pidfile import heartbeat_file, pidfile
@@ -43,11 +50,13 @@ class Command(BaseCommand):
         add_process_arguments(parser)
         # Before a reload, the supervisor starts the command with this flag to check the code.
         parser.add_argument(FLAG, action="store_true", help=argparse.SUPPRESS)
+        # rundev tells the output of the beat from that of the workers.
+        parser.add_argument("--beat-output", type=int, help=argparse.SUPPRESS)
         for names, instead in _REFUSED.items():
             parser.add_argument(*names.split(), action=Refused, instead=instead, dest="refused")
 
     def handle(self, *args: Any, **given: Any) -> None:
-        _refuse_without_fork()
+        refuse_without_fork()
         set_up_console(given["loglevel"])
         options = self._options(given)
         _refuse_without_tables(options.using)
@@ -120,14 +129,6 @@ class Command(BaseCommand):
         return options
 
 
-def _refuse_without_fork() -> None:
-    if not hasattr(os, "fork"):
-        raise CommandError(
-            "A worker needs a system that can fork, such as Linux or macOS. Windows cannot, so no "
-            "pool works there, solo neither. Run the worker in WSL or in a container."
-        )
-
-
 def _run(
     options: WorkerOptions,
     heartbeats: HeartbeatFile | None,
@@ -144,6 +145,8 @@ def _run(
     if options.pool == "solo":
         return run_solo(options, heartbeats)
     run_beat = partial(run_beside, options.using, options.base_name) if options.beat else None
+    if run_beat is not None and given["beat_output"] is not None:
+        run_beat = partial(_with_output, given["beat_output"], run_beat)
     return Supervisor(
         options,
         run_beat=run_beat,
@@ -151,6 +154,12 @@ def _run(
         is_program=is_program,
         changes=FileChanges() if given["reload"] else None,
     ).run()
+
+
+def _with_output(descriptor: int, run: Callable[..., int], *arguments: Any) -> int:
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    return run(*arguments)
 
 
 # Arguments of Celery's worker.
