@@ -152,6 +152,16 @@ class Outcome:
     #: Whether hooks, receivers and the log have heard of it.
     told: bool = False
 
+    @classmethod
+    def of(cls, job: Claimed, status: Status, **fields: Any) -> Outcome:
+        """Return the outcome of a job that did not run: *status*, and the counts of its row.
+
+        *fields* are further fields, or others than these.
+        """
+        now = time.monotonic()
+        counts = {"retries": job.retries, "crashes": job.crashes, "deferrals": job.deferrals}
+        return cls(job, status.value, now, now, **counts | fields)
+
     @property
     def is_deferred(self) -> bool:
         """Whether the job waits for a worker that can run it; ``failure`` has the reason."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.utils.safestring import SafeString
@@ -52,9 +53,9 @@ def attempts_of(
     """
     ids = {attempt.worker_id for attempt in kept} | {job.worker_id}
     names = _worker_names(ids, str(job._state.db))
-    shown = [_shown(attempt, names, text) for attempt in kept]
+    shown = [_shown(attempt, names, **_error(attempt, text)) for attempt in kept]
     if job.status in (Status.STARTED, Status.SUCCESS):
-        shown.insert(0, _current(job, names))
+        shown.insert(0, _shown(job, names))
     return shown
 
 
@@ -69,33 +70,25 @@ def _worker_names(ids: set[UUID | None], using: str) -> dict[UUID | None, str]:
     return {key: names.get(key, _("%s (gone)") % key if key else "–") for key in ids}
 
 
-def _shown(
-    attempt: Attempt, names: dict[UUID | None, str], text: Callable[[str], str]
-) -> ShownAttempt:
+def _shown(row: Attempt | Job, names: dict[UUID | None, str], **error: Any) -> ShownAttempt:
     return ShownAttempt(
-        key=attempt.claims,
-        number=attempt.attempt,
-        status=status_badge(attempt.status),
-        worker=names[attempt.worker_id],
-        started=moment(attempt.started_at, precise=True),
-        ended=moment(attempt.ended_at, precise=True),
-        took=duration(_between(attempt.started_at, attempt.ended_at)),
-        error=short_class(attempt.error_class),
-        message=text(attempt.error_message),
-        traceback=parts(text(attempt.traceback)),
+        key=row.claims,
+        number=row.attempt,
+        status=status_badge(row.status),
+        worker=names[row.worker_id],
+        started=moment(row.started_at, precise=True),
+        ended=moment(row.ended_at, precise=True),
+        took=duration(_between(row.started_at, row.ended_at)),
+        **error,
     )
 
 
-def _current(job: Job, names: dict[UUID | None, str]) -> ShownAttempt:
-    return ShownAttempt(
-        key=job.claims,
-        number=job.attempt,
-        status=status_badge(job.status),
-        worker=names[job.worker_id],
-        started=moment(job.started_at, precise=True),
-        ended=moment(job.ended_at, precise=True),
-        took=duration(_between(job.started_at, job.ended_at)),
-    )
+def _error(attempt: Attempt, text: Callable[[str], str]) -> dict[str, Any]:
+    return {
+        "error": short_class(attempt.error_class),
+        "message": text(attempt.error_message),
+        "traceback": parts(text(attempt.traceback)),
+    }
 
 
 def _between(

@@ -34,7 +34,7 @@ from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .chart_data import function_row
 from .enqueue_form import EnqueueForm
 from .job_actions import COPY
-from .run_history import last_runs, runs_svg
+from .run_history import runs_of_function, runs_svg
 
 _WINDOW = "24h"
 _PAYLOAD = frozenset({"args", "kwargs", "headers", "options"})
@@ -90,7 +90,7 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
         activities = recent_statistics(_WINDOW).functions
         activity = next((one for one in activities if one.name == function.name), None)
         using = database_of(function.options.queue or "")
-        runs = last_runs(function.name, using)
+        runs = runs_of_function(function.name, using)
         context = {
             **self._context(request),
             "title": function.name,

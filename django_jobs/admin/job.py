@@ -30,7 +30,7 @@ from .job_actions import DELETE
 from .job_buttons import JobButtonsMixin
 from .job_fields import JobFields, payload_of
 from .operations import actions_of
-from .run_history import last_runs, runs_svg
+from .run_history import runs_of_function, runs_svg
 from .search import search
 from .timeline import timeline
 from .workflow_svg import MOST_DRAWN, graph
@@ -100,7 +100,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
             kept = kept_attempts(job)
             context["attempts"] = attempts_of(job, kept, payload_of(job).text)
             context["steps"] = timeline(job, kept)
-            runs = last_runs(job.name, str(job._state.db), until=job.pk)
+            runs = runs_of_function(job.name, str(job._state.db), until=job.pk)
             context["runs"] = runs_svg(runs, room=len(runs))
             context["workflow"] = self.shown_workflow(job)
             context["operations"] = [

@@ -20,7 +20,7 @@ _MOST_READ = 20_000
 _COLUMNS = ("id", "name", "status", "enqueued_at", "run_at", "started_at", "ended_at")
 
 
-def last_runs(name: str, using: str, until: UUID | None = None) -> list[Job]:
+def runs_of_function(name: str, using: str, until: UUID | None = None) -> list[Job]:
     """Return the newest started jobs of a job function up to the id *until*, the oldest first."""
     newest = Job.objects.using(using).order_by("-pk")
     if until is not None:

@@ -16,7 +16,7 @@ from .operations import actions_of
 from .schedule_buttons import ScheduleButtonsMixin
 from .schedule_fields import ScheduleFields
 from .schedule_form import ScheduleForm
-from .schedule_runs import last_runs
+from .schedule_runs import runs_of_schedules
 
 
 class ScheduleAdminMixin(ScheduleFields, ScheduleButtonsMixin, FilteredAdminMixin):
@@ -60,7 +60,7 @@ class ScheduleAdminMixin(ScheduleFields, ScheduleButtonsMixin, FilteredAdminMixi
         if changelist is not None:
             self._warn_without_beat(request)
             rows = list(changelist.result_list)
-            runs = last_runs([row.pk for row in rows], get_settings().database)
+            runs = runs_of_schedules([row.pk for row in rows], get_settings().database)
             for row in rows:
                 vars(row)["_runs"] = runs[row.pk]
             changelist.result_list = rows

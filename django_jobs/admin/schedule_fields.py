@@ -26,7 +26,7 @@ from .badges import badge, moment, status_badge
 from .base import _Mixed
 from .run_history import runs_svg
 from .schedule_form import shown_arguments
-from .schedule_runs import last_runs, lateness
+from .schedule_runs import lateness, runs_of_schedules
 
 _PREVIEW = 5
 
@@ -206,7 +206,7 @@ def _runs(schedule: Schedule) -> list[Job]:
     # Several fields need them, so they are read once.
     runs: list[Job] | None = vars(schedule).get("_runs")
     if runs is None:
-        runs = last_runs([schedule.pk], str(schedule._state.db))[schedule.pk]
+        runs = runs_of_schedules([schedule.pk], str(schedule._state.db))[schedule.pk]
         vars(schedule)["_runs"] = runs
     return runs
 

@@ -21,7 +21,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def last_runs(schedule_ids: Sequence[int], using: str) -> dict[int, list[Job]]:
+def runs_of_schedules(schedule_ids: Sequence[int], using: str) -> dict[int, list[Job]]:
     """Return the newest :data:`SHOWN` jobs of each schedule, the oldest first, in one query."""
     found: dict[int, list[Job]] = {pk: [] for pk in schedule_ids}
     if not found:

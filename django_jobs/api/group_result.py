@@ -11,17 +11,16 @@ from asgiref.sync import sync_to_async
 from ..define.routing import databases
 from ..define.row_options import read
 from ..exceptions import JobDoesNotExist
-from ..ids import JobId
 from ..models import Job
 from .result import AsyncResult
 from .result_set import ResultSet
-from .stored_job import uuid_of
+from .stored_job import Identified, uuid_of
 
 if TYPE_CHECKING:
     from typing import Self
 
 
-class GroupResult(ResultSet):
+class GroupResult(Identified, ResultSet):
     """The handle on a group, by the group's id, which the rows of its jobs have, too.
 
     ``parent`` is the handle on the job or group before it in its workflow, or None. Raises
@@ -42,26 +41,13 @@ class GroupResult(ResultSet):
     def __repr__(self) -> str:
         return f"<GroupResult {self.uuid} of {len(self.results)}>"
 
-    def __str__(self) -> str:
-        return str(self.uuid)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GroupResult) and (other.uuid, other.results) == (
             self.uuid, self.results,
         )  # fmt: skip
 
-    def __hash__(self) -> int:
-        return hash(self.uuid)
-
-    @property
-    def id(self) -> JobId:
-        """The group's id: a ``str`` that also equals the UUID."""
-        return JobId(self._uuid)
-
-    @property
-    def uuid(self) -> UUID:
-        """The group's id as a :class:`uuid.UUID`."""
-        return self._uuid
+    # A class with __eq__ inherits none.
+    __hash__ = Identified.__hash__
 
     @property
     def children(self) -> list[AsyncResult[Any] | ResultSet]:

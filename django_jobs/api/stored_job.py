@@ -25,7 +25,29 @@ def uuid_of(id: UUID | str, noun: str) -> UUID:
         raise ArgumentError(f"A {noun}'s id is a UUID, got {id!r}.") from None
 
 
-class StoredJob:
+class Identified:
+    """Has an id, by which it is compared and hashed."""
+
+    _uuid: UUID
+
+    def __str__(self) -> str:
+        return str(self._uuid)
+
+    def __hash__(self) -> int:
+        return hash(self._uuid)
+
+    @property
+    def id(self) -> JobId:
+        """The id: a ``str`` that also equals the UUID. It fits into JSON and sessions."""
+        return JobId(self._uuid)
+
+    @property
+    def uuid(self) -> UUID:
+        """The id as a :class:`uuid.UUID`; of a job, the primary key of its row."""
+        return self._uuid
+
+
+class StoredJob(Identified):
     """A job, known by its id. Each property reads the job's row, until the job has ended.
 
     If no job has the id, everything but ``id``, ``uuid`` and ``repr`` raises
@@ -42,29 +64,16 @@ class StoredJob:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}{' of ' + self._name if self._name else ''}>"
 
-    def __str__(self) -> str:
-        return str(self.id)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StoredJob) and other.uuid == self.uuid
 
-    def __hash__(self) -> int:
-        return hash(self.uuid)
-
-    @property
-    def id(self) -> JobId:
-        """The job's id: a ``str`` that also equals the UUID. It fits into JSON and sessions."""
-        return JobId(self._uuid)
+    # A class with __eq__ inherits none.
+    __hash__ = Identified.__hash__
 
     @property
     def task_id(self) -> JobId:
         """The same as ``id``, as Celery names it."""
         return self.id
-
-    @property
-    def uuid(self) -> UUID:
-        """The job's id as a :class:`uuid.UUID`: the primary key of its row."""
-        return self._uuid
 
     @property
     def job(self) -> Job:

@@ -149,10 +149,7 @@ class Dialect(abc.ABC):
 
     @abc.abstractmethod
     def claim(
-        self,
-        worker_id: UUID,
-        queues: Sequence[str],
-        limit: int,
+        self, worker_id: UUID, queues: Sequence[str], limit: int
     ) -> tuple[list[Claimed], bool]:
         """Make up to *limit* ready jobs STARTED, by priority and age over all *queues*.
 

@@ -107,10 +107,7 @@ class MySQL(Dialect):
         )
 
     def claim(
-        self,
-        worker_id: UUID,
-        queues: Sequence[str],
-        limit: int,
+        self, worker_id: UUID, queues: Sequence[str], limit: int
     ) -> tuple[list[Claimed], bool]:
         if len(queues) > 1:
             return self._claim_widening(

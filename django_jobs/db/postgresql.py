@@ -310,10 +310,7 @@ class PostgreSQL(Dialect):
         return True
 
     def claim(
-        self,
-        worker_id: UUID,
-        queues: Sequence[str],
-        limit: int,
+        self, worker_id: UUID, queues: Sequence[str], limit: int
     ) -> tuple[list[Claimed], bool]:
         if self.claim_cursor is None:
             return self._claim(worker_id, queues, limit, {})

@@ -148,10 +148,7 @@ class SQLite(Dialect):
             cursor.executemany(sql, rows)
 
     def claim(
-        self,
-        worker_id: UUID,
-        queues: Sequence[str],
-        limit: int,
+        self, worker_id: UUID, queues: Sequence[str], limit: int
     ) -> tuple[list[Claimed], bool]:
         now = self._clock()
         params: list[Any] = [worker_id.hex, now]

@@ -208,14 +208,9 @@ class _Batch:
 
     def _postpone(self) -> None:
         connection = connections[self.using]
-        now = time.monotonic()
         outcomes = [
-            Outcome(
-                job, Status.SCHEDULED, began=now, ended=now, retries=job.retries,
-                crashes=job.crashes, deferrals=job.deferrals, delay=slot - self.now,
-            )
-            for job, slot in self.later
-        ]  # fmt: skip
+            Outcome.of(job, Status.SCHEDULED, delay=slot - self.now) for job, slot in self.later
+        ]
         with connection.cursor() as cursor:
             dialect_for(connection).write_outcomes(cursor, self.worker_id, outcomes)
         Job.objects.using(self.using).filter(

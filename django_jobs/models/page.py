@@ -15,33 +15,32 @@ class NoRows(models.Manager[Any]):
         return super().get_queryset().none()
 
 
-class Dashboard(models.Model):
+class Page(models.Model):
+    """A page of the admin."""
+
+    objects = NoRows()
+
+    class Meta:
+        abstract = True
+        managed = False
+        base_manager_name = "objects"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return str(self._meta.verbose_name)
+
+
+class Dashboard(Page):
     """The page that shows the state of jobs, queues and workers."""
 
-    objects = NoRows()
-
-    class Meta:
-        managed = False
-        base_manager_name = "objects"
+    class Meta(Page.Meta):
         verbose_name = _("dashboard")
         verbose_name_plural = _("dashboard")
-        default_permissions = ("view",)
-
-    def __str__(self) -> str:
-        return str(self._meta.verbose_name)
 
 
-class Function(models.Model):
+class Function(Page):
     """The page of the registered job functions."""
 
-    objects = NoRows()
-
-    class Meta:
-        managed = False
-        base_manager_name = "objects"
+    class Meta(Page.Meta):
         verbose_name = _("job function")
         verbose_name_plural = _("job functions")
-        default_permissions = ("view",)
-
-    def __str__(self) -> str:
-        return str(self._meta.verbose_name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from ..backoff import deferral
@@ -108,13 +107,4 @@ def hidden(job: Claimed, result: Any = None) -> Secrets:
 
 def plain(job: Claimed, status: Status, function: JobFunction[..., Any, Any] | None) -> Outcome:
     """Return the outcome with which a job gets *status*, as its row has it otherwise."""
-    now = time.monotonic()
-    return Outcome(
-        job,
-        status.value,
-        now,
-        now,
-        retries=job.retries,
-        crashes=job.crashes,
-        keep_seconds=keep_seconds(function, status),
-    )
+    return Outcome.of(job, status, deferrals=0, keep_seconds=keep_seconds(function, status))

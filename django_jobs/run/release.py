@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
@@ -20,19 +19,7 @@ from .record import record
 
 def release(worker_id: UUID, jobs: Sequence[Claimed], using: str) -> None:
     """Make claimed jobs that did not run PENDING again; no retry is counted."""
-    now = time.monotonic()
-    given_back = [
-        Outcome(
-            job,
-            Status.PENDING,
-            began=now,
-            ended=now,
-            retries=job.retries,
-            crashes=job.crashes,
-            deferrals=job.deferrals,
-        )
-        for job in jobs
-    ]
+    given_back = [Outcome.of(job, Status.PENDING) for job in jobs]
     if given_back:
         rated = {(job.id, job.claims) for job in jobs if job.begin_by is not None}
         record(worker_id, given_back, using, unstarted=rated)
