@@ -5,8 +5,10 @@ import os
 import tempfile
 from pathlib import Path
 
+import django
+
 from testproject.settings import *  # noqa: F403
-from testproject.settings import DATABASES, INSTALLED_APPS
+from testproject.settings import DATABASES, DJANGO_JOBS, INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests", "tests.integration"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -37,3 +39,18 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 else:
     name = f"test_{DATABASES['default']['NAME']}_reports"
 DATABASES["reports"]["TEST"] = {"NAME": name}
+
+# Options of tasks at which Django 6.0 lets no options stand.
+DJANGO_JOBS["JOB_OPTIONS"] = {"tests.tasks.tell_again*": {"autoretry_for": [OSError]}}
+
+# Tasks of django.tasks, or of its backport on Django 5.2, which are jobs here.
+_TASKS = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
+if _TASKS == "django_tasks":
+    INSTALLED_APPS.append(_TASKS)
+_DATABASE = "django_jobs.contrib.django_tasks.DatabaseBackend"
+TASKS = {
+    "default": {"BACKEND": _DATABASE, "QUEUES": ["default", "mail"]},
+    "reports": {"BACKEND": _DATABASE, "QUEUES": ["reports"], "OPTIONS": {"max_retries": 9}},
+    "immediate": {"BACKEND": f"{_TASKS}.backends.immediate.ImmediateBackend", "QUEUES": []},
+    "dummy": {"BACKEND": f"{_TASKS}.backends.dummy.DummyBackend", "QUEUES": []},
+}

@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "architecture.rst"
 # packages, or modules beside them, that never import each other.
 LINES = """
     apps | urls | jobs | templatetags | testing
-    admin | management | web | checks
+    admin | management | web | checks | contrib
     worker | beat
     process
     maintenance | display

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.django_db
 
 def messages() -> list[checks.CheckMessage]:
     every = checks.run_checks(databases=["default"])
+    # The aliases in TASKS have tests of their own.
+    every = [each for each in every if not each.msg.startswith("TASKS[")]
     return [each for each in every if str(each.id).startswith("django_jobs")]
 
 

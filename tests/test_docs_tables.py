@@ -50,7 +50,8 @@ def test_enqueuing_lists_every_option() -> None:
 
 def test_settings_lists_every_key_its_default_and_every_check() -> None:
     listed = rows("settings.rst")
-    source = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("*.py"))
+    files = [*Path(checks.__file__).parent.glob("*.py"), *PACKAGE.glob("contrib/*/checks.py")]
+    source = "".join(path.read_text() for path in files)
     ids = {name for name in listed if name.startswith("django_jobs.")}
     assert ids == set(re.findall(r'id="(django_jobs\.\w+)"', source))
     assert {name: listed[name] for name in listed if name not in ids} == {

@@ -31,14 +31,18 @@ def defaults_of(name: str) -> dict[str, Any]:
     return found
 
 
-def with_defaults(name: str, options: Mapping[str, Any]) -> JobOptions:
+def with_defaults(
+    name: str, options: Mapping[str, Any], *, below: Mapping[str, Any] | None = None
+) -> JobOptions:
     """Return the options of the job function *name*: *options*, else those of ``JOB_OPTIONS``.
+
+    The options *below* are for what neither of them sets.
 
     Raises ``ImproperlyConfigured`` for values that are wrong or do not fit together.
     """
     given = defaults_of(name)
     try:
-        return JobOptions(**{**given, **options})
+        return JobOptions(**{**(below or {}), **given, **options})
     except ImproperlyConfigured as error:
         added = sorted(given.keys() - options.keys())
         given_by = [f"{SETTING}['JOB_OPTIONS'] gives it {', '.join(added)}."] if added else []

@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,10 @@ _NO_JOBS = re.compile(r"__main__|conftest|tests?|test_.*")
 _functions: dict[str, JobFunction[..., Any, Any]] = {}
 # The import of its module that defined each function, if an import did.
 _defined_by: dict[str, ModuleSpec | None] = {}
+
+
+#: Each is called with a name that no job function has, and may make the job function.
+finders: list[Callable[[str], JobFunction[..., Any, Any] | None]] = []
 
 
 def register(function: JobFunction[..., Any, Any]) -> None:
@@ -59,17 +63,28 @@ def importing(module: str) -> ModuleSpec | None:
     return spec if getattr(spec, "_initializing", False) else None
 
 
+def registered(name: str) -> JobFunction[..., Any, Any] | None:
+    """Return the job function that was registered under that *name*, or None."""
+    return _functions.get(name)
+
+
 def find(name: str) -> JobFunction[..., Any, Any] | None:
     """Return the job function of that *name*, or None."""
-    return _functions.get(name)
+    known = _functions.get(name)
+    return known if known is not None or not finders else _found(name)
+
+
+def _found(name: str) -> JobFunction[..., Any, Any] | None:
+    found = (finder(name) for finder in finders)
+    return next((each for each in found if each is not None), None)
 
 
 def get(name: str) -> JobFunction[..., Any, Any]:
     """Return the job function of that *name*; raise :class:`UnknownJob` when there is none."""
-    try:
-        return _functions[name]
-    except KeyError:
-        raise UnknownJob(missing(name)) from None
+    function = find(name)
+    if function is None:
+        raise UnknownJob(missing(name))
+    return function
 
 
 def missing(name: str) -> str:

@@ -1,0 +1,86 @@
+"""Django's signals of tasks, sent when the signals of their jobs are."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from django.db import connections, transaction
+from django.dispatch import Signal
+
+from ... import log, signals
+from ...define.current import running
+from ...values import Failure
+from . import results
+from .known import named
+from .names import (
+    AnyResult,
+    BaseTaskBackend,
+    TaskResultStatus,
+    task_enqueued,
+    task_finished,
+    task_started,
+)
+
+
+def listen(name: str) -> None:
+    """Send Django's signals for the jobs of the task *name*.
+
+    Other jobs have no receiver here, for which their slots would wait until their end is recorded.
+    """
+    signals.job_prerun.connect(_started, sender=name)
+    signals.job_success.connect(_succeeded, sender=name)
+    signals.job_failure.connect(_failed, sender=name)
+    signals.job_revoked.connect(_revoked, sender=name)
+
+
+def enqueued(result: AnyResult, sender: type[BaseTaskBackend], using: str = "") -> None:
+    """Send ``task_enqueued``, in the transaction that is open on the database *using*."""
+    # Django has one receiver itself, which only writes a log line.
+    own = using and len(task_enqueued.receivers) > 1 and connections[using].in_atomic_block
+    _send(task_enqueued, sender, result, using if own else "")
+
+
+def _started(sender: str, job_id: str, **_: Any) -> None:
+    task, context = named(sender), running.get()
+    if task is not None and context is not None:
+        result = results.of_running(sender, context.request)
+        _send(task_started, type(task.get_backend()), result)
+
+
+def _succeeded(sender: str, job_id: str, result: Any, **_: Any) -> None:
+    _finished(sender, job_id, TaskResultStatus.SUCCESSFUL, _return_value=result)
+
+
+def _failed(sender: str, job_id: str, **_: Any) -> None:
+    _finished(sender, job_id, TaskResultStatus.FAILED)
+
+
+def _revoked(sender: str, job_id: str, **_: Any) -> None:
+    _finished(sender, job_id, TaskResultStatus.FAILED)
+
+
+def _finished(sender: str, job_id: str, status: TaskResultStatus, **known: Any) -> None:
+    task = named(sender)
+    if task is not None:
+        result = results.made(task, str(job_id), status, **known)
+        _send(task_finished, type(task.get_backend()), result)
+
+
+def _send(
+    signal: Signal, sender: type[BaseTaskBackend], result: AnyResult, inside: str = ""
+) -> None:
+    """Send *signal*, and log an error of a receiver, without its text, which may quote arguments.
+
+    As with Django's backends, receivers after the failing one are not called. *inside* is a
+    database's alias: if a receiver's statement fails, a transaction that is open there can go on.
+    """
+    try:
+        if inside:
+            with transaction.atomic(inside):
+                signal.send(sender, task_result=result)
+        else:
+            signal.send(sender, task_result=result)
+    except Exception as error:
+        text = f"{''.join(traceback.format_tb(error.__traceback__))}{type(error).__qualname__}"
+        log.receiver_failed(result.task.module_path, Failure(type(error).__qualname__, "", text))
