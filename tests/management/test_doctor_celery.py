@@ -18,9 +18,10 @@ import django
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_jobs.from_celery import names, options, settings, signals
+from django_jobs.from_celery import options, settings, signals
 from django_jobs.from_celery.table import Rule, find, plain
 from django_jobs.management.jobs.doctor_celery.finding import Section
+from django_jobs.management.jobs.doctor_celery.symbols import PACKAGES
 from docs import celery_tables
 from tests.waiting import LONG
 
@@ -472,5 +473,11 @@ def test_options_of_errors_are_those_of_the_table() -> None:
     assert len(options.OPTIONS) == sum(len(rule.names) for rule in options.TABLE)
 
 
-def test_every_import_of_the_package_table_is_known() -> None:
-    assert find(names.IMPORTS, "celery.somewhere.else") is not None
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_import_of_each_package_is_found(
+    found: Callable[..., dict[str, str]], package: str
+) -> None:
+    told = found(f"import {package}\nfrom {package} import x\nimport {package}.y.z as w\n")
+    assert len(told) in (1, 2, 3)
+    text = str(told)
+    assert all(f"{package}{name}" in text for name in ("", ".x", ".y.z"))
