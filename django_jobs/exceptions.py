@@ -35,7 +35,10 @@ class UnknownJob(JobsError, LookupError):
 
 
 class ArgumentError(JobsError, ValueError):
-    """A value cannot be stored as JSON on every database, or is not a valid id."""
+    """A value cannot be stored as JSON on every database, or is not a valid id.
+
+    A job fails with it when an argument does not convert to the type of its annotation.
+    """
 
 
 class QueueFull(JobsError):

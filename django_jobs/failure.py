@@ -29,6 +29,7 @@ _HERE = Path(__file__).parent
 _ABOVE_THE_BODY = (
     str(_HERE / "run"),
     str(_HERE / "define" / "context.py"),
+    str(_HERE / "define" / "conversion.py"),
     asgiref.sync.__file__,
     concurrent.futures._base.__file__,
 )

@@ -49,7 +49,7 @@ def _problem(
     begin = f"{function.name} annotates its parameter {parameter.name!r} as"
     written, hints = parameter.annotation, hints_of(function.__wrapped__)
     if parameter.name in hints:
-        record = without_fields(Converters().of(hints[parameter.name]))
+        record = without_fields(Converters().of_annotation(hints[parameter.name]))
         if record is None:
             return None
         kind, lost = record.kind.__name__, record.lost[0]

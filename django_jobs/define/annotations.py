@@ -81,6 +81,13 @@ class Converters:
     def __init__(self) -> None:
         self._known: dict[Any, Converter] = {}
 
+    def of_annotation(self, hint: Any) -> Converter:
+        """Return what :meth:`of` does; an annotation that cannot be read changes nothing."""
+        try:
+            return self.of(hint)
+        except Exception:  # metaclasses, __init__() and reprs of members are code of the project
+            return UNKNOWN
+
     def of(self, hint: Any, variables: Mapping[Any, Any] | None = None) -> Converter:
         """Return the converter of *hint*. *variables* are the types of a generic's variables."""
         names = variables or {}
@@ -89,7 +96,7 @@ class Converters:
         if isinstance(hint, typing.NewType):
             return self.of(hint.__supertype__)
         origin, args = typing.get_origin(hint) or hint, typing.get_args(hint)
-        if origin is typing.Annotated:
+        if origin in (typing.Annotated, typing.Final):
             return self.of(args[0], names)
         if _ALIAS is not None and isinstance(origin, _ALIAS):
             return self._alias(hint, origin, args, names)

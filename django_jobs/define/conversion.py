@@ -117,7 +117,7 @@ def argument_types(function: JobFunction[..., Any, Any]) -> ArgumentTypes | None
     for each in parameters:
         if each.annotation is each.empty or each.name not in hints:
             continue
-        converter = converters.of(hints[each.name])
+        converter = converters.of_annotation(hints[each.name])
         if converts(converter):
             # ``when: date = None`` is common, and means ``date | None``.
             found[each.name] = Either([converter, NONE]) if each.default is None else converter
@@ -143,7 +143,7 @@ def argument_types(function: JobFunction[..., Any, Any]) -> ArgumentTypes | None
 def result_type(function: JobFunction[..., Any, Any]) -> Converter | None:
     """Return the converter of what *function* returns; None if JSON keeps it."""
     hints = hints_of(function.__wrapped__)
-    converter = Converters().of(hints["return"]) if "return" in hints else ANY
+    converter = Converters().of_annotation(hints["return"]) if "return" in hints else ANY
     return converter if converts(converter) else None
 
 

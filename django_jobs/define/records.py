@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import json
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,8 @@ from typing import Any
 from ..exceptions import ArgumentError
 from ..serialization import class_named, type_of
 from .converters import ANY, TYPES, Converter, converts, walked, within
+
+_CHANGED = tuple(TYPES)
 
 
 class Record(Converter):
@@ -47,13 +50,17 @@ class Record(Converter):
         return {name: self._field(name, getattr(value, name)) for name in self.fields}
 
     def _field(self, name: str, value: Any) -> Any:
-        converter = self.fields[name]
-        if isinstance(value, tuple(TYPES)) and not converts(converter):
+        if name in self._kept and isinstance(value, _CHANGED):
             raise ArgumentError(
                 f"{self.kind.__name__}.{name} is {type_of(value)}, and its annotation does not say "
                 "so: the job would get a text. Annotate the field."
             )
-        return converter.encode(value)
+        return self.fields[name].encode(value)
+
+    @functools.cached_property
+    def _kept(self) -> frozenset[str]:
+        """The names of the fields whose annotations change nothing."""
+        return frozenset(name for name, each in self.fields.items() if not converts(each))
 
     def decode(self, value: Any) -> Any:
         if not isinstance(value, dict):

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_jobs.define.annotations import Converters, hints_of
-from django_jobs.define.converters import Mismatch, converts
+from django_jobs.define.converters import UNKNOWN, Mismatch, converts
 from django_jobs.exceptions import ArgumentError
 from django_jobs.serialization import dumps
 
@@ -253,6 +253,7 @@ def test_no_digit_is_lost(value: Any) -> None:
         (dict[bool, int], {True: 1}),
         (dict[tuple[int, datetime.date], int], {(1, datetime.date.max): 1}),
         (dict[float, str], {1.5: "a"}),
+        (typing.Final[datetime.date], datetime.date.max),
         (collections.OrderedDict[str, int], collections.OrderedDict(b=1, a=2)),
         (datetime.date, datetime.datetime(2030, 1, 1, 5)),
     ],
@@ -355,6 +356,20 @@ def test_field_whose_annotation_loses_the_value_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"Loose\.price is a Decimal"):
         Converters().of(Loose).encode(Loose(decimal.Decimal(1)))
     assert same(Loose, Loose("1")) == Loose("1")
+
+
+def test_annotation_that_cannot_be_read_changes_nothing() -> None:
+    class Shy(enum.Enum):
+        A = 1
+
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+        @property
+        def value(self) -> Any:
+            raise RuntimeError
+
+    assert Converters().of_annotation(list[Shy]) is UNKNOWN
 
 
 def test_annotation_that_cannot_be_evaluated_leaves_the_others() -> None:

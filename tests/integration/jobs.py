@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import dataclasses
+import datetime
 import fcntl
 import os
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +234,19 @@ SUBJECT = "original"
 @job
 def send_mail(address: str) -> int:
     return mail.send_mail(SUBJECT, "", None, [address])
+
+
+@dataclasses.dataclass(frozen=True)
+class Fee:
+    amount: Decimal
+    due: datetime.datetime
+
+
+@job
+def later(fees: set[Fee], by: datetime.timedelta) -> set[Fee]:
+    return {dataclasses.replace(fee, due=fee.due + by) for fee in fees}
+
+
+@job
+async def later_async(fees: set[Fee], by: datetime.timedelta) -> set[Fee]:
+    return {dataclasses.replace(fee, due=fee.due + by) for fee in fees}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,19 @@ def test_failing_job_is_retried_when_its_time_comes(runworker, folder, notes, po
     assert notes() == ["0", "1", "2"]
     assert result.job.attempts.count() == 2
     assert worker.stop() == 0
+
+
+@EACH_POOL
+def test_annotated_types_come_back(runworker, pool):
+    fee = jobs.Fee(Decimal("9.90"), datetime.datetime(2030, 1, 2, 3, 4, 5, 6, datetime.UTC))
+    hour = datetime.timedelta(hours=1)
+    plain = (jobs.later.s({fee}, hour) | jobs.later.s(hour)).apply_async()
+    coroutine = jobs.later_async.delay({fee}, hour * 2)
+    failed = jobs.later.delay([{"amount": "x", "due": "x"}], hour)
+    assert runworker("-P", *pool, "--burst", *pool_queues(pool)).wait() == 0
+    wanted = {jobs.Fee(fee.amount, fee.due + 2 * hour)}
+    assert plain.get(timeout=LONG) == coroutine.get(timeout=LONG) == wanted
+    assert failed.status == "FAILURE"
 
 
 @EACH_POOL

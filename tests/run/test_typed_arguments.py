@@ -200,6 +200,12 @@ def test_links_and_chord_bodies_get_types(eager: bool, drain: Callable[..., Any]
     assert result.get(timeout=0) == PRICE * 2 + PRICE * 9
 
 
+def test_each_of_many_calls_is_converted(drain: Callable[..., Any]) -> None:
+    results = double.delay_many([(Line(PRICE),), {"line": Line(PRICE), "factor": PRICE}])
+    drain()
+    assert [each.get(timeout=0).price for each in results] == [PRICE * 2, PRICE * PRICE]
+
+
 def test_argument_after_a_result_has_its_own_annotation(drain: Callable[..., Any]) -> None:
     result = (double.s(Line(PRICE)) | tagged.s({"a", "b"})).apply_async()
     drain()
