@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +38,8 @@ class EnqueuedJob:
     eta: datetime.datetime | None = None
     #: Seconds from the call until it may run, or None.
     countdown: float | None = None
+    #: The options of its row, a JSON text. They decide what the repr hides.
+    _options: str | None = None
 
     @classmethod
     def of_call(cls, row: NewJob) -> EnqueuedJob:
@@ -54,6 +57,7 @@ class EnqueuedJob:
             loads(row.headers or "{}"),
             row.eta,
             countdown,
+            row.options,
         )
 
     @classmethod
@@ -72,10 +76,11 @@ class EnqueuedJob:
             row.headers or {},
             row.run_at,
             countdown,
+            None if row.options is None else json.dumps(row.options),
         )
 
     def __repr__(self) -> str:
-        shown = shown_arguments(rules_of(self.name), self.args, self.kwargs)
+        shown = shown_arguments(rules_of(self.name, self._options), self.args, self.kwargs)
         parts = [f"{self.name} args={shown.args!r} kwargs={shown.kwargs!r} queue={self.queue!r}"]
         if self.priority:
             parts.append(f"priority={self.priority}")

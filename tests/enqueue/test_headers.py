@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import datetime
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,8 +15,8 @@ from pytest_django import DjangoAssertNumQueries
 from django_jobs import chain, chord, current_job, group, job
 from django_jobs.beat.fire import fire_due
 from django_jobs.db import clock
-from django_jobs.maintenance import promote
 from django_jobs.models import Job, Schedule
+from django_jobs.testing import run_jobs
 from tests import jobs
 from tests.enqueue import test_headers as here
 from tests.workflows.jobs import add, become, fail, flaky, told, total, widen
@@ -149,12 +150,10 @@ def test_headers_cost_no_statement(django_assert_num_queries: DjangoAssertNumQue
         jobs.add.delay(1)
 
 
-def test_job_keeps_the_headers_over_its_retries(drain: Drain) -> None:
+def test_job_keeps_the_headers_over_its_retries() -> None:
     flaky.delay()
     _tenant.set("other")
-    for _ in range(3):
-        drain()
-        promote.run_once("default")
+    run_jobs(at=datetime.timedelta(hours=1))
     row = Job.objects.get()
     assert (row.status, row.retries, row.headers) == ("SUCCESS", 2, {"tenant": "acme"})
 

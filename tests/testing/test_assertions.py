@@ -242,7 +242,11 @@ def test_message_hides_secrets() -> None:
     @job(sensitive=["code"])
     def login(code: str, *, password: str) -> None: ...
 
+    @job(sensitive=["code"])
+    def confirm(result: None, code: str) -> None: ...
+
     login.delay("c0de", password="hunter2")
+    chain(jobs.add.s(1), login.s(password="hunter2"), confirm.s("c0de")).apply_async()
     assert_enqueued(login, args=["c0de"], kwargs={"password": "hunter2"})
     with pytest.raises(AssertionError) as caught:
         assert_enqueued(login, args=["c1de"], kwargs={"password": "hunter3"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from django_jobs.control import retry, revoke
 from django_jobs.models import Edge, Job, Worker
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
+from django_jobs.testing import run_jobs
 from tests.workflows.jobs import (
     add,
     become,
@@ -210,11 +212,9 @@ def test_place_of_a_job_that_goes_on_again_and_again_grows_no_longer(drain: Drai
     assert max(len((row.options or {}).get("for", "")) for row in Job.objects.all()) == 36 * 2 + 1
 
 
-def test_retries_begin_anew(drain: Drain) -> None:
+def test_retries_begin_anew() -> None:
     become.s(flaky.s(1)).apply_async()
-    for _ in range(3):
-        drain()
-        Job.objects.filter(status="RETRY").update(status="PENDING")
+    run_jobs(at=datetime.timedelta(hours=1))
     assert Job.objects.get().result == 2
 
 
