@@ -44,13 +44,14 @@ def replacement(context: JobContext, canvas: Canvas, own: WorkflowOptions) -> Gr
         output = plan.accumulate(output)
     if own.shape is not None:
         plan.nodes[output].needs(shape=own.shape)
+    plan.name_job(output, request.uuid)
+    return _graph(plan, output, request.queue)
+
+
+def _graph(plan: Plan, output: int, queue: str) -> Graph:
+    """Return the graph of *plan*; ``ImproperlyConfigured`` if *queue* is on another database."""
     graph = plan.graph()
-    _refuse_elsewhere(graph, request.queue)
-    return _resulting_in(graph, output, request.uuid)
-
-
-def _refuse_elsewhere(graph: Graph, queue: str) -> None:
-    """Raise ``ImproperlyConfigured`` when the jobs would live on another database than *queue*."""
+    graph.output = graph.rows[output].id
     here, there = database_of(queue), database_for(graph.rows)
     if there != here:
         raise ImproperlyConfigured(
@@ -58,6 +59,7 @@ def _refuse_elsewhere(graph: Graph, queue: str) -> None:
             f"queue {graph.rows[0].queue!r} lives on {there!r}. Name "
             "one of the same database."
         )
+    return graph
 
 
 def _place(job_id: UUID, own: WorkflowOptions) -> str:
@@ -66,21 +68,6 @@ def _place(job_id: UUID, own: WorkflowOptions) -> str:
     # The output of a replacement has the id of the job and comes last, so it can have the place of
     # the job. Otherwise a job that replaces itself many times would get a longer place each time.
     return around if around.endswith(str(job_id)) else place
-
-
-def _resulting_in(graph: Graph, output: int, job_id: UUID) -> Graph:
-    """Return *graph* with *job_id* as the id of its row number *output*."""
-    rows, edges = list(graph.rows), graph.edges
-    old = rows[output].id
-    rows[output] = rows[output]._replace(id=job_id)
-    renamed = [
-        edge._replace(
-            parent=job_id if edge.parent == old else edge.parent,
-            child=job_id if edge.child == old else edge.child,
-        )
-        for edge in edges
-    ]
-    return Graph(rows, renamed, job_id)
 
 
 def addition(context: JobContext, canvas: Canvas, own: WorkflowOptions) -> Graph:
@@ -95,10 +82,7 @@ def addition(context: JobContext, canvas: Canvas, own: WorkflowOptions) -> Graph
     if isinstance(output, Shape):
         output = plan.accumulate(output)
     plan.nodes[output].has_dependents = True
-    graph = plan.graph()
-    _refuse_elsewhere(graph, request.queue)
-    graph.output = graph.rows[output].id
-    return graph
+    return _graph(plan, output, request.queue)
 
 
 def is_member(context: JobContext) -> bool:

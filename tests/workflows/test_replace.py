@@ -300,3 +300,12 @@ def test_member_that_fails_adds_nothing(drain: Drain, registered: Any) -> None:
     chord([give_up.s()], total.s()).apply_async()
     drain()
     assert Job.objects.count() == 2
+
+
+def test_callback_of_what_a_job_goes_on_as_has_the_job_as_parent(drain: Drain) -> None:
+    linked = add.s(1, 2)
+    linked.link(hear.s())
+    result = become.delay(linked)
+    drain()
+    assert result.get(timeout=0) == 3
+    assert Job.objects.get(name=hear.name).parent_id == result.uuid
