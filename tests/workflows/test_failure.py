@@ -620,7 +620,8 @@ def test_receiver_whose_statement_fails_keeps_no_workflow_from_its_end(
     assert (last.status, last.parent.job.error_class) == ("FAILURE", "builtins.ValueError")
     assert last.job.error_class.endswith("UpstreamFailed")
     assert Job.objects.filter(name=told.name, status="SUCCESS").count() == 1
-    assert seen == [fail.name, add.name]
+    # The commit tells of the dependent, and then the slot of its own job.
+    assert seen == [add.name, fail.name]
 
 
 @pytest.mark.parametrize("eager", [False, True])
