@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_jobs.models import Worker
+from tests.waiting import LONG
 
 
 @pytest.fixture
@@ -77,6 +80,37 @@ def test_process_that_cannot_start_leaves_the_file_untouched(
     assert Worker.objects.live().filter(pool=Worker.BEAT).exists()
     assert not is_touched(path)
     assert worker.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "command", [("runworker", "-c", "1", "--beat"), ("runbeat",)], ids=" ".join
+)
+def test_file_is_touched_while_the_database_is_away(
+    until: Any, path: Path, tmp_path: Path, vendor: str, command: tuple[str, ...]
+) -> None:
+    where = "['NAME'] = '/no/such/folder/db'" if vendor == "sqlite" else "['PORT'] = '1'"
+    (tmp_path / "away_settings.py").write_text(
+        f"from tests.settings import *\nDATABASES['default']{where}\n"
+    )
+    settings = ("--settings", "away_settings", "--pythonpath", str(tmp_path))
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *command, "--heartbeat-file", str(path), *settings],
+            cwd=Path(__file__).parents[2],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: path.exists() and is_touched(path))
+        os.utime(path, (0, 0))
+        until(lambda: is_touched(path))
+        assert "away" in (tmp_path / "log").read_text()
+        process.terminate()
+        assert process.wait(LONG) in (0, 1)
+        assert not path.exists()
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.django_db

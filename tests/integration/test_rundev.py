@@ -49,7 +49,12 @@ class Rundev:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
+            start_new_session=True,
         )  # fmt: skip
+
+    def ctrl_c(self) -> None:
+        """Send what a terminal sends: a signal to the whole group of processes."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def output(self) -> str:
         self.log.seek(0)
@@ -147,16 +152,19 @@ def running(rundev: Callable[..., Rundev], until: Any) -> Rundev:
 def test_site_worker_and_beat_run_and_ctrl_c_ends_all(
     running: Rundev, folder: str, until: Any
 ) -> None:
-    Path(folder, "go").touch()
-    assert jobs.hold.delay(folder).get(timeout=LONG)
+    job = jobs.hold.delay(folder)
+    until(lambda: job.status == "STARTED")
     assert {worker.pool for worker in Worker.objects.live()} == {"prefork", "beat"}
     assert running.says("worker", "worker ready")
     assert not running.says("worker", "beat ready")
     assert running.says("site", "Starting development server")
     assert len(running.pids()) >= 6
-    running.process.send_signal(signal.SIGINT)
+    running.ctrl_c()
+    until(lambda: running.says("worker", "stopping: finishing what runs"))
+    Path(folder, "go").touch()
     assert running.wait() == 0, running.output()
     assert running.pids() == []
+    assert job.status == "SUCCESS"
     assert not Worker.objects.live().exists()
 
 
@@ -193,7 +201,7 @@ def test_part_that_ends_after_a_change_starts_again_after_the_next(
     before = running.worker_pid()
     code.write_text("x = 2\n")
     until(lambda: running.worker_pid() != before)
-    running.process.send_signal(signal.SIGINT)
+    running.ctrl_c()
     assert running.wait() == 0
     assert running.pids() == []
 
@@ -201,9 +209,9 @@ def test_part_that_ends_after_a_change_starts_again_after_the_next(
 def test_second_ctrl_c_stops_a_running_job(running: Rundev, folder: str, until: Any) -> None:
     job = jobs.hold.delay(folder)
     until(lambda: job.status == "STARTED")
-    running.process.send_signal(signal.SIGINT)
+    running.ctrl_c()
     until(lambda: running.says("worker", "stopping: finishing what runs"))
-    running.process.send_signal(signal.SIGINT)
+    running.ctrl_c()
     assert running.wait() == 0
     assert running.pids() == []
     assert job.status == "PENDING"
