@@ -78,7 +78,7 @@ class Beat:
         """Run until it is stopped, over a connection of its own; return the exit code."""
         own_connection(self.using)
         while not self.stopping and not self._is_orphan():
-            self._survive()
+            self.turn()
         self.presence.sign_off()
         connections.close_all()
         return 0
@@ -127,7 +127,7 @@ class Beat:
             self._locked_pause = min(_LONGEST_LOCKED, 2 * self._locked_pause or _SHORTEST_LOCKED)
         return self._locked_pause
 
-    def _survive(self) -> None:
+    def turn(self) -> None:
         """Take a step and sleep; after a database error wait and connect anew."""
         try:
             pause = self.step()

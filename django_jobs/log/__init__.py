@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -197,7 +196,7 @@ def errback_failed(errback: Any, job_id: UUID, failure: Failure) -> None:
 def database_away(what: str, error: Exception, seconds: float) -> None:
     text = message_of(error).strip()
     outage.begins(what)
-    if outage.is_news(text, time.monotonic()):
+    if outage.is_news(text):
         _worker.error("database away while=%s next_try=%.1fs error=%s", what, seconds, text)
 
 
@@ -206,7 +205,7 @@ def connection_refused(error: BaseException, seconds: float) -> None:
         f"a job could not connect to the database and is given back; next_claim={seconds:.1f}s "
         f"error={str(error).strip()}"
     )
-    if outage.is_news(text, time.monotonic()):
+    if outage.is_news(text):
         _worker.error("%s", text)
 
 

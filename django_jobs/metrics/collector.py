@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..db import unix_time
 from ..models import Measurement
@@ -29,18 +29,20 @@ _COLUMN = {
 class Collector:
     """Counts in memory what a worker process does, by minute of the database's clock.
 
-    If the process is killed, the counts since the last :meth:`flush` are lost.
+    If the process is killed, the counts since the last :meth:`flush` are lost. *clock* returns
+    seconds, as :func:`time.monotonic` does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._minutes: dict[int, dict[Series, Tally]] = {}
-        # The difference between the database's clock and time.monotonic().
+        # The difference between the database's clock and this one.
         self._offset = 0.0
 
     def synchronize(self, using: str) -> None:
         """Read the database's clock; call it before anything is counted."""
-        self._offset = unix_time(using) - time.monotonic()
+        self._offset = unix_time(using) - self._clock()
 
     def claimed(self, jobs: Sequence[Claimed]) -> None:
         """Count the jobs that are claimed for the first time."""
@@ -62,7 +64,7 @@ class Collector:
         with self._lock:
             for (queue, name, status), group in groups.items():
                 tally = self._tally((queue, name))
-                _count(tally, status, group, time.monotonic() + self._offset)
+                _count(tally, status, group, self._clock() + self._offset)
                 ran = [outcome for outcome in group if outcome.ended > outcome.began]
                 if ran:
                     tally.measure(
@@ -93,7 +95,7 @@ class Collector:
 
     def _tally(self, key: Series, minute: int | None = None) -> Tally:
         if minute is None:
-            minute = minute_of(time.monotonic() + self._offset)
+            minute = minute_of(self._clock() + self._offset)
         tallies = self._minutes.setdefault(minute, {})
         found = tallies.get(key)
         if found is None:

@@ -133,7 +133,7 @@ def test_step_of_a_beat_is_told_also_if_the_database_is_away(monkeypatch, fails)
 
     monkeypatch.setattr(beat, "step", step)
     beat.waker.wake()
-    beat._survive()
+    beat.turn()
     assert steps == [fails]
 
 

@@ -281,9 +281,14 @@ def full(vendor: str) -> Iterator[None]:
 
 
 def test_outage_is_logged_once_by_all_work_of_a_process(
-    loop: WorkerLoop, vendor: str, caplog: pytest.LogCaptureFixture
+    loop: WorkerLoop,
+    vendor: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level("INFO", logger="django_jobs.worker")
+    outage_clock = Clock()
+    monkeypatch.setattr(log, "outage", log.Outage(outage_clock))
 
     def ask() -> None:
         with connections["default"].cursor() as cursor:
@@ -304,8 +309,7 @@ def test_outage_is_logged_once_by_all_work_of_a_process(
             try_all()
         assert caplog.text.count("database away") == 1
         assert "database back" not in caplog.text
-        (cause,) = log.outage._logged
-        log.outage._logged[cause] -= 61
+        outage_clock.advance(60)
         try_all()
         try_all()
         assert caplog.text.count("database away") == 2
@@ -319,11 +323,14 @@ def test_outage_is_logged_once_by_all_work_of_a_process(
 
 
 def test_outage_of_another_cause_is_logged_and_numbers_in_the_error_are_no_cause() -> None:
-    outage = log.Outage()
-    assert outage.is_news("server process 17 crashed", 100.0)
-    assert not outage.is_news("server process 18 crashed", 159.0)
-    assert outage.is_news("too many clients already", 159.0)
-    assert outage.is_news("server process 19 crashed", 160.0)
+    clock = Clock()
+    outage = log.Outage(clock)
+    assert outage.is_news("server process 17 crashed")
+    clock.advance(59)
+    assert not outage.is_news("server process 18 crashed")
+    assert outage.is_news("too many clients already")
+    clock.advance(1)
+    assert outage.is_news("server process 19 crashed")
 
 
 def test_pauses_grow_up_to_some_seconds_and_differ() -> None:

@@ -249,21 +249,24 @@ class FakeWorker(SimpleNamespace):
 
 
 @pytest.fixture
-def handler(worker: Worker) -> CommandHandler:
+def fake(worker: Worker) -> FakeWorker:
     terminated: list[Any] = []
     pool = SimpleNamespace(terminate=lambda *job: terminated.append(job) or True)
     buffer = SimpleNamespace(counts=lambda: (1, 2, 3), remove=lambda *job: False)
-    return CommandHandler(
-        FakeWorker(
-            options=WorkerOptions(),
-            worker_id=worker.pk,
-            name="w",
-            channel=None,
-            buffer=buffer,
-            pool=pool,
-            terminated=terminated,
-        )  # type: ignore[arg-type]
+    return FakeWorker(
+        options=WorkerOptions(),
+        worker_id=worker.pk,
+        name="w",
+        channel=None,
+        buffer=buffer,
+        pool=pool,
+        terminated=terminated,
     )
+
+
+@pytest.fixture
+def handler(fake: FakeWorker) -> CommandHandler:
+    return CommandHandler(fake)  # type: ignore[arg-type]
 
 
 @pytest.mark.django_db
@@ -294,18 +297,18 @@ def test_commands_are_executed_once_and_in_order(worker: Worker, handler: Comman
 
 @pytest.mark.django_db
 def test_job_that_has_not_begun_is_terminated_where_it_waits(
-    handler: CommandHandler, monkeypatch: pytest.MonkeyPatch
+    handler: CommandHandler, fake: FakeWorker
 ) -> None:
     Command.objects.create(
-        worker_id=handler._worker.worker_id,
+        worker_id=fake.worker_id,
         name="terminate",
         arguments={"id": str(uuid7()), "claims": 1},
         created_at=clock("default"),
     )
-    monkeypatch.setattr(handler._worker.buffer, "remove", lambda *job: True)
+    fake.buffer.remove = lambda *job: True
     handler.run_once()
     assert Command.objects.get().answer == {"stopped": True}
-    assert handler._worker.terminated == []
+    assert fake.terminated == []
 
 
 @pytest.mark.django_db
@@ -340,7 +343,7 @@ def test_command_is_executed_later_when_the_database_goes_away_meanwhile(
 
 @pytest.mark.django_db
 def test_command_is_not_executed_again_when_its_answer_was_lost(
-    worker: Worker, handler: CommandHandler, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, handler: CommandHandler, fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Command.objects.create(
         worker_id=worker.pk,
@@ -358,7 +361,7 @@ def test_command_is_not_executed_again_when_its_answer_was_lost(
     assert Command.objects.get().done_at is None
     assert handler.run_once() == 1
     assert Command.objects.get().answer == {"stopped": True}
-    assert handler._worker.terminated == [(worker.pk, 3)]  # type: ignore[attr-defined]
+    assert fake.terminated == [(worker.pk, 3)]
 
 
 @pytest.mark.django_db
@@ -434,13 +437,14 @@ DEEP = "[" * 100_000
 )
 def test_row_with_wrong_arguments_is_answered_and_the_next_one_executed(
     handler: CommandHandler,
+    fake: FakeWorker,
     caplog: pytest.LogCaptureFixture,
     verb: str,
     arguments: str,
     message: str,
 ) -> None:
     caplog.set_level("INFO", logger="django_jobs.worker")
-    made: dict[str, Any] = {"worker_id": handler._worker.worker_id, "created_at": clock("default")}
+    made: dict[str, Any] = {"worker_id": fake.worker_id, "created_at": clock("default")}
     wrong = Command.objects.create(name=verb, **made)
     text = Value(arguments, output_field=TextField())
     Command.objects.filter(pk=wrong.pk).update(arguments=text)

@@ -37,6 +37,10 @@ def shared_slots() -> Iterator[SharedSlots]:
 
 @pytest.fixture
 def pool(loop: WorkerLoop, shared_slots: SharedSlots) -> ThreadPool:
+    return a_pool(loop, shared_slots)
+
+
+def a_pool(loop: WorkerLoop, shared_slots: SharedSlots) -> ThreadPool:
     return ThreadPool(
         PoolSetup(
             "w",
@@ -210,9 +214,10 @@ def test_hard_limit_holds_for_the_hooks_anew(
 
 
 def test_time_of_the_hooks_counts_for_what_is_claimed_ahead(
-    loop: WorkerLoop, pool: ThreadPool, clock: Any
+    new_loop: Callable[..., WorkerLoop], shared_slots: SharedSlots, clock: Any
 ) -> None:
-    loop.buffer._clock = clock
+    loop = new_loop(clock=clock, pool="threads", slots=2)
+    pool = a_pool(loop, shared_slots)
     job(body).delay_many([(), ()])
     loop.step()
     for slot, hooks_seconds in enumerate([0.0, 9.0]):

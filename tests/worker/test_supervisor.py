@@ -21,6 +21,7 @@ from django_jobs.worker.child_process import Child, how_it_ended
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.pools import MainThreadPool
 from django_jobs.worker.pools.lending import LentThreads
+from django_jobs.worker.pools.mainthread import Stoppable
 from django_jobs.worker.reaper import DeadWorker, Reaper, reap
 from django_jobs.worker.shared_slots import SharedSlots
 from django_jobs.worker.supervisor import Supervisor
@@ -52,29 +53,29 @@ def test_no_job_starts_between_the_end_of_a_lease_and_its_renewal() -> None:
 # --- stop ---------------------------------------------------------------------------------------
 
 
-def solo_pool() -> MainThreadPool:
+def solo_pool(buffer: JobBuffer) -> MainThreadPool:
     options = SimpleNamespace(pool="solo", slots=1, max_memory=None)
-    return MainThreadPool(SimpleNamespace(options=options, buffer=JobBuffer(lambda: None, None)))
+    return MainThreadPool(SimpleNamespace(options=options, buffer=buffer))
 
 
 def test_stop_from_a_signal_handler_takes_no_lock() -> None:
-    pool = solo_pool()
-
-    def stop_amid_the_desk() -> None:
-        with pool.buffer._changed:
-            pool.stop_now()
-
-    thread = threading.Thread(target=stop_amid_the_desk, daemon=True)
+    # The buffer wakes its loop while it holds its lock, when a job comes too late.
+    buffer = JobBuffer(lambda: pool.stop_now(), None)
+    pool = solo_pool(buffer)
+    late = a_job()
+    late.begin_by = 0.0
+    buffer.put([late])
+    thread = threading.Thread(target=buffer.take, args=(0,), kwargs={"wait": False}, daemon=True)
     thread.start()
     thread.join(60)
     assert not thread.is_alive()
     # It was outside a body: the next one meets it.
-    with pytest.raises(WorkerStopping), pool._stoppable:
+    with pytest.raises(WorkerStopping), pool.stoppable:
         pytest.fail("a body began after the stop")
 
 
 def test_stop_is_raised_in_a_body_and_nowhere_else(switching: None) -> None:
-    stoppable = solo_pool()._stoppable
+    stoppable = Stoppable()
     over, main = threading.Event(), threading.main_thread().ident
 
     def send() -> None:
@@ -92,7 +93,7 @@ def test_stop_is_raised_in_a_body_and_nowhere_else(switching: None) -> None:
                     sum(range(10))
             except WorkerStopping:
                 stopped += 1
-            stoppable._stopped = False
+            stoppable = Stoppable()
     finally:
         over.set()
         thread.join()

@@ -20,11 +20,11 @@ class MainThreadPool(Pool):
 
     def __init__(self, setup: PoolSetup) -> None:
         super().__init__(setup)
-        self._stoppable = _Stoppable()
+        self.stoppable = Stoppable()
 
     def run(self) -> None:
         signal.signal(signal.SIGALRM, self._alarm)
-        stoppable = self._stoppable if self.setup.options.pool == "solo" else None
+        stoppable = self.stoppable if self.setup.options.pool == "solo" else None
         self.isolation.keep_signals()
         self.isolation.keep_process()
         with watched_sessions():
@@ -39,7 +39,7 @@ class MainThreadPool(Pool):
 
     def stop_now(self) -> None:
         """Raise an exception in the running body; a signal handler of the solo pool calls this."""
-        self._stoppable.stop()
+        self.stoppable.stop()
 
     @contextlib.contextmanager
     def _soft_limit(self, seconds: float) -> Iterator[None]:
@@ -58,7 +58,7 @@ class MainThreadPool(Pool):
             raise SoftTimeLimitExceeded("The job ran longer than its soft_time_limit.")
 
 
-class _Stoppable:
+class Stoppable:
     """A context around each body. A stop raises in the current body and in later ones only.
 
     The stop comes from a signal handler. It must take no lock, as the interrupted code may hold it.
