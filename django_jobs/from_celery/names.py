@@ -21,8 +21,8 @@ IMPORTS: tuple[Rule, ...] = (
     rule("celery.chunks celery.xmap celery.xstarmap", "``f.chunks()``, ``f.map()`` and "
         "``f.starmap()``"),
     rule("celery.result.AsyncResult celery.result.EagerResult",
-        "``AsyncResult`` of ``django_jobs``. An unknown id raises ``JobDoesNotExist``, where "
-        "Celery says PENDING; old ids stay in Celery's backend."),
+        "``AsyncResult`` of ``django_jobs``, without ``app=``. An unknown id raises "
+        "``JobDoesNotExist``, where Celery says PENDING; old ids stay in Celery's backend."),
     rule("celery.result.GroupResult celery.result.ResultSet",
         "the same name of ``django_jobs``; ``GroupResult.restore()`` needs no ``save()``"),
     rule("celery.result celery.result.*",

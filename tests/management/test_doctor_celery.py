@@ -312,6 +312,9 @@ def test_setting_from_elsewhere_is_told_without_a_line(
         ("import logging\nlogging.getLogger('celery')\n", "logger 'celery'"),
         ("path('p/', include('celery_progress.urls'))\n", "name 'celery_progress.urls'"),
         ("INSTALLED_APPS = ['djcelery']\n", "name 'djcelery'"),
+        ("CELERY = {'task_routes': {}}\n", "'task_routes' of CELERY"),
+        ("from celery.signals import task_retry\n@receiver([task_retry])\ndef f(): ...\n",
+         "receiver of f()"),
     ],
 )  # fmt: skip
 def test_use_of_celery_is_found(
@@ -355,6 +358,19 @@ def test_what_is_not_celery_s_is_left_alone(
     found: Callable[..., dict[str, str]], source: str
 ) -> None:
     assert found(source) == {}
+
+
+def test_old_name_of_a_setting_in_conf_has_the_rule_of_the_present_one(
+    found: Callable[..., dict[str, str]],
+) -> None:
+    told = found(
+        "from celery import current_app\ncurrent_app.conf.CELERY_ALWAYS_EAGER = True\n"
+        "current_app.conf.update(BROKER_URL='x', CELERYD_CONCURRENCY=4)\n"
+    )
+    assert told["current_app.conf.CELERY_ALWAYS_EAGER"].startswith("Use DJANGO_JOBS['EAGER']")
+    assert told["BROKER_URL= of current_app.conf.update()"].startswith("Delete it: the database")
+    assert "CONCURRENCY" in told["CELERYD_CONCURRENCY= of current_app.conf.update()"]
+    assert len(told) == 4
 
 
 def test_app_is_followed_through_imports(found: Callable[..., dict[str, str]]) -> None:
@@ -403,6 +419,13 @@ def test_beat_entry_says_what_changes(
         ("environment.yml", "  - celery=5.4", "package celery"),
         ("compose.yaml", "command: celery --app=shop worker -B", "celery worker"),
         ("deploy/web.service", "ExecStart=/srv/bin/celery -A shop beat", "celery beat"),
+        ("compose/django/celery/worker/start", "exec celery -A config.app worker", "celery worker"),
+        (
+            "compose/start-worker",
+            "watch celery.__main__.main --args '-A x worker'",
+            "celery worker",
+        ),
+        ("Makefile", "\tcelery beat", "celery beat"),
         ("Dockerfile", 'CMD ["celery", "-A", "shop", "worker"]', "celery worker"),
     ],
 )

@@ -20,17 +20,15 @@ _REQUIREMENTS = (
 _PROCESSES = (
     "Procfile*", "*.yml", "*.yaml", "*.service", "*.conf", "*.ini", "*.sh", "Makefile",
     "Dockerfile*", "justfile", "*.toml", "crontab",
+    "*.bash", "start", "start-*", "entrypoint", "run",
 )  # fmt: skip
 # A name before a version, an extra or the end: in a line, in quotes, or before a TOML value.
 _PACKAGE = re.compile(
     r"""(?:^\s*-?\s*|["'])([A-Za-z][\w.-]*)(?:\[[\w,. -]*\])?(?=\s*(?:[<>=~!;@,"']|\s#|$))"""
 )
-_COMMAND = re.compile(
-    rf"\bcelery\b[\"',\s].*?[\s\"']({'|'.join(name for rule in COMMANDS for name in rule.names)})\b"
-)
-_COMMAND_AT_ONCE = re.compile(
-    rf"\bcelery\s+({'|'.join(name for rule in COMMANDS for name in rule.names)})\b"
-)
+_VERBS = "|".join(name for rule in COMMANDS for name in rule.names)
+# "celery worker", "celery -A shop worker", or a list of such texts; also celery.__main__.main.
+_COMMAND = re.compile(rf"\bcelery(?:\.__main__[\w.]*)?[\"',\s](?:.*?[\s\"'])??({_VERBS})\b")
 
 
 def is_text(name: str) -> bool:
@@ -48,7 +46,7 @@ def texts(path: Path, shown: str) -> Iterator[Finding]:
         for name, rule in _packages(line) if requires else ():
             found = place.ruled(number, f"package {name}", rule, Section.OTHERS)
             yield place.finding(number, found.what, found.becomes, REMOVE, Section.OTHERS)
-        match = _COMMAND_AT_ONCE.search(line) or _COMMAND.search(line)
+        match = _COMMAND.search(line)
         command = find(COMMANDS, match[1]) if match else None
         if match and command:
             yield place.ruled(number, f"celery {match[1]}", command, Section.OTHERS)

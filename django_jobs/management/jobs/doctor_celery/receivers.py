@@ -23,16 +23,24 @@ def findings(module: Module, symbols: Symbols) -> Iterator[Finding]:
         for each in node.decorator_list
     }
     for node in module.nodes:
-        if not isinstance(node, ast.Attribute) or node.attr not in ("connect", "connect_via"):
-            continue
-        origin = symbols.origin(module, node.value)
-        what = f"{name_of(node)}{decorators.get(id(node), '')}"
-        if origin.startswith(_PREFIX):
-            rule = find(SIGNALS, origin.removeprefix(_PREFIX))
-            if rule is not None:
-                yield place.ruled(node, what, rule, Section.SIGNALS)
-        elif origin.startswith(f"{APP}.on_"):
-            rule = find(OF_APP, origin.removeprefix(f"{APP}."))
-            if rule is not None:
-                found = place.ruled(node, what, rule, Section.APP)
-                yield place.finding(node, what, found.becomes, BEAT, Section.APP)
+        for at, signal in _connected(node):
+            origin = symbols.origin(module, signal)
+            what = f"{name_of(at)}{decorators.get(id(at), '')}"
+            if origin.startswith(_PREFIX):
+                rule = find(SIGNALS, origin.removeprefix(_PREFIX))
+                if rule is not None:
+                    yield place.ruled(node, what, rule, Section.SIGNALS)
+            elif origin.startswith(f"{APP}.on_"):
+                rule = find(OF_APP, origin.removeprefix(f"{APP}."))
+                if rule is not None:
+                    yield place.finding(node, what, rule.advice, BEAT, Section.APP)
+
+
+def _connected(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield what connects a receiver (``signal.connect``, ``receiver(signal)``), and the signal."""
+    if isinstance(node, ast.Attribute) and node.attr in ("connect", "connect_via"):
+        yield node, node.value
+    elif isinstance(node, ast.Call) and name_of(node.func).endswith("receiver") and node.args:
+        first = node.args[0]
+        several = first.elts if isinstance(first, ast.List | ast.Tuple) else [first]
+        yield from ((node.func, signal) for signal in several)

@@ -96,16 +96,20 @@ def _of_target(
 ) -> Iterator[_Setting]:
     if isinstance(target, ast.Name):
         yield from _named(prefixes, target, target.id, target.id, value)
+        if target.id in prefixes and isinstance(value, ast.Dict):  # CELERY = {"task_routes": …}
+            yield from _of_dict(value, target.id)
     elif isinstance(target, ast.Attribute):
-        yield from _named(prefixes, target, target.attr, name_of(target), value)
         if symbols.origin(module, target.value) == f"{APP}.conf":
-            yield _Setting(target, name_of(target), target.attr, value)
+            yield _Setting(target, name_of(target), _of_conf(target.attr), value)
+        else:
+            yield from _named(prefixes, target, target.attr, name_of(target), value)
     elif isinstance(target, ast.Subscript):
         key, owner = text_of(target.slice), target.value
-        yield from _named(prefixes, target, key, name_of(target), value)
         if symbols.origin(module, owner) == f"{APP}.conf":
-            yield _Setting(target, name_of(target), key, value)
-        elif _names_schedule(owner, prefixes) and value is not None:
+            yield _Setting(target, name_of(target), _of_conf(key), value)
+            return
+        yield from _named(prefixes, target, key, name_of(target), value)
+        if _names_schedule(owner, prefixes) and value is not None:
             yield _Setting(target, name_of(target), _SCHEDULE, ast.Dict([target.slice], [value]))
 
 
@@ -114,20 +118,31 @@ def _of_call(
 ) -> Iterator[_Setting]:
     is_app = symbols.origin(module, call) == APP
     updates = symbols.origin(module, call.func) == f"{APP}.conf.update"
+    where = f"{name_of(call.func)}()"
     for name, value in options(call).items():
-        yield from _named(prefixes, value, name, f"{name}=", value)
         if updates or (is_app and name not in _OTHERS):
-            own = _ARGUMENTS.get(name, name)
-            yield _Setting(value, f"{name}= of {name_of(call.func)}()", own, value)
+            own = _ARGUMENTS.get(name) or _of_conf(name)
+            yield _Setting(value, f"{name}= of {where}", own, value)
+        else:
+            yield from _named(prefixes, value, name, f"{name}=", value)
     function = call.func
-    is_update = isinstance(function, ast.Attribute) and function.attr == "update" and call.args
-    if is_update and _names_schedule(function.value, prefixes):  # type: ignore[attr-defined]
-        yield _Setting(call, name_of(function), _SCHEDULE, call.args[0])
-    for given in call.args:
-        pairs = zip(given.keys, given.values, strict=True) if isinstance(given, ast.Dict) else ()
-        for key, value in pairs:
-            if updates and (name := text_of(key)):
-                yield _Setting(value, f"{name!r} of {name_of(call.func)}()", name, value)
+    is_update = isinstance(function, ast.Attribute) and function.attr == "update"
+    for given in call.args if is_update else ():
+        if updates and isinstance(given, ast.Dict):
+            yield from _of_dict(given, where)
+        elif _names_schedule(function.value, prefixes):  # type: ignore[attr-defined]
+            yield _Setting(call, name_of(function), _SCHEDULE, given)
+
+
+def _of_dict(given: ast.Dict, where: str) -> Iterator[_Setting]:
+    for key, value in zip(given.keys, given.values, strict=True):
+        if key is not None and text_of(key):
+            yield _Setting(key, f"{text_of(key)!r} of {where}", _of_conf(text_of(key)), value)
+
+
+def _of_conf(name: str) -> str:
+    """Return Celery's present name of a key of ``conf``, which may have an old one."""
+    return setting_of(name) or name.lower() if name.isupper() else name
 
 
 def _of_configuration(module: Module, configured: set[tuple[str, str]]) -> Iterator[_Setting]:
