@@ -59,6 +59,8 @@ def test_enqueue_writes_a_job_of_the_module_path() -> None:
     assert (result.backend, result.errors, result.worker_ids) == ("default", [], [])
     assert (result.started_at, result.finished_at, result.last_attempted_at) == (None, None, None)
     assert result.enqueued_at is not None
+    assert result == tasks.receipt.get_result(result.id)
+    assert result != tasks.receipt.enqueue(7)
     assert not result.is_finished
     with pytest.raises(ValueError, match="not finished"):
         _ = result.return_value

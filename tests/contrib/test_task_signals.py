@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from django_jobs import signals
 from django_jobs.contrib.django_tasks import DatabaseBackend
+from django_jobs.exceptions import JobFailed
 from django_jobs.models import Job
 from tests import jobs, tasks
 from tests.task_names import task_enqueued, task_finished, task_started
@@ -63,6 +65,24 @@ def test_failure_and_revoke_are_ends(
     with django_capture_on_commit_callbacks(execute=True):
         tasks.plus.enqueue(1).cancel()  # type: ignore[attr-defined]
     assert told[-1] == ("finished", "plus", "FAILED")
+
+
+def test_failure_is_being_handled_when_it_is_told(drain: Any) -> None:
+    """Django's own receiver and those of error trackers log ``sys.exc_info()``."""
+    handled: list[BaseException | None] = []
+
+    def receive(**_: Any) -> None:
+        handled.append(sys.exc_info()[1])
+
+    task_finished.connect(receive)
+    tasks.plus.enqueue(1)
+    tasks.collapse.enqueue("nope")
+    drain()
+    task_finished.disconnect(receive)
+    assert handled[0] is None
+    assert isinstance(handled[1], JobFailed)
+    assert str(handled[1]) == "builtins.ValueError: nope"
+    assert handled[1].traceback.startswith("Traceback")
 
 
 def test_jobs_that_are_no_tasks_send_nothing(told: list[Any], drain: Any) -> None:

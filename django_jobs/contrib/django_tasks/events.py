@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
+from traceback import format_tb
 from typing import Any
 
 from django.db import connections, transaction
@@ -10,6 +10,7 @@ from django.dispatch import Signal
 
 from ... import log, signals
 from ...define.current import running
+from ...exceptions import JobFailed
 from ...values import Failure
 from . import results
 from .known import named
@@ -52,8 +53,15 @@ def _succeeded(sender: str, job_id: str, result: Any, **_: Any) -> None:
     _finished(sender, job_id, TaskResultStatus.SUCCESSFUL, _return_value=result)
 
 
-def _failed(sender: str, job_id: str, **_: Any) -> None:
-    _finished(sender, job_id, TaskResultStatus.FAILED)
+def _failed(sender: str, job_id: str, exception: BaseException, traceback: str, **_: Any) -> None:
+    kind = type(exception)
+    # The text of the stored traceback shows no secrets.
+    message = traceback.rstrip().rpartition("\n")[2].partition(": ")[2]
+    try:
+        raise JobFailed(f"{kind.__module__}.{kind.__qualname__}", message, traceback)
+    except JobFailed:
+        # Receivers may log the exception that is being handled, as Django's own does.
+        _finished(sender, job_id, TaskResultStatus.FAILED)
 
 
 def _revoked(sender: str, job_id: str, **_: Any) -> None:
@@ -82,5 +90,5 @@ def _send(
         else:
             signal.send(sender, task_result=result)
     except Exception as error:
-        text = f"{''.join(traceback.format_tb(error.__traceback__))}{type(error).__qualname__}"
+        text = f"{''.join(format_tb(error.__traceback__))}{type(error).__qualname__}"
         log.receiver_failed(result.task.module_path, Failure(type(error).__qualname__, "", text))
