@@ -111,7 +111,7 @@ class StoredJob(Identified):
     def state(self) -> str:
         """The status, or the word a running job gave itself with ``update_state``."""
         row = self._end
-        custom = _told(row, "state") if row.status == Status.STARTED else None
+        custom = _progress_part(row, "state") if row.status == Status.STARTED else None
         return custom or row.status
 
     @property
@@ -135,7 +135,7 @@ class StoredJob(Identified):
             return exception_of(row)
         if row.is_deferred:
             return deferral_of(row)
-        return self._returned(row) if row.has_ended else _told(row, "meta")
+        return self._returned(row) if row.has_ended else _progress_part(row, "meta")
 
     @property
     def result(self) -> Any:
@@ -178,6 +178,6 @@ class StoredJob(Identified):
         return job_id(self.job.group_id)
 
 
-def _told(row: Job, what: str) -> Any:
+def _progress_part(row: Job, what: str) -> Any:
     """Return what ``update_state`` wrote, or None for a column that was edited by hand."""
     return row.progress.get(what) if isinstance(row.progress, dict) else None

@@ -27,7 +27,7 @@ from .schedule_spec import Spelling
 
 Exceptions = Sequence[type[BaseException]]
 #: The number of retries before, and the exception; returns seconds or a timedelta.
-BackoffFunction = Callable[[int, BaseException], float | datetime.timedelta]
+BackoffFunction = Callable[[int, Any], float | datetime.timedelta]
 Backoff = bool | float | BackoffFunction
 Expiry = float | datetime.timedelta | datetime.datetime
 

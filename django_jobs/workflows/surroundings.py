@@ -36,8 +36,8 @@ class Around:
     start: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     errbacks: Sequence[Errback] = ()
     group_id: UUID | None = None
-    #: For the body of a chord: the place of the header's first job. The body's own errbacks are
-    #: told of the header's failure.
+    #: For the body of a chord: the place of the header's first job. The body's own errbacks handle
+    #: the header's failure, too.
     since: str | None = None
 
     def own_errbacks(self, options: Mapping[str, Any]) -> list[Errback]:

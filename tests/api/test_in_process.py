@@ -47,10 +47,10 @@ def test_apply_runs_here_whatever_the_setting() -> None:
 
 
 def test_eager_request_says_so() -> None:
-    told = jobs.tell_request.apply((1,), headers={"a": 1}, priority=4).get()
-    assert (told["is_eager"], told["called_directly"]) == (True, False)
-    assert (told["headers"], told["priority"], told["worker"]) == ({"a": 1}, 4, "eager")
-    assert told["attempt"] == 1
+    seen = jobs.tell_request.apply((1,), headers={"a": 1}, priority=4).get()
+    assert (seen["is_eager"], seen["called_directly"]) == (True, False)
+    assert (seen["headers"], seen["priority"], seen["worker"]) == ({"a": 1}, 4, "eager")
+    assert seen["attempt"] == 1
 
 
 def test_eager_arguments_pass_through_json() -> None:

@@ -60,10 +60,10 @@ def test_async_job_called_gives_a_coroutine() -> None:
 
 
 def test_bound_job_called_gets_a_context_that_says_so() -> None:
-    told = jobs.tell_request(1, x=2)
-    assert told["called_directly"] is True
-    assert told["id"] is None
-    assert (told["args"], told["kwargs"]) == ([1], {"x": 2})
+    seen = jobs.tell_request(1, x=2)
+    assert seen["called_directly"] is True
+    assert seen["id"] is None
+    assert (seen["args"], seen["kwargs"]) == ([1], {"x": 2})
 
 
 def test_unknown_option_says_where_and_what_there_is() -> None:

@@ -251,17 +251,17 @@ def test_exception_that_cannot_be_shown_is_not_rebuilt(work: Work) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stopped", "told"),
+    ("stopped", "wanted"),
     [
         (SoftTimeLimitExceeded, RemoteSoftTimeLimitExceeded),
         (TimeLimitExceeded, RemoteTimeLimitExceeded),
     ],
 )
-def test_time_limit_is_an_exception_where_one_waits(work: Work, stopped: Any, told: Any) -> None:
+def test_time_limit_is_an_exception_where_one_waits(work: Work, stopped: Any, wanted: Any) -> None:
     result = failed(work, stopped("too long"))
     with pytest.raises(Exception, match="too long") as caught:
         result.get()
-    assert type(caught.value) is told
+    assert type(caught.value) is wanted
     assert isinstance(caught.value, stopped)
 
 

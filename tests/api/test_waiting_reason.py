@@ -122,11 +122,11 @@ def test_reason_of_a_handle_by_id_and_of_a_deleted_row() -> None:
 def test_timeout_of_a_group_names_its_first_open_job() -> None:
     results = group(jobs.add.s(n) for n in range(3)).apply_async()
     Job.objects.filter(pk=results.jobs[0].uuid).update(status="SUCCESS", result=1)
-    told = (
+    wanted = (
         f"2 of 3 jobs had not ended after 0 s. The first of them is {results.jobs[1].id}. It is "
         "PENDING: no live worker serves queue 'default'."
     )
-    assert timed_out(results) == told
+    assert timed_out(results) == wanted
     with pytest.raises(ResultTimeout, match="2 of 3 jobs"):
         list(results.iterate(timeout=0))
 

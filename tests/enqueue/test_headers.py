@@ -19,7 +19,7 @@ from django_jobs.models import Job, Schedule
 from django_jobs.testing import run_jobs
 from tests import jobs
 from tests.enqueue import test_headers as here
-from tests.workflows.jobs import add, become, fail, flaky, told, total, widen
+from tests.workflows.jobs import add, become, fail, flaky, received, total, widen
 
 pytestmark = pytest.mark.django_db
 
@@ -217,9 +217,9 @@ def test_errback_keeps_its_own_headers(enqueue: Any, eager: bool) -> None:
 
 def test_errback_inherits_nothing_without_the_setting(settings: Any, drain: Drain) -> None:
     settings.DJANGO_JOBS = {}
-    fail.apply_async(headers={"order": 7}, link_error=told.s())
+    fail.apply_async(headers={"order": 7}, link_error=received.s())
     drain()
-    assert headers_of(told.name) == [None]
+    assert headers_of(received.name) == [None]
 
 
 @EAGER
@@ -230,7 +230,7 @@ def test_job_goes_on_with_its_headers_as_something_else(enqueue: Any, eager: boo
 
 @EAGER
 def test_added_member_has_the_headers(enqueue: Any, eager: bool) -> None:
-    enqueue(chord([widen.s(1, note.si())], told.s()), eager)
+    enqueue(chord([widen.s(1, note.si())], received.s()), eager)
     assert seen == [{"tenant": "acme"}]
 
 

@@ -32,7 +32,7 @@ from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
 from django_jobs.run.release import release, release_strays
 from django_jobs.values import Claimed
-from tests.workflows.jobs import add, become, fail, flaky, only_one, same, told, total, widen
+from tests.workflows.jobs import add, become, fail, flaky, only_one, received, same, total, widen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -116,7 +116,7 @@ def workflow(site: Site) -> Any:
 
 @path("enqueue.insert.write")
 def errback(site: Site) -> Any:
-    fail.apply_async(link_error=told.s().set(queue="own"))
+    fail.apply_async(link_error=received.s().set(queue="own"))
     claimed = site.claim()
     return lambda: site.end(claimed), {"own"}
 

@@ -41,18 +41,18 @@ KWARGS = [
     ids=["apply_async", "apply", "JobFunction.signature", "signature"],
 )
 @pytest.mark.parametrize(
-    ("args", "kwargs", "told"),
+    ("args", "kwargs", "message"),
     [
-        *((args, None, told) for args, told in ARGS),
-        *(((1,), kwargs, told) for kwargs, told in KWARGS),
+        *((args, None, message) for args, message in ARGS),
+        *(((1,), kwargs, message) for kwargs, message in KWARGS),
     ],
 )
 def test_arguments_in_a_wrong_container(
-    call: Callable[..., Any], args: Any, kwargs: Any, told: str
+    call: Callable[..., Any], args: Any, kwargs: Any, message: str
 ) -> None:
     with pytest.raises(TypeError) as caught:
         call(args, kwargs)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "tests.jobs.add" in str(caught.value)
     assert not Job.objects.exists()
 
@@ -67,7 +67,7 @@ def test_other_iterables_of_arguments_are_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "told"),
+    ("option", "value", "message"),
     [
         ("headers", ["a"], "headers must be a dict of JSON, got a list"),
         ("headers", [("token", "hunter2")], "headers must be a dict of JSON, got a list"),
@@ -87,15 +87,17 @@ def test_other_iterables_of_arguments_are_taken() -> None:
         ("link", [5], "link takes signatures, as f.s(): A workflow is made of signatures, got 5"),
     ],
 )
-def test_option_of_a_wrong_type(option: str, value: Any, told: str) -> None:
+def test_option_of_a_wrong_type(option: str, value: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         jobs.add.apply_async((1,), **{option: value})
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert not Job.objects.exists()
 
 
-@pytest.mark.parametrize(("calls", "told"), [(5, "an int"), ("ab", "a str"), ({"a": 1}, "a dict")])
-def test_delay_many_of_no_list(calls: Any, told: str) -> None:
-    with pytest.raises(TypeError, match=rf"delay_many\(\) takes a list of calls, .* got {told}"):
+@pytest.mark.parametrize(
+    ("calls", "message"), [(5, "an int"), ("ab", "a str"), ({"a": 1}, "a dict")]
+)
+def test_delay_many_of_no_list(calls: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=rf"delay_many\(\) takes a list of calls, .* got {message}"):
         jobs.add.delay_many(calls)

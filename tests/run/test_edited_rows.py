@@ -16,7 +16,7 @@ from django_jobs.maintenance import rescue
 from django_jobs.models import Job, Worker
 from django_jobs.values import Claimed, Outcome
 from tests import jobs
-from tests.workflows.jobs import add, fail, same, told
+from tests.workflows.jobs import add, fail, received, same
 
 pytestmark = pytest.mark.django_db
 
@@ -121,13 +121,13 @@ WORDS = ["takes", "later", "for", "link_error", "group", "shape", "value", "noth
 def test_arguments_of_an_errback_may_be_any_word_of_the_options(
     work: Callable[..., list[Outcome]], first: Any, word: str
 ) -> None:
-    errback = told.s(word, {word: 5}, [word, {word: {word: 1}}])
+    errback = received.s(word, {word: 5}, [word, {word: {word: 1}}])
     chain(first.s(1).on_error(errback), add.s(2).on_error(errback), same.s().on_error(errback))()
     for _ in range(4):
         work()
-    ended = [row for row in Job.objects.order_by("id") if row.name != told.name]
+    ended = [row for row in Job.objects.order_by("id") if row.name != received.name]
     assert {row.status for row in ended} == {"SUCCESS" if first is add else "FAILURE"}
-    called = Job.objects.filter(name=told.name)
+    called = Job.objects.filter(name=received.name)
     assert [row.status for row in called] == ([] if first is add else ["SUCCESS"])
     assert all(row.args[1:] == [word, {word: 5}, [word, {word: {word: 1}}]] for row in called)
 

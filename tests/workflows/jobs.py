@@ -50,7 +50,7 @@ def fail(*args: Any, message: str = "broken") -> None:
 
 
 @job
-def told(*args: Any) -> Any:
+def received(*args: Any) -> Any:
     return list(args)
 
 

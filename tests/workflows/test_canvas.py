@@ -9,7 +9,7 @@ import pytest
 
 from django_jobs import Chain, Chord, Group, Signature, chain, chord, group, job, signature
 from django_jobs.exceptions import UnknownJob
-from tests.workflows.jobs import add, echo, mul, told, total
+from tests.workflows.jobs import add, echo, mul, received, total
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from tests.workflows.jobs import add, echo, mul, told, total
         (group(add.s(1), add.s(2)), "group(add.s(1), add.s(2))"),
         (group(add.s(1)) | total.s(), "chord([add.s(1)], total.s())"),
         (chord([add.s(1)], total.s()) | mul.s(2), "chord([add.s(1)], total.s() | mul.s(2))"),
-        (add.s(1).on_error(told.s()), "add.s(1).on_error(told.s())"),
-        (group(add.s(1)).on_complete(told.s()), "group(add.s(1)).on_complete(told.s())"),
+        (add.s(1).on_error(received.s()), "add.s(1).on_error(received.s())"),
+        (group(add.s(1)).on_complete(received.s()), "group(add.s(1)).on_complete(received.s())"),
     ],
 )
 def test_repr_reads_like_the_code(canvas: Any, code: str) -> None:
@@ -122,10 +122,10 @@ def test_header_of_one_that_is_a_workflow() -> None:
 
 def test_job_function_stands_for_its_call() -> None:
     assert add | mul.s() == add.s() | mul == chain(add, mul)
-    assert add.s(1).on_error(told) == add.s(1).on_error(told.s())
-    assert add.s(1).link(told) == told.s()
-    assert add.signature((1,), link=told, link_error=[told]).options == {
-        "link": [told.s()], "link_error": [told.s()],
+    assert add.s(1).on_error(received) == add.s(1).on_error(received.s())
+    assert add.s(1).link(received) == received.s()
+    assert add.signature((1,), link=received, link_error=[received]).options == {
+        "link": [received.s()], "link_error": [received.s()],
     }  # fmt: skip
 
 
@@ -189,24 +189,26 @@ def test_set_and_clone() -> None:
 
 def test_callbacks_are_kept_once() -> None:
     call = add.s(1)
-    callback = told.s()
+    callback = received.s()
     assert call.link(callback) is callback
-    assert call.on_error(told.s()) is call
-    call.on_error(told.s())
-    assert call.options == {"link": [told.s()], "link_error": [told.s()]}
+    assert call.on_error(received.s()) is call
+    call.on_error(received.s())
+    assert call.options == {"link": [received.s()], "link_error": [received.s()]}
 
 
-@pytest.mark.parametrize("one", [told.s(), dict(told.s()), [told.s()], (dict(told.s()),)])
+@pytest.mark.parametrize(
+    "one", [received.s(), dict(received.s()), [received.s()], (dict(received.s()),)]
+)
 def test_one_callback_is_as_good_as_several(one: Any) -> None:
     made = add.signature((1,), link=one), add.s(1).set(link=one), signature(add.name, [1], link=one)
     for call in made:
-        assert call.options["link"] == [told.s()]
+        assert call.options["link"] == [received.s()]
         assert isinstance(call.options["link"][0], Signature)
         call.link(total.s())
         assert signature(json.loads(json.dumps(call))) == call
-        assert call.options["link"] == [told.s(), total.s()]
-    assert signature({"task": add.name, "options": {"link": one}}).options["link"] == [told.s()]
-    assert group(add.s(1)).set(link_error=one).options["link_error"] == [told.s()]
+        assert call.options["link"] == [received.s(), total.s()]
+    assert signature({"task": add.name, "options": {"link": one}}).options["link"] == [received.s()]
+    assert group(add.s(1)).set(link_error=one).options["link_error"] == [received.s()]
     assert add.s().set(link=None).options["link"] == []
 
 

@@ -111,9 +111,9 @@ def test_callbacks_of_an_empty_group_run(drain: Drain, eager: bool) -> None:
     whole.apply() if eager else whole.apply_async()
     drain()
     assert len(heard) == 2
-    told = {name: value for value, name in heard}
-    assert told["all"] == []
-    assert {key: told["end"][key] for key in ("total", "succeeded", "failed")} == {
+    found = {name: value for value, name in heard}
+    assert found["all"] == []
+    assert {key: found["end"][key] for key in ("total", "succeeded", "failed")} == {
         "total": 0, "succeeded": 0, "failed": 0,
     }  # fmt: skip
     assert not Job.objects.live().exists()

@@ -36,9 +36,9 @@ from tests.workflows.jobs import (
     hear,
     heard,
     ignore,
+    received,
     reject,
     same,
-    told,
     total,
     unkept,
 )
@@ -236,19 +236,19 @@ def test_unknown_job_function_fails_what_depends_on_it(work: Drain, drain: Drain
 
 
 def errbacks() -> list[Any]:
-    """What the errbacks were told, in order."""
-    return [row.result[0] for row in Job.objects.filter(name=told.name).order_by("id")]
+    """The arguments of the errbacks, in order."""
+    return [row.result[0] for row in Job.objects.filter(name=received.name).order_by("id")]
 
 
 def test_errback_that_has_one_callback_runs(drain: Drain) -> None:
-    errback = told.signature(link=told.si("after"), link_error=told.s())
+    errback = received.signature(link=received.si("after"), link_error=received.s())
     fail.s().on_error(errback).apply_async()
     drain()
     assert errbacks()[-1] == "after"
 
 
 def test_errback_is_told_of_the_failure(drain: Drain) -> None:
-    result = fail.apply_async(("a",), link_error=told.s())
+    result = fail.apply_async(("a",), link_error=received.s())
     drain()
     (failure,) = errbacks()
     assert failure.pop("traceback").startswith("Traceback")
@@ -263,16 +263,16 @@ def test_errback_is_told_of_the_failure(drain: Drain) -> None:
 
 
 def test_errbacks_that_are_immutable_or_workflows(drain: Drain) -> None:
-    fail.apply_async(link_error=[told.si("x"), chain(told.s(), told.s())])
+    fail.apply_async(link_error=[received.si("x"), chain(received.s(), received.s())])
     drain()
-    rows = Job.objects.filter(name=told.name).order_by("id")
+    rows = Job.objects.filter(name=received.name).order_by("id")
     assert rows[0].result == ["x"]
     assert rows[1].result[0]["name"] == fail.name
     assert rows[2].result == [rows[1].result]
 
 
 def test_errback_of_a_success_does_not_run(drain: Drain) -> None:
-    add.apply_async((1,), link_error=told.s())
+    add.apply_async((1,), link_error=received.s())
     drain()
     assert errbacks() == []
 
@@ -280,7 +280,7 @@ def test_errback_of_a_success_does_not_run(drain: Drain) -> None:
 def test_errback_runs_only_when_no_retry_is_left() -> None:
     from tests.workflows.jobs import flaky
 
-    flaky.apply_async((1,), link_error=told.s())
+    flaky.apply_async((1,), link_error=received.s())
     run_jobs(at=datetime.timedelta(hours=1))
     assert errbacks() == []
     assert Job.objects.get().status == "SUCCESS"
@@ -291,7 +291,7 @@ def test_errback_that_cannot_be_enqueued_harms_nothing(
 ) -> None:
     from django_jobs import signature
 
-    result = fail.apply_async(link_error=[signature("nowhere", ("s3cret",)), told.s()])
+    result = fail.apply_async(link_error=[signature("nowhere", ("s3cret",)), received.s()])
     drain()
     assert result.status == "FAILURE"
     assert len(errbacks()) == 1
@@ -346,7 +346,7 @@ LOW, HIGH = uuid.UUID(int=5), uuid.UUID("ffffffff-ffff-4fff-bfff-ffffffffffff")
 @pytest.mark.parametrize("which", ["whole", "first", "second"])
 def test_errback_of_a_chord_whose_ids_were_chosen(drain: Drain, which: str, chosen: Any) -> None:
     header = [add.s(1), fail.s()]
-    whole = chord(header, total.s()).on_error(told.s())
+    whole = chord(header, total.s()).on_error(received.s())
     if which == "whole":
         whole.apply_async(task_id=chosen)
     else:
@@ -357,13 +357,13 @@ def test_errback_of_a_chord_whose_ids_were_chosen(drain: Drain, which: str, chos
 
 
 def test_errback_of_a_body_is_not_told_of_a_link_before_its_chord(drain: Drain) -> None:
-    chain(fail.s(), chord([add.s(1)], total.s().on_error(told.s()))).apply_async()
+    chain(fail.s(), chord([add.s(1)], total.s().on_error(received.s()))).apply_async()
     drain()
     assert errbacks() == []
 
 
 def test_errback_of_one_member(drain: Drain) -> None:
-    chord([fail.s().on_error(told.s()), add.s(1)], total.s()).apply_async()
+    chord([fail.s().on_error(received.s()), add.s(1)], total.s()).apply_async()
     drain()
     assert len(errbacks()) == 1
 
@@ -609,7 +609,7 @@ def test_receiver_whose_statement_fails_keeps_no_workflow_from_its_end(
     def listen(sender: str, **named: Any) -> None:
         seen.append(sender)
 
-    last = chain(fail.s().on_error(told.s()), add.s(1)).delay()
+    last = chain(fail.s().on_error(received.s()), add.s(1)).delay()
     try:
         signal.connect(break_a_statement)
         signals.job_failure.connect(listen)
@@ -619,7 +619,7 @@ def test_receiver_whose_statement_fails_keeps_no_workflow_from_its_end(
         signals.job_failure.disconnect(listen)
     assert (last.status, last.parent.job.error_class) == ("FAILURE", "builtins.ValueError")
     assert last.job.error_class.endswith("UpstreamFailed")
-    assert Job.objects.filter(name=told.name, status="SUCCESS").count() == 1
+    assert Job.objects.filter(name=received.name, status="SUCCESS").count() == 1
     # The commit tells of the dependent, and then the slot of its own job.
     assert seen == [add.name, fail.name]
 

@@ -63,8 +63,8 @@ def test_result_that_is_one_argument_too_many_is_named(functions: dict[str, Any]
 
 def test_sensitive_argument_beside_a_result_is_not_shown(functions: dict[str, Any]) -> None:
     log_in = functions["log_in"]
-    told = message(chain(functions["price_of"].s("SKU1"), log_in.s("hunter2", "bob")))
-    assert told.endswith(
+    text = message(chain(functions["price_of"].s("SKU1"), log_in.s("hunter2", "bob")))
+    assert text.endswith(
         "takes at most 2 arguments and would get 3: the result of shop.price_of, '********' and "
         "'bob'. Use .si() to ignore the result of shop.price_of."
     )
@@ -77,16 +77,16 @@ def test_object_or_long_text_beside_a_result_is_told_briefly(functions: dict[str
         password: str
 
     price_of = functions["price_of"]
-    told = message(chain(price_of.s("SKU1"), price_of.s(Login("ann", "hunter2"))))
-    assert "would get 2: the result of shop.price_of and <Login>. Use" in told
-    told = message(chain(price_of.s("SKU1"), price_of.s("x" * 100_000)))
-    assert f"would get 2: the result of shop.price_of and '{98 * 'x'}…. Use" in told
+    text = message(chain(price_of.s("SKU1"), price_of.s(Login("ann", "hunter2"))))
+    assert "would get 2: the result of shop.price_of and <Login>. Use" in text
+    text = message(chain(price_of.s("SKU1"), price_of.s("x" * 100_000)))
+    assert f"would get 2: the result of shop.price_of and '{98 * 'x'}…. Use" in text
 
 
 def test_call_that_fits_in_no_way_says_so_as_any_call_does(functions: dict[str, Any]) -> None:
     price_of = functions["price_of"]
-    told = message(chain(price_of.s("SKU1"), price_of.s("a", "b")))
-    assert told == (
+    text = message(chain(price_of.s("SKU1"), price_of.s("a", "b")))
+    assert text == (
         "shop.price_of(sku): too many positional arguments. It gets the result of shop.price_of "
         "first."
     )
@@ -103,12 +103,12 @@ def refusal(errback: Any) -> str:
 def test_errback_that_does_not_fit_is_refused_at_the_call(functions: dict[str, Any]) -> None:
     price_of, tell = functions["price_of"], functions["tell"]
     wrong = price_of.s("SKU2")
-    told = (
+    text = (
         "shop.price_of(sku) takes 1 argument and would get 2: the dict that tells of the failure "
         "and 'SKU2'. Use .si() to ignore the dict that tells of the failure."
     )
     for errback in (wrong, wrong | tell.si(), group(price_of.s(), wrong), chord([wrong], tell)):
-        assert refusal(errback) == told
+        assert refusal(errback) == text
     assert refusal(tell.si(1)) == "shop.tell(): too many positional arguments"
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from django_jobs import chain, chord, group, signature
 from django_jobs.define.canvas import MOST_NESTED, Canvas
 from django_jobs.models import Job
-from tests.workflows.jobs import add, fail, same, told
+from tests.workflows.jobs import add, fail, received, same
 
 pytestmark = pytest.mark.django_db
 
@@ -56,9 +56,9 @@ def nested(ways: list[Callable[[Canvas], Canvas]], inner: Canvas) -> Canvas:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_workflow_of_the_greatest_depth_runs(drain: Drain, way: Callable[[Canvas], Canvas]) -> None:
-    nested([way] * MOST_NESTED, told.si("innermost")).apply_async()
+    nested([way] * MOST_NESTED, received.si("innermost")).apply_async()
     drain()
-    innermost = Job.objects.get(name=told.name)
+    innermost = Job.objects.get(name=received.name)
     assert (innermost.status, innermost.result) == ("SUCCESS", ["innermost"])
     assert not Job.objects.live().exists()
 
@@ -69,7 +69,7 @@ def test_deeper_one_is_refused_with_the_depth_that_is_allowed(
     way: Callable[[Canvas], Canvas], depth: int
 ) -> None:
     with pytest.raises(ValueError, match="A workflow nests at most 32 deep"):
-        nested([way] * depth, told.si()).apply_async()
+        nested([way] * depth, received.si()).apply_async()
     assert not Job.objects.exists()
 
 
@@ -114,12 +114,12 @@ def test_any_nesting_is_refused_at_the_call_or_runs(
     Job.objects.all().delete()
     if len(ways) > MOST_NESTED:
         with pytest.raises(ValueError, match="A workflow nests at most 32 deep"):
-            nested(ways, told.si("innermost")).apply_async()
+            nested(ways, received.si("innermost")).apply_async()
         assert not Job.objects.exists()
         return
-    nested(ways, told.si("innermost")).apply_async()
+    nested(ways, received.si("innermost")).apply_async()
     drain()
     assert not Job.objects.live().exists()
-    innermost = list(Job.objects.filter(name=told.name).values_list("status", flat=True))
+    innermost = list(Job.objects.filter(name=received.name).values_list("status", flat=True))
     # What stands beside a job that fails, and needs its success, does not run.
     assert innermost in (["SUCCESS"], ["FAILURE"], [])

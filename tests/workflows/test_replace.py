@@ -24,8 +24,8 @@ from tests.workflows.jobs import (
     hear,
     heard,
     only_one,
+    received,
     same,
-    told,
     total,
     widen,
 )
@@ -171,10 +171,10 @@ def test_failure_of_what_it_goes_on_as(drain: Drain, eager: bool) -> None:
 
 @pytest.mark.parametrize("sig", [fail.s(), fail.s() | add.s(1), add.s(1) | fail.s()], ids=repr)
 def test_errbacks_go_along(drain: Drain, sig: Any) -> None:
-    become.apply_async((sig,), link_error=told.s())
-    chord([become.s(sig), add.s(1)], total.s()).on_error(told.s()).apply_async()
+    become.apply_async((sig,), link_error=received.s())
+    chord([become.s(sig), add.s(1)], total.s()).on_error(received.s()).apply_async()
     drain()
-    failures = [row.result[0]["name"] for row in Job.objects.filter(name=told.name)]
+    failures = [row.result[0]["name"] for row in Job.objects.filter(name=received.name)]
     assert failures == [fail.name] * 2
 
 
@@ -184,22 +184,22 @@ CHORD = chord([fail.s(), add.s(1, 1)], total.s())
 @pytest.mark.parametrize(
     "canvas",
     [
-        become.s(CHORD).on_error(told.s()),
-        become.s(CHORD.clone().on_error(told.s())),
-        become.s(become.s(CHORD)).on_error(told.s()),
-        become.s(add.si(1, 1) | become.si(CHORD)).on_error(told.s()),
-        chord([become.s(CHORD), add.s(1, 1)], total.s()).on_error(told.s()),
+        become.s(CHORD).on_error(received.s()),
+        become.s(CHORD.clone().on_error(received.s())),
+        become.s(become.s(CHORD)).on_error(received.s()),
+        become.s(add.si(1, 1) | become.si(CHORD)).on_error(received.s()),
+        chord([become.s(CHORD), add.s(1, 1)], total.s()).on_error(received.s()),
         chord([add.s(1, 1), become.s(chord([become.s(CHORD)], total.s()))], total.s()).on_error(
-            told.s()
+            received.s()
         ),
-        chord([add.s(1, 1)], become.s(CHORD)).on_error(told.s()),
+        chord([add.s(1, 1)], become.s(CHORD)).on_error(received.s()),
     ],
     ids=range(7),
 )
 def test_errback_is_told_once_of_a_chord_that_a_job_became(drain: Drain, canvas: Any) -> None:
     canvas.apply_async()
     drain()
-    failures = [row.result[0]["name"] for row in Job.objects.filter(name=told.name)]
+    failures = [row.result[0]["name"] for row in Job.objects.filter(name=received.name)]
     assert failures == [fail.name]
 
 

@@ -53,10 +53,10 @@ def test_many_alike_are_counted() -> None:
 
 def test_json_of_a_workflow() -> None:
     result = (add.s(1) | add.s(2)).apply_async()
-    told = json.loads(printed("workflow", str(result.id), "--json"))
-    assert (told["done"], told["total"], told["failed"]) == (0, 2, 0)
-    assert told["statuses"] == {"PENDING": 1, "WAITING": 1}
-    assert told["nodes"][1]["parents"] == [told["nodes"][0]["id"]]
+    shown = json.loads(printed("workflow", str(result.id), "--json"))
+    assert (shown["done"], shown["total"], shown["failed"]) == (0, 2, 0)
+    assert shown["statuses"] == {"PENDING": 1, "WAITING": 1}
+    assert shown["nodes"][1]["parents"] == [shown["nodes"][0]["id"]]
 
 
 def test_nodes_are_capped_and_counts_are_not() -> None:
