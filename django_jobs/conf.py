@@ -45,6 +45,9 @@ class Settings:
     #: Dotted paths of functions without arguments. Each returns a dict of headers for every job
     #: that is enqueued.
     headers: Sequence[str] = ()
+    #: Dotted paths of functions that take the running job and return a context manager, which is
+    #: entered around the hooks and the body of each attempt; the first one is the outermost.
+    middleware: Sequence[str] = ()
     #: Seconds, or a timedelta, for which SUCCESS and REVOKED jobs are kept; None: for ever.
     result_expires: float | None = DAY
     #: The same for FAILURE jobs.
@@ -85,6 +88,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "job_options": (Mapping,),
     "imports": (list, tuple),
     "headers": (list, tuple),
+    "middleware": (list, tuple),
     "result_expires": (int, float, datetime.timedelta, type(None)),
     "failure_expires": (int, float, datetime.timedelta, type(None)),
     "max_payload_bytes": (int,),

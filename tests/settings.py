@@ -25,6 +25,8 @@ if "TEST_LEASE_SECONDS" in os.environ:
     DJANGO_JOBS = {"LEASE_SECONDS": lease_seconds, "HEARTBEAT_SECONDS": lease_seconds / 4}
 if "TEST_GRACE_SECONDS" in os.environ:
     DJANGO_JOBS = {"SHUTDOWN_GRACE_SECONDS": float(os.environ["TEST_GRACE_SECONDS"])}
+if "TEST_MIDDLEWARE" in os.environ:
+    DJANGO_JOBS = {"MIDDLEWARE": [os.environ["TEST_MIDDLEWARE"]]}
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, as in production: a database in memory has neither WAL nor a second process.

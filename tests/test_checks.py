@@ -182,3 +182,24 @@ def test_header_function_that_cannot_be_called_is_an_error(
     ((name, text),) = found()
     assert name == "django_jobs.E017"
     assert text.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (7, "MIDDLEWARE must hold dotted paths of functions, got an int."),
+        ("shop.gone", "MIDDLEWARE names 'shop.gone', which cannot be imported: "),
+        ("tests.jobs", "MIDDLEWARE names 'tests.jobs', which is a module."),
+        (
+            "tests.test_checks.found",
+            "MIDDLEWARE names 'tests.test_checks.found', which does not take one argument",
+        ),
+    ],
+)
+def test_middleware_that_cannot_be_called_is_an_error(
+    settings: Any, path: Any, message: str
+) -> None:
+    settings.DJANGO_JOBS = {"MIDDLEWARE": ["django_jobs.middleware.locale", path]}
+    ((name, text),) = found()
+    assert name == "django_jobs.E018"
+    assert text.startswith(message)

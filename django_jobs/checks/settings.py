@@ -10,11 +10,12 @@ from django.db import connections
 
 from ..conf import Settings, get_settings, problems
 from ..define import job_defaults
-from ..define.headers import import_problem
+from ..define.dotted_paths import import_problem
 from ..define.option_problems import priority_problems, queue_problems
 from ..define.rates import parse
 from ..define.routing import route_problem
 from ..moments import LONGEST_SECONDS
+from ..run.middleware import middleware_problem
 from ..suggest import did_you_mean
 from .database import check_configuration
 
@@ -165,15 +166,26 @@ def _is_queue(options: object) -> bool:
 
 
 def _headers(settings: Settings) -> Iterator[checks.CheckMessage]:
-    for problem in filter(None, map(import_problem, settings.headers)):
+    for path in settings.headers:
+        if problem := import_problem("HEADERS", path):
+            yield checks.Error(
+                problem,
+                hint='Name functions without arguments that return a dict: "shop.context.tenant".',
+                id="django_jobs.E017",
+            )
+
+
+def _middleware(settings: Settings) -> Iterator[checks.CheckMessage]:
+    for problem in filter(None, map(middleware_problem, settings.middleware)):
         yield checks.Error(
             problem,
-            hint='Name functions without arguments that return a dict: "shop.context.tenant".',
-            id="django_jobs.E017",
+            hint="Name functions of the running job that return a context manager: "
+            '"django_jobs.middleware.locale".',
+            id="django_jobs.E018",
         )
 
 
 _CHECKS = (
-    _lease, _least_values, _token, _seconds, _queue_names, _routes, _headers, _worker, _queues,
-    _job_options,
+    _lease, _least_values, _token, _seconds, _queue_names, _routes, _headers, _middleware, _worker,
+    _queues, _job_options,
 )  # fmt: skip

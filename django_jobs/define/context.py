@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,12 +25,27 @@ if TYPE_CHECKING:
     from .options import Expiry
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """How an attempt ended, for middleware. The record may still drop it."""
+
+    #: The job's next status: ``"SUCCESS"``, ``"FAILURE"``, ``"RETRY"``, ``"SCHEDULED"`` …
+    status: str
+    #: The value that the body returned.
+    result: Any = dataclasses.field(default=None, repr=False)
+    #: What the body raised: an error, or ``Retry``, ``Snooze`` and the like.
+    exception: BaseException | None = dataclasses.field(default=None, repr=False)
+
+
 class JobContext:
     """The running job: ``bind=True`` passes it as ``self``, and ``current_job`` stands for it.
 
     To add hooks, subclass it and pass the class as ``base=``: override the hooks below, or
     ``__call__`` to wrap the body. An error in a hook is logged and does not change the outcome.
     """
+
+    #: How the attempt ended, for middleware after its ``yield``; None before.
+    outcome: JobOutcome | None = None
 
     def __init__(
         self,

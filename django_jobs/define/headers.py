@@ -13,6 +13,7 @@ from ..conf import get_settings
 from ..exceptions import ArgumentError
 from ..serialization import type_of
 from .current import running
+from .dotted_paths import import_problem
 
 
 def implied_headers() -> Mapping[str, Any]:
@@ -32,19 +33,8 @@ def implied_headers() -> Mapping[str, Any]:
     return headers
 
 
-def import_problem(path: object) -> str:
-    """Return why *path*, an element of ``HEADERS``, names no callable, or an empty text."""
-    if not isinstance(path, str):
-        return f"HEADERS must hold dotted paths of functions, got {type_of(path)}."
-    try:
-        found = import_string(path)
-    except ImportError as error:
-        return f"HEADERS names {path!r}, which cannot be imported: {error}."
-    return "" if callable(found) else f"HEADERS names {path!r}, which is {type_of(found)}."
-
-
 def _headers_of(path: str) -> dict[str, Any]:
-    if problem := import_problem(path):
+    if problem := import_problem("HEADERS", path):
         raise ImproperlyConfigured(f"{problem} Name a function without arguments.")
     limit = get_settings().max_payload_bytes
     try:

@@ -181,6 +181,10 @@ def hook_failed(hook: str, name: str, failure: Failure) -> None:
     _jobs.error("hook failed name=%s hook=%s\n%s", name, hook, failure.traceback)
 
 
+def middleware_failed(path: str, name: str, failure: Failure) -> None:
+    _jobs.error("middleware failed name=%s middleware=%s\n%s", name, path, failure.traceback)
+
+
 def receiver_failed(name: str, failure: Failure) -> None:
     _jobs.error("signal receiver failed name=%s\n%s", name, failure.traceback)
 

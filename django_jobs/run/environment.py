@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..define.context import JobContext
 from ..define.current import Request
 from ..values import Outcome
+from .middleware import Factory, middleware
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
@@ -51,3 +52,5 @@ class Environment:
     #: Called when the body could not connect to the database of the jobs.
     refused: Callable[[BaseException], None] = lambda error: None
     is_eager: bool = False
+    #: The paths and the callables of ``MIDDLEWARE``.
+    middleware: tuple[tuple[str, Factory], ...] = dataclasses.field(default_factory=middleware)

@@ -20,6 +20,7 @@ from ..values import Claimed, Outcome
 from .call import body, call_body, left_open
 from .environment import Environment
 from .hooks import conclude, conclude_async, start
+from .middleware import Around
 from .outcome import Execution, raised, returned
 from .outside_body import crashed, hidden, unrunnable
 from .prepare import prepare
@@ -40,7 +41,7 @@ def execute(job: Claimed, environment: Environment) -> Outcome:
     # Context variables, the active language and the time zone end with the copy.
     variables = contextvars.copy_context()
     outcome = variables.run(_execute, job, environment)
-    outcome.variables = variables
+    outcome.variables = outcome.variables or variables
     return outcome
 
 
@@ -49,9 +50,12 @@ def _execute(job: Claimed, environment: Environment) -> Outcome:
     if isinstance(execution, Outcome):
         return conclude(execution, environment)
     _enter(execution)
+    around = Around(execution, environment.middleware) if environment.middleware else None
     try:
         # This comes first: if the process dies after it, the job counts as the cause.
         environment.begins(execution)
+        if around is not None:
+            around.enter()
         start(execution)
         outcome = call_body(execution, environment)
     except BaseException as error:
@@ -59,8 +63,15 @@ def _execute(job: Claimed, environment: Environment) -> Outcome:
             raise
         environment.tidy()
         outcome = raised(execution, _reason(error, environment))
+        if around is not None:
+            around.error = error
     outcome.execution = execution
-    return conclude(outcome, environment)
+    conclude(outcome, environment)
+    if around is not None:
+        # The line of the log comes later, with the variables that the middleware has set.
+        outcome.variables = contextvars.copy_context()
+        around.leave(outcome)
+    return outcome
 
 
 async def execute_async(
@@ -77,14 +88,22 @@ async def execute_async(
     if isinstance(execution, Outcome):
         return await conclude_async(execution, confirm)
     _enter(execution)
+    around = Around(execution, environment.middleware) if environment.middleware else None
     try:
         environment.begins(execution)
+        if around is not None:
+            await around.enter_async()
         start(execution)
         outcome = returned(execution, await call(execution))
     except BaseException as error:
         outcome = raised(execution, _reason(error, environment))
+        if around is not None:
+            around.error = error
     outcome.execution, outcome.variables = execution, contextvars.copy_context()
-    return await conclude_async(outcome, confirm)
+    await conclude_async(outcome, confirm)
+    if around is not None:
+        await around.leave_async(outcome)
+    return outcome
 
 
 def _reason(error: BaseException, environment: Environment) -> BaseException:

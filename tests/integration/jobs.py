@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 import ctypes
 import dataclasses
 import datetime
@@ -10,6 +12,7 @@ import fcntl
 import os
 import sys
 import time
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from django.core import mail
 from django.db import connection, transaction
 
 from django_jobs import JobContext, SoftTimeLimitExceeded, current_job, job, progress
+from django_jobs.models import Job
 
 
 def wait_for(path: str) -> None:
@@ -250,3 +254,71 @@ def later(fees: set[Fee], by: datetime.timedelta) -> set[Fee]:
 @job
 async def later_async(fees: set[Fee], by: datetime.timedelta) -> set[Fee]:
     return {dataclasses.replace(fee, due=fee.due + by) for fee in fees}
+
+
+def status_of(job_id: str) -> str:
+    """Return the status in the row, read in another thread: an event loop may run in this one."""
+
+    def read() -> str:
+        try:
+            return str(Job.objects.values_list("status", flat=True).get(pk=job_id))
+        finally:
+            connection.close()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(read).result()
+
+
+class Listening(JobContext):
+    """Notes what the row says when a hook runs, and whether it runs as its job."""
+
+    def on_success(self, retval: Any, job_id: str, args: list[Any], kwargs: Any) -> None:
+        note(args[0], f"on_success {status_of(job_id)} {current_job.request.id == job_id}")
+
+    def on_failure(
+        self, exc: BaseException, job_id: str, args: list[Any], kwargs: Any, einfo: str
+    ) -> None:
+        note(args[0], f"on_failure {status_of(job_id)} {current_job.request.id == job_id}")
+
+
+@job(base=Listening)
+def be_heard(folder: str) -> None:
+    note(folder, "body")
+
+
+@job(base=Listening)
+async def be_heard_async(folder: str) -> None:
+    note(folder, "body")
+
+
+@job(base=Listening)
+def be_heard_failing(folder: str) -> None:
+    note(folder, "body")
+    raise ValueError("no")
+
+
+@job(base=Listening, atomic=True)
+def be_heard_atomic(folder: str) -> None:
+    note(folder, "body")
+
+
+class Hanging(JobContext):
+    def on_success(self, retval: Any, job_id: str, args: list[Any], kwargs: Any) -> None:
+        note(args[0], f"hook {os.getpid()}")
+        while True:
+            time.sleep(0.01)
+
+
+@job(base=Hanging, time_limit=0.5, queue="limited")
+def hang_in_a_hook(folder: str) -> None:
+    note(folder, "body")
+
+
+@contextlib.contextmanager
+def note_around(running: JobContext) -> Iterator[None]:
+    folder = running.request.args[0]
+    note(folder, "in")
+    try:
+        yield
+    finally:
+        note(folder, f"out {running.outcome.status if running.outcome else None}")

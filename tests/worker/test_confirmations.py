@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,10 +13,11 @@ from django.db import connections
 from django_jobs import job, signals
 from django_jobs.define.context import JobContext
 from django_jobs.models import Job
-from django_jobs.values import Outcome
+from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.loop import WorkerLoop
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.pools.base import PoolSetup
+from django_jobs.worker.pools.eventloop import EventLoopPool
 from django_jobs.worker.pools.threads import ThreadPool
 from django_jobs.worker.shared_slots import SharedSlots
 from tests.waiting import LONG
@@ -229,6 +231,27 @@ def test_time_of_the_hooks_counts_for_what_is_claimed_ahead(
         before = loop.buffer.run_seconds
         pool.ended(slot, claimed, outcome)
         assert loop.buffer.run_seconds == pytest.approx(before * 0.9 + hooks_seconds * 0.1)
+
+
+def test_cancellation_does_not_end_the_wait_of_a_coroutine(
+    pool: ThreadPool, loop: WorkerLoop, take: Callable[..., list[Claimed]]
+) -> None:
+    job(body).delay()
+    (claimed,) = take()
+    outcome = Outcome(claimed, "SUCCESS", began=0.0, ended=0.0)
+    eventloop = EventLoopPool(pool.setup)
+
+    async def wait() -> Outcome | None:
+        task = asyncio.create_task(eventloop.confirm_async(0, outcome))
+        while not loop.buffer.confirmations:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+        loop.buffer.confirmations.answer(outcome, outcome)
+        return await task
+
+    assert asyncio.run(wait()) is outcome
 
 
 # --- ends that no slot tells of -------------------------------------------------------------------

@@ -101,13 +101,13 @@ class EventLoopPool(Pool):
 
     async def _run(self, slot: int, job: Claimed) -> Outcome:
         begin_attempt()
-        confirm = functools.partial(self._confirm_async, slot)
+        confirm = functools.partial(self.confirm_async, slot)
         try:
             return await execute_async(job, self.environment(slot), self._call, confirm)
         except BaseException as error:  # after any error the slot must become free
             return await conclude_async(escaped(job, error), confirm)
 
-    async def _confirm_async(self, slot: int, outcome: Outcome) -> Outcome | None:
+    async def confirm_async(self, slot: int, outcome: Outcome) -> Outcome | None:
         if slot in self._handed_in:
             return None  # an error has left a hook; the outcome stands
         recorded = asyncio.wrap_future(self.ask(slot, outcome))
