@@ -171,6 +171,15 @@ def brought_back(converter: Converter, value: Any) -> Any:
         return value
 
 
+def json_of(value: Any) -> Any:
+    """Return the JSON of *value* by its own type, as that of a key, which nobody decodes."""
+    if isinstance(value, (list, tuple)):
+        return [json_of(each) for each in value]
+    if isinstance(value, dict):
+        return {key: json_of(each) for key, each in value.items()}
+    return Converters().of_annotation(type(value)).encode(value)
+
+
 def encoded_result(converter: Converter, value: Any) -> Any:
     """Return the JSON of a result. Raises ``ArgumentError`` for one that JSON cannot bring back."""
     try:

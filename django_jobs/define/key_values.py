@@ -14,6 +14,7 @@ from django.utils.crypto import salted_hmac
 
 from .. import serialization
 from ..conf import get_settings
+from .conversion import json_of
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
@@ -60,7 +61,8 @@ def value_of(
     ``ImproperlyConfigured`` for an unknown name, and the exceptions of the option's function.
     """
     if callable(wanted):
-        return wanted(*args, **kwargs)
+        value = wanted(*args, **kwargs)
+        return value if function.argument_types is None else json_of(value)
     bound = function.call_signature.bind(*args, **kwargs)
     bound.apply_defaults()
     same = dict(bound.arguments)

@@ -57,11 +57,10 @@ def template(
     """
     defaults, settings, types = function.options, get_settings(), function.argument_types
     check(options)
-    eta, countdown = _when(options)
-    later = eta is not None or countdown is not None
-    expires = expiry(options.get("expires", defaults.expires))
+    status, eta, countdown = _when(options)
+    expires_at, expires_in = expiry(options.get("expires", defaults.expires))
     headers_text, options_text = _texts(options, implied)
-    ancestors = lineage()
+    root_id, parent_id = lineage()
     given_id = UUID(str(options["task_id"])) if options.get("task_id") else None
     queue, priority = options.get("queue"), options.get("priority")
 
@@ -74,21 +73,22 @@ def template(
         if types is not None and (settings.routes or defaults.unique):
             args, kwargs = types.seen(args, kwargs, taken)
         routed = _routed(function.name, args, kwargs) if queue is None or priority is None else {}
-        rank = priority if priority is not None else routed.get("priority", defaults.priority)
         return NewJob(
             given_id or uuid7(),
             function.name,
             queue or routed.get("queue") or defaults.queue or settings.default_queue,
-            -rank,
-            Status.SCHEDULED.value if later else Status.PENDING.value,
+            -(routed.get("priority", defaults.priority) if priority is None else priority),
+            status,
             args_text,
             kwargs_text,
             headers_text,
             options_text,
             eta,
             countdown,
-            *expires,
-            *ancestors,
+            expires_at,
+            expires_in,
+            root_id,
+            parent_id,
             key_of(function, args, kwargs) if defaults.unique else None,
         )
 
@@ -102,14 +102,16 @@ def _routed(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mappin
     return routed
 
 
-def _when(options: CallKeywords) -> tuple[datetime.datetime | None, float | None]:
-    """Return the call's eta or its countdown; both are None if the job may run at once."""
+def _when(options: CallKeywords) -> tuple[str, datetime.datetime | None, float | None]:
+    """Return the row's status, and the call's eta or countdown if the job must not run at once."""
     eta, countdown = options.get("eta"), options.get("countdown")
     if eta is not None and countdown is not None:
         raise ValueError("Give countdown or eta, not both.")
     if eta is not None:
-        return aware(eta, "eta"), None
-    return None, countdown if countdown is not None and countdown > 0 else None
+        return Status.SCHEDULED.value, aware(eta, "eta"), None
+    if countdown is not None and countdown > 0:
+        return Status.SCHEDULED.value, None, countdown
+    return Status.PENDING.value, None, None
 
 
 def _texts(options: CallKeywords, implied: Headers | None) -> tuple[str | None, str | None]:

@@ -12,6 +12,7 @@ from django.db.models import Q
 from ..conf import get_settings
 from ..db import clock
 from ..define import key_values, registry
+from ..define.conversion import json_of
 from ..define.option_problems import concurrency_problems, queue_problems
 from ..define.rates import Rate, parse
 from ..define.routing import database_of, databases
@@ -116,9 +117,9 @@ def _value(function: JobFunction[..., Any, Any], limit: str, key: Any) -> Any:
         raise ValueError(
             f"{name} has no {limit}_key, so key cannot be given with it. Leave key out."
         )
-    if callable(wanted):
-        return key
     types = function.argument_types
+    if callable(wanted):
+        return key if types is None else json_of(key)
     if len(wanted) == 1 and not (isinstance(key, Mapping) and set(key) == set(wanted)):
         key = {wanted[0]: key}
     if isinstance(key, Mapping) and set(key) == set(wanted):

@@ -354,6 +354,26 @@ def test_key_function_gets_the_body_s_values() -> None:
         by_day.apply_async(["soon"])
 
 
+@job(
+    name="tests.typed.by_color",
+    unique=True,
+    unique_key=lambda color, path: (color, {"path": path}),
+    concurrency=1,
+    concurrency_key=lambda color, path: color,
+    rate_limit="1/h",
+    rate_limit_key=lambda color, path: color,
+)
+def by_color(color: Color, path: pathlib.Path) -> None: ...
+
+
+def test_key_functions_may_return_what_they_get(drain: Callable[..., Any]) -> None:
+    control.set_limits("tests.typed.by_color", rate_limit="2/h", key=Color.RED)
+    one, same, other = (by_color.delay(Color.RED, pathlib.Path(name)) for name in "aab")
+    assert one.id == same.id != other.id
+    drain()
+    assert {each.status for each in (one, other)} == {"SUCCESS"}
+
+
 def test_keys_of_limits_are_made_of_the_body_s_values(drain: Callable[..., Any]) -> None:
     results = [limited.delay(Line(PRICE)), limited.apply_async([{"price": "9.90"}])]
     drain()
