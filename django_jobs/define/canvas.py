@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="Canvas")
 
-# Methods of Celery's signatures, and what to use instead.
-_INSTEAD = {
+#: Methods of Celery's signatures, and what to use instead.
+INSTEAD = {
     "stamp": "set(headers={...})",
     "freeze": "apply_async(task_id=...)",
     "replace": "clone() and set()",
@@ -210,7 +210,7 @@ class Canvas(dict[str, Any], metaclass=abc.ABCMeta):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
-            instead = f" Use {_INSTEAD[name]}." if name in _INSTEAD else ""
+            instead = f" Use {INSTEAD[name]}." if name in INSTEAD else ""
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{instead}")
 
     def _repr(self, code: str) -> str:

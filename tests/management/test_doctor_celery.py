@@ -54,6 +54,11 @@ def doctor(*arguments: object) -> tuple[int, str]:
     return code, out.getvalue()
 
 
+@pytest.fixture(autouse=True)
+def nothing_set(settings: Any) -> None:
+    settings.DJANGO_JOBS = {}
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     return unpack(SHOP, tmp_path / "shop")
@@ -101,6 +106,11 @@ def test_screen_shows_the_line_the_advice_and_the_section(shop: Path) -> None:
     assert (
         "    Put @job(bind=True, autoretry_for=(OSError,), max_retries=5, default_retry_delay=30, "
         "retry_backoff=False) over it, and leave it until the queues are empty. "
+    ) in screen
+    assert (
+        "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP\n"
+        "    Delete it: a worker waits for the database, at its start and later. "
+        "(step 6, celery.html#settings)\n"
     ) in screen
     assert re.search(r"\nTo do: 100\. Files read: 19\.\n  step 2: \d+\n  step 4: 7\n", screen)
 
@@ -216,6 +226,56 @@ PeriodicTask.objects.create(name="ready", task="django_jobs.map", interval=ten, 
     left = manage("jobs", "doctor-celery").stdout
     assert "row 'every ten'" in left
     assert "row 'ready'" not in left
+
+
+BEFORE = """
+=== shop/celery.py
+from celery import Celery
+app = Celery("shop")
+=== shop/settings.py
+CELERY_TASK_TIME_LIMIT = 60
+CELERY_BROKER_URL = "redis://"
+CELERY_BEAT_SCHEDULE = {"nightly": {"task": "shop.tasks.total", "schedule": 60.0}}
+=== shop/tasks.py
+from celery import shared_task
+@shared_task
+def total(): ...
+def place():
+    total.delay_on_commit()
+"""
+DURING = (
+    BEFORE.replace("@shared_task", "@job\n@shared_task")
+    .replace("_on_commit", "")
+    .replace("import shared_task", "import shared_task\nfrom django_jobs import job")
+)
+MOVED = DURING.replace("CELERY_BEAT_SCHEDULE", "OTHER")
+AFTER = "=== shop/tasks.py\nfrom django_jobs import job\n@job\ndef total(): ...\n"
+
+
+def test_steps_of_a_migration_leave_less_to_do(tmp_path: Path, settings: Any) -> None:
+    def steps_left(source: str, name: str) -> list[int]:
+        code, told = doctor(unpack(source, tmp_path / name), "--json")
+        found = [each["step"] for each in json.loads(told)["findings"]]
+        assert code == bool(found)
+        return sorted(set(found))
+
+    assert steps_left(BEFORE, "before") == [2, 4, 6]
+    settings.DJANGO_JOBS = {"WORKER": {"TIME_LIMIT": 60}}
+    assert steps_left(DURING, "during") == [4, 6]
+    entry = {"job": "tests.jobs.add", "schedule": 60.0}
+    settings.DJANGO_JOBS = {"WORKER": {"TIME_LIMIT": 60}, "SCHEDULES": {"nightly": entry}}
+    assert (
+        "beat entry 'nightly' of shop.tasks.total\n"
+        "    Delete it here, or it runs twice: DJANGO_JOBS['SCHEDULES'] has it. (step 4"
+    ) in doctor(tmp_path / "during")[1]
+    assert (
+        "CELERY_TASK_TIME_LIMIT\n    Delete it when no Celery worker needs it: "
+        "DJANGO_JOBS['WORKER']['TIME_LIMIT'] is set. (step 6"
+    ) in doctor(tmp_path / "during")[1]
+    test = "settings.CELERY_TASK_TIME_LIMIT = 3\n"
+    assert steps_left(f"=== test_x.py\n{test}", "of a test") == [2]
+    assert steps_left(MOVED, "moved") == [6]
+    assert steps_left(AFTER, "after") == []
 
 
 # --- what is found --------------------------------------------------------------------------------

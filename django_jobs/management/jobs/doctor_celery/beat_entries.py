@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from ....beat.sync import OPTIONS
+from ....conf import get_settings
 from .finding import BEAT, Finding, Place, Section, name_of, options, text_of
 
 _KEYS = {"task", "schedule", "args", "kwargs", "options"}
@@ -30,6 +31,8 @@ def entries(place: Place, schedule: ast.expr) -> Iterator[Finding]:
         what = f"beat entry {name!r}{f' of {task}' if task else ''}"
         if task == _CLEANUP:
             text = "Delete it: workers delete expired results by themselves."
+        elif name in get_settings().schedules:
+            text = "Delete it here, or it runs twice: DJANGO_JOBS['SCHEDULES'] has it."
         else:
             text = " ".join(["Move it to DJANGO_JOBS['SCHEDULES'].", *_changes(given)])
         yield place.finding(key, what, text, BEAT, Section.STEPS)

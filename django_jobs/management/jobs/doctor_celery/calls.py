@@ -6,10 +6,12 @@ import ast
 from collections.abc import Callable, Iterator
 
 from ....define.call_options import CallKeywords
+from ....define.canvas import INSTEAD
 from ....from_celery.names import APP as OF_APP
 from ....from_celery.names import REQUEST
 from ....from_celery.options import OPTIONS
 from ....from_celery.table import find
+from ....from_celery.tasks import ATTRIBUTES
 from .finding import BEAT, REMOVE, STACK, Finding, Place, Section, name_of, options, text_of
 from .symbols import APP, Module, Symbols
 
@@ -20,12 +22,6 @@ _RETRY = {"args", "kwargs", "queue", "priority", "link", "link_error", "headers"
 _ELSEWHERE = {"task", "conf", "Task"}
 # Their AsyncResult is no attribute of a task.
 _MODULES = {"celery", "result", "django_jobs", "app", "celery_app", "current_app"}
-_REFUSED = {
-    "freeze": "Use apply_async(task_id=…).",
-    "stamp": "Use set(headers={…}).",
-    "skew": "Use set(countdown=…) of each member.",
-    "subtask": "Use signature().",
-}
 
 
 def findings(module: Module, symbols: Symbols) -> Iterator[Finding]:
@@ -105,12 +101,14 @@ def _refused(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[
     is_signature = isinstance(owner, ast.Call) and isinstance(owner.func, ast.Attribute) and (
         owner.func.attr in ("s", "si", "signature", "set", "clone")
     )  # fmt: skip
-    if function.attr in _REFUSED and (is_signature or function.attr == "subtask"):
-        text = _REFUSED[function.attr]
-        yield place.finding(call, f"{name_of(function)}()", text, STACK, Section.DIFFERS)
+    what = f"{name_of(function)}()"
+    if function.attr in INSTEAD and is_signature:
+        yield place.finding(call, what, f"Use {INSTEAD[function.attr]}.", STACK, Section.DIFFERS)
+    elif function.attr == "subtask":
+        yield place.finding(call, what, f"{ATTRIBUTES['subtask']}.", STACK, Section.DIFFERS)
     elif function.attr == "AsyncResult" and name_of(owner).rpartition(".")[2] not in _MODULES:
         text = "Use django_jobs.AsyncResult(id). An unknown id raises JobDoesNotExist."
-        yield place.finding(call, f"{name_of(function)}()", text, STACK, Section.DIFFERS)
+        yield place.finding(call, what, text, STACK, Section.DIFFERS)
 
 
 def _periodic(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:

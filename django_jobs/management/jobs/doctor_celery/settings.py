@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from django.conf import settings as django_settings
+
+from ....conf import SETTING
 from ....from_celery.settings import SETTINGS, setting_of
-from ....from_celery.table import find
+from ....from_celery.table import Rule, find
 from .beat_entries import entries
 from .finding import BEAT, REMOVE, Finding, Place, Section, name_of, options, text_of
 from .symbols import APP, Module, Symbols
@@ -24,6 +28,7 @@ _OTHERS = {
     "strict_typing",
 }
 _SCHEDULE = "beat_schedule"
+_KEY = re.compile(rf"{SETTING}\['(\w+)'\](?:\['(\w+)'\])?")
 
 
 class _Setting(NamedTuple):
@@ -72,9 +77,26 @@ def findings(
             text = "Delete it with the code that reads it: Celery has no such setting."
             yield place.finding(setting.node, setting.what, text, REMOVE, Section.SETTINGS)
             continue
+        # In a test the setting holds for the test only.
+        if isinstance(setting.node, ast.Name) and (key := _is_set(rule)):
+            text = f"Delete it when no Celery worker needs it: {key} is set."
+            yield place.finding(setting.node, setting.what, text, REMOVE, Section.SETTINGS)
+            continue
         found = place.ruled(setting.node, setting.what, rule, Section.SETTINGS)
         step = BEAT if setting.name.startswith("beat_") and not rule.is_deletable else found.step
         yield place.finding(setting.node, setting.what, found.becomes, step, Section.SETTINGS)
+
+
+def _is_set(rule: Rule) -> str:
+    """Return the key of ``DJANGO_JOBS`` that replaces a setting, if the project has it."""
+    given = getattr(django_settings, SETTING, None)
+    if not isinstance(given, Mapping):
+        return ""
+    for key, inner in _KEY.findall(rule.text):
+        value = given.get(key)
+        if key in given and (not inner or (isinstance(value, Mapping) and inner in value)):
+            return f"{SETTING}['{key}']" + (f"['{inner}']" if inner else "")
+    return ""
 
 
 def _settings(
