@@ -24,15 +24,11 @@ class Part:
     """A program that runs in a session of its own, so that Ctrl-C does not reach it.
 
     With *beat* it gets a pipe for the output of a beat that it starts, and ``--beat-output``.
-    *at_once* is the signal that stops it without waiting for its jobs.
     """
 
-    def __init__(
-        self, name: str, command: Sequence[str], *, beat: str = "", at_once: int = signal.SIGKILL
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], *, beat: str = "") -> None:
         self.name = name
         self.beat = beat
-        self.at_once = at_once
         self.pid: int | None = None
         self.outputs: list[Output] = []
         self._command = list(command)
@@ -135,12 +131,12 @@ class Development:
             self._stop()
 
     def _stop(self) -> None:
-        """End all: warmly, then without waiting for jobs, then by force."""
+        """End all. A second TERM does not wait for jobs; the third time it is KILL."""
         self._stops += 1
         if self._stops == 1 and not self._code:
             self._say("Stopping: running jobs are finished. Ctrl-C again stops them.")
         for part in self._parts:
-            part.send({1: signal.SIGTERM, 2: part.at_once}.get(self._stops, signal.SIGKILL))
+            part.send(signal.SIGTERM if self._stops < 3 else signal.SIGKILL)
 
     def _say(self, text: str) -> None:
         self._terminal.show(OWN, f"{text}\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -57,12 +56,7 @@ class Command(BaseCommand):
         address = [given["addrport"]] if given["addrport"] else []
         parts = [Part("site", [*start, "runserver", *common, *address])]
         parts += [
-            Part(
-                f"worker{name}",
-                [*start, "jobs", *common, "worker", *flags],
-                beat=f"beat{name}",
-                at_once=signal.SIGQUIT,
-            )
+            Part(f"worker{name}", [*start, "jobs", *common, "worker", *flags], beat=f"beat{name}")
             for name, flags in _workers(given["concurrency"])
         ]
         with handlers_restored(self), protected_output(self):
