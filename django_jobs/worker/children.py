@@ -67,7 +67,8 @@ class Children:
         return bool(self.by_pid or self.vacant)
 
     def begin(self) -> None:
-        """Want as many processes as the options say."""
+        """Want as many processes as the options say, also after a stop."""
+        self.stopping = self.cold = False
         now = time.monotonic()
         self.vacant = dict.fromkeys(range(self.options.processes), now)
         if self._run_beat is not None:

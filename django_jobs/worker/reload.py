@@ -21,6 +21,8 @@ class Reload:
     def __init__(self, is_program: bool) -> None:
         #: The supervisor starts over when its processes have ended.
         self.is_wanted = False
+        #: The code changed after it was checked.
+        self.is_stale = False
         self._is_program = is_program
         self._check: ReloadCheck | None = None
 

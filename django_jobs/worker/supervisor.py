@@ -68,11 +68,10 @@ class Supervisor:
         send_init(self.options)
         close_everything()
         self.signals.listen(HEARD)
-        self.children.begin()
         try:
-            while self.children:
-                self._tick()
-            self._await_reaper()
+            self._supervise()
+            while self.reload.is_wanted and not self._is_sound():
+                self._supervise()  # with the code that this process has
         finally:
             self.signals.stop_listening()
             send_shutdown(self.options)
@@ -83,14 +82,40 @@ class Supervisor:
                 self.reload.start_over()
         return int(self.children.left_jobs)
 
+    def _supervise(self) -> None:
+        """Start the processes, and return when all have ended."""
+        self.children.begin()
+        self._kill_at = math.inf
+        while self.children:
+            self._tick()
+        self._await_reaper()
+
+    def _is_sound(self) -> bool:
+        """Check code that changed while the processes ended; return False if it cannot start."""
+        while self.reload.is_stale:
+            self.reload.is_stale = False
+            self.reload.begin()
+            while self.reload.pids:
+                for number in self.signals.wait(TICK_SECONDS):
+                    self.on_signal(number)
+                self._look_for_changes()
+                if not self.reload.is_wanted:  # a stop came
+                    self.reload.end_check()
+                    return True
+                self.reload.poll()
+        return self.reload.is_wanted
+
+    def _look_for_changes(self) -> None:
+        if self._changes is not None and (path := self._changes.changed()):
+            _log.info("changed: %s", path)
+            self.on_signal(signal.SIGHUP)
+
     def _tick(self) -> None:
         children = self.children
         channels = [child.channel.fileno() for child in children.by_pid.values()]
         for number in self.signals.wait(TICK_SECONDS, also=channels):
             self.on_signal(number)
-        if self._changes is not None and (path := self._changes.changed()):
-            _log.info("changed: %s", path)
-            self.on_signal(signal.SIGHUP)
+        self._look_for_changes()
         if self.reload.poll():
             self._stop_warm()
         for child in list(children.by_pid.values()):
@@ -121,7 +146,9 @@ class Supervisor:
         if number == signal.SIGUSR1:
             self.children.send(signal.SIGUSR1)
         elif number == signal.SIGHUP:
-            if not self.children.stopping:
+            if self.children.stopping:
+                self.reload.is_stale = self.reload.is_wanted
+            else:
                 self.reload.begin()
                 if self.reload.is_wanted:
                     self._stop_warm()

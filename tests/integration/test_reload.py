@@ -96,6 +96,40 @@ def test_try_that_hangs_ends_with_a_runworker_that_is_killed(
     until(lambda: not is_alive(int(trying.read_text())), 5)
 
 
+def test_hangup_while_jobs_end_tries_the_code_anew(worker, project, until, folder):
+    running = jobs.hold.delay(folder)
+    until(lambda: running.status == "STARTED")
+    worker.signal(signal.SIGHUP)
+    until(lambda: "stopping: finishing what runs" in worker.output())
+    project.write_text("def broken(:\n")
+    worker.signal(signal.SIGHUP)
+    Path(folder, "go").touch()
+    until(lambda: "not reloading" in worker.output() and "SyntaxError" in worker.output())
+    assert jobs.hold.delay(folder).get(timeout=LONG)
+    assert running.status == "SUCCESS"
+    assert "starting over" not in worker.output()
+    project.write_text(GOOD)
+    worker.signal(signal.SIGHUP)
+    until(lambda: "starting over" in worker.output())
+    assert jobs.hold.delay(folder).get(timeout=LONG)
+    assert worker.stop() == 0
+
+
+def test_stop_ends_the_try_that_comes_before_the_new_start(worker, project, until, folder):
+    running = jobs.hold.delay(folder)
+    until(lambda: running.status == "STARTED")
+    worker.signal(signal.SIGHUP)
+    until(lambda: "stopping: finishing what runs" in worker.output())
+    hanging(project, folder)
+    worker.signal(signal.SIGHUP)
+    Path(folder, "go").touch()
+    trying = Path(folder, "trying")
+    until(lambda: trying.exists() and trying.read_text())
+    assert worker.stop() == 0
+    assert not is_alive(int(trying.read_text()))
+    assert "starting over" not in worker.output()
+
+
 def test_second_hangup_tries_the_code_anew(worker, project, until, folder) -> None:
     hanging(project, folder)
     worker.signal(signal.SIGHUP)

@@ -80,6 +80,25 @@ def test_running_job_ends_before_the_reload(
     assert worker.stop() == 0
 
 
+def test_code_that_breaks_while_a_job_ends_is_not_loaded(
+    worker: Any, project: Path, until: Any, folder: str
+) -> None:
+    running = jobs.hold.delay(folder)
+    until(lambda: running.status == "STARTED")
+    code = project / "shop" / "jobs.py"
+    code.write_text(code_that_returns("new"))
+    until(lambda: "stopping: finishing what runs" in worker.output())
+    code.write_text("def broken(:\n")
+    until(lambda: worker.output().count("changed: ") == 2)
+    Path(folder, "go").touch()
+    until(lambda: "not reloading" in worker.output())
+    assert version() == "old"
+    code.write_text(code_that_returns("newer"))
+    until(lambda: "starting over" in worker.output())
+    assert version() == "newer"
+    assert worker.stop() == 0
+
+
 def test_new_module_of_an_app_is_loaded(worker: Any, project: Path, until: Any) -> None:
     (project / "shop" / "jobs.py").rename(project / "shop" / "aside.txt")
     (project / "shop" / "tasks.py").write_text(code_that_returns("of the new module"))
