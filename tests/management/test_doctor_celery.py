@@ -308,6 +308,10 @@ def test_both_decorators_leave_the_last_step(found: Callable[..., dict[str, str]
         ("@shared_task(autoretry_for=[OSError])", "@job(autoretry_for=[OSError], retry_backoff=F"),
         ("@shared_task(autoretry_for=[OSError], retry_backoff=3)", "[OSError], retry_backoff=3) o"),
         ("@shared_task(retry_kwargs={'max_retries': 2})", "@job(max_retries=2) over it"),
+        (
+            "@shared_task(autoretry_for=[E], retry_backoff=4, retry_kwargs={'countdown': 2})",
+            "@job(autoretry_for=[E], retry_backoff=4) over it",
+        ),
         ("@shared_task(retry_kwargs=POLICY)", "@job(max_retries=POLICY['max_retries']) over it"),
         ("@shared_task(track_started=True)", "track_started: STARTED is always recorded"),
         ("@shared_task(own=True)", "own: it has no counterpart; leave it out."),
@@ -319,7 +323,8 @@ def test_decorator_becomes_job(
     found: Callable[..., dict[str, str]], decorator: str, text: str
 ) -> None:
     told = found(f"from celery import shared_task\n{decorator}\ndef f(): ...\n")
-    assert text in told[f"{decorator} of f()"]
+    (advice,) = [becomes for what, becomes in told.items() if what.startswith("@shared_task")]
+    assert text in advice
 
 
 def test_project_that_acknowledges_late_hears_nothing_of_it(
@@ -400,6 +405,8 @@ def test_use_of_celery_is_found(
         ),
         "logging.getLogger('shop.celery')\nx = {'celery': 3}\n",
         "def celery_app(): ...\n",
+        "cache.set('x', 1, compression='zlib', retries=3)\n",
+        "import django_jobs\ndjango_jobs.add_periodic_task(60, f.s())\n",
         f"x = y{'.filter(a=1)' * 300}\n",
         "class Task: ...\nclass Mail(Task):\n    abstract = True\n",
         (
@@ -418,6 +425,29 @@ def test_what_is_not_celery_s_is_left_alone(
     found: Callable[..., dict[str, str]], source: str
 ) -> None:
     assert found(source) == {}
+
+
+def test_calls_on_commit_stay_where_the_jobs_are_in_another_database(
+    found: Callable[..., dict[str, str]], settings: Any
+) -> None:
+    source = "transaction.on_commit(f.delay)\nf.delay_on_commit()\n"
+    assert list(found(source)) == ["transaction.on_commit(f.delay)", "f.delay_on_commit()"]
+    settings.DJANGO_JOBS = {"DATABASE": "reports"}
+    assert found(source) == {
+        "f.delay_on_commit()": "Use transaction.on_commit() with delay: the jobs are in another "
+        "database."
+    }
+
+
+def test_one_call_of_an_app_is_one_finding(found: Callable[..., dict[str, str]]) -> None:
+    told = found(
+        "from celery import Celery\nqueue = Celery('x')\nqueue.AsyncResult(1)\n"
+        "queue.add_periodic_task(60, f.s(), name='a')\n"
+    )
+    assert [what for what in told if what.startswith("queue.")] == [
+        "queue.AsyncResult",
+        "queue.add_periodic_task() of 'a'",
+    ]
 
 
 def test_old_name_of_a_setting_in_conf_has_the_rule_of_the_present_one(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
+from django.db import DEFAULT_DB_ALIAS
+
+from ....conf import get_settings
 from ....define.call_options import CallKeywords
 from ....define.canvas import INSTEAD
 from ....from_celery.names import APP as OF_APP
@@ -19,9 +22,9 @@ _CALLS = {"apply_async", "apply_async_on_commit", "apply", "set", "signature"}
 # Of ``self.retry()``.
 _RETRY = {"args", "kwargs", "queue", "priority", "link", "link_error", "headers", "routing_key"}
 # Others tell of these attributes of the app.
-_ELSEWHERE = {"task", "conf", "Task"}
-# Their AsyncResult is no attribute of a task.
-_MODULES = {"celery", "result", "django_jobs", "app", "celery_app", "current_app"}
+_ELSEWHERE = {"task", "conf", "Task", "add_periodic_task"}
+# What makes a signature.
+_SIGNATURES = {"s", "si", "signature", "subtask", "set", "clone"}
 
 
 def findings(module: Module, symbols: Symbols) -> Iterator[Finding]:
@@ -33,8 +36,11 @@ def findings(module: Module, symbols: Symbols) -> Iterator[Finding]:
                 yield from _of_app(place, node, symbols.origin(module, node))
             yield from _of_request(place, node)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            for find_in in _KINDS:
-                yield from find_in(place, node, node.func)
+            origin = symbols.origin(module, node.func)
+            for look in _KINDS if origin.startswith(APP) or not origin else ():
+                yield from look(place, node, node.func)
+            if not origin:
+                yield from _result(place, node, node.func)
         elif isinstance(node, ast.Call) and symbols.origin(module, node) == APP:
             text = "Delete the app and its module: @job needs no app object."
             yield place.finding(node, name_of(node), text, REMOVE, Section.APP)
@@ -60,10 +66,15 @@ def _of_request(place: Place, node: ast.Attribute) -> Iterator[Finding]:
 
 
 def _on_commit(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:
+    # A row in another database is no part of the transaction.
+    is_part = get_settings().database == DEFAULT_DB_ALIAS
     if function.attr in ("delay_on_commit", "apply_async_on_commit"):
-        text = f"Use {function.attr.removesuffix('_on_commit')}(): it is part of the transaction."
+        name = function.attr.removesuffix("_on_commit")
+        text = f"Use {name}(): it is part of the transaction."
+        if not is_part:
+            text = f"Use transaction.on_commit() with {name}: the jobs are in another database."
         yield place.finding(call, f"{name_of(function)}()", text, STACK, Section.AROUND)
-    elif function.attr == "on_commit" and call.args:
+    elif function.attr == "on_commit" and call.args and is_part:
         enqueued = [each for each in ast.walk(call.args[0]) if isinstance(each, ast.Attribute)
                     and each.attr in ("delay", "apply_async")]  # fmt: skip
         if enqueued:
@@ -73,7 +84,8 @@ def _on_commit(place: Place, call: ast.Call, function: ast.Attribute) -> Iterato
 
 
 def _options(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:
-    if function.attr not in _CALLS:
+    # Many objects have a set().
+    if function.attr not in _CALLS or (function.attr == "set" and not _is_signature(function)):
         return
     for name, value in options(call).items():
         if name in OPTIONS and name not in CallKeywords.__annotations__:
@@ -81,6 +93,16 @@ def _options(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[
             yield place.finding(
                 value, f"{name}= of {name_of(function)}()", text, STACK, Section.OPTIONS
             )
+
+
+def _is_signature(function: ast.Attribute) -> bool:
+    """Return whether a method is that of a signature, as in ``f.s(1).set``."""
+    owner = function.value
+    return (
+        isinstance(owner, ast.Call)
+        and isinstance(owner.func, ast.Attribute)
+        and owner.func.attr in _SIGNATURES
+    )
 
 
 def _retries(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:
@@ -97,18 +119,17 @@ def _retries(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[
 
 
 def _refused(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:
-    owner = function.value
-    is_signature = isinstance(owner, ast.Call) and isinstance(owner.func, ast.Attribute) and (
-        owner.func.attr in ("s", "si", "signature", "set", "clone")
-    )  # fmt: skip
     what = f"{name_of(function)}()"
-    if function.attr in INSTEAD and is_signature:
+    if function.attr in INSTEAD and _is_signature(function):
         yield place.finding(call, what, f"Use {INSTEAD[function.attr]}.", STACK, Section.DIFFERS)
     elif function.attr == "subtask":
         yield place.finding(call, what, f"{ATTRIBUTES['subtask']}.", STACK, Section.DIFFERS)
-    elif function.attr == "AsyncResult" and name_of(owner).rpartition(".")[2] not in _MODULES:
+
+
+def _result(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:
+    if function.attr == "AsyncResult":
         text = "Use django_jobs.AsyncResult(id). An unknown id raises JobDoesNotExist."
-        yield place.finding(call, what, text, STACK, Section.DIFFERS)
+        yield place.finding(call, f"{name_of(function)}()", text, STACK, Section.DIFFERS)
 
 
 def _periodic(place: Place, call: ast.Call, function: ast.Attribute) -> Iterator[Finding]:

@@ -112,7 +112,7 @@ def _retries(given: dict[str, ast.expr]) -> dict[str, str]:
                   for key, value in zip(retry.keys, retry.values, strict=True) if key}  # fmt: skip
         if "max_retries" in values:
             found["max_retries"] = values["max_retries"]
-        if "countdown" in values:
+        if "countdown" in values and "retry_backoff" not in given:
             found |= {"default_retry_delay": values["countdown"], "retry_backoff": "False"}
     elif retry is not None:
         found["max_retries"] = f"{code(retry)}['max_retries']"
