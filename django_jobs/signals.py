@@ -57,6 +57,10 @@ class WorkerName(str):
 class Signal(DjangoSignal):
     """A Django signal that also works as a decorator and takes a job function as sender."""
 
+    def __init__(self) -> None:
+        # Workers ask for each job whether it has receivers.
+        super().__init__(use_caching=True)
+
     def connect(self, receiver: Any = None, sender: Any = None, *args: Any, **options: Any) -> Any:
         """Connect *receiver* and return it. Without a receiver, return a decorator."""
         if receiver is None:
@@ -138,7 +142,12 @@ def is_heard(signal: Signal, name: str) -> bool:
 
 
 def _sender_of(name: str) -> JobName:
-    return JobName._known.get(name) or JobName(name)
+    known = JobName._known.get(name)
+    if known is None:
+        known = JobName(name)
+        if registry.find(name) is not None:
+            JobName._known[name] = known
+    return known
 
 
 def send(
@@ -159,6 +168,8 @@ def send(
         return
     if isinstance(sender, str) and not isinstance(sender, WorkerName):
         sender = _sender_of(sender)
+    if not signal.has_listeners(sender):
+        return
     named = {key: _shown_id(value) for key, value in named.items()}
     with _savepoint(inside):
         answers = signal.send_robust(sender, **named)

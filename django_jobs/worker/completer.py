@@ -82,15 +82,16 @@ class Completer:
 
     def _tell(self, outcomes: list[Outcome], counted: list[Outcome]) -> None:
         """Let slots go on that wait for the record; tell of the other ends."""
-        recorded = {(each.job.id, each.job.claims): each for each in counted}
+        # A refused outcome has another one in its place, of the same job.
+        recorded = {id(each.job): each for each in counted}
         confirmations, logs_each = self._buffer.confirmations, log.logs_successes()
         for outcome in outcomes:
-            end = recorded.get((outcome.job.id, outcome.job.claims))
+            end = recorded.get(id(outcome.job))
             if confirmations and confirmations.answer(outcome, end):
                 continue
             if end is None or end.told:
                 continue
-            if end is outcome and end.variables is not None:
+            if end is outcome and (end.status == Status.SUCCESS or end.variables is not None):
                 # Nobody wanted to hear of it when the body ended.
                 if logs_each or end.status != Status.SUCCESS:
                     tell_later(end)
