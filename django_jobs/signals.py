@@ -137,8 +137,16 @@ _log = logging.getLogger("django_jobs.signals")
 
 
 def is_heard(signal: Signal, name: str) -> bool:
-    """Return whether *signal* has a receiver for the job function of that *name*."""
-    return bool(signal.receivers) and signal.has_listeners(_sender_of(name))
+    """Return whether a receiver for the job function of that *name* waits for *signal*.
+
+    A receiver with the attribute ``is_awaited``, a function, says so itself; others do wait.
+    """
+    if not signal.receivers:
+        return False
+    at_once, in_coroutines = signal._live_receivers(_sender_of(name))
+    return bool(in_coroutines) or any(
+        not hasattr(receiver, "is_awaited") or receiver.is_awaited() for receiver in at_once
+    )
 
 
 def _sender_of(name: str) -> JobName:

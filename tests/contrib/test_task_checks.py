@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -94,3 +95,9 @@ def test_missing_table_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
         "TASKS['default'] writes jobs to database 'default', which has no table django_jobs_gone."
     )
     assert connection.introspection.table_names()
+
+
+def test_migrate_does_not_warn_of_what_it_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Job._meta, "db_table", "django_jobs_gone")
+    monkeypatch.setattr(sys, "argv", ["manage.py", "migrate"])
+    assert on_server("default") == []

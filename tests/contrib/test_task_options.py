@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import django_tasks
 import pytest
 from django.utils import timezone
 
@@ -34,7 +35,7 @@ def define(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         code = f"def {name}(context=None, *args):\n    return body(context, *args)\n"
         module.__dict__["body"] = options.pop("body", lambda context, *args: None)
         exec(code, module.__dict__)
-        made = task(**options)(module.__dict__[name])
+        made = options.pop("by", task)(**options)(module.__dict__[name])
         module.__dict__[name] = made
         return made
 
@@ -48,6 +49,16 @@ def test_options_stand_at_the_task(define: Any) -> None:
     assert (options.max_retries, options.concurrency, options.priority) == (5, 1, 7)
     assert made.options == {"max_retries": 5, "autoretry_for": [OSError], "concurrency": 1}
     assert hash(made) == hash(made.using())
+
+
+def test_packages_that_import_the_backport_work_on_every_django(define: Any, drain: Any) -> None:
+    made = define(by=django_tasks.task, max_retries=5, body=lambda context, *args: "purged")
+    assert type(made) is JobTask
+    assert registry.get("shop.tasks.pay").options.max_retries == 5
+    result = made.enqueue()
+    drain()
+    result.refresh()
+    assert result.return_value == "purged"
 
 
 @options_stand_at_the_task
