@@ -157,7 +157,7 @@ def test_site_worker_and_beat_run_and_ctrl_c_ends_all(
     assert {worker.pool for worker in Worker.objects.live()} == {"prefork", "beat"}
     assert running.says("worker", "worker ready")
     assert not running.says("worker", "beat ready")
-    assert running.says("site", "Starting development server")
+    until(lambda: running.says("site", "evelopment server"))
     assert len(running.pids()) >= 6
     running.ctrl_c()
     until(lambda: running.says("worker", "stopping: finishing what runs"))
