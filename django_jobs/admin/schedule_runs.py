@@ -10,6 +10,7 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from ..db import dialect_for
+from ..metrics.capped_count import compiled
 from ..models import Job
 
 #: The number of a schedule's runs that are shown.
@@ -29,7 +30,7 @@ def runs_of_schedules(schedule_ids: Sequence[int], using: str) -> dict[int, list
     parts: list[str] = []
     params: list[Any] = []
     for pk in found:
-        sql, values = _newest(pk, using).query.get_compiler(using).as_sql()
+        sql, values = compiled(_newest(pk, using), using)
         # Each part has its own LIMIT: with a common one, a busy schedule would hide the others.
         parts.append(f"SELECT * FROM ({sql}) AS newest_{len(parts)}")  # noqa: S608
         params += values

@@ -77,7 +77,7 @@ class Capacity(NamedTuple):
 class Dialect(abc.ABC):
     """A database's way to insert, claim, record and wake, over one connection."""
 
-    #: How a sleeping worker learns of new work, as told to a person at start.
+    #: How a sleeping worker learns of new work; the log has it at the worker's start.
     wakeup: ClassVar[str]
     #: The shortest and the longest sleep in seconds between two looks at an empty queue.
     poll_seconds: ClassVar[tuple[float, float]]

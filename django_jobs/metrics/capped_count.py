@@ -44,9 +44,10 @@ def capped_counts(groups: Mapping[K, QuerySet[Any]], using: str) -> dict[K, Capp
     """Count several sets of rows with one statement."""
     if not groups:
         return {}
-    counts, params = [], []
+    counts: list[str] = []
+    params: list[Any] = []
     for rows in groups.values():
-        sql, values = _first(rows).query.get_compiler(using).as_sql()
+        sql, values = compiled(_first(rows), using)
         counts.append(f"(SELECT COUNT(*) FROM ({sql}) counted)")  # noqa: S608
         params += values
     with connections[using].cursor() as cursor:
@@ -77,6 +78,12 @@ def of_status(jobs: JobQuerySet, status: str) -> JobQuerySet:
     if status in TIMED:
         return jobs.timed().filter(status=status)
     return jobs.filter(status=status)
+
+
+def compiled(rows: QuerySet[Any], using: str) -> tuple[str, tuple[Any, ...]]:
+    """Return the SQL of *rows* and its parameters."""
+    sql, params = rows.query.get_compiler(using).as_sql()
+    return sql, tuple(params)
 
 
 def _first(rows: QuerySet[Any]) -> QuerySet[Any]:

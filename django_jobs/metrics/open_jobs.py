@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import connections
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.utils import timezone
 
 from ..conf import get_settings
@@ -17,7 +17,7 @@ from ..define import registry
 from ..define.routing import database_of
 from ..models import Job, Queue, Worker
 from ..status import Status
-from .capped_count import CAP, CappedCount, of_status
+from .capped_count import CAP, CappedCount, compiled, of_status
 
 # The oldest job of a queue is the oldest among this many that workers claim next.
 _OLDEST_AMONG = 100
@@ -140,12 +140,6 @@ def oldest_ready(using: str, queues: Iterable[str]) -> dict[str, datetime.dateti
         found = dialect_for(connection).long_query(cursor, " UNION ALL ".join(parts), params)
     moments = {names[number]: _moment(at, using) for number, at in found}
     return {name: at for name, at in moments.items() if at is not None}
-
-
-def compiled(rows: QuerySet[Any], using: str) -> tuple[str, tuple[Any, ...]]:
-    """Return the SQL of *rows* and its parameters."""
-    sql, params = rows.query.get_compiler(using).as_sql()
-    return sql, tuple(params)
 
 
 def _moment(value: Any, using: str) -> datetime.datetime | None:

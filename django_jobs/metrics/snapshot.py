@@ -24,9 +24,9 @@ from ..db import clock, dialect_for
 from ..models import Job, Schedule, Worker
 from ..status import Status
 from . import cache
-from .capped_count import CAP, CappedCount, of_status, ready_queues
+from .capped_count import CAP, CappedCount, compiled, of_status, ready_queues
 from .history import statistics
-from .open_jobs import QueueState, compiled, open_jobs, queue_states
+from .open_jobs import QueueState, open_jobs, queue_states
 from .summaries import PERIODS, Statistics
 
 #: Seconds for which all callers get the same snapshot.

@@ -59,7 +59,7 @@ class Children:
         self.reaper = Reaper(options.using, self.fork)
         self._run_beat = run_beat
         self._close = list(close)
-        #: Whether the processes tell their load.
+        #: Whether the processes write their load.
         self.watched = False
         self._failures: dict[int, int] = {}
 

@@ -17,7 +17,7 @@ from ..run.forks import die_with_parent
 FLAG = "--check-only"
 #: A start that takes more seconds counts as failed.
 LONGEST_SECONDS = 60.0
-# Of its output the end is told: at most so many lines, and bytes.
+# The log has the end of its output: at most so many lines, and bytes.
 _LINES = 15
 _MOST_BYTES = 8_192
 

@@ -132,7 +132,7 @@ class SharedSlots:
 
     @property
     def load(self) -> Report:
-        """The load that the process told last."""
+        """The load that the process wrote last."""
         load, since = _LOAD.unpack_from(self._memory, _LOAD_AT)
         return Report(Load(load), since)
 

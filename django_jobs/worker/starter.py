@@ -14,7 +14,7 @@ from .loop_state import LoopState
 class Starter:
     """Puts claimed jobs into the buffer.
 
-    *write* records the jobs whose limits cannot be told; *on_put* is called when the buffer has
+    *write* records the jobs whose key functions failed; *on_put* is called when the buffer has
     more jobs than before.
     """
 
