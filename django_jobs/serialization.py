@@ -7,10 +7,13 @@ timedelta, Decimal, UUID, lazy strings) become strings.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
+import enum
 import json
 import math
+import pathlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
@@ -34,6 +37,7 @@ _AS_STRING = (
     uuid.UUID,
     Promise,
 )
+_ANNOTATE = "or annotate the parameter or the result with its type"
 _PAYLOAD = " (MAX_PAYLOAD_BYTES)"
 _encoder = DjangoJSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=False)
 _canonical = DjangoJSONEncoder(
@@ -195,6 +199,8 @@ def _check(value: Any, room: int, depth: int) -> int:
         raise _Refusal(f"is {type_of(value)}, which cannot be stored as JSON. {_advice(value)}.")
     if isinstance(value, decimal.Decimal) and not value.is_finite():
         raise _Refusal(f"is {value!r}, which is not a number. Pass None or a string.")
+    if isinstance(value, datetime.time) and value.utcoffset() is not None:
+        raise _Refusal("is a time with a time zone. Annotate the parameter, or pass a text.")
     _check_text(str(value))
     return room - 2
 
@@ -266,7 +272,9 @@ def _advice(value: object) -> str:
     if isinstance(value, QuerySet):
         return "Pass a list of primary keys, and load the rows in the job"
     if isinstance(value, (set, frozenset)):
-        return "Pass a list"
+        return f"Pass a list, {_ANNOTATE}"
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return "Pass text (base64), or store the bytes in a file and pass its name"
-    return "Pass a str, int, float, bool, None, list or dict"
+        return f"Pass text (base64), {_ANNOTATE}"
+    advice = "Pass a str, int, float, bool, None, list or dict"
+    is_known = dataclasses.is_dataclass(value) or isinstance(value, (enum.Enum, pathlib.PurePath))
+    return f"{advice}, {_ANNOTATE}" if is_known or hasattr(value, "model_dump_json") else advice

@@ -5,6 +5,7 @@ import decimal
 import functools
 import json
 import math
+import pathlib
 import sys
 import uuid
 from collections.abc import Callable
@@ -61,7 +62,12 @@ def test_what_comes_back_is_what_went_in(value: Any) -> None:
         (-(2**63) - 1, "beyond 64 bits"),
         (decimal.Decimal("NaN"), "not a number"),
         (decimal.Decimal("Infinity"), "not a number"),
-        ({1, 2}, "is a set, which cannot be stored as JSON. Pass a list"),
+        (datetime.time(1, tzinfo=datetime.UTC), "is a time with a time zone"),
+        (
+            {1, 2},
+            "is a set, which cannot be stored as JSON. Pass a list, or annotate the parameter",
+        ),
+        (pathlib.Path("a"), "list or dict, or annotate the parameter or the result with its type"),
         (b"bytes", "base64"),
         (object(), "Pass a str, int, float, bool, None, list or dict"),
         (nested(MAX_DEPTH + 1), "nested deeper than 32"),

@@ -32,8 +32,11 @@ class Items(Converter):
             return found
         if not self.item.changes and not all(isinstance(each, SCALARS) for each in found):
             return value  # as of tuples without annotations, which would become lists
-        # The order of a set differs between processes, and keys are made of it.
-        return sorted(found, key=json.dumps)
+        try:
+            # The order of a set differs between processes, and keys are made of it.
+            return sorted(found, key=json.dumps)
+        except (TypeError, ValueError):  # an item is of another type
+            return value
 
     def decode(self, value: Any) -> Any:
         if not isinstance(value, list):
@@ -124,7 +127,7 @@ class Entries(Converter):
 
 def _readings(text: str) -> Iterator[Any]:
     yield text
-    with contextlib.suppress(ValueError, RecursionError):
+    with contextlib.suppress(TypeError, ValueError, RecursionError):
         yield json.loads(text)
 
 

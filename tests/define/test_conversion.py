@@ -3,6 +3,7 @@
 
 import collections
 import collections.abc
+import contextlib
 import dataclasses
 import datetime
 import decimal
@@ -108,10 +109,9 @@ def same(hint: Any, value: Any) -> Any:
 
 
 def zones() -> st.SearchStrategy[datetime.timezone | None]:
-    offsets = st.timedeltas(
-        min_value=datetime.timedelta(hours=-23, minutes=-59),
-        max_value=datetime.timedelta(hours=23, minutes=59),
-    )
+    # Whole seconds: Python itself takes an offset of microseconds for UTC.
+    seconds = st.integers(1 - 24 * 60 * 60, 24 * 60 * 60 - 1)
+    offsets = seconds.map(lambda number: datetime.timedelta(seconds=number))
     return st.none() | st.just(datetime.UTC) | offsets.map(datetime.timezone)
 
 
@@ -205,6 +205,34 @@ def test_values_come_back_as_they_were(data: st.DataObject) -> None:
     back = same(hint, value)
     assert type(back) is type(value)
     assert shown(back) == shown(value) or back == value
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.sampled_from(["price", "lines", "id"]), inner)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ANNOTATED, JSON)
+def test_json_is_sent_as_it_is_and_converts_or_is_a_mismatch(pair: Any, value: Any) -> None:
+    converter = Converters().of(pair[0] | int | dict[str, pair[0]])
+    assert repr(converter.encode(value)) == repr(value)
+    with contextlib.suppress(Mismatch):
+        converter.decode(value)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_value_of_another_annotation_is_refused_at_most(data: st.DataObject) -> None:
+    converter = Converters().of(data.draw(ANNOTATED)[0])
+    value = data.draw(data.draw(ANNOTATED)[1])
+    with contextlib.suppress(ArgumentError, Mismatch):
+        converter.decode(json.loads(dumps(converter.encode(value), where="it", max_bytes=10**6)))
 
 
 @pytest.mark.parametrize(
@@ -331,6 +359,8 @@ def test_value_of_another_type_is_sent_as_it_is(hint: Any, value: Any) -> None:
         (list[int] | set[int], {1}),
         (set, {(1, 2)}),
         (dict[int | str, int], {1: 2}),
+        (set[datetime.datetime], {datetime.date.max}),
+        (dict[datetime.datetime, int] | None, {datetime.date.max: 1}),
         (Line, Detailed(decimal.Decimal(1))),
     ],
 )
