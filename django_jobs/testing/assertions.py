@@ -16,7 +16,7 @@ from ..moments import aware, seconds
 from ..serialization import dumps, loads, type_of
 from ..suggest import functions_meant, question
 from .captured import CapturedJobs, EnqueuedJob, captured_jobs, enqueued
-from .running import run_jobs
+from .running import arun_jobs, run_jobs
 
 # The clock of the database is not that of the test.
 _TOLERANCE_SECONDS = 1.0
@@ -78,6 +78,7 @@ class JobsTestMixin:
     """The helpers of :mod:`django_jobs.testing` as methods of a test case."""
 
     run_jobs = staticmethod(run_jobs)
+    arun_jobs = staticmethod(arun_jobs)
     captured_jobs = staticmethod(captured_jobs)
     assertEnqueued = staticmethod(assert_enqueued)
     assertNotEnqueued = staticmethod(assert_not_enqueued)

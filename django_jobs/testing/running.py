@@ -34,6 +34,8 @@ When = datetime.datetime | datetime.timedelta
 Travel = Callable[[datetime.datetime], AbstractContextManager[Any]]
 
 _INSTANT = datetime.timedelta(milliseconds=1)
+# A job whose slot under a rate limit is a part of a microsecond later is due again at once.
+_MOST_LOOKS = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,6 +179,7 @@ class _Run:
             with standing_at(moment, self.databases):
                 for worker in self.workers if schedules else ():
                     worker.read_schedules()
+            ran = stuck = 0
             while True:
                 travelled = travel(moment) if travel else contextlib.nullcontext()
                 with travelled, standing_at(moment, self.databases):
@@ -189,6 +192,13 @@ class _Run:
                 coming = [each for each in due if each is not None and each <= end]
                 if not coming:
                     return
+                stuck = stuck + 1 if min(coming) <= moment and len(self.ran) == ran else 0
+                ran = len(self.ran)
+                if stuck > _MOST_LOOKS:
+                    raise AssertionError(
+                        f"A job or a schedule was due at {min(coming)} and did not start: does "
+                        "another transaction hold its row?"
+                    )
                 # The clock goes on, so that a job which is due at once again comes to its end.
                 moment = max(min(coming), moment + _INSTANT)
 

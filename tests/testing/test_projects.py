@@ -28,10 +28,13 @@ FILES = {
         INSTALLED_APPS = [
             "django.contrib.auth", "django.contrib.contenttypes", "django_jobs", "shop",
         ]
+        import os
         DATABASES = {
             "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "shop.sqlite3"},
             "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": "other.sqlite3"},
         }
+        if "IN_FILES" in os.environ:
+            DATABASES["default"]["TEST"] = {"NAME": os.environ["IN_FILES"]}
         DJANGO_JOBS = {"QUEUES": {"other": {"DATABASE": "other"}}}
         DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
     """,
@@ -52,8 +55,8 @@ FILES = {
     "shop/tests.py": """
         import datetime
         from django.contrib.auth.models import Group
-        from django.test import TestCase, TransactionTestCase
-        from django_jobs.testing import JobsTestMixin, arun_jobs, override_jobs
+        from django.test import SimpleTestCase, TestCase, TransactionTestCase
+        from django_jobs.testing import JobsTestMixin, captured_jobs, override_jobs
         from shop.jobs import add_group, elsewhere
 
         class Steps:
@@ -82,12 +85,18 @@ FILES = {
 
             async def test_coroutine(self):
                 await add_group.adelay("staff")
-                await arun_jobs()
+                await self.arun_jobs()
                 self.assertEqual(await Group.objects.acount(), 1)
 
         class InTransaction(Steps, JobsTestMixin, TestCase): ...
         class InTransaction2(Steps, JobsTestMixin, TestCase): ...
         class Committing(Steps, JobsTestMixin, TransactionTestCase): ...
+
+        class Simple(JobsTestMixin, SimpleTestCase):
+            @captured_jobs(write=False)
+            def test_no_database(self):
+                add_group.delay("staff")
+                self.assertEnqueued(add_group, args=["staff"])
 
         class Several(JobsTestMixin, TestCase):
             databases = {"default", "other"}
@@ -120,6 +129,20 @@ FILES = {
                 jobs.assert_not_enqueued(add_group)
     """,
 }
+
+
+LIVE = """
+    import os
+    import pytest
+    from django.contrib.auth.models import Group
+    from shop.jobs import add_group
+
+    @pytest.mark.parametrize("number", range(2))
+    def test_live_worker(live_worker, number):
+        add_group.delay(f"staff {number}").get(timeout=300)
+        assert Group.objects.get().name == f"staff {number}"
+        assert live_worker.pid != os.getpid()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +181,7 @@ def run(folder: Path, *command: str, settings: str | None = "settings") -> str:
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_django_s_runner(project: Path, processes: str) -> None:
     output = run(project, "-W", "error", "manage.py", "test", "--parallel", processes, "shop.tests")
-    assert "Ran 16 tests" in output
+    assert "Ran 17 tests" in output
     assert ("Cloning test database" in output) == (processes == "2")
 
 
@@ -168,7 +191,18 @@ def test_pytest(project: Path, processes: str) -> None:
     output = run(
         project, "-m", "pytest", "-W", "error", "-p", PLUGIN, "-n", processes, "-q", *files
     )
-    assert "21 passed" in output
+    assert "22 passed" in output
+
+
+def test_live_worker_beside_several_processes(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("IN_FILES", str(tmp_path / "shop.sqlite3"))
+    (project / "shop" / "test_live.py").write_text(textwrap.dedent(LIVE))
+    output = run(
+        project, "-m", "pytest", "-W", "error", "-p", PLUGIN, "-n", "2", "-q", "shop/test_live.py"
+    )
+    assert "2 passed" in output
 
 
 def test_plugin_needs_no_django(tmp_path: Path) -> None:

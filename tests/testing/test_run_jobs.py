@@ -203,6 +203,8 @@ def test_paused_queue_is_left_alone() -> None:
     jobs.send.delay(1)
     jobs.add.delay(2)
     assert [each.name for each in run_jobs()] == ["tests.jobs.add"]
+    jobs.add.delay(3)
+    assert len(run_jobs(limit=1)) == 1
     resume_queue("mail")
     assert [each.name for each in run_jobs()] == ["tests.jobs.send"]
 

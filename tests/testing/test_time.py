@@ -153,6 +153,14 @@ def test_endless_time_is_bounded() -> None:
         run_jobs(at=HOUR, limit=20)
 
 
+def test_job_that_is_due_and_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if another transaction held its row for ever.
+    monkeypatch.setattr("django_jobs.maintenance.promote.run_all", lambda using: False)
+    jobs.add.apply_async((1,), countdown=60)
+    with pytest.raises(AssertionError, match=r"was due at .* and did not start"):
+        run_jobs(at=HOUR)
+
+
 # --- schedules ----------------------------------------------------------------------------------
 
 
