@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 from django_jobs import current_job
@@ -72,6 +73,11 @@ async def tell_again_async(context: AnyContext) -> list[Any]:
 @task(takes_context=True)
 def attempt_only(context: AnyContext) -> int:
     return context.attempt
+
+
+@task
+def weekday(day: datetime.date) -> int:
+    return day.weekday()
 
 
 @task

@@ -21,6 +21,7 @@ from django_jobs.define import registry
 from django_jobs.exceptions import QueueFull
 from django_jobs.models import Job
 from django_jobs.run.execute import Environment, execute
+from django_jobs.testing import assert_enqueued, captured_jobs, run_jobs
 from tests import tasks
 from tests.task_names import (
     InvalidTask,
@@ -125,6 +126,13 @@ def test_arguments_become_what_json_has() -> None:
     result = tasks.tell.enqueue((1, 2), b"x")
     assert result.args == [[1, 2], "x"]
     assert Job.objects.get(pk=result.id).args == [[1, 2], "x"]
+
+
+def test_annotation_brings_the_type_back(drain: Drain) -> None:
+    result = tasks.weekday.enqueue("2030-01-06")
+    drain()
+    result.refresh()
+    assert result.return_value == 6
 
 
 def test_arguments_that_do_not_fit_are_refused_at_once() -> None:
@@ -267,6 +275,7 @@ def test_failure_has_its_error(drain: Drain) -> None:
     (error,) = result.errors
     assert error.exception_class is ValueError
     assert "ValueError: nope" in error.traceback
+    assert result.started_at == result.last_attempted_at <= result.finished_at
     with pytest.raises(ValueError, match="Task failed"):
         _ = result.return_value
 
@@ -402,3 +411,12 @@ def test_admin_shows_the_task(boss: Client) -> None:
     assert "tests.tasks.tell" in page
     functions = boss.get("/admin/django_jobs/function/", follow=True).content.decode()
     assert "tests.tasks.receipt" in functions
+
+
+def test_testing_kit_takes_the_job_of_a_task() -> None:
+    with captured_jobs() as captured:
+        result = tasks.plus.enqueue(1, b=2)
+    assert_enqueued(tasks.plus.job, args=[1], among=captured)  # type: ignore[attr-defined]
+    run_jobs()
+    result.refresh()
+    assert result.return_value == 3
