@@ -3,7 +3,7 @@
 from .celery_settings import check_celery_settings
 from .command_names import check_command_names
 from .database import check_database
-from .functions import check_annotations, check_schedules
+from .functions import check_annotations, check_job_options, check_schedules
 from .settings import check_settings
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "check_celery_settings",
     "check_command_names",
     "check_database",
+    "check_job_options",
     "check_schedules",
     "check_settings",
 ]

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from django.core import checks
 
 from ..beat.sync import schedules as code_schedules
-from ..define import registry
+from ..define import job_defaults, registry
 from ..define.annotations import Converters, hints_of
 from ..define.converters import TYPES
 from ..define.records import without_fields
+from ..suggest import did_you_mean
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
@@ -24,6 +25,23 @@ def check_schedules(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage
     """Refuse invalid schedules of ``@job``, ``SCHEDULES`` and ``add_periodic_task()``."""
     _found, wrong = code_schedules()
     return [checks.Error(text, id="django_jobs.E009") for text in wrong]
+
+
+@checks.register("django_jobs")
+def check_job_options(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Warn of globs of ``JOB_OPTIONS`` that match nothing."""
+    names = [function.name for function in registry.every()]
+    modules = {f"{'.'.join(parts[:n])}.*" for parts in (name.split(".") for name in names)
+               for n in range(1, len(parts))}  # fmt: skip
+    return [
+        checks.Warning(
+            f"DJANGO_JOBS['JOB_OPTIONS'][{glob!r}] matches no job function."
+            f"{did_you_mean(glob, [*names, *modules], 1)}",
+            hint="Mend the glob, or name the module of the functions in DJANGO_JOBS['IMPORTS'].",
+            id="django_jobs.W009",
+        )
+        for glob in job_defaults.idle()
+    ]
 
 
 @checks.register("django_jobs")

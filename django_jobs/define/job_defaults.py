@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from ..conf import SETTING, get_settings
+from . import registry
 from .option_problems import unknown_options
 from .options import JobKeywords, JobOptions
 from .routing import matches
@@ -54,6 +55,12 @@ def problems() -> Iterator[str]:
     for glob, options in get_settings().job_options.items():
         if problem := _problem(glob, options):
             yield f"{SETTING}['JOB_OPTIONS'][{glob!r}] is left out. {problem}"
+
+
+def idle() -> list[str]:
+    """Return the globs of ``JOB_OPTIONS`` that match the name of no job function."""
+    names = [function.name for function in registry.every()]
+    return [glob for glob, _options in _entries() if not any(matches(glob, n) for n in names)]
 
 
 def option_problem(options: Mapping[str, Any]) -> str:

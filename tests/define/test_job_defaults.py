@@ -87,3 +87,13 @@ def test_wrong_entry_is_an_error_of_check_and_left_out(
     assert problem in error.msg
     options = made("shop.jobs.pay")
     assert (options.max_retries, options.queue) == (3, "shop")
+
+
+def test_glob_that_matches_nothing_is_warned_of(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"JOB_OPTIONS": {"*": {}, "tests.jbos.*": {}, "tests.jobs.ad?": {}}}
+    (warning,) = checks.check_job_options(None)
+    assert warning.id == "django_jobs.W009"
+    assert warning.msg == (
+        "DJANGO_JOBS['JOB_OPTIONS']['tests.jbos.*'] matches no job function. Did you mean "
+        "'tests.jobs.*'?"
+    )
