@@ -19,7 +19,7 @@ from ..failure import describe
 from ..values import Claimed, Outcome
 from .call import body, call_body, left_open
 from .environment import Environment
-from .hooks import conclude, conclude_async, start
+from .hooks import conclude, conclude_async, keep_for_later, start
 from .middleware import Around
 from .outcome import Execution, raised, returned
 from .outside_body import crashed, hidden, unrunnable
@@ -41,7 +41,7 @@ def execute(job: Claimed, environment: Environment) -> Outcome:
     # Context variables, the active language and the time zone end with the copy.
     variables = contextvars.copy_context()
     outcome = variables.run(_execute, job, environment)
-    outcome.variables = outcome.variables or variables
+    keep_for_later(outcome, variables)
     return outcome
 
 
@@ -68,8 +68,8 @@ def _execute(job: Claimed, environment: Environment) -> Outcome:
     outcome.execution = execution
     conclude(outcome, environment)
     if around is not None:
-        # The line of the log comes later, with the variables that the middleware has set.
-        outcome.variables = contextvars.copy_context()
+        # With the variables that the middleware has set.
+        keep_for_later(outcome, contextvars.copy_context())
         around.leave(outcome)
     return outcome
 
@@ -99,8 +99,9 @@ async def execute_async(
         outcome = raised(execution, _reason(error, environment))
         if around is not None:
             around.error = error
-    outcome.execution, outcome.variables = execution, contextvars.copy_context()
+    outcome.execution = execution
     await conclude_async(outcome, confirm)
+    keep_for_later(outcome, contextvars.copy_context())
     if around is not None:
         await around.leave_async(outcome)
     return outcome

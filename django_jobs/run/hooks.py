@@ -6,6 +6,7 @@ receiver wants to hear of the end, or where it is a failure: handlers may mail t
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -91,6 +92,16 @@ def has_listeners(outcome: Outcome) -> bool:
     return _overrides(context, "after_return") or (
         status in _HOOKS and _overrides(context, _HOOKS[status])
     )
+
+
+def keep_for_later(outcome: Outcome, variables: contextvars.Context) -> None:
+    """Keep for :func:`tell_later` what it may need: many outcomes wait for one record."""
+    if outcome.told:
+        outcome.execution = None
+    elif outcome.status != Status.SUCCESS or log.logs_successes():
+        outcome.variables = outcome.variables or variables
+    elif outcome.execution is not None and type(outcome.execution.context) is JobContext:
+        outcome.execution = None
 
 
 def tell_later(outcome: Outcome) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -313,6 +314,24 @@ def test_rescue_whose_transaction_is_rolled_back_tells_nothing(
         patched.setattr("django_jobs.maintenance.rescue.announce", lambda *_: 1 / 0)
         rescue.run_once("default")
     assert heard.calls == []
+    assert rescue.run_once("default") == 1
+    assert heard.calls == [("job_failure", "FAILURE", 0), ("log", "FAILURE", 0)]
+
+
+def test_rescue_whose_transaction_is_repeated_tells_once(
+    worker: Worker, take: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def repeat(using: str, action: Callable[[], int]) -> int:
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+            assert action() == 1
+            1 / 0  # noqa: B018
+        return action()
+
+    settings.DJANGO_JOBS = {"MAX_CRASHES": 1}
+    enqueue("success")
+    take()
+    Worker.objects.update(lease_until=clock("default", -1))
+    monkeypatch.setattr("django_jobs.maintenance.rescue.without_deadlock", repeat)
     assert rescue.run_once("default") == 1
     assert heard.calls == [("job_failure", "FAILURE", 0), ("log", "FAILURE", 0)]
 

@@ -94,6 +94,14 @@ def test_outcome_waits_a_little_for_those_of_waiting_jobs(completer, buffer, clo
     assert written.batches == [1]
 
 
+def test_outcome_that_a_slot_waits_for_is_written_at_once(completer, buffer, clock, written):
+    run(buffer, clock, 1, waiting=1)
+    recorded = buffer.confirmations.ask(buffer.ended()[0])
+    completer.record(now=False)
+    assert written.batches == [1]
+    assert recorded.result(timeout=0) is None  # the stand-in for the statement dropped it
+
+
 def test_outcomes_are_written_before_a_claim(completer, buffer, clock, written):
     run(buffer, clock, 2, waiting=1)
     completer.record(now=True)
