@@ -27,11 +27,15 @@ from tests import jobs
 pytestmark = pytest.mark.usefixtures("registered")
 
 
-@pytest.fixture(params=["rows", "written", "unwritten"])
+@pytest.fixture(
+    params=[
+        pytest.param("rows", marks=pytest.mark.django_db),
+        pytest.param("written", marks=pytest.mark.django_db),
+        "unwritten",
+    ]
+)
 def place(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let assertions look at rows, at a capture that writes, or at one that does not."""
-    if request.param != "unwritten":
-        request.getfixturevalue("db")
     if request.param == "rows":
         yield
     else:

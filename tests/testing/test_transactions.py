@@ -16,10 +16,17 @@ from django_jobs.testing import run_jobs
 pytestmark = [pytest.mark.usefixtures("registered")]
 
 
-@pytest.fixture(params=["inside", "outside"])
-def everywhere(request: pytest.FixtureRequest) -> None:
+@pytest.fixture(
+    params=[
+        pytest.param("inside", marks=pytest.mark.django_db),
+        pytest.param("outside", marks=pytest.mark.django_db(transaction=True)),
+    ]
+)
+def everywhere(request: pytest.FixtureRequest) -> bool:
     """Run the test in a transaction, as in a TestCase, and where commits are real."""
-    request.getfixturevalue("db" if request.param == "inside" else "transactional_db")
+    inside: bool = connection.in_atomic_block
+    assert inside == (request.param == "inside")
+    return inside
 
 
 def names() -> set[str]:
