@@ -139,13 +139,14 @@ _log = logging.getLogger("django_jobs.signals")
 def is_heard(signal: Signal, name: str) -> bool:
     """Return whether a receiver for the job function of that *name* waits for *signal*.
 
-    A receiver with the attribute ``is_awaited``, a function, says so itself; others do wait.
+    A receiver with the attribute ``is_awaited``, a function of the name, says so itself; others
+    do wait.
     """
     if not signal.receivers:
         return False
     at_once, in_coroutines = signal._live_receivers(_sender_of(name))
     return bool(in_coroutines) or any(
-        not hasattr(receiver, "is_awaited") or receiver.is_awaited() for receiver in at_once
+        not hasattr(receiver, "is_awaited") or receiver.is_awaited(name) for receiver in at_once
     )
 
 

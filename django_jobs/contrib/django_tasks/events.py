@@ -24,17 +24,6 @@ from .names import (
 )
 
 
-def listen(name: str) -> None:
-    """Send Django's signals for the jobs of the task *name*.
-
-    Other jobs have no receiver here, for which their slots would wait until their end is recorded.
-    """
-    signals.job_prerun.connect(_started, sender=name)
-    signals.job_success.connect(_succeeded, sender=name)
-    signals.job_failure.connect(_failed, sender=name)
-    signals.job_revoked.connect(_revoked, sender=name)
-
-
 def enqueued(result: AnyResult, sender: type[BaseTaskBackend], using: str = "") -> None:
     """Send ``task_enqueued``, in the transaction that is open on the database *using*."""
     # Django has one receiver itself, which only writes a log line.
@@ -51,15 +40,6 @@ def _started(sender: str, job_id: str, **_: Any) -> None:
 
 def _succeeded(sender: str, job_id: str, result: Any, **_: Any) -> None:
     _finished(sender, job_id, TaskResultStatus.SUCCESSFUL, _return_value=result)
-
-
-def _is_awaited() -> bool:
-    """Return whether ``task_finished`` has another receiver than Django's, which only logs."""
-    return len(task_finished.receivers) > 1
-
-
-# A slot that waited for the record of each success would run a tenth of the tasks.
-setattr(_succeeded, "is_awaited", _is_awaited)  # noqa: B010
 
 
 def _failed(sender: str, job_id: str, exception: BaseException, traceback: str, **_: Any) -> None:
@@ -101,3 +81,22 @@ def _send(
     except Exception as error:
         text = f"{''.join(format_tb(error.__traceback__))}{type(error).__qualname__}"
         log.receiver_failed(result.task.module_path, Failure(type(error).__qualname__, "", text))
+
+
+def _has_listeners(name: str) -> bool:
+    """Return whether another receiver than Django's hears of an end of the job function *name*.
+
+    Django's own receiver only writes a line of the log. A slot that waited for the record of each
+    end would run a tenth of the tasks.
+    """
+    return len(task_finished.receivers) > 1 and named(name) is not None
+
+
+signals.job_prerun.connect(_started)
+for _signal, _receiver in (
+    (signals.job_success, _succeeded),
+    (signals.job_failure, _failed),
+    (signals.job_revoked, _revoked),
+):
+    setattr(_receiver, "is_awaited", _has_listeners)  # noqa: B010
+    _signal.connect(_receiver)

@@ -14,7 +14,6 @@ from ...define import job_defaults, registry
 from ...define.context import JobContext
 from ...define.option_problems import unknown_options
 from ...define.twins import twin
-from . import events
 from .context import GivesContext
 from .known import add, definition_of, job_of
 from .names import (
@@ -84,7 +83,6 @@ def define(task: AnyTask, defaults: Mapping[str, Any]) -> None:
     if unknown := unknown_options(options, _OPTIONS):
         raise InvalidTask(f"@task {task.module_path}: {unknown}")
     add(task, _job_function(task, options, defaults))
-    events.listen(task.module_path)
 
 
 def _job_function(
