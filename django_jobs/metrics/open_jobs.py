@@ -125,16 +125,17 @@ def oldest_ready(using: str, queues: Iterable[str]) -> dict[str, datetime.dateti
 
     Queues without such a job are left out. One statement reads at most a hundred rows per queue.
     """
-    jobs: Any = Job.objects.using(using)
-    names, parts = list(queues), []
-    params: list[Any] = []
-    for number, name in enumerate(names):
-        rows = jobs.ready().filter(queue=name).order_by("rank", "pk").values(at=F("ready_at"))
-        sql, values = compiled(rows[:_OLDEST_AMONG], using)
-        parts.append(f"SELECT {number}, MIN(at) FROM ({sql}) head")  # noqa: S608
-        params += values
-    if not parts:
+    names = list(queues)
+    if not names:
         return {}
+    jobs: Any = Job.objects.using(using)
+    rows = jobs.ready().filter(queue=names[0]).order_by("rank", "pk").values(at=F("ready_at"))
+    # Compiled once: the queries differ in the queue only.
+    sql, values = compiled(rows[:_OLDEST_AMONG], using)
+    parts, params = [], list[Any]()
+    for number, name in enumerate(names):
+        parts.append(f"SELECT {number}, MIN(at) FROM ({sql}) head")  # noqa: S608
+        params += [name if value == names[0] else value for value in values]
     connection = connections[using]
     with connection.cursor() as cursor:
         found = dialect_for(connection).long_query(cursor, " UNION ALL ".join(parts), params)
