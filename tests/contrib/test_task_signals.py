@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import django
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
@@ -148,3 +149,15 @@ def test_failing_receiver_changes_nothing_and_shows_no_argument(
     failed = [line for line in caplog.messages if "receiver failed name=tests.tasks.plus" in line]
     assert len(failed) == 3
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize(("level", "lines"), [(logging.DEBUG, 1), (logging.INFO, 0)])
+def test_django_s_own_line_of_an_enqueue_is_written(
+    caplog: pytest.LogCaptureFixture, level: int, lines: int
+) -> None:
+    name = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
+    with caplog.at_level(level, name):
+        result = tasks.plus.enqueue(1)
+    assert [record.name for record in caplog.records if result.id in record.getMessage()] == (
+        [name] * lines
+    )

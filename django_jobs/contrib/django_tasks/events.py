@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from traceback import format_tb
 from typing import Any
 
@@ -18,17 +19,34 @@ from .names import (
     AnyResult,
     BaseTaskBackend,
     TaskResultStatus,
+    log_task_enqueued,
+    log_task_finished,
     task_enqueued,
     task_finished,
     task_started,
 )
 
+_DJANGO = logging.getLogger(log_task_enqueued.__module__.removesuffix(".signals"))
+_DJANGO_S = {id(log_task_enqueued), id(log_task_finished)}
+
 
 def enqueued(result: AnyResult, sender: type[BaseTaskBackend], using: str = "") -> None:
     """Send ``task_enqueued``, in the transaction that is open on the database *using*."""
-    # Django has one receiver itself, which only writes a log line.
-    own = using and len(task_enqueued.receivers) > 1 and connections[using].in_atomic_block
-    _send(task_enqueued, sender, result, using if own else "")
+    if _has_only_django_s(task_enqueued):
+        if _DJANGO.isEnabledFor(logging.DEBUG):
+            _send(task_enqueued, sender, result)
+        return
+    is_open = using and connections[using].in_atomic_block
+    _send(task_enqueued, sender, result, using if is_open else "")
+
+
+def _has_only_django_s(signal: Signal) -> bool:
+    """Return whether the signal has no receiver but Django's own, which writes a line of the log.
+
+    The line of ``task_enqueued`` is of the level DEBUG.
+    """
+    receivers = signal.receivers
+    return len(receivers) == 1 and receivers[0][0][0] in _DJANGO_S
 
 
 def _started(sender: str, job_id: str, **_: Any) -> None:
@@ -89,7 +107,7 @@ def _has_listeners(name: str) -> bool:
     Django's own receiver only writes a line of the log. A slot that waited for the record of each
     end would run a tenth of the tasks.
     """
-    return len(task_finished.receivers) > 1 and named(name) is not None
+    return not _has_only_django_s(task_finished) and named(name) is not None
 
 
 signals.job_prerun.connect(_started)
