@@ -104,12 +104,12 @@ def keep_for_later(outcome: Outcome, variables: contextvars.Context) -> None:
         outcome.execution = None
 
 
-def tell_later(outcome: Outcome) -> None:
-    """Tell of an end in the thread that recorded it, in the context of the attempt."""
-    if outcome.variables is None:
+def tell_later(outcome: Outcome, variables: contextvars.Context | None = None) -> None:
+    """Tell of an end after its attempt, in the context of it: in *variables*, or in its own."""
+    if (context := variables or outcome.variables) is None:
         tell(outcome)
     else:
-        outcome.variables.run(tell, outcome)
+        context.run(tell, outcome)
 
 
 def tell(outcome: Outcome) -> None:

@@ -15,6 +15,8 @@ from .confirmations import Confirmations
 
 #: Most jobs that one statement claims or records.
 MAX_BATCH = 1000
+# An outcome waits so long for others to be written with it; far below the 50 ms that are promised.
+GATHER_SECONDS = 0.01
 # As many jobs are claimed ahead as run in this time: enough to hide the round trip of a claim.
 _AHEAD_SECONDS = 0.05
 
@@ -54,13 +56,14 @@ class JobBuffer:
         self._wake_loop = wake_loop
         self._waiting: deque[Claimed] = deque()
         self._late: list[Claimed] = []
-        self._aside: Claimed | None = None
+        #: The job that waits to run alone; :meth:`counts` leaves it out.
+        self.aside: Claimed | None = None
         self._running: dict[int, Claimed] = {}
         self._ended: list[Outcome] = []
         #: Whether every slot's next :meth:`take` returns None.
         self.closed = False
         self._changed = threading.Condition(threading.Lock())
-        self.confirmations = Confirmations()
+        self.confirmations = Confirmations(wake_loop)
 
     # --- the pool's side ------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ class JobBuffer:
 
     def _next(self) -> Claimed | None:
         # A process that slept past its lease starts no job: other workers may have its jobs.
-        while self._waiting and not self._spent and boot_time() < self._lease_until:
+        while self._waiting and not self.spent and boot_time() < self._lease_until:
             job = self._waiting.popleft()
             self.last_move = self._clock()
             if job.begin_by is None or self.last_move <= job.begin_by:
@@ -111,6 +114,20 @@ class JobBuffer:
         if wake:
             self._wake_loop()
 
+    def hold(self, slot: int, job: Claimed) -> None:
+        """Keep a free slot taken, for the hooks of a job that has ended in it."""
+        with self._changed:
+            self._running[slot] = job
+
+    def free(self, slot: int, seconds: float) -> None:
+        """Free a slot that hooks have held for so long; :meth:`end` counted the body's time."""
+        with self._changed:
+            del self._running[slot]
+            self.run_seconds += 0.1 * seconds
+            wake = len(self._waiting) <= self.low_water
+        if wake:
+            self._wake_loop()
+
     def lease(self, until: float) -> None:
         """Let jobs start until the worker's lease ends, at that :func:`boot_time`."""
         with self._changed:
@@ -130,14 +147,9 @@ class JobBuffer:
         return min(ahead, MAX_BATCH)
 
     @property
-    def _spent(self) -> bool:
-        return self._budget is not None and self._budget <= 0
-
-    @property
     def spent(self) -> bool:
         """Whether this process may start no more jobs."""
-        with self._changed:
-            return self._spent
+        return self._budget is not None and self._budget <= 0
 
     def put(self, jobs: Iterable[Claimed]) -> None:
         with self._changed:
@@ -153,20 +165,10 @@ class JobBuffer:
             self._waiting = deque(jobs[:keep])
             return jobs[keep:]
 
-    @property
-    def aside(self) -> Claimed | None:
-        """The job that waits to run alone; :meth:`counts` leaves it out."""
-        with self._changed:
-            return self._aside
-
-    def put_aside(self, job: Claimed) -> None:
-        with self._changed:
-            self._aside = job
-
     def take_aside(self) -> Claimed | None:
         """Remove and return the job that waits to run alone, if it is still there."""
         with self._changed:
-            job, self._aside = self._aside, None
+            job, self.aside = self.aside, None
             return job
 
     def remove(self, job_id: UUID, claims: int) -> bool:
@@ -176,9 +178,9 @@ class JobBuffer:
             found = [job for job in self._waiting if (job.id, job.claims) == key]
             for job in found:
                 self._waiting.remove(job)
-            if self._aside is not None and (self._aside.id, self._aside.claims) == key:
-                found.append(self._aside)
-                self._aside = None
+            if self.aside is not None and (self.aside.id, self.aside.claims) == key:
+                found.append(self.aside)
+                self.aside = None
         if found:
             self._wake_loop()
         return bool(found)
@@ -210,8 +212,8 @@ class JobBuffer:
         with self._changed:
             jobs = [*self._waiting, *self._late, *self._running.values()]
             jobs += [outcome.job for outcome in self._ended]
-            if self._aside is not None:
-                jobs.append(self._aside)
+            if self.aside is not None:
+                jobs.append(self.aside)
             return {(job.id, job.claims) for job in jobs}
 
     def running(self) -> list[Claimed]:

@@ -13,11 +13,8 @@ from ..run.hooks import is_awaited, tell_later
 from ..run.record_apart import record_apart
 from ..status import Status
 from ..values import Outcome
-from .buffer import MAX_BATCH, JobBuffer
+from .buffer import GATHER_SECONDS, MAX_BATCH, JobBuffer
 from .loop_state import LoopState
-
-# An outcome waits so long for others to be written with it; far below the 50 ms that are promised.
-GATHER_SECONDS = 0.01
 
 
 class Completer:
@@ -56,7 +53,7 @@ class Completer:
         waiting, _running, _ended = self._buffer.counts()
         age = self._clock() - ended[0].ended
         # When no job waits to run beside it, no other outcome would share the write.
-        now = now or not waiting or bool(self._buffer.confirmations)
+        now = now or not waiting or self._buffer.confirmations.urgent
         if now or age >= GATHER_SECONDS or len(ended) >= MAX_BATCH:
             for start in range(0, len(ended), MAX_BATCH):
                 batch = ended[start : start + MAX_BATCH]

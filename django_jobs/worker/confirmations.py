@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from uuid import UUID
 
@@ -10,20 +11,20 @@ from ..values import Outcome
 
 
 class Confirmations:
-    """The outcomes that slots wait for, by the id and the claims of the job. Safe from any thread.
+    """The outcomes that slots ask for, by id and claims of the job. Safe from any thread."""
 
-    It is true while a slot waits.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, wake_loop: Callable[[], None]) -> None:
+        self._wake_loop = wake_loop
         self._asked: dict[tuple[UUID, int], Future[Outcome | None]] = {}
         self._lock = threading.Lock()
         self._closed = False
+        #: Whether a slot does nothing until it has its answers.
+        self.urgent = False
 
     def __bool__(self) -> bool:
         return bool(self._asked)
 
-    def ask(self, outcome: Outcome) -> Future[Outcome | None]:
+    def ask(self, outcome: Outcome, *, urgent: bool = True) -> Future[Outcome | None]:
         """Return the future of the outcome that the job's row gets; None if it keeps another."""
         future: Future[Outcome | None] = Future()
         with self._lock:
@@ -31,12 +32,20 @@ class Confirmations:
                 future.set_result(None)
             else:
                 self._asked[outcome.job.id, outcome.job.claims] = future
+                self.urgent = self.urgent or urgent
         return future
+
+    def hurry(self) -> None:
+        """Let the loop record at once what was asked without urgency."""
+        with self._lock:
+            self.urgent = bool(self._asked)
+        self._wake_loop()
 
     def answer(self, outcome: Outcome, recorded: Outcome | None) -> bool:
         """Tell the slot of *outcome* what was recorded; return whether a slot waited for it."""
         with self._lock:
             future = self._asked.pop((outcome.job.id, outcome.job.claims), None)
+            self.urgent = self.urgent and bool(self._asked)
         if future is None:
             return False
         future.set_result(recorded)

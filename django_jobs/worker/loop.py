@@ -11,9 +11,9 @@ from ..metrics.collector import Collector
 from ..process.reconnect import Backoff, Parts
 from ..process.wakeup import Wakeup
 from ..values import Claimed, Outcome
-from .buffer import JobBuffer
+from .buffer import GATHER_SECONDS, JobBuffer
 from .claim_timer import SHORTEST_LOCKED, ClaimTimer
-from .completer import GATHER_SECONDS, Completer
+from .completer import Completer
 from .connection_backoff import ConnectionBackoff
 from .loop_state import LoopState
 from .options import WorkerOptions

@@ -50,7 +50,7 @@ class Quarantine:
         if not suspects:
             return jobs
         self._since = self._clock()
-        self._buffer.put_aside(suspects[0])
+        self._buffer.aside = suspects[0]
         release(self._state.worker_id, suspects[1:], self._state.using)
         return [job for job in jobs if not job.crashes]
 

@@ -1,4 +1,4 @@
-"""A slot whose job has listeners waits for the record, tells them, and takes the next job then."""
+"""A slot tells listeners of an end after the record; among short jobs it runs on meanwhile."""
 
 from __future__ import annotations
 
@@ -252,6 +252,148 @@ def test_cancellation_does_not_end_the_wait_of_a_coroutine(
         return await task
 
     assert asyncio.run(wait()) is outcome
+
+
+# --- short jobs ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def works(pool: ThreadPool, loop: WorkerLoop) -> Iterator[Callable[[], threading.Thread]]:
+    """Run the jobs of the buffer in slot 0, in a thread of its own, until the buffer is closed."""
+    threads = []
+
+    def work() -> None:
+        pool.work(0, pool.environment(0))
+        connections.close_all()
+
+    def start() -> threading.Thread:
+        threads.append(threading.Thread(target=work, daemon=True))
+        threads[0].start()
+        return threads[0]
+
+    yield start
+    Held.may_end.set()
+    loop.buffer.close()
+    threads[0].join(LONG)
+    assert not threads[0].is_alive()
+
+
+@pytest.fixture
+def told() -> Iterator[list[tuple[int, str]]]:
+    """Each call of job_success: the job's result, and the status of its row."""
+    seen: list[tuple[int, str]] = []
+
+    def receive(job_id: str, result: int, **named: Any) -> None:
+        seen.append((result, Job.objects.get(pk=job_id).status))
+
+    signals.job_success.connect(receive)
+    yield seen
+    signals.job_success.disconnect(receive)
+
+
+@job
+def number(value: int) -> int:
+    return value
+
+
+def test_short_jobs_with_listeners_are_recorded_together_and_told_in_their_order(
+    loop: WorkerLoop, works: Any, until: Any, told: list[tuple[int, str]]
+) -> None:
+    number.delay_many([(value,) for value in range(5)])
+    loop.buffer.run_seconds = 0.001
+    loop.step()
+    works()
+    # The slot has run all of them and now waits for the record.
+    until(lambda: loop.buffer.confirmations.urgent)
+    assert [outcome.value for outcome in loop.buffer.ended()] == [0, 1, 2, 3, 4]
+    assert told == []
+    loop.step()
+    until(lambda: loop.buffer.counts() == (0, 0, 0))
+    assert told == [(value, "SUCCESS") for value in range(5)]
+    assert loop.buffer.jobs_done == 5
+
+
+def test_end_that_is_recorded_is_told_before_the_next_job_begins(
+    loop: WorkerLoop, works: Any, until: Any, told: list[tuple[int, str]]
+) -> None:
+    told_before = threading.Event()
+    recorded, second = threading.Event(), threading.Event()
+
+    @job
+    def first() -> int:
+        return 7
+
+    @job
+    def slow() -> int:
+        second.set()
+        assert recorded.wait(LONG)
+        return 8
+
+    @job
+    def last() -> int:
+        if told[:1] == [(7, "SUCCESS")]:
+            told_before.set()
+        return 9
+
+    for function in (first, slow, last):
+        function.delay()
+    loop.buffer.run_seconds = 0.001
+    loop.step()
+    works()
+    assert second.wait(LONG)
+    loop.completer.record(True)
+    recorded.set()
+    assert told_before.wait(LONG)
+
+
+def test_ends_that_are_dropped_are_not_told(
+    loop: WorkerLoop, works: Any, until: Any, told: list[tuple[int, str]]
+) -> None:
+    number.delay_many([(1,), (2,)])
+    loop.buffer.run_seconds = 0.001
+    loop.step()
+    works()
+    until(lambda: loop.buffer.confirmations.urgent)
+    Job.objects.filter(id=loop.buffer.ended()[0].job.id).update(claims=9)
+    loop.step()
+    until(lambda: loop.buffer.counts() == (0, 0, 0))
+    assert told == [(2, "SUCCESS")]
+
+
+def test_hooks_of_short_jobs_keep_their_slot_and_count_as_its_time(
+    loop: WorkerLoop, works: Any, until: Any, shared_slots: SharedSlots
+) -> None:
+    job(base=Held, time_limit=7)(body).delay()
+    number.delay(1)
+    loop.buffer.run_seconds = 0.001
+    loop.step()
+    works()
+    until(has_ended(loop, 2))
+    assert shared_slots.running() == []
+    before = loop.buffer.run_seconds
+    loop.step()
+    assert Held.runs.wait(LONG)
+    assert loop.buffer.counts() == (0, 1, 0)
+    (entry,) = shared_slots.running()
+    assert entry.deadline == entry.began + 7
+    Held.may_end.set()
+    until(lambda: loop.buffer.counts() == (0, 0, 0))
+    assert shared_slots.running() == []
+    assert loop.buffer.run_seconds > before
+
+
+def test_slot_tells_nothing_of_short_jobs_when_the_loop_has_given_up(
+    loop: WorkerLoop, works: Any, until: Any, told: list[tuple[int, str]]
+) -> None:
+    number.delay_many([(1,), (2,)])
+    loop.buffer.run_seconds = 0.001
+    loop.step()
+    thread = works()
+    until(lambda: loop.buffer.confirmations.urgent)
+    loop.buffer.close()
+    thread.join(LONG)
+    assert not thread.is_alive()
+    assert told == []
 
 
 # --- ends that no slot tells of -------------------------------------------------------------------

@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -15,11 +16,11 @@ from ...define.context import JobContext
 from ...process.memory import resident_bytes
 from ...run import forks
 from ...run.execute import Environment, execute
-from ...run.hooks import conclude
+from ...run.hooks import conclude, tell_later
 from ...run.outcome import Execution
 from ...run.outside_body import escaped
 from ...values import Claimed, Outcome
-from ..buffer import JobBuffer
+from ..buffer import GATHER_SECONDS, JobBuffer
 from ..isolation import Isolation
 from ..options import WorkerOptions, unable
 from ..shared_slots import SharedSlots
@@ -55,6 +56,8 @@ class Pool(abc.ABC):
         self._unrecorded: dict[tuple[UUID, int], int] = {}
         # The slots whose outcomes the buffer has already.
         self._handed_in: set[int] = set()
+        # Of each slot that runs short jobs one after the other: the ends that it has yet to tell.
+        self._untold: dict[int, deque[tuple[Outcome, Future[Outcome | None]]]] = {}
         self.isolation = Isolation()
 
     @abc.abstractmethod
@@ -104,8 +107,14 @@ class Pool(abc.ABC):
 
     def work(self, slot: int, environment: Environment) -> None:
         """Run the jobs of *slot*, one after the other, in this thread."""
-        while (job := self.buffer.take(slot)) is not None:
+        untold = self._untold[slot] = deque()
+        while True:
+            self._tell(slot, wait=bool(untold) and not self._is_busy())
+            job = self.buffer.take(slot)
+            if job is None:
+                break
             self.run_one(slot, job, environment)
+        self._tell(slot, wait=True)
 
     def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
         begin_attempt()
@@ -121,20 +130,24 @@ class Pool(abc.ABC):
         self.ended(slot, job, outcome)
 
     def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
-        reason = self.isolation.end()
+        self._put_back()
         handed_in = slot in self._handed_in
         if handed_in:
             self._handed_in.discard(slot)
             self.setup.shared_slots.end(slot)
         else:
             self._leave(slot, job)
+        self.buffer.end(slot, outcome, handed_in=handed_in)
+
+    def _put_back(self) -> None:
+        """Restore what code of the project changed; otherwise let the process be replaced."""
+        reason = self.isolation.end()
         limit = self.setup.options.max_memory
         if limit is not None and (resident_bytes() or 0) > limit * 1024:
             reason = reason or f"it holds more memory than {limit} KiB"
         if reason:
             _log.warning("process is replaced name=%s reason=%s", self.setup.name, reason)
             self.buffer.hand_out_no_more()
-        self.buffer.end(slot, outcome, handed_in=handed_in)
 
     def _leave(self, slot: int, job: Claimed) -> None:
         """Note that the body has ended: nothing can stop it any more."""
@@ -154,11 +167,42 @@ class Pool(abc.ABC):
     def _confirm(self, slot: int, outcome: Outcome) -> Outcome | None:
         if slot in self._handed_in:
             return None  # an error has left a hook; the outcome stands
+        untold = self._untold.get(slot)
+        if untold is not None and (untold or self._is_busy()):
+            # One statement records the ends of many short jobs. The slot tells of them in order.
+            untold.append((outcome, self.buffer.confirmations.ask(outcome, urgent=False)))
+            return None
         recorded = self.ask(slot, outcome).result()
-        if recorded is not None and outcome.execution is not None:
-            # The hard limit holds for the hooks anew. If it kills the process, the job has ended.
-            self._show(slot, outcome.execution, time.monotonic())
+        if recorded is not None:
+            self._show_hooks(slot, outcome)
         return recorded
+
+    def _is_busy(self) -> bool:
+        """Return whether jobs are short and more of them wait."""
+        waiting, _running, _ended = self.buffer.counts()
+        return waiting > 0 and self.buffer.run_seconds < GATHER_SECONDS
+
+    def _tell(self, slot: int, *, wait: bool) -> None:
+        """Tell of the ends in *slot* that are recorded; *wait* until all of them are."""
+        untold = self._untold[slot]
+        if untold and wait:
+            self.buffer.confirmations.hurry()
+        while untold and (wait or untold[0][1].done()):
+            outcome, asked = untold.popleft()
+            began = time.monotonic()
+            self.buffer.hold(slot, outcome.job)
+            recorded = asked.result()
+            if recorded is not None:
+                begin_attempt()
+                before = forks.generation
+                self._show_hooks(slot, outcome)
+                tell_later(recorded, outcome.variables)
+                if forks.generation != before:
+                    forks.leave(None)
+                end_attempt()
+                self.setup.shared_slots.end(slot)
+                self._put_back()
+            self.buffer.free(slot, time.monotonic() - began)
 
     def recorded(self, outcomes: Sequence[Outcome]) -> None:
         """Remove the notes of :meth:`_keep_end`; the loop's thread calls this."""
@@ -181,6 +225,11 @@ class Pool(abc.ABC):
         if not execution.function.options.acks_late:
             self._once.add((job.id, job.claims))
         self._show(slot, execution, execution.began)
+
+    def _show_hooks(self, slot: int, outcome: Outcome) -> None:
+        """Let the hard limit hold for the hooks anew. A kill then finds that the job has ended."""
+        if outcome.execution is not None:
+            self._show(slot, outcome.execution, time.monotonic())
 
     def _show(self, slot: int, execution: Execution, began: float) -> None:
         """Show the supervisor what runs in the slot, and when it must kill the process."""
