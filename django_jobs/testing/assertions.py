@@ -98,8 +98,10 @@ class _Wanted:
         eta: datetime.datetime | None,
     ) -> None:
         self.name = None if function is None else _name_of(function)
-        if isinstance(args, (str, bytes, Mapping)):
+        if not (args is None or isinstance(args, (list, tuple))):
             raise TypeError(f"args must be a list or a tuple of arguments, got {type_of(args)}.")
+        if not (kwargs is None or isinstance(kwargs, Mapping)):
+            raise TypeError(f"kwargs must be a dict of arguments, got {type_of(kwargs)}.")
         self.args = None if args is None else list(args)
         self.kwargs = None if kwargs is None else dict(kwargs)
         self.queue, self.priority = queue, priority

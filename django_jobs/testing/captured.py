@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import datetime
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
 
 from django.utils import timezone
 
@@ -28,7 +28,7 @@ class EnqueuedJob:
 
     id: JobId
     name: str
-    #: As the job gets them: after JSON.
+    #: As they are stored: a ``Decimal`` is a text here, and a ``Decimal`` again in the body.
     args: list[Any]
     kwargs: dict[str, Any]
     queue: str
@@ -89,7 +89,7 @@ class EnqueuedJob:
         return " ".join(parts)
 
 
-class CapturedJobs:
+class CapturedJobs(Sequence[EnqueuedJob]):
     """What :func:`captured_jobs` captured so far: a sequence of :class:`EnqueuedJob`."""
 
     def __init__(self, capture: Capture) -> None:
@@ -101,8 +101,14 @@ class CapturedJobs:
     def __len__(self) -> int:
         return len(self._capture.rows)
 
-    def __getitem__(self, position: int) -> EnqueuedJob:
-        return EnqueuedJob.of_call(self._capture.rows[position])
+    @overload
+    def __getitem__(self, position: int) -> EnqueuedJob: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> list[EnqueuedJob]: ...
+
+    def __getitem__(self, position: int | slice) -> EnqueuedJob | list[EnqueuedJob]:
+        return list(self)[position]
 
     def __repr__(self) -> str:
         return repr(list(self))

@@ -14,6 +14,8 @@ from asgiref.sync import sync_to_async
 
 from ..api.result import AsyncResult
 from ..api.result_set import ResultSet
+from ..define import registry
+from ..define.conversion import brought_back
 from ..define.current import running
 from ..define.routing import database_of, databases
 from ..exceptions import JobFailed
@@ -45,6 +47,7 @@ class RanJob:
     #: The handle on the job.
     job: AsyncResult[Any]
     name: str
+    #: As the body got them, of the types that its annotations say.
     args: list[Any] = dataclasses.field(repr=False)
     kwargs: dict[str, Any] = dataclasses.field(repr=False)
     queue: str
@@ -52,7 +55,7 @@ class RanJob:
     attempt: int
     #: The job's status after the attempt: ``RETRY`` or ``SCHEDULED`` if it is to run again.
     status: str
-    #: What the body returned, as it is stored: after JSON.
+    #: What the job's ``get()`` returns: None if nothing is stored.
     result: Any = dataclasses.field(repr=False)
     #: The exception of a failed attempt, with its traceback; or None.
     error: BaseException | None = dataclasses.field(repr=False)
@@ -64,15 +67,22 @@ class RanJob:
         if error is None and outcome.status == Status.FAILURE:
             # It raised Ignore after update_state(state="FAILURE").
             error = JobFailed("django_jobs.exceptions.Ignore", "The body ended its job as FAILURE.")
+        args, kwargs = loads(job.args), loads(job.kwargs)
+        result = None if outcome.result is None else loads(outcome.result)
+        if (function := registry.find(job.name)) is not None:
+            if function.argument_types is not None:
+                args, kwargs = function.argument_types.seen(args, kwargs)
+            if result is not None and function.result_type is not None:
+                result = brought_back(function.result_type, result)
         return cls(
             job=AsyncResult(job.id, name=job.name, using=using),
             name=job.name,
-            args=loads(job.args),
-            kwargs=loads(job.kwargs),
+            args=args,
+            kwargs=kwargs,
             queue=job.queue,
             attempt=job.retries + 1,
             status=str(outcome.status),
-            result=None if outcome.result is None else loads(outcome.result),
+            result=result,
             error=error,
         )
 
@@ -106,6 +116,8 @@ def run_jobs(
       stay ready. An attempt that is retried raises nothing.
     - *limit*: raise ``AssertionError`` before more attempts than this.
     """
+    if travel is not None and at is None:
+        raise TypeError("run_jobs(travel=...) needs at=, the moment to travel to. Pass it, too.")
     if running.get() is not None:
         raise RuntimeError(
             "run_jobs() was called inside a job. Call it in the test: it also runs the jobs that "
@@ -144,6 +156,16 @@ class _Run:
     def __init__(
         self, queue: str | Sequence[str] | None, until: Until | None, raise_errors: bool, limit: int
     ) -> None:
+        if queue is not None and not isinstance(queue, (str, list, tuple, set, frozenset)):
+            raise TypeError(
+                "run_jobs(queue=...) takes the name of a queue or a list of names, got "
+                f"{type_of(queue)}."
+            )
+        if not (until is None or callable(until) or hasattr(until, "ready")):
+            raise TypeError(
+                "run_jobs(until=...) takes a handle, as delay() returns it, or a function, got "
+                f"{type_of(until)}."
+            )
         names = [queue] if isinstance(queue, str) else queue
         self.queues = None if names is None else set(names)
         self.databases = _databases_of(self.queues)

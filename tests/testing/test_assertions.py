@@ -282,6 +282,27 @@ def test_rows_of_all_databases_count(settings: Any) -> None:
     assert_enqueued(jobs.add, count=2)
 
 
+def test_capture_is_a_sequence() -> None:
+    with captured_jobs(write=False) as captured:
+        for number in range(3):
+            jobs.add.delay(number)
+    assert [each.args for each in captured[1:]] == [[1], [2]]
+    assert [each.args for each in reversed(captured)] == [[2], [1], [0]]
+    assert captured[-1] in captured
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"args": 5}, "args must be a list or a tuple of arguments, got an int"),
+        ({"kwargs": [1]}, "kwargs must be a dict of arguments, got a list"),
+    ],
+)
+def test_assertion_refuses_arguments_of_another_type(wrong: Any, message: str) -> None:
+    with captured_jobs(write=False), pytest.raises(TypeError, match=message):
+        assert_enqueued(jobs.add, **wrong)
+
+
 def test_mistakes_in_assertions_are_told() -> None:
     with captured_jobs(write=False):
         with pytest.raises(ValueError, match=r"named 'tests\.jobs\.ad'\. Did you mean"):

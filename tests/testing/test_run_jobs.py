@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import traceback
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -55,6 +58,43 @@ def test_rows_are_those_that_a_worker_writes() -> None:
     assert row.started_at is not None
     assert row.ended_at is not None
     assert row.started_at <= row.ended_at
+
+
+@job
+def double(price: Decimal, *, due: datetime.date | None = None) -> Decimal:
+    return price * 2
+
+
+def test_attempt_has_the_values_of_the_body_and_of_get() -> None:
+    due = datetime.date(2030, 1, 31)
+    single = double.delay(Decimal("1.10"), due=due)
+    both = chain(double.s(Decimal("1.10")), double.s()).delay()
+    ran = run_jobs()
+    assert [(each.args, each.kwargs, each.result) for each in ran] == [
+        ([Decimal("1.10")], {"due": due}, Decimal("2.20")),
+        ([Decimal("1.10")], {}, Decimal("2.20")),
+        ([Decimal("2.20")], {}, Decimal("4.40")),
+    ]
+    assert (single.get(timeout=0), both.get(timeout=0)) == (ran[0].result, ran[2].result)
+
+
+def test_attempt_at_arguments_that_do_not_convert_shows_their_json() -> None:
+    double.delay("much")  # type: ignore[arg-type]
+    (ran,) = run_jobs(raise_errors=False)
+    assert (ran.status, ran.args, ran.result) == ("FAILURE", ["much"], None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"queue": 5}, "takes the name of a queue or a list of names, got an int"),
+        ({"until": 5}, "takes a handle, as delay.. returns it, or a function, got an int"),
+        ({"travel": contextlib.nullcontext}, "needs at=, the moment to travel to"),
+    ],
+)
+def test_run_refuses_what_it_cannot_use(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        run_jobs(**wrong)
 
 
 def test_worker_of_the_run_is_gone_afterwards() -> None:
