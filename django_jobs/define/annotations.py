@@ -61,6 +61,13 @@ def hints_of(thing: Any) -> dict[str, Any]:
         return found
 
 
+def unpacked(hint: Any) -> Any:
+    """Return what ``*hint`` or ``Unpack[hint]`` unpacks; None if *hint* is neither."""
+    if typing.get_origin(hint) is typing.Unpack:
+        return typing.get_args(hint)[0]
+    return hint if getattr(hint, "__unpacked__", False) else None
+
+
 def _written(thing: Any) -> Iterator[tuple[str, Any, tuple[Any, Any]]]:
     """Yield each annotation as it is written, with the namespaces that its names are in."""
     if isinstance(thing, type):
@@ -126,7 +133,8 @@ class Converters:
         return self._known[hint]
 
     def _tuple(self, args: Any, names: Mapping[Any, Any]) -> Converter:
-        if not args:
+        if not args or any(unpacked(each) is not None for each in args):
+            # Of ``tuple[int, *tuple[Decimal, ...]]`` the position does not tell the type.
             return Items(tuple, ANY)
         if len(args) == 2 and args[1] is ...:
             return Items(tuple, self.of(args[0], names))

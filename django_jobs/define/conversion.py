@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ArgumentError
 from ..serialization import type_of
-from .annotations import NONE, Converters, hints_of
+from .annotations import NONE, Converters, hints_of, unpacked
 from .containers import Either, Entries, Items
 from .converters import ANY, Converter, Mismatch, converts
+from .records import Keys
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
@@ -112,16 +113,8 @@ class ArgumentTypes:
 def argument_types(function: JobFunction[..., Any, Any]) -> ArgumentTypes | None:
     """Return the converters of the arguments of *function*; None if JSON keeps them all."""
     parameters = function.call_signature.parameters.values()
-    hints, converters = hints_of(function.__wrapped__), Converters()
-    found: dict[str, Converter] = {}
-    for each in parameters:
-        if each.annotation is each.empty or each.name not in hints:
-            continue
-        converter = converters.of_annotation(hints[each.name])
-        if converts(converter):
-            # ``when: date = None`` is common, and means ``date | None``.
-            found[each.name] = Either([converter, NONE]) if each.default is None else converter
-    if not found:
+    found, options = _found(function)
+    if not found and options is None:
         return None
     rest = next((each.name for each in parameters if each.kind is _REST), "")
     keywords = next((each.name for each in parameters if each.kind is _KEYWORDS), "")
@@ -130,14 +123,38 @@ def argument_types(function: JobFunction[..., Any, Any]) -> ArgumentTypes | None
         bound[rest] = Items(list, found[rest])
     if keywords in found:
         bound[keywords] = Entries(dict, ANY, found[keywords])
+    names = {each.name: found.get(each.name) for each in parameters if each.kind in _BY_NAME}
+    if options is not None:
+        bound[keywords], names = options, {**options.fields, **names}
     return ArgumentTypes(
         function.name,
         [(each.name, found.get(each.name)) for each in parameters if each.kind in _BY_POSITION],
         (rest, found.get(rest)),
-        {each.name: found.get(each.name) for each in parameters if each.kind in _BY_NAME},
+        names,
         found.get(keywords),
         bound,
     )
+
+
+def _found(function: JobFunction[..., Any, Any]) -> tuple[dict[str, Converter], Keys | None]:
+    """Return the converters by parameter, and that of ``**options: Unpack[SomeTypedDict]``."""
+    hints, converters = hints_of(function.__wrapped__), Converters()
+    found: dict[str, Converter] = {}
+    options = None
+    for each in function.call_signature.parameters.values():
+        if each.annotation is each.empty or each.name not in hints:
+            continue
+        hint = hints[each.name]
+        keyed = each.kind is _KEYWORDS and unpacked(hint) is not None
+        converter = converters.of_annotation(unpacked(hint) if keyed else hint)
+        if not converts(converter):
+            continue
+        if keyed:
+            options = converter if isinstance(converter, Keys) else None
+        else:
+            # ``when: date = None`` is common, and means ``date | None``.
+            found[each.name] = Either([converter, NONE]) if each.default is None else converter
+    return found, options
 
 
 def result_type(function: JobFunction[..., Any, Any]) -> Converter | None:

@@ -125,10 +125,13 @@ class _Wanted:
         """Return whether the arguments are the job's; *taken* results come before them."""
         function = registry.find(job.name)
         args, kwargs = self.args or [], self.kwargs or {}
-        if function is not None and function.argument_types is not None:
-            args, kwargs = function.argument_types.encode(args, kwargs, taken)
-        return (self.args is None or _same(args, job.args)) and (
-            self.kwargs is None or _same(kwargs, job.kwargs)
+        seen_args, seen_kwargs = job.args, job.kwargs
+        if function is not None and (types := function.argument_types) is not None:
+            args, kwargs = types.encode(args, kwargs, taken)
+            # Equal values may have different JSON, as the same moment in two time zones.
+            seen_args, seen_kwargs = types.seen(job.args, job.kwargs, taken)
+        return (self.args in (None, seen_args) or _same(args, job.args)) and (
+            self.kwargs in (None, seen_kwargs) or _same(kwargs, job.kwargs)
         )
 
     def __str__(self) -> str:

@@ -291,6 +291,20 @@ def test_composed_values_come_back(hint: Any, value: Any) -> None:
     assert (type(back), back) == (type(value), value)
 
 
+@pytest.mark.parametrize(
+    "hint",
+    [
+        tuple[int, *tuple[decimal.Decimal, ...]],
+        tuple[int, typing.Unpack[tuple[decimal.Decimal, ...]]],
+        tuple[*tuple[int, ...]],
+    ],
+)
+def test_tuple_that_unpacks_another_takes_any_number_of_values(hint: Any) -> None:
+    converter = Converters().of_annotation(hint)
+    for value in [(), (1,), (1, 2, 3)]:
+        assert converter.decode(json.loads(json.dumps(converter.encode(value)))) == value
+
+
 def test_set_has_one_json_in_every_process() -> None:
     letters = "qwertyuiopasdfghjklzxcvbnm"
     assert Converters().of(set[str]).encode(set(letters)) == sorted(letters)

@@ -200,6 +200,23 @@ def test_links_and_chord_bodies_get_types(eager: bool, drain: Callable[..., Any]
     assert result.get(timeout=0) == PRICE * 2 + PRICE * 9
 
 
+class Options(typing.TypedDict, total=False):
+    when: datetime.datetime
+    name: str
+
+
+@job
+def take_options(price: decimal.Decimal, **options: typing.Unpack[Options]) -> None:
+    got.append((price, options))
+
+
+def test_unpacked_typed_dict_annotates_each_keyword(drain: Callable[..., Any]) -> None:
+    result = take_options.delay(PRICE, when=WHEN, name="x")
+    drain()
+    assert got == [(PRICE, {"when": WHEN, "name": "x"})]
+    assert result.job.kwargs == {"when": WHEN.isoformat(), "name": "x"}
+
+
 def test_each_of_many_calls_is_converted(drain: Callable[..., Any]) -> None:
     results = double.delay_many([(Line(PRICE),), {"line": Line(PRICE), "factor": PRICE}])
     drain()
@@ -503,6 +520,15 @@ class Person:
 @job(name="tests.typed.secretive", sensitive=["person"])
 def secretive(token: bytes, person: Person, expiry: datetime.datetime) -> None:
     raise ValueError(f"{token!r} {token.decode('latin-1')} {person} {person.born} {expiry}")
+
+
+def test_assertion_finds_an_equal_value_of_another_spelling() -> None:
+    with captured_jobs(write=False):
+        take_options.delay(PRICE, when=WHEN)
+        same = {"when": WHEN.astimezone(datetime.UTC)}
+        assert_enqueued(take_options, args=[decimal.Decimal("9.9")], kwargs=same, count=1)
+        assert_not_enqueued(take_options, args=[decimal.Decimal("9.91")], kwargs=same)
+        assert_not_enqueued(take_options, kwargs={"when": WHEN.replace(year=2031)})
 
 
 @pytest.mark.parametrize("way", ["call", "result"])
