@@ -137,14 +137,14 @@ def fail_again() -> tuple[Worker, Any]:
     return worker, execute(claimed, Environment(using="default"))
 
 
-TOLD = flows.told.s().set(queue="reports")
+RECEIVED = flows.received.s().set(queue="reports")
 
 
 @pytest.mark.parametrize(
     ("errback", "jobs_of_one"),
     [
-        (TOLD, 1),
-        (chain(TOLD, flows.same.s().set(queue="reports")), 2),
+        (RECEIVED, 1),
+        (chain(RECEIVED, flows.same.s().set(queue="reports")), 2),
         (flows.only_one.si(1).set(queue="reports"), 1),
     ],
 )
@@ -177,7 +177,7 @@ def test_errback_on_another_database_is_written_once_when_the_failure_is_repeate
 
 
 def test_equal_errbacks_on_another_database_are_written_each() -> None:
-    worker, outcome = fail_with(TOLD, TOLD)
+    worker, outcome = fail_with(RECEIVED, RECEIVED)
     record(worker.pk, [outcome], "default")
     assert Job.objects.using("reports").count() == 2
 
