@@ -295,7 +295,7 @@ def test_composed_values_come_back(hint: Any, value: Any) -> None:
     "hint",
     [
         tuple[int, *tuple[decimal.Decimal, ...]],
-        tuple[int, typing.Unpack[tuple[decimal.Decimal, ...]]],
+        tuple[int, typing.Unpack[tuple[decimal.Decimal, ...]]],  # noqa: UP044
         tuple[*tuple[int, ...]],
     ],
 )
