@@ -98,8 +98,10 @@ def keep_for_later(outcome: Outcome, variables: contextvars.Context) -> None:
     """Keep for :func:`tell_later` what it may need: many outcomes wait for one record."""
     if outcome.told:
         outcome.execution = None
+    elif outcome.variables is not None:  # its slot has kept them
+        return
     elif outcome.status != Status.SUCCESS or log.logs_successes():
-        outcome.variables = outcome.variables or variables
+        outcome.variables = variables
     elif outcome.execution is not None and type(outcome.execution.context) is JobContext:
         outcome.execution = None
 

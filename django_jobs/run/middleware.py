@@ -104,7 +104,10 @@ class Around:
             except BaseException as error:
                 self._failed(path, error)
         if self._runner is not None:
-            self._runner.close()
+            try:
+                self._runner.close()
+            except BaseException as error:  # a task that a manager has left raised SystemExit
+                self._failed("its event loop", error)
         self.error = None
 
     async def leave_async(self, outcome: Outcome) -> None:

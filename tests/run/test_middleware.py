@@ -56,6 +56,20 @@ async def only_async(running: JobContext) -> AsyncIterator[None]:
     seen.append(("async", variable.get()))
 
 
+@contextlib.asynccontextmanager
+async def leaving_a_task(running: JobContext) -> AsyncIterator[None]:
+    async def exits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise SystemExit("left")
+
+    task = asyncio.create_task(exits())
+    await asyncio.sleep(0)
+    yield
+    del task
+
+
 class Both:
     def __init__(self, running: JobContext) -> None:
         pass
@@ -236,6 +250,15 @@ def test_error_after_the_body_is_logged_and_the_others_are_left(
     assert seen == ["outer", "body", ("outer", "SUCCESS", "value", "None")]
     assert f"middleware={PATH}.broken_after" in caplog.text
     assert "KeyError: 'after'" in caplog.text
+
+
+def test_error_of_a_task_that_an_async_one_has_left_is_logged(
+    use: Any, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    use("leaving_a_task")
+    assert run(job(succeed)).status == "SUCCESS"
+    assert "middleware=its event loop" in caplog.text
+    assert "SystemExit: left" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["swallowing", "RaisingAgain"])

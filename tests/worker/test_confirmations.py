@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from django_jobs import job, signals
+from django_jobs import current_job, job, signals
 from django_jobs.define.context import JobContext
 from django_jobs.models import Job
 from django_jobs.values import Claimed, Outcome
@@ -443,3 +444,105 @@ def test_error_around_the_body_is_told_of(
     loop.step()
     thread.join(LONG)
     assert failures == [("KeyError", "FAILURE")]
+
+
+def test_slot_without_a_next_job_tells_of_its_ends_though_others_wait(
+    loop: WorkerLoop, works: Any, until: Any, told: list[tuple[int, str]]
+) -> None:
+    @job
+    def lets_the_lease_end() -> int:
+        loop.buffer.lease(until=0.0)
+        return 1
+
+    lets_the_lease_end.delay()
+    number.delay(2)
+    loop.buffer.run_seconds = 0.001
+    loop.step()
+    works()
+    until(lambda: loop.buffer.confirmations.urgent)
+    loop.completer.record(False)
+    until(lambda: told == [(1, "SUCCESS")])
+
+
+def test_silent_log_takes_no_receiver_from_short_jobs(
+    loop: WorkerLoop, works: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def receive(job_id: str, status: str, result: int, **named: Any) -> None:
+        seen.append((status, result, current_job.request.id == job_id))
+
+    caplog.set_level("WARNING", "django_jobs.job")
+    number.delay_many([(1,), (2,)])
+    loop.buffer.run_seconds = 0.001
+    loop.step()
+    signals.job_postrun.connect(receive)
+    try:
+        works()
+        until(lambda: loop.buffer.confirmations.urgent)
+        loop.step()
+        until(lambda: loop.buffer.counts() == (0, 0, 0))
+    finally:
+        signals.job_postrun.disconnect(receive)
+    assert seen == [("SUCCESS", 1, True), ("SUCCESS", 2, True)]
+
+
+class Entered(threading.local):
+    inside = False
+
+
+entered = Entered()
+
+
+@contextlib.contextmanager
+def entering(running: JobContext) -> Iterator[None]:
+    entered.inside = True
+    yield
+    entered.inside = False
+
+
+def test_short_jobs_with_middleware_are_told_inside_it(
+    loop: WorkerLoop, works: Any, until: Any, settings: Any
+) -> None:
+    settings.DJANGO_JOBS = {"MIDDLEWARE": [f"{__name__}.entering"]}
+    seen: list[bool] = []
+
+    def receive(**named: Any) -> None:
+        seen.append(entered.inside)
+
+    number.delay_many([(1,), (2,)])
+    loop.buffer.run_seconds = 0.001
+    loop.step()
+    signals.job_success.connect(receive)
+    try:
+        works()
+        for _ in range(2):
+            until(lambda: loop.buffer.confirmations.urgent)
+            loop.completer.record(True)
+        until(lambda: loop.buffer.counts() == (0, 0, 0))
+    finally:
+        signals.job_success.disconnect(receive)
+    assert seen == [True, True]
+
+
+def test_error_after_the_end_of_a_short_job_leaves_no_slot_waiting(
+    loop: WorkerLoop,
+    works: Any,
+    until: Any,
+    told: list[tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def keep(outcome: Outcome, variables: Any) -> None:
+        monkeypatch.undo()
+        raise KeyError("an alarm")
+
+    number.delay_many([(1,), (2,)])
+    loop.buffer.run_seconds = 0.001
+    loop.step()
+    monkeypatch.setattr("django_jobs.run.execute.keep_for_later", keep)
+    works()
+    until(has_ended(loop, 2))
+    loop.completer.record(True)
+    until(lambda: loop.buffer.counts() == (0, 0, 0))
+    assert told == [(2, "SUCCESS")]
+    assert Job.objects.filter(status="FAILURE").count() == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import abc
+import contextvars
 import dataclasses
 import logging
 import time
@@ -107,14 +108,20 @@ class Pool(abc.ABC):
 
     def work(self, slot: int, environment: Environment) -> None:
         """Run the jobs of *slot*, one after the other, in this thread."""
-        untold = self._untold[slot] = deque()
+        untold: deque[tuple[Outcome, Future[Outcome | None]]] = deque()
+        if not environment.middleware:  # which is around the hooks of the end
+            self._untold[slot] = untold
         while True:
-            self._tell(slot, wait=bool(untold) and not self._is_busy())
-            job = self.buffer.take(slot)
-            if job is None:
+            if untold:
+                self._tell(slot, wait=not self._is_busy())
+            # Another slot may have taken the jobs that waited.
+            job = self.buffer.take(slot, wait=not untold)
+            if job is not None:
+                self.run_one(slot, job, environment)
+            elif untold:
+                self._tell(slot, wait=True)
+            else:
                 break
-            self.run_one(slot, job, environment)
-        self._tell(slot, wait=True)
 
     def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
         begin_attempt()
@@ -165,11 +172,12 @@ class Pool(abc.ABC):
         return recorded
 
     def _confirm(self, slot: int, outcome: Outcome) -> Outcome | None:
-        if slot in self._handed_in:
-            return None  # an error has left a hook; the outcome stands
         untold = self._untold.get(slot)
+        if slot in self._handed_in or (untold and untold[-1][0].job is outcome.job):
+            return None  # an error came after the end; one record is asked for
         if untold is not None and (untold or self._is_busy()):
             # One statement records the ends of many short jobs. The slot tells of them in order.
+            outcome.variables = contextvars.copy_context()
             untold.append((outcome, self.buffer.confirmations.ask(outcome, urgent=False)))
             return None
         recorded = self.ask(slot, outcome).result()
