@@ -181,6 +181,12 @@ def hook_failed(hook: str, name: str, failure: Failure) -> None:
     _jobs.error("hook failed name=%s hook=%s\n%s", name, hook, failure.traceback)
 
 
+def untold(job: Claimed, error: Exception) -> None:
+    # Its class only: what hides the job's secrets may have failed.
+    kind = type(error).__name__
+    _jobs.error("end not told name=%s id=%s error=%s", _line(job.name), job.id, kind)
+
+
 def middleware_failed(path: str, name: str, failure: Failure) -> None:
     _jobs.error("middleware failed name=%s middleware=%s\n%s", name, path, failure.traceback)
 

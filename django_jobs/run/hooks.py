@@ -107,11 +107,17 @@ def keep_for_later(outcome: Outcome, variables: contextvars.Context) -> None:
 
 
 def tell_later(outcome: Outcome, variables: contextvars.Context | None = None) -> None:
-    """Tell of an end after its attempt, in the context of it: in *variables*, or in its own."""
-    if (context := variables or outcome.variables) is None:
-        tell(outcome)
-    else:
-        context.run(tell, outcome)
+    """Tell of an end after its attempt, in the context of it: in *variables*, or in its own.
+
+    Many ends may wait for the caller, so an error is logged. A lazy result may raise any.
+    """
+    try:
+        if (context := variables or outcome.variables) is None:
+            tell(outcome)
+        else:
+            context.run(tell, outcome)
+    except Exception as error:
+        log.untold(outcome.job, error)
 
 
 def tell(outcome: Outcome) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.utils.functional import SimpleLazyObject
 
 from django_jobs import current_job, job, signals
 from django_jobs.define.context import JobContext
@@ -546,3 +547,27 @@ def test_error_after_the_end_of_a_short_job_leaves_no_slot_waiting(
     until(lambda: loop.buffer.counts() == (0, 0, 0))
     assert told == [(2, "SUCCESS")]
     assert Job.objects.filter(status="FAILURE").count() == 1
+
+
+def test_lazy_result_whose_evaluation_fails_keeps_no_other_slot_waiting(
+    loop: WorkerLoop, start: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "django_jobs.job")
+
+    @job(ignore_result=True, throws=(KeyError,))
+    def lazy() -> Any:
+        return SimpleLazyObject(lambda: 1 // 0)
+
+    held = job(base=Held)(body)
+    lazy.delay()
+    held.delay()
+    loop.step()
+    Held.may_end.set()
+    start(0).join(LONG)
+    thread = start(1)
+    until(has_ended(loop, 2))
+    loop.completer.record(True)
+    thread.join(LONG)
+    assert Held.runs.is_set()
+    assert "end not told" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
