@@ -36,7 +36,7 @@ class Commit:
             raise JobNotCommitted(
                 f"Job {job_id} is not committed yet, so no worker can see it. Leave atomic() "
                 "before you wait for it; ATOMIC_REQUESTS opens one around each view, and TestCase "
-                "around each test."
+                "around each test. In a test call django_jobs.testing.run_jobs() before get()."
             )
 
 

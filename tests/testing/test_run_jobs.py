@@ -14,7 +14,7 @@ from django.db import connections
 
 from django_jobs import Ignore, chain, chord, current_job, group, job
 from django_jobs.control import pause_queue, resume_queue
-from django_jobs.exceptions import JobFailed, UnknownJob
+from django_jobs.exceptions import JobFailed, JobNotCommitted, UnknownJob
 from django_jobs.models import Job, Worker
 from django_jobs.testing import arun_jobs, run_jobs
 from tests import jobs
@@ -95,6 +95,14 @@ def test_attempt_at_arguments_that_do_not_convert_shows_their_json() -> None:
 def test_run_refuses_what_it_cannot_use(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         run_jobs(**wrong)
+
+
+def test_wait_for_a_job_that_did_not_run_tells_to_run_it() -> None:
+    result = jobs.add.delay(1)
+    with pytest.raises(JobNotCommitted, match=r"In a test call django_jobs.testing.run_jobs\(\)"):
+        result.get(timeout=60)
+    run_jobs()
+    assert result.get(timeout=0) == 1
 
 
 def test_worker_of_the_run_is_gone_afterwards() -> None:
