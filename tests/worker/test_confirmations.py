@@ -315,6 +315,31 @@ def test_short_jobs_with_listeners_are_recorded_together_and_told_in_their_order
     assert loop.buffer.jobs_done == 5
 
 
+def test_slot_is_free_only_after_all_its_ends_are_told_for_their_hooks_may_enqueue(
+    loop: WorkerLoop,
+    works: Any,
+    until: Any,
+    told: list[tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    freed_after: list[int] = []
+    free = loop.buffer.free
+
+    def noting(slot: int, seconds: float) -> None:
+        freed_after.append(len(told))
+        free(slot, seconds)
+
+    monkeypatch.setattr(loop.buffer, "free", noting)
+    number.delay_many([(value,) for value in range(3)])
+    loop.buffer.run_seconds = 0.001
+    loop.step()
+    works()
+    until(lambda: loop.buffer.confirmations.urgent)
+    loop.step()
+    until(lambda: loop.buffer.counts() == (0, 0, 0))
+    assert freed_after == [3]
+
+
 def test_end_that_is_recorded_is_told_before_the_next_job_begins(
     loop: WorkerLoop, works: Any, until: Any, told: list[tuple[int, str]]
 ) -> None:

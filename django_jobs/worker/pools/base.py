@@ -113,7 +113,7 @@ class Pool(abc.ABC):
             self._untold[slot] = untold
         while True:
             if untold:
-                self._tell(slot, wait=not self._is_busy())
+                self._tell(slot, wait=not _is_busy(self.buffer))
             # Another slot may have taken the jobs that waited.
             job = self.buffer.take(slot, wait=not untold)
             if job is not None:
@@ -175,7 +175,7 @@ class Pool(abc.ABC):
         untold = self._untold.get(slot)
         if slot in self._handed_in or (untold and untold[-1][0].job is outcome.job):
             return None  # an error came after the end; one record is asked for
-        if untold is not None and (untold or self._is_busy()):
+        if untold is not None and (untold or _is_busy(self.buffer)):
             # One statement records the ends of many short jobs. The slot tells of them in order.
             outcome.variables = contextvars.copy_context()
             untold.append((outcome, self.buffer.confirmations.ask(outcome, urgent=False)))
@@ -185,19 +185,16 @@ class Pool(abc.ABC):
             self._show_hooks(slot, outcome)
         return recorded
 
-    def _is_busy(self) -> bool:
-        """Return whether jobs are short and more of them wait."""
-        waiting, _running, _ended = self.buffer.counts()
-        return waiting > 0 and self.buffer.run_seconds < GATHER_SECONDS
-
     def _tell(self, slot: int, *, wait: bool) -> None:
         """Tell of the ends in *slot* that are recorded; *wait* until all of them are."""
         untold = self._untold[slot]
-        if untold and wait:
+        if wait:
             self.buffer.confirmations.hurry()
+        elif not untold[0][1].done():
+            return
+        began = time.monotonic()
         while untold and (wait or untold[0][1].done()):
             outcome, asked = untold.popleft()
-            began = time.monotonic()
             self.buffer.hold(slot, outcome.job)
             recorded = asked.result()
             if recorded is not None:
@@ -210,7 +207,8 @@ class Pool(abc.ABC):
                 end_attempt()
                 self.setup.shared_slots.end(slot)
                 self._put_back()
-            self.buffer.free(slot, time.monotonic() - began)
+        # Not in between: a hook may enqueue, and a burst ends when all slots are free.
+        self.buffer.free(slot, time.monotonic() - began)
 
     def recorded(self, outcomes: Sequence[Outcome]) -> None:
         """Remove the notes of :meth:`_keep_end`; the loop's thread calls this."""
@@ -244,3 +242,9 @@ class Pool(abc.ABC):
         job, limit = execution.job, execution.context.request.time_limit
         deadline = began + limit if limit and self.setup.options.pool == "prefork" else 0.0
         self.setup.shared_slots.begin(slot, job.id, job.claims, began, deadline)
+
+
+def _is_busy(buffer: JobBuffer) -> bool:
+    """Return whether jobs are short and more of them wait."""
+    waiting, _running, _ended = buffer.counts()
+    return waiting > 0 and buffer.run_seconds < GATHER_SECONDS
