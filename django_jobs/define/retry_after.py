@@ -38,10 +38,14 @@ def retry_after(error: BaseException) -> tuple[float | None, datetime.datetime |
 
 
 def _header(error: BaseException) -> Any:
-    headers = getattr(getattr(error, "response", error), "headers", None)
+    response = getattr(error, "response", None)
+    headers = getattr(error if response is None else response, "headers", None)
     get = getattr(headers, "get", None)
+    if not callable(get):
+        return None
     # Most clients have headers that ignore case; some have a dict.
-    return (get("Retry-After") or get("retry-after")) if callable(get) else None
+    value = get("Retry-After")
+    return get("retry-after") if value is None else value
 
 
 def _parsed(text: str) -> float | datetime.datetime:

@@ -385,3 +385,10 @@ def test_eager_retry_expires_before_the_time_that_the_exception_asks_for() -> No
         raise Busy(300)
 
     assert body.apply().status == "REVOKED"
+
+
+def test_header_counts_as_a_number_and_beside_a_response_that_is_none() -> None:
+    assert retry_after(Busy(headers={"Retry-After": 0})) == (0.0, None)
+    error = Busy()
+    error.response, error.headers = None, {"retry-after": "5"}  # type: ignore[attr-defined]
+    assert retry_after(error) == (5.0, None)
