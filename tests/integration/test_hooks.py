@@ -24,6 +24,7 @@ def test_hooks_of_each_pool_hear_of_the_end_that_the_row_has(runworker, folder, 
     ]  # fmt: skip
 
 
+@pytest.mark.once
 @EACH_POOL
 @pytest.mark.parametrize("function", [jobs.be_heard, jobs.be_heard_async, jobs.be_heard_failing])
 def test_middleware_of_each_pool_goes_around_body_and_hooks(

@@ -13,6 +13,8 @@ from django_jobs.models import Job, Worker
 from tests.integration import jobs
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

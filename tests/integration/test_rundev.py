@@ -24,7 +24,10 @@ from django_jobs.models import Worker
 from tests.integration import jobs
 from tests.waiting import LONG
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="it reads /proc")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="it reads /proc"),
+]
 
 ROOT = Path(__file__).parents[2]
 MARK = "TEST_RUNDEV"
