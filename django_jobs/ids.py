@@ -46,20 +46,24 @@ def uuids(ids: Iterable[UUID | str]) -> list[UUID]:
 
 _lock = threading.Lock()
 _last = 0
+# Ids that are made faster than the clock moves run ahead of it, far less than this second. A clock
+# that was set back by more counts anew: ids must not keep a moment of the future.
+_MOST_AHEAD = 1_000 << 12
 
 
 def uuid7() -> UUID:
     """Return a UUID version 7 (RFC 9562, section 5.7), so that keys are in the order of time.
 
     The 12 bits after the milliseconds hold the fraction of the millisecond (RFC 9562, section 6.2,
-    method 3): the ids of one process sort in the order of the calls.
+    method 3): the ids of one process sort in the order of the calls, unless its clock is set back
+    by a second or more.
     """
     global _last
     now = time.time_ns()
     # 48 bits of milliseconds and 12 bits of the fraction, as one growing number.
     stamp = (now // 1_000_000 << 12) | (now % 1_000_000 << 12) // 1_000_000
     with _lock:
-        if stamp <= _last:
+        if stamp <= _last < stamp + _MOST_AHEAD:
             stamp = _last + 1
         _last = stamp
     tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF

@@ -193,9 +193,13 @@ class Member(Converter):
 
     def decode(self, value: Any) -> Any:
         try:
-            return self.kind(value) if self.by_value else self.kind[value]
+            found = self.kind(value) if self.by_value else self.kind[value]
         except Exception:  # _missing_() is code of the project
             raise self.mismatch(value) from None
+        # Some flags drop bits that no member has, in Python 3.11.2 all of them by default.
+        if isinstance(found, enum.Flag) and self.by_value and found.value != value:
+            raise self.mismatch(value)
+        return found
 
 
 def _is_json(value: object) -> bool:
