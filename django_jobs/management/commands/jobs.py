@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -15,6 +15,7 @@ from ...conf import get_settings
 from ...status import ENDED, QUEUED, Status
 from ...worker.flag_types import positive, seconds
 from ..arguments import add_verb
+from ..base import OfflineCommand
 from ..ending import is_program
 from ..jobs import (
     actions,
@@ -32,7 +33,7 @@ from ..jobs.warn import warnings
 from . import runbeat, runworker
 
 
-class Command(BaseCommand):
+class Command(OfflineCommand):
     help = gettext_noop("Shows and changes jobs, queues, schedules and workers.")
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -90,7 +91,7 @@ class Command(BaseCommand):
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-_PROCESSES: dict[str, type[BaseCommand]] = {"worker": runworker.Command, "beat": runbeat.Command}
+_PROCESSES: dict[str, type[OfflineCommand]] = {"worker": runworker.Command, "beat": runbeat.Command}
 
 # They use the database of the queue; without a queue, health looks at all.
 _AT_QUEUES = {"pause", "resume", "limit", "purge", "health"}

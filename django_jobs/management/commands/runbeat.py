@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connections
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
@@ -16,12 +16,13 @@ from ...beat.loop import Beat, run
 from ...db import dialect_for
 from ...log import set_up_console
 from ..arguments import add_process_arguments, database, database_name, process_name
+from ..base import OfflineCommand
 from ..ending import handlers_restored
 from ..output import banner, protected_output
 from ..pidfile import heartbeat_file, pidfile
 
 
-class Command(BaseCommand):
+class Command(OfflineCommand):
     help = gettext_noop(
         "Enqueues the jobs of schedules when they are due. Several beats may run at once."
     )

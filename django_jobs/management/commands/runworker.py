@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import InterfaceError, OperationalError, connections
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
@@ -34,12 +34,13 @@ from ..arguments import (
     process_name,
     refuse_without_fork,
 )
+from ..base import OfflineCommand
 from ..ending import handlers_restored, is_program
 from ..output import banner, protected_output
 from ..pidfile import heartbeat_file, pidfile
 
 
-class Command(BaseCommand):
+class Command(OfflineCommand):
     help = gettext_noop(
         "Runs background jobs until SIGTERM or Ctrl-C. A second signal stops it at once."
     )
