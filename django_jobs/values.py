@@ -46,7 +46,7 @@ class Claimed:
     has_dependents: bool
     run_at: datetime.datetime | None
     expires_at: datetime.datetime | None
-    # What follows is no column.
+    # The fields below are no columns.
     expired: bool
     waited: dataclasses.InitVar[float]
     ready: float = dataclasses.field(init=False)
@@ -149,7 +149,7 @@ class Outcome:
     #: and log lines after its end.
     execution: Any = dataclasses.field(default=None, repr=False)
     variables: contextvars.Context | None = dataclasses.field(default=None, repr=False)
-    #: Whether hooks, receivers and the log have heard of it.
+    #: Whether hooks, receivers and the log were told of it.
     told: bool = False
 
     @classmethod

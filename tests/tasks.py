@@ -51,23 +51,23 @@ async def tell_async(context: AnyContext) -> dict[str, Any]:
     return {"attempt": context.attempt, "workers": result.worker_ids, "id": result.id}
 
 
-# JOB_OPTIONS of the tests' settings retries these two.
-@task(takes_context=True)
-def tell_again(context: AnyContext) -> list[Any]:
+def third_attempt(context: AnyContext) -> list[Any]:
     if context.attempt < 3:
         raise OSError(f"attempt {context.attempt}")
     result = context.task_result
     paths = [error.exception_class_path for error in result.errors]
     return [context.attempt, paths, result.attempts]
+
+
+# JOB_OPTIONS of the tests' settings retries these two.
+@task(takes_context=True)
+def tell_again(context: AnyContext) -> list[Any]:
+    return third_attempt(context)
 
 
 @task(takes_context=True)
 async def tell_again_async(context: AnyContext) -> list[Any]:
-    if context.attempt < 3:
-        raise OSError(f"attempt {context.attempt}")
-    result = context.task_result
-    paths = [error.exception_class_path for error in result.errors]
-    return [context.attempt, paths, result.attempts]
+    return third_attempt(context)
 
 
 @task(takes_context=True)

@@ -57,9 +57,10 @@ def enqueue_at_commit(
     options: CallKeywords,
     name: str,
 ) -> AsyncResult[Any] | None:
-    """Enqueue one call for Celery's *name* with ``_on_commit``; None if it waits for the commit.
+    """Enqueue one call now and return its handle, or enqueue it at the commit and return None.
 
-    A row in the database of the open transaction needs no waiting: a rollback takes it along.
+    It stands behind Celery's methods ``<name>_on_commit``. A row in the database of the open
+    transaction needs no waiting: a rollback takes it along.
     """
     warn_once(f"{name}_on_commit() is Celery's: {name}() is part of the transaction already.")
     (row,) = rows_of(function, [(args, kwargs)], options)

@@ -90,7 +90,7 @@ class JobFunction(Generic[P, R, T]):
         """The signature as a text, without the defaults of sensitive parameters."""
         return redact_signature(self)
 
-    #: How its annotations convert arguments and results; None if JSON keeps them all.
+    #: The converters of its annotations, or None if JSON keeps all arguments and results.
     argument_types = functools.cached_property(conversion.argument_types)
     result_type = functools.cached_property(conversion.result_type)
 

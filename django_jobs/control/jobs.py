@@ -64,7 +64,7 @@ def revoke(
     revoked = without_deadlock(using, lambda: _revoke(wanted, statuses, reason, using, note))
     if signals.job_revoked.receivers:
         for job in revoked:
-            told = functools.partial(
+            send = functools.partial(
                 signals.send,
                 signals.job_revoked,
                 job.name,
@@ -73,7 +73,7 @@ def revoke(
                 reason=reason,
             )
             # The caller's transaction may roll the revoke back.
-            transaction.on_commit(told, using, robust=True)
+            transaction.on_commit(send, using, robust=True)
     return len(revoked)
 
 

@@ -77,7 +77,7 @@ class Capacity(NamedTuple):
 class Dialect(abc.ABC):
     """A database's way to insert, claim, record and wake, over one connection."""
 
-    #: How a sleeping worker learns of new work; the log has it at the worker's start.
+    #: The way in which a sleeping worker learns of new work, as its log names it at the start.
     wakeup: ClassVar[str]
     #: The shortest and the longest sleep in seconds between two looks at an empty queue.
     poll_seconds: ClassVar[tuple[float, float]]
@@ -103,7 +103,7 @@ class Dialect(abc.ABC):
     def unix_time(self) -> str:
         """SQL of the database's clock as seconds since 1970, UTC."""
 
-    #: The moment at which :meth:`clock_texts` lets the clock stand, in UTC; None: it runs.
+    #: The moment, in UTC, at which :meth:`clock_texts` lets the clock stand. With None it runs.
     stands_at: datetime.datetime | None = None
 
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""Where a worker's claims begin in PostgreSQL's index of ready jobs."""
+"""The place in PostgreSQL's index of ready jobs at which a worker's claims begin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SLOW_SECONDS, SLOW_SECONDS_A_JOB = 0.004, 0.00005
 # A job that becomes ready before the remembered place may be found this much later.
 HOLD_SECONDS = 2.0
 
-#: Where the ready jobs of each queue begin: the rank and the id of the first.
+#: The rank and the id of the first ready job of each queue.
 Beginnings = Mapping[str, tuple[int, UUID]]
 
 

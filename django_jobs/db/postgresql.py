@@ -263,7 +263,7 @@ class PostgreSQL(Dialect):
     insert_chunk = 5_000
     now = _NOW
     unix_time = f"date_part('epoch', {_NOW})"
-    #: Where the claims of a worker begin; None on a connection that is not a worker's own.
+    #: The place at which a worker's claims begin. Only a worker's own connection has one.
     claim_cursor: ClaimCursor | None = None
 
     def clock_texts(self, moment: datetime.datetime) -> Mapping[str, str]:

@@ -27,7 +27,7 @@ _PLAIN: Mapping[Any, Converter] = {
 }
 NONE = _PLAIN[types.NoneType]
 _abc = collections.abc
-# What a JSON list becomes, and a JSON object.
+# The types that are made of a JSON list and of a JSON object.
 _LISTS: Mapping[Any, type] = {
     **dict.fromkeys([list, _abc.Sequence, _abc.MutableSequence], list),
     **dict.fromkeys([_abc.Iterable, _abc.Collection, _abc.Container, _abc.Reversible], list),
@@ -62,7 +62,7 @@ def hints_of(thing: Any) -> dict[str, Any]:
 
 
 def unpacked(hint: Any) -> Any:
-    """Return what ``*hint`` or ``Unpack[hint]`` unpacks; None if *hint* is neither."""
+    """Return the type that ``*hint`` or ``Unpack[hint]`` unpacks, or None for another *hint*."""
     if typing.get_origin(hint) is typing.Unpack:
         return typing.get_args(hint)[0]
     return hint if getattr(hint, "__unpacked__", False) else None

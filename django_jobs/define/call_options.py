@@ -42,7 +42,7 @@ class CallKeywords(TypedDict, total=False):
     time_limit: float | None
     soft_time_limit: float | None
     ignore_result: bool | None
-    #: Most retries. None is the job function's limit.
+    #: The largest number of retries; None is the job function's limit.
     max_retries: int | None
     #: The waits before automatic retries; as in ``@job``, but no function.
     retry_backoff: bool | float | None

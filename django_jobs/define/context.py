@@ -33,7 +33,7 @@ class JobOutcome:
     status: str
     #: The value that the body returned.
     result: Any = dataclasses.field(default=None, repr=False)
-    #: What the body raised: an error, or ``Retry``, ``Snooze`` and the like.
+    #: The exception that the body raised: an error, or ``Retry``, ``Snooze`` and the like.
     exception: BaseException | None = dataclasses.field(default=None, repr=False)
 
 
@@ -44,7 +44,7 @@ class JobContext:
     ``__call__`` to wrap the body. An error in a hook is logged and does not change the outcome.
     """
 
-    #: How the attempt ended, for middleware after its ``yield``; None before.
+    #: The end of the attempt, for middleware after its ``yield``. Before that it is None.
     outcome: JobOutcome | None = None
 
     def __init__(
@@ -73,7 +73,7 @@ class JobContext:
 
     @property
     def max_retries(self) -> int | None:
-        """Most retries of this job: the call's limit or the job function's; None is no limit."""
+        """The call's limit of retries, otherwise the job function's; None is no limit."""
         own = self.row_options.call.max_retries
         return self.function.options.max_retries if own is None else own
 

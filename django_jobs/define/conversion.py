@@ -29,7 +29,7 @@ _BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYW
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ArgumentTypes:
-    """The converters of one function's arguments; None: the argument is kept as it is."""
+    """The converters of one function's arguments. An argument without one stays as it is."""
 
     function: str
     positions: Sequence[tuple[str, Converter | None]]
@@ -111,7 +111,7 @@ class ArgumentTypes:
 
 
 def argument_types(function: JobFunction[..., Any, Any]) -> ArgumentTypes | None:
-    """Return the converters of the arguments of *function*; None if JSON keeps them all."""
+    """Return the converters of the arguments of *function*, or None if JSON keeps them all."""
     parameters = function.call_signature.parameters.values()
     found, options = _found(function)
     if not found and options is None:
@@ -158,7 +158,7 @@ def _found(function: JobFunction[..., Any, Any]) -> tuple[dict[str, Converter], 
 
 
 def result_type(function: JobFunction[..., Any, Any]) -> Converter | None:
-    """Return the converter of what *function* returns; None if JSON keeps it."""
+    """Return the converter of the result of *function*, or None if JSON keeps the result."""
     hints = hints_of(function.__wrapped__)
     converter = Converters().of_annotation(hints["return"]) if "return" in hints else ANY
     return converter if converts(converter) else None
@@ -181,7 +181,7 @@ def items_of(
 
 
 def brought_back(converter: Converter, value: Any) -> Any:
-    """Return the value of which *value* is the JSON; a *value* that does not convert itself."""
+    """Return the value that the JSON *value* stands for, or *value* if it does not convert."""
     try:
         return converter.decode(value)
     except Mismatch:

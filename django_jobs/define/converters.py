@@ -49,9 +49,9 @@ class Mismatch(Exception):
 class Converter:
     """Leaves values as they are: an annotation that JSON keeps, or an unknown one."""
 
-    #: What a message calls the annotation.
+    #: The name of the annotation in messages.
     wanted = "JSON"
-    #: Whether its values differ from their JSON; the parts count apart.
+    #: Whether its values differ from their JSON. Its parts answer for themselves.
     changes = False
 
     def __init__(self, *kinds: type) -> None:
@@ -75,7 +75,7 @@ class Converter:
         return value
 
     def decode(self, value: Any) -> Any:
-        """Return the value of which *value* is the JSON. Raises :class:`Mismatch`."""
+        """Return the value that the JSON *value* stands for. Raises :class:`Mismatch`."""
         return value
 
     def mismatch(self, value: object, more: str = "") -> Mismatch:

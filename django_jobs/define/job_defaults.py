@@ -15,7 +15,7 @@ from .option_problems import unknown_options
 from .options import JobKeywords, JobOptions
 from .routing import matches
 
-#: What can be given for many functions: everything but the name, and the function's own shape.
+#: The options that many functions can share: all but the name, and those of a function's shape.
 ALLOWED = tuple(name for name in JobKeywords.__annotations__ if name != "name")
 
 

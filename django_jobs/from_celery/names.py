@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .table import Rule, rule
 
-#: What a module imports, by its full name.
+#: The imports of a module, by its full name.
 IMPORTS: tuple[Rule, ...] = (
     rule("celery.shared_task celery.task celery.task.* celery.decorators.*",
         "None: ``job`` of ``django_jobs`` takes its place"),
@@ -156,7 +156,7 @@ PACKAGES: tuple[Rule, ...] = (
         "django-structlog[celery]", "None: see its imports"),
 )  # fmt: skip
 
-#: What starts Celery's processes.
+#: The commands that start Celery's processes.
 COMMANDS: tuple[Rule, ...] = (
     rule("worker multi", "``manage.py runworker``"),
     rule("beat", "``manage.py runbeat``, or ``runworker --beat``"),

@@ -33,7 +33,7 @@ def pidfile(name: str | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def heartbeat_file(name: str | None) -> Iterator[HeartbeatFile | None]:
-    """Create the heartbeat file *name*, and remove it at the end; None without a name."""
+    """Create the heartbeat file *name*, and remove it at the end. Without a name there is none."""
     if name is None:
         yield None
         return

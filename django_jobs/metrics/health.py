@@ -41,7 +41,7 @@ QUEUES_READ = 400
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """What one part is like. *ok* is None when the database could not tell.
+    """The state of one part. *ok* is None when the database did not answer.
 
     *text* is a template for *values*, marked for translation.
     """
@@ -54,7 +54,7 @@ class Check:
 
 @dataclasses.dataclass(slots=True)
 class State:
-    """What one look at a database found."""
+    """The findings of one look at a database."""
 
     using: str
     #: The database's error, if it did not answer.

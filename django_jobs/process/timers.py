@@ -34,7 +34,7 @@ class Timers:
 
     def __init__(self, timers: Sequence[Timer], using: str) -> None:
         self.using = using
-        #: How often it looked for what is due: it grows while no timer hangs.
+        #: The number of looks for due timers. It grows while no timer hangs.
         self.rounds = 0
         self._timers = {timer.name: timer for timer in timers}
         self._backoffs = {timer.name: Backoff(timer.name, using) for timer in timers}

@@ -94,7 +94,7 @@ def leave(error: BaseException | None) -> NoReturn:
 def die_with_parent(parent: int, number: int | None = None) -> None:
     """Let the kernel end this process when its parent's thread ends, where it can.
 
-    It sends the signal *number*; None: SIGKILL.
+    It sends the signal *number*, by default SIGKILL.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number or signal.SIGKILL, 0, 0, 0)

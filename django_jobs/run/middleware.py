@@ -66,7 +66,7 @@ class Around:
     """The middleware of one attempt: entered in order, left in the reverse order."""
 
     def __init__(self, execution: Execution, factories: tuple[tuple[str, Factory], ...]) -> None:
-        #: What the body, or entering, has raised.
+        #: The exception of the body, or of a manager that was entered.
         self.error: BaseException | None = None
         self._execution = execution
         self._factories = factories

@@ -167,9 +167,9 @@ def _written(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[O
     rows = Job.objects.using(using).filter(
         id__in=[outcome.job.id for outcome in outcomes], worker_id=worker_id
     )
-    told = {row[:3] for row in rows.values_list("id", "claims", "status")}
+    written = {row[:3] for row in rows.values_list("id", "claims", "status")}
     return [
         outcome
         for outcome in outcomes
-        if (outcome.job.id, outcome.job.claims, str(outcome.status)) in told
+        if (outcome.job.id, outcome.job.claims, str(outcome.status)) in written
     ]

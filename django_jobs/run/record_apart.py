@@ -60,8 +60,8 @@ def _record_refused(
     ours = Job.objects.using(using).filter(
         id=failed.job.id, worker_id=worker_id, claims=failed.job.claims
     )
-    told = (failed.failure.error_class, failed.failure.message)
-    return [failed] if transitions.refuse(ours, *told, clock(using)) else []
+    error_class, message = failed.failure.error_class, failed.failure.message
+    return [failed] if transitions.refuse(ours, error_class, message, clock(using)) else []
 
 
 def _in_savepoint(

@@ -20,7 +20,7 @@ from .running import arun_jobs, run_jobs
 
 # The clock of the database is not that of the test.
 _TOLERANCE_SECONDS = 1.0
-# More jobs are not listed.
+# A message lists no more jobs.
 _LISTED = 20
 
 Function = JobFunction[..., Any, Any] | str | None

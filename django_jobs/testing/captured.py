@@ -90,7 +90,7 @@ class EnqueuedJob:
 
 
 class CapturedJobs(Sequence[EnqueuedJob]):
-    """What :func:`captured_jobs` captured so far: a sequence of :class:`EnqueuedJob`."""
+    """The calls that :func:`captured_jobs` has captured, as a sequence of :class:`EnqueuedJob`."""
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture

@@ -55,7 +55,7 @@ class RanJob:
     attempt: int
     #: The job's status after the attempt: ``RETRY`` or ``SCHEDULED`` if it is to run again.
     status: str
-    #: What the job's ``get()`` returns: None if nothing is stored.
+    #: The value that the job's ``get()`` returns; None if nothing is stored.
     result: Any = dataclasses.field(repr=False)
     #: The exception of a failed attempt, with its traceback; or None.
     error: BaseException | None = dataclasses.field(repr=False)

@@ -36,7 +36,7 @@ class InlineWorker:
 
     def __init__(self, using: str) -> None:
         self.using = using
-        #: The moment at which the clock stands, in UTC; None: it runs.
+        #: The moment, in UTC, at which the clock stands. With None it runs.
         self.moment: datetime.datetime | None = None
         self.row = Worker(name=_NAME, hostname=socket.gethostname(), pid=os.getpid(), pool="solo")
         self._environment = Environment(

@@ -41,7 +41,7 @@ class Completer:
         self._on_recorded = on_recorded
         self._on_ready = on_ready
         self._on_freed = on_freed
-        # Ends of which hooks or receivers want to hear, and no slot tells.
+        # Ends that have listeners, while no slot tells them.
         self._untold: deque[Outcome] = deque()
         self._clock = clock
 
@@ -89,7 +89,7 @@ class Completer:
             if end is None or end.told:
                 continue
             if end is outcome and (end.status == Status.SUCCESS or end.variables is not None):
-                # Nobody wanted to hear of it when the body ended.
+                # It had no listeners when the body ended.
                 if logs_each or end.status != Status.SUCCESS:
                     tell_later(end)
             elif is_awaited(end):
@@ -98,7 +98,7 @@ class Completer:
                 tell_later(end)
 
     def tell_rest(self) -> None:
-        """Tell hooks and receivers of ends that no slot tells of; safe from any thread.
+        """Tell listeners of the ends that no slot tells them. It is safe from any thread.
 
         They may take long, so the loop leaves it to another thread while it runs.
         """

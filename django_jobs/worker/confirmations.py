@@ -18,14 +18,14 @@ class Confirmations:
         self._asked: dict[tuple[UUID, int], Future[Outcome | None]] = {}
         self._lock = threading.Lock()
         self._closed = False
-        #: Whether a slot does nothing until it has its answers.
+        #: Whether a slot does nothing until its answers come.
         self.urgent = False
 
     def __bool__(self) -> bool:
         return bool(self._asked)
 
     def ask(self, outcome: Outcome, *, urgent: bool = True) -> Future[Outcome | None]:
-        """Return the future of the outcome that the job's row gets; None if it keeps another."""
+        """Return a future of the outcome that the row gets, or of None if the row keeps another."""
         future: Future[Outcome | None] = Future()
         with self._lock:
             if self._closed:

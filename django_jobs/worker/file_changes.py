@@ -35,7 +35,7 @@ class FileChanges:
         self._due = clock() + LOOK_SECONDS
 
     def changed(self) -> Path | None:
-        """Return a file that has changed or is new since the last look; None if there is none.
+        """Return a file that is new or has changed since the last look, or None.
 
         It looks at most once in :data:`LOOK_SECONDS`.
         """

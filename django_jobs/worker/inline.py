@@ -49,7 +49,7 @@ def run_ready(
 
 
 class _Recorder:
-    """Records how jobs ended: alone those of which somebody wants to hear, then all others."""
+    """Records how jobs ended: one by one if they have listeners, then all others together."""
 
     def __init__(self, worker_id: UUID, using: str) -> None:
         self._worker_id = worker_id

@@ -52,7 +52,7 @@ class WorkerLoop:
         self.buffer = buffer
         self.wakeup = wakeup
         self.collector = collector
-        #: How often it began a turn, or tried to start: it grows while the loop does not hang.
+        #: The number of its turns, and of tries to start. It grows while the loop does not hang.
         self.turns = 0
         self._on_database_error = on_database_error
         self._on_recorded = on_recorded

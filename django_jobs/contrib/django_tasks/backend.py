@@ -46,7 +46,7 @@ class DatabaseBackend(BaseTaskBackend):
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
         super().__init__(alias, params)
-        # What enqueue() has validated, of tasks without a time.
+        # The tasks without a time that enqueue() has validated.
         self._valid: set[tuple[Any, ...]] = set()
 
     def validate_task(self, task: AnyTask) -> None:

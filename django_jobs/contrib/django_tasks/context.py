@@ -1,4 +1,4 @@
-"""What ``takes_context`` passes to the function of a task."""
+"""The context that a task with ``takes_context`` gets."""
 
 from __future__ import annotations
 

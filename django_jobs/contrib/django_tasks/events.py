@@ -104,8 +104,7 @@ def _send(
 def _has_listeners(name: str) -> bool:
     """Return whether another receiver than Django's hears of an end of the job function *name*.
 
-    Django's own receiver only writes a line of the log. A slot that waited for the record of each
-    end would run a tenth of the tasks.
+    Django's own receiver only writes a line of the log, for which no slot needs to wait.
     """
     return not _has_only_django_s(task_finished) and named(name) is not None
 

@@ -44,7 +44,7 @@ _EAGER = "eager"
 
 
 class JobTaskResult(AnyResult):
-    """The result of a task. What it was not made with is read from the job's row when asked for."""
+    """The result of a task. It reads values that it was not made with from the row, on demand."""
 
     __slots__ = ()
 
@@ -111,7 +111,7 @@ def enqueued(task: AnyTask, id: str, args: list[Any], kwargs: dict[str, Any]) ->
 
 
 def of_running(name: str, request: Request) -> JobTaskResult:
-    """Return the result of the running job *name*, of which the *request* is known."""
+    """Return the result of the running job *name* with that *request*."""
     task: Any = named(name)
     args, kwargs, running = request.args, request.kwargs, TaskResultStatus.RUNNING
     if not request.is_eager:

@@ -176,7 +176,7 @@ class Pool(abc.ABC):
         if slot in self._handed_in or (untold and untold[-1][0].job is outcome.job):
             return None  # an error came after the end; one record is asked for
         if untold is not None and (untold or _is_busy(self.buffer)):
-            # One statement records the ends of many short jobs. The slot tells of them in order.
+            # One statement records the ends of many short jobs; later the slot tells of each.
             outcome.variables = contextvars.copy_context()
             untold.append((outcome, self.buffer.confirmations.ask(outcome, urgent=False)))
             return None

@@ -23,7 +23,7 @@ _CALLS = {"apply_async", "apply_async_on_commit", "apply", "set", "signature"}
 _RETRY = {"args", "kwargs", "queue", "priority", "link", "link_error", "headers", "routing_key"}
 # Others tell of these attributes of the app.
 _ELSEWHERE = {"task", "conf", "Task", "add_periodic_task"}
-# What makes a signature.
+# The names that make a signature.
 _SIGNATURES = {"s", "si", "signature", "subtask", "set", "clone"}
 
 

@@ -29,7 +29,7 @@ STACK, BEAT, REMOVE = 2, 4, 6
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Finding:
-    """What stands at a line, and what becomes of it; line 0 is the whole file."""
+    """A line of a file, and its replacement. Line 0 is the whole file."""
 
     file: str
     line: int
@@ -45,7 +45,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A file of the project, of which findings are made."""
+    """A file of the project, in which the rules look for findings."""
 
     file: str
 

@@ -1,4 +1,4 @@
-"""What a module imports from Celery and from packages around it."""
+"""The rules for imports from Celery and from packages around it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def findings(module: Module, symbols: Symbols) -> Iterator[Finding]:
             rule = find(IMPORTS, full) or find(IMPORTS, f"{full}.")
             if rule is None:
                 continue
-            told = f"{full}{_lines(module, full, local, node)}"
-            together.setdefault((node.lineno, rule), []).append(told)
+            name = f"{full}{_lines(module, full, local, node)}"
+            together.setdefault((node.lineno, rule), []).append(name)
         elif symbols.origin(module, ast.Name(local)) == APP and isinstance(node, ast.ImportFrom):
             text = "Delete it with the app: @job needs no app object."
             yield place.finding(node, f"import of the app {local}", text, REMOVE, Section.APP)

@@ -187,7 +187,7 @@ def _named(
         return
     known = [setting_of(name, prefix) for prefix in sorted(prefixes)]
     found = [each for each in known if each is not None]
-    # What is only read and is unknown may be anything.
+    # An unknown name that is only read may be anything.
     if found and (any(found) or isinstance(node, ast.Name)):
         yield _Setting(node, what, next(filter(None, found), ""), value)
 

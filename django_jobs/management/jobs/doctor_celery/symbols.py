@@ -1,4 +1,4 @@
-"""What the names of a project's modules stand for, as far as Celery is concerned.
+"""Finds the objects of Celery that the names of a project's modules stand for.
 
 A name is followed through imports and assignments to the name that Celery gives it:
 ``celery.shared_task``, or ``@app.task`` for an attribute of an app.
