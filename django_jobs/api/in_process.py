@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Mapping
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -12,8 +13,10 @@ from django.utils import timezone
 from .. import log
 from ..conf import get_settings
 from ..define.canvas import signature
+from ..define.headers import inherited
 from ..define.row_options import parse, taking_one_more
 from ..define.sensitive import secrets_in
+from ..enqueue.instrumented import NO_CAUSE, sent
 from ..exceptions import JobFailed, JobRevoked
 from ..failure import describe
 from ..models import Edge, Job
@@ -83,10 +86,13 @@ def run(row: NewJob) -> EagerResult[Any]:
     return run_graph(Graph([row], []))[row.id]
 
 
-def run_graph(graph: Graph) -> dict[UUID, EagerResult[Any]]:
-    """Run a workflow to its end, one job after the other; return the results by id."""
+def run_graph(graph: Graph, cause: Mapping[str, Any] = NO_CAUSE) -> dict[UUID, EagerResult[Any]]:
+    """Run a workflow to its end, one job after the other; return the results by id.
+
+    *cause* are the headers of the job whose end enqueues the workflow.
+    """
     here = _Run()
-    here.run(graph)
+    here.run(Graph(list(sent(graph.rows, cause)), graph.edges))
     return here.done
 
 
@@ -171,13 +177,13 @@ class _Run:
 
     def _run_errback(self, form: Any, failed: Ended) -> None:
         try:
-            headers = loads(self._rows[failed.id].headers or "{}") if get_settings().headers else {}
-            plan = Plan(failed.root_id or failed.id, failed.id, headers=headers)
+            cause = loads(self._rows[failed.id].headers or "{}")
+            plan = Plan(failed.root_id or failed.id, failed.id, headers=inherited(cause))
             plan.add(signature(form), Given([error_argument(failed)]), Around())
         except Exception as error:  # as in a worker, it does not change the job's own outcome
             log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
             return
-        run_graph(plan.graph())
+        run_graph(plan.graph(), cause)
 
     def _add_member(self, row: NewJob, graph: Graph) -> None:
         for child, edges in self._into.items():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..api.job import JobFunction
     from ..api.result import AsyncResult
     from ..ids import JobId
-    from ..values import Graph
+    from ..values import Failure, Graph
     from .canvas import Canvas
     from .current import Request
     from .options import Expiry
@@ -35,6 +35,9 @@ class JobOutcome:
     result: Any = dataclasses.field(default=None, repr=False)
     #: The exception that the body raised: an error, or ``Retry``, ``Snooze`` and the like.
     exception: BaseException | None = dataclasses.field(default=None, repr=False)
+    #: Why the attempt failed, without secrets: ``error_class`` (a dotted name), ``message`` and
+    #: ``traceback``.
+    failure: Failure | None = dataclasses.field(default=None, repr=False)
 
 
 class JobContext:

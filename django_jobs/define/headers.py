@@ -12,6 +12,7 @@ from .. import serialization
 from ..conf import get_settings
 from ..exceptions import ArgumentError
 from ..serialization import type_of
+from . import instrumentation
 from .current import running
 from .dotted_paths import import_problem
 
@@ -27,10 +28,26 @@ def implied_headers() -> Mapping[str, Any]:
     if not paths:
         return {}
     parent = running.get()
-    headers = dict(parent.request.headers) if parent is not None else {}
+    headers = inherited(parent.request.headers) if parent is not None else {}
     for path in paths:
         headers |= _headers_of(path)
     return headers
+
+
+def inherited(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a job's *headers* that the jobs which it causes inherit.
+
+    Without ``HEADERS`` they inherit none, and never those of the instrumentation.
+    """
+    if not get_settings().headers:
+        return {}
+    own = {name for each in instrumentation.instrumentations for name in each.header_names()}
+    return {name: value for name, value in headers.items() if name not in own}
+
+
+def causing() -> bool:
+    """Return whether a job's headers matter to the jobs that its end enqueues."""
+    return bool(get_settings().headers or instrumentation.instrumentations)
 
 
 def _headers_of(path: str) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
@@ -12,12 +13,14 @@ from django.db import IntegrityError, NotSupportedError, connections, transactio
 from .. import signals
 from ..db import dialect_for, own_connection, without_deadlock
 from ..db.base import chunks
+from ..define import instrumentation
 from ..define.routing import database_of, max_pending, misplaced
 from ..define.sensitive import secrets_of
 from ..exceptions import DuplicateKey, QueueFull
 from ..models import Job
 from ..status import Status
 from ..values import NewEdge, NewJob
+from .instrumented import NO_CAUSE, instrumented
 from .notify import announce, topic_of
 from .unique import hold_keys
 
@@ -50,8 +53,30 @@ def write(
     *,
     named: Collection[UUID] = (),
     limited: bool = True,
+    cause: Mapping[str, Any] = NO_CAUSE,
 ) -> list[UUID]:
     """Write validated *rows* in one transaction, and wake the workers; return their jobs' ids.
+
+    *cause* are the headers of the job whose end enqueues them. The others are those of
+    :func:`write_sent`, which raises the same.
+    """
+    if not instrumentation.instrumentations or not rows:
+        return write_sent(rows, using, edges, named=named, limited=limited)
+    with instrumented(rows, cause) as jobs:
+        ids = write_sent(jobs.rows, using, edges, named=named, limited=limited)
+        jobs.written = [row for row, known in zip(rows, ids, strict=True) if row.id == known]
+    return ids
+
+
+def write_sent(
+    rows: Sequence[NewJob],
+    using: str,
+    edges: Sequence[NewEdge] | None = None,
+    *,
+    named: Collection[UUID] = (),
+    limited: bool = True,
+) -> list[UUID]:
+    """Write *rows* that the instrumentation has seen.
 
     *edges* are those of a workflow; None says that the rows are single calls. For a call whose
     unique key a live job has, that job's id is returned. *named* are ids that the caller chose.

@@ -191,6 +191,10 @@ def middleware_failed(path: str, name: str, failure: Failure) -> None:
     _jobs.error("middleware failed name=%s middleware=%s\n%s", name, path, failure.traceback)
 
 
+def instrumentation_failed(path: str, failure: Failure) -> None:
+    _jobs.error("instrumentation failed path=%s\n%s", path, failure.traceback)
+
+
 def receiver_failed(name: str, failure: Failure) -> None:
     _jobs.error("signal receiver failed name=%s\n%s", name, failure.traceback)
 

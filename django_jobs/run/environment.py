@@ -52,5 +52,5 @@ class Environment:
     #: Called when the body could not connect to the database of the jobs.
     refused: Callable[[BaseException], None] = lambda error: None
     is_eager: bool = False
-    #: The paths and the callables of ``MIDDLEWARE``.
+    #: The paths and the callables of instrumentation and of ``MIDDLEWARE``.
     middleware: tuple[tuple[str, Factory], ...] = dataclasses.field(default_factory=middleware)

@@ -15,10 +15,13 @@ from django.utils.module_loading import import_string
 
 from .. import log
 from ..conf import get_settings
+from ..define import instrumentation
 from ..define.context import JobContext, JobOutcome
 from ..define.current import running
 from ..define.dotted_paths import import_problem
+from ..enqueue.instrumented import Harmless
 from ..failure import describe
+from ..redaction import Secrets
 from ..serialization import type_of
 from ..values import Outcome
 from .outside_body import hidden
@@ -31,12 +34,22 @@ Factory = Callable[[JobContext], Any]
 
 
 def middleware() -> tuple[tuple[str, Factory], ...]:
-    """Return the paths and the callables of ``MIDDLEWARE``, in order.
+    """Return the paths and the callables around attempts: instrumentation, then ``MIDDLEWARE``.
 
     Raises ``ImproperlyConfigured`` when one cannot be imported or called.
     """
     paths = get_settings().middleware
-    return _imported(tuple(paths)) if paths else ()
+    own = tuple(
+        (each.path, functools.partial(_harmless, each)) for each in instrumentation.instrumentations
+    )
+    return own + (_imported(tuple(paths)) if paths else ())
+
+
+def _harmless(each: instrumentation.Instrumentation, job: JobContext) -> Harmless:
+    request = job.request
+    make = functools.partial(each.attempt, job)
+    hidden = functools.partial(Secrets, [request.args, request.kwargs, request.headers])
+    return Harmless(each.path, make, hidden)
 
 
 @functools.cache
@@ -138,7 +151,8 @@ class Around:
     def _ends_with(self, outcome: Outcome) -> tuple[Any, Any, Any]:
         error = self.error
         result = outcome.value if error is None else None
-        self._execution.context.outcome = JobOutcome(str(outcome.status), result, error)
+        status, failure = str(outcome.status), outcome.failure
+        self._execution.context.outcome = JobOutcome(status, result, error, failure)
         return (None, None, None) if error is None else (type(error), error, error.__traceback__)
 
     def _failed(self, path: str, error: BaseException) -> None:

@@ -12,11 +12,11 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from .. import log, signals, transitions
-from ..conf import get_settings
 from ..db import clock, dialect_for
 from ..db.base import chunks
 from ..define import registry
 from ..define.canvas import signature
+from ..define.headers import causing, inherited
 from ..define.retention import keep_seconds
 from ..define.row_options import RowOptions, parse, read
 from ..define.sensitive import secrets_in
@@ -235,8 +235,8 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
     alike: Counter[str] = Counter()
     for form, failed in errbacks:
         try:
-            headers = _inherited_headers(failed.id, using)
-            plan = Plan(failed.root_id or failed.id, failed.id, headers=headers)
+            cause = _headers_of(failed.id, using)
+            plan = Plan(failed.root_id or failed.id, failed.id, headers=inherited(cause))
             plan.add(signature(form), Given([error_argument(failed)]), Around())
             where = database_for([node.row for node in plan.nodes])
             if where != using and plan.nodes and not plan.named and failed.claims is not None:
@@ -245,7 +245,7 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
                 plan.name_job(0, derived(failed.id, f"{alike[key]} {key}"))
             graph = plan.graph()
             need(where, keys=graph.unique_keys())
-            _write_once(graph, plan.named, where, using)
+            _write_once(graph, plan.named, where, using, cause)
             queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}
         except (DatabaseError, InterfaceError):
             raise
@@ -254,18 +254,20 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
     return queues
 
 
-def _inherited_headers(job_id: UUID, using: str) -> dict[str, Any]:
-    """Return the headers that errbacks of a job inherit: its own, if the setting has ``HEADERS``.
+def _headers_of(job_id: UUID, using: str) -> dict[str, Any]:
+    """Return the headers of a job that has errbacks, if these need them.
 
     The functions of ``HEADERS`` know nothing of the job, because they would run in the worker.
     """
-    if not get_settings().headers:
+    if not causing():
         return {}
     headers = Job.objects.using(using).values_list("headers", flat=True).get(id=job_id)
     return headers if isinstance(headers, dict) else {}
 
 
-def _write_once(graph: Graph, names: Sequence[UUID], where: str, using: str) -> None:
+def _write_once(
+    graph: Graph, names: Sequence[UUID], where: str, using: str, cause: Mapping[str, Any]
+) -> None:
     """Write an errback on the database *where*, unless it is there already.
 
     If *where* is not *using*, the database of the failed job, the errback is committed before the
@@ -273,7 +275,7 @@ def _write_once(graph: Graph, names: Sequence[UUID], where: str, using: str) -> 
     """
     try:
         with transaction.atomic(where):
-            write(graph.rows, where, graph.edges, named=names, limited=False)
+            write(graph.rows, where, graph.edges, named=names, limited=False, cause=cause)
     except DuplicateKey:
         if where == using or not Job.objects.using(where).filter(id__in=names).exists():
             raise

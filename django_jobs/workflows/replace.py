@@ -12,7 +12,8 @@ from ..db import clock
 from ..define.canvas import Canvas, signature
 from ..define.routing import database_of
 from ..define.row_options import WorkflowOptions, read, taking_one_more
-from ..enqueue.insert import write
+from ..enqueue.insert import write_sent
+from ..enqueue.instrumented import sent
 from ..enqueue.notify import announce
 from ..locking import lock_jobs, need
 from ..models import Edge, Job
@@ -59,6 +60,8 @@ def _graph(plan: Plan, output: int, queue: str) -> Graph:
             f"queue {graph.rows[0].queue!r} lives on {there!r}. Name "
             "one of the same database."
         )
+    # Here the attempt is known; its end writes the rows.
+    graph.rows = list(sent(graph.rows))
     return graph
 
 
@@ -131,7 +134,7 @@ def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
         **({"has_dependents": True} if last.has_dependents else {}),
     )
     others = [row for row in graph.rows if row is not last]
-    write(others, using, graph.edges, limited=False)
+    write_sent(others, using, graph.edges, limited=False)
     queues = {row.queue for row in graph.rows if row.status == Status.PENDING}
     announce(using, queues)
     return queues
@@ -155,6 +158,6 @@ def add_members(outcome: Outcome, using: str) -> set[str]:
             if options is not None and isinstance(read(options).workflow.takes, list):
                 longer = taking_one_more(options)
                 Job.objects.using(using).filter(id=body).update(options=longer)
-        write(graph.rows, using, [*graph.edges, *edges], limited=False)
+        write_sent(graph.rows, using, [*graph.edges, *edges], limited=False)
         queues |= {row.queue for row in graph.rows if row.status == Status.PENDING}
     return queues
