@@ -58,6 +58,7 @@ def torture(seconds: int, folder: Path) -> int:
             kills += kill(chance, workers, name)
     left = wait_for_the_end()
     for worker in workers:
+        wait_for_its_signal_handlers(worker)
         worker.send_signal(signal.SIGTERM)
     codes = {worker.wait(60) for worker in workers}
     return judge(folder, kills, left, codes)
@@ -86,6 +87,17 @@ def start_worker(name: str) -> subprocess.Popen[bytes]:
         command, env=environment, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
+
+
+def wait_for_its_signal_handlers(worker: subprocess.Popen[bytes], longest: float = 60) -> None:
+    """A process that still imports Django dies of TERM: the replacement of a worker just killed."""
+    deadline = time.monotonic() + longest
+    while time.monotonic() < deadline:
+        status = Path(f"/proc/{worker.pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        if int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1):
+            return
+        time.sleep(0.1)
 
 
 def enqueue(chance: random.Random, folder: str) -> None:
