@@ -13,16 +13,19 @@ import asgiref.sync
 
 from .define.sensitive import redact
 from .exceptions import ArgumentError
-from .redaction import Secrets
+from .redaction import NO_SECRETS, Secrets
 from .serialization import dumps, loads
 from .values import Failure
 
 MAX_TRACEBACK = 16 * 1024
 MAX_MESSAGE = 4 * 1024
+#: Of a longer traceback the innermost frames are kept.
+MOST_FRAMES = 100
 _ARGUMENTS = "exception arguments"
 # Characters that could control an operator's terminal or reorder a line.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # PostgreSQL quotes the beginning of each value. A part of a secret could not be found and blanked.
+_NO_ROW = r"\1(not shown)"
 _ROW = re.compile(r"(Failing row contains )\(.*?(?=\n\n|\Z)", re.DOTALL)
 # The files whose frames stand above the body's in every traceback. They say nothing about the job.
 _HERE = Path(__file__).parent
@@ -38,20 +41,27 @@ _ABOVE_THE_BODY = (
 def describe(error: BaseException, secrets: Secrets) -> Failure:
     """Return *error* as a :class:`~django_jobs.values.Failure`, with the *secrets* blanked."""
     kind = type(error)
-    message = _storable(secrets.blanked(message_of(error)))
-    text = _storable(secrets.blanked(_traceback(error)))
+    whole = _traceback(error)
+    text = _storable(secrets.blanked(_ROW.sub(_NO_ROW, whole)))
     return Failure(
         error_class=f"{kind.__module__}.{kind.__qualname__}"[:255],
-        message=_cut(message, MAX_MESSAGE),
+        message=shown_message(error, secrets),
         traceback=_cut(text, MAX_TRACEBACK),
         args=_arguments_of(error, secrets),
+        # Secrets that are too short to be found in texts are values of local variables, too.
+        is_secret=secrets is not NO_SECRETS or _ROW.search(whole) is not None,
     )
+
+
+def shown_message(error: BaseException, secrets: Secrets) -> str:
+    """Return the error's text, bounded, with the *secrets* blanked."""
+    return _cut(_storable(secrets.blanked(message_of(error))), MAX_MESSAGE)
 
 
 def message_of(error: BaseException) -> str:
     """Return the error's text, without the values of a row that a database refused."""
     try:
-        return _ROW.sub(r"\1(not shown)", str(error))
+        return _ROW.sub(_NO_ROW, str(error))
     except BaseException as broken:  # project code runs here
         return f"(its __str__ raised {type(broken).__name__})"
 
@@ -59,14 +69,21 @@ def message_of(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     if error.__traceback__ is None:
         return ""
-    frames = error.__traceback__
-    while frames.tb_next is not None and _is_above_the_body(frames):
-        frames = frames.tb_next
     try:
-        lines = traceback.TracebackException(type(error), error, frames, limit=-100).format()
-        return _ROW.sub(r"\1(not shown)", "".join(lines))
+        lines = traceback.TracebackException(
+            type(error), error, body_traceback(error), limit=-MOST_FRAMES
+        ).format()
+        return "".join(lines)
     except BaseException as broken:
         return f"(formatting the traceback raised {type(broken).__name__})"
+
+
+def body_traceback(error: BaseException) -> TracebackType | None:
+    """Return the traceback of *error* without the frames above the job's body."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_next is not None and _is_above_the_body(frames):
+        frames = frames.tb_next
+    return frames
 
 
 def _is_above_the_body(frame: TracebackType) -> bool:

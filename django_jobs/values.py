@@ -83,6 +83,8 @@ class Failure:
     message: str
     traceback: str = ""
     args: str | None = None
+    #: The exception may quote what the texts leave out: a secret of the job, or a refused row.
+    is_secret: bool = False
 
 
 class NewEdge(NamedTuple):

@@ -9,11 +9,12 @@ from uuid import UUID
 
 from django.db import Error
 
-from ..failure import message_of, printable
+from ..failure import body_traceback, message_of, printable
 from ..status import Status
 from ..values import Claimed, Failure, Outcome
 from .console import ConsoleFormatter, JobFilter, set_up_console
 from .outages import Outage, outage
+from .safe_error import error_of
 
 __all__ = ["ConsoleFormatter", "JobFilter", "Outage", "outage", "set_up_console"]
 
@@ -71,19 +72,33 @@ def job_ended(outcome: Outcome, expected: bool = False) -> None:
         return
     job, failure = outcome.job, outcome.failure
     error = f" error={failure.error_class}: {failure.message[:500]!r}" if failure else ""
-    # The traceback is part of the same record: handlers mail and count records.
-    traceback = f"\n{failure.traceback}" if failed and failure and failure.traceback else ""
-    _jobs.log(
+    _log_once(
         level,
-        "%s name=%s id=%s attempt=%d runtime=%.3fs%s%s%s",
-        outcome.status.lower(),
-        *_identity(job),
-        outcome.ended - outcome.began,
-        f" delay={outcome.delay:.1f}s" if outcome.delay is not None else "",
-        error,
-        traceback,
-        extra=_extra(job),
+        "%s name=%s id=%s attempt=%d runtime=%.3fs%s%s",
+        (
+            outcome.status.lower(),
+            *_identity(job),
+            outcome.ended - outcome.began,
+            f" delay={outcome.delay:.1f}s" if outcome.delay is not None else "",
+            error,
+        ),
+        outcome,
+        error_of(outcome) if failed else None,
     )
+
+
+def _log_once(
+    level: int, text: str, args: tuple[Any, ...], outcome: Outcome, error: BaseException | None
+) -> None:
+    """Log the end of an attempt as one record, with *error*: handlers mail and count records."""
+    file, line, function, _stack = _jobs.findCaller()
+    how = (type(error), error, body_traceback(error)) if error is not None else None
+    extra = _extra(outcome.job) | {"status": str(outcome.status)}
+    record = _jobs.makeRecord(_jobs.name, level, file, line, text, args, how, function, extra)
+    if error is not None and outcome.failure is not None:
+        # Formatters print this text in place of the exception, which has no bound.
+        record.exc_text = outcome.failure.traceback.rstrip("\n") or outcome.failure.error_class
+    _jobs.handle(record)
 
 
 def _extra(job: Claimed) -> dict[str, Any]:
