@@ -56,3 +56,18 @@ TASKS = {
     "immediate": {"BACKEND": f"{_TASKS}.backends.immediate.ImmediateBackend", "QUEUES": []},
     "dummy": {"BACKEND": f"{_TASKS}.backends.dummy.DummyBackend", "QUEUES": []},
 }
+
+if "TEST_SENTRY" in os.environ:
+    import sentry_sdk
+
+    from django_jobs.contrib.sentry import DjangoJobsIntegration
+    from tests.contrib.envelopes import Written
+
+    sentry_sdk.init(
+        "http://key@localhost/1",
+        transport=Written,
+        traces_sample_rate=1.0,
+        integrations=[DjangoJobsIntegration(monitor_schedules=True)],
+    )
+    # It waits in the transport while the worker forks.
+    sentry_sdk.capture_message("from the settings")

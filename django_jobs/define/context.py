@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..api.job import JobFunction
     from ..api.result import AsyncResult
     from ..ids import JobId
-    from ..values import Failure, Graph
+    from ..values import Claimed, Failure, Graph
     from .canvas import Canvas
     from .current import Request
     from .options import Expiry
@@ -58,6 +58,8 @@ class JobContext:
     ) -> None:
         self.function = function
         self.request = request
+        # The job's row, when it was claimed.
+        self.claimed: Claimed | None = None
         # With the worker's id the fencing token of this run.
         self.claims = 0
         #: True after the running job was revoked with ``terminate=True``.

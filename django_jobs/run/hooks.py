@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .. import log, signals
-from ..define import registry
+from ..define import observers, registry
 from ..define.context import JobContext
 from ..define.current import running
 from ..failure import describe
@@ -130,7 +130,10 @@ def tell(outcome: Outcome) -> None:
     _finish_output(outcome)
     function = registry.find(outcome.job.name)
     throws = tuple(function.options.throws) if function else ()
-    log.job_ended(outcome, expected=isinstance(outcome.value, throws))
+    expected = isinstance(outcome.value, throws)
+    for observer in observers.observers:
+        observer.ended(outcome, expected)
+    log.job_ended(outcome, expected=expected)
 
 
 def _tell_receivers(outcome: Outcome) -> None:

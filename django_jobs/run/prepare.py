@@ -44,7 +44,7 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
             return unrunnable(job, error)
     request = _request(job, function, (args, kwargs, headers), environment)
     context = function.options.base(function, request, environment.report)
-    context.claims = job.claims
+    context.claimed, context.claims = job, job.claims
     context.row_options = job.row_options
     unable = environment.unable(request, function) if environment.unable else None
     if unable:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from ..define import registry
+from .. import serialization
+from ..conf import get_settings
+from ..define import observers, registry
 from ..define.call_options import CallKeywords
 from ..enqueue.rows import rows_of
 from ..models import Schedule
@@ -37,10 +39,20 @@ def row_of(schedule: Schedule) -> NewJob:
 def row_of_tick(schedule: Schedule, tick: datetime.datetime, now: datetime.datetime) -> NewJob:
     """Return the row of one tick: its ``run_at`` is the tick, delayed by the jitter."""
     moment = jittered(schedule, tick)
-    return row_of(schedule)._replace(
+    row = row_of(schedule)
+    return row._replace(
         eta=stored(moment),
         status=Status.SCHEDULED.value if moment > now else Status.PENDING.value,
+        headers=_with_tick_headers(schedule, row.headers) if observers.observers else row.headers,
     )
+
+
+def _with_tick_headers(schedule: Schedule, text: str | None) -> str | None:
+    headers = serialization.loads(text) if text else {}
+    for observer in observers.observers:
+        headers = {**observer.tick_headers(schedule), **headers}
+    limit = get_settings().max_payload_bytes
+    return serialization.dumps(headers, where="headers", max_bytes=limit) if headers else None
 
 
 def _options(schedule: Schedule) -> CallKeywords:
