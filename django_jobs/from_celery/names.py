@@ -69,6 +69,9 @@ IMPORTS: tuple[Rule, ...] = (
     rule("kombu kombu.*", "None: there are no messages"),
     rule("flower.* redbeat.* celery_progress.* djcelery.* djkombu.*",
         "the admin, ``manage.py jobs``, and ``{% job_progress result %}`` (:doc:`admin`)"),
+    rule("sentry_sdk.integrations.celery sentry_sdk.integrations.celery.*",
+        "``DjangoJobsIntegration`` of ``django_jobs.contrib.sentry``, with ``monitor_schedules=`` "
+        "for ``monitor_beat_tasks=`` (:doc:`sentry`); keep both while both decorators stand"),
     rule("celery", "``django_jobs``"),
     rule("celery.* billiard.* amqp.* vine.*", "None: it has no counterpart; see where it is used"),
 )  # fmt: skip
