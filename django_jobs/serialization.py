@@ -39,6 +39,7 @@ _AS_STRING = (
 )
 _ANNOTATE = "or annotate the parameter or the result with its type"
 _PAYLOAD = " (MAX_PAYLOAD_BYTES)"
+_decoder = json.JSONDecoder()
 _encoder = DjangoJSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=False)
 _canonical = DjangoJSONEncoder(
     allow_nan=False, separators=(",", ":"), ensure_ascii=False, sort_keys=True
@@ -143,7 +144,7 @@ def _sentence(text: str) -> str:
 
 def loads(text: str) -> Any:
     """Return the value of JSON *text*."""
-    return json.loads(text)
+    return _decoder.decode(text)
 
 
 class _TooLarge(Exception):

@@ -155,14 +155,10 @@ class Outcome:
     told: bool = False
 
     @classmethod
-    def of(cls, job: Claimed, status: Status, **fields: Any) -> Outcome:
-        """Return the outcome of a job that did not run: *status*, and the counts of its row.
-
-        *fields* are further fields, or others than these.
-        """
+    def of(cls, job: Claimed, status: Status) -> Outcome:
+        """Return the outcome of a job that did not run: *status*, and the counts of its row."""
         now = time.monotonic()
-        counts = {"retries": job.retries, "crashes": job.crashes, "deferrals": job.deferrals}
-        return cls(job, status.value, now, now, **counts | fields)
+        return cls(job, status.value, now, now, None, job.retries, job.crashes, job.deferrals)
 
     @property
     def is_deferred(self) -> bool:

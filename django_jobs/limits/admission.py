@@ -208,9 +208,10 @@ class _Batch:
 
     def _postpone(self) -> None:
         connection = connections[self.using]
-        outcomes = [
-            Outcome.of(job, Status.SCHEDULED, delay=slot - self.now) for job, slot in self.later
-        ]
+        outcomes = []
+        for job, slot in self.later:
+            outcomes.append(outcome := Outcome.of(job, Status.SCHEDULED))
+            outcome.delay = slot - self.now
         with connection.cursor() as cursor:
             dialect_for(connection).write_outcomes(cursor, self.worker_id, outcomes)
         Job.objects.using(self.using).filter(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 import types
@@ -138,8 +137,10 @@ def _run_limited(execution: Execution, environment: Environment) -> Any:
     if execution.function.is_async:
         # The coroutine runs in another thread, so the limit must be raised inside the coroutine.
         return run_limited(body(execution), seconds)
-    limit = environment.soft_limit if seconds else None
-    with limit(seconds) if limit is not None and seconds else contextlib.nullcontext():
+    if seconds and environment.soft_limit is not None:
+        with environment.soft_limit(seconds):
+            value = body(execution)
+    else:
         value = body(execution)
     if type(value) is types.CoroutineType:
         return _awaited(execution, value, seconds)

@@ -107,4 +107,6 @@ def hidden(job: Claimed, result: Any = None) -> Secrets:
 
 def plain(job: Claimed, status: Status, function: JobFunction[..., Any, Any] | None) -> Outcome:
     """Return the outcome with which a job gets *status*, as its row has it otherwise."""
-    return Outcome.of(job, status, deferrals=0, keep_seconds=keep_seconds(function, status))
+    outcome = Outcome.of(job, status)
+    outcome.deferrals, outcome.keep_seconds = 0, keep_seconds(function, status)
+    return outcome

@@ -125,9 +125,10 @@ def _parsed(job: Claimed) -> tuple[list[Any], dict[str, Any], Mapping[str, Any]]
     headers = serialization.loads(job.headers) if job.headers else {}
     if not isinstance(args, list):
         raise ArgumentError(f"args must be a JSON list, the row has {json_type(args)}.")
-    for column, value in (("kwargs", kwargs), ("headers", headers)):
-        if not isinstance(value, dict):
-            raise ArgumentError(f"{column} must be a JSON object, the row has {json_type(value)}.")
+    if not isinstance(kwargs, dict):
+        raise ArgumentError(f"kwargs must be a JSON object, the row has {json_type(kwargs)}.")
+    if not isinstance(headers, dict):
+        raise ArgumentError(f"headers must be a JSON object, the row has {json_type(headers)}.")
     if job.row_options.problem:
         raise ArgumentError(job.row_options.problem)
     return args, kwargs, headers

@@ -42,6 +42,32 @@ _SIGNALS = tuple(
 )
 
 
+class _Touched:
+    """What code of this process has set since it was put back.
+
+    Python tells a hook of it. To read all limits, and to change the directory, after each job would
+    cost more than a short job.
+    """
+
+    def __init__(self) -> None:
+        self.limits = self.folder = False
+        self._is_watching = False
+
+    def watch(self) -> None:
+        if not self._is_watching:
+            self._is_watching = True
+            sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, args: Any) -> None:
+        if event in ("resource.setrlimit", "resource.prlimit"):
+            self.limits = True
+        elif event == "os.chdir":
+            self.folder = True
+
+
+_touched = _Touched()
+
+
 class Isolation:
     """Restores the state of the process after each attempt, as far as the pool wants it.
 
@@ -96,12 +122,15 @@ class Process:
     """Working directory, sockets' default timeout, stdout and stderr at its creation."""
 
     def __init__(self) -> None:
+        _touched.watch()
         self._folder = os.open(".", os.O_RDONLY)
         self._timeout = socket.getdefaulttimeout()
         self._stdout, self._stderr = sys.stdout, sys.stderr
 
     def put_back(self) -> None:
-        os.fchdir(self._folder)
+        if _touched.folder:
+            os.fchdir(self._folder)
+            _touched.folder = False
         if socket.getdefaulttimeout() != self._timeout:
             socket.setdefaulttimeout(self._timeout)
         if sys.stdout is not self._stdout or sys.stderr is not self._stderr:
@@ -115,30 +144,19 @@ class Process:
 class Limits:
     """The resource limits of the process at the moment of its creation."""
 
-    touched = False
-    _is_watching = False
-
     def __init__(self) -> None:
+        _touched.watch()
         numbers = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
         self._kept = {number: resource.getrlimit(number) for number in sorted(numbers)}
-        if not Limits._is_watching:
-            # Reading all limits after each job would cost more than a short job.
-            sys.addaudithook(_watch_limits)
-            Limits._is_watching = True
 
     def put_back(self) -> None:
-        if not Limits.touched:
+        if not _touched.limits:
             return
         for number, kept in self._kept.items():
             if resource.getrlimit(number) != kept:
                 _log.warning("a job left another resource limit, which is put back")
                 resource.setrlimit(number, kept)
-        Limits.touched = False
-
-
-def _watch_limits(event: str, args: Any) -> None:
-    if event in ("resource.setrlimit", "resource.prlimit"):
-        Limits.touched = True
+        _touched.limits = False
 
 
 def ignore_alarms() -> None:

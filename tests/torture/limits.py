@@ -125,7 +125,8 @@ def judge(folder: Path, kills: int, left: int, codes: set[int]) -> int:
     starts: dict[Any, list[float]] = defaultdict(list)
     for row in Job.objects.filter(name__startswith="tests.integration.jobs.rated"):
         key = row.args[0] if row.args else None
-        starts[key].append(row.started_at.timestamp())
+        if row.started_at is not None:
+            starts[key].append(row.started_at.timestamp())
         starts[key] += [
             attempt.started_at.timestamp()
             for attempt in Attempt.objects.filter(job_id=row.pk, started_at__isnull=False)

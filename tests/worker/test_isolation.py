@@ -615,16 +615,40 @@ def test_resource_limits_are_put_back(
 
 
 def test_process_that_cannot_be_put_back_is_replaced(
-    run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
+    def change() -> None:
+        os.chdir(tmp_path)
+
     def refuse(folder: int) -> None:
         raise OSError("gone")
 
+    monkeypatch.chdir(os.getcwd())  # noqa: PTH109
     monkeypatch.setattr("django_jobs.worker.isolation.os.fchdir", refuse)
-    outcomes = run("prefork", honest, committed)
+    outcomes = run("prefork", change, committed)
     assert [outcome.status for outcome in outcomes.values()] == ["SUCCESS"]
     assert "process is replaced" in caplog.text
     assert "cannot be put back: OSError('gone')" in caplog.text
+
+
+def test_folder_is_put_back_only_after_a_job_that_changed_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    def change() -> None:
+        os.chdir(tmp_path)
+
+    put_back, fchdir = [], os.fchdir
+
+    def count(folder: int) -> None:
+        put_back.append(folder)
+        fchdir(folder)
+
+    run("prefork", honest)  # after code of this process that may have changed it
+    monkeypatch.setattr("django_jobs.worker.isolation.os.fchdir", count)
+    run("prefork", honest, committed)
+    assert put_back == []
+    run("prefork", honest, change, committed)
+    assert len(put_back) == 1
 
 
 # --- the context --------------------------------------------------------------------------------
