@@ -131,6 +131,11 @@ def printable(text: object) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(text))
 
 
+def shown_line(text: str, secrets: Secrets, size: int) -> str:
+    """Return a line of a log for rows and terminals, bounded, with the *secrets* blanked."""
+    return _cut(_storable(printable(secrets.blanked(_ROW.sub(_NO_ROW, text)))), size)
+
+
 def _storable(text: str) -> str:
     """Return *text* with the characters escaped that some databases refuse."""
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

@@ -87,6 +87,17 @@ class Failure:
     is_secret: bool = False
 
 
+class KeptLines(NamedTuple):
+    """The last lines of an attempt's log.
+
+    A line is a list: the seconds since 1970, the level, the logger and the text.
+    """
+
+    lines: list[list[Any]]
+    #: How many lines came before these.
+    left_out: int
+
+
 class NewEdge(NamedTuple):
     """A job (``child``) waits for the end of another one; ``position`` orders their results."""
 
@@ -138,6 +149,8 @@ class Outcome:
     expires: tuple[datetime.datetime | None, float | None] | None = None
     keep_seconds: float | None = None
     failure: Failure | None = None
+    #: What the attempt has logged, if its job function has ``keep_log``.
+    log: KeptLines | None = dataclasses.field(default=None, repr=False)
     #: The value the body returned, or what it raised; for hooks, signals and eager results.
     value: Any = dataclasses.field(default=None, repr=False)
     #: Whether the transaction of an ``atomic`` job has written it already.

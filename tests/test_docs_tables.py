@@ -23,7 +23,16 @@ from django_jobs.conf import Settings
 from django_jobs.define.call_options import CallKeywords
 from django_jobs.define.options import JobOptions
 from django_jobs.metrics.prometheus import JobsCollector
-from django_jobs.models import Attempt, Dashboard, Function, Job, Queue, Schedule, Worker
+from django_jobs.models import (
+    Attempt,
+    AttemptLog,
+    Dashboard,
+    Function,
+    Job,
+    Queue,
+    Schedule,
+    Worker,
+)
 from tests.pages import DOCS, PAGES, ROOT, ROW, parser_of, public_modules, rows
 from tests.test_architecture import PACKAGE
 
@@ -176,7 +185,7 @@ def test_stability_names_modules_and_columns_that_exist() -> None:
     for name in public_modules():
         import_module(name)
     text = (DOCS / "stability.rst").read_text()
-    for model in (Attempt, Job, Queue, Schedule, Worker):
+    for model in (Attempt, AttemptLog, Job, Queue, Schedule, Worker):
         start = text.index(f"   * - ``{model.__name__}``\n")
         row = text[start : text.index("\n\n", start)].split("   * - ")[1]
         columns = set(re.findall(r"``(\w+)``", row)) - {model.__name__}

@@ -11,9 +11,10 @@ from uuid import UUID
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from ..display.attempt_logs import ShownLog, shown_log
 from ..display.job_text import short_class
 from ..display.times import duration
-from ..models import Attempt, Job, Worker
+from ..models import Attempt, AttemptLog, Job, Worker
 from ..status import Status
 from .badges import moment, status_badge
 from .tracebacks import Part, parts
@@ -35,6 +36,7 @@ class ShownAttempt:
     error: str = ""
     message: str = ""
     traceback: Sequence[Part] = ()
+    log: ShownLog | None = None
 
 
 def kept_attempts(job: Job) -> list[Attempt]:
@@ -44,19 +46,24 @@ def kept_attempts(job: Job) -> list[Attempt]:
 
 
 def attempts_of(
-    job: Job, kept: Sequence[Attempt], text: Callable[[str], str]
+    job: Job, kept: Sequence[Attempt], logs: Sequence[AttemptLog], text: Callable[[str], str]
 ) -> list[ShownAttempt]:
     """Return the attempts to show, the newest first.
 
     *kept* holds the attempts that did not succeed; a running or successful one is taken from the
-    job's own row. *text* hides the job's secrets in messages and tracebacks.
+    job's own row. Others, such as those that snoozed, are known from the *logs* only. *text* hides
+    the job's secrets in messages, tracebacks and log lines.
     """
-    ids = {attempt.worker_id for attempt in kept} | {job.worker_id}
-    names = _worker_names(ids, str(job._state.db))
-    shown = [_shown(attempt, names, **_error(attempt, text)) for attempt in kept]
+    rows: list[Attempt | AttemptLog | Job] = [*kept]
     if job.status in (Status.STARTED, Status.SUCCESS):
-        shown.insert(0, _shown(job, names))
-    return shown
+        rows.insert(0, job)
+    known = {row.claims for row in rows}
+    rest = [log for log in logs if log.claims not in known]
+    if rest:
+        rows = sorted([*rows, *rest], key=lambda row: row.claims, reverse=True)
+    names = _worker_names({row.worker_id for row in rows}, str(job._state.db))
+    logged = {log.claims: shown_log(log, text) for log in reversed(logs)}
+    return [_shown(row, names, logged.get(row.claims), text) for row in rows]
 
 
 def worker_name(worker_id: UUID | None, using: str) -> str:
@@ -70,7 +77,12 @@ def _worker_names(ids: set[UUID | None], using: str) -> dict[UUID | None, str]:
     return {key: names.get(key, _("%s (gone)") % key if key else "–") for key in ids}
 
 
-def _shown(row: Attempt | Job, names: dict[UUID | None, str], **error: Any) -> ShownAttempt:
+def _shown(
+    row: Attempt | AttemptLog | Job,
+    names: dict[UUID | None, str],
+    log: ShownLog | None,
+    text: Callable[[str], str],
+) -> ShownAttempt:
     return ShownAttempt(
         key=row.claims,
         number=row.attempt,
@@ -79,7 +91,8 @@ def _shown(row: Attempt | Job, names: dict[UUID | None, str], **error: Any) -> S
         started=moment(row.started_at, precise=True),
         ended=moment(row.ended_at, precise=True),
         took=duration(_between(row.started_at, row.ended_at)),
-        **error,
+        log=log,
+        **(_error(row, text) if isinstance(row, Attempt) else {}),
     )
 
 

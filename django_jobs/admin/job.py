@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy
 
+from ..display.attempt_logs import logs_of
 from ..display.job_text import with_argument_texts
 from ..models import Job
 from ..workflows.graph import workflow_of
@@ -98,7 +99,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
         job = context.get("original")
         if isinstance(job, Job):
             kept = kept_attempts(job)
-            context["attempts"] = attempts_of(job, kept, payload_of(job).text)
+            context["attempts"] = attempts_of(job, kept, logs_of(job), payload_of(job).text)
             context["steps"] = timeline(job, kept)
             runs = runs_of_function(job.name, str(job._state.db), until=job.pk)
             context["runs"] = runs_svg(runs, room=len(runs))

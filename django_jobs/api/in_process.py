@@ -20,10 +20,11 @@ from ..enqueue.instrumented import NO_CAUSE, sent
 from ..exceptions import JobFailed, JobRevoked
 from ..failure import describe
 from ..models import Edge, Job
+from ..models.attempt_log import LogLine, read_lines
 from ..run.execute import Environment, execute
 from ..serialization import loads
 from ..status import ENDED, Status
-from ..values import Claimed, Graph, NewEdge, NewJob, Outcome
+from ..values import Claimed, Graph, KeptLines, NewEdge, NewJob, Outcome
 from ..workflows.compile import Plan
 from ..workflows.completion import Ended, body_errbacks, error_argument
 from ..workflows.inputs import Taken, give
@@ -37,11 +38,18 @@ T = TypeVar("T")
 class EagerResult(AsyncResult[T]):
     """The result of a job that ran in this process. Its row exists only in memory."""
 
-    def __init__(self, row: Job, error: BaseException | None, traceback: str) -> None:
+    def __init__(
+        self,
+        row: Job,
+        error: BaseException | None,
+        traceback: str,
+        log: KeptLines | None = None,
+    ) -> None:
         super().__init__(row.pk, name=row.name)
         self._ended: Job | None = row
         self.error = error
         self._traceback = traceback
+        self._log = log
         #: The result of the job that caused the failure: itself, or one before it in a workflow.
         self.origin: EagerResult[Any] = self
 
@@ -68,6 +76,10 @@ class EagerResult(AsyncResult[T]):
     @property
     def traceback(self) -> str | None:
         return self._traceback or None
+
+    @property
+    def log(self) -> list[LogLine]:
+        return list(read_lines(self._log.lines)) if self._log else []
 
     def forget(self) -> None:
         """Do nothing: there is no row to delete."""
@@ -254,7 +266,7 @@ def _result(
         # As from a row: a future of asyncio cannot take it.
         failed = JobFailed(job.error_class, job.error_message, failure.traceback if failure else "")
         failed.__cause__, error = error, failed
-    return EagerResult(job, error, failure.traceback if failure else "")
+    return EagerResult(job, error, failure.traceback if failure else "", outcome.log)
 
 
 def _row(row: NewJob, **columns: Any) -> Job:

@@ -12,7 +12,8 @@ from ..define.conversion import brought_back
 from ..define.routing import databases
 from ..exceptions import ArgumentError, JobDoesNotExist
 from ..ids import JobId, job_id
-from ..models import Job
+from ..models import AttemptLog, Job
+from ..models.attempt_log import LogLine
 from ..status import Status
 from .remote_exception import deferral_of, exception_of, last_attempt
 
@@ -156,6 +157,16 @@ class StoredJob(Identified):
         """Text of the last failed attempt's traceback, or None."""
         last = last_attempt(self.job)
         return last.traceback or None if last else None
+
+    @property
+    def log(self) -> list[LogLine]:
+        """The lines that ``keep_log`` kept of the newest attempt that has some, without secrets.
+
+        Each has ``time``, ``level``, ``logger`` and ``text``.
+        """
+        row = self.job
+        kept = AttemptLog.objects.using(row._state.db).filter(job_id=row.pk).order_by("-id").first()
+        return kept.read() if kept else []
 
     @property
     def date_done(self) -> datetime.datetime | None:

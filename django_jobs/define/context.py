@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..api.job import JobFunction
     from ..api.result import AsyncResult
     from ..ids import JobId
+    from ..run.kept_log import KeptLog
     from ..values import Claimed, Failure, Graph
     from .canvas import Canvas
     from .current import Request
@@ -49,6 +50,8 @@ class JobContext:
 
     #: The end of the attempt, for middleware after its ``yield``. Before that it is None.
     outcome: JobOutcome | None = None
+    # The lines that it logs, if its function has keep_log.
+    kept_log: KeptLog | None = None
 
     def __init__(
         self,

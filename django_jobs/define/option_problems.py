@@ -12,6 +12,8 @@ from ..suggest import closest
 
 #: The highest smallint. Jobs with a higher priority run first.
 MAX_PRIORITY = 32_767
+#: The most lines that ``keep_log`` keeps of an attempt.
+MOST_LOG_LINES = 1_000
 
 
 def unknown_options(given: Iterable[str], known: Collection[str]) -> str:
@@ -48,6 +50,14 @@ def priority_problems(priority: object) -> list[str]:
     if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > MAX_PRIORITY:
         return [f"priority must be a whole number from -32767 to 32767, got {priority!r}."]
     return []
+
+
+def keep_log_problems(lines: object) -> list[str]:
+    """Check ``keep_log``, which is a bool or a number of lines."""
+    if isinstance(lines, bool) or (isinstance(lines, int) and 1 <= lines <= MOST_LOG_LINES):
+        return []
+    allowed = f"True, False or a number of lines from 1 to {MOST_LOG_LINES}"
+    return [f"keep_log must be {allowed}, got {lines!r}."]
 
 
 def max_retries_problems(limit: object) -> list[str]:

@@ -18,6 +18,7 @@ from .option_problems import (
     exception_problems,
     expiry_problems,
     is_seconds,
+    keep_log_problems,
     max_retries_problems,
     priority_problems,
     queue_problems,
@@ -105,6 +106,9 @@ class JobOptions:
     #: How long the row of an ended job is kept: seconds, None for ever, or ``"default"`` for the
     #: settings ``RESULT_EXPIRES`` and ``FAILURE_EXPIRES``.
     result_expires: float | Literal["default"] | None = "default"
+    #: Keep the last lines that each attempt logs at INFO or above, and show them in the admin: so
+    #: many lines, from 1 to 1,000. True is 200 lines, False is none.
+    keep_log: bool | int = False
     #: When beat enqueues it: ``crontab(hour=3, minute=0)``, seconds, a timedelta, or a dict as in
     #: ``DJANGO_JOBS["SCHEDULES"]``, which can have arguments.
     schedule: Spelling | Mapping[str, Any] | None = None
@@ -150,6 +154,7 @@ class JobOptions:
             )
         if self.on_worker_lost not in ("retry", "fail"):
             found.append(f"on_worker_lost must be 'retry' or 'fail', got {self.on_worker_lost!r}.")
+        found += keep_log_problems(self.keep_log)
         found += base_problems(self.base, JobOptions.__dataclass_fields__)
         if self.result_expires not in (None, "default") and not is_seconds(self.result_expires):
             found.append(
@@ -218,4 +223,5 @@ class JobKeywords(TypedDict, total=False):
     rate_limit: Rate | None
     rate_limit_key: Callable[..., Any] | Sequence[str] | None
     result_expires: float | Literal["default"] | None
+    keep_log: bool | int
     schedule: Spelling | Mapping[str, Any] | None

@@ -52,9 +52,17 @@ def exact(moment: datetime.datetime | None) -> str:
     """Return *moment* in the current time zone, to the millisecond; empty for None."""
     if moment is None:
         return ""
-    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
-    text = local.replace(tzinfo=None).isoformat(" ", "milliseconds")
+    text, local = local_text(moment), _local(moment)
     return f"{text} {local.tzname()}" if local.tzname() else text
+
+
+def local_text(moment: datetime.datetime) -> str:
+    """Return *moment* as :func:`exact` does, without the name of the time zone."""
+    return _local(moment).replace(tzinfo=None).isoformat(" ", "milliseconds")
+
+
+def _local(moment: datetime.datetime) -> datetime.datetime:
+    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
 def moment_of(job: Job) -> datetime.datetime | None:

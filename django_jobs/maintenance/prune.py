@@ -8,7 +8,7 @@ from django.db import connections, transaction
 
 from ..control.commands import answer_for_gone
 from ..db import clock
-from ..models import Attempt, Command, Edge, Job, Lease, Worker
+from ..models import Attempt, AttemptLog, Command, Edge, Job, Lease, Worker
 from ..workflows.graph import is_needed
 from . import prune_limits, prune_unique_keys
 
@@ -18,7 +18,7 @@ KEEP_SECONDS = 86_400.0
 
 
 def run_once(using: str, holder: UUID, *, lease_seconds: float = 120.0) -> int:
-    """Delete up to one batch of ended jobs with their attempts and edges; return how many jobs.
+    """Delete up to one batch of ended jobs and all that is theirs; return how many jobs.
 
     Only one process of the cluster does it at a time; the others return 0.
     """
@@ -59,6 +59,7 @@ def _prune_jobs(using: str) -> int:
             return 0
         # The database has no foreign keys here, and Django's own cascade reads every row first.
         Attempt.objects.using(using).filter(job_id__in=ids)._raw_delete(using)
+        AttemptLog.objects.using(using).filter(job_id__in=ids)._raw_delete(using)
         for side in ("parent_id__in", "child_id__in"):
             Edge.objects.using(using).filter(**{side: ids})._raw_delete(using)
         Job.objects.using(using).filter(id__in=ids)._raw_delete(using)

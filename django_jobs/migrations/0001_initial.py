@@ -328,6 +328,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='AttemptLog',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('attempt', models.IntegerField()),
+                ('claims', models.IntegerField()),
+                ('status', models.CharField(choices=[('WAITING', 'waiting'), ('SCHEDULED', 'scheduled'), ('PENDING', 'pending'), ('STARTED', 'started'), ('RETRY', 'retry'), ('SUCCESS', 'success'), ('FAILURE', 'failure'), ('REVOKED', 'revoked')], max_length=9)),
+                ('worker_id', models.UUIDField(null=True)),
+                ('started_at', models.DateTimeField(null=True)),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('log_lines', django_jobs.models.fields.JSONTextField(default=list)),
+                ('left_out', models.IntegerField(default=0)),
+                ('job', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='logs', to='django_jobs.job')),
+            ],
+            options={
+                'ordering': ['-id'],
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Measurement',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -1,6 +1,7 @@
 """The tables: jobs, attempts, workers, queues, schedules, limits, measurements."""
 
 from .attempt import Attempt
+from .attempt_log import AttemptLog
 from .command import Command
 from .edge import Edge
 from .job import Job, JobQuerySet
@@ -14,6 +15,7 @@ from .worker import Worker, WorkerQuerySet
 
 __all__ = [
     "Attempt",
+    "AttemptLog",
     "Command",
     "Dashboard",
     "Edge",

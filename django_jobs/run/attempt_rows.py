@@ -1,20 +1,24 @@
-"""The rows of attempts that did not succeed."""
+"""The rows of attempts that did not succeed, and of what attempts have logged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from ..db import clock
-from ..models import Attempt
+from ..models import Attempt, AttemptLog
 from ..serialization import loads
 from ..status import Status
 from ..values import Outcome
 
-# With the longest tracebacks, this many rows fit into one statement of MariaDB.
-_ATTEMPTS = 100
+# With the longest tracebacks, and with the longest logs, so many rows fit into one statement of
+# MariaDB.
+_ATTEMPTS, _LOGS = 100, 50
 #: A job keeps this many attempts, the newest ones, so an endless retry cannot fill the table.
 KEPT_ATTEMPTS = 100
+#: A job keeps the logs of this many attempts, the newest ones.
+KEPT_LOGS = 20
 # One recorded attempt deletes at most this many older ones.
 _OLDER = 1_000
 
@@ -26,17 +30,11 @@ def was_attempt(outcome: Outcome) -> bool:
 
 
 def keep_attempts(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> None:
-    ages = {id(outcome): outcome.ages() for outcome in outcomes}
+    """Write the attempts, and delete old ones of jobs that have too many."""
     Attempt.objects.using(using).bulk_create(
         (
             Attempt(
-                job_id=outcome.job.id,
-                attempt=outcome.job.retries + 1,
-                claims=outcome.job.claims,
-                status=outcome.status,
-                worker_id=worker_id,
-                started_at=clock(using, -ages[id(outcome)][0]),
-                ended_at=clock(using, -ages[id(outcome)][1]),
+                **_columns(worker_id, outcome, using),
                 error_class=outcome.failure.error_class,
                 error_message=outcome.failure.message,
                 error_args=None if outcome.failure.args is None else loads(outcome.failure.args),
@@ -47,10 +45,42 @@ def keep_attempts(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> N
         ),
         batch_size=_ATTEMPTS,
     )
+    _forget(Attempt.objects.using(using), outcomes, KEPT_ATTEMPTS)
 
 
-def forget_attempts(job_id: UUID, using: str) -> None:
-    attempts = Attempt.objects.using(using)
-    ids = attempts.filter(job_id=job_id).order_by("-id").values_list("id", flat=True)
-    if older := list(ids[KEPT_ATTEMPTS : KEPT_ATTEMPTS + _OLDER]):
-        attempts.filter(id__in=older)._raw_delete(using)
+def keep_logs(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> None:
+    """Write what the attempts have logged, and delete old logs of jobs that have too many."""
+    AttemptLog.objects.using(using).bulk_create(
+        (
+            AttemptLog(
+                **_columns(worker_id, outcome, using),
+                log_lines=outcome.log.lines,
+                left_out=outcome.log.left_out,
+            )
+            for outcome in outcomes
+            if outcome.log is not None
+        ),
+        batch_size=_LOGS,
+    )
+    _forget(AttemptLog.objects.using(using), outcomes, KEPT_LOGS)
+
+
+def _columns(worker_id: UUID, outcome: Outcome, using: str) -> dict[str, Any]:
+    began, ended = outcome.ages()
+    return {
+        "job_id": outcome.job.id,
+        "attempt": outcome.job.retries + 1,
+        "claims": outcome.job.claims,
+        "status": outcome.status,
+        "worker_id": worker_id,
+        "started_at": clock(using, -began),
+        "ended_at": clock(using, -ended),
+    }
+
+
+def _forget(rows: Any, outcomes: Sequence[Outcome], kept: int) -> None:
+    for outcome in outcomes:
+        if outcome.job.claims > kept:
+            ids = rows.filter(job_id=outcome.job.id).order_by("-id").values_list("id", flat=True)
+            if older := list(ids[kept : kept + _OLDER]):
+                rows.filter(id__in=older)._raw_delete(rows.db)

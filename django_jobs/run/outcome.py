@@ -27,6 +27,7 @@ from ..failure import describe
 from ..moments import aware, expiry, seconds
 from ..status import Status
 from ..values import Claimed, Graph, Outcome
+from . import redirect_output
 from .outside_body import hidden, plain
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ def _outcome(
 ) -> Outcome:
     outcome = plain(execution.job, status, execution.function)
     outcome.began, outcome.value, outcome.result = execution.began, value, result
+    if execution.context.kept_log is not None:
+        redirect_output.finish(execution.context)
+        outcome.log = execution.context.kept_log.lines()
     return outcome
 
 

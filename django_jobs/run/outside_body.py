@@ -76,6 +76,7 @@ def unrecordable(outcome: Outcome, error: BaseException) -> Outcome:
     failed = plain(outcome.job, Status.FAILURE, registry.find(outcome.job.name))
     failed.failure, failed.value = describe(error, hidden(outcome.job)), error
     failed.execution, failed.variables = outcome.execution, outcome.variables
+    failed.log = outcome.log
     return failed
 
 

@@ -46,6 +46,10 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     context = function.options.base(function, request, environment.report)
     context.claimed, context.claims = job, job.claims
     context.row_options = job.row_options
+    if function.options.keep_log:
+        from .kept_log import KeptLog  # its import lets it hear every record of the process
+
+        context.kept_log = KeptLog(job, function.options)
     unable = environment.unable(request, function) if environment.unable else None
     if unable:
         return _left(job, UnknownJob(unable), environment)

@@ -18,7 +18,7 @@ from ..status import ENDED, TIMED, Status
 from ..values import Outcome
 from ..workflows.completion import Ended, lock_dependents, wake_dependents
 from ..workflows.replace import add_members, go_on_as
-from .attempt_rows import KEPT_ATTEMPTS, forget_attempts, keep_attempts, was_attempt
+from .attempt_rows import keep_attempts, keep_logs, was_attempt
 
 
 def record(
@@ -70,7 +70,7 @@ def _record(
     if unstarted:
         limits |= rate_windows.keys_of([job_id for job_id, _claims in unstarted], using)
     # One UPDATE is atomic. Only further changes need BEGIN and COMMIT.
-    if not limits and not any(was_attempt(each) or each.is_followed for each in outcomes):
+    if not limits and not any(map(_needs_more, outcomes)):
         with connections[using].cursor() as cursor:
             changed = dialect_for(connections[using]).write_outcomes(cursor, worker_id, outcomes)
         return list(outcomes) if changed == len(outcomes) else _written(worker_id, outcomes, using)
@@ -90,6 +90,11 @@ def _record(
         # A previous try may have committed before the connection broke; the number of rows that
         # changed now does not tell which rows it wrote.
         return in_order(using, write_ours, limits=limits)
+
+
+def _needs_more(outcome: Outcome) -> bool:
+    """Return whether its record changes more than the row of the job."""
+    return outcome.log is not None or was_attempt(outcome) or outcome.is_followed
 
 
 class _NotAllOurs(Exception):
@@ -114,10 +119,9 @@ def _write(
     failed = [outcome for outcome in outcomes if was_attempt(outcome)]
     if failed:
         keep_attempts(worker_id, failed, using)
-        for outcome in failed:
-            if outcome.job.claims > KEPT_ATTEMPTS:
-                forget_attempts(outcome.job.id, using)
         _set_expiry(failed, using)
+    if logged := [outcome for outcome in outcomes if outcome.log is not None]:
+        keep_logs(worker_id, logged, using)
     followed = [outcome for outcome in outcomes if outcome.is_followed]
     if any(outcome.added for outcome in followed):
         lock_dependents([outcome.job.id for outcome in followed], using)

@@ -17,7 +17,7 @@ from ..db import clock
 from ..define.context import JobContext
 from ..maintenance import promote, unblock
 from ..metrics.capped_count import ready_queues
-from ..models import Attempt, Job, Queue, Schedule, Worker
+from ..models import Attempt, AttemptLog, Job, Queue, Schedule, Worker
 from ..run.environment import Environment
 from ..run.record import save_progress
 from ..schedules.planning import plan, plan_changed
@@ -116,8 +116,10 @@ class InlineWorker:
         The rows have them less the time that the body took, as for a clock that runs.
         """
         moment = stored(self.moment)
-        attempts = Attempt.objects.using(self.using).filter(job=claimed.id, claims=claimed.claims)
-        attempts.update(started_at=moment, ended_at=moment)
+        for model in (Attempt, AttemptLog):
+            rows: Any = model.objects.using(self.using)
+            rows = rows.filter(job=claimed.id, claims=claimed.claims)
+            rows.update(started_at=moment, ended_at=moment)
         job = Job.objects.using(self.using).filter(pk=claimed.id)
         job.filter(started_at__isnull=False).update(started_at=moment)
         job.filter(ended_at__isnull=False).update(ended_at=moment)

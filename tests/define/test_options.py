@@ -48,6 +48,13 @@ from django_jobs.define.options import JobKeywords, JobOptions
         ({"unique_for": -5}, "unique_for must be seconds > 0 or None"),
         ({"autoretry_for": (ValueError, "OSError")}, "exception classes, got 'OSError'"),
         ({"throws": int}, "throws must hold exception classes"),
+        (
+            {"keep_log": 0.5},
+            "keep_log must be True, False or a number of lines from 1 to 1000, got 0",
+        ),
+        ({"keep_log": 0}, "keep_log must be"),
+        ({"keep_log": 1_001}, "keep_log must be .* got 1001"),
+        ({"keep_log": "INFO"}, "keep_log must be .* got 'INFO'"),
         ({"unique": "yes"}, "unique must be True, False, 'reject', 'raise' or 'replace'"),
         ({"on_worker_lost": "ignore"}, "on_worker_lost must be 'retry' or 'fail'"),
         ({"base": int}, "base must be a subclass of JobContext"),

@@ -130,8 +130,12 @@ def _list(verbs: Any) -> None:
 
 
 def _show(verbs: Any) -> None:
-    parser = add_verb(verbs, "show", gettext_noop("Show one job with its attempts."), "job_id")
+    parser = add_verb(verbs, "show", gettext_noop("Show one job with its attempts."), "job_id",
+                      "with_log")  # fmt: skip
     parser.add_argument("job_id", metavar="ID")
+    parser.add_argument(
+        "--log", action="store_true", dest="with_log", help=_("also the lines that keep_log kept")
+    )
 
 
 def _workflow(verbs: Any) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.core.management.base import OutputWrapper
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from ...display.attempt_logs import logs_of, shown_log
 from ...display.job_text import (
     PAYLOAD,
     Payload,
@@ -23,8 +25,8 @@ from ...display.job_text import (
 from ...display.times import duration, exact, moment_of, ran, relative, waited
 from ...metrics.capped_count import CappedCount, capped_counts, ready_queues, status_counts
 from ...metrics.snapshot import lacks_beat
-from ...models import Attempt, Job, Queue, Worker
-from .output import printable, write_fields, write_json, write_table
+from ...models import Attempt, AttemptLog, Job, Queue, Worker
+from .output import one_line, printable, write_fields, write_json, write_table
 from .selection import matching, one
 
 _COLUMNS = ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN", "WAIT", "RUN", "ERROR")
@@ -50,35 +52,60 @@ def list_jobs(
         out.write(_("No jobs."))
 
 
-def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str) -> None:
-    """Print everything about one job except its secrets."""
+def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str, with_log: bool) -> None:
+    """Print everything about one job except its secrets; *with_log*: also its log lines."""
     job = one(job_id, using)
     payload = shown_payload(job)
     attempts = list(
         Attempt.objects.using(using).filter(job_id=job.pk).order_by("-id")[:_MOST_ATTEMPTS]
     )
+    logs = logs_of(job)
     if as_json:
         error = {"error_class": job.error_class, "error_message": payload.message}
         shown = {name: _plain(getattr(payload, name)) for name in PAYLOAD}
         history = [_attempt(attempt, payload) for attempt in attempts]
-        write_json(out, {**_columns(job), **shown, **error, "attempts": history})
+        logged = [_log(log, payload) for log in logs]
+        write_json(out, {**_columns(job), **shown, **error, "attempts": history, "logs": logged})
         return
-    write_fields(out, _fields(job, payload))
-    for attempt in attempts:
-        out.write(f"\n{_heading(attempt)}")
-        text = attempt.traceback or f"{attempt.error_class}: {attempt.error_message}"
-        out.write(printable(payload.text(text)))
+    write_fields(out, _fields(job, payload, sum(len(log.log_lines) for log in logs)))
+    rows: list[Attempt | AttemptLog] = [*attempts]
+    if with_log:
+        known = {attempt.claims for attempt in attempts}
+        rows += [log for log in logs if log.claims not in known]
+        rows.sort(key=lambda row: row.claims, reverse=True)
+    logged_by = {log.claims: log for log in logs} if with_log else {}
+    for row in rows:
+        out.write(f"\n{_heading(row)}")
+        if isinstance(row, Attempt):
+            text = row.traceback or f"{row.error_class}: {row.error_message}"
+            out.write(printable(payload.text(text)))
+        if row.claims in logged_by:
+            _write_log(out, logged_by[row.claims], payload)
 
 
-def _heading(attempt: Attempt) -> str:
+def _write_log(out: OutputWrapper, log: AttemptLog, payload: Payload) -> None:
+    shown = shown_log(log, payload.text)
+    if shown.left_out:
+        text = ngettext(
+            "%(number)s earlier line was not kept.",
+            "%(number)s earlier lines were not kept.",
+            shown.left_out,
+        )
+        out.write(text % {"number": shown.left_out})
+    for line in shown.lines:
+        head = one_line(f"{line.time} {line.level} {line.logger}")
+        out.write(f"{head}: {printable(line.text)}")
+
+
+def _heading(row: Attempt | AttemptLog) -> str:
     values = {
-        "number": attempt.attempt,
-        "ended": exact(attempt.ended_at),
-        "status": printable(attempt.status),
+        "number": row.attempt,
+        "ended": exact(row.ended_at),
+        "status": printable(row.status),
     }
-    if not attempt.started_at:
+    if not row.started_at or not row.ended_at:
         return _("Attempt %(number)d, ended %(ended)s, then %(status)s") % values
-    values["took"] = duration(attempt.ended_at - attempt.started_at)
+    values["took"] = duration(row.ended_at - row.started_at)
     return _("Attempt %(number)d, ended %(ended)s after %(took)s, then %(status)s") % values
 
 
@@ -144,7 +171,7 @@ def listed(job: Job) -> dict[str, Any]:
     return {**_columns(job), **shown, "error_class": job.error_class}
 
 
-def _fields(job: Job, payload: Payload) -> list[tuple[str, object]]:
+def _fields(job: Job, payload: Payload, logged: int) -> list[tuple[str, object]]:
     times = [(name.removesuffix("_at"), getattr(job, name)) for name in _TIMES]
     optional = [(name, getattr(payload, name)) for name in ("headers", "result", "progress")]
     error = ": ".join(part for part in (job.error_class, payload.message) if part)
@@ -162,7 +189,12 @@ def _fields(job: Job, payload: Payload) -> list[tuple[str, object]]:
         ("kwargs", pretty(payload.kwargs)),
         *((name, pretty(value)) for name, value in optional if value is not None),
         *([("error", error)] if error else []),
+        *([("log", _kept(logged))] if logged else []),
     ]  # fmt: skip
+
+
+def _kept(lines: int) -> str:
+    return ngettext("%d line, shown by --log", "%d lines, shown by --log", lines) % lines
 
 
 def _plain(value: Any) -> Any:
@@ -173,6 +205,12 @@ def _attempt(attempt: Attempt, payload: Payload) -> dict[str, Any]:
     names = ("attempt", "status", "worker_id", "started_at", "ended_at", "error_class")
     texts = {name: payload.text(getattr(attempt, name)) for name in ("error_message", "traceback")}
     return {name: getattr(attempt, name) for name in names} | texts
+
+
+def _log(log: AttemptLog, payload: Payload) -> dict[str, Any]:
+    names = ("attempt", "status", "worker_id", "started_at", "ended_at", "left_out")
+    lines = [{**line._asdict(), "text": payload.text(line.text)} for line in log.read()]
+    return {name: getattr(log, name) for name in names} | {"lines": lines}
 
 
 def _queues(using: str) -> list[dict[str, Any]]:
