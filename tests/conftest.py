@@ -18,7 +18,7 @@ from django.test import Client
 from django_jobs import log
 from django_jobs.api.job import JobFunction
 from django_jobs.db import clock
-from django_jobs.define import registry
+from django_jobs.define import instrumentation, registry
 from django_jobs.metrics import cache
 from django_jobs.metrics.capped_count import ready_queues
 from django_jobs.models import Worker
@@ -56,6 +56,12 @@ def no_files_left(django_db_setup: None) -> Iterator[None]:
 def remove_beside(database: Path) -> None:
     for suffix in ("-wal", "-shm"):
         database.with_name(database.name + suffix).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def no_instrumentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test meet a tracer that an earlier one registered: Sentry's stays."""
+    monkeypatch.setattr(instrumentation, "instrumentations", ())
 
 
 @pytest.fixture(scope="session")

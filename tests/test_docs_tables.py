@@ -20,6 +20,7 @@ from django_jobs.admin.job_actions import OPERATIONS
 from django_jobs.api.result import AsyncResult
 from django_jobs.beat.sync import OPTIONS
 from django_jobs.conf import Settings
+from django_jobs.contrib.opentelemetry import DjangoJobsInstrumentor
 from django_jobs.define.call_options import CallKeywords
 from django_jobs.define.options import JobOptions
 from django_jobs.metrics.prometheus import JobsCollector
@@ -140,6 +141,16 @@ def test_results_lists_every_name() -> None:
 def test_signals_lists_every_signal() -> None:
     known = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
     assert set(rows("signals.rst")) == known
+
+
+def test_opentelemetry_lists_every_argument_attribute_and_metric() -> None:
+    folder = PACKAGE / "contrib" / "opentelemetry"
+    source = "".join((folder / f"{name}.py").read_text() for name in ("names", "metrics"))
+    source += (folder / "queue_gauges.py").read_text().partition("def create_queue_gauges")[2]
+    names = set(re.findall(r'"((?:messaging|error|exception|django_jobs)\.[\w.]+)"', source))
+    arguments = inspect.signature(DjangoJobsInstrumentor.instrument).parameters.values()
+    options = {each.name for each in arguments if each.kind is each.KEYWORD_ONLY}
+    assert set(rows("opentelemetry.rst")) == {*names, *options, "send <job>", "process <job>"}
 
 
 @pytest.mark.django_db

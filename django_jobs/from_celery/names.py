@@ -72,6 +72,9 @@ IMPORTS: tuple[Rule, ...] = (
     rule("sentry_sdk.integrations.celery sentry_sdk.integrations.celery.*",
         "``DjangoJobsIntegration`` of ``django_jobs.contrib.sentry``, with ``monitor_schedules=`` "
         "for ``monitor_beat_tasks=`` (:doc:`sentry`); keep both while both decorators stand"),
+    rule("opentelemetry.instrumentation.celery.*", "``DjangoJobsInstrumentor`` of "
+        "``django_jobs.contrib.opentelemetry`` (:doc:`opentelemetry`); keep both while both "
+        "decorators stand"),
     rule("celery", "``django_jobs``"),
     rule("celery.* billiard.* amqp.* vine.*", "None: it has no counterpart; see where it is used"),
 )  # fmt: skip
@@ -150,6 +153,8 @@ PACKAGES: tuple[Rule, ...] = (
     rule("flower django-celery-monitor celery-exporter", "the admin, ``manage.py jobs top`` and "
         "the metrics for Prometheus (:doc:`monitoring`)"),
     rule("celery-once celery-singleton", "``unique=`` of ``@job``"),
+    rule("opentelemetry-instrumentation-celery", "``django-background-jobs[opentelemetry]`` "
+        "(:doc:`opentelemetry`)"),
     rule("celery-redbeat redbeat", "``DJANGO_JOBS['SCHEDULES']``, or rows of ``Schedule``"),
     rule("celery-progress celery_progress celery_progress.urls",
         "``{% job_progress result %}`` (:doc:`results`)"),

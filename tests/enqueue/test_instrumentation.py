@@ -22,7 +22,7 @@ from django_jobs.models import Job, Schedule
 from tests import jobs
 from tests.workflows.jobs import add, become, fail, received, total, widen
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_instrumentation")]
 
 Drain = Callable[..., Any]
 EAGER = pytest.mark.parametrize("eager", [False, True])

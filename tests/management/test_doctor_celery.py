@@ -399,6 +399,11 @@ def test_setting_from_elsewhere_is_told_without_a_line(
         ("CELERY = {'task_routes': {}}\n", "'task_routes' of CELERY"),
         ("from celery.signals import task_retry\n@receiver([task_retry])\ndef f(): ...\n",
          "receiver of f()"),
+        (("from opentelemetry.instrumentation.celery import CeleryInstrumentor\n"
+          "CeleryInstrumentor().instrument()\n"),
+         "import of opentelemetry.instrumentation.celery.CeleryInstrumentor (line 3)"),
+        ("import opentelemetry.instrumentation.celery as traced\n",
+         "import of opentelemetry.instrumentation.celery"),
     ],
 )  # fmt: skip
 def test_use_of_celery_is_found(
@@ -423,6 +428,10 @@ def test_use_of_celery_is_found(
             "django_jobs.AsyncResult(1)\n"
         ),
         "logging.getLogger('shop.celery')\nx = {'celery': 3}\n",
+        (
+            "import opentelemetry\nfrom opentelemetry import trace\n"
+            "from opentelemetry.instrumentation.django import DjangoInstrumentor\n"
+        ),
         "def celery_app(): ...\n",
         "cache.set('x', 1, compression='zlib', retries=3)\n",
         "import django_jobs\ndjango_jobs.add_periodic_task(60, f.s())\n",
@@ -522,6 +531,11 @@ def test_beat_entry_says_what_changes(
         ("requirements-dev.in", "Django_Celery_Beat  # schedules", "package django-celery-beat"),
         ("pyproject.toml", 'celery = { version = "^5", extras = ["redis"] }', "package celery"),
         ("pyproject.toml", '    "flower",', "package flower"),
+        (
+            "requirements.txt",
+            "opentelemetry-instrumentation-celery==0.66b2",
+            "package opentelemetry-instrumentation-celery",
+        ),
         ("setup.cfg", "    celery<6", "package celery"),
         ("setup.py", 'setup(install_requires=["django", "celery ~= 5.4"])', "package celery"),
         ("Pipfile", 'kombu = "*"', "package kombu"),
@@ -605,8 +619,8 @@ def test_options_of_errors_are_those_of_the_table() -> None:
     assert len(options.OPTIONS) == sum(len(rule.names) for rule in options.TABLE)
 
 
-# Of sentry_sdk only one integration is for Celery.
-@pytest.mark.parametrize("package", sorted(PACKAGES - {"sentry_sdk"}))
+# Of these only one module is for Celery.
+@pytest.mark.parametrize("package", sorted(PACKAGES - {"opentelemetry", "sentry_sdk"}))
 def test_import_of_each_package_is_found(
     found: Callable[..., dict[str, str]], package: str
 ) -> None:
