@@ -136,6 +136,11 @@ def shown_line(text: str, secrets: Secrets, size: int) -> str:
     return _cut(_storable(printable(secrets.blanked(_ROW.sub(_NO_ROW, text)))), size)
 
 
+def one_line(name: str) -> str:
+    """Return a row's name, which may hold any character, as one line."""
+    return name if name.isprintable() else printable(name).replace("\n", "\\n")
+
+
 def _storable(text: str) -> str:
     """Return *text* with the characters escaped that some databases refuse."""
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

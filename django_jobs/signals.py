@@ -164,6 +164,7 @@ def send(
     sender: Any,
     *,
     hidden: Callable[[], Secrets] | None = None,
+    about: Callable[[], dict[str, Any]] = dict,
     inside: str = "",
     **named: Any,
 ) -> None:
@@ -171,7 +172,8 @@ def send(
 
     *inside* is a database's alias: if a receiver's statement fails, a transaction that is open
     there can go on. *hidden* returns the secrets to blank in the log. Without it, the log has only
-    the class and the lines of code of an exception about a job.
+    the class and the lines of code of an exception about a job. *about* returns the attributes of
+    the log's records.
     """
     if not signal.receivers:
         return
@@ -185,7 +187,8 @@ def send(
     for receiver, answer in answers:
         if isinstance(answer, Exception):
             # The exception may quote the job's arguments, so handlers get only the text.
-            _log.error("signal receiver %r failed\n%s", receiver, _text_of(answer, hidden, named))
+            text = _text_of(answer, hidden, named)
+            _log.error("signal receiver %r failed\n%s", receiver, text, extra=about())
 
 
 def send_of_worker(signal: WorkerSignal, name: str, *, queues: Iterable[str], **named: Any) -> None:

@@ -181,7 +181,9 @@ class _Run:
         self._origins[row.id] = origin
         self.done[row.id] = _unrun(row, origin.upstream_message(), self.done[origin.id])
         options = parse(row.options)
-        below = Ended(row.id, row.name, Status.FAILURE.value, options, row.has_dependents)
+        below = Ended(
+            row.id, row.name, Status.FAILURE.value, options, row.has_dependents, queue=row.queue
+        )
         known = body_errbacks(self._below)
         self._below.append((below, origin))
         for errback, failed in body_errbacks(self._below)[len(known) :]:
@@ -193,7 +195,7 @@ class _Run:
             plan = Plan(failed.root_id or failed.id, failed.id, headers=inherited(cause))
             plan.add(signature(form), Given([error_argument(failed)]), Around())
         except Exception as error:  # as in a worker, it does not change the job's own outcome
-            log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
+            log.errback_failed(form, failed.attributes(), describe(error, secrets_in(form)))
             return
         run_graph(plan.graph(), cause)
 

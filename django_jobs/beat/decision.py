@@ -60,7 +60,8 @@ class Firing:
             log.schedule_failed(self.schedule.name, self.error)
         elif self.skipped:
             log.ticks_skipped(self.schedule.name, self.skipped, self.reason)
-        log.ticks_fired(self.schedule.name, self.schedule.job_name, self.job_ids, late)
+        jobs = [row for row in self.rows if row.id in self.job_ids]
+        log.ticks_fired(self.schedule.name, jobs, late)
 
 
 def decide(schedule: Schedule, now: datetime.datetime, overlaps: bool) -> Firing:

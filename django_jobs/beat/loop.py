@@ -13,12 +13,13 @@ from uuid import UUID
 
 from django.db import Error, connections
 
+from .. import log
 from ..conf import get_settings
 from ..db import own_connection
 from ..enqueue.notify import Topic
 from ..ids import uuid7
 from ..models import Worker
-from ..process.presence import Presence
+from ..process.presence import Presence, beat_name
 from ..process.reconnect import Backoff
 from ..process.wakeup import GUARD_SECONDS, Waker, Wakeup
 from ..schedules.planning import plan, plan_changed, seconds_until_next
@@ -51,7 +52,7 @@ class Beat:
         *clock* returns seconds, as :func:`time.monotonic` does.
         """
         self.using = using
-        self.name = f"{name or socket.gethostname()}-beat"
+        self.name = beat_name(name or socket.gethostname())
         self.presence = Presence(
             # A supervisor chooses the id, so that it can end the row when this process dies.
             worker_id or uuid7(),
@@ -76,6 +77,10 @@ class Beat:
 
     def run(self) -> int:
         """Run until it is stopped, over a connection of its own; return the exit code."""
+        with log.working_as(self.name):
+            return self._run()
+
+    def _run(self) -> int:
         own_connection(self.using)
         while not self.stopping and not self._is_orphan():
             self.turn()

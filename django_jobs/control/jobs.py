@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.utils.translation import gettext_noop
 
-from .. import signals, transitions
+from .. import log, signals, transitions
 from ..db import clock, dialect_for, without_deadlock
 from ..db.base import chunks
 from ..define import registry, row_options
@@ -68,6 +68,7 @@ def revoke(
                 signals.send,
                 signals.job_revoked,
                 job.name,
+                about=functools.partial(_attributes, job),
                 job_id=job.pk,
                 terminated=job.status == Status.STARTED,
                 reason=reason,
@@ -127,7 +128,15 @@ def _revoke(
 
 def _ended(job: Job, reason: str) -> Ended:
     options = row_options.read(job.options)
-    return Ended(job.pk, job.name, Status.REVOKED.value, options, True, job.root_id, "", reason)
+    return Ended(
+        job.pk, job.name, Status.REVOKED.value, options, True, job.root_id, "", reason,
+        queue=job.queue, attempt=job.retries + 1,
+    )  # fmt: skip
+
+
+def _attributes(job: Job) -> dict[str, Any]:
+    """Return what a record of the log says of the job."""
+    return log.about(job.pk, job.name, queue=job.queue, attempt=job.retries + 1)
 
 
 def retry(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, NotSupportedError, connections, transaction
 
-from .. import signals
+from .. import log, signals
 from ..db import dialect_for, own_connection, without_deadlock
 from ..db.base import chunks
 from ..define import instrumentation
@@ -163,10 +164,17 @@ def _send_signals(rows: Sequence[NewJob], using: str) -> None:
             signals.job_enqueued,
             name,
             hidden=lambda: secrets_of(*rows),
+            about=functools.partial(_attributes, several),
             inside=using,
             job_ids=[row.id for row in several],
             queue=queue,
         )
+
+
+def _attributes(rows: Sequence[NewJob]) -> dict[str, Any]:
+    """Return what a record of the log says of these jobs of one function and queue."""
+    job_id = rows[0].id if len(rows) == 1 else "-"
+    return log.about(job_id, rows[0].name, queue=rows[0].queue, attempt=0)
 
 
 def refuse_when_full(queue: str, more: int, using: str) -> None:

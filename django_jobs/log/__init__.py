@@ -1,43 +1,41 @@
-"""The package's log lines, in one place: an event and key=value pairs."""
+"""The package's log lines, in one place: an event and key=value pairs.
+
+Each record about a job has the attributes of :mod:`.attributes`.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db import Error
 
-from ..failure import body_traceback, message_of, printable
+from ..failure import body_traceback, message_of, one_line
 from ..status import Status
-from ..values import Claimed, Failure, Outcome
-from .console import ConsoleFormatter, JobFilter, set_up_console
+from ..values import Claimed, Failure, NewJob, Outcome
+from .attributes import JobFilter, about, of, subject, worker_name, working_as
+from .console import ConsoleFormatter, set_up_console
 from .outages import Outage, outage
 from .safe_error import error_of
 
-__all__ = ["ConsoleFormatter", "JobFilter", "Outage", "outage", "set_up_console"]
+__all__ = [
+    "ConsoleFormatter",
+    "JobFilter",
+    "Outage",
+    "about",
+    "of",
+    "outage",
+    "set_up_console",
+    "subject",
+    "worker_name",
+    "working_as",
+]
 
 _jobs = logging.getLogger("django_jobs.job")
 _worker = logging.getLogger("django_jobs.worker")
 _beat = logging.getLogger("django_jobs.beat")
-
-
-def _let_handlers_fail(logger: logging.Logger) -> None:
-    """Keep an exception in a project's handler from ending the code that logs."""
-    handle = logger.handle
-
-    def tolerate(record: logging.LogRecord) -> None:
-        try:
-            handle(record)
-        except Exception:
-            logging.Handler().handleError(record)
-
-    logger.handle = tolerate  # type: ignore[method-assign]
-
-
-for _name in ("job", "worker", "beat", "signals", "output"):
-    _let_handlers_fail(logging.getLogger(f"django_jobs.{_name}"))
 
 
 # A process warns of at most this many job functions that it cannot run.
@@ -52,8 +50,8 @@ def job_started(job: Claimed) -> None:
         _jobs.debug(
             "started name=%s id=%s attempt=%d queue=%s",
             *_identity(job),
-            _line(job.queue),
-            extra=_extra(job),
+            one_line(job.queue),
+            extra=of(job),
         )
 
 
@@ -93,22 +91,12 @@ def _log_once(
     """Log the end of an attempt as one record, with *error*: handlers mail and count records."""
     file, line, function, _stack = _jobs.findCaller()
     how = (type(error), error, body_traceback(error)) if error is not None else None
-    extra = _extra(outcome.job) | {"status": str(outcome.status)}
+    extra = of(outcome.job) | {"status": str(outcome.status)}
     record = _jobs.makeRecord(_jobs.name, level, file, line, text, args, how, function, extra)
     if error is not None and outcome.failure is not None:
         # Formatters print this text in place of the exception, which has no bound.
         record.exc_text = outcome.failure.traceback.rstrip("\n") or outcome.failure.error_class
     _jobs.handle(record)
-
-
-def _extra(job: Claimed) -> dict[str, Any]:
-    """Return the attributes of a record about *job*, for JSON formatters."""
-    return {
-        "job_id": str(job.id),
-        "job_name": _line(job.name),
-        "queue": job.queue,
-        "attempt": job.retries + 1,
-    }
 
 
 def _is_first_deferral(outcome: Outcome) -> bool:
@@ -123,12 +111,7 @@ def _is_first_deferral(outcome: Outcome) -> bool:
 
 def _identity(job: Claimed) -> tuple[str, UUID, int]:
     """Return the values of ``name=%s id=%s attempt=%d``."""
-    return _line(job.name), job.id, job.retries + 1
-
-
-def _line(name: str) -> str:
-    """Return a row's name, which may hold any character, as one line."""
-    return name if name.isprintable() else printable(name).replace("\n", "\\n")
+    return one_line(job.name), job.id, job.retries + 1
 
 
 def retry_after_ignored(job: Claimed, problem: Failure) -> None:
@@ -137,6 +120,7 @@ def retry_after_ignored(job: Claimed, problem: Failure) -> None:
         *_identity(job),
         problem.error_class,
         problem.message[:500],
+        extra=of(job),
     )
 
 
@@ -145,6 +129,7 @@ def backoff_failed(job: Claimed, problem: Failure) -> None:
         "retry_backoff failed name=%s id=%s attempt=%d: the wait is that of retry_backoff=True\n%s",
         *_identity(job),
         problem.traceback,
+        extra=of(job),
     )
 
 
@@ -154,6 +139,7 @@ def outcome_dropped(outcome: Outcome, worker_id: UUID) -> None:
         *_identity(outcome.job),
         outcome.status,
         worker_id,
+        extra=of(outcome.job),
     )
 
 
@@ -163,6 +149,7 @@ def outcome_unrecordable(outcome: Outcome, failure: Failure | None) -> None:
         *_identity(outcome.job),
         outcome.status,
         failure.traceback if failure else "",
+        extra=of(outcome.job),
     )
 
 
@@ -184,41 +171,68 @@ def failed(what: str, error: Exception, seconds: float, *, away: bool) -> None:
 
 def unprepared(job: Claimed, failure: Failure) -> None:
     _jobs.error(
-        "base= failed name=%s id=%s: a crash is counted without it\n%s",
-        _line(job.name),
-        job.id,
+        "base= failed name=%s id=%s attempt=%d: a crash is counted without it\n%s",
+        *_identity(job),
         failure.traceback,
+        extra=of(job),
     )
 
 
-def hook_failed(hook: str, name: str, failure: Failure) -> None:
+def hook_failed(hook: str, job: Claimed, failure: Failure) -> None:
     # The exception itself may quote the job's arguments, so no handler gets it.
-    _jobs.error("hook failed name=%s hook=%s\n%s", name, hook, failure.traceback)
+    _jobs.error(
+        "hook failed name=%s id=%s attempt=%d hook=%s\n%s",
+        *_identity(job),
+        hook,
+        failure.traceback,
+        extra=of(job),
+    )
 
 
 def untold(job: Claimed, error: Exception) -> None:
     # Its class only: what hides the job's secrets may have failed.
     kind = type(error).__name__
-    _jobs.error("end not told name=%s id=%s error=%s", _line(job.name), job.id, kind)
+    _jobs.error(
+        "end not told name=%s id=%s attempt=%d error=%s", *_identity(job), kind, extra=of(job)
+    )
 
 
-def middleware_failed(path: str, name: str, failure: Failure) -> None:
-    _jobs.error("middleware failed name=%s middleware=%s\n%s", name, path, failure.traceback)
+def middleware_failed(path: str, job: Claimed, failure: Failure) -> None:
+    _jobs.error(
+        "middleware failed name=%s id=%s attempt=%d middleware=%s\n%s",
+        *_identity(job),
+        path,
+        failure.traceback,
+        extra=of(job),
+    )
 
 
 def instrumentation_failed(path: str, failure: Failure) -> None:
     _jobs.error("instrumentation failed path=%s\n%s", path, failure.traceback)
 
 
-def receiver_failed(name: str, failure: Failure) -> None:
-    _jobs.error("signal receiver failed name=%s\n%s", name, failure.traceback)
+def receiver_failed(job_id: UUID | str, name: str, failure: Failure) -> None:
+    job = about(job_id, name)
+    _jobs.error(
+        "signal receiver failed name=%s id=%s\n%s",
+        job["job_name"],
+        job["job_id"],
+        failure.traceback,
+        extra=job,
+    )
 
 
-def errback_failed(errback: Any, job_id: UUID, failure: Failure) -> None:
+def errback_failed(errback: Any, job: Mapping[str, Any], failure: Failure) -> None:
+    """Log that *errback* of the failed job with the attributes *job* was not enqueued."""
     # Its name only: its arguments may be secret.
     name = errback.get("task", "a workflow") if isinstance(errback, Mapping) else "unreadable"
     _jobs.error(
-        "errback not enqueued job=%s errback=%s\n%s", job_id, _line(str(name)), failure.traceback
+        "errback not enqueued name=%s id=%s errback=%s\n%s",
+        job["job_name"],
+        job["job_id"],
+        one_line(str(name)),
+        failure.traceback,
+        extra=job,
     )
 
 
@@ -230,12 +244,13 @@ def database_away(what: str, error: Exception, seconds: float) -> None:
 
 
 def connection_refused(error: BaseException, seconds: float) -> None:
-    text = (
-        f"a job could not connect to the database and is given back; next_claim={seconds:.1f}s "
-        f"error={str(error).strip()}"
-    )
-    if outage.is_news(text):
-        _worker.error("%s", text)
+    text = str(error).strip()
+    if outage.is_news(f"a job: {text}"):
+        _worker.error(
+            "a job could not connect to the database and is given back; next_claim=%.1fs error=%s",
+            seconds,
+            text,
+        )
 
 
 def jobs_left(worker_id: UUID, began: Sequence[UUID]) -> None:
@@ -253,9 +268,16 @@ def database_back(what: str) -> None:
         _worker.info("database back while=%s", what)
 
 
-def ticks_fired(schedule: str, job: str, job_ids: Sequence[UUID], late: float) -> None:
-    for job_id in job_ids:
-        _beat.info("fired schedule=%r name=%s id=%s late=%.3fs", schedule, job, job_id, late)
+def ticks_fired(schedule: str, jobs: Iterable[NewJob], late: float) -> None:
+    for job in jobs:
+        _beat.info(
+            "fired schedule=%r name=%s id=%s late=%.3fs",
+            schedule,
+            job.name,
+            job.id,
+            late,
+            extra=about(job.id, job.name, queue=job.queue),
+        )
 
 
 def ticks_skipped(schedule: str, number: int, reason: str) -> None:

@@ -7,22 +7,8 @@ from typing import Any
 
 from django.conf import settings
 
-from ..define.current import running
 from ..failure import printable
-
-
-class JobFilter(logging.Filter):
-    """Gives every record ``job_id`` and ``job_name`` of the running job, or ``-``.
-
-    The package's own records about a job keep that job's.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        context = running.get()
-        if not hasattr(record, "job_id"):
-            record.job_id = context.request.id if context else "-"
-            record.job_name = context.name if context else "-"
-        return True
+from .attributes import JobFilter
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -33,11 +19,18 @@ class ConsoleFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        known = vars(record)
-        names_it = known.get("job_id", "-") == "-" or "queue" in known
-        record.job = "" if names_it else f"[{known['job_name']} {known['job_id']}] "
         text = printable(super().format(record))
         return "\n  ".join(text.rstrip("\n").split("\n"))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # Not in the record itself, which other handlers get, too.
+        return self._fmt % (vars(record) | {"job": _prefix(record)}) if self._fmt else ""
+
+
+def _prefix(record: logging.LogRecord) -> str:
+    job_id = vars(record).get("job_id", "-")
+    names_it = record.name.startswith("django_jobs.") and job_id in record.message
+    return "" if job_id == "-" or names_it else f"[{vars(record)['job_name']} {job_id}] "
 
 
 def set_up_console(level: str | None) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef, QuerySet, TextField
 
-from .. import transitions
+from .. import log, transitions
 from ..db import clock, without_deadlock
 from ..define import registry
 from ..enqueue.notify import announce
@@ -48,13 +48,26 @@ def run_once(using: str) -> int:
     live = Worker.objects.filter(id=OuterRef("worker_id"), lost_at=None, stopped_at=None)
     stranded = Job.objects.using(using).running().filter(~Exists(live)).order_by("worker_id")
     rescued = 0
-    for worker_id in dict.fromkeys(stranded.values_list("worker_id", flat=True)[:BATCH]):
+    ids = dict.fromkeys(stranded.values_list("worker_id", flat=True)[:BATCH])
+    names = _names_of(ids, using) if ids else {}
+    for worker_id in ids:
         ended: list[Outcome] = []
         rescue = functools.partial(_rescue_some, worker_id, stranded, using, ended)
         rescued += without_deadlock(using, functools.partial(in_order, using, rescue))
         for outcome in ended:
-            tell(outcome)
+            _tell(outcome, names.get(worker_id, ""))
     return rescued
+
+
+def _names_of(ids: Collection[UUID | None], using: str) -> dict[UUID | None, str]:
+    rows = Worker.objects.using(using).filter(id__in=[each for each in ids if each])
+    return dict(rows.values_list("id", "name"))
+
+
+def _tell(outcome: Outcome, worker: str) -> None:
+    """Tell of the end, in records that name the job and the worker that is dead."""
+    with log.working_as(worker, outcome.job):
+        tell(outcome)
 
 
 def _rescue_some(
@@ -89,6 +102,7 @@ def clean_up_after(
     with no_more_claims(worker_id, using) as rows:
         # If this process dies too, the rescue finds the jobs that are left.
         rows.filter(lost_at=None, stopped_at=None).update(lost_at=clock(using))
+    name = log.worker_name.get()
     environment = Environment(using=using)
     jobs = _with_texts(Job.objects.using(using).filter(worker_id=worker_id, status=Status.STARTED))
     back, outcomes = [], []
@@ -104,7 +118,7 @@ def clean_up_after(
         if outcomes:
             counted = record_apart(worker_id, outcomes, using)
             for outcome in reversed(counted):
-                hooks.callback(tell, outcome)
+                hooks.callback(_tell, outcome, name)
             collector.rescued(counted, using)
             announce(using, {o.job.queue for o in outcomes if o.status == Status.PENDING})
         release(worker_id, back, using)

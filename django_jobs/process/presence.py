@@ -21,6 +21,11 @@ from ..run.release import release_strays
 from .memory import resident_bytes
 
 
+def beat_name(base_name: str) -> str:
+    """Return the name of the beat beside the workers of that name, or on the host of it."""
+    return f"{base_name}-beat"
+
+
 class Presence:
     """The row of one process in the table of workers, and its lease.
 

@@ -100,7 +100,7 @@ def _in_transaction(
         if not committed or is_interrupt(error):
             raise
         job = execution.job
-        log.hook_failed("on_commit", job.name, describe(error, hidden(job)))
+        log.hook_failed("on_commit", job, describe(error, hidden(job)))
     outcome.recorded = outcome.status == Status.SUCCESS
     return outcome
 

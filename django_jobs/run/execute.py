@@ -46,6 +46,7 @@ def execute(job: Claimed, environment: Environment) -> Outcome:
 
 
 def _execute(job: Claimed, environment: Environment) -> Outcome:
+    _name_in_records(job, environment)
     execution = prepare(job, environment)
     if isinstance(execution, Outcome):
         return conclude(execution, environment)
@@ -84,6 +85,7 @@ async def execute_async(
 
     *confirm* does what ``environment.confirm`` does for plain functions.
     """
+    _name_in_records(job, environment)
     execution = prepare(job, environment)
     if isinstance(execution, Outcome):
         return await conclude_async(execution, confirm)
@@ -115,6 +117,11 @@ def _reason(error: BaseException, environment: Environment) -> BaseException:
     stopping = WorkerStopping(f"it could not connect to database {environment.using!r}: {error}")
     stopping.__cause__ = error
     return stopping
+
+
+def _name_in_records(job: Claimed, environment: Environment) -> None:
+    log.subject.set(job)
+    log.worker_name.set(environment.worker_name)
 
 
 def _enter(execution: Execution) -> None:

@@ -113,7 +113,8 @@ def tell_later(outcome: Outcome, variables: contextvars.Context | None = None) -
     """
     try:
         if (context := variables or outcome.variables) is None:
-            tell(outcome)
+            with log.working_as(log.worker_name.get(), outcome.job):
+                tell(outcome)
         else:
             context.run(tell, outcome)
     except Exception as error:
@@ -194,18 +195,25 @@ def _hook(execution: Execution, hook: str, *args: Any) -> None:
         if is_interrupt(error):
             raise
         job = execution.job
-        log.hook_failed(hook, job.name, describe(error, hidden(job, list(args))))
+        log.hook_failed(hook, job, describe(error, hidden(job, list(args))))
 
 
 def _send(signal: signals.Signal, job: Claimed, **named: Any) -> None:
     if not signal.receivers:
         return
     try:
-        signals.send(signal, job.name, hidden=lambda: hidden(job, named), job_id=job.id, **named)
+        signals.send(
+            signal,
+            job.name,
+            hidden=lambda: hidden(job, named),
+            about=lambda: log.of(job),
+            job_id=job.id,
+            **named,
+        )
     except BaseException as error:  # Django's dispatcher lets pass what sys.exit() raises
         if is_interrupt(error):
             raise
-        log.receiver_failed(job.name, describe(error, hidden(job, named)))
+        log.receiver_failed(job.id, job.name, describe(error, hidden(job, named)))
 
 
 def is_interrupt(error: BaseException) -> bool:

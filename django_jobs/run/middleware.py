@@ -162,7 +162,7 @@ class Around:
         if isinstance(error, KeyboardInterrupt) and context and context.request.is_eager:
             raise error
         job = self._execution.job
-        log.middleware_failed(path, job.name, describe(error, hidden(job)))
+        log.middleware_failed(path, job, describe(error, hidden(job)))
 
     def _run(self, coroutine: Any) -> None:
         """Await *coroutine* in an event loop, and take over the variables that it sets.

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db.models import Min
 
+from .. import log
 from ..beat.fire import fire_due
 from ..beat.sync import synchronize
 from ..db import clock
@@ -51,7 +52,8 @@ class InlineWorker:
         row.lease_until = clock(self.using, _LEASE_SECONDS)
         row.save(using=self.using, force_insert=True)
         try:
-            yield self
+            with log.working_as(_NAME):
+                yield self
         finally:
             Worker.objects.using(self.using).filter(pk=self.row.pk).delete()
 

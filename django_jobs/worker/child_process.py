@@ -16,6 +16,7 @@ from uuid import UUID
 from ..exceptions import TimeLimitExceeded
 from .autoscale import Load
 from .fork import kill_group
+from .reaper import DeadWorker
 from .shared_slots import SharedSlots
 from .supervisor_channel import SupervisorChannel
 
@@ -31,6 +32,7 @@ class Child:
     index: int
     pid: int
     worker_id: UUID
+    name: str
     shared_slots: SharedSlots
     channel: SupervisorChannel
     started: float
@@ -69,6 +71,11 @@ class Child:
             left.update({(entry.job_id, entry.claims): None for entry in latest})
         return left
 
+    def remains(self, cold: bool, failed: bool) -> DeadWorker:
+        """Return what this process, which has died, left behind."""
+        left = self.jobs_left(failed)
+        return DeadWorker(self.worker_id, self.name, left, cold, failed)
+
     def kill_overdue(self) -> None:
         """Kill the process when a job exceeds its hard limit or is to be terminated."""
         if self.killed:
@@ -91,7 +98,11 @@ class Child:
             self.reasons[job] = reason
             self.killed = True
             _log.warning(
-                "killing pid=%d job=%s reason=%s", self.pid, job[0], reason or "terminated"
+                "killing pid=%d job=%s reason=%s",
+                self.pid,
+                job[0],
+                reason or "terminated",
+                extra={"job_id": str(job[0]), "worker": self.name},
             )
             kill_group(self.pid, signal.SIGKILL)
         else:
@@ -122,6 +133,7 @@ class Child:
             self.index,
             self.pid,
             self._silent,
+            extra={"worker": self.name},
         )
         kill_group(self.pid, signal.SIGKILL)
 

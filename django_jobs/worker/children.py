@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from ..ids import uuid7
+from ..process.presence import beat_name
 from .child_process import Child, how_it_ended
 from .fork import fork, hear_term, kill_group, reap, reap_orphans
 from .options import WorkerOptions
-from .reaper import DeadWorker, Reaper
+from .reaper import Reaper
 from .shared_slots import SharedSlots
 from .supervisor_channel import SupervisorChannel
 from .worker import STOPPED, WorkerProcess
@@ -92,6 +93,7 @@ class Children:
                     index,
                     pause,
                     error,
+                    extra={"worker": _name_of(index, self.options)},
                 )
 
     def _start(self, index: int) -> None:
@@ -105,7 +107,8 @@ class Children:
             pid = self.fork(functools.partial(self._work, worker_id, index, shared_slots, channel))
             undo.pop_all()
         channel.keep_supervisor_end()
-        self.by_pid[pid] = Child(index, pid, worker_id, shared_slots, channel, time.monotonic())
+        name, now = _name_of(index, self.options), time.monotonic()
+        self.by_pid[pid] = Child(index, pid, worker_id, name, shared_slots, channel, now)
 
     def _options_of(self, index: int) -> WorkerOptions:
         """Return the options of a new process; an additional one gets those of the first."""
@@ -163,9 +166,13 @@ class Children:
             failed = not child.killed and not self.cold
             if failed:
                 _log.error(
-                    "worker died index=%d pid=%d: %s", child.index, child.pid, how_it_ended(code)
+                    "worker died index=%d pid=%d: %s",
+                    child.index,
+                    child.pid,
+                    how_it_ended(code),
+                    extra={"worker": child.name},
                 )
-            self.reaper.add(DeadWorker(child.worker_id, child.jobs_left(failed), self.cold, failed))
+            self.reaper.add(child.remains(self.cold, failed))
         child.shared_slots.close()
         child.channel.close()
         if child.surplus:
@@ -178,6 +185,7 @@ class Children:
                 "another takes its place",
                 child.index,
                 child.pid,
+                extra={"worker": child.name},
             )
         # A process that died of its job says nothing about the next one.
         innocent = in_order or child.killed or running
@@ -223,3 +231,7 @@ class Children:
                 kill_group(pid, number)
             else:
                 os.kill(pid, number)
+
+
+def _name_of(index: int, options: WorkerOptions) -> str:
+    return beat_name(options.base_name) if index == BEAT else options.name_of(index)

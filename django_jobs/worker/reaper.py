@@ -31,6 +31,7 @@ class DeadWorker:
     """A worker process that has died, and the jobs that it ran."""
 
     worker_id: UUID
+    name: str
     #: By the id and the claims of each running job: why the supervisor killed it, or None.
     running: Reasons
     #: An operator's cold stop killed the process.
@@ -76,7 +77,11 @@ class Reaper:
                 self.pids.add(self._fork(target))
             except OSError as error:
                 self._next_try = self._clock() + _PAUSE
-                _log.error("cannot start a process that gives jobs back, trying again: %s", error)
+                _log.error(
+                    "cannot start a process that gives jobs back, trying again: %s",
+                    error,
+                    extra={"worker": self._waiting[0].name},
+                )
                 return
             del self._waiting[0]
 
@@ -86,6 +91,7 @@ def reap(dead: DeadWorker, using: str) -> int:
 
     The supervisor does not do this itself: a slow database or a hook would hold it up.
     """
+    log.worker_name.set(dead.name)
     hear_term(signal.SIG_IGN)
     own_connection(using)
     deadline = time.monotonic() + REAP_SECONDS

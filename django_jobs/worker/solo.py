@@ -7,6 +7,7 @@ import signal
 import threading
 from typing import Any
 
+from .. import log
 from ..ids import uuid7
 from ..process.heartbeat_file import HeartbeatFile
 from .liveness import Liveness
@@ -20,6 +21,11 @@ def run_solo(options: WorkerOptions, heartbeat_file: HeartbeatFile | None = None
 
     *heartbeat_file* is touched while the worker lives.
     """
+    with log.working_as(options.base_name):
+        return _run(options, heartbeat_file)
+
+
+def _run(options: WorkerOptions, heartbeat_file: HeartbeatFile | None) -> int:
     send_init(options)
     shared_slots, stop = SharedSlots(1), _Stop(options.grace_seconds)
     liveness = Liveness(heartbeat_file) if heartbeat_file else None

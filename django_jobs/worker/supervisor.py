@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from .. import log
 from ..conf import get_settings
 from ..ids import uuid7
 from ..process.heartbeat_file import HeartbeatFile
@@ -65,6 +66,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise to the end; return the exit code."""
+        with log.working_as(self.options.base_name):
+            return self._run()
+
+    def _run(self) -> int:
         send_init(self.options)
         close_everything()
         self.signals.listen(HEARD)

@@ -120,6 +120,10 @@ class WorkerProcess:
 
     def run(self) -> int:
         """Run to the end; return the exit code."""
+        with log.working_as(self.name):
+            return self._run()
+
+    def _run(self) -> int:
         forks.guard()
         dump_stacks_on_usr1()
         self._send(signals.worker_process_init)
@@ -248,6 +252,7 @@ def send_shutdown(options: WorkerOptions) -> None:
 
 
 def _guard(worker_name: str, target: Callable[[], None]) -> None:
+    log.worker_name.set(worker_name)
     try:
         target()
     except BaseException:

@@ -54,6 +54,9 @@ class Ended(NamedTuple):
     traceback: str = ""
     #: None if no attempt ended the job, as when an operator revokes it.
     claims: int | None = None
+    queue: str = ""
+    #: 0 if it never began.
+    attempt: int = 0
 
     @classmethod
     def of(cls, outcome: Outcome) -> Ended:
@@ -61,12 +64,16 @@ class Ended(NamedTuple):
         error = (failure.error_class, failure.message, failure.traceback) if failure else ("",) * 3
         return cls(
             job.id, job.name, str(outcome.status), job.row_options, job.has_dependents, job.root_id,
-            *error, job.claims,
+            *error, job.claims, job.queue, job.retries + 1,
         )  # fmt: skip
 
     def upstream_message(self) -> str:
         """Return the message of the rows that depend on it, when it did not succeed."""
         return upstream_message(self.id, self.name, self.status, self.error_class, self.message)
+
+    def attributes(self) -> dict[str, Any]:
+        """Those of a record of the log about it."""
+        return log.about(self.id, self.name, queue=self.queue, attempt=self.attempt)
 
     @property
     def place(self) -> str:
@@ -138,7 +145,7 @@ def _fail_below(
         if row.pk in below and row.status == Status.WAITING and row.pending_parents > 0:
             waiting[row.pk] = Ended(
                 row.pk, row.name, Status.FAILURE.value, read(row.options), row.has_dependents,
-                row.root_id, UPSTREAM_FAILED,
+                row.root_id, UPSTREAM_FAILED, queue=row.queue,
             )  # fmt: skip
     origins = _origins(lost, edges, waiting)
     failed = [(waiting[job_id], origins[job_id]) for job_id in sorted(origins)]
@@ -199,6 +206,7 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
                 signals.send,
                 signals.job_failure,
                 below.name,
+                about=below.attributes,
                 job_id=below.id,
                 exception=UpstreamFailed(messages[origin.id]),
                 traceback="",
@@ -250,7 +258,7 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
         except (DatabaseError, InterfaceError):
             raise
         except Exception as error:  # a name that is not registered, arguments that do not fit
-            log.errback_failed(form, failed.id, describe(error, secrets_in(form)))
+            log.errback_failed(form, failed.attributes(), describe(error, secrets_in(form)))
     return queues
 
 

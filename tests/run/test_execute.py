@@ -187,7 +187,7 @@ def test_log_lines_of_a_job_carry_its_id_and_name(run: Run) -> None:
     finally:
         log.removeHandler(handler)
     told = [(vars(line)["job_id"], vars(line)["job_name"]) for line in lines]
-    assert told == [(outcome.job.id, body.name), ("-", "-")]
+    assert told == [(str(outcome.job.id), body.name), ("-", "-")]
 
 
 # --- limits -------------------------------------------------------------------------------------

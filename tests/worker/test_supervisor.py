@@ -172,7 +172,7 @@ def test_worker_that_cannot_be_forked_is_tried_again(monkeypatch, supervisor, ca
 def test_jobs_of_a_dead_worker_are_given_back_when_a_process_can_start(caplog) -> None:
     clock = Clock()
     reaper = Reaper("default", FailsOnce(), clock)
-    reaper.add(DeadWorker(uuid7(), {}, cold=False, failed=True))
+    reaper.add(DeadWorker(uuid7(), "w", {}, cold=False, failed=True))
     assert reaper, "its jobs would be forgotten"
     assert not reaper.pids
     assert "trying again" in caplog.text
@@ -190,7 +190,9 @@ def test_supervisor_that_stops_reports_jobs_that_it_could_not_give_back(
     monkeypatch.setattr("django_jobs.worker.reaper.REAP_SECONDS", 0.0)
     monkeypatch.setattr("django_jobs.worker.reaper.hear_term", lambda handler: None)
     monkeypatch.setattr("django_jobs.worker.reaper.own_connection", lambda using: None)
-    assert reap(DeadWorker(uuid7(), {(job_id, 1): None}, cold=True, failed=False), "default") == 1
+    assert (
+        reap(DeadWorker(uuid7(), "w", {(job_id, 1): None}, cold=True, failed=False), "default") == 1
+    )
     assert f"began={job_id}" in caplog.text
     assert "stay STARTED" in caplog.text
     supervisor = Supervisor(WorkerOptions())
@@ -227,7 +229,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setattr(f"{module}.kill_group", lambda pid, number: clock.killed.append(number))
     monkeypatch.setattr(f"{module}._is_stopped", lambda pid: clock.is_stopped)
     clock.child = Child(
-        0, 1, uuid7(), SharedSlots(1), SupervisorChannel(), 0.0, clock=lambda: clock.now
+        0, 1, uuid7(), "w-0", SharedSlots(1), SupervisorChannel(), 0.0, clock=lambda: clock.now
     )
 
     def look(times: int, seconds: float = 0.5) -> None:

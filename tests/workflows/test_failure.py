@@ -295,7 +295,7 @@ def test_errback_that_cannot_be_enqueued_harms_nothing(
     drain()
     assert result.status == "FAILURE"
     assert len(errbacks()) == 1
-    assert f"errback not enqueued job={result.id} errback=nowhere" in caplog.text
+    assert f"errback not enqueued name={fail.name} id={result.id} errback=nowhere" in caplog.text
     assert "s3cret" not in caplog.text
 
 

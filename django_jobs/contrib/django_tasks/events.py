@@ -98,7 +98,8 @@ def _send(
             signal.send(sender, task_result=result)
     except Exception as error:
         text = f"{''.join(format_tb(error.__traceback__))}{type(error).__qualname__}"
-        log.receiver_failed(result.task.module_path, Failure(type(error).__qualname__, "", text))
+        failure = Failure(type(error).__qualname__, "", text)
+        log.receiver_failed(result.id, result.task.module_path, failure)
 
 
 def _has_listeners(name: str) -> bool:

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 from uuid import UUID
 
+from ... import log
 from ...db.attempts import begin_attempt, end_attempt
 from ...db.session import distrust
 from ...define.context import JobContext
@@ -124,17 +125,18 @@ class Pool(abc.ABC):
                 break
 
     def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
-        begin_attempt()
-        before = forks.generation
-        try:
-            outcome = execute(job, environment)
-        except BaseException as error:  # after any error the slot must become free
-            outcome = conclude(escaped(job, error), environment)
-        if forks.generation != before:  # a hook or a receiver has forked
-            forks.leave(None)
-        # Hooks and receivers may have used the sessions after the body.
-        end_attempt()
-        self.ended(slot, job, outcome)
+        with log.working_as(self.setup.name, job):
+            begin_attempt()
+            before = forks.generation
+            try:
+                outcome = execute(job, environment)
+            except BaseException as error:  # after any error the slot must become free
+                outcome = conclude(escaped(job, error), environment)
+            if forks.generation != before:  # a hook or a receiver has forked
+                forks.leave(None)
+            # Hooks and receivers may have used the sessions after the body.
+            end_attempt()
+            self.ended(slot, job, outcome)
 
     def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
         self._put_back()
@@ -197,7 +199,9 @@ class Pool(abc.ABC):
             outcome, asked = untold.popleft()
             self.buffer.hold(slot, outcome.job)
             recorded = asked.result()
-            if recorded is not None:
+            if recorded is None:
+                continue
+            with log.working_as(self.setup.name, outcome.job):
                 begin_attempt()
                 before = forks.generation
                 self._show_hooks(slot, outcome)

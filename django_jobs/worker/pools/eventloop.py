@@ -10,6 +10,7 @@ import functools
 from typing import Any
 from uuid import UUID
 
+from ... import log
 from ...db.attempts import begin_attempt, left_elsewhere
 from ...define import registry
 from ...exceptions import TimeLimitExceeded, WorkerStopping
@@ -120,7 +121,8 @@ class EventLoopPool(Pool):
     def _ended(self, slot: int, job: Claimed, task: asyncio.Task[Outcome]) -> None:
         # A task that is cancelled before its first step runs no code, so it returned no outcome.
         outcome = escaped(job, asyncio.CancelledError()) if task.cancelled() else task.result()
-        self.ended(slot, job, outcome)
+        with log.working_as(self.setup.name, job):
+            self.ended(slot, job, outcome)
         self._is_free(slot)
 
     def _run_plain(self, slot: int, job: Claimed) -> None:
