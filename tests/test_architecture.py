@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "architecture.rst"
 # From the top to the bottom. A line imports only from the lines below it. Names on one line are
 # packages, or modules beside them, that never import each other.
 LINES = """
-    apps | urls | jobs | templatetags | testing | middleware
+    apps | urls | jobs | templatetags | testing | middleware | embedded
     admin | management | web | checks | contrib
     worker | beat
     process

@@ -34,6 +34,8 @@ class Worker(models.Model):
 
     #: The pool of a process that fires schedules and runs no job.
     BEAT = "beat"
+    #: The pool of a worker in a web process: threads.
+    EMBEDDED = "embedded"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(_("name"), max_length=200)

@@ -31,7 +31,7 @@ class Presence:
 
     *columns* returns further columns of :class:`~django_jobs.models.Worker`. *load* returns the
     number of running jobs, and of the jobs that have ended since the process began. *on_lost* is
-    called with the new id, before the process registers again.
+    called with the new id, before the process registers again, which it does unless *is_over*.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Presence:
         columns: Callable[[], Mapping[str, Any]],
         load: Callable[[], tuple[int, int]] = lambda: (0, 0),
         on_lost: Callable[[UUID], None] = lambda worker_id: None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         self.worker_id = worker_id
         self._name = name
@@ -50,6 +51,7 @@ class Presence:
         self._columns = columns
         self._load = load
         self._on_lost = on_lost
+        self._is_over = is_over
         # Jobs that this process ended under ids that it lost.
         self._done_before = 0
 
@@ -75,7 +77,7 @@ class Presence:
 
         The second case is that other workers took this process for dead and have its jobs.
         """
-        if self.beat(stopping=stopping):
+        if self.beat(stopping=stopping) or self._is_over():
             return True
         self.worker_id = uuid7()
         self._on_lost(self.worker_id)

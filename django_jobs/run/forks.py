@@ -40,6 +40,7 @@ class _Guard:
     """The process that runs jobs, and the objects that its children must release."""
 
     pid = 0
+    jobs_only = False
     registered = False
     wrappers: weakref.WeakValueDictionary[int, BaseDatabaseWrapper] = weakref.WeakValueDictionary()
 
@@ -49,6 +50,8 @@ class _Fork(threading.local):
 
     mask: set[int]
     in_main_thread: bool
+    #: The child becomes a process with signal handlers and sessions of its own.
+    is_guarded: bool
     #: The drivers' connections. In a child they are never closed or freed: that would end the
     #: parent's sessions.
     held: list[Any]
@@ -57,9 +60,13 @@ class _Fork(threading.local):
 _fork = _Fork()
 
 
-def guard() -> None:
-    """Prepare this process, before it runs jobs, for the children that jobs may fork."""
-    _Guard.pid = os.getpid()
+def guard(*, jobs_only: bool = False) -> None:
+    """Prepare this process, before it runs jobs, for the children that jobs may fork.
+
+    With *jobs_only* a child that other code forks, such as a web request, keeps its signal handlers
+    and the sessions of its thread.
+    """
+    _Guard.pid, _Guard.jobs_only = os.getpid(), jobs_only
     if not _Guard.registered:
         _Guard.registered = True
         connection_created.connect(_remember, dispatch_uid="django_jobs.run.forks")
@@ -111,7 +118,11 @@ def _hold() -> None:
     _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _DEFAULTS)
     # In the child the other threads are gone, and with them their references.
     wrappers = [reference() for reference in _Guard.wrappers.valuerefs()]
-    _fork.held = [one.connection for one in wrappers if one is not None and one.connection]
+    _fork.is_guarded = not _Guard.jobs_only or running.get() is not None
+    kept = [] if _fork.is_guarded else connections.all(initialized_only=True)
+    _fork.held = [
+        one.connection for one in wrappers if one is not None and one.connection and one not in kept
+    ]
     _fork.in_main_thread = threading.current_thread() is threading.main_thread()
 
 
@@ -125,9 +136,11 @@ def _become_a_child() -> None:
     generation += 1
     parent, _Guard.pid = _Guard.pid, 0
     if parent:  # else it is the fork of a fork, and has handlers and sessions of its own
-        _reset_signals()
-        _forget_sessions()
-        if _fork.in_main_thread:
+        if _fork.is_guarded:
+            _reset_signals()
+            _forget_sessions()
+        _end_sessions()
+        if _fork.is_guarded and _fork.in_main_thread:
             die_with_parent(parent)
     signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
 
@@ -147,6 +160,9 @@ def _forget_sessions() -> None:
         if pools:
             _fork.held.append(dict(pools))
             pools.clear()
+
+
+def _end_sessions() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for raw in _fork.held:
         # The driver must not write to the server any more, and a session whose parent

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -102,7 +100,8 @@ class CommandHandler:
 
     def _resize(self, *, verb: str, **arguments: Any) -> dict[str, Any]:
         if self._worker.channel is None:
-            raise ValueError("A solo worker stays one process. Start another one beside it.")
+            kind = "An embedded" if self._worker.options.embedded else "A solo"
+            raise ValueError(f"{kind} worker stays one process. Start another one beside it.")
         return self._worker.channel.ask(verb, arguments)
 
     def _shutdown(self, cold: bool) -> dict[str, Any]:
@@ -112,7 +111,7 @@ class CommandHandler:
 
     def _stop(self, cold: bool) -> None:
         if self._worker.channel is None:
-            os.kill(os.getpid(), signal.SIGQUIT if cold else signal.SIGTERM)
+            self._worker.shut_down(cold)
             return
         try:
             self._worker.channel.ask("shutdown", {"cold": cold})

@@ -15,6 +15,7 @@ from .. import log
 from ..conf import get_settings
 from ..db import is_away, unix_time
 from ..maintenance import rescue
+from ..models import Worker
 from ..process.presence import Presence
 from .buffer import boot_time
 from .worker_info import details
@@ -49,6 +50,7 @@ class Lease:
             columns=self._columns,
             load=self._load,
             on_lost=self._lost,
+            is_over=lambda: worker.is_abandoned,
         )
         self._renewed_at = self._judges_from = math.inf
         # By how much the database's clock is ahead of this host's; None before the first look.
@@ -119,7 +121,7 @@ class Lease:
     def _columns(self) -> dict[str, Any]:
         options = self._worker.options
         return {
-            "pool": options.pool,
+            "pool": Worker.EMBEDDED if options.embedded else options.pool,
             "slots": options.slots,
             "queues": list(options.queues),
             "exclude_queues": list(options.exclude_queues),

@@ -51,6 +51,8 @@ class WorkerOptions:
     )
     #: One id for all processes of a ``runworker``; None without a supervisor.
     supervisor_id: UUID | None = None
+    #: The worker is a guest of a web process: it neither handles signals nor ends the process.
+    embedded: bool = False
 
     @property
     def base_name(self) -> str:
@@ -59,6 +61,8 @@ class WorkerOptions:
     def name_of(self, index: int) -> str:
         """Return the name of the process at *index*, which replaces ``%i`` or is appended."""
         name = self.base_name
+        if self.embedded:
+            return name
         return name.replace("%i", str(index)) if "%i" in name else f"{name}-{index}"
 
     def serves(self, queue: str) -> bool:

@@ -93,6 +93,14 @@ def reap(dead: DeadWorker, using: str) -> int:
     """
     log.worker_name.set(dead.name)
     hear_term(signal.SIG_IGN)
+    return int(not give_back(dead, using))
+
+
+def give_back(dead: DeadWorker, using: str) -> bool:
+    """Give the jobs of *dead* back, over a connection of this thread's own; return whether it did.
+
+    While the database is away, it tries again for :data:`REAP_SECONDS`.
+    """
     own_connection(using)
     deadline = time.monotonic() + REAP_SECONDS
     reaped = until_database_answers(
@@ -103,7 +111,6 @@ def reap(dead: DeadWorker, using: str) -> int:
         time.sleep,
         going_on=lambda: time.monotonic() < deadline,
     )
-    if reaped:
-        return 0
-    log.jobs_left(dead.worker_id, [job_id for job_id, _claims in dead.running])
-    return 1
+    if not reaped:
+        log.jobs_left(dead.worker_id, [job_id for job_id, _claims in dead.running])
+    return reaped

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +34,7 @@ from .options import WorkerOptions
 from .pools import POOLS
 from .pools.base import Pool, PoolSetup
 from .pulse import Pulse
+from .reaper import DeadWorker
 from .shared_slots import SharedSlots
 from .supervisor_channel import SupervisorChannel
 
@@ -42,6 +45,16 @@ RECYCLE, LOST, STOPPED = 75, 76, 77
 LEFT_JOBS = 1
 
 _log = logging.getLogger("django_jobs.worker")
+
+
+def _die() -> None:
+    # A worker without one of its threads would keep jobs that nobody records or rescues.
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _signal_itself(cold: bool) -> None:
+    os.kill(os.getpid(), signal.SIGQUIT if cold else signal.SIGTERM)
 
 
 class WorkerProcess:
@@ -60,18 +73,22 @@ class WorkerProcess:
         channel: SupervisorChannel | None,
         *,
         on_pulse: Callable[[], object] = lambda: None,
+        on_failure: Callable[[], object] = _die,
+        shut_down: Callable[[bool], object] = _signal_itself,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """*channel* is None without a supervisor, whose processes *index* counts.
 
-        *on_pulse* is called once a second.
+        *on_pulse* is called once a second, *on_failure* after a thread has failed. An operator ends
+        a worker without a supervisor by *shut_down*, whose argument is True for a cold stop.
         """
+        self.shut_down, self._on_failure = shut_down, on_failure
         self.options = options
         self.index = index
         self.channel = channel
         self.shared_slots = shared_slots
         self.name = options.name_of(index)
-        self.was_told_to_stop = False
+        self.was_told_to_stop = self.is_abandoned = False
         self.waker = Waker()
         self.buffer = JobBuffer(self.waker.wake, options.max_jobs)
         self.wakeup = Wakeup(options.using, self.waker)
@@ -110,6 +127,7 @@ class WorkerProcess:
                 self.loop.progress.show,
                 self._commit,
                 self.loop.connections.refused,
+                self.stop,
             )
         )
 
@@ -124,22 +142,24 @@ class WorkerProcess:
             return self._run()
 
     def _run(self) -> int:
-        forks.guard()
-        dump_stacks_on_usr1()
+        forks.guard(jobs_only=self.options.embedded)
+        if not self.options.embedded:
+            dump_stacks_on_usr1()
         self._send(signals.worker_process_init)
+        guarded = partial(_guard, self.name, self._on_failure)
         threads = [
-            threading.Thread(target=_guard, args=(self.name, target), name=name, daemon=True)
+            threading.Thread(target=guarded, args=(target,), name=name, daemon=True)
             for name, target in (
                 ("loop", self._loop),
-                ("chores", lambda: self._run_timers(self.chores.timers)),
-                ("heartbeat", lambda: self._run_timers(self.heartbeat)),
+                ("chores", lambda: _run_timers(self.chores.timers)),
+                ("heartbeat", lambda: _run_timers(self.heartbeat)),
                 ("pulse", self._pulse.run),
             )
         ]
         for thread in threads:
             thread.start()
         with redirect_output.redirected(self.options.redirect_stdout):
-            _guard(self.name, self.pool.run)
+            guarded(self.pool.run)
         self._stop_timers()
         self._pulse.end()
         for thread in threads:
@@ -169,6 +189,14 @@ class WorkerProcess:
         """Do not let the stop wait for a database that is away. Safe as a signal handler."""
         self.loop.state.given_up = True
         self.waker.wake()
+
+    def abandon(self) -> DeadWorker:
+        """Renew the lease no more; leave the running jobs to the caller, as after a cold stop."""
+        self.is_abandoned = True
+        self.give_up()
+        self._stop_timers()
+        running = {(entry.job_id, entry.claims): None for entry in self.shared_slots.running()}
+        return DeadWorker(self.worker_id, running, cold=True, failed=False)
 
     def take(self, options: WorkerOptions) -> None:
         """Work by other options from now on; called from the chores' thread."""
@@ -223,13 +251,6 @@ class WorkerProcess:
         self.pool.wake()
         self.chores.job_begins()
 
-    def _run_timers(self, timers: Timers) -> None:
-        own_connection(self.options.using)
-        try:
-            timers.run()
-        finally:
-            connections.close_all()
-
     def _stop_timers(self) -> None:
         self.chores.timers.stop()
         self.heartbeat.stop()
@@ -237,6 +258,24 @@ class WorkerProcess:
     def _commit(self, outcome: Outcome) -> bool:
         """Write an atomic job's success in the body's own transaction, in the pool's thread."""
         return len(record(self.worker_id, [outcome], self.options.using)) == 1
+
+
+def _guard(name: str, on_failure: Callable[[], object], target: Callable[[], None]) -> None:
+    log.worker_name.set(name)
+    try:
+        target()
+    except BaseException:
+        thread = threading.current_thread().name
+        _log.critical("worker failed name=%s thread=%s", name, thread, exc_info=True)
+        on_failure()
+
+
+def _run_timers(timers: Timers) -> None:
+    own_connection(timers.using)
+    try:
+        timers.run()
+    finally:
+        connections.close_all()
 
 
 def send_init(options: WorkerOptions) -> None:
@@ -249,19 +288,3 @@ def send_init(options: WorkerOptions) -> None:
 def send_shutdown(options: WorkerOptions) -> None:
     """Send the signal ``worker_shutdown``: ``runworker`` ends."""
     signals.send_of_worker(signals.worker_shutdown, options.base_name, queues=options.queues)
-
-
-def _guard(worker_name: str, target: Callable[[], None]) -> None:
-    log.worker_name.set(worker_name)
-    try:
-        target()
-    except BaseException:
-        _log.critical(
-            "worker failed name=%s thread=%s",
-            worker_name,
-            threading.current_thread().name,
-            exc_info=True,
-        )
-        # A worker without one of its threads would keep jobs that nobody records or rescues.
-        sys.stderr.flush()
-        os._exit(1)

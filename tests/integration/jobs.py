@@ -322,3 +322,11 @@ def note_around(running: JobContext) -> Iterator[None]:
         yield
     finally:
         note(folder, f"out {running.outcome.status if running.outcome else None}")
+
+
+@job
+def hold_then_thread(folder: str) -> int:
+    """As :func:`hold`; then start a thread, which an interpreter that ends refuses."""
+    hold(folder)
+    with concurrent.futures.ThreadPoolExecutor() as executor:
+        return executor.submit(os.getpid).result()

@@ -44,6 +44,8 @@ class PoolSetup:
     commit: Callable[[Outcome], bool]
     #: Called when a job could not connect to the database of the jobs.
     refused: Callable[[BaseException], None] = lambda error: None
+    #: Stops the worker warmly.
+    stop: Callable[[], object] = lambda: None
 
 
 class Pool(abc.ABC):

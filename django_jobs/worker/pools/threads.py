@@ -6,6 +6,7 @@ import threading
 
 from django.db import connections
 
+from ..interpreter_exit import GivenBackAtExit
 from ..isolation import ignore_alarms, watched_sessions
 from .base import Pool
 
@@ -18,7 +19,8 @@ class ThreadPool(Pool):
             threading.Thread(target=self._run, args=(slot,), name=f"slot-{slot}", daemon=True)
             for slot in range(self.setup.options.slots)
         ]
-        ignore_alarms()
+        if not self.setup.options.embedded:
+            ignore_alarms()
         with watched_sessions():
             for thread in threads:
                 thread.start()
@@ -27,6 +29,7 @@ class ThreadPool(Pool):
 
     def _run(self, slot: int) -> None:
         try:
-            self.work(slot, self.environment(slot))
+            stoppable = GivenBackAtExit(self.setup.stop) if self.setup.options.embedded else None
+            self.work(slot, self.environment(slot, stoppable=stoppable))
         finally:
             connections.close_all()
