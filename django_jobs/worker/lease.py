@@ -41,6 +41,8 @@ class Lease:
     """
 
     def __init__(self, worker: WorkerProcess, clock: Callable[[], float] = time.monotonic) -> None:
+        #: The worker has signed off, or is about to. A renewal that comes later starts no new lease.
+        self.is_over = False
         self._worker = worker
         self._clock = clock
         self._presence = Presence(
@@ -50,7 +52,7 @@ class Lease:
             columns=self._columns,
             load=self._load,
             on_lost=self._lost,
-            is_over=lambda: worker.is_abandoned,
+            is_over=lambda: self.is_over,
         )
         self._renewed_at = self._judges_from = math.inf
         # By how much the database's clock is ahead of this host's; None before the first look.
@@ -76,6 +78,7 @@ class Lease:
 
     def end(self) -> None:
         """Mark the worker's row as stopped, unless the database is away."""
+        self.is_over = True
         try:
             self._worker.collector.flush(self._worker.options.using)
         except Error as error:

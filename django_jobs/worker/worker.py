@@ -88,7 +88,7 @@ class WorkerProcess:
         self.channel = channel
         self.shared_slots = shared_slots
         self.name = options.name_of(index)
-        self.was_told_to_stop = self.is_abandoned = False
+        self.was_told_to_stop = False
         self.waker = Waker()
         self.buffer = JobBuffer(self.waker.wake, options.max_jobs)
         self.wakeup = Wakeup(options.using, self.waker)
@@ -192,7 +192,7 @@ class WorkerProcess:
 
     def abandon(self) -> DeadWorker:
         """Renew the lease no more; leave the running jobs to the caller, as after a cold stop."""
-        self.is_abandoned = True
+        self.lease.is_over = True
         self.give_up()
         self._stop_timers()
         running = {(entry.job_id, entry.claims): None for entry in self.shared_slots.running()}

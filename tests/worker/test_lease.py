@@ -128,3 +128,10 @@ def test_worker_that_lost_its_lease_goes_on_under_a_new_id(process) -> None:
     process.lease.renew()
     assert process.worker_id != first
     assert Worker.objects.live().get().pk == process.worker_id
+
+
+def test_renewal_that_comes_after_the_end_starts_no_new_lease(process) -> None:
+    process.lease.begin()
+    process.lease.end()
+    process.lease.renew()
+    assert Worker.objects.get().stopped_at is not None
