@@ -20,7 +20,9 @@ _GREEN = {
     "gevent.monkey": ("is_module_patched", "threading"),
     "eventlet.patcher": ("is_monkey_patched", "thread"),
 }
-_TESTS = ("_pytest", "unittest")
+_TESTS = {"_pytest", "unittest"}
+#: uvicorn, and gunicorn's workers with it.
+_UVICORN = {"uvicorn", "uvicorn_worker"}
 #: The module and the function that run a management command.
 _COMMAND = ("django.core.management", "execute")
 
@@ -53,14 +55,9 @@ def refuse() -> None:
 
 def refuse_event_loop() -> None:
     """Raise ``RuntimeError`` if the server's end would not be heard without :func:`asgi`."""
-    with_loop = "uvicorn" in gunicorn.worker_class().__module__
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        with_loop = True
-    if with_loop:
+    callers = {_package(frame) for frame in _frames(sys._getframe())}
+    callers.add(gunicorn.worker_class().__module__.partition(".")[0])
+    if callers.intersection(_UVICORN) or _is_in_event_loop():
         raise RuntimeError(
             "An ASGI server such as uvicorn ends its process by a signal that no thread hears of. "
             "Wrap the application instead, as in "
@@ -71,8 +68,7 @@ def refuse_event_loop() -> None:
 def why_none() -> str:
     """Return why this process runs no worker, or ""."""
     frames = list(_frames(sys._current_frames().get(threading.main_thread().ident or 0)))
-    modules = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames}
-    if modules.intersection(_TESTS) or hasattr(mail, "outbox"):
+    if _TESTS.intersection(map(_package, frames)) or hasattr(mail, "outbox"):
         return "it is a test run"
     for frame in frames:
         if (frame.f_globals.get("__name__"), frame.f_code.co_name) == _COMMAND:
@@ -87,6 +83,18 @@ def _why_no_command(argv: list[str]) -> str:
     if os.environ.get("RUN_MAIN") != "true" and "--noreload" not in argv:
         return "it is the reloader of runserver, whose child serves the requests"
     return ""
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:

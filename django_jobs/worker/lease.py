@@ -41,7 +41,7 @@ class Lease:
     """
 
     def __init__(self, worker: WorkerProcess, clock: Callable[[], float] = time.monotonic) -> None:
-        #: The worker has signed off, or is about to. A renewal that comes later starts no new lease.
+        #: The worker has signed off, or will do so now: a late renewal starts no new lease.
         self.is_over = False
         self._worker = worker
         self._clock = clock

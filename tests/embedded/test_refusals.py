@@ -82,12 +82,15 @@ def test_django_must_be_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
         embedded.start()
 
 
-def test_event_loop_needs_asgi() -> None:
+def test_asgi_servers_need_asgi() -> None:
     async def load() -> None:
         embedded.start()
 
-    with pytest.raises(RuntimeError, match="Wrap the application instead, as in `application = "):
+    message = "Wrap the application instead, as in `application = "
+    with pytest.raises(RuntimeError, match=message):
         asyncio.run(load())
+    with pytest.raises(RuntimeError, match=message):
+        exec("start()", {"__name__": "uvicorn.importer", "start": embedded.start})
 
 
 @pytest.fixture
