@@ -10,9 +10,11 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 from django.db import connections
 
+from .. import log
 from ..beat.loop import Beat
 from ..ids import uuid7
 from ..worker.options import WorkerOptions
@@ -33,6 +35,7 @@ class EmbeddedWorker:
     def __init__(self, options: WorkerOptions) -> None:
         self.options = options
         self._pid = 0
+        self._name = ""
         self._worker: WorkerProcess | None = None
         self._beat: Beat | None = None
         self._asked = threading.Event()
@@ -56,6 +59,7 @@ class EmbeddedWorker:
         if self._asked.is_set():
             return
         self._pid = os.getpid()
+        self._name = f"{socket.gethostname()}-web-{self._pid}"
         atexit.register(self._at_exit)
         gunicorn.before_exit(self.stop)
         parts = {"worker": self._run_worker, "beat": self._run_beat, "stop": self._close}
@@ -63,7 +67,8 @@ class EmbeddedWorker:
             del parts["beat"]
             self._beat_ended.set()
         for name, target in parts.items():
-            threading.Thread(target=target, name=f"embedded-{name}", daemon=True).start()
+            thread = f"embedded-{name}"
+            threading.Thread(target=self._run, args=(target,), name=thread, daemon=True).start()
 
     def stop(self, timeout: float | None = None) -> bool:
         """Finish the running jobs and end; return whether all of them ended in time.
@@ -95,9 +100,12 @@ class EmbeddedWorker:
 
     # --- the threads ----------------------------------------------------------------------------
 
+    def _run(self, target: Callable[[], None]) -> None:
+        with log.working_as(self._name):
+            target()
+
     def _run_worker(self) -> None:
-        name = f"{socket.gethostname()}-web-{os.getpid()}"
-        options = dataclasses.replace(self.options, name=name)
+        options = dataclasses.replace(self.options, name=self._name)
         send_init(options)
         try:
             code = RECYCLE
@@ -110,7 +118,7 @@ class EmbeddedWorker:
                 options = worker.options  # as commands have changed them
             send_shutdown(options)
         except Exception:
-            _log.critical("embedded worker failed name=%s", name, exc_info=True)
+            _log.critical("embedded worker failed name=%s", self._name, exc_info=True)
         finally:
             self._worker_ended.set()
             self._ask(None)
@@ -127,15 +135,14 @@ class EmbeddedWorker:
         )
 
     def _run_beat(self) -> None:
-        name = f"{socket.gethostname()}-web-{os.getpid()}"
         while not self._asked.is_set():
-            self._beat = beat = Beat(self.options.using, name=name)
+            self._beat = beat = Beat(self.options.using, name=self._name)
             if self._asked.is_set():
                 beat.stop()
             try:
                 beat.run()
             except Exception:
-                _log.critical("embedded beat failed name=%s", name, exc_info=True)
+                _log.critical("embedded beat failed name=%s", self._name, exc_info=True)
                 self._asked.wait(_PAUSE)
         self._beat_ended.set()
 
@@ -146,7 +153,7 @@ class EmbeddedWorker:
             self._beat.stop()
         if self._worker is not None:
             self._worker.stop()
-            self._worker.renew_soon()  # who kills the process from now on is to blame, and no job
+            self._worker.renew_soon()  # a kill from now on counts no crash
         while not self._worker_ended.wait(_LOOK) and time.monotonic() < self._deadline:
             continue
         if self._worker is not None and not self._has_ended(self._worker):

@@ -181,8 +181,7 @@ class WorkerProcess:
 
     def stop(self, *_: Any) -> None:
         """Stop warmly: finish the running jobs, release the others. Safe as a signal handler."""
-        self.was_told_to_stop = True
-        self.loop.state.stopping = True
+        self.was_told_to_stop = self.loop.state.stopping = True
         self.waker.wake()
 
     def give_up(self) -> None:
@@ -196,7 +195,7 @@ class WorkerProcess:
         self.give_up()
         self._stop_timers()
         running = {(entry.job_id, entry.claims): None for entry in self.shared_slots.running()}
-        return DeadWorker(self.worker_id, running, cold=True, failed=False)
+        return DeadWorker(self.worker_id, self.name, running, cold=True, failed=False)
 
     def take(self, options: WorkerOptions) -> None:
         """Work by other options from now on; called from the chores' thread."""
