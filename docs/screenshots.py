@@ -7,6 +7,7 @@ has failed more than once. Chromium is spoken to over its debugging pipe.
 from __future__ import annotations
 
 import base64
+import fcntl
 import itertools
 import json
 import os
@@ -63,10 +64,12 @@ class Browser:
                 return result
 
     def _message(self) -> bytes:
-        text = b"".join(iter(lambda: self._read.read(1), b"\0"))
-        if not text:
-            raise RuntimeError("Chromium has ended")
-        return text
+        text = bytearray()
+        while (byte := self._read.read(1)) != b"\0":
+            if not byte:
+                raise RuntimeError("Chromium has ended")
+            text += byte
+        return bytes(text)
 
     def close(self) -> None:
         self._read.close()
@@ -92,11 +95,12 @@ def browser() -> Iterator[Browser]:
     read, child_write = os.pipe()
 
     def lay_out() -> None:
-        # Via numbers above both: one of the pipes may stand on a descriptor that is wanted.
-        os.dup2(child_read, 20)
-        os.dup2(child_write, 21)
-        os.dup2(20, FROM_US)
-        os.dup2(21, TO_US)
+        # Via free numbers above both: one of the pipes may stand on a descriptor that is wanted.
+        for end, wanted in [
+            (fcntl.fcntl(end, fcntl.F_DUPFD, TO_US + 1), wanted)
+            for end, wanted in ((child_read, FROM_US), (child_write, TO_US))
+        ]:
+            os.dup2(end, wanted)
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(  # noqa: S603 (the program and the flags above)
