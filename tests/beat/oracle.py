@@ -97,7 +97,8 @@ class Cron:
 def steady(zone: ZoneInfo, date: datetime.date) -> datetime.timedelta | None:
     """The offset, when no clock is changed from two days before *date* to three days after."""
     noon = datetime.datetime.combine(date, datetime.time(), datetime.UTC)
-    offsets = {(noon + n * HOUR).astimezone(zone).utcoffset() for n in range(-48, 96)}
+    # No zone changes its clock there and back within half a day.
+    offsets = {(noon + n * HOUR).astimezone(zone).utcoffset() for n in range(-48, 96, 11)}
     return offsets.pop() if len(offsets) == 1 else None
 
 
@@ -108,20 +109,28 @@ def minutes_around(
     """Every minute around *date*: what the clock shows, and at which moments."""
     start = datetime.datetime.combine(date, datetime.time(), datetime.UTC) - DAY
     found: dict[datetime.datetime, list[datetime.datetime]] = {}
-    for number in range(3 * 1440):
-        moment = start + number * MINUTE
-        found.setdefault(moment.astimezone(zone).replace(tzinfo=None), []).append(moment)
+    for hour in (start + number * HOUR for number in range(3 * 24)):
+        first = wall(zone, hour)
+        unchanged = wall(zone, hour + HOUR) == first + HOUR
+        for moment in (hour + number * MINUTE for number in range(60)):
+            shown = first + (moment - hour) if unchanged else wall(zone, moment)
+            found.setdefault(shown, []).append(moment)
     return found
+
+
+def wall(zone: ZoneInfo, moment: datetime.datetime) -> datetime.datetime:
+    """What the clock shows."""
+    return moment.astimezone(zone).replace(tzinfo=None)
 
 
 @functools.cache
 def changes(zone: ZoneInfo) -> list[datetime.datetime]:
     """The hours in which the clock is changed; for a zone without changes some days."""
-    found, moment = [], FIRST
-    while moment < LAST:
-        if moment.astimezone(zone).utcoffset() != (moment + HOUR).astimezone(zone).utcoffset():
-            found.append(moment)
-        moment += HOUR
+    found = []
+    for day in (FIRST + number * DAY for number in range((LAST - FIRST).days)):
+        if wall(zone, day + DAY) != wall(zone, day) + DAY:
+            hours = [day + number * HOUR for number in range(24)]
+            found += [hour for hour in hours if wall(zone, hour + HOUR) != wall(zone, hour) + HOUR]
     return found or [FIRST + n * 333 * DAY for n in range(9)]
 
 

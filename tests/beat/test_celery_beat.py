@@ -81,11 +81,32 @@ print(sent.total_run_count, (sent.last_run_at + datetime.timedelta(minutes=10)).
 """
 
 
+# One process for all steps, as a start imports Django and Celery.
+RUN = """
+import contextlib, io, json, sys
+import django
+from django.core.management import call_command
+
+django.setup()
+outputs = []
+for step in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        if isinstance(step, str):
+            exec(step, {})
+        else:
+            call_command(*step)
+    outputs.append(output.getvalue())
+print(json.dumps(outputs))
+"""
+IMPORT = ["jobs", "import-celery-beat", "--json"]
+SCHEDULES = ["jobs", "schedules", "--json"]
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Any:
-    """Run commands in a site with both apps and a database of its own."""
+    """Run code and commands in a site with both apps and a database of its own."""
 
-    def run(*arguments: str) -> str:
+    def run(*steps: str | list[str]) -> list[str]:
         environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.beat.celery_site",
@@ -93,22 +114,28 @@ def site(tmp_path: Path) -> Any:
         }
         environment.pop("TEST_DATABASE_NAME", None)
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "manage.py", *arguments],
+            [sys.executable, "-W", "ignore", "-c", RUN, json.dumps(steps)],
             env=environment, capture_output=True, text=True, check=False,
             cwd=Path(__file__).parents[2],
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        outputs: list[str] = json.loads(done.stdout)
+        assert len(outputs) == len(steps)
+        return outputs
 
     return run
 
 
+@pytest.mark.once
 @needs_celery_beat
 def test_import_copies_every_kind_with_its_options(site):
-    site("shell", "-c", MAKE)
-    dry = json.loads(site("jobs", "import-celery-beat", "--dry-run", "--json"))
-    assert json.loads(site("jobs", "schedules", "--json")) == []
-    report = json.loads(site("jobs", "import-celery-beat", "--json"))
+    full = "from django_jobs.models import *; s = Schedule.objects.get(name='full'); "
+    full += "print(s.args, s.kwargs, s.queue, s.priority, s.headers, s.expires_seconds)"
+    _, dry, before, report, after, shown, again = site(
+        MAKE, [*IMPORT, "--dry-run"], SCHEDULES, IMPORT, SCHEDULES, full, IMPORT[:-1]
+    )
+    dry, report = json.loads(dry), json.loads(report)
+    assert json.loads(before) == []
     assert report["imported"] == dry["imported"]
     assert report["imported"] == [
         "both", "clocked", "cron", "full", "interval", "missed", "once", "sun",
@@ -121,7 +148,7 @@ def test_import_copies_every_kind_with_its_options(site):
     assert "Expecting" in left["bad json"]
     assert "missing a required argument" in left["bad args"]
     assert "by themselves" in left["celery.backend_cleanup"]
-    rows = {row["name"]: row for row in json.loads(site("jobs", "schedules", "--json"))}
+    rows = {row["name"]: row for row in json.loads(after)}
     full, cron = rows["full"], rows["cron"]
     assert (full["interval_seconds"], full["description"]) == (600, "words")
     assert full["starts_at"] == full["next_run_at"] == "2030-01-02T03:04:00Z"
@@ -134,20 +161,18 @@ def test_import_copies_every_kind_with_its_options(site):
     assert rows["missed"]["next_run_at"] == "2026-01-02T06:00:00Z"
     assert rows["interval"]["next_run_at"] == "2026-01-02T03:14:00Z"
     assert rows["clocked"]["next_run_at"] == "2026-01-02T03:04:00Z"
-    code = "from django_jobs.models import *; s = Schedule.objects.get(name='full'); "
-    code += "print(s.args, s.kwargs, s.queue, s.priority, s.headers, s.expires_seconds)"
-    assert site("shell", "-v", "0", "-c", code).strip() == "[1] {'b': 2} vip 7 {'h': 1} 60.0"
-    again = site("jobs", "import-celery-beat")
+    assert shown.strip() == "[1] {'b': 2} vip 7 {'h': 1} 60.0"
     assert "0 imported, 13 left out" in again
     assert "full: a schedule with this name exists" in again
 
 
+@pytest.mark.once
 @needs_celery_beat
 def test_import_goes_on_after_what_celery_s_beat_has_sent(site):
-    count, following = site("shell", "-v", "0", "-c", SENT).split()
+    sent, _, schedules = site(SENT, IMPORT, SCHEDULES)
+    count, following = sent.split()
     assert count == "1"
-    site("jobs", "import-celery-beat")
-    (row,) = json.loads(site("jobs", "schedules", "--json"))
+    (row,) = json.loads(schedules)
     told = datetime.datetime.fromisoformat(row["next_run_at"])
     assert abs(told - datetime.datetime.fromisoformat(following)).total_seconds() < 0.01
 
