@@ -27,8 +27,13 @@ from django_jobs.run.environment import Environment
 from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.inline import run_ready
 from django_jobs.worker.loop import WorkerLoop
+from tests.flush import flush_after_tests
 from tests.waiting import LONG
 from tests.worker.parts import a_loop
+
+
+def pytest_sessionstart() -> None:
+    flush_after_tests()
 
 
 @pytest.fixture(autouse=True)
