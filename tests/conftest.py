@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import logging
 import sys
 import time
@@ -28,6 +29,7 @@ from django_jobs.values import Claimed, Outcome
 from django_jobs.worker.inline import run_ready
 from django_jobs.worker.loop import WorkerLoop
 from tests.flush import flush_after_tests
+from tests.forkserver import ForkServer, environment
 from tests.waiting import LONG
 from tests.worker.parts import a_loop
 
@@ -73,6 +75,15 @@ def no_instrumentation(monkeypatch: pytest.MonkeyPatch) -> None:
 def vendor() -> str:
     """The database under test: postgresql, mysql or sqlite."""
     return connections["default"].vendor
+
+
+@pytest.fixture(scope="session")
+def fork_server(django_db_setup: None) -> Iterator[Callable[[], ForkServer]]:
+    """Return the server that forks ``manage.py``; it starts when it is first asked for."""
+    server = functools.cache(lambda: ForkServer(environment()))
+    yield server
+    if server.cache_info().currsize:
+        server().stop()
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from django_jobs.models import Worker
+from tests.forkserver import ROOT, ForkServer
+from tests.forkserver import environment as environment_of_processes
 from tests.waiting import LONG
 
 
@@ -25,13 +26,12 @@ class Runworker:
         until: Any,
         lease: float | None,
         grace: float | None,
-        prefix: tuple[str, ...] = (),
+        prefix: tuple[str, ...],
+        server: Callable[[], ForkServer],
     ) -> None:
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "TEST_DATABASE_NAME": str(connections["default"].settings_dict["NAME"]),
-        }
+        environment = environment_of_processes()
+        # A fork has imported the tests' settings, and no other program has started it.
+        is_special = bool(prefix) or "--settings" in arguments
         if lease is not None:
             environment["TEST_LEASE_SECONDS"] = str(lease)
         if grace is not None:
@@ -39,13 +39,17 @@ class Runworker:
         self.log = tempfile.TemporaryFile("w+")
         self.until = until
         known = set(Worker.objects.values_list("pk", flat=True))
-        self.process = subprocess.Popen(
-            [*prefix, sys.executable, "manage.py", "runworker", *arguments],
-            env=environment,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            cwd=Path(__file__).parents[2],
-        )
+        self.process: Any
+        if is_special:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "manage.py", "runworker", *arguments],
+                env=environment,
+                stdout=self.log,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+            )
+        else:
+            self.process = server().start(["runworker", *arguments], environment, self.log)
         if "--burst" not in arguments:
             until(lambda: Worker.objects.exclude(pk__in=known).exists() or self.has_ended())
 
@@ -86,7 +90,7 @@ class Runworker:
 
 @pytest.fixture
 def runworker(
-    transactional_db: None, until: Callable[..., None]
+    transactional_db: None, until: Callable[..., None], fork_server: Callable[[], ForkServer]
 ) -> Iterator[Callable[..., Runworker]]:
     """Start workers; whatever still runs at the test's end is killed."""
     started: list[Runworker] = []
@@ -97,7 +101,7 @@ def runworker(
         grace: float | None = None,
         prefix: tuple[str, ...] = (),
     ) -> Runworker:
-        worker = Runworker(arguments, until, lease, grace, prefix)
+        worker = Runworker(arguments, until, lease, grace, prefix, fork_server)
         started.append(worker)
         return worker
 
