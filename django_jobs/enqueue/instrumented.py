@@ -104,5 +104,10 @@ def _with(row: NewJob, added: Sequence[Mapping[str, Any]]) -> NewJob:
     for each in added:
         # A trace that the caller chose is not mixed with another one.
         if own.keys().isdisjoint(each):
-            headers.update(each)
+            headers.update({name: _joined(name, headers, value) for name, value in each.items()})
     return row._replace(headers=json.dumps(headers)) if headers else row
+
+
+def _joined(name: str, headers: Mapping[str, Any], value: Any) -> Any:
+    """Return the value of a header that another tracer may have added: W3C's baggage is a list."""
+    return f"{headers[name]},{value}" if name == "baggage" and name in headers else value

@@ -133,6 +133,15 @@ def test_two_tracers_add_their_headers(tracer: Tracer) -> None:
     assert headers_of() == [{"trace": "web>0", "other": "web>0"}, {"trace": "web>1"}]
 
 
+def test_baggage_of_two_tracers_is_one_list(tracer: Tracer) -> None:
+    tracer.header = "baggage"
+    other = Tracer("baggage")
+    instrumentation.register(other)
+    jobs.add.delay(1)
+    instrumentation.unregister(other)
+    assert headers_of() == [{"baggage": "web>0,web>0"}]
+
+
 def test_call_that_finds_a_live_job_is_no_new_job(tracer: Tracer, registered: Any) -> None:
     once = job(unique=True)(lambda_like)
     first = once.delay()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from django.db import Error, close_old_connections
+from django.db import Error, connections
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from .names import DESTINATION, DJANGO_JOBS, SYSTEM
@@ -55,5 +55,7 @@ def _read(is_on: Callable[[], bool]) -> _Numbers:
         return {}
     finally:
         # The SDK collects in a thread of its own, where no request ends.
-        close_old_connections()
+        for connection in connections.all(initialized_only=True):
+            if not connection.in_atomic_block:  # of a test that collects
+                connection.close_if_unusable_or_obsolete()
     return found
