@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
+from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.integrations import DidNotEnable
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
@@ -246,7 +247,7 @@ def test_dependents_of_a_failed_job_are_no_events(init: Init) -> None:
 
 @pytest.mark.parametrize("wanted", [False, True])
 def test_no_event_has_a_secret(init: Init, wanted: bool) -> None:
-    kept = init({"data_collection": {"queues": wanted}})
+    kept = init(send_arguments=wanted)
     login.delay("ada", password=SECRET)
     ran()
     (event,), (transaction,) = kept.events, kept.transactions
@@ -281,8 +282,12 @@ def test_secret_that_is_a_part_of_an_id_leaves_the_ids(init: Init) -> None:
     assert {span["trace_id"] for span in transaction["spans"]} == {trace}
 
 
-def test_arguments_are_sent_if_asked(init: Init) -> None:
-    kept = init(send_arguments=True)
+@pytest.mark.filterwarnings("ignore:The send_default_pii option is deprecated")
+@pytest.mark.parametrize("option", [{"send_default_pii": True}, {"data_collection": {}}])
+def test_arguments_are_sent_if_the_sdk_collects_them(init: Init, option: dict[str, Any]) -> None:
+    if option.keys() - DEFAULT_OPTIONS.keys():
+        pytest.skip("this sentry-sdk has no data_collection")
+    kept = init(option)
     charge.delay(7)
     ran()
     assert kept.events[0]["contexts"]["job"]["args"] == [7]
@@ -581,6 +586,12 @@ def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
 def test_streamed_spans_are_refused() -> None:
     with pytest.raises(DidNotEnable, match="Leave trace_lifecycle out"):
         DjangoJobsIntegration().setup_once_with_options({"trace_lifecycle": "stream"})
+
+
+def test_older_sdk_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentry_sdk, "VERSION", "2.18.0")
+    with pytest.raises(DidNotEnable, match=r"needs sentry-sdk 2\.19 or newer, and 2\.18\.0 is in"):
+        DjangoJobsIntegration.setup_once()
 
 
 def test_without_a_client_nothing_happens(init: Init) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk.integrations import DidNotEnable, Integration
 from sentry_sdk.scope import add_global_event_processor
+from sentry_sdk.utils import parse_version
 
 from ...define import instrumentation, observers
 
@@ -60,6 +61,12 @@ class DjangoJobsIntegration(Integration):
 
     @staticmethod
     def setup_once() -> None:
+        version = parse_version(sentry_sdk.VERSION)
+        if version is not None and version < (2, 19):
+            raise DidNotEnable(
+                f"DjangoJobsIntegration needs sentry-sdk 2.19 or newer, and {sentry_sdk.VERSION} "
+                "is installed: pip install 'django-background-jobs[sentry]'."
+            )
         from .instrument import SentryInstrument  # which imports this module
 
         instrument = SentryInstrument()
