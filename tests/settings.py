@@ -69,5 +69,6 @@ if "TEST_SENTRY" in os.environ:
         traces_sample_rate=1.0,
         integrations=[DjangoJobsIntegration(monitor_schedules=True)],
     )
-    # It waits in the transport while the worker forks.
-    sentry_sdk.capture_message("from the settings")
+    # The thread of the transport takes the first one. The others wait in its queue meanwhile.
+    for number in range(3):
+        sentry_sdk.capture_message(f"message {number} of the settings")

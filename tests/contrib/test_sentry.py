@@ -36,7 +36,7 @@ from django_jobs.values import Claimed, Outcome
 from tests import jobs
 from tests.contrib.envelopes import Kept
 from tests.waiting import LONG
-from tests.workflows.jobs import add, fail, received, total
+from tests.workflows.jobs import add, become, fail, received, total
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
@@ -293,6 +293,14 @@ def test_arguments_are_sent_if_the_sdk_collects_them(init: Init, option: dict[st
     assert kept.events[0]["contexts"]["job"]["args"] == [7]
 
 
+def test_secret_that_is_the_name_of_the_job_leaves_its_tag(init: Init) -> None:
+    kept = init()
+    login.delay("ada", password=login.name)
+    ran()
+    assert kept.events[0]["tags"] == {"job": login.name, "queue": "default", "attempt": "1"}
+    assert exception_of(kept.events[0])["value"] == "no user ada with ********"
+
+
 def test_exception_that_the_job_captures_has_no_secret_either(init: Init) -> None:
     @job(name="sentry.captures")
     def captures(password: str) -> None:
@@ -510,6 +518,16 @@ def test_job_of_a_schedule_checks_in(init: Init, function: Any, ends: list[str])
     assert "duration" not in found[0] or found[0]["duration"] is None
     assert found[-1]["duration"] >= 0
     assert "sentry-trace" not in row.headers
+
+
+def test_job_that_is_replaced_has_ended_its_check_in(init: Init) -> None:
+    kept = init(monitor_schedules=True)
+    due(become.name, args=[dict(add.s(1, 2))])
+    fire_due("default")
+    ran()
+    assert Job.objects.get().result == 3
+    assert [each["status"] for each in kept.of("check_in")] == ["in_progress", "ok"]
+    assert kept.events == []
 
 
 def test_only_ticks_of_monitored_schedules_check_in(init: Init) -> None:

@@ -43,7 +43,9 @@ def test_processes_send_their_own_items_before_they_end(
     assert worker.wait() == 0, worker.output()
     items = [json.loads(line) for line in file.read_text().splitlines()]
     messages = [item for _pid, kind, item in items if kind == "event" and "exception" not in item]
-    assert [item["message"] for item in messages] == ["from the settings"]
+    assert sorted(item["message"] for item in messages) == [
+        f"message {number} of the settings" for number in range(3)
+    ]
     (event,) = [item for _pid, kind, item in items if kind == "event" and "exception" in item]
     exception = event["exception"]["values"][0]
     assert (exception["type"], exception["value"]) == ("ValueError", "[3, 7]")

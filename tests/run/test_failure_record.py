@@ -167,6 +167,12 @@ def test_console_shows_the_traceback_once(run: Run, handled: Any) -> None:
     assert SECRET not in text
 
 
+def test_text_of_a_record_is_bounded(run: Run, handled: Any) -> None:
+    handler = handled(Records())
+    run(jobs.fail, "x" * 100_000)
+    assert 10_000 < len(logging.Formatter().format(only_record(handler))) < 20_000
+
+
 # The handler itself uses what Django 6.1 has deprecated.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")

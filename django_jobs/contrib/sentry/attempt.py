@@ -148,8 +148,6 @@ def _describe(
         facts |= _arguments(job)
     scope.set_context("job", facts)
     scope.add_event_processor(functools.partial(without_secrets, _Hidden(job)))
-    # Otherwise all jobs of this process would have one trace.
-    scope.set_new_propagation_context()
     if context is None:
         scope.generate_propagation_context(headers_of(job))
 
