@@ -20,7 +20,7 @@ from ...define.hidden_arguments import rules_of
 from ...define.sensitive import secrets_of, shown_arguments
 from ...exceptions import Replaced
 from ...status import Status
-from ...values import Claimed
+from ...values import Claimed, NewJob
 from .check_ins import check_in, headers_of
 from .integration import DjangoJobsIntegration
 from .shown_event import without_secrets
@@ -99,10 +99,15 @@ class Attempt(AbstractContextManager["Attempt"]):
             "messaging.system": "django_jobs",
             "messaging.message.id": str(job.id),
             "messaging.destination.name": job.queue,
-            "messaging.message.body.size": len(job.args) + len(job.kwargs),
+            "messaging.message.body.size": body_size(job),
             "messaging.message.retry.count": job.retries,
             "messaging.message.receive.latency": round((self._began - job.ready) * 1000, 3),
         }
+
+
+def body_size(job: Claimed | NewJob) -> int:
+    """Return the bytes of the arguments of a job, as JSON."""
+    return len(job.args.encode()) + len(job.kwargs.encode())
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from ...failure import body_traceback
 from ...log.safe_error import error_of
 from ...status import Status
 from ...values import Outcome
-from .attempt import Attempt, in_scope_of
+from .attempt import Attempt, body_size, in_scope_of
 from .check_ins import MONITOR, check_in, monitor_of
 from .integration import BAGGAGE, TRACE, DjangoJobsIntegration, active
 
@@ -128,7 +128,7 @@ def _published(jobs: Enqueuing) -> dict[str, Any]:
     known: dict[str, Any] = {
         "messaging.system": "django_jobs",
         "messaging.destination.name": ", ".join(sorted({row.queue for row in rows})),
-        "messaging.message.body.size": sum(len(row.args) + len(row.kwargs) for row in rows),
+        "messaging.message.body.size": sum(map(body_size, rows)),
     }
     if len(rows) == 1:
         return known | {"messaging.message.id": str(rows[0].id)}
