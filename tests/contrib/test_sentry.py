@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
+from django.db import connection
 from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.integrations import DidNotEnable
 from sentry_sdk.integrations.logging import LoggingIntegration
@@ -21,7 +22,7 @@ from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from django_jobs import Snooze, chord, job
 from django_jobs.beat.fire import fire_due
-from django_jobs.contrib.sentry import DjangoJobsIntegration
+from django_jobs.contrib.sentry import DjangoJobsIntegration, shown_event
 from django_jobs.contrib.sentry.check_ins import monitor_of, slug_of
 from django_jobs.control import schedules
 from django_jobs.db import clock
@@ -291,6 +292,33 @@ def test_arguments_are_sent_if_the_sdk_collects_them(init: Init, option: dict[st
     charge.delay(7)
     ran()
     assert kept.events[0]["contexts"]["job"]["args"] == [7]
+
+
+def test_event_that_cannot_be_cleaned_is_not_sent(
+    init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> None:
+        raise RecursionError
+
+    kept = init()
+    monkeypatch.setattr(shown_event, "_cleaned", broken)
+    login.delay("ada", SECRET)
+    charge.delay(7)
+    ran()
+    assert [each["tags"]["job"] for each in kept.events] == [charge.name]
+    assert [each["transaction"] for each in kept.transactions] == [charge.name]
+
+
+def test_unreadable_arguments_are_left_out(init: Init, drain: Any) -> None:
+    kept = init(send_arguments=True)
+    login.delay("ada", SECRET)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE django_jobs_job SET args = '{oops'")
+    drain()
+    (event,) = kept.events
+    assert event["tags"]["job"] == login.name
+    assert not {"args", "kwargs"} & event["contexts"]["job"].keys()
+    assert SECRET not in json.dumps(kept.items)
 
 
 def test_secret_that_is_the_name_of_the_job_leaves_its_tag(init: Init) -> None:

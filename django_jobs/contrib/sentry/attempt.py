@@ -121,6 +121,7 @@ def in_scope_of(
     with sentry_sdk.isolation_scope() as scope:
         token = _in_scope.set(job)
         scope.clear_breadcrumbs()
+        scope.add_event_processor(functools.partial(without_secrets, _Hidden(job)))
         with capture_internal_exceptions():
             _describe(scope, job, integration, context)
         try:
@@ -152,14 +153,17 @@ def _describe(
     if integration.sends_arguments():
         facts |= _arguments(job)
     scope.set_context("job", facts)
-    scope.add_event_processor(functools.partial(without_secrets, _Hidden(job)))
     if context is None:
         scope.generate_propagation_context(headers_of(job))
 
 
 def _arguments(job: Claimed) -> dict[str, Any]:
     rules = rules_of(job.name, job.options if job.problem else None)
-    shown = shown_arguments(rules, json.loads(job.args), json.loads(job.kwargs))
+    try:
+        args, kwargs = json.loads(job.args), json.loads(job.kwargs)
+    except ValueError:  # a person has made them unreadable
+        return {}
+    shown = shown_arguments(rules, args, kwargs)
     return {"args": shown.args, "kwargs": shown.kwargs}
 
 

@@ -29,13 +29,17 @@ class Hidden(Protocol):
 
 
 def without_secrets(hidden: Hidden, event: Any, hint: Any) -> Any:
-    """Return *event* without the secrets: an event processor of Sentry's.
+    """Return *event* without the secrets, or None after an error: an event processor of Sentry's.
 
     If the job has secrets, the event has no local variables: one may hold a part of a secret.
     """
-    secrets = hidden.secrets
-    if secrets is NO_SECRETS:
-        return event
+    try:
+        return event if hidden.secrets is NO_SECRETS else _cleaned(event, hidden.secrets)
+    except Exception:  # Sentry would send the event as it was
+        return None
+
+
+def _cleaned(event: Any, secrets: Secrets) -> Any:
     own = {tag: value for tag, value in _tags(event).items() if tag in _OWN_TAGS}
     for key in event.keys() - _KEPT:
         event[key] = _blanked(event[key], secrets)
