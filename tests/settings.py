@@ -56,19 +56,3 @@ TASKS = {
     "immediate": {"BACKEND": f"{_TASKS}.backends.immediate.ImmediateBackend", "QUEUES": []},
     "dummy": {"BACKEND": f"{_TASKS}.backends.dummy.DummyBackend", "QUEUES": []},
 }
-
-if "TEST_SENTRY" in os.environ:
-    import sentry_sdk
-
-    from django_jobs.contrib.sentry import DjangoJobsIntegration
-    from tests.contrib.envelopes import Written
-
-    sentry_sdk.init(
-        "http://key@localhost/1",
-        transport=Written,
-        traces_sample_rate=1.0,
-        integrations=[DjangoJobsIntegration(monitor_schedules=True)],
-    )
-    # The thread of the transport takes the first one. The others wait in its queue meanwhile.
-    for number in range(3):
-        sentry_sdk.capture_message(f"message {number} of the settings")

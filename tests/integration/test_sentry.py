@@ -39,7 +39,7 @@ def test_processes_send_their_own_items_before_they_end(
     monkeypatch.setenv("TEST_SENTRY", str(file))
     with sentry_sdk.start_transaction(name="view", op="http.server") as view:
         result = chord([jobs.add.s(1, 2), jobs.add.s(3, 4)])(jobs.fail.s())
-    worker = runworker("--burst", "--processes", "2")
+    worker = runworker("--burst", "--processes", "2", "--settings", "tests.sentry_settings")
     assert worker.wait() == 0, worker.output()
     items = [json.loads(line) for line in file.read_text().splitlines()]
     messages = [item for _pid, kind, item in items if kind == "event" and "exception" not in item]
