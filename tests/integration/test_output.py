@@ -15,6 +15,8 @@ from django_jobs.management.output import Output
 from tests.integration import jobs
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,7 +41,7 @@ def start(pool: str, **changes: object) -> subprocess.Popen[bytes]:
 def test_ascii_output_ends_neither_worker_nor_job() -> None:
     results = [jobs.print_much.delay() for _ in range(4)]
     process = start("threads", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=LONG)
     assert process.returncode == 0, output
     assert [result.get(timeout=1) for result in results] == [1] * 4
     assert b"1 process \\xd7 8 at a time" in output

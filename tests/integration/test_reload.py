@@ -15,6 +15,8 @@ from tests.integration import jobs
 from tests.integration.conftest import is_alive
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.once
+
 GOOD = "from tests.settings import *\n"
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 RECEIVERS = """
 import json, os, pathlib
 from django_jobs import signals

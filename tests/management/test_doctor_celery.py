@@ -25,7 +25,7 @@ from django_jobs.management.jobs.doctor_celery.symbols import PACKAGES
 from docs import celery_tables
 from tests.waiting import LONG
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
