@@ -8,6 +8,7 @@ import datetime
 import itertools
 import operator
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple, get_args, get_type_hints
 from uuid import UUID
 
@@ -96,6 +97,8 @@ class KeptLines(NamedTuple):
     lines: list[list[Any]]
     #: How many lines came before these.
     left_out: int
+    #: Whether a row has lines of the attempt already, from while it ran.
+    is_saved: Callable[[], bool] = lambda: False
 
 
 class NewEdge(NamedTuple):

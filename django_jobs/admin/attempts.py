@@ -86,7 +86,8 @@ def _shown(
     return ShownAttempt(
         key=row.claims,
         number=row.attempt,
-        status=status_badge(row.status),
+        # The log of a killed attempt does not tell what came afterwards.
+        status=moment(None) if _is_without_end(row) else status_badge(row.status),
         worker=names[row.worker_id],
         started=moment(row.started_at, precise=True),
         ended=moment(row.ended_at, precise=True),
@@ -102,6 +103,10 @@ def _error(attempt: Attempt, text: Callable[[str], str]) -> dict[str, Any]:
         "message": text(attempt.error_message),
         "traceback": parts(text(attempt.traceback)),
     }
+
+
+def _is_without_end(row: Attempt | AttemptLog | Job) -> bool:
+    return isinstance(row, AttemptLog) and row.ended_at is None
 
 
 def _between(

@@ -50,7 +50,12 @@ def keep_attempts(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> N
 
 def keep_logs(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> None:
     """Write what the attempts have logged, and delete old logs of jobs that have too many."""
-    AttemptLog.objects.using(using).bulk_create(
+    logs = AttemptLog.objects.using(using)
+    for outcome in outcomes:
+        # The row of the job is locked, so nothing is saved of the running attempt any more.
+        if outcome.log is not None and outcome.log.is_saved():
+            logs.filter(job_id=outcome.job.id, claims=outcome.job.claims)._raw_delete(using)
+    logs.bulk_create(
         (
             AttemptLog(
                 **_columns(worker_id, outcome, using),
@@ -62,7 +67,7 @@ def keep_logs(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> None:
         ),
         batch_size=_LOGS,
     )
-    _forget(AttemptLog.objects.using(using), outcomes, KEPT_LOGS)
+    _forget(logs, outcomes, KEPT_LOGS)
 
 
 def _columns(worker_id: UUID, outcome: Outcome, using: str) -> dict[str, Any]:

@@ -6,9 +6,12 @@ on to the root logger. A handler could not, and would change what ``logging.basi
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..define.current import running
@@ -40,7 +43,10 @@ class KeptLog:
         self._secrets: Secrets | None = None
         # No lock guards it: a fork may copy a lock that another thread holds.
         self._last: deque[tuple[float, str, str, str]] = deque(maxlen=most)
-        self._added = 0
+        self._added = self._saved = 0
+        self.began = time.monotonic()
+        #: Whether a row has lines already; set before that row is written.
+        self.has_row = False
 
     def add(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -53,25 +59,45 @@ class KeptLog:
         text = text.rstrip("\n")
         if len(text) > LONGEST:
             text = self._shown(text, LONGEST)
-        self._added += 1
         self._last.append((record.created, record.levelname, record.name, text))
+        self._added += 1
 
     def lines(self) -> KeptLines | None:
         """Return the lines so far, without secrets; None if there are none."""
         found: list[list[object]] = []
+        shown_name = functools.cache(self._shown_name)
         room = MOST_BYTES
-        # Here and not when they are added, because a job may log far more lines than are kept.
+        # Redacted here, because a job may add far more lines than are kept.
         for created, level, name, text in reversed(self._last.copy()):
-            names = (self._shown(each, _LONGEST_NAME).replace("\n", " ") for each in (level, name))
-            line = [round(created, 3), *names, self._shown(text, LONGEST)]
+            text = self._shown(text, LONGEST)
+            line = [round(created, 3), shown_name(level), shown_name(name), text]
             room -= len(json.dumps(line)) + 1
             if room < 0:
                 break
-            found.insert(0, line)
-        return KeptLines(found, max(0, self._added - len(found))) if found else None
+            found.append(line)
+        if not found:
+            return None
+        found.reverse()
+        return KeptLines(found, max(0, self._added - len(found)), lambda: self.has_row)
+
+    def save(self, write: Callable[[KeptLines], object]) -> None:
+        """Pass what is there to *write*, if a row should have it."""
+        added, lines = self._added, self.lines()
+        if lines is not None:
+            self.has_row = True
+            write(lines)
+            self._saved = added
+
+    @property
+    def has_news(self) -> bool:
+        """Whether it has lines that are not saved."""
+        return self._added > self._saved
 
     def _shown(self, text: str, size: int) -> str:
         return shown_line(str(redact(text, self._sensitive)), self._known_secrets(), size)
+
+    def _shown_name(self, name: str) -> str:
+        return self._shown(name, _LONGEST_NAME).replace("\n", " ")
 
     def _known_secrets(self) -> Secrets:
         if self._secrets is None:

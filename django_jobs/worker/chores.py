@@ -9,6 +9,7 @@ from ..maintenance import promote, prune, rollup, unblock
 from ..metrics.capped_count import ready_queues
 from ..models import Queue
 from ..process.timers import Timer, Timers
+from ..run.running_logs import save_logs
 from .autoscale import LOOK_SECONDS, Gauge
 from .command_handler import CommandHandler
 from .lease import rescue_seconds
@@ -36,6 +37,7 @@ class Chores:
                 Timer("load", LOOK_SECONDS, self._tell_load),
                 Timer("hooks", 1.0, worker.loop.completer.tell_rest),
                 Timer("promote", 10.0, self._promote),
+                Timer("logs", 1.0, self._save_logs, after=1.0),
                 Timer("rescue", rescue_seconds(), worker.lease.rescue),
                 Timer("measure", 15.0, lambda: worker.collector.flush(using), after=15.0),
                 Timer("wake", 10.0, lambda: unblock.run_once(using), after=2.0),
@@ -86,6 +88,11 @@ class Chores:
         return promote.run_once(
             self._worker.options.using, longest_pause=longest, grace=self._grace
         )
+
+    def _save_logs(self) -> None:
+        running = list(self._worker.pool.contexts.values())
+        contexts = [context for context in running if context.kept_log is not None]
+        save_logs(self._worker.worker_id, contexts, self._worker.options.using)
 
     def _prune(self) -> float | None:
         pruned = prune.run_once(self._worker.options.using, self._worker.worker_id)

@@ -118,6 +118,17 @@ def test_json_has_the_logs(row: Job) -> None:
     assert first["time"] >= logs[0]["started_at"][:10]
 
 
+def test_log_of_a_killed_attempt_is_shown(boss: Client, row: Job) -> None:
+    AttemptLog.objects.exclude(status="RETRY").delete()
+    AttemptLog.objects.update(status="STARTED", ended_at=None, claims=9)
+    html = boss.get(page(row)).content.decode()
+    assert re.search(r'<th scope="row">1</th>\s*<td>–</td>', html)
+    assert len(blocks(html)) == 1
+    assert "Attempt 1, whose end is not recorded\n1 earlier line" in show(row, "--log")
+    (log,) = json.loads(show(row, "--json"))["logs"]
+    assert (log["status"], log["ended_at"]) == ("STARTED", None)
+
+
 def test_job_without_a_log_shows_none(boss: Client, work: Any) -> None:
     @job(name="tests.unlogged")
     def unlogged() -> None:

@@ -9,6 +9,7 @@ import ctypes
 import dataclasses
 import datetime
 import fcntl
+import logging
 import os
 import sys
 import time
@@ -61,6 +62,12 @@ def hold_once(folder: str) -> None:
     note(folder, os.getpid())
     wait_for(f"{folder}/go")
     note(folder, "end")
+
+
+@job(acks_late=False, keep_log=True)
+def hold_once_and_log(folder: str) -> None:
+    logging.getLogger("shop").warning("holding")
+    hold_once(folder)
 
 
 @job

@@ -61,14 +61,18 @@ def test_process_begins_while_the_database_is_away(vendor, command, until, tmp_p
             process.wait(LONG)
 
 
-def test_job_that_is_not_acks_late_does_not_run_again(runworker, until, folder, notes):
-    result = jobs.hold_once.delay(folder)
+def test_job_that_is_not_acks_late_does_not_run_again_and_its_lines_are_kept(
+    runworker, until, folder, notes
+):
+    result = jobs.hold_once_and_log.delay(folder)
     worker = runworker("-c", "1")
     until(notes)
+    until(lambda: result.log)  # it runs
     os.kill(int(notes()[0]), signal.SIGKILL)
     with pytest.raises(WorkerLost):
         result.get(timeout=LONG)
     assert len(notes()) == 1
+    assert [line.text for line in result.log] == ["holding"]
     assert worker.stop() == 0
 
 

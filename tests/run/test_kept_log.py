@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import queue
 import threading
+import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,14 +18,17 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_jobs import AsyncResult, Ignore, Reject, Snooze, current_job, job
+from django_jobs.define.context import JobContext
 from django_jobs.define.option_problems import MOST_LOG_LINES
 from django_jobs.maintenance import prune
 from django_jobs.models import Attempt, AttemptLog, Job, Worker
+from django_jobs.run import running_logs
 from django_jobs.run.attempt_rows import KEPT_LOGS
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.kept_log import DEFAULT_LINES, LONGEST, MOST_BYTES
 from django_jobs.run.record import record
 from django_jobs.run.redirect_output import redirected
+from django_jobs.run.running_logs import save_logs
 from django_jobs.testing import override_jobs, run_jobs
 from django_jobs.values import Claimed, Outcome
 from tests.worker.test_isolation import run_pool
@@ -193,6 +199,100 @@ def test_logs_of_many_jobs_are_one_statement(
     statements = [word for word in recorded(worker, take) if word in ("UPDATE", "INSERT")]
     assert statements == ["UPDATE", "INSERT"]
     assert len(logs()) == 5
+
+
+# --- while it runs ------------------------------------------------------------------------------
+
+
+class Running:
+    """A job that runs in a thread until :meth:`end`."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker_id = worker.pk
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._contexts: list[JobContext] = []
+
+    def begin(self, claimed: Claimed, threads: ThreadPoolExecutor) -> None:
+        environment = Environment(begins=lambda each: self._contexts.append(each.context))
+        self._outcome = threads.submit(execute, claimed, environment)
+
+    def body(self) -> None:
+        while line := self._lines.get():
+            _log.info(line)
+            self._lines.task_done()
+
+    def say(self, line: str) -> None:
+        self._lines.put(line)
+        self._lines.join()
+
+    def save(self, by: uuid.UUID | None = None) -> list[str]:
+        """Save what it has logged; return the statements that write."""
+        with CaptureQueriesContext(connection) as queries:
+            save_logs(by or self._worker_id, self._contexts, "default")
+        words = [query["sql"].split()[0] for query in queries]
+        return [word for word in words if word in ("SELECT", "INSERT", "UPDATE")]
+
+    def end(self) -> Outcome:
+        self._lines.put("")
+        return self._outcome.result()
+
+
+@pytest.fixture
+def running(
+    worker: Worker, take: Callable[..., list[Claimed]], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Running]:
+    monkeypatch.setattr(running_logs, "FIRST_SECONDS", 0.0)
+
+    @job(keep_log=True)
+    def body() -> None:
+        started.body()
+
+    body.delay()
+    with ThreadPoolExecutor(1) as threads:
+        started = Running(worker)
+        started.begin(*take(), threads)
+        yield started
+        started.end()
+
+
+def test_running_job_shows_its_lines_and_has_one_log_in_the_end(
+    running: Running, worker: Worker
+) -> None:
+    running.say("one")
+    assert running.save() == ["SELECT", "UPDATE", "INSERT"]
+    assert logs() == [(1, "STARTED", ["one"])]
+    row = AttemptLog.objects.get()
+    assert row.started_at is not None
+    assert (row.ended_at, row.worker_id) == (None, worker.pk)
+    running.say("two")
+    assert running.save() == ["SELECT", "UPDATE"]
+    assert running.save() == []
+    assert logs() == [(1, "STARTED", ["one", "two"])]
+    record(worker.pk, [running.end()], "default")
+    assert logs() == [(1, "SUCCESS", ["one", "two"])]
+
+
+def test_lines_are_saved_only_of_jobs_that_are_the_workers_and_have_not_ended(
+    running: Running, worker: Worker, new_worker: Callable[..., Worker]
+) -> None:
+    running.say("one")
+    running.save(by=new_worker().pk)
+    Job.objects.update(status="REVOKED")
+    running.save()
+    assert logs() == []
+    Job.objects.update(status="STARTED")
+    record(worker.pk, [running.end()], "default")
+    running.save()
+    assert logs() == [(1, "SUCCESS", ["one"])]
+
+
+@pytest.mark.once
+def test_lines_of_a_short_job_are_saved_at_its_end_only(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_logs, "FIRST_SECONDS", 3600.0)
+    running.say("one")
+    assert running.save() == []
 
 
 # --- which lines --------------------------------------------------------------------------------

@@ -103,7 +103,9 @@ def _heading(row: Attempt | AttemptLog) -> str:
         "ended": exact(row.ended_at),
         "status": printable(row.status),
     }
-    if not row.started_at or not row.ended_at:
+    if not row.ended_at:
+        return _("Attempt %(number)d, whose end is not recorded") % values
+    if not row.started_at:
         return _("Attempt %(number)d, ended %(ended)s, then %(status)s") % values
     values["took"] = duration(row.ended_at - row.started_at)
     return _("Attempt %(number)d, ended %(ended)s after %(took)s, then %(status)s") % values

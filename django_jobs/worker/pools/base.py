@@ -54,7 +54,7 @@ class Pool(abc.ABC):
     def __init__(self, setup: PoolSetup) -> None:
         self.setup = setup
         self.buffer = setup.buffer
-        self._contexts: dict[tuple[UUID, int], JobContext] = {}
+        self.contexts: dict[tuple[UUID, int], JobContext] = {}
         # Jobs with acks_late=False, while they run; and where the shared_slots notes their ends.
         self._once: set[tuple[UUID, int]] = set()
         self._unrecorded: dict[tuple[UUID, int], int] = {}
@@ -83,7 +83,7 @@ class Pool(abc.ABC):
 
         A pool that cannot stop a job only sets ``current_job.revoked``.
         """
-        context = self._contexts.get((job_id, claims))
+        context = self.contexts.get((job_id, claims))
         if context is not None:
             context.revoked = True
         return context is not None
@@ -162,7 +162,7 @@ class Pool(abc.ABC):
 
     def _leave(self, slot: int, job: Claimed) -> None:
         """Note that the body has ended: nothing can stop it any more."""
-        self._contexts.pop((job.id, job.claims), None)
+        self.contexts.pop((job.id, job.claims), None)
         if self._once:
             self._keep_end(job)
         self.setup.shared_slots.end(slot)
@@ -233,7 +233,7 @@ class Pool(abc.ABC):
 
     def _begins(self, slot: int, execution: Execution) -> None:
         job = execution.job
-        self._contexts[job.id, job.claims] = execution.context
+        self.contexts[job.id, job.claims] = execution.context
         if not execution.function.options.acks_late:
             self._once.add((job.id, job.claims))
         self._show(slot, execution, execution.began)
