@@ -72,14 +72,15 @@ def why_none() -> str:
         return "it is a test run"
     for frame in frames:
         if (frame.f_globals.get("__name__"), frame.f_code.co_name) == _COMMAND:
-            return _why_no_command(frame.f_locals["self"].argv)
+            return no_requests(frame.f_locals["self"].argv)
     return ""
 
 
-def _why_no_command(argv: list[str]) -> str:
-    command = argv[1] if len(argv) > 1 else ""
-    if command != "runserver":
-        return f"manage.py {command} serves no requests"
+def no_requests(argv: list[str]) -> str:
+    """Return why the process of this management command serves no requests, or ""."""
+    command = " ".join(["manage.py", *argv[1:2]])
+    if command != "manage.py runserver":
+        return f"`{command}` serves no requests"
     if os.environ.get("RUN_MAIN") != "true" and "--noreload" not in argv:
         return "it is the reloader of runserver, whose child serves the requests"
     return ""

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from django_jobs import embedded, job
-from django_jobs.embedded import options
+from django_jobs.embedded import places
 from django_jobs.testing import override_jobs
 
 pytestmark = pytest.mark.once
@@ -64,8 +64,10 @@ def test_database_in_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         connections.settings, "memory", {**connections.settings["default"], **memory}
     )
-    with pytest.raises(ImproperlyConfigured, match="'memory' is an SQLite in memory"):
-        options.refuse_memory("memory")
+    monkeypatch.setattr(places, "why_none", lambda: "")  # otherwise a test run starts nothing
+    message = "'memory' is an SQLite in memory"
+    with override_jobs(DATABASE="memory"), pytest.raises(ImproperlyConfigured, match=message):
+        embedded.start(queues=["default"])
 
 
 def test_limits_that_threads_cannot_keep_are_refused(registered: dict[str, Any]) -> None:
@@ -126,6 +128,23 @@ def test_test_run_has_no_worker_and_a_second_start_is_the_same(
     with pytest.raises(ValueError, match="This process has a worker with other options"):
         embedded.start(queues=["mail"])
     assert embedded.start(queues=["default"]) is embedded.start(queues=["default"])
+
+
+@pytest.mark.parametrize(
+    ("command", "child", "reason"),
+    [
+        ("runserver", "true", ""),
+        ("runserver --noreload", "", ""),
+        ("runserver", "", "it is the reloader of runserver, whose child serves the requests"),
+        ("migrate", "", "`manage.py migrate` serves no requests"),
+        ("", "", "`manage.py` serves no requests"),
+    ],
+)
+def test_commands_that_serve_no_requests_say_so(
+    command: str, child: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUN_MAIN", child)
+    assert places.no_requests(["manage.py", *command.split()]) == reason
 
 
 async def tell(application: Any) -> list[str]:

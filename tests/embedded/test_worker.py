@@ -55,6 +55,14 @@ def tell(verb: str, **arguments: Any) -> dict[str, Any]:
     return answer
 
 
+@pytest.fixture
+def handler_of_the_server() -> Iterator[None]:
+    """The web server handles HUP."""
+    before = signal.signal(signal.SIGHUP, lambda number, frame: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def handlers() -> list[Any]:
     return [signal.getsignal(number) for number in sorted(signal.valid_signals())]
 
@@ -138,6 +146,7 @@ def test_it_serves_its_queues(begin: Begin, folder: str) -> None:
     assert Worker.objects.live().get().queues == ["mail", "slow"]
 
 
+@pytest.mark.usefixtures("handler_of_the_server")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_fork_of_a_request_has_no_worker_and_harms_none(
     begin: Begin, folder: str, until: Any
@@ -150,14 +159,15 @@ def test_fork_of_a_request_has_no_worker_and_harms_none(
     def child() -> None:
         worker.stop(0)
         worker._at_exit()
-        Path(folder, "child").write_text(json.dumps([worker.running, handlers() == before]))
+        found = [worker.running, worker._asked.is_set(), handlers() == before]
+        Path(folder, "child").write_text(json.dumps(found))
 
     session = connection.connection
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
     process.join(LONG)
     assert process.exitcode == 0
-    assert json.loads(Path(folder, "child").read_text()) == [False, True]
+    assert json.loads(Path(folder, "child").read_text()) == [False, False, True]
     assert connection.connection is session
     assert job.status == "STARTED"
     Path(folder, "go").touch()

@@ -8,6 +8,7 @@ import pytest
 
 from django_jobs.db import clock as database_clock
 from django_jobs.ids import uuid7
+from django_jobs.maintenance.rescue import clean_up_after
 from django_jobs.models import Worker
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.shared_slots import SharedSlots
@@ -130,8 +131,13 @@ def test_worker_that_lost_its_lease_goes_on_under_a_new_id(process) -> None:
     assert Worker.objects.live().get().pk == process.worker_id
 
 
-def test_renewal_that_comes_after_the_end_starts_no_new_lease(process) -> None:
+@pytest.mark.parametrize("ending", ["its own", "by another"])
+def test_renewal_that_comes_after_the_end_starts_no_new_lease(process, ending) -> None:
     process.lease.begin()
-    process.lease.end()
+    if ending == "its own":
+        process.lease.end()
+    else:
+        dead = process.abandon()
+        clean_up_after(dead.worker_id, dead.running, "default", cold=True)
     process.lease.renew()
     assert Worker.objects.get().stopped_at is not None
