@@ -130,9 +130,13 @@ class EmbeddedWorker:
             0,
             SharedSlots(options.slots),
             None,
-            on_failure=lambda: self._ask(0),
+            on_failure=self._fail,
             shut_down=lambda cold: self._ask(0 if cold else None),
         )
+
+    def _fail(self) -> None:
+        connections.close_all()  # those of the thread that has failed
+        self._ask(0)
 
     def _run_beat(self) -> None:
         while not self._asked.is_set():
@@ -143,6 +147,7 @@ class EmbeddedWorker:
                 beat.run()
             except Exception:
                 _log.critical("embedded beat failed name=%s", self._name, exc_info=True)
+                connections.close_all()
                 self._asked.wait(_PAUSE)
         self._beat_ended.set()
 
