@@ -49,7 +49,7 @@ IMPORTS: tuple[Rule, ...] = (
     rule("celery.signals celery.signals.*",
         "None: see the receivers, and ``django_jobs.signals`` (:doc:`signals`)"),
     rule("celery.utils.log.*", "``logging.getLogger(__name__)``; ``JobFilter`` adds ``job_id`` and "
-        "``job_name`` (:doc:`signals`)"),
+        "``job_name`` (:doc:`logging`)"),
     rule("celery.utils.uuid celery.utils.gen_unique_id", "``str(uuid.uuid4())``"),
     rule("celery.contrib.testing celery.contrib.testing.* celery.contrib.pytest",
         "None: ``django_jobs.testing`` (:doc:`testing`)"),
@@ -139,7 +139,7 @@ FIXTURES: tuple[Rule, ...] = (
 #: Names of loggers.
 LOGGERS: tuple[Rule, ...] = (
     rule("celery celery.*", "``django_jobs.job``, ``django_jobs.worker`` and ``django_jobs.beat`` "
-        "(:doc:`signals`)"),
+        "(:doc:`logging`)"),
 )  # fmt: skip
 
 #: Apps of ``INSTALLED_APPS``, and packages of requirements.

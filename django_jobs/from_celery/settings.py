@@ -83,7 +83,7 @@ SETTINGS: tuple[Rule, ...] = (
         "``DJANGO_JOBS['WORKER']['REDIRECT_STDOUT']``, or ``runworker --redirect-stdout LEVEL``; "
         "off by default"),
     rule("worker_hijack_root_logger worker_log_* worker_task_log_*",
-        "None: Django's ``LOGGING`` (:doc:`signals`)"),
+        "None: Django's ``LOGGING`` (:doc:`logging`)"),
     rule("worker_enable_remote_control worker_disable_rate_limits worker_direct worker_state_db "
         "worker_*", "None: a worker of this package does not have it"),
     rule("imports include", "``DJANGO_JOBS['IMPORTS']`` for modules other than ``jobs.py`` and "

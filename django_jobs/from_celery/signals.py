@@ -27,7 +27,7 @@ SIGNALS: tuple[Rule, ...] = (
         "``django_jobs.signals``, in every pool"),
     rule("worker_before_create_process", "``worker_process_init``"),
     rule("setup_logging after_setup_logger after_setup_task_logger",
-        "None: Django's ``LOGGING`` (:doc:`signals`)"),
+        "None: Django's ``LOGGING`` (:doc:`logging`)"),
     rule("import_modules", "``DJANGO_JOBS['IMPORTS']``"),
     rule("beat_init beat_embedded_init heartbeat_sent user_preload_options eventlet_pool_*",
         "None"),

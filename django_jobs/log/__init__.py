@@ -16,13 +16,16 @@ from ..failure import body_traceback, message_of, one_line
 from ..status import Status
 from ..values import Claimed, Failure, NewJob, Outcome
 from .attributes import JobFilter, about, of, subject, worker_name, working_as
-from .console import ConsoleFormatter, set_up_console
+from .console import FORMATS, ConsoleFormatter, set_up_console
+from .json_lines import JsonFormatter
 from .outages import Outage, outage
 from .safe_error import error_of
 
 __all__ = [
+    "FORMATS",
     "ConsoleFormatter",
     "JobFilter",
+    "JsonFormatter",
     "Outage",
     "about",
     "of",
@@ -171,7 +174,7 @@ def failed(what: str, error: Exception, seconds: float, *, away: bool) -> None:
 
 def unprepared(job: Claimed, failure: Failure) -> None:
     _jobs.error(
-        "base= failed name=%s id=%s attempt=%d: a crash is counted without it\n%s",
+        "base class failed name=%s id=%s attempt=%d: a crash is counted without it\n%s",
         *_identity(job),
         failure.traceback,
         extra=of(job),

@@ -13,6 +13,7 @@ from django.db import DatabaseError, connections
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
+from ..log import FORMATS
 from ..suggest import did_you_mean
 from ..worker.flag_types import LEVELS
 
@@ -27,6 +28,11 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
         type=str.upper,
         choices=LEVELS,
         help=_("default: INFO, or the level of LOGGING"),
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        help=_("lines of the log on stderr; default: text. Refused if LOGGING has them"),
     )
     parser.add_argument("--database", help=_("alias; default: DJANGO_JOBS['DATABASE']"))
     parser.add_argument("--pidfile", help=_("file for the process id while it runs"))

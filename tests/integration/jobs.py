@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -337,3 +338,16 @@ def hold_then_thread(folder: str) -> int:
     hold(folder)
     with concurrent.futures.ThreadPoolExecutor() as executor:
         return executor.submit(os.getpid).result()
+
+
+@job
+def say(text: str) -> None:
+    logging.getLogger("shop.orders").warning("%s\ud800", text, extra={"order": 7})
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+
+
+@job(max_retries=0)
+def fail_with(text: str) -> None:
+    raise ValueError(text)

@@ -196,7 +196,7 @@ def test_every_logger_of_the_package_completes_its_records() -> None:
                 and isinstance(node.args[0], ast.Constant)
             ):
                 found.add(node.args[0].value)
-    assert found - {"django_jobs"} == set(LOGGERS)
+    assert found - {"django", "django_jobs"} == set(LOGGERS)
 
 
 @pytest.mark.once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from typing import Any
 
@@ -14,7 +15,6 @@ from django.utils.translation import gettext_noop, ngettext
 
 from ...beat.loop import Beat, run
 from ...db import dialect_for
-from ...log import set_up_console
 from ..arguments import add_process_arguments, database, database_name, process_name
 from ..base import OfflineCommand
 from ..ending import handlers_restored
@@ -39,7 +39,7 @@ class Command(OfflineCommand):
         add_process_arguments(parser)
 
     def handle(self, *args: Any, **given: Any) -> None:
-        set_up_console(given["loglevel"])
+        self.set_up_log(given)
         using = database(given)
         if given["once"] and given["heartbeat_file"]:
             raise CommandError(
@@ -57,9 +57,12 @@ class Command(OfflineCommand):
                     ngettext("%d schedule was due", "%d schedules were due", fired) % fired
                 )
                 return
-            self.stdout.write(_banner(using))
+            name = process_name(given)
+            self.announce(
+                lambda: _banner(using), "beat", name or socket.gethostname(), database=using
+            )
             on_step = heartbeats.touch if heartbeats else (lambda: None)
-            code = run(using, name=process_name(given), on_step=on_step)
+            code = run(using, name=name, on_step=on_step)
         sys.exit(code)
 
 

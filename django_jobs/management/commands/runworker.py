@@ -18,7 +18,6 @@ from django.utils.translation import gettext_noop, ngettext
 from ...conf import get_settings
 from ...db import dialect_for
 from ...define.routing import database_of
-from ...log import set_up_console
 from ...metrics import known_names
 from ...models import Worker
 from ...process.heartbeat_file import HeartbeatFile
@@ -58,7 +57,7 @@ class Command(OfflineCommand):
 
     def handle(self, *args: Any, **given: Any) -> None:
         refuse_without_fork()
-        set_up_console(given["loglevel"])
+        self.set_up_log(given)
         options = self._options(given)
         _refuse_without_tables(options.using)
         if given["check_only"]:
@@ -71,7 +70,7 @@ class Command(OfflineCommand):
             pidfile(given["pidfile"]),
             heartbeat_file(given["heartbeat_file"]) as heartbeats,
         ):
-            self.stdout.write(_banner(options))
+            self.announce(lambda: _banner(options), "worker", options.base_name, **_facts(options))
             code = _run(options, heartbeats, given, is_program=is_program(self))
         sys.exit(code)
 
@@ -80,13 +79,13 @@ class Command(OfflineCommand):
         if refused:
             raise CommandError(problem)
         if problem:
-            self.stderr.write(f"warning: {problem}")
+            self.warn(problem)
 
     def _warn_of_unknown_queues(self, options: WorkerOptions) -> None:
         with contextlib.suppress(OperationalError, InterfaceError):
             for queue in [*options.queues, *options.exclude_queues]:
                 if warning := known_names.unknown_queue(queue, options.using):
-                    self.stderr.write(f"warning: {warning}")
+                    self.warn(warning)
 
     def _options(self, given: dict[str, Any]) -> WorkerOptions:
         using = database(given)
@@ -212,6 +211,20 @@ def _banner(options: WorkerOptions) -> str:
         lines.insert(-1, (_("beat"), _("yes, in its own process")))
     title = _("django_jobs worker %(name)s (pid %(pid)d)")
     return banner(title % {"name": options.base_name, "pid": os.getpid()}, *lines)
+
+
+def _facts(options: WorkerOptions) -> dict[str, Any]:
+    """Return what the banner says, for a record of the log."""
+    return {
+        "pool": options.pool,
+        "processes": options.processes,
+        "slots": options.slots,
+        "queues": list(options.queues),
+        "exclude_queues": list(options.exclude_queues),
+        "database": options.using,
+        "beat": options.beat,
+        "burst": options.burst,
+    }
 
 
 def _size(options: WorkerOptions) -> str:
