@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ..values import Claimed, Outcome
 from .confirmations import Confirmations
+from .sleepers import Sleepers
 
 #: Most jobs that one statement claims or records.
 MAX_BATCH = 1000
@@ -62,7 +63,8 @@ class JobBuffer:
         self._ended: list[Outcome] = []
         #: Whether every slot's next :meth:`take` returns None.
         self.closed = False
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._sleepers = Sleepers(self._lock)
         self.confirmations = Confirmations(wake_loop)
 
     # --- the pool's side ------------------------------------------------------------------------
@@ -72,11 +74,11 @@ class JobBuffer:
 
         Without *wait*, None also when no job is ready now.
         """
-        with self._changed:
+        with self._lock:
             while (job := self._next()) is None:
                 if self.closed or not wait:
                     return None
-                self._changed.wait()
+                self._sleepers.sleep()
             self._running[slot] = job
             if self._budget is not None:
                 self._budget -= 1
@@ -96,13 +98,13 @@ class JobBuffer:
 
     def hand_in(self, outcome: Outcome) -> None:
         """Take the outcome of a job whose slot stays taken; wake the loop."""
-        with self._changed:
+        with self._lock:
             self._ended.append(outcome)
         self._wake_loop()
 
     def end(self, slot: int, outcome: Outcome, *, handed_in: bool = False) -> None:
         """Free the slot and take its outcome; wake the loop where it would sleep too long."""
-        with self._changed:
+        with self._lock:
             del self._running[slot]
             first = not handed_in and not self._ended
             if not handed_in:
@@ -116,12 +118,12 @@ class JobBuffer:
 
     def hold(self, slot: int, job: Claimed) -> None:
         """Keep a free slot taken, for the hooks of a job that has ended in it."""
-        with self._changed:
+        with self._lock:
             self._running[slot] = job
 
     def free(self, slot: int, seconds: float) -> None:
         """Free a slot that hooks have held for so long; :meth:`end` counted the body's time."""
-        with self._changed:
+        with self._lock:
             del self._running[slot]
             self.run_seconds += 0.1 * seconds
             wake = len(self._waiting) <= self.low_water
@@ -130,13 +132,13 @@ class JobBuffer:
 
     def lease(self, until: float) -> None:
         """Let jobs start until the worker's lease ends, at that :func:`boot_time`."""
-        with self._changed:
+        with self._lock:
             self._lease_until = until
-            self._changed.notify_all()
+            self._sleepers.wake(len(self._waiting))
 
     def hand_out_no_more(self) -> None:
         """Let no further job start in this process."""
-        with self._changed:
+        with self._lock:
             self._budget = 0
 
     # --- the loop's side ------------------------------------------------------------------------
@@ -152,28 +154,29 @@ class JobBuffer:
         return self._budget is not None and self._budget <= 0
 
     def put(self, jobs: Iterable[Claimed]) -> None:
-        with self._changed:
+        with self._lock:
             if not self._waiting:
                 self.last_move = self._clock()
+            before = len(self._waiting)
             self._waiting.extend(jobs)
-            self._changed.notify_all()
+            self._sleepers.wake(len(self._waiting) - before)
 
     def withdraw(self, keep: int = 0) -> list[Claimed]:
         """Remove and return the jobs that have not started, except the first *keep* of them."""
-        with self._changed:
+        with self._lock:
             jobs = list(self._waiting)
             self._waiting = deque(jobs[:keep])
             return jobs[keep:]
 
     def take_aside(self) -> Claimed | None:
         """Remove and return the job that waits to run alone, if it is still there."""
-        with self._changed:
+        with self._lock:
             job, self.aside = self.aside, None
             return job
 
     def remove(self, job_id: UUID, claims: int) -> bool:
         """Remove a job that has not started; return whether it was here. Safe from any thread."""
-        with self._changed:
+        with self._lock:
             key = (job_id, claims)
             found = [job for job in self._waiting if (job.id, job.claims) == key]
             for job in found:
@@ -187,29 +190,29 @@ class JobBuffer:
 
     def withdraw_late(self) -> list[Claimed]:
         """Remove and return the jobs that came too late for their rate limits."""
-        with self._changed:
+        with self._lock:
             jobs, self._late = self._late, []
             return jobs
 
     def ended(self) -> list[Outcome]:
         """Return the outcomes to record; they stay here until :meth:`recorded`."""
-        with self._changed:
+        with self._lock:
             return list(self._ended)
 
     def recorded(self, number: int) -> None:
         """Remove the *number* oldest outcomes."""
-        with self._changed:
+        with self._lock:
             del self._ended[:number]
 
     def counts(self) -> tuple[int, int, int]:
         """Return how many jobs wait, run and have ended unrecorded."""
-        with self._changed:
+        with self._lock:
             waiting = len(self._waiting) + len(self._late)
             return waiting, len(self._running), len(self._ended)
 
     def held(self) -> set[tuple[UUID, int]]:
         """Return the id and the number of claims of each job in the buffer."""
-        with self._changed:
+        with self._lock:
             jobs = [*self._waiting, *self._late, *self._running.values()]
             jobs += [outcome.job for outcome in self._ended]
             if self.aside is not None:
@@ -217,12 +220,12 @@ class JobBuffer:
             return {(job.id, job.claims) for job in jobs}
 
     def running(self) -> list[Claimed]:
-        with self._changed:
+        with self._lock:
             return list(self._running.values())
 
     def close(self) -> None:
         """Let every slot's next :meth:`take` return None."""
-        with self._changed:
+        with self._lock:
             self.closed = True
-            self._changed.notify_all()
+            self._sleepers.wake(len(self._sleepers))
         self.confirmations.close()
