@@ -244,6 +244,7 @@ def test_cancellation_does_not_end_the_wait_of_a_coroutine(
     eventloop = EventLoopPool(pool.setup)
 
     async def wait() -> Outcome | None:
+        eventloop._answers.begin()
         task = asyncio.create_task(eventloop.confirm_async(0, outcome))
         while not loop.buffer.confirmations:
             await asyncio.sleep(0)

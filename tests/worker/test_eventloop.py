@@ -34,7 +34,7 @@ def test_event_loop_ends_when_the_buffer_closes_while_the_last_job_ends(monkeypa
     loop = QuickLoop()
     options = SimpleNamespace(slots=2, max_memory=None)
     pool = EventLoopPool(
-        SimpleNamespace(options=options, buffer=loop.buffer, shared_slots=SharedSlots(2))
+        SimpleNamespace(name="w", options=options, buffer=loop.buffer, shared_slots=SharedSlots(2))
     )
     loop.pool = pool
     job = SimpleNamespace(id=uuid7(), claims=1, name="job", begin_by=None)
