@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 
@@ -49,6 +50,8 @@ _last = 0
 # Ids that are made faster than the clock moves run ahead of it, far less than this second. A clock
 # that was set back by more counts anew: ids must not keep a moment of the future.
 _MOST_AHEAD = 1_000 << 12
+# Ids that are made at once: 250 µs of stamps, less than it takes to make them.
+_BLOCK = 1_000
 
 
 def uuid7() -> UUID:
@@ -58,16 +61,33 @@ def uuid7() -> UUID:
     method 3): the ids of one process sort in the order of the calls, unless its clock is set back
     by a second or more.
     """
+    return UUID(int=_bits(_stamp(1), int.from_bytes(os.urandom(8), "big")))
+
+
+def uuids7(number: int) -> Iterator[UUID]:
+    """Yield *number* ids as those of :func:`uuid7`, in their order."""
+    for start in range(0, number, _BLOCK):
+        several = min(_BLOCK, number - start)
+        stamp, tails = _stamp(several), struct.unpack(f">{several}Q", os.urandom(8 * several))
+        for at, tail in enumerate(tails, stamp):
+            yield UUID(int=_bits(at, tail))
+
+
+def _stamp(number: int) -> int:
+    """Reserve *number* stamps in a row, of 48 bits of milliseconds and 12 of the fraction."""
     global _last
     now = time.time_ns()
-    # 48 bits of milliseconds and 12 bits of the fraction, as one growing number.
     stamp = (now // 1_000_000 << 12) | (now % 1_000_000 << 12) // 1_000_000
     with _lock:
         if stamp <= _last < stamp + _MOST_AHEAD:
             stamp = _last + 1
-        _last = stamp
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-    return UUID(int=(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | tail)
+        _last = stamp + number - 1
+    return stamp
+
+
+def _bits(stamp: int, tail: int) -> int:
+    tail &= 0x3FFF_FFFF_FFFF_FFFF
+    return (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | tail
 
 
 def derived(id: UUID, text: str) -> UUID:

@@ -15,7 +15,7 @@ import json
 import math
 import pathlib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -46,6 +46,20 @@ _canonical = DjangoJSONEncoder(
 )
 
 
+def _encode_of(encoder: json.JSONEncoder) -> Callable[[Any], str]:
+    """Return ``encoder.encode``, without making CPython's encoder anew for each value."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    quote, separators = json.encoder.encode_basestring, (":", ",")
+    # None: without a look for circles, as _check() refuses what nests deep.
+    chunks = make(None, encoder.default, quote, None, *separators, False, False, False)
+    return lambda value: "".join(chunks(value, 0))
+
+
+_encode = _encode_of(_encoder)
+
+
 def dumps(value: Any, *, where: str, max_bytes: int, around: int = 0) -> str:
     """Return *value* as JSON text; *where* names it in the errors.
 
@@ -61,7 +75,7 @@ def dumps(value: Any, *, where: str, max_bytes: int, around: int = 0) -> str:
         raise ArgumentError(refusal.message(where, 0)) from None
     except _TooLarge:
         raise ArgumentError(_too_large(f"{where} takes", None, max_bytes)) from None
-    text = _encoder.encode(value)
+    text = _encode(value)
     size = len(text) if text.isascii() else len(text.encode())
     if size > max_bytes:
         raise ArgumentError(_too_large(f"{where} takes", size, max_bytes))
@@ -108,17 +122,19 @@ def dumps_arguments(
 
     Raises :class:`ArgumentError`, as :func:`dumps` does.
     """
+    args = args if type(args) in (list, tuple) else list(args)
+    kwargs = kwargs if type(kwargs) is dict else dict(kwargs)
     try:
-        room = _check(list(args), max_bytes, 1) if args else max_bytes - 2
+        room = _check_list(args, max_bytes, 1) if args else max_bytes - 2
         if kwargs:
-            _check(dict(kwargs), room, 1)
+            _check_dict(kwargs, room, 1)
     except _Refusal as refusal:
         named = f"argument {refusal.steps[-1]!r}" if refusal.steps else "argument name"
         raise ArgumentError(refusal.message(named, 1)) from None
     except _TooLarge:
         raise ArgumentError(_too_large("the arguments take", None, max_bytes, _PAYLOAD)) from None
-    args_text = _encoder.encode(list(args)) if args else "[]"
-    kwargs_text = _encoder.encode(dict(kwargs)) if kwargs else "{}"
+    args_text = _encode(args) if args else "[]"
+    kwargs_text = _encode(kwargs) if kwargs else "{}"
     size = len(args_text) + len(kwargs_text)
     if not (args_text.isascii() and kwargs_text.isascii()):
         size = len(args_text.encode()) + len(kwargs_text.encode())

@@ -19,11 +19,12 @@ from ..define.canvas import Canvas, Signature, callbacks, refuse_deep
 from ..define.current import running
 from ..define.routing import database_of
 from ..enqueue.capture import captures, is_writing, note
-from ..enqueue.insert import write_calls
-from ..enqueue.rows import Pair, lineage, refuse_one_id, rows_of
+from ..enqueue.insert import write_alone, write_calls
+from ..enqueue.rows import Pair, lineage, refuse_one_id, row_of, rows_of
 from ..exceptions import Replaced
 from ..from_celery.options import warn_once
 from ..status import Status
+from ..values import NewJob
 from ..workflows.compile import Plan
 from ..workflows.replace import addition, is_member, replacement
 from ..workflows.shape import Output, Shape
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from ..define.context import JobContext
     from .job import JobFunction
 
+# The options of a call that one INSERT by itself does not do.
+_NOT_ALONE = {"link", "task_id", "durable"}
+
 
 def enqueue_one(
     function: JobFunction[..., Any, Any],
@@ -47,7 +51,15 @@ def enqueue_one(
     options: CallKeywords,
 ) -> AsyncResult[Any]:
     """Enqueue one call of *function*; the errors are those of :func:`enqueue`."""
-    return enqueue(function, [(args, kwargs)], options)[0]
+    if captures or get_settings().eager or not options.keys().isdisjoint(_NOT_ALONE):
+        return enqueue(function, [(args, kwargs)], options)[0]
+    row = row_of(function, args, kwargs, options)
+    using = write_alone(row)
+    if not using:
+        return _write(function, [row], options)[0]
+    result: AsyncResult[Any] = AsyncResult(row.id, name=function.name, using=using)
+    _note_children([result])
+    return result
 
 
 def enqueue_at_commit(
@@ -94,13 +106,22 @@ def enqueue(
         ran = [run(row) for row in rows]
         _raise_first_error(ran)
         return list(ran)
+    return _write(function, rows, options)
+
+
+def _write(
+    function: JobFunction[..., Any, Any], rows: Sequence[NewJob], options: CallKeywords
+) -> list[AsyncResult[Any]]:
+    """Write validated *rows*; return the handles on their jobs."""
     results: list[AsyncResult[Any]] = []
     commits: dict[str, Commit | None] = {}
-    written = {row.id for row in rows}
+    # A unique key may belong to a job that was there before.
+    keyed = any(row.unique_key for row in rows)
+    written = {row.id for row in rows} if keyed else set()
     named, durable = options.get("task_id") is not None, bool(options.get("durable"))
     for job_id, using in write_calls(rows, named=named, durable=durable):
         result: AsyncResult[Any] = AsyncResult(job_id, name=function.name, using=using)
-        if not durable and job_id in written:
+        if not durable and (not keyed or job_id in written):
             if using not in commits:
                 commits[using] = awaited_commit(using)
             result._commit = commits[using]

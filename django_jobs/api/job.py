@@ -34,6 +34,8 @@ from .in_process import run
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from ..conf import Settings
+    from ..values import NewJob
     from .in_process import EagerResult
     from .result import AsyncResult
 
@@ -65,6 +67,9 @@ class JobFunction(Generic[P, R, T]):
         #: Names of the parameters that positional arguments fill, in order.
         self.parameters = positional(self.call_signature)
         self._fitting = fitting_numbers(self.call_signature)
+        #: The settings under which :mod:`~django_jobs.enqueue.rows` makes rows of calls without
+        #: options, and the function that makes them.
+        self.plain_maker: tuple[Settings | None, Callable[..., NewJob] | None] = (None, None)
         for option in ("concurrency_key", "rate_limit_key"):
             check_names(self, option, getattr(options, option))
         if options.schedule is not None:
@@ -166,10 +171,10 @@ class JobFunction(Generic[P, R, T]):
             )
         pairs: list[tuple[Sequence[Any], Mapping[str, Any]]] = []
         for call in calls:
-            if isinstance(call, Mapping):
-                pairs.append(((), call))
-            elif isinstance(call, (tuple, list)):
+            if isinstance(call, (tuple, list)):
                 pairs.append((call, {}))
+            elif isinstance(call, Mapping):
+                pairs.append(((), call))
             else:
                 raise TypeError(
                     f"{self.name}.delay_many() takes tuples of arguments or dicts of keyword "

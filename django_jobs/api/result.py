@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -44,10 +43,9 @@ class AsyncResult(StoredJob, Generic[T]):
     queries; they are found out when omitted.
     """
 
-    def __init__(self, id: UUID | str, *, name: str = "", using: str = "") -> None:
-        super().__init__(id, name=name, using=using)
-        self._parent: AsyncResult[Any] | ResultSet | None = None
-        self._commit: waiting.Commit | None = None
+    # Of the class: a handle of delay_many() is made in a microsecond.
+    _parent: AsyncResult[Any] | ResultSet | None = None
+    _commit: waiting.Commit | None = None
 
     # --- its workflow ---------------------------------------------------------------------------
 

@@ -55,12 +55,13 @@ class StoredJob(Identified):
     :class:`JobDoesNotExist`.
     """
 
+    _ended: Job | None = None
+
     def __init__(self, id: UUID | str, *, name: str = "", using: str = "") -> None:
-        self._uuid = uuid_of(id, "job")
+        self._uuid = id if type(id) is UUID else uuid_of(id, "job")
         self._name = name
         self._using = using
         self._made = time.monotonic()
-        self._ended: Job | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}{' of ' + self._name if self._name else ''}>"

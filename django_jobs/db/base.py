@@ -25,6 +25,7 @@ QUEUES = "django_jobs_queue"
 UNIQUE_KEYS = "django_jobs_uniquekey"
 COMMANDS = "django_jobs_command"
 EDGES = "django_jobs_edge"
+ATTEMPTS = "django_jobs_attempt"
 
 #: At most this many parameters of one kind are in a statement.
 CHUNK = 1_000
@@ -83,6 +84,10 @@ class Dialect(abc.ABC):
     poll_seconds: ClassVar[tuple[float, float]]
     #: Most rows in one INSERT.
     insert_chunk: ClassVar[int]
+    #: How long a batch of old jobs that is deleted may lock its rows, in seconds.
+    prune_seconds: ClassVar[float] = 0.05
+    #: Whether :meth:`insert_and_wake` does something.
+    wakes_with_insert: ClassVar[bool] = False
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -143,7 +148,8 @@ class Dialect(abc.ABC):
     def insert_and_wake(self, row: NewJob, topic: str) -> bool:
         """Insert one job, commit and wake the workers in one round trip, outside a transaction.
 
-        Returns False, without having done anything, if the database or the driver cannot do that.
+        Only where :attr:`wakes_with_insert`. Returns False, without having done anything, if the
+        driver cannot do it, or if SQL past Django has begun a transaction.
         """
         return False
 
@@ -227,6 +233,12 @@ class Dialect(abc.ABC):
             "ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id WHERE FALSE",
             [key, self.uuid(job_id)],
         )
+
+    def delete(self, cursor: CursorWrapper, table: str, column: str, ids: Sequence[UUID]) -> None:
+        """Delete the rows of *table* whose *column* is one of *ids*."""
+        for chunk in chunks(ids):
+            sql = f"DELETE FROM {table} WHERE {column} IN ({_marks(chunk)})"
+            cursor.execute(sql, self.uuids(chunk))
 
     def long_query(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> list[Any]:
         """Return the rows of a query that has a long text and does little work."""

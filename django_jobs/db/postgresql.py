@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import operator
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ..status import Status
@@ -56,10 +59,61 @@ def _new_values(sql: Callable[[str], str]) -> str:
     return ", ".join([*values, _NOW, ready_at])
 
 
-def _typed_mark(name: str) -> str:
-    """A parameter, with its type where the server cannot tell it."""
-    timed = name in SECONDS_OF or name in SECONDS_OF.values()
-    return f"%s::{_NEW_TYPES[name]}" if timed else "%s"
+class _InsertOne:
+    """The INSERT of one job with values for the fields *given*; other columns get their defaults.
+
+    The server parses each column, and most jobs need few. Nothing of a job is in the texts.
+    """
+
+    def __init__(self, given: Sequence[str]) -> None:
+        values, fields = {}, []
+        for name in NEW_FIELDS:
+            moments = {name: "%s", SECONDS_OF.get(name, ""): f"{_NOW} + %s * {_SECOND}"}
+            for field, sql in moments.items():
+                if field in given:
+                    values["run_at" if name == "eta" else name] = _typed(sql, field)
+                    fields.append(field)
+        times = {"enqueued_at": _NOW}
+        if "status" not in given:
+            times |= {"status": CLAIM.source, "ready_at": _NOW}
+        values |= times
+        #: With the driver's marks, and as the server numbers the parameters.
+        self.sql = f"INSERT INTO {JOBS} ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+        self.numbered = numbered(self.sql)
+        #: Takes a row; returns its parameters.
+        self.parameters = operator.attrgetter(*fields)
+
+
+def _typed(sql: str, field: str) -> str:
+    """Return *sql* with a parameter, which has a type where the server cannot tell it."""
+    timed = field in SECONDS_OF or field in SECONDS_OF.values()
+    return sql.replace("%s", f"%s::{_NEW_TYPES[field]}") if timed else sql
+
+
+def numbered(sql: str) -> bytes:
+    """Return *sql* with ``$1``, ``$2``, … for its marks."""
+    first, *others = sql.split("%s")
+    marked = "".join(f"${number}{text}" for number, text in enumerate(others, 1))
+    return f"{first}{marked}".encode()
+
+
+_insert_of = functools.lru_cache(128)(_InsertOne)
+# Of a ready job with nothing but its name, its queue and its arguments.
+_PLAIN_FIELDS = ("id", "name", "queue", "rank", "args", "kwargs")
+_PLAIN = _insert_of(_PLAIN_FIELDS)
+_DEFAULTS = tuple(NewJob._field_defaults.values())
+_REQUIRED = len(NewJob._fields) - len(_DEFAULTS)
+
+
+def _insert_one(row: NewJob) -> _InsertOne:
+    if row[_REQUIRED:] == _DEFAULTS and row.status == Status.PENDING:
+        return _PLAIN
+    given = {
+        name for name, value in row._asdict().items() if value != NewJob._field_defaults.get(name)
+    }
+    if row.status == Status.PENDING:
+        given.remove("status")
+    return _insert_of(tuple(sorted(given)))
 
 
 # Values that all rows share are sent once, because each array costs parsing for every row.
@@ -69,11 +123,8 @@ SELECT {_new_values(str)}
 FROM (SELECT {{same}}) AS same, unnest({{arrays}}) AS new ({{names}})
 """
 
-_INSERT_ONE = f"""
-INSERT INTO {JOBS} ({", ".join(NEW_COLUMNS)}) VALUES ({_new_values(_typed_mark)})
-"""
-
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
+_NUMBERED_NOTIFY = numbered(_NOTIFY)
 
 # ARRAY(...) runs once, before the UPDATE; an IN (...) may be run again for each row, beyond LIMIT.
 _CLAIM_ONE = """
@@ -252,6 +303,16 @@ def _array(values: Sequence[Any]) -> str:
     return "{" + ",".join("NULL" if v is None else _quoted(str(v)) for v in values) + "}"
 
 
+def _text_array(values: Sequence[str]) -> str:
+    """Return what :func:`_array` does; no text of a job has a NUL character."""
+    texts = "\0".join(values).replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
+    return f'{{"{texts}"}}'
+
+
+def _id_array(ids: Sequence[UUID]) -> str:
+    return "{" + ",".join([each.hex for each in ids]) + "}"
+
+
 def _float(number: float | None) -> float | None:
     """Return *number* as a float: the driver sends no list that also has whole numbers."""
     return None if number is None else float(number)
@@ -261,10 +322,18 @@ class PostgreSQL(Dialect):
     wakeup = "LISTEN/NOTIFY"
     poll_seconds = (0.02, 1.0)
     insert_chunk = 5_000
+    wakes_with_insert = True
     now = _NOW
     unix_time = f"date_part('epoch', {_NOW})"
     #: The place at which a worker's claims begin. Only a worker's own connection has one.
     claim_cursor: ClaimCursor | None = None
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        super().__init__(connection)
+        # It imports psycopg, which may not be installed beside another database.
+        from . import direct
+
+        self._direct = direct
 
     def clock_texts(self, moment: datetime.datetime) -> Mapping[str, str]:
         return {_NOW: f"'{moment.isoformat()}'::timestamptz"}
@@ -274,12 +343,17 @@ class PostgreSQL(Dialect):
 
     def insert(self, cursor: CursorWrapper, rows: Sequence[NewJob]) -> None:
         if len(rows) == 1:
-            cursor.execute(_INSERT_ONE, [*rows[0], rows[0].status])
+            insert = _insert_one(rows[0])
+            cursor.execute(insert.sql, insert.parameters(rows[0]))
             return
         same, arrays = {}, {}
         for name, values in zip(NewJob._fields, zip(*rows, strict=True), strict=True):
-            if values.count(values[0]) == len(values):
+            if name == "id":
+                arrays[name] = _id_array(values)
+            elif values.count(values[0]) == len(values):
                 same[name] = values[0]
+            elif NEW_TYPES[name] is str and None not in values:
+                arrays[name] = _text_array(values)
             else:
                 arrays[name] = _array(values)
         sql = _INSERT.format(
@@ -290,20 +364,23 @@ class PostgreSQL(Dialect):
         cursor.execute(sql, [*same.values(), *arrays.values()])
 
     def insert_and_wake(self, row: NewJob, topic: str) -> bool:
-        features: Any = self.connection.features
+        insert, connection = _insert_one(row), self.connection
+        values = insert.parameters(row)
+        if self._direct.is_open_to(connection):
+            texts = [str(value).encode() for value in values]
+            wake = (_NUMBERED_NOTIFY, [topic.encode()])
+            self._direct.commit_and_tell(connection, (insert.numbered, texts), wake)
+            return True
+        features: Any = connection.features
         if features.uses_server_side_binding:
             return False
-        with self.connection.cursor() as cursor:
-            if in_own_transaction(self.connection.connection):
+        with connection.cursor() as cursor:
+            if in_own_transaction(connection.connection):
                 return False
             try:
-                # One round trip, two transactions: a NOTIFY inside the first would make every
-                # enqueue in the database wait for this one's fsync.
-                cursor.execute(
-                    f"BEGIN; {_INSERT_ONE}; COMMIT; {_NOTIFY}", [*row, row.status, topic]
-                )
+                cursor.execute(f"BEGIN; {insert.sql}; COMMIT; {_NOTIFY}", [*values, topic])
             except Error:
-                raw: Any = self.connection.connection
+                raw: Any = connection.connection
                 if raw is not None and not raw.closed:
                     raw.rollback()
                 raise
@@ -384,6 +461,10 @@ class PostgreSQL(Dialect):
             outcome.job.id, outcome.job.claims, *outcome.written(), *outcome.ages(),
             _float(outcome.keep_seconds), _float(outcome.delay), outcome.run_at,
         )  # fmt: skip
+
+    def delete(self, cursor: CursorWrapper, table: str, column: str, ids: Sequence[UUID]) -> None:
+        # One parameter, where thousands take the driver longer than the DELETE takes the server.
+        cursor.execute(f"DELETE FROM {table} WHERE {column} = ANY(%s::uuid[])", [_id_array(ids)])
 
     def long_query(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> list[Any]:
         features: Any = self.connection.features

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, NotSupportedError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .. import log, signals
 from ..db import dialect_for, own_connection, without_deadlock
@@ -26,6 +27,32 @@ from .notify import announce, topic_of
 from .unique import hold_keys
 
 
+def write_alone(row: NewJob) -> str:
+    """Write the validated row of one call by one statement; return its database's alias.
+
+    Returns "" without having done anything if that takes more: a unique key, an open transaction,
+    another statement that wakes the workers. Raises ``QueueFull``.
+    """
+    using = database_of(row.queue)
+    if not _stands_alone(row, connections[using]):
+        return ""
+    refuse_when_full(row.queue, 1, using)
+    return using if _write_alone(row, using) else ""
+
+
+def _stands_alone(row: NewJob, connection: BaseDatabaseWrapper) -> bool:
+    wakes = dialect_for(connection).wakes_with_insert
+    return wakes and not row.unique_key and connection.get_autocommit()
+
+
+def _write_alone(row: NewJob, using: str) -> bool:
+    if not dialect_for(connections[using]).insert_and_wake(row, topic_of(row)):
+        return False
+    if signals.job_enqueued.receivers:
+        _send_signals([row], using)
+    return True
+
+
 def write_calls(
     rows: Sequence[NewJob], *, named: bool = False, durable: bool = False
 ) -> list[tuple[UUID, str]]:
@@ -35,11 +62,15 @@ def write_calls(
     the ids, *durable* that the jobs stay when the caller's transaction rolls back. Raises what
     :func:`write` does.
     """
-    by_database: dict[str, list[int]] = {}
+    queues: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
-        by_database.setdefault(database_of(row.queue), []).append(position)
+        queues.setdefault(row.queue, []).append(position)
+    by_database: dict[str, list[int]] = {}
+    for queue, positions in queues.items():
+        by_database.setdefault(database_of(queue), []).extend(positions)
     jobs: dict[int, tuple[UUID, str]] = {}
     for using, positions in by_database.items():
+        positions.sort()
         there = [rows[position] for position in positions]
         with transaction_of(using, durable=durable):
             ids = write(there, using, named=[row.id for row in there] if named else ())
@@ -85,24 +116,21 @@ def write_sent(
     the latter also for a row of a workflow whose unique key a live job has.
     """
     _check_queues(rows, using, limited)
-    connection = connections[using]
-    dialect = dialect_for(connection)
-    several = (
-        bool(edges or named)
-        or any(row.unique_key for row in rows)
-        or len(list(dialect.insertable(rows))) > 1
+    alone = (
+        len(rows) == 1 and not edges and not named and _stands_alone(rows[0], connections[using])
     )
-    alone = len(rows) == 1 and not several and connection.get_autocommit()
-    if alone and dialect.insert_and_wake(rows[0], topic_of(rows[0])):
-        _send_signals(rows, using)
+    if alone and _write_alone(rows[0], using):
         return [rows[0].id]
+    keyed = any(row.unique_key for row in rows)
+    pieces = list(dialect_for(connections[using]).insertable(rows))
+    several = bool(edges or named) or keyed or len(pieces) > 1
 
     def insert() -> tuple[Sequence[NewJob], list[UUID], list[NewJob]]:
         # A single INSERT is a transaction by itself and saves two round trips.
         with transaction.atomic(using) if several else contextlib.nullcontext():
             new, ids, changed = hold_keys(rows, using, in_workflow=edges is not None)
             with refuse_known([row.id for row in new if row.id in named], using):
-                _insert(new, edges or (), using)
+                _insert(new, edges or (), using, None if keyed else pieces)
         return new, ids, changed
 
     new, ids, changed = without_deadlock(using, insert)
@@ -125,11 +153,16 @@ def _check_queues(rows: Sequence[NewJob], using: str, limited: bool) -> None:
             refuse_when_full(queue, number, using)
 
 
-def _insert(rows: Sequence[NewJob], edges: Sequence[NewEdge], using: str) -> None:
+def _insert(
+    rows: Sequence[NewJob],
+    edges: Sequence[NewEdge],
+    using: str,
+    pieces: Sequence[Sequence[NewJob]] | None,
+) -> None:
     connection = connections[using]
     dialect = dialect_for(connection)
     with connection.cursor() as cursor:
-        for piece in dialect.insertable(rows):
+        for piece in dialect.insertable(rows) if pieces is None else pieces:
             dialect.insert(cursor, piece)
         for start in range(0, len(edges), dialect.insert_chunk):
             dialect.insert_edges(cursor, edges[start : start + dialect.insert_chunk])

@@ -16,7 +16,7 @@ from ..define.fitting import check_errback
 from ..define.headers import implied_headers
 from ..define.routing import route
 from ..define.row_options import CALL_OPTIONS, CallOptions, RowOptions, WorkflowOptions
-from ..ids import uuid7
+from ..ids import uuid7, uuids7
 from ..moments import aware, expiry
 from ..status import Status
 from ..values import NewJob
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: The positional and the keyword arguments of a call.
 Pair = tuple[Sequence[Any], Mapping[str, Any]]
 Headers = Mapping[str, Any]
+#: What the calls of one place share: the headers' JSON text, the ids of the root and the parent.
+Around = tuple[str | None, UUID | None, UUID | None]
 
 
 def rows_of(
@@ -38,8 +40,24 @@ def rows_of(
     if function.options.typing:
         for args, kwargs in calls:
             function.bind(args, kwargs)
-    row_from = template(function, options)
-    return [row_from(args, kwargs) for args, kwargs in calls]
+    make = _maker(function, options) if options else _plain_maker(function)
+    around: Around = (_headers_text(options, None), *lineage())
+    return [
+        make(args, kwargs, around, job_id=job_id)
+        for (args, kwargs), job_id in zip(calls, uuids7(len(calls)), strict=True)
+    ]
+
+
+def row_of(
+    function: JobFunction[..., Any, Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: CallKeywords,
+) -> NewJob:
+    """Return the validated row of one call; it is not written yet."""
+    function.bind(args, kwargs)
+    make = _maker(function, options) if options else _plain_maker(function)
+    return make(args, kwargs, (_headers_text(options, None), *lineage()))
 
 
 def refuse_one_id(calls: Sequence[Pair], options: CallKeywords) -> None:
@@ -55,16 +73,43 @@ def template(
 
     The call's own headers override the *implied* ones. *taken* results come before its arguments.
     """
+    make = _maker(function, options) if options else _plain_maker(function)
+    around: Around = (_headers_text(options, implied), *lineage())
+
+    def row(args: Sequence[Any], kwargs: Mapping[str, Any], taken: int = 0) -> NewJob:
+        return make(args, kwargs, around, taken=taken)
+
+    return row
+
+
+def _plain_maker(function: JobFunction[..., Any, Any]) -> Callable[..., NewJob]:
+    """Return :func:`_maker` for a call without options, which is kept while the settings last."""
+    settings, (known, kept) = get_settings(), function.plain_maker
+    if kept is not None and known is settings:
+        return kept
+    make = _maker(function, {})
+    # A naive moment depends on the time zone of the caller.
+    if not isinstance(function.options.expires, datetime.datetime):
+        function.plain_maker = settings, make
+    return make
+
+
+def _maker(function: JobFunction[..., Any, Any], options: CallKeywords) -> Callable[..., NewJob]:
+    """Return a function that makes rows, from all that is the same for the calls."""
     defaults, settings, types = function.options, get_settings(), function.argument_types
     check(options)
     status, eta, countdown = _when(options)
     expires_at, expires_in = expiry(options.get("expires", defaults.expires))
-    headers_text, options_text = _texts(options, implied)
-    root_id, parent_id = lineage()
+    options_text = _options_text(options)
     given_id = UUID(str(options["task_id"])) if options.get("task_id") else None
     queue, priority = options.get("queue"), options.get("priority")
+    takes_route = queue is None or priority is None
+    no_route: Mapping[str, Any] = {}
 
-    def row(args: Sequence[Any], kwargs: Mapping[str, Any], taken: int = 0) -> NewJob:
+    def row(
+        args: Sequence[Any], kwargs: Mapping[str, Any], around: Around, *,
+        taken: int = 0, job_id: UUID | None = None,
+    ) -> NewJob:  # fmt: skip
         if types is not None:
             args, kwargs = types.encode(args, kwargs, taken)
         args_text, kwargs_text = serialization.dumps_arguments(
@@ -72,23 +117,24 @@ def template(
         )
         if types is not None and (settings.routes or defaults.unique):
             args, kwargs = types.seen(args, kwargs, taken)
-        routed = _routed(function.name, args, kwargs) if queue is None or priority is None else {}
+        is_routed = takes_route and settings.routes
+        routed = _routed(function.name, args, kwargs) if is_routed else no_route
         return NewJob(
-            given_id or uuid7(),
+            given_id or job_id or uuid7(),
             function.name,
             queue or routed.get("queue") or defaults.queue or settings.default_queue,
             -(routed.get("priority", defaults.priority) if priority is None else priority),
             status,
             args_text,
             kwargs_text,
-            headers_text,
+            around[0],
             options_text,
             eta,
             countdown,
             expires_at,
             expires_in,
-            root_id,
-            parent_id,
+            around[1],
+            around[2],
             key_of(function, args, kwargs) if defaults.unique else None,
         )
 
@@ -114,29 +160,32 @@ def _when(options: CallKeywords) -> tuple[str, datetime.datetime | None, float |
     return Status.PENDING.value, None, None
 
 
-def _texts(options: CallKeywords, implied: Headers | None) -> tuple[str | None, str | None]:
-    """Return the headers and the call's own options as JSON texts, or None for none."""
-    headers_text = options_text = None
-    headers = {**(implied_headers() if implied is None else implied)}
-    headers.update(options.get("headers") or {})
-    if headers:
-        limit = get_settings().max_payload_bytes
-        headers_text = serialization.dumps(headers, where="headers", max_bytes=limit)
+def _headers_text(options: CallKeywords, implied: Headers | None) -> str | None:
+    """Return the headers as a JSON text, or None for none."""
+    headers = implied_headers() if implied is None else implied
+    own = options.get("headers")
+    if not headers and not own:
+        return None
+    headers = {**headers, **(own or {})}
+    limit = get_settings().max_payload_bytes
+    return serialization.dumps(headers, where="headers", max_bytes=limit)
+
+
+def _options_text(options: CallKeywords) -> str | None:
+    """Return the call's own options as a JSON text, or None for none."""
     if not options:
-        return headers_text, None
+        return None
     own: dict[str, Any] = {name: options.get(name) for name in CALL_OPTIONS}
     errbacks = stored_errbacks(options)
     for errback in errbacks:
         check_errback(errback)
     # None: an errback is for the failure of this job.
     pairs = tuple((errback, None) for errback in errbacks)
-    row = RowOptions(CallOptions(**own), WorkflowOptions(errbacks=pairs))
-    if stored := row.stored():
-        limit = get_settings().max_payload_bytes
-        options_text = serialization.dumps(
-            stored, where="options", max_bytes=limit, around=STORED_LEVELS
-        )
-    return headers_text, options_text
+    stored = RowOptions(CallOptions(**own), WorkflowOptions(errbacks=pairs)).stored()
+    if not stored:
+        return None
+    limit = get_settings().max_payload_bytes
+    return serialization.dumps(stored, where="options", max_bytes=limit, around=STORED_LEVELS)
 
 
 def lineage() -> tuple[UUID | None, UUID | None]:

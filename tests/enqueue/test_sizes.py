@@ -65,7 +65,7 @@ def test_arguments_that_fail_midway_write_none(
     settings.DJANGO_JOBS = {"MAX_PAYLOAD_BYTES": 2 * MEGABYTE}
     there = jobs.add.delay(1)
     ids = [uuid7() for _ in range(5)] + [there.id]
-    monkeypatch.setattr("django_jobs.enqueue.rows.uuid7", lambda: ids.pop(0))
+    monkeypatch.setattr("django_jobs.enqueue.rows.uuids7", lambda _number: ids)
     with pytest.raises(IntegrityError):
         jobs.add.delay_many([("x" * MEGABYTE,)] * 6)
     assert Job.objects.get().pk == there.id
@@ -75,7 +75,7 @@ def test_arguments_that_fail_midway_write_none(
 def test_call_that_fails_midway_writes_none(monkeypatch: pytest.MonkeyPatch) -> None:
     there = jobs.add.delay(1)
     ids = [uuid7(), there.id]
-    monkeypatch.setattr("django_jobs.enqueue.rows.uuid7", lambda: ids.pop(0))
+    monkeypatch.setattr("django_jobs.enqueue.rows.uuids7", lambda _number: ids)
     with pytest.raises(IntegrityError):
         jobs.add.delay_many([(1,), (2,)])
     assert Job.objects.get().pk == there.id

@@ -1,0 +1,293 @@
+"""delay() goes past Django's cursors on PostgreSQL, and writes what they write."""
+
+from __future__ import annotations
+
+import datetime
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, connections
+from django.db.backends import utils
+from django.test.utils import CaptureQueriesContext
+from psycopg.pq import Trace, TransactionStatus
+
+from django_jobs import AsyncResult, QueueFull
+from django_jobs.db.direct import UNPREPARED
+from django_jobs.models import Job
+from django_jobs.testing import override_jobs
+from tests import jobs
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=7)
+TEXT = "a'b\\c\"d%s$1 äöü 名"
+
+CALLS: dict[str, Callable[[], AsyncResult[Any]]] = {
+    "plain": lambda: jobs.echo.delay(TEXT, key=TEXT),
+    "no arguments": lambda: jobs.echo.delay(None),
+    "queue and priority": lambda: jobs.add.apply_async((1,), queue="a'\\%s", priority=-7),
+    "countdown": lambda: jobs.add.apply_async((1,), countdown=0.25),
+    "eta": lambda: jobs.add.apply_async((1,), eta=NOW),
+    "expires in seconds": lambda: jobs.add.apply_async((1,), expires=30.5),
+    "expires at a moment": lambda: jobs.add.apply_async((1,), expires=NOW, countdown=3),
+    "headers": lambda: jobs.add.apply_async((1,), headers={"a": TEXT}),
+    "options": lambda: jobs.add.apply_async((1,), max_retries=3, time_limit=1.5),
+}
+
+
+@pytest.fixture(autouse=True)
+def session(vendor: str) -> Iterator[None]:
+    """Begin with a new session of the server, which has prepared nothing."""
+    if vendor != "postgresql":
+        pytest.skip("the other databases have Django's cursors only")
+    connection.close()
+    yield
+    connection.close()
+
+
+def prepare() -> None:
+    """Call so often that the session has prepared the statements of a plain call."""
+    for number in range(UNPREPARED + 1):
+        jobs.add.delay(number)
+    assert prepared()
+
+
+def prepared() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM pg_prepared_statements ORDER BY name")
+        return [name for (name,) in cursor.fetchall()]
+
+
+def sent(run: Callable[[], object], folder: Path) -> list[str]:
+    """Return the names of the protocol's messages that *run* sends."""
+    connection.ensure_connection()
+    pgconn: Any = connection.connection.pgconn
+    with (folder / "trace").open("w+b") as trace:
+        pgconn.trace(trace.fileno())
+        pgconn.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS | Trace.REGRESS_MODE)
+        try:
+            run()
+        finally:
+            pgconn.untrace()
+        trace.seek(0)
+        lines = [line.decode().split("\t") for line in trace]
+    return [line[2].strip() for line in lines if line[0] == "F"]
+
+
+# --- the messages -------------------------------------------------------------------------------
+
+
+def test_call_is_one_round_trip(tmp_path: Path) -> None:
+    messages = sent(lambda: jobs.add.delay(1), tmp_path)
+    assert messages == ["Parse", "Bind", "Describe", "Execute"] * 4 + ["Sync"]
+
+
+def test_session_that_makes_many_calls_parses_no_more(tmp_path: Path) -> None:
+    prepare()
+    messages = sent(lambda: jobs.add.delay(1), tmp_path)
+    assert messages == ["Bind", "Describe", "Execute"] * 4 + ["Sync"]
+
+
+def test_few_calls_prepare_nothing() -> None:
+    for number in range(UNPREPARED):
+        jobs.add.delay(number)
+    assert prepared() == []
+
+
+def test_each_new_session_prepares_for_itself(tmp_path: Path) -> None:
+    prepare()
+    connection.close()
+    assert "Parse" in sent(lambda: jobs.add.delay(1), tmp_path)
+    prepare()
+    assert Job.objects.count() == 2 * (UNPREPARED + 1) + 1
+
+
+def test_call_in_a_thread_has_the_threads_own_session() -> None:
+    prepare()
+    problems: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            prepare()
+        except BaseException as error:
+            problems.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert problems == []
+
+
+# --- the rows -----------------------------------------------------------------------------------
+
+
+def columns(result: AsyncResult[Any]) -> dict[str, Any]:
+    """Return the job's columns; other times than the call's are told from the enqueue on."""
+    row = Job.objects.values().get(pk=result.id)
+    began = row.pop("enqueued_at")
+    del row["id"]
+    times = {name: row[name] for name in ("ready_at", "run_at", "expires_at")}
+    return {**row, **{name: at and at != NOW and at - began for name, at in times.items()}}
+
+
+def pass_on(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+    return execute(sql, params, many, context)
+
+
+@pytest.mark.parametrize("times", [1, UNPREPARED + 1])
+@pytest.mark.parametrize("name", CALLS)
+def test_row_is_that_of_a_cursor(name: str, times: int, tmp_path: Path) -> None:
+    with connection.execute_wrapper(pass_on):
+        expected = columns(CALLS[name]())
+    results: list[AsyncResult[Any]] = []
+    for _ in range(times):
+        assert "Query" not in sent(lambda: results.append(CALLS[name]()), tmp_path)
+    assert [columns(result) for result in results] == [expected] * times
+    assert bool(prepared()) == (times > UNPREPARED)
+
+
+def test_column_that_a_migration_adds_has_its_default() -> None:
+    prepare()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_jobs_job ADD COLUMN added int NOT NULL DEFAULT 7")
+    try:
+        result = jobs.add.delay(1)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT added FROM django_jobs_job WHERE id = %s", [result.uuid])
+            assert cursor.fetchone() == (7,)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE django_jobs_job DROP COLUMN added")
+    assert jobs.add.delay(2).status == "PENDING"
+
+
+# --- those who watch ----------------------------------------------------------------------------
+
+
+def test_log_of_queries_has_the_call() -> None:
+    prepare()
+    with CaptureQueriesContext(connection) as queries:
+        jobs.add.delay(1)
+    assert [query["sql"].split("(")[0] for query in queries] == [
+        "BEGIN; INSERT INTO django_jobs_job "
+    ]
+
+
+def test_execute_wrapper_sees_the_call() -> None:
+    prepare()
+    seen: list[str] = []
+
+    def watch(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(watch):
+        jobs.add.delay(1)
+    assert [sql.split("(")[0] for sql in seen] == ["BEGIN; INSERT INTO django_jobs_job "]
+
+
+def test_tracer_that_patched_the_cursors_sees_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare()
+    seen: list[str] = []
+    execute = utils.CursorWrapper.execute
+
+    def traced(self: Any, sql: Any, params: Any = None) -> Any:
+        seen.append(sql)
+        return execute(self, sql, params)
+
+    monkeypatch.setattr(utils.CursorWrapper, "execute", traced)
+    jobs.add.delay(1)
+    assert [sql.split("(")[0] for sql in seen] == ["BEGIN; INSERT INTO django_jobs_job "]
+
+
+def test_cursor_class_of_a_tracer_sees_the_call() -> None:
+    prepare()
+    raw: Any = connection.connection
+    seen: list[Any] = []
+
+    class Traced(raw.cursor_factory):  # type: ignore[misc]
+        def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.append(query)
+            return super().execute(query, *args, **kwargs)
+
+    raw.cursor_factory = Traced
+    jobs.add.delay(1)
+    assert [sql.split("(")[0] for sql in seen] == ["BEGIN; INSERT INTO django_jobs_job "]
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+def test_full_queue_takes_no_job() -> None:
+    prepare()
+    before = Job.objects.count()
+    with override_jobs(QUEUES={"default": {"MAX_PENDING": before}}), pytest.raises(QueueFull):
+        jobs.add.delay(1)
+    assert Job.objects.count() == before
+
+
+@pytest.mark.parametrize("sql", ["DISCARD ALL", "DEALLOCATE ALL"])
+def test_session_that_lost_its_statements_writes_the_job_once(sql: str, tmp_path: Path) -> None:
+    prepare()
+    before = Job.objects.count()
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+    assert jobs.add.delay(1).status == "PENDING"
+    assert Job.objects.count() == before + 1
+    assert "Parse" in sent(lambda: jobs.add.delay(2), tmp_path)
+    assert prepared() == []
+
+
+@pytest.mark.parametrize("calls", [1, UNPREPARED + 2])
+def test_refused_row_leaves_a_session_without_transaction(
+    calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = [jobs.add.delay(number) for number in range(calls)][-1]
+    session: Any = connection.connection
+    with monkeypatch.context() as patch:
+        patch.setattr("django_jobs.enqueue.rows.uuid7", lambda: taken.uuid)
+        with pytest.raises(IntegrityError, match="duplicate key") as caught:
+            jobs.add.delay(2)
+    cause: Any = caught.value.__cause__
+    assert (cause.sqlstate, cause.diag.constraint_name) == ("23505", "django_jobs_job_pkey")
+    assert session.pgconn.transaction_status == TransactionStatus.IDLE
+    assert jobs.add.delay(3).status == "PENDING"
+    assert connection.connection is session
+    assert Job.objects.count() == calls + 1
+
+
+def test_interrupted_call_leaves_a_connection_that_works(until: Callable[..., None]) -> None:
+    prepare()
+    before = Job.objects.count()
+    locked = connections.create_connection("default")
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        watcher = connections["default"]
+        try:
+            with watcher.cursor() as cursor:
+                waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+                until(lambda: cursor.execute(waiting) or cursor.fetchone())
+        finally:
+            watcher.close()
+            signal.pthread_kill(main, signal.SIGINT)
+
+    with locked.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE django_jobs_job IN EXCLUSIVE MODE")
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            jobs.add.delay(1)
+    finally:
+        thread.join()
+        locked.close()
+    assert Job.objects.count() == before
+    assert jobs.add.delay(2).status == "PENDING"
