@@ -25,7 +25,6 @@ QUEUES = "django_jobs_queue"
 UNIQUE_KEYS = "django_jobs_uniquekey"
 COMMANDS = "django_jobs_command"
 EDGES = "django_jobs_edge"
-ATTEMPTS = "django_jobs_attempt"
 
 #: At most this many parameters of one kind are in a statement.
 CHUNK = 1_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..enqueue.notify import Topic
-from ..maintenance import promote, prune, rollup, unblock
+from ..maintenance import promote, rollup, unblock
+from ..maintenance.prune import Pruner
 from ..metrics.capped_count import ready_queues
 from ..models import Queue
 from ..process.timers import Timer, Timers
@@ -41,7 +42,7 @@ class Chores:
                 Timer("rescue", rescue_seconds(), worker.lease.rescue),
                 Timer("measure", 15.0, lambda: worker.collector.flush(using), after=15.0),
                 Timer("wake", 10.0, lambda: unblock.run_once(using), after=2.0),
-                Timer("prune", 60.0, self._prune, after=30.0),
+                Timer("prune", 60.0, Pruner(using, worker.worker_id).run_once, after=30.0),
                 Timer("rollup", 60.0, self._roll_up, after=45.0),
             ],
             using,
@@ -93,10 +94,6 @@ class Chores:
         running = list(self._worker.pool.contexts.values())
         contexts = [context for context in running if context.kept_log is not None]
         save_logs(self._worker.worker_id, contexts, self._worker.options.using)
-
-    def _prune(self) -> float | None:
-        pruned = prune.run_once(self._worker.options.using, self._worker.worker_id)
-        return 0.1 if pruned >= prune.BATCH else None
 
     def _roll_up(self) -> float | None:
         more = rollup.run_once(self._worker.options.using, self._worker.worker_id)
