@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.db import connections
 from django.test import Client
@@ -32,6 +33,10 @@ from tests.flush import flush_after_tests
 from tests.forkserver import ForkServer, environment
 from tests.waiting import LONG
 from tests.worker.parts import a_loop
+
+# Its default is a time for each example, which a busy machine exceeds.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_sessionstart() -> None:

@@ -274,7 +274,6 @@ OPTIONS: dict[str, Any] = {
 @settings(
     max_examples=50,
     derandomize=True,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.fixed_dictionaries({}, optional=OPTIONS), st.sampled_from(["call", "retry"]))

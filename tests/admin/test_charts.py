@@ -104,7 +104,7 @@ VALUES = st.lists(st.none() | st.floats(0, 1e9), min_size=1, max_size=80)
 
 
 @given(first=VALUES, second=VALUES)
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True)
 def test_every_chart_is_well_formed_and_stays_inside(
     first: list[float | None], second: list[float | None]
 ) -> None:

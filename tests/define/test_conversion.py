@@ -197,7 +197,7 @@ def shown(value: Any) -> str:
     return repr(value)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_values_come_back_as_they_were(data: st.DataObject) -> None:
     hint, values = data.draw(ANNOTATED)
@@ -217,7 +217,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(ANNOTATED, JSON)
 def test_json_is_sent_as_it_is_and_converts_or_is_a_mismatch(pair: Any, value: Any) -> None:
     converter = Converters().of(pair[0] | int | dict[str, pair[0]])
@@ -226,7 +226,7 @@ def test_json_is_sent_as_it_is_and_converts_or_is_a_mismatch(pair: Any, value: A
         converter.decode(value)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_value_of_another_annotation_is_refused_at_most(data: st.DataObject) -> None:
     converter = Converters().of(data.draw(ANNOTATED)[0])

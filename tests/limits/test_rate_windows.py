@@ -98,7 +98,7 @@ def test_rate_of_a_row_is_validated(model: Any) -> None:
 SECONDS = st.floats(0, 3)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=150, derandomize=True)
 @given(
     windows=st.lists(
         st.tuples(st.integers(1, 4), st.sampled_from([1.0, 2.0, 5.0])), min_size=1, max_size=2

@@ -104,7 +104,6 @@ def test_form_that_nests_too_deep_is_refused() -> None:
 @settings(
     max_examples=25,
     derandomize=True,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(st.sampled_from(WAYS), max_size=MOST_NESTED + 6))

@@ -87,7 +87,7 @@ def change(canvas: Canvas) -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-@settings(max_examples=8, derandomize=True, deadline=None)
+@settings(max_examples=8, derandomize=True)
 @given(one=canvases, two=canvases)
 def test_no_canvas_changes_its_operands(
     make: Callable[[Canvas, Canvas], Canvas], one: Canvas, two: Canvas
@@ -98,7 +98,7 @@ def test_no_canvas_changes_its_operands(
 
 
 @pytest.mark.django_db
-@settings(max_examples=10, derandomize=True, deadline=None)
+@settings(max_examples=10, derandomize=True)
 @given(canvas=canvases, callback=canvases)
 def test_enqueuing_changes_no_signature(canvas: Canvas, callback: Canvas) -> None:
     before = json.dumps([canvas, callback])

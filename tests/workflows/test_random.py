@@ -21,7 +21,6 @@ pytestmark = pytest.mark.django_db
 EXAMPLES = settings(
     max_examples=60,
     derandomize=True,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
