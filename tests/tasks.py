@@ -85,6 +85,13 @@ def collapse(message: str = "broken") -> None:
     raise ValueError(message)
 
 
+@task
+def annotate(password: str) -> None:
+    error = ValueError(f"wrong: {password}")
+    error.add_note("note: of the exception")
+    raise error
+
+
 @task(backend="dummy")
 def elsewhere(a: int) -> int:
     return a * 2

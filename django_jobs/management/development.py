@@ -6,7 +6,7 @@ import functools
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..run.forks import die_with_parent
 from ..worker.file_changes import FileChanges
@@ -75,16 +75,23 @@ class Part:
 
 
 class Development:
-    """Runs *parts* until Ctrl-C.
+    """Runs *parts* until Ctrl-C, or until nobody reads what they write, as *is_unread* tells.
 
     When a part ends by itself, all end. After a change of the code only that part waits for the
     next change, and then starts again.
     """
 
-    def __init__(self, parts: Sequence[Part], terminal: Terminal, changes: FileChanges) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        terminal: Terminal,
+        changes: FileChanges,
+        is_unread: Callable[[], bool],
+    ) -> None:
         self._parts = parts
         self._terminal = terminal
         self._changes = changes
+        self._is_unread = is_unread
         self._has_changed = False
         self._signals = SignalPipe()
         self._stops = 0
@@ -112,6 +119,8 @@ class Development:
             self._stop()
         for output in outputs:
             output.forward()
+        if not self._stops and self._is_unread():
+            self._stop()
         for part in self._parts:
             code = part.end()
             if code is not None and not self._stops:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ class Output:
     """Wraps a stream; text that cannot be written is dropped without an error."""
 
     def __init__(self, stream: Any) -> None:
+        #: Nobody reads the stream any more: a write has failed for good.
+        self.is_lost = False
         self._stream = stream
 
     def write(self, text: str, *args: Any, **kwargs: Any) -> int:
@@ -50,10 +53,23 @@ class Output:
     def _lose(self, error: Exception) -> None:
         """Redirect the stream to the null device if its reader is gone."""
         if isinstance(error, OSError) and error.errno in _GONE:
+            self.is_lost = True
             with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
         elif getattr(self._stream, "closed", False):
             self._stream = _nowhere()
+
+    def is_unread(self) -> bool:
+        """Return whether nobody reads the stream any more, as after the end of a pipe's reader."""
+        if self.is_lost:
+            return True
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError):
+            return False
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        return any(event & select.POLLERR for _descriptor, event in poll.poll(0))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -113,8 +113,7 @@ def tell_later(outcome: Outcome, variables: contextvars.Context | None = None) -
     """
     try:
         if (context := variables or outcome.variables) is None:
-            with log.working_as(log.worker_name.get(), outcome.job):
-                tell(outcome)
+            tell(outcome)
         else:
             context.run(tell, outcome)
     except Exception as error:
@@ -122,7 +121,12 @@ def tell_later(outcome: Outcome, variables: contextvars.Context | None = None) -
 
 
 def tell(outcome: Outcome) -> None:
-    """Call hooks and receivers for a recorded end, and log it."""
+    """Call hooks and receivers for a recorded end, and log it, with the job as the subject."""
+    with log.working_as(log.worker_name.get(), outcome.job):
+        _tell(outcome)
+
+
+def _tell(outcome: Outcome) -> None:
     outcome.told = True
     execution = outcome.execution
     if execution is not None:

@@ -138,10 +138,7 @@ class WorkerProcess:
 
     def run(self) -> int:
         """Run to the end; return the exit code."""
-        with log.working_as(self.name):
-            return self._run()
-
-    def _run(self) -> int:
+        log.worker_name.set(self.name)
         forks.guard(jobs_only=self.options.embedded)
         if not self.options.embedded:
             dump_stacks_on_usr1()
@@ -229,15 +226,17 @@ class WorkerProcess:
 
     def _loop(self) -> None:
         own_connection(self.options.using)
+        state = self.loop.state
         for action in (self.lease.begin, self.wakeup.open):
             until_database_answers(
                 action,
                 Backoff("starting", self.options.using),
                 self.loop.wait_to_start,
-                going_on=lambda: not self.loop.state.stopping,
+                going_on=lambda: not state.stopping,
             )
-        _log.info("worker ready name=%s wakeup=%s", self.name, self.wakeup.name)
-        self._send(signals.worker_ready)
+        if not state.stopping:
+            _log.info("worker ready name=%s wakeup=%s", self.name, self.wakeup.name)
+            self._send(signals.worker_ready)
         self.loop.run()
         self._send(signals.worker_shutting_down, warm=True)
         self.buffer.close()

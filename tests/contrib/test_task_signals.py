@@ -86,6 +86,23 @@ def test_failure_is_being_handled_when_it_is_told(drain: Any) -> None:
     assert handled[1].traceback.startswith("Traceback")
 
 
+def test_message_of_a_failure_is_that_of_its_exception(drain: Any) -> None:
+    """The last line of a traceback is a part of the message, or a note."""
+    handled: list[BaseException | None] = []
+
+    def receive(**_: Any) -> None:
+        handled.append(sys.exc_info()[1])
+
+    task_finished.connect(receive)
+    tasks.collapse.enqueue("first: line\nlast: line")
+    tasks.annotate.enqueue(password="hunter2")
+    drain()
+    task_finished.disconnect(receive)
+    several, noted = map(str, handled)
+    assert several == "builtins.ValueError: first: line\nlast: line"
+    assert noted == "builtins.ValueError: wrong: ********"
+
+
 def test_jobs_that_are_no_tasks_send_nothing(told: list[Any], drain: Any) -> None:
     jobs.add.delay(1)
     drain()

@@ -36,7 +36,8 @@ MARK = "TEST_RUNDEV"
 class Rundev:
     """A ``manage.py rundev``; every process that it starts has its mark in the environment."""
 
-    def __init__(self, project: Path, port: int, *arguments: str) -> None:
+    def __init__(self, project: Path, port: int, *arguments: str, stdout: int = -1) -> None:
+        """It writes to a file of its own, or to the descriptor *stdout*."""
         self.mark = uuid.uuid4().hex
         self.port = port
         self.log = tempfile.TemporaryFile("w+")
@@ -49,7 +50,7 @@ class Rundev:
                 MARK: self.mark,
             },
             stdin=subprocess.DEVNULL,
-            stdout=self.log,
+            stdout=self.log if stdout < 0 else stdout,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
             start_new_session=True,
@@ -134,8 +135,8 @@ def project(tmp_path: Path) -> Path:
 def rundev(transactional_db: None, project: Path) -> Iterator[Callable[..., Rundev]]:
     started: list[Rundev] = []
 
-    def start(*arguments: str, port: int | None = None) -> Rundev:
-        started.append(Rundev(project, port or free_port(), *arguments))
+    def start(*arguments: str, port: int | None = None, stdout: int = -1) -> Rundev:
+        started.append(Rundev(project, port or free_port(), *arguments, stdout=stdout))
         return started[-1]
 
     yield start
@@ -169,6 +170,16 @@ def test_site_worker_and_beat_run_and_ctrl_c_ends_all(
     assert running.pids() == []
     assert job.status == "SUCCESS"
     assert not Worker.objects.live().exists()
+
+
+def test_end_of_the_reader_ends_all(rundev: Callable[..., Rundev]) -> None:
+    reading, writing = os.pipe()
+    started = rundev("-c", "1", stdout=writing)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as reader:
+        assert "django_jobs development" in reader.readline()
+    assert started.wait() == 0
+    assert started.pids() == []
 
 
 def test_change_reloads_the_site_and_the_worker(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.db import connections
 
 from django_jobs import job
 from django_jobs.db import clock
@@ -13,6 +16,7 @@ from django_jobs.maintenance import rescue
 from django_jobs.models import Job, Worker
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
+from django_jobs.signals import worker_ready
 from django_jobs.values import Claimed
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.shared_slots import SharedSlots
@@ -98,6 +102,34 @@ def test_first_heartbeat_after_a_stop_writes_its_time(worker: Worker) -> None:
     presence_of(worker).beat(stopping=True)
     worker.refresh_from_db()
     assert worker.stopping_at == first
+
+
+def test_worker_that_is_told_to_stop_while_it_starts_is_never_ready(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = WorkerProcess(WorkerOptions(), uuid7(), 0, SharedSlots(1), channel=None)
+    begin, heard = process.lease.begin, []
+
+    def begin_and_stop() -> None:
+        begin()
+        process.stop()
+
+    def hear(**_: Any) -> None:
+        heard.append("ready")
+
+    monkeypatch.setattr(process.lease, "begin", begin_and_stop)
+    monkeypatch.setattr("django_jobs.worker.worker.own_connection", lambda using: None)
+    monkeypatch.setattr(connections, "close_all", lambda: None)
+    caplog.set_level(logging.INFO, "django_jobs")
+    worker_ready.connect(hear)
+    try:
+        process._loop()
+    finally:
+        worker_ready.disconnect(hear)
+        process.waker.close()
+    assert "worker ready" not in caplog.text
+    assert heard == []
+    assert Worker.objects.get().stopped_at is not None
 
 
 def test_process_that_was_told_to_stop_writes_it_with_its_next_heartbeat() -> None:

@@ -11,7 +11,9 @@ from django.dispatch import Signal
 
 from ... import log, signals
 from ...define.current import running
-from ...exceptions import JobFailed
+from ...exceptions import JobFailed, UpstreamFailed
+from ...failure import shown_message
+from ...run.outside_body import hidden
 from ...values import Failure
 from . import results
 from .known import named
@@ -61,14 +63,21 @@ def _succeeded(sender: str, job_id: str, result: Any, **_: Any) -> None:
 
 
 def _failed(sender: str, job_id: str, exception: BaseException, traceback: str, **_: Any) -> None:
-    kind = type(exception)
-    # The text of the stored traceback shows no secrets.
-    message = traceback.rstrip().rpartition("\n")[2].partition(": ")[2]
+    kind, message = type(exception), _message_of(job_id, exception)
     try:
         raise JobFailed(f"{kind.__module__}.{kind.__qualname__}", message, traceback)
     except JobFailed:
         # Receivers may log the exception that is being handled, as Django's own does.
         _finished(sender, job_id, TaskResultStatus.FAILED)
+
+
+def _message_of(job_id: str, exception: BaseException) -> str:
+    """Return the exception's text without the secrets of the job."""
+    job = log.subject.get()
+    if job is not None and str(job.id) == str(job_id):
+        return shown_message(exception, hidden(job))
+    # The job did not run. Its error quotes the row of another one, which has no secrets.
+    return str(exception) if isinstance(exception, UpstreamFailed) else ""
 
 
 def _revoked(sender: str, job_id: str, **_: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -64,7 +64,9 @@ class Command(BaseCommand):
             self.stdout.write(_banner(names))
             write = partial(_write, self.stdout)
             terminal = Terminal([OWN, *names], write, in_colour=in_colour)
-            code = Development(parts, terminal, FileChanges()).run()
+            # protected_output() has wrapped it.
+            is_unread: Callable[[], bool] = self.stdout.is_unread
+            code = Development(parts, terminal, FileChanges(), is_unread).run()
         sys.exit(code)
 
 
