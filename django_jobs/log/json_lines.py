@@ -54,8 +54,7 @@ class JsonFormatter(logging.Formatter):
         for key in [each for each in known if each not in _KNOWN]:
             if not (name := _text(key)).startswith("_"):
                 fields[f"{name}_" if name in fields else name] = _plain(known[key])
-        # Of the characters of ASCII, JSON leaves this one as it is.
-        return json.dumps(fields, allow_nan=False).replace("\x7f", "\\u007f")
+        return json.dumps(fields, allow_nan=False)
 
     def _error(self, record: logging.LogRecord) -> str:
         if record.exc_text:
