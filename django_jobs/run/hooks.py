@@ -122,6 +122,9 @@ def tell_later(outcome: Outcome, variables: contextvars.Context | None = None) -
 
 def tell(outcome: Outcome) -> None:
     """Call hooks and receivers for a recorded end, and log it, with the job as the subject."""
+    if log.subject.get() is outcome.job:
+        _tell(outcome)
+        return
     with log.working_as(log.worker_name.get(), outcome.job):
         _tell(outcome)
 
