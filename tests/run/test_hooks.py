@@ -174,12 +174,23 @@ def test_each_end_is_told_once_after_the_row_has_it(end: str, work: Work) -> Non
     assert heard.calls == [(each, status, retries) for each in who]
 
 
-@pytest.mark.parametrize("end", ["success", "snooze"])
-def test_line_of_the_log_alone_comes_after_the_record_too(end: str, work: Work) -> None:
+@pytest.fixture
+def no_receivers() -> Iterator[None]:
+    """Take all receivers from the signals, also those of the package."""
+    kept = {name: list(signal.receivers) for name, signal in SIGNALS.items()}
+    assert all(kept.values())
     for signal in SIGNALS.values():
-        signal.receivers[:], kept = [], list(signal.receivers)
+        signal.receivers[:] = []
         signal.sender_receivers_cache.clear()
-        assert kept
+    yield
+    for name, signal in SIGNALS.items():
+        signal.receivers[:] = kept[name]
+        signal.sender_receivers_cache.clear()
+
+
+@pytest.mark.parametrize("end", ["success", "snooze"])
+@pytest.mark.usefixtures("no_receivers")
+def test_line_of_the_log_alone_comes_after_the_record_too(end: str, work: Work) -> None:
     enqueue(end, base=JobContext)
     work()
     assert heard.calls == [("log", ENDS[end][2], 0)]
