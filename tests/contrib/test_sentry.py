@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.integrations import DidNotEnable
 from sentry_sdk.integrations.logging import LoggingIntegration
@@ -683,3 +683,22 @@ def test_event_keeps_no_frame_of_the_job_alive(init: Init, monkeypatch: pytest.M
     ran()
     gc.collect()
     assert Big.alive == 0
+
+
+def test_view_that_cannot_enqueue_has_an_event_without_arguments_and_rows(init: Init) -> None:
+    transport = init()
+
+    def refused(execute: Any, sql: str, *others: Any) -> Any:
+        return execute(sql.replace("django_jobs_job", "no_table"), *others)
+
+    with transaction.atomic(), connection.execute_wrapper(refused):
+        try:
+            login.delay("ada", SECRET)
+        except DatabaseError:
+            sentry_sdk.capture_exception()
+        transaction.set_rollback(True)
+    (event,) = transport.events
+    frames = exception_of(event)["stacktrace"]["frames"]
+    assert frames[0]["vars"]["transport"]  # the variables of the view's own frame
+    assert {frame["module"].split(".")[0] for frame in frames} >= {"django_jobs", "django"}
+    assert SECRET not in json.dumps(event)

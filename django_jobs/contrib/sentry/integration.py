@@ -11,6 +11,7 @@ from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import parse_version
 
 from ...define import instrumentation, observers
+from .shown_event import without_own_variables
 
 #: The names of the headers that carry a trace, as in HTTP.
 TRACE, BAGGAGE = "sentry-trace", "baggage"
@@ -73,6 +74,7 @@ class DjangoJobsIntegration(Integration):
         instrumentation.register(instrument)
         observers.register(instrument)
         add_global_event_processor(_without_log_of_ends)
+        add_global_event_processor(without_own_variables)
 
     def setup_once_with_options(self, options: dict[str, Any] | None = None) -> None:
         given = options or {}

@@ -21,6 +21,12 @@ _OWN_CONTEXTS = frozenset({"job", "runtime", "os", "device"})
 _OWN_TAGS = ("job", "queue", "attempt")
 
 
+# Frames of the package have arguments and rows of jobs. So have the frames that these parts of it
+# call: a driver's have the parameters of a statement.
+_PACKAGE = __name__.split(".")[0]
+_WITH_ROWS = tuple(f"{_PACKAGE}.{part}." for part in ("db", "enqueue"))
+
+
 class Hidden(Protocol):
     """What knows the secrets of a job."""
 
@@ -37,6 +43,28 @@ def without_secrets(hidden: Hidden, event: Any, hint: Any) -> Any:
         return event if hidden.secrets is NO_SECRETS else _cleaned(event, hidden.secrets)
     except Exception:  # Sentry would send the event as it was
         return None
+
+
+def without_own_variables(event: Any, hint: Any) -> Any:
+    """Return *event* without the local variables of the package: an event processor of Sentry's.
+
+    A view that cannot enqueue has an event, too.
+    """
+    for part in ("exception", "threads"):
+        chain = [_frames(value.get("stacktrace")) for value in _values(event.get(part))]
+        is_enqueue = any(_is_in(_WITH_ROWS, frame) for frames in chain for frame in frames)
+        for frames in chain:
+            # The frames of a driver's error, a cause, begin inside of the statement.
+            hides = is_enqueue and not any(_is_in((f"{_PACKAGE}.",), frame) for frame in frames)
+            for frame in frames:
+                hides = hides or _is_in(_WITH_ROWS, frame)
+                if hides or _is_in((f"{_PACKAGE}.",), frame):
+                    frame.pop("vars", None)
+    return event
+
+
+def _is_in(packages: tuple[str, ...], frame: Mapping[str, Any]) -> bool:
+    return f"{frame.get('module') or ''}.".startswith(packages)
 
 
 def _cleaned(event: Any, secrets: Secrets) -> Any:
