@@ -18,6 +18,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from ..define.current import running
+from ..failure import describe
+from ..redaction import NO_SECRETS
+from .outside_body import hidden
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -84,13 +87,18 @@ def leave(error: BaseException | None) -> NoReturn:
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     context = running.get()
+    trace = ""
+    if error is not None and not isinstance(error, SystemExit):
+        # The exception itself may quote the job's arguments, so no handler gets it.
+        claimed = context.claimed if context else None
+        trace = "\n" + describe(error, hidden(claimed) if claimed else NO_SECRETS).traceback
     _log.warning(
-        "a forked child left the job's body and ends pid=%d code=%d name=%s id=%s",
+        "a forked child left the job's body and ends pid=%d code=%d name=%s id=%s%s",
         os.getpid(),
         code,
         context.name if context else "-",
         context.request.id if context else "-",
-        exc_info=error if code and not isinstance(error, SystemExit) else None,
+        trace.rstrip("\n"),
     )
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
