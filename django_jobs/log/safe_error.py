@@ -9,7 +9,7 @@ from types import CodeType, FrameType, FunctionType, TracebackType
 from ..define.sensitive import secrets_of
 from ..failure import MOST_FRAMES, body_traceback, shown_message
 from ..redaction import Secrets
-from ..values import Outcome
+from ..values import Failure, Outcome
 
 # A longer chain of causes is cut.
 _LONGEST_CHAIN = 20
@@ -29,28 +29,55 @@ def error_of(outcome: Outcome) -> BaseException | None:
         return None
     if not failure.is_secret:
         return error
-    return safe_error(error, secrets_of(outcome.job, has_taken=not outcome.job.problem))
+    try:
+        return safe_error(error, secrets_of(outcome.job, has_taken=not outcome.job.problem))
+    except Exception:  # its class or its attributes are not as Python's own are
+        return _described(failure)
 
 
-def safe_error(error: BaseException, secrets: Secrets, depth: int = 0) -> BaseException:
+def safe_error(error: BaseException, secrets: Secrets) -> BaseException:
     """Return a copy of *error* without *secrets* and without local variables."""
-    kind = type(error)
-    is_group = isinstance(error, BaseExceptionGroup) and depth < _LONGEST_CHAIN
-    safe = _class(kind.__module__, kind.__qualname__, kind.__name__, is_group)
-    copy: BaseException
-    if isinstance(error, BaseExceptionGroup) and is_group:
-        members = [safe_error(each, secrets, depth + 1) for each in error.exceptions]
-        copy = safe(secrets.blanked(error.message), members)
-    else:
-        copy = safe(shown_message(error, secrets))
-    for note in _notes(error):
-        copy.add_note(secrets.blanked(note))
-    if depth < _LONGEST_CHAIN:
-        if error.__cause__ is not None:
-            copy.__cause__ = safe_error(error.__cause__, secrets, depth + 1)
-        elif error.__context__ is not None and not error.__suppress_context__:
-            copy.__context__ = safe_error(error.__context__, secrets, depth + 1)
-    return copy.with_traceback(_traceback(body_traceback(error)))
+    return _Copies(secrets).of(error)
+
+
+class _Copies:
+    """Copies exceptions, each of them once: groups and causes may lead to one many times."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._known: dict[int, BaseException] = {}
+
+    def of(self, error: BaseException, depth: int = 0) -> BaseException:
+        known = self._known.get(id(error))
+        return known if known is not None else self._copy(error, depth)
+
+    def _copy(self, error: BaseException, depth: int) -> BaseException:
+        kind, secrets = type(error), self._secrets
+        is_group = isinstance(error, BaseExceptionGroup) and depth < _LONGEST_CHAIN
+        safe = _class(kind.__module__, kind.__qualname__, kind.__name__, is_group)
+        # What its causes and members find, if they lead back to it.
+        self._known[id(error)] = safe("", [Exception()]) if is_group else safe()
+        copy: BaseException
+        if isinstance(error, BaseExceptionGroup) and is_group:
+            members = [self.of(each, depth + 1) for each in error.exceptions]
+            copy = safe(secrets.blanked(error.message), members)
+        else:
+            copy = safe(shown_message(error, secrets))
+        self._known[id(error)] = copy
+        for note in _notes(error):
+            copy.add_note(secrets.blanked(note))
+        if depth < _LONGEST_CHAIN:
+            if error.__cause__ is not None:
+                copy.__cause__ = self.of(error.__cause__, depth + 1)
+            elif error.__context__ is not None and not error.__suppress_context__:
+                copy.__context__ = self.of(error.__context__, depth + 1)
+        return copy.with_traceback(_traceback(body_traceback(error)))
+
+
+def _described(failure: Failure) -> BaseException:
+    """Return an exception with the class's name and the message of *failure* only."""
+    module, _, name = failure.error_class.rpartition(".")
+    return _class(module, name, name, False)(failure.message)
 
 
 @functools.lru_cache(maxsize=256)

@@ -50,11 +50,11 @@ def conclude(outcome: Outcome, environment: Environment) -> Outcome:
     :func:`tell_later`.
     """
     if environment.confirm is None or outcome.recorded:
-        tell(outcome)
+        _tell_anyway(outcome)
     elif is_awaited(outcome):
         recorded = environment.confirm(outcome)
         if recorded is not None:
-            tell(recorded)
+            _tell_anyway(recorded)
     _finish_output(outcome)
     return outcome
 
@@ -66,7 +66,7 @@ async def conclude_async(
     if is_awaited(outcome):
         recorded = await confirm(outcome)
         if recorded is not None:
-            tell(recorded)
+            _tell_anyway(recorded)
     _finish_output(outcome)
     return outcome
 
@@ -107,16 +107,18 @@ def keep_for_later(outcome: Outcome, variables: contextvars.Context) -> None:
 
 
 def tell_later(outcome: Outcome, variables: contextvars.Context | None = None) -> None:
-    """Tell of an end after its attempt, in the context of it: in *variables*, or in its own.
+    """Tell of an end after its attempt, in the context of it: in *variables*, or in its own."""
+    if (context := variables or outcome.variables) is None:
+        _tell_anyway(outcome)
+    else:
+        context.run(_tell_anyway, outcome)
 
-    Many ends may wait for the caller, so an error is logged. A lazy result may raise any.
-    """
+
+def _tell_anyway(outcome: Outcome) -> None:
+    """Tell of an end, and log an error: the middleware is left, and other ends may wait."""
     try:
-        if (context := variables or outcome.variables) is None:
-            tell(outcome)
-        else:
-            context.run(tell, outcome)
-    except Exception as error:
+        tell(outcome)
+    except Exception as error:  # a lazy result may raise any
         log.untold(outcome.job, error)
 
 

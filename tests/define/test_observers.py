@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from django_jobs import job
+from django_jobs import JobContext, job
 from django_jobs.define import observers
 from django_jobs.define.observers import Observer
 from django_jobs.values import Outcome
@@ -18,6 +19,18 @@ from django_jobs.worker.reload import Reload
 from tests import jobs
 
 pytestmark = pytest.mark.once
+
+
+LEFT: list[str] = []
+
+
+@contextlib.contextmanager
+def left(context: JobContext) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        assert context.outcome is not None
+        LEFT.append(context.outcome.status)
 
 
 class Noting(Observer):
@@ -64,6 +77,28 @@ def test_observer_hears_of_each_end(noting: Noting, run: Callable[..., Outcome])
         (expected.name, "FAILURE", True),
         (jobs.add.name, "SUCCESS", False),
     ]
+
+
+class Broken(Observer):
+    def ended(self, outcome: Outcome, expected: bool) -> None:
+        raise LookupError("no secret may stand here")
+
+
+@pytest.mark.django_db
+def test_error_while_an_end_is_told_is_logged_and_the_middleware_is_left(
+    run: Callable[..., Outcome], settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.DJANGO_JOBS = {**settings.DJANGO_JOBS, "MIDDLEWARE": [f"{__name__}.left"]}
+    LEFT.clear()
+    broken = Broken()
+    observers.register(broken)
+    try:
+        run(jobs.fail)
+    finally:
+        observers.unregister(broken)
+    assert LEFT == ["FAILURE"]
+    assert "error=LookupError" in caplog.text
+    assert "no secret" not in caplog.text
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

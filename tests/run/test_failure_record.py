@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import io
 import logging
+import os
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import django
@@ -19,6 +21,7 @@ from django_jobs import job
 from django_jobs.log.console import console_handler
 from django_jobs.log.safe_error import safe_error
 from django_jobs.redaction import Secrets
+from django_jobs.run import forks
 from django_jobs.values import Outcome
 from tests import jobs
 
@@ -41,6 +44,28 @@ def login(user: str, password: str) -> None:
 @job(name="records.pay", max_retries=0)
 def pay(pin: str) -> None:
     raise ValueError("refused")
+
+
+@job(name="records.odd", max_retries=0)
+def odd(kind: str, password: str) -> None:
+    error = ValueError(password)
+    if kind == "notes":
+        error.__notes__ = 5  # type: ignore[assignment]
+    elif kind == "class":
+        error = type("Odd", (ValueError,), {"__module__": ["no", "name"]})(password)
+    raise error
+
+
+@job(name="records.forks", max_retries=0)
+def forks_and_fails(password: str) -> None:
+    if (pid := os.fork()) == 0:
+        try:
+            raise ValueError(f"the child has {password}")
+        except ValueError as error:
+            forks.leave(error)
+        finally:
+            os._exit(2)
+    os.waitpid(pid, 0)
 
 
 class Records(logging.Handler):
@@ -153,6 +178,40 @@ def test_copies_of_groups_notes_and_long_chains_are_bounded_and_without_secrets(
         chain = later
     short = "".join(traceback.format_exception(safe_error(chain, Secrets([SECRET]))))
     assert 15 < short.count("ValueError") < 30
+
+
+def test_copies_of_exceptions_that_lead_to_each_other_are_made_once() -> None:
+    members = [ValueError("one"), ValueError("two")]
+    group = ExceptionGroup("both", members)
+    for member in members:
+        member.__cause__ = group
+    text = "".join(traceback.format_exception(safe_error(group, Secrets([SECRET]))))
+    assert text.count("ValueError: one") == 1
+
+
+@pytest.mark.parametrize("kind", ["notes", "class"])
+def test_odd_exception_is_a_record_without_secrets(run: Run, handled: Any, kind: str) -> None:
+    handler = handled(Records())
+    outcome = run(odd, kind, SECRET)
+    record = only_record(handler)
+    error = exception_in(record)
+    assert outcome.failure is not None
+    assert type(error).__name__ == outcome.failure.error_class.rpartition(".")[2]
+    assert str(error) == "********"
+
+
+def test_error_of_a_forked_child_is_a_record_without_secrets(
+    run: Run, handled: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    handler = handled(logging.FileHandler(file))
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    run(forks_and_fails, SECRET)
+    handler.close()
+    text = file.read_text()
+    assert "a forked child left the job's body" in text
+    assert "ValueError: the child has ********" in text
+    assert SECRET not in text
 
 
 def test_console_shows_the_traceback_once(run: Run, handled: Any) -> None:
