@@ -42,7 +42,7 @@ class JsonFormatter(logging.Formatter):
             "timestamp": _timestamp(record.created),
             "level": _text(record.levelname),
             "logger": _text(record.name),
-            "message": _message(record),
+            "message": text_of(record),
             "process": record.process,
         }
         for name, neutral in NEUTRAL.items():
@@ -72,7 +72,8 @@ def _timestamp(created: float) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
-def _message(record: logging.LogRecord) -> str:
+def text_of(record: logging.LogRecord) -> str:
+    """Return the message of *record*; one whose arguments do not fit says so."""
     try:
         return _text(record.getMessage())
     except Exception as broken:  # the arguments do not fit, or one has no text

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ..define.current import running
 from ..define.sensitive import redact
 from ..failure import describe, shown_line
+from ..log.json_lines import text_of
 from ..redaction import Secrets
 from ..values import Claimed, KeptLines
 from .outside_body import hidden
@@ -49,7 +50,7 @@ class KeptLog:
         self.has_row = False
 
     def add(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = text_of(record)
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             failure = describe(error, self._known_secrets())
