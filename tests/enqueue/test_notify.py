@@ -73,17 +73,17 @@ def path(where: str) -> Callable[[Path_], Path_]:
     return note
 
 
-@path("enqueue.insert.write")
+@path("enqueue.insert.write_sent")
 def several_calls(site: Site) -> Any:
     return lambda: add.delay_many([(1,), (2,)], queue="own"), {"own"}
 
 
-@path("enqueue.insert.write")
+@path("enqueue.insert.write_sent")
 def later_call(site: Site) -> Any:
     return lambda: add.apply_async((1,), countdown=60), {Topic.TIMED}
 
 
-@path("enqueue.insert.write")
+@path("enqueue.insert.write_sent")
 def new_arguments_of_a_live_job(site: Site) -> Any:
     only_one.apply_async((1,))
     options = only_one.options
@@ -91,7 +91,7 @@ def new_arguments_of_a_live_job(site: Site) -> Any:
     return lambda: only_one.apply_async((1,), queue="own"), {"own"}
 
 
-@path("enqueue.insert.write")
+@path("enqueue.insert.write_sent")
 def due_schedule(site: Site) -> Any:
     schedule = Schedule.objects.create(
         name="s", job_name=add.name, args=[1], kind="interval", interval_seconds=60, queue="own"
@@ -100,7 +100,7 @@ def due_schedule(site: Site) -> Any:
     return lambda: fire_due("default"), {"own"}
 
 
-@path("enqueue.insert.write")
+@path("enqueue.insert.write_sent")
 def schedule_run_now(site: Site) -> Any:
     schedule = Schedule.objects.create(
         name="s", job_name=add.name, args=[1], kind="interval", interval_seconds=60, queue="own"
@@ -108,20 +108,20 @@ def schedule_run_now(site: Site) -> Any:
     return lambda: schedules.run_now(schedule), {"own"}
 
 
-@path("enqueue.insert.write")
+@path("enqueue.insert.write_sent")
 def workflow(site: Site) -> Any:
     canvas = add.s(1).set(queue="own") | add.s(2).set(queue="later")
     return lambda: canvas.apply_async(), {"own"}
 
 
-@path("enqueue.insert.write")
+@path("enqueue.insert.write_sent")
 def errback(site: Site) -> Any:
     fail.apply_async(link_error=received.s().set(queue="own"))
     claimed = site.claim()
     return lambda: site.end(claimed), {"own"}
 
 
-@path("enqueue.insert.write")
+@path("enqueue.insert.write_sent")
 def added_member(site: Site) -> Any:
     chord([widen.s(1, add.s(2).set(queue="own"))], total.s()).apply_async()
     claimed = site.claim()
