@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import io
 import json
 import os
 import select
@@ -118,7 +119,8 @@ def main(descriptor: int) -> None:
         load_command_class("django_jobs", command)
     importlib.import_module("django_jobs.worker.supervisor")
     importlib.import_module("django_jobs.worker.worker")
-    call_command("check")
+    # A text left in the buffer would be written by every fork.
+    call_command("check", stdout=io.StringIO())
     connections.close_all()
     with socket.socket(fileno=descriptor) as channel:
         while request := receive(channel):

@@ -24,10 +24,8 @@ from django_jobs import Snooze, chord, job
 from django_jobs.beat.fire import fire_due
 from django_jobs.contrib.sentry import DjangoJobsIntegration, shown_event
 from django_jobs.contrib.sentry.check_ins import monitor_of, slug_of
-from django_jobs.contrib.sentry.instrument import SentryInstrument
 from django_jobs.control import schedules
 from django_jobs.db import clock
-from django_jobs.define import instrumentation, observers
 from django_jobs.exceptions import TimeLimitExceeded
 from django_jobs.maintenance import rescue
 from django_jobs.models import Job, Schedule, Worker
@@ -38,6 +36,7 @@ from django_jobs.testing import run_jobs
 from django_jobs.values import Claimed, Outcome
 from tests import jobs
 from tests.contrib.envelopes import Kept
+from tests.contrib.sentry_tracer import instrumented
 from tests.waiting import LONG
 from tests.workflows.jobs import add, become, fail, received, total
 
@@ -66,19 +65,13 @@ def init() -> Iterator[Init]:
             integrations=integrations,
             **{"traces_sample_rate": 1.0} | (sdk or {}),
         )
-        if ours and not any(isinstance(each, SentryInstrument) for each in observers.observers):
-            # The SDK sets an integration up once in a process.
-            instrument = SentryInstrument()
-            instrumentation.register(instrument)
-            observers.register(instrument)
+        if ours:
+            instrument()
         return transport
 
-    before = instrumentation.instrumentations, observers.observers
-    with sentry_sdk.isolation_scope():
+    with sentry_sdk.isolation_scope(), instrumented() as instrument:
         yield start
-    sentry_sdk.get_global_scope().set_client(None)
-    # With a tracer workers tell of the ends of short jobs one by one.
-    instrumentation.instrumentations, observers.observers = before
+        sentry_sdk.get_global_scope().set_client(None)
 
 
 @job(name="sentry.charge", max_retries=0)

@@ -14,6 +14,7 @@ from django_jobs import chord
 from django_jobs.contrib.sentry import DjangoJobsIntegration
 from tests import jobs
 from tests.contrib.envelopes import Kept
+from tests.contrib.sentry_tracer import instrumented
 
 pytestmark = pytest.mark.once
 
@@ -28,8 +29,10 @@ def kept() -> Any:
         default_integrations=False,
         integrations=[DjangoJobsIntegration()],
     )
-    yield kept
-    sentry_sdk.get_global_scope().set_client(None)
+    with instrumented() as instrument:
+        instrument()
+        yield kept
+        sentry_sdk.get_global_scope().set_client(None)
 
 
 def test_processes_send_their_own_items_before_they_end(

@@ -368,7 +368,7 @@ def test_each_pool_names_its_jobs(
     body: Any = in_a_thread if coroutine else plain
     ids = {
         str(job(name=name, queue="mail", max_retries=0)(body).delay().id): name
-        for name in ("tests.one", "tests.two")
+        for name in ("tests.first", "tests.second")
     }
     run_pool(worker, pool, take(queues=["mail"]), slots=2)
     wanted = [

@@ -20,13 +20,15 @@ pytestmark = pytest.mark.once
 @pytest.fixture
 def a_root(settings: Any) -> Iterator[Callable[[], logging.Logger]]:
     """Return the root logger, as in a process of its own without ``LOGGING``."""
-    root, django = logging.getLogger(), logging.getLogger("django")
-    before = [(each, each.handlers[:], each.level) for each in (root, django)]
+    root, package = logging.getLogger(), logging.getLogger("django_jobs")
+    kept = (root, package, logging.getLogger("django"))
+    before = [(each, each.handlers[:], each.level) for each in kept]
     hook = threading.excepthook
     settings.LOGGING = {}
 
     def a_root() -> logging.Logger:
         root.handlers[:] = []  # pytest adds its own before each phase of a test
+        package.handlers[:] = []  # commands of earlier tests may have added theirs
         return root
 
     yield a_root

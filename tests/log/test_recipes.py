@@ -76,7 +76,7 @@ def test_recipe_writes_json_that_names_the_job(name: str, tmp_path: Path) -> Non
         "PYTHONPATH": f"{tmp_path}:{ROOT}",
     }
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", SCRIPT],
         env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
