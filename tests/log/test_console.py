@@ -29,6 +29,8 @@ def a_root(settings: Any) -> Iterator[Callable[[], logging.Logger]]:
     def a_root() -> logging.Logger:
         root.handlers[:] = []  # pytest adds its own before each phase of a test
         package.handlers[:] = []  # commands of earlier tests may have added theirs
+        package.setLevel(logging.NOTSET)
+        root.setLevel(logging.WARNING)
         return root
 
     yield a_root
