@@ -59,21 +59,29 @@ def test_format_is_refused_where_the_project_has_handlers(
 
 
 def test_format_leaves_the_handlers_of_other_loggers_and_says_so(
-    settings: Any, a_root: Callable[[], logging.Logger], capsys: pytest.CaptureFixture[str]
+    settings: Any,
+    a_root: Callable[[], logging.Logger],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server = logging.getLogger("django.server")
-    settings.LOGGING = {"version": 1, "loggers": {"django.server": {}, "shop": {}}}
+    # Django 6.1 configures what a test sets.
+    loggers: Any = {"shop.server": {}, "shop": {}}
+    settings.LOGGING = {"version": 1, "disable_existing_loggers": False, "loggers": loggers}
+    server = logging.getLogger("shop.server")
+    monkeypatch.setattr(server, "handlers", [logging.NullHandler()])
     a_root()
     log.set_up_console(None, "json")
     logging.getLogger("shop").info("bought")
     warning, bought = lines(capsys)
     assert (warning["level"], bought["message"]) == ("WARNING", "bought")
-    assert warning["message"].endswith(" LOGGING gives to django.server")
+    assert warning["message"].endswith(" LOGGING gives to shop.server")
     assert server.handlers
 
 
 def test_level_of_logging_stays(settings: Any, a_root: Callable[[], logging.Logger]) -> None:
-    settings.LOGGING = {"version": 1, "root": {"level": "ERROR"}}
+    settings.LOGGING = {
+        "version": 1, "disable_existing_loggers": False, "root": {"level": "ERROR"}
+    }  # fmt: skip
     root = a_root()
     root.setLevel(logging.ERROR)
     log.set_up_console(None, "json")
