@@ -1,19 +1,16 @@
-"""Instrumentation: tracers that register themselves, besides ``HEADERS`` and ``MIDDLEWARE``.
-
-A tracer is told of every enqueue, with the jobs' ids and queues, and adds the headers that carry
-its trace. It is around every attempt, outside of the project's middleware. Its errors are logged
-and change nothing.
-"""
+"""Instrumentation: tracers that register themselves, besides ``HEADERS`` and ``MIDDLEWARE``."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..values import NewJob
+    from ..models import Schedule
+    from ..values import NewJob, Outcome
     from .context import JobContext
 
 
@@ -28,23 +25,53 @@ class Enqueuing:
     written: Sequence[NewJob] = ()
 
 
-class Instrumentation(Protocol):
-    """What an integration registers, with :func:`register`."""
+class Instrumentation:
+    """A tracer. By default its methods do nothing.
+
+    The package logs the errors of :meth:`enqueuing` and :meth:`attempt`, and continues. The other
+    methods must not raise: workers and beats call them.
+    """
 
     #: Its name in the log.
-    path: str
+    path = ""
 
     def header_names(self) -> Collection[str]:
         """Return the headers of its own. Jobs that a job enqueues do not inherit them."""
+        return ()
 
     def enqueuing(self, jobs: Enqueuing) -> AbstractContextManager[Mapping[str, Any]]:
         """Return a context manager around the INSERT; it returns headers for each job.
 
         A job keeps its own headers if it has one of these names already.
         """
+        return contextlib.nullcontext({})
 
     def attempt(self, job: JobContext) -> AbstractContextManager[object]:
-        """Return a context manager around an attempt; a sync one that does not block."""
+        """Return a context manager around an attempt, outside of the project's middleware.
+
+        It is a sync one that does not block.
+        """
+        return contextlib.nullcontext()
+
+    def ended(self, outcome: Outcome, expected: bool) -> None:
+        """Hear of the recorded end of an attempt, before the log; *expected*: it is in ``throws``.
+
+        If the attempt began, it is called inside the context managers around the attempt, or with
+        the context variables that they have set.
+        """
+
+    def tick_headers(self, schedule: Schedule) -> Mapping[str, Any]:
+        """Return headers, as JSON, for the job of a schedule's tick."""
+        return {}
+
+    def process_begins(self) -> None:
+        """Hear that a worker has forked this process."""
+
+    def process_ends(self) -> None:
+        """Hear that a forked process ends, or that another program takes its place.
+
+        Python's ``atexit`` does not hear of it.
+        """
 
 
 #: In the order of their registration. It is replaced, never changed.

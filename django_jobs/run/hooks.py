@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .. import log, signals
-from ..define import observers, registry
+from ..define import instrumentation, registry
 from ..define.context import JobContext
 from ..define.current import running
 from ..failure import describe
@@ -141,8 +141,8 @@ def _tell(outcome: Outcome) -> None:
     function = registry.find(outcome.job.name)
     throws = tuple(function.options.throws) if function else ()
     expected = isinstance(outcome.value, throws)
-    for observer in observers.observers:
-        observer.ended(outcome, expected)
+    for tracer in instrumentation.instrumentations:
+        tracer.ended(outcome, expected)
     log.job_ended(outcome, expected=expected)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import serialization
 from ..conf import get_settings
-from ..define import observers, registry
+from ..define import instrumentation, registry
 from ..define.call_options import CallKeywords
 from ..enqueue.rows import rows_of
 from ..models import Schedule
@@ -43,14 +43,16 @@ def row_of_tick(schedule: Schedule, tick: datetime.datetime, now: datetime.datet
     return row._replace(
         eta=stored(moment),
         status=Status.SCHEDULED.value if moment > now else Status.PENDING.value,
-        headers=_with_tick_headers(schedule, row.headers) if observers.observers else row.headers,
+        headers=_with_tick_headers(schedule, row.headers),
     )
 
 
 def _with_tick_headers(schedule: Schedule, text: str | None) -> str | None:
+    if not instrumentation.instrumentations:
+        return text
     headers = serialization.loads(text) if text else {}
-    for observer in observers.observers:
-        headers = {**observer.tick_headers(schedule), **headers}
+    for tracer in instrumentation.instrumentations:
+        headers = {**tracer.tick_headers(schedule), **headers}
     limit = get_settings().max_payload_bytes
     return serialization.dumps(headers, where="headers", max_bytes=limit) if headers else None
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from django.db import connections
 
-from ..define import observers
+from ..define import instrumentation
 from ..run.forks import die_with_parent
 
 _log = logging.getLogger("django_jobs.worker")
@@ -143,8 +143,8 @@ def _become_child(parent: int) -> None:
         connection.connection = None
     # Nothing else ends a child that is stuck in C code when its supervisor is gone.
     die_with_parent(parent)
-    for observer in observers.observers:
-        observer.process_begins()
+    for tracer in instrumentation.instrumentations:
+        tracer.process_begins()
 
 
 def _do_nothing(number: int, frame: Any) -> None:
@@ -152,8 +152,8 @@ def _do_nothing(number: int, frame: Any) -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    for observer in observers.observers:
-        observer.process_ends()
+    for tracer in instrumentation.instrumentations:
+        tracer.process_ends()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from ..define import observers
+from ..define import instrumentation
 from .reload_check import ReloadCheck, command
 
 _log = logging.getLogger("django_jobs.worker")
@@ -68,6 +68,6 @@ class Reload:
     def start_over(self) -> None:
         """Replace this program by a new start of it."""
         _log.info("reloading: starting over with the code as it is now")
-        for observer in observers.observers:
-            observer.process_ends()
+        for tracer in instrumentation.instrumentations:
+            tracer.process_ends()
         os.execv(sys.executable, command())  # noqa: S606

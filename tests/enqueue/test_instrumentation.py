@@ -15,7 +15,7 @@ from django_jobs.beat.fire import fire_due
 from django_jobs.control import schedules
 from django_jobs.db import clock
 from django_jobs.define import instrumentation
-from django_jobs.define.instrumentation import Enqueuing
+from django_jobs.define.instrumentation import Enqueuing, Instrumentation
 from django_jobs.exceptions import QueueFull
 from django_jobs.middleware import JobOutcome
 from django_jobs.models import Job, Schedule
@@ -30,7 +30,7 @@ EAGER = pytest.mark.parametrize("eager", [False, True])
 _span: contextvars.ContextVar[str] = contextvars.ContextVar("span", default="")
 
 
-class Tracer:
+class Tracer(Instrumentation):
     """Notes what it is told. Its header "trace" is the path of spans to the enqueue."""
 
     path = "tests.Tracer"

@@ -12,7 +12,7 @@ from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 
-from ...define.instrumentation import Enqueuing
+from ...define.instrumentation import Enqueuing, Instrumentation
 from ...define.sensitive import secrets_of
 from ...exceptions import Retry
 from ...failure import describe
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...define.context import JobContext
 
 
-class JobsInstrumentation:
+class JobsInstrumentation(Instrumentation):
     """Makes a span of each enqueue and of each attempt, and measures them."""
 
     path = "django_jobs.contrib.opentelemetry"

@@ -12,8 +12,7 @@ from sentry_sdk.transport import make_transport
 from sentry_sdk.utils import capture_internal_exceptions, event_from_exception
 
 from ...define.context import JobContext
-from ...define.instrumentation import Enqueuing
-from ...define.observers import Observer
+from ...define.instrumentation import Enqueuing, Instrumentation
 from ...exceptions import Retry, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLost
 from ...failure import body_traceback
 from ...log.safe_error import error_of
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 _BY_JOB = (SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLost)
 
 
-class SentryInstrument(Observer):
+class SentryInstrument(Instrumentation):
     """What ``DjangoJobsIntegration`` registers. Without a client of Sentry it does nothing."""
 
     path = "django_jobs.contrib.sentry"

@@ -10,7 +10,7 @@ from sentry_sdk.integrations import DidNotEnable, Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import parse_version
 
-from ...define import instrumentation, observers
+from ...define import instrumentation
 from .shown_event import without_own_variables
 
 #: The names of the headers that carry a trace, as in HTTP.
@@ -70,9 +70,7 @@ class DjangoJobsIntegration(Integration):
             )
         from .instrument import SentryInstrument  # which imports this module
 
-        instrument = SentryInstrument()
-        instrumentation.register(instrument)
-        observers.register(instrument)
+        instrumentation.register(SentryInstrument())
         add_global_event_processor(_without_log_of_ends)
         add_global_event_processor(without_own_variables)
 

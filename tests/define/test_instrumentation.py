@@ -1,4 +1,4 @@
-"""Observers hear of the ends of jobs and of processes."""
+"""Instrumentation hears of the ends of jobs and of processes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from django_jobs import JobContext, job
-from django_jobs.define import observers
-from django_jobs.define.observers import Observer
+from django_jobs.define import instrumentation
+from django_jobs.define.instrumentation import Instrumentation
 from django_jobs.values import Outcome
 from django_jobs.worker.fork import fork
 from django_jobs.worker.reload import Reload
@@ -33,7 +33,7 @@ def left(context: JobContext) -> Iterator[None]:
         LEFT.append(context.outcome.status)
 
 
-class Noting(Observer):
+class Noting(Instrumentation):
     """Notes in a file, which a forked process shares, and the ends in a list."""
 
     def __init__(self, file: Path) -> None:
@@ -57,15 +57,15 @@ class Noting(Observer):
 @pytest.fixture
 def noting(tmp_path: Path) -> Iterator[Noting]:
     noting = Noting(tmp_path / "notes")
-    observers.register(noting)
+    instrumentation.register(noting)
     yield noting
-    observers.unregister(noting)
+    instrumentation.unregister(noting)
 
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("registered")
-def test_observer_hears_of_each_end(noting: Noting, run: Callable[..., Outcome]) -> None:
-    @job(name="observers.expected", throws=[KeyError], max_retries=0)
+def test_instrumentation_hears_of_each_end(noting: Noting, run: Callable[..., Outcome]) -> None:
+    @job(name="tests.expected_end", throws=[KeyError], max_retries=0)
     def expected() -> None:
         raise KeyError("x")
 
@@ -79,7 +79,7 @@ def test_observer_hears_of_each_end(noting: Noting, run: Callable[..., Outcome])
     ]
 
 
-class Broken(Observer):
+class Broken(Instrumentation):
     def ended(self, outcome: Outcome, expected: bool) -> None:
         raise LookupError("no secret may stand here")
 
@@ -91,24 +91,24 @@ def test_error_while_an_end_is_told_is_logged_and_the_middleware_is_left(
     settings.DJANGO_JOBS = {**settings.DJANGO_JOBS, "MIDDLEWARE": [f"{__name__}.left"]}
     LEFT.clear()
     broken = Broken()
-    observers.register(broken)
+    instrumentation.register(broken)
     try:
         run(jobs.fail)
     finally:
-        observers.unregister(broken)
+        instrumentation.unregister(broken)
     assert LEFT == ["FAILURE"]
     assert "error=LookupError" in caplog.text
     assert "no secret" not in caplog.text
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_observer_hears_of_forked_processes(noting: Noting) -> None:
+def test_instrumentation_hears_of_forked_processes(noting: Noting) -> None:
     pid = fork(lambda: 0, [])
     assert os.waitpid(pid, 0) == (pid, 0)
     assert noting.file.read_text().split() == ["begins", "ends"]
 
 
-def test_observer_hears_that_another_program_begins(
+def test_instrumentation_hears_that_another_program_begins(
     noting: Noting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def execv(*command: Any) -> None:
