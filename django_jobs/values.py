@@ -152,7 +152,7 @@ class Outcome:
     expires: tuple[datetime.datetime | None, float | None] | None = None
     keep_seconds: float | None = None
     failure: Failure | None = None
-    #: What the attempt has logged, if its job function has ``keep_log``.
+    #: The attempt's log lines, if its job function has ``keep_log``.
     log: KeptLines | None = dataclasses.field(default=None, repr=False)
     #: The value the body returned, or what it raised; for hooks, signals and eager results.
     value: Any = dataclasses.field(default=None, repr=False)

@@ -28,7 +28,7 @@ _MOST_PREPARED = 16
 
 _IDLE, _OFF = TransactionStatus.IDLE, PipelineStatus.OFF
 _CURSORS: set[Any] = {base.Cursor, base.ServerBindingCursor}
-# What makes a cursor of Django's. Whoever overrides one of them wants to see the statements.
+# These methods make a cursor of Django's. A class that overrides one wants to see the statements.
 _METHODS = ("cursor", "_cursor", "_prepare_cursor", "create_cursor", "make_cursor")
 
 Exchange = Generator[Wait, Ready, Any]
@@ -51,7 +51,7 @@ def is_open_to(connection: BaseDatabaseWrapper) -> bool:
     """
     if connection.execute_wrappers or connection.queries_logged or "cursor" in vars(connection):
         return False
-    # What cursor() does first.
+    # cursor() does this first.
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     connection.validate_thread_sharing()
@@ -195,7 +195,7 @@ def _exchange(pgconn: Any) -> Exchange:
             else:
                 results.append(result)
     except psycopg.OperationalError:
-        # What came before says more, and a commit stays.
+        # A result of before the loss says more, and a commit stays.
         if all(each.status == ExecStatus.COMMAND_OK for each in results[:_STEPS]) and (
             len(results) < _STEPS
         ):

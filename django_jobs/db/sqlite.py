@@ -102,7 +102,7 @@ class SQLite(Dialect):
     wakeup = "data_version"
     poll_seconds = (0.005, 0.025)
     insert_chunk = 10_000
-    # Nobody else can write in the meantime.
+    # A batch keeps all other writers out.
     prune_seconds = 0.02
 
     @property

@@ -1,4 +1,4 @@
-"""Which processes run an embedded worker, and which refuse it."""
+"""Decides whether this process runs an embedded worker, and refuses where none can run."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: The positional and the keyword arguments of a call.
 Pair = tuple[Sequence[Any], Mapping[str, Any]]
 Headers = Mapping[str, Any]
-#: What the calls of one place share: the headers' JSON text, the ids of the root and the parent.
+#: Calls of one place share these: the headers' JSON text, the ids of the root and the parent.
 Around = tuple[str | None, UUID | None, UUID | None]
 
 

@@ -36,8 +36,8 @@ class JobFilter(logging.Filter):
     """Gives every record of a handler ``job_id``, ``job_name``, ``queue``, ``attempt``, ``worker``.
 
     A record that the code of a running job makes gets those of the job. ``attempt`` is a number
-    from 1; the others are texts. Outside of a job they are ``-``, and ``attempt`` is 0. What a
-    record has already stays, such as its own ``extra``.
+    from 1; the others are texts. Outside of a job they are ``-``, and ``attempt`` is 0. A record
+    keeps an ``extra`` of its own with such a name.
 
     Add it to the handler that takes the record in its thread, as a ``QueueHandler`` does. Context
     variables tell which job runs: they reach ``await``, ``sync_to_async()`` and
@@ -52,7 +52,7 @@ class JobFilter(logging.Filter):
 def complete(record: logging.LogRecord) -> None:
     """Give *record* the attributes that it lacks.
 
-    Those of the job in :data:`subject` are given to a record that names no other job.
+    A record that names no other job gets those of the job in :data:`subject`.
     """
     known, job = vars(record), subject.get()
     found: dict[str, Any] = {"worker": worker_name.get() or NEUTRAL["worker"]}

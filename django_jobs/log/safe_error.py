@@ -13,7 +13,7 @@ from ..values import Failure, Outcome
 
 # A longer chain of causes is cut.
 _LONGEST_CHAIN = 20
-# What names and shows the source of a frame.
+# A traceback takes a frame's name and its source from these.
 _GLOBALS = ("__name__", "__file__", "__loader__", "__spec__")
 
 
@@ -55,7 +55,7 @@ class _Copies:
         kind, secrets = type(error), self._secrets
         is_group = isinstance(error, BaseExceptionGroup) and depth < _LONGEST_CHAIN
         safe = _class(kind.__module__, kind.__qualname__, kind.__name__, is_group)
-        # What its causes and members find, if they lead back to it.
+        # Causes and members that lead back to it find this copy.
         self._known[id(error)] = safe("", [Exception()]) if is_group else safe()
         copy: BaseException
         if isinstance(error, BaseExceptionGroup) and is_group:

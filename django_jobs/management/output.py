@@ -29,7 +29,7 @@ class Output:
     """Wraps a stream; text that cannot be written is dropped without an error."""
 
     def __init__(self, stream: Any) -> None:
-        #: Nobody reads the stream any more: a write has failed for good.
+        #: Whether the reader of the stream is gone: a write has failed for good.
         self.is_lost = False
         self._stream = stream
 

@@ -43,7 +43,7 @@ _SIGNALS = tuple(
 
 
 class _Touched:
-    """What code of this process has set since it was put back.
+    """Remembers which state of the process its code has changed since it was put back.
 
     Python tells a hook of it. To read all limits, and to change the directory, after each job would
     cost more than a short job.

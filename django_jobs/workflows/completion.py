@@ -72,7 +72,7 @@ class Ended(NamedTuple):
         return upstream_message(self.id, self.name, self.status, self.error_class, self.message)
 
     def attributes(self) -> dict[str, Any]:
-        """Those of a record of the log about it."""
+        """The attributes of a log record about it."""
         return log.about(self.id, self.name, queue=self.queue, attempt=self.attempt)
 
     @property

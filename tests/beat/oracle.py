@@ -119,7 +119,7 @@ def minutes_around(
 
 
 def wall(zone: ZoneInfo, moment: datetime.datetime) -> datetime.datetime:
-    """What the clock shows."""
+    """The moment that the clock shows."""
     return moment.astimezone(zone).replace(tzinfo=None)
 
 

@@ -15,7 +15,7 @@ from django_jobs.contrib.opentelemetry import DjangoJobsInstrumentor
 
 
 class Telemetry:
-    """What was exported since the test began."""
+    """The spans and metrics that were exported since the test began."""
 
     def __init__(self, **options: Any) -> None:
         self._exporter = InMemorySpanExporter()

@@ -163,7 +163,7 @@ def test_without_the_integration_an_event_has_no_secret(init: Init) -> None:
     assert (
         exception_of(event)["stacktrace"]["frames"][0]["context_line"].strip().startswith("raise")
     )
-    # What the job itself has told Sentry is not this package's.
+    # The job itself may send more to Sentry, which is not this package's.
     own = {key: event[key] for key in ("exception", "logentry")}
     assert SECRET not in json.dumps(own)
 

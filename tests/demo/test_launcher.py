@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all the demos keep their database: only the first draws pictures and imports."""
+    """The folder of one database for all demos: only the first draws pictures and imports."""
     return tmp_path_factory.mktemp("demo")
 
 

@@ -1,4 +1,4 @@
-"""Where and with what no embedded worker starts, and what the errors say."""
+"""An embedded worker refuses places and options, and its errors say what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a registered tracer is told of every enqueue, and the headers that it adds."""
+"""A registered tracer hears of every enqueue and adds headers."""
 
 from __future__ import annotations
 

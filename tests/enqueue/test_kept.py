@@ -1,4 +1,4 @@
-"""What enqueuing keeps between two calls of a function follows the settings and the code."""
+"""Enqueuing keeps parts of a row between two calls; they follow the settings and the code."""
 
 from __future__ import annotations
 

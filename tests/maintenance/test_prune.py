@@ -97,7 +97,7 @@ def test_batch_begins_where_the_last_one_ended(pruner: MakePruner) -> None:
     ]
     assert from_a_place == [False, True]
     assert not Job.objects.exists()
-    # What comes before the place of a finished round is found by the next one.
+    # The next round finds the jobs before the place of a finished one.
     assert quick.run_once() is None
     jobs = old(1, seconds=-3600)
     assert quick.run_once() is None

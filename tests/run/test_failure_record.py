@@ -142,7 +142,7 @@ def test_copy_has_the_message_the_causes_and_the_lines_without_secrets(
     record = only_record(handler)
     assert outcome.failure is not None
     assert record.exc_info is not None
-    # As a formatter that ignores exc_text would write it, and as the row has it.
+    # A formatter that ignores exc_text writes this text; the row has it without the marks.
     text = "".join(traceback.format_exception(*record.exc_info))
     without_marks = "".join(
         line

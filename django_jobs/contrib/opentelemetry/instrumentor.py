@@ -20,7 +20,7 @@ from .tracing import JobsInstrumentation
 
 _log = logging.getLogger("django_jobs.opentelemetry")
 _NAME = "django_jobs"
-# What opentelemetry-instrument passes to every instrumentor.
+# opentelemetry-instrument passes these to every instrumentor.
 _OF_THE_COMMAND = {"skip_dep_check", "raise_exception_on_conflict"}
 
 

@@ -25,7 +25,7 @@ from .check_ins import check_in, headers_of
 from .integration import DjangoJobsIntegration
 from .shown_event import without_secrets
 
-# What Sentry calls the ends; all others are "aborted".
+# Sentry's names of the ends; all others are "aborted".
 _STATUSES = {
     Status.SUCCESS: "ok",
     Status.SCHEDULED: "ok",

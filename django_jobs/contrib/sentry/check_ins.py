@@ -26,8 +26,8 @@ _UNITS = (("week", 10_080), ("day", 1_440), ("hour", 60), ("minute", 1))
 def monitor_of(schedule: Schedule) -> dict[str, Any] | None:
     """Return the slug and the configuration of the monitor of *schedule*.
 
-    None if Sentry cannot know its times: those of the sun, of one time only, and intervals that
-    are no whole minutes.
+    Returns None if Sentry cannot know its times. It knows no times of the sun, no single time, and
+    no interval that is not whole minutes.
     """
     times = _times(schedule)
     if times is None or schedule.one_off:

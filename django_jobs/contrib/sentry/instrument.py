@@ -30,7 +30,7 @@ _BY_JOB = (SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLost)
 
 
 class SentryInstrument(Instrumentation):
-    """What ``DjangoJobsIntegration`` registers. Without a client of Sentry it does nothing."""
+    """``DjangoJobsIntegration`` registers it. Without a client of Sentry it does nothing."""
 
     path = "django_jobs.contrib.sentry"
 

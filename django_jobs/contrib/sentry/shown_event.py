@@ -28,7 +28,7 @@ _WITH_ROWS = tuple(f"{_PACKAGE}.{part}." for part in ("db", "enqueue"))
 
 
 class Hidden(Protocol):
-    """What knows the secrets of a job."""
+    """An object that knows the secrets of a job."""
 
     @property
     def secrets(self) -> Secrets: ...

@@ -46,7 +46,7 @@ class EventLoopPool(Pool):
         # The task of each slot in which a coroutine runs; None for a thread.
         self._running: dict[int, asyncio.Task[Outcome] | None] = {}
         self._free = list(range(setup.options.slots))
-        # What coroutines and plain functions run with, by slot.
+        # The environments of coroutines and of plain functions, by slot.
         self._environments: dict[int, tuple[Environment, _Confirm]] = {}
         self._plain_environments: dict[int, Environment] = {}
         self._threads = concurrent.futures.ThreadPoolExecutor(setup.options.slots)
