@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 
+from tests.written import written
+
 # pytest's own code for "no test was collected" is a failure here, as any other but this one.
 PASSED = 0
 STOP_SECONDS = 60.0
@@ -94,8 +96,7 @@ class Suite:
 
     def output(self) -> str:
         """Return what pytest printed, when it did not run alone."""
-        self._output.seek(0)
-        return self._output.read().decode(errors="replace")
+        return written(self._output)
 
     def progress(self) -> str:
         if self.total is None:

@@ -84,8 +84,10 @@ class LiveWorker:
     def output(self) -> str:
         """Return what the worker has written since its start."""
         if self._log is not None:
-            self._log.seek(0)
-            self._output = self._log.read()
+            # Not by seek(): the worker writes at the place that both processes share.
+            descriptor = self._log.fileno()
+            written = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            self._output = written.decode(errors="replace")
         return self._output
 
     def _refuse(self) -> None:

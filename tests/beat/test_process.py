@@ -20,6 +20,7 @@ from tests.forkserver import ForkServer, environment
 from tests.races import held
 from tests.waiting import LONG
 from tests.worker.parts import Clock
+from tests.written import written
 
 
 class Process:
@@ -34,8 +35,7 @@ class Process:
         return self.process.wait(LONG)
 
     def output(self) -> str:
-        self.log.seek(0)
-        return self.log.read()
+        return written(self.log)
 
     def clean_up(self) -> None:
         self.process.kill()

@@ -17,6 +17,7 @@ from django.db import connections
 from django_jobs.models import Worker
 from tests.integration import jobs
 from tests.waiting import LONG
+from tests.written import written
 
 pytestmark = pytest.mark.once
 
@@ -45,8 +46,7 @@ class Server:
         )
 
     def output(self) -> str:
-        self.log.seek(0)
-        return self.log.read()
+        return written(self.log)
 
     def clean_up(self) -> None:
         if self.process.poll() is None:

@@ -15,6 +15,7 @@ from django_jobs.models import Worker
 from tests.forkserver import ROOT, ForkServer
 from tests.forkserver import environment as environment_of_processes
 from tests.waiting import LONG
+from tests.written import written
 
 
 class Runworker:
@@ -76,8 +77,7 @@ class Runworker:
         return [int(pid) for pid in tasks.read_text().split()]
 
     def output(self) -> str:
-        self.log.seek(0)
-        return self.log.read()
+        return written(self.log)
 
     def clean_up(self) -> None:
         if not self.has_ended():

@@ -23,6 +23,7 @@ from django.db import connections
 from django_jobs.models import Worker
 from tests.integration import jobs
 from tests.waiting import LONG
+from tests.written import written
 
 pytestmark = [
     pytest.mark.once,
@@ -61,8 +62,7 @@ class Rundev:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def output(self) -> str:
-        self.log.seek(0)
-        return self.log.read()
+        return written(self.log)
 
     def lines(self, name: str) -> list[str]:
         """The lines of one part."""

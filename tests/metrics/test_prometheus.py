@@ -40,6 +40,7 @@ from django_jobs.values import Claimed
 from testproject.demo import free_port
 from tests import jobs
 from tests.waiting import LONG
+from tests.written import written
 
 MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
 TOKEN = "a token of 24 characters"
@@ -294,8 +295,7 @@ class Prometheus:
             return False
 
     def output(self) -> str:
-        self.log.seek(0)
-        return self.log.read()
+        return written(self.log)
 
     def stop(self) -> None:
         self.process.kill()
