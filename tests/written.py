@@ -7,9 +7,9 @@ from typing import IO, Any
 
 
 def written(file: IO[Any]) -> str:
-    """Return the text so far. The place at which the next text goes belongs to all of them, and stays.
+    """Return the text so far, and leave the place at which all of them write.
 
-    After seek(0) a line that comes before the end of the reading would overwrite the first one.
+    After seek(0), a line that a process writes before the end of the reading overwrites the first.
     """
     descriptor = file.fileno()
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
