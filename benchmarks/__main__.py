@@ -15,7 +15,8 @@ from . import report
 from .cases import CASES, Case
 from .machine import facts
 from .race import Race, contestants
-from .servers import LeftOut, Redis, Server, server
+from .redis_server import open_redis
+from .servers import LeftOut, Server, server
 
 DATABASES = ("postgresql", "mysql", "sqlite")
 SYSTEMS = ("bare", "django_jobs", "celery")
@@ -88,9 +89,7 @@ def open_servers(
             left_out.append(str(reason))
     if "celery" in given.systems:
         try:
-            redis = Redis()
-            stack.callback(redis.close)
-            servers.append(redis)
+            servers.append(stack.enter_context(open_redis(folder)))
         except LeftOut as reason:
             left_out.append(str(reason))
     return servers, left_out

@@ -31,6 +31,22 @@ class Failed(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class Pool:
+    """How one process runs jobs, and which: no-op jobs, or jobs that wait some *seconds*."""
+
+    name: str = "prefork"
+    #: Jobs at a time in each process; 0 is the default of the pool.
+    slots: int = 0
+    seconds: float = 0.0
+    #: Jobs of a measurement; 0 is the number of the case.
+    jobs: int = 0
+
+    def __str__(self) -> str:
+        slots = f", {self.slots:,} slots" if self.slots else ""
+        return self.name + slots + (f" × {self.seconds * 1000:,.0f} ms" if self.seconds else "")
+
+
+@dataclasses.dataclass(frozen=True)
 class Contestant:
     """A system in one configuration. *database_url* is the database for the ORM in job bodies."""
 
@@ -38,12 +54,12 @@ class Contestant:
     server: Server
     database_url: str
     workers: int = 2
-    pool: str = "prefork"
+    pool: Pool = Pool()
 
     @property
     def label(self) -> str:
         name = {"bare": "bare SQL", "celery": "Celery"}.get(self.system, self.system)
-        pool = "" if self.pool == "prefork" else f" {self.pool}"
+        pool = "" if self.pool == Pool() else f" {self.pool}"
         return f"{name}, {self.server.kind} × {self.workers}{pool}"
 
     def commands(self) -> list[list[str]]:
@@ -54,8 +70,10 @@ class Contestant:
         if self.system == "celery":
             celery = ["-m", "celery", "-A", "benchmarks.celery_app", "worker"]
             return [[*celery, "-c", count, "-l", "WARNING"]]
-        each = {"prefork": ["-c", count], "solo": []}.get(self.pool, ["--processes", count])
-        return [["-m", "django", "runworker", "-P", self.pool, *each, "-l", "WARNING"]]
+        pool = self.pool
+        each = {"prefork": ["-c", count], "solo": []}.get(pool.name, ["--processes", count])
+        slots = ["-c", str(pool.slots)] if pool.slots else []
+        return [["-m", "django", "runworker", "-P", pool.name, *each, *slots, "-l", "WARNING"]]
 
 
 class Arena:
@@ -71,6 +89,8 @@ class Arena:
         self.notes = Path(name)
         self.log = folder / "worker.log"
         self.running: list[subprocess.Popen[bytes]] = []
+        #: What only the workers find otherwise, as a server that is far away.
+        self.workers_environment: dict[str, str] = {}
         self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
@@ -103,8 +123,9 @@ class Arena:
                 for command in self.contestant.commands():
                     self.running.append(
                         subprocess.Popen(  # noqa: S603 (the measured systems' own commands)
-                            [sys.executable, *command], env=self.environment, cwd=ROOT,
-                            stdout=log, stderr=log, start_new_session=True,
+                            [sys.executable, *command], cwd=ROOT, stdout=log, stderr=log,
+                            env=self.environment | self.workers_environment,
+                            start_new_session=True,
                         )
                     )  # fmt: skip
             if warm:
@@ -119,13 +140,17 @@ class Arena:
         seen, since = 0, time.monotonic()
         while seen < runs:
             time.sleep(0.01)
-            noted = self.notes.stat().st_size // RECORD.size
+            noted = self.noted()
             if noted != seen:
                 seen, since = noted, time.monotonic()
             elif time.monotonic() - since > STALLED_SECONDS:
                 raise Failed(f"{seen} of {runs} jobs ran, then none for {STALLED_SECONDS:.0f} s")
             if any(process.poll() is not None for process in self.running):
                 raise Failed(f"a worker ended by itself: {self.log.read_text()[-1000:]}")
+
+    def noted(self) -> int:
+        """Return how many jobs have started."""
+        return self.notes.stat().st_size // RECORD.size
 
     def wait_until_recorded(self) -> None:
         """Wait until the end of every job is recorded."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from . import long, measure
-from .arena import Arena
+from . import far, herd, long, measure
+from .arena import Arena, Pool
 from .measure import Figures
+
+#: The reference of cases whose lines are compared with the first one.
+FIRST = "first"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Case:
     name: str
     title: str
     measure: Callable[[Arena, int], Figures]
-    #: The figure whose ratios are printed.
+    #: The figure that is drawn, and whose ratios are printed.
     figure: str
     #: Jobs (for mix, idle and held: seconds) by system; "" means all others.
     amount: Mapping[str, int]
@@ -27,11 +30,18 @@ class Case:
     limits: Sequence[str] = ("postgresql", "mysql", "sqlite")
     #: Numbers of worker processes; by default two, for SQLite one.
     workers: Sequence[int] = ()
-    pools: Sequence[str] = ("prefork",)
+    pools: Sequence[Pool] = (Pool(),)
+    #: More figures whose ratios are printed, and what they are compared with.
+    also: Sequence[str] = ()
+    references: Sequence[str] = ("bare", "celery")
     #: Measured only on request, because it takes long.
     optional: bool = False
     #: Measured once, because it does not vary.
     once: bool = False
+
+    @property
+    def compared(self) -> Sequence[str]:
+        return (self.figure, *self.also)
 
 
 _POSTGRESQL = ("postgresql",)
@@ -54,15 +64,62 @@ CASES = [
         {"": 300},
         # On the other databases, bare SQL polls at any interval.
         limits=_POSTGRESQL,
+        also=("p99_ms",),
     ),
     Case(
         "latency_half",
         "Latency while the workers are busy half of the time (10 ms jobs)",
         measure.latency_half,
         "p50_ms",
-        {"": 500},
+        {"": 800},
         _PEERS,
         _POSTGRESQL,
+        also=("p90_ms", "p99_ms"),
+    ),
+    Case(
+        "small_batches",
+        "Drain: jobs of 5 ms by many processes, jobs/s",
+        measure.drain_small_batches,
+        "per_second",
+        {"django_jobs": 8_000, "celery": 3_000},
+        _PEERS,
+        _POSTGRESQL,
+        workers=(8, 16),
+    ),
+    Case(
+        "far",
+        "Drain: jobs of 10 ms, with the server 25 ms away in each direction, jobs/s",
+        far.far,
+        "per_second",
+        {"": 600},
+        _PEERS,
+        _POSTGRESQL,
+        also=("of_near",),
+    ),
+    Case(
+        "herd",
+        "Single jobs while 1, 8, 16 and 100 workers are idle on one host",
+        herd.herd,
+        "worker_cpu_us",
+        {"": 150},
+        _OURS,
+        _POSTGRESQL,
+        workers=(1, 8, 16, 100),
+        references=(FIRST,),
+        also=("server_cpu_us", "p50_ms"),
+        once=True,
+    ),
+    Case(
+        "connections",
+        "Connections and memory of prefork processes whose jobs use no ORM",
+        herd.connections,
+        "connections",
+        {"": 20},
+        _OURS,
+        _POSTGRESQL,
+        workers=(2, 16, 100),
+        references=(),
+        once=True,
     ),
     Case(
         "delay", "delay() in a loop, autocommit, calls/s", measure.delay, "per_second", {"": 2_000}
@@ -149,7 +206,7 @@ CASES = [
         {"": 20_000},
         _OURS,
         _POSTGRESQL,
-        pools=("prefork", "threads", "asyncio", "solo"),
+        pools=tuple(map(Pool, ("prefork", "threads", "asyncio", "solo"))),
     ),
     Case(
         "mix",

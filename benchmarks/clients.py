@@ -14,8 +14,8 @@ class Client(Protocol):
     def send(self, function: str, *args: Any) -> Any:
         """Enqueue one durable job and return its handle."""
 
-    def send_many(self, function: str, numbers: Iterable[int]) -> None:
-        """Enqueue a job per number, in the fastest way of the system."""
+    def send_many(self, function: str, numbers: Iterable[int], *arguments: float) -> None:
+        """Enqueue a job per number, in the fastest way of the system; *arguments* follow it."""
 
     def get(self, handle: Any) -> Any:
         """Wait for the job's result."""
@@ -34,8 +34,8 @@ class DjangoJobs:
     def send(self, function: str, *args: Any) -> Any:
         return getattr(self.jobs, function).delay(*args)
 
-    def send_many(self, function: str, numbers: Iterable[int]) -> None:
-        getattr(self.jobs, function).delay_many([(number,) for number in numbers])
+    def send_many(self, function: str, numbers: Iterable[int], *arguments: float) -> None:
+        getattr(self.jobs, function).delay_many([(number, *arguments) for number in numbers])
 
     def get(self, handle: Any) -> Any:
         return handle.get(timeout=60)
@@ -51,10 +51,10 @@ class Celery:
     def send(self, function: str, *args: Any) -> Any:
         return getattr(self.app, function).delay(*args)
 
-    def send_many(self, function: str, numbers: Iterable[int]) -> None:
+    def send_many(self, function: str, numbers: Iterable[int], *arguments: float) -> None:
         task = getattr(self.app, function)
         for number in numbers:
-            task.delay(number).forget()
+            task.delay(number, *arguments).forget()
 
     def get(self, handle: Any) -> Any:
         return handle.get(timeout=60)

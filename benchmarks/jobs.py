@@ -1,5 +1,7 @@
 """The job functions of the measured bodies."""
 
+import asyncio
+
 from django_jobs import job
 
 from . import body
@@ -14,6 +16,13 @@ count = job(name="count")(body.count)
 @job(name="note_async")
 async def note_async(number: int) -> int:
     return body.note(number)
+
+
+@job(name="sleep_async")
+async def sleep_async(number: int, seconds: float) -> int:
+    body.note(number)
+    await asyncio.sleep(seconds)
+    return number
 
 
 @job(name="fan_out")

@@ -23,12 +23,13 @@ def rate(figures: Figures, jobs: int, seconds: float) -> Figures:
 
 
 def percentiles(samples: Sequence[float]) -> Figures:
-    """Return p50, p95, p99 and the maximum of *samples* (ms), by nearest rank, and all of them."""
+    """Return percentiles and the maximum of *samples* (ms), by nearest rank, and all of them."""
     ordered = sorted(samples)
     if not ordered:
         raise Failed("no job was measured")
     figures: Figures = {
-        f"p{share}_ms": ordered[math.ceil(len(ordered) * share / 100) - 1] for share in (50, 95, 99)
+        f"p{share}_ms": ordered[math.ceil(len(ordered) * share / 100) - 1]
+        for share in (50, 90, 95, 99)
     }
     return {**figures, "max_ms": ordered[-1], "samples_ms": ordered}
 
@@ -44,18 +45,49 @@ def drain_orm(arena: Arena, jobs: int) -> Figures:
     return _drain(arena, "use_orm", jobs)
 
 
-def _drain(arena: Arena, function: str, jobs: int) -> Figures:
-    if arena.contestant.pool == "asyncio":
+def drain_sleeping(arena: Arena, jobs: int, seconds: float) -> Figures:
+    """Drain jobs that wait; compare with the rate at which no slot is ever without a job."""
+    figures = _drain(arena, "sleep", jobs, seconds)
+    ideal = arena.contestant.workers * max(1, arena.contestant.pool.slots) / seconds
+    return {**figures, "of_ideal": figures["per_second"] / ideal}
+
+
+def drain_small_batches(arena: Arena, jobs: int) -> Figures:
+    return drain_sleeping(arena, jobs, 0.005)
+
+
+def drain_pool(arena: Arena, jobs: int) -> Figures:
+    pool = arena.contestant.pool
+    jobs = pool.jobs or jobs
+    return drain_sleeping(arena, jobs, pool.seconds) if pool.seconds else drain(arena, jobs)
+
+
+def _drain(arena: Arena, function: str, jobs: int, *arguments: float) -> Figures:
+    if arena.contestant.pool.name == "asyncio":
         function += "_async"
-    arena.produce("fill", function, jobs)
+    arena.produce("fill", function, jobs, *arguments)
     with arena.workers(warm=False):
+        # The start of the workers is not counted.
+        arena.wait_for(1)
+        first, used = arena.noted(), _used(arena)
         arena.wait_for(jobs)
-        cpu = processes.cpu_seconds(arena.process_ids())
+        counted = jobs - first
+        figures = {
+            name: (value - used.get(name, 0.0)) / counted
+            for name, value in _used(arena).items() if counted
+        }  # fmt: skip
         arena.wait_until_recorded()
     begun = arena.runs().values()
     if len(begun) != jobs:
         raise Failed(f"{len(begun)} of {jobs} jobs ran")
-    return rate({"worker_cpu_us": cpu / jobs * 1e6}, jobs - 1, (max(begun) - min(begun)) / 1e9)
+    return rate(figures, jobs - 1, (max(begun) - min(begun)) / 1e9)
+
+
+def _used(arena: Arena) -> Figures:
+    """Return the CPU in µs that the workers, and the database for them, have used."""
+    used = {"worker_cpu_us": processes.cpu_seconds(arena.process_ids()) * 1e6}
+    server = processes.cpu_seconds(arena.contestant.server.process_ids()) * 1e6
+    return {**used, "server_cpu_us": server} if server else used
 
 
 def fan_out(arena: Arena, jobs: int) -> Figures:
@@ -134,6 +166,17 @@ def _waits(
         sent = arena.produce("paced", schedule, amount)["sent"]
         arena.wait_for(10 + len(sent))
         arena.wait_until_recorded()
+    return waits_of(arena, schedule, amount, sent, only)
+
+
+def waits_of(
+    arena: Arena,
+    schedule: str,
+    amount: int,
+    sent: Sequence[int],
+    only: tuple[float, ...] | None = None,
+) -> list[float]:
+    """Return the milliseconds between sending each job, at *sent*, and its first line."""
     begun = arena.runs()
     return [
         (begun[number] - sent[number]) / 1e6

@@ -24,15 +24,24 @@ def cpu_seconds(pids: list[int]) -> float:
     return sum(_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
 
 
+def name(pid: int) -> str:
+    """Return the name of a process; an ended one has none."""
+    try:
+        return (_PROC / f"{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def memory_mb(pid: int) -> dict[str, float]:
-    """Return the resident and the private memory of a process, in MB."""
-    kilobytes = dict.fromkeys(("Rss", "Private_Clean", "Private_Dirty"), 0)
+    """Return the resident memory of a process, its share of it, and what is its own, in MB."""
+    kilobytes = dict.fromkeys(("Rss", "Pss", "Private_Clean", "Private_Dirty"), 0)
     for line in (_PROC / f"{pid}/smaps_rollup").read_text().splitlines():
         name, _, value = line.partition(":")
         if name in kilobytes:
             kilobytes[name] = int(value.split()[0])
     own = kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]
-    return {"rss_mb": kilobytes["Rss"] / 1024, "uss_mb": own / 1024}
+    megabytes = {"rss_mb": kilobytes["Rss"], "pss_mb": kilobytes["Pss"], "uss_mb": own}
+    return {name: value / 1024 for name, value in megabytes.items()}
 
 
 def _ticks(pid: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .arena import Arena, Contestant, Failed
-from .cases import Case
+from .cases import FIRST, Case
 from .measure import Figures
 from .servers import Server
 
@@ -29,7 +29,10 @@ class Line:
 
     @property
     def medians(self) -> dict[str, float]:
-        names = [name for name in self.runs[0] if name != "samples_ms"] if self.runs else []
+        names = [
+            name for name in (self.runs[0] if self.runs else ())
+            if name != "samples_ms" and all(name in run for run in self.runs)
+        ]  # fmt: skip
         return {name: statistics.median(run[name] for run in self.runs) for name in names}
 
     @property
@@ -47,18 +50,27 @@ class Result:
     def failures(self) -> list[Line]:
         return [line for line in self.lines if line.failure]
 
-    def ratio(self, line: Line, system: str) -> float | None:
-        """Return this line's figure ÷ that of *system*, on the same database if it uses one."""
-        figure = self.case.figure
-        for other in self.lines:
-            same = system == "celery" or (
-                other.contestant.server is line.contestant.server
-                and other.contestant.workers == line.contestant.workers
-            )
-            beside = same and other.contestant.system == system and other is not line
-            if beside and other.medians.get(figure) and figure in line.medians:
-                return line.medians[figure] / other.medians[figure]
-        return None
+    def ratio(self, line: Line, reference: str, figure: str = "") -> float | None:
+        """Return this line's figure ÷ that of *reference*: a system, or the first line."""
+        figure = figure or self.case.figure
+        other = self._reference(line, reference)
+        if other is None or not other.medians.get(figure) or figure not in line.medians:
+            return None
+        return line.medians[figure] / other.medians[figure]
+
+    def _reference(self, line: Line, reference: str) -> Line | None:
+        """Return the line to compare with: bare SQL on the same database, Celery anywhere."""
+        if reference == FIRST:
+            return self.lines[0] if line is not self.lines[0] else None
+        found = [
+            other for other in self.lines
+            if other.contestant.system == reference != line.contestant.system
+            and (reference != "bare" or other.contestant.server is line.contestant.server)
+        ]  # fmt: skip
+        equal = [each for each in found if each.contestant.workers == line.contestant.workers]
+        # Celery has two workers where SQLite has one.
+        others = found if reference == "celery" else []
+        return next(iter(equal or others), None)
 
 
 def contestants(case: Case, servers: Sequence[Server], systems: Sequence[str]) -> list[Contestant]:
@@ -77,7 +89,8 @@ def _all(case: Case, servers: Sequence[Server]) -> Iterator[Contestant]:
             yield from _on(database, case)
     for redis in servers:
         if redis.kind == "redis" and databases:
-            yield Contestant("celery", redis, databases[0].url)
+            for workers in case.workers or (2,):
+                yield Contestant("celery", redis, databases[0].url, workers)
 
 
 def _on(database: Server, case: Case) -> Iterator[Contestant]:
@@ -86,7 +99,7 @@ def _on(database: Server, case: Case) -> Iterator[Contestant]:
         if database.kind in case.limits:
             yield Contestant("bare", database, database.url, workers)
         for pool in case.pools:
-            processes = 1 if pool == "solo" else workers
+            processes = 1 if pool.name == "solo" else workers
             yield Contestant("django_jobs", database, database.url, processes, pool)
 
 

@@ -8,19 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from . import plots
-from .race import Result
+from .cases import FIRST, Case
+from .race import Line, Result
 
 _HEADINGS = {
     "per_second": "per second",
+    "of_ideal": "÷ ideal",
+    "per_second_near": "beside the server",
+    "of_near": "÷ beside",
     "per_second_empty": "in an empty table",
     "of_empty": "÷ empty",
+    "claim_p99_ms_beside": "claim p99 ms beside",
     "claim_p50_ms": "claim p50 ms",
     "claim_p99_ms": "claim p99 ms",
     "claim_p99_ms_before": "claim p99 ms before",
     "times_before": "÷ before",
     "worker_cpu_us": "worker CPU, µs a job",
+    "server_cpu_us": "server CPU, µs a job",
+    "transactions_a_job": "transactions a job",
+    "connections": "connections",
+    "connections_a_process": "for each process",
     "p99_ms_first_tenth": "p99 ms, first tenth",
     "p50_ms": "p50 ms",
+    "p90_ms": "p90 ms",
     "p95_ms": "p95 ms",
     "p99_ms": "p99 ms",
     "max_ms": "max ms",
@@ -28,24 +38,39 @@ _HEADINGS = {
     "statements_per_second": "transactions/s",
     "rss_mb": "RSS, MB",
     "uss_mb": "USS, MB",
+    "pss_mb": "Pss, MB a process",
     "above_django_mb": "RSS above Django's, MB",
 }
 
+_REFERENCES = {"bare": "bare SQL", "celery": "Celery", FIRST: "first line"}
+
 
 def table(result: Result) -> str:
-    """Return one case as a table: medians, and each line's figure ÷ the limit's and Celery's."""
+    """Return one case as a table: the medians, and each line's figures ÷ those of others."""
     names = [name for name in _HEADINGS if any(name in line.medians for line in result.lines)]
-    heads = ["system", *(_HEADINGS[name] for name in names), "÷ bare SQL", "÷ Celery"]
+    compared = [each for each in _comparisons(result.case) if _has(result, *each)]
+    several = len(result.case.compared) > 1
+    heads = ["system", *(_HEADINGS[name] for name in names)]
+    for reference, figure in compared:
+        what = f"{_HEADINGS[figure].partition(',')[0].removesuffix(' ms')} " if several else ""
+        heads.append(f"{what}÷ {_REFERENCES[reference]}")
     rows = [
         [
             line.contestant.label + (" FAILED" if line.failure else ""),
             *(number(line.medians.get(name)) for name in names),
-            number(result.ratio(line, "bare")),
-            number(result.ratio(line, "celery")),
+            *(number(result.ratio(line, *each)) for each in compared),
         ]
         for line in result.lines
     ]
     return grid(heads, rows)
+
+
+def _comparisons(case: Case) -> list[tuple[str, str]]:
+    return [(reference, figure) for reference in case.references for figure in case.compared]
+
+
+def _has(result: Result, reference: str, figure: str) -> bool:
+    return any(result.ratio(line, reference, figure) is not None for line in result.lines)
 
 
 def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -103,17 +128,23 @@ def _data(result: Result) -> dict[str, Any]:
                 "system": line.contestant.system,
                 "server": line.contestant.server.kind,
                 "workers": line.contestant.workers,
-                "pool": line.contestant.pool,
+                "pool": str(line.contestant.pool),
                 "jobs": line.jobs,
                 "medians": line.medians,
-                "ratio_to_bare": result.ratio(line, "bare"),
-                "ratio_to_celery": result.ratio(line, "celery"),
+                "ratios": _ratios(result, line),
                 "runs": [_rounded(run) for run in line.runs],
                 "failure": line.failure,
             }
             for line in result.lines
         ],
     }
+
+
+def _ratios(result: Result, line: Line) -> dict[str, dict[str, float | None]]:
+    ratios: dict[str, dict[str, float | None]] = {}
+    for reference, figure in _comparisons(result.case):
+        ratios.setdefault(reference, {})[figure] = result.ratio(line, reference, figure)
+    return ratios
 
 
 def _rounded(run: dict[str, Any]) -> dict[str, Any]:

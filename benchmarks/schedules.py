@@ -20,6 +20,11 @@ def idle(jobs: int) -> list[Sent]:
     return [Sent(number * 0.02, "note") for number in range(WARMING + jobs)]
 
 
+def single(jobs: int) -> list[Sent]:
+    """One job every 100 ms, so that many workers are idle again."""
+    return [Sent(number * 0.1, "note") for number in range(WARMING + jobs)]
+
+
 def half_load(jobs: int) -> list[Sent]:
     """Jobs of 10 ms at random times, 100 a second: two slots are busy half of the time."""
     chance = random.Random(1)
@@ -42,4 +47,4 @@ def mix(seconds: int) -> list[Sent]:
     return sent[:WARMING] + sorted(sent[WARMING:])
 
 
-SCHEDULES = {"idle": idle, "half_load": half_load, "mix": mix}
+SCHEDULES = {"idle": idle, "single": single, "half_load": half_load, "mix": mix}

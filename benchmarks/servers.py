@@ -1,9 +1,8 @@
-"""The databases and the Redis of a run: created, emptied between measurements, dropped."""
+"""The databases of a run: created, emptied between measurements, dropped."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,8 +14,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tests.postgresql import CannotStart, embedded_postgresql
 
-#: The default Redis database, which must be empty; REDIS_URL can name another.
-REDIS_URL = "redis://127.0.0.1:6379/15"
+from . import processes
+
+#: Enough for a hundred workers; PostgreSQL's default is 100.
+MAX_CONNECTIONS = 150
 
 
 class LeftOut(Exception):
@@ -43,6 +44,14 @@ class Server:
 
     def statements(self) -> int | None:
         """Return the number of statements or transactions that the server has executed."""
+        return None
+
+    def process_ids(self) -> list[int]:
+        """Return the server's processes of this database's connections, if they can be told."""
+        return []
+
+    def connections(self) -> int | None:
+        """Return how many connections to this database are open, without the benchmark's own."""
         return None
 
     def unfinished(self) -> int:
@@ -112,6 +121,20 @@ class PostgreSQL(Server):
         row = self.connection.execute(
             "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s",
             [self.name],
+        ).fetchone()
+        return int(row[0])
+
+    def process_ids(self) -> list[int]:
+        rows = self.connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = %s", [self.name]
+        )
+        # The server may run on another machine, where the same number is another process.
+        return [pid for (pid,) in rows if processes.name(pid) == "postgres"]
+
+    def connections(self) -> int:
+        row = self.connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> %s",
+            [self.name, self.inside.info.backend_pid],
         ).fetchone()
         return int(row[0])
 
@@ -216,40 +239,7 @@ def _postgresql_url() -> Iterator[str]:
         yield os.environ["POSTGRESQL_URL"]
         return
     try:
-        with embedded_postgresql() as url:
+        with embedded_postgresql(max_connections=str(MAX_CONNECTIONS)) as url:
             yield url
     except CannotStart as error:
         raise LeftOut(f"PostgreSQL: left out, {error}") from None
-
-
-class Redis(Server):
-    """Celery's broker and result backend: one Redis database that was empty before."""
-
-    kind = "redis"
-
-    def __init__(self) -> None:
-        if importlib.util.find_spec("celery") is None or importlib.util.find_spec("redis") is None:
-            raise LeftOut("Celery: left out, install celery[redis] to measure it")
-        import redis
-
-        self.url = os.environ.get("REDIS_URL") or REDIS_URL
-        self.connection = redis.Redis.from_url(self.url)
-        try:
-            keys = self.connection.dbsize()
-        except redis.ConnectionError as error:
-            raise LeftOut(f"Celery: left out, no Redis answers at REDIS_URL ({error})") from None
-        if keys:
-            raise LeftOut(
-                f"Celery: left out, the Redis database of REDIS_URL holds {keys} keys; name an "
-                "empty one, it is flushed between measurements"
-            )
-
-    def reset(self) -> None:
-        self.connection.flushdb()
-
-    def facts(self) -> str:
-        return f"Redis {self.connection.info('server')['redis_version']}"
-
-    def close(self) -> None:
-        self.reset()
-        self.connection.close()

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import os
+import socket
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import plots, report, schedules
-from benchmarks.arena import Contestant, Failed
-from benchmarks.cases import CASES, Case
+from benchmarks import herd, plots, proxy, report, schedules
+from benchmarks.arena import Contestant, Failed, Pool
+from benchmarks.cases import CASES, FIRST, Case
 from benchmarks.measure import percentiles
 from benchmarks.race import Line, Race, Result
 from benchmarks.servers import Server
@@ -29,13 +34,23 @@ class Nowhere(Server):
 HERE = Nowhere()
 
 
-def contestant(system: str) -> Contestant:
-    return Contestant(system, HERE, HERE.url)
+def contestant(system: str, workers: int = 2) -> Contestant:
+    return Contestant(system, HERE, HERE.url, workers)
 
 
 def result(figure: str = "per_second", **runs: list[dict[str, Any]]) -> Result:
     case = Case("drain", "Drain & more", lambda arena, jobs: {}, figure, {"": 10})
     return Result(case, [Line(contestant(system), 10, found) for system, found in runs.items()])
+
+
+def of_workers(case: Case, **rates: list[float]) -> Result:
+    """Return a result with a line for 1, 2 … workers of each system, and its rate."""
+    lines = [
+        Line(contestant(system, workers), 10, [{"per_second": rate}])
+        for system, found in rates.items()
+        for workers, rate in enumerate(found, 1)
+    ]
+    return Result(case, lines)
 
 
 def test_benchmarks_of_this_database_give_table_json_and_plot(tmp_path: Path, vendor: str) -> None:
@@ -64,7 +79,7 @@ def test_benchmarks_of_this_database_give_table_json_and_plot(tmp_path: Path, ve
     assert (bare["system"], ours["system"]) == ("bare", "django_jobs")
     assert ours["jobs"] == 200
     assert ours["medians"]["per_second"] > 0
-    assert ours["ratio_to_bare"] > 0
+    assert ours["ratios"]["bare"]["per_second"] > 0
     assert ours["label"] in (tmp_path / "results.rst").read_text()
     assert ours["label"] in done.stdout
     ElementTree.parse(tmp_path / "drain.svg")
@@ -72,7 +87,8 @@ def test_benchmarks_of_this_database_give_table_json_and_plot(tmp_path: Path, ve
 
 def test_percentiles_are_by_nearest_rank() -> None:
     figures = percentiles([float(number) for number in range(100, 0, -1)])
-    assert [figures[name] for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")] == [50, 95, 99, 100]
+    names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
+    assert [figures[name] for name in names] == [50, 90, 95, 99, 100]
 
 
 def test_percentiles_of_nothing_fail() -> None:
@@ -87,6 +103,32 @@ def test_result_compares_medians() -> None:
     assert compared.ratio(ours, "bare") == 0.5
     assert compared.ratio(ours, "celery") == 10
     assert compared.ratio(ours, "django_jobs") is None
+
+
+def test_result_compares_lines_with_as_many_workers() -> None:
+    compared = of_workers(CASES[0], django_jobs=[10.0, 30.0], celery=[5.0, 10.0], bare=[20.0])
+    one, two, celery = compared.lines[0], compared.lines[1], compared.lines[2]
+    assert [compared.ratio(one, "celery"), compared.ratio(two, "celery")] == [2, 3]
+    assert [compared.ratio(one, "bare"), compared.ratio(two, "bare")] == [0.5, None]
+    assert compared.ratio(celery, "celery") is None
+    assert [compared.ratio(one, FIRST), compared.ratio(two, FIRST)] == [None, 3]
+
+
+def test_result_compares_several_figures() -> None:
+    case = dataclasses.replace(CASES[0], figure="p50_ms", also=("p99_ms",), references=("celery",))
+    runs = {
+        "django_jobs": [{"p50_ms": 2.0, "p99_ms": 9.0}],
+        "celery": [{"p50_ms": 4.0, "p99_ms": 3.0}],
+    }
+    compared = Result(case, [Line(contestant(name), 10, found) for name, found in runs.items()])
+    heads, ours = report.table(compared).split("\n")[1], report.table(compared).split("\n")[3]
+    assert "p50 ÷ Celery  p99 ÷ Celery" in heads
+    assert ours.split()[-2:] == ["0.50", "3.00"]
+
+
+def test_result_has_medians_of_what_all_runs_measured() -> None:
+    compared = result(bare=[{"per_second": 1.0, "worker_cpu_us": 2.0}, {"per_second": 3.0}])
+    assert compared.lines[0].medians == {"per_second": 2.0}
 
 
 def test_race_goes_on_when_one_fails(tmp_path: Path) -> None:
@@ -126,8 +168,51 @@ def test_plots_are_svg_with_a_shape_for_each_system() -> None:
 
 def test_schedules_send_the_same_at_each_call() -> None:
     assert schedules.mix(16) == schedules.mix(16)
+    assert schedules.half_load(800) == schedules.half_load(800)
+    gaps = [after.at - job.at for job, after in itertools.pairwise(schedules.half_load(800))]
+    assert statistics.mean(gaps) == pytest.approx(0.01, rel=0.1)
+    # Exponential: as wide as its mean.
+    assert statistics.stdev(gaps) == pytest.approx(0.01, rel=0.1)
     assert [job.arguments for job in schedules.mix(16)].count((5.0,)) == 2
     assert len(schedules.idle(300)) == 300 + schedules.WARMING
+
+
+def test_pools_have_slots_and_a_name_that_tells_them() -> None:
+    pool = Pool("asyncio", slots=2_000, seconds=0.1)
+    taking_part = dataclasses.replace(contestant("django_jobs", 1), pool=pool)
+    assert taking_part.label == "django_jobs, sqlite × 1 asyncio, 2,000 slots × 100 ms"
+    (command,) = taking_part.commands()
+    assert command[2:] == [
+        "runworker", "-P", "asyncio", "--processes", "1", "-c", "2000", "-l", "WARNING"
+    ]  # fmt: skip
+
+
+def test_herd_takes_off_what_idle_workers_cost() -> None:
+    start = herd.Counted(0.0, 10.0, 20.0, 100)
+    quiet = herd.Counted(10.0, 11.0, 20.5, 150)
+    end = herd.Counted(30.0, 18.0, 31.5, 450)
+    # In 20 seconds, the workers alone use 2 and the server 1 second, in 100 transactions.
+    assert herd.cost_of_one(start, quiet, end, 10) == pytest.approx([0.5, 1.0, 20.0])
+
+
+def test_proxy_replaces_the_place_in_a_url() -> None:
+    url = "postgresql://postgres:@/jobs?host=/tmp/socket&connect_timeout=5"
+    assert proxy.proxied(url, 77) == "postgresql://postgres:@127.0.0.1:77/jobs?connect_timeout=5"
+    assert proxy.proxied("redis://host:6379/1", 77) == "redis://127.0.0.1:77/1"
+
+
+def test_proxy_forwards_in_order_and_to_the_end() -> None:
+    sent = os.urandom(1 << 18)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        with proxy.far(address, 0.001) as url:
+            far = urlsplit(url)
+            with socket.create_connection((far.hostname, far.port), timeout=LONG) as client:
+                near, _address = server.accept()
+                with near, near.makefile("rb") as received:
+                    client.sendall(sent)
+                    client.shutdown(socket.SHUT_WR)
+                    assert received.read() == sent
 
 
 def test_benchmarks_of_nothing_are_an_error(tmp_path: Path) -> None:

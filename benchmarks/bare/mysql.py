@@ -52,9 +52,9 @@ class Limit:
     def send(self, function: str, *args: Any) -> None:
         self.cursor.execute(_INSERT + _ROW, [uuid7().hex, function, json.dumps(args)])
 
-    def send_many(self, function: str, numbers: Iterable[int]) -> None:
+    def send_many(self, function: str, numbers: Iterable[int], *arguments: float) -> None:
         self.connection.begin()
-        rows = [(uuid7().hex, function, json.dumps([number])) for number in numbers]
+        rows = [(uuid7().hex, function, json.dumps([number, *arguments])) for number in numbers]
         for start in range(0, len(rows), _ROWS):
             some = rows[start : start + _ROWS]
             values = [value for row in some for value in row]

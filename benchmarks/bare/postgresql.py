@@ -13,10 +13,11 @@ from . import BATCH, run
 _COLUMNS = "id, name, queue, rank, status, args, kwargs, enqueued_at, ready_at"
 
 _INSERT = f"""
-WITH new AS (INSERT INTO django_jobs_job ({_COLUMNS})
-    VALUES (%s, %s, 'default', 0, 'PENDING', %s, '{{}}', now(), now()))
-SELECT pg_notify('benchmark', '')
+INSERT INTO django_jobs_job ({_COLUMNS})
+VALUES (%s, %s, 'default', 0, 'PENDING', %s, '{{}}', now(), now())
 """  # noqa: S608 (constants)
+
+_INSERT_AND_WAKE = f"WITH new AS ({_INSERT}) SELECT pg_notify('benchmark', '')"
 
 _RECORD = """
 UPDATE django_jobs_job AS j SET status = 'SUCCESS', result = new.result, ended_at = now(),
@@ -42,16 +43,20 @@ class Limit:
 
     def send(self, function: str, *args: Any) -> uuid.UUID:
         job_id = uuid7()
-        self.connection.execute(_INSERT, [job_id, function, json.dumps(args)])
+        self.connection.execute(_INSERT_AND_WAKE, [job_id, function, json.dumps(args)])
         return job_id
 
-    def send_many(self, function: str, numbers: Iterable[int]) -> None:
+    def insert(self, function: str, number: int) -> None:
+        """Enqueue one job and wake nobody: the least that a call can do."""
+        self.connection.execute(_INSERT, [uuid7(), function, json.dumps([number])], prepare=True)
+
+    def send_many(self, function: str, numbers: Iterable[int], *arguments: float) -> None:
         with (
             self.connection.cursor() as cursor,
             cursor.copy(f"COPY django_jobs_job ({_COLUMNS}) FROM STDIN") as copy,
         ):
             for number in numbers:
-                args = json.dumps([number])
+                args = json.dumps([number, *arguments])
                 row = (uuid7(), function, "default", 0, "PENDING", args, "{}", "now", "now")
                 copy.write_row(row)
 

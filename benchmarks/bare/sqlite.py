@@ -37,9 +37,9 @@ class Limit:
     def send(self, function: str, *args: Any) -> None:
         self.connection.execute(_INSERT, [uuid7().hex, function, json.dumps(args)])
 
-    def send_many(self, function: str, numbers: Iterable[int]) -> None:
+    def send_many(self, function: str, numbers: Iterable[int], *arguments: float) -> None:
         self.connection.execute("BEGIN IMMEDIATE")
-        rows = ((uuid7().hex, function, json.dumps([number])) for number in numbers)
+        rows = ((uuid7().hex, function, json.dumps([number, *arguments])) for number in numbers)
         self.connection.executemany(_INSERT, rows)
         self.connection.execute("COMMIT")
 
