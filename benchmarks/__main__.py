@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
         folder = Path(name)
         servers, left_out = open_servers(given, folder, stack)
         limit = f"Bare SQL in batches of {given.batch}"
+        left_out += sorted({pool.missing for case in chosen(given) for pool in case.pools} - {""})
         machine = facts([*(each.facts() for each in servers), limit])
         say("\n".join([*machine, *left_out]))
         results = []

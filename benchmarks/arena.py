@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import importlib.util
 import json
 import os
 import signal
@@ -41,9 +43,30 @@ class Pool:
     #: Jobs of a measurement; 0 is the number of the case.
     jobs: int = 0
 
+    @property
+    def missing(self) -> str:
+        """Why this pool cannot be measured here, or nothing."""
+        if self.name not in _offered_pools():
+            return f"{self.name} pool: left out, this django_jobs has none"
+        if self.name == "gevent" and importlib.util.find_spec("gevent") is None:
+            return "gevent pool: left out, install gevent to measure it"
+        return ""
+
     def __str__(self) -> str:
         slots = f", {self.slots:,} slots" if self.slots else ""
         return self.name + slots + (f" × {self.seconds * 1000:,.0f} ms" if self.seconds else "")
+
+
+@functools.cache
+def _offered_pools() -> list[str]:
+    # In a process of its own: this one has no settings.
+    code = "import django; django.setup(); from django_jobs.worker.options import POOLS; "
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
+    done = subprocess.run(  # noqa: S603 (constants)
+        [sys.executable, "-c", code + "print(*POOLS)"], env=environment, cwd=ROOT,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.split()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from . import far, herd, long, measure
+from . import far, herd, long, measure, pruning
 from .arena import Arena, Pool
 from .measure import Figures
 
@@ -200,13 +200,34 @@ CASES = [
     ),
     Case(
         "pools",
-        "Drain by pool, jobs/s",
-        measure.drain,
-        "per_second",
+        "Drain by pool, in one process, jobs/s",
+        measure.drain_pool,
+        "worker_cpu_us",
         {"": 20_000},
         _OURS,
         _POSTGRESQL,
-        pools=tuple(map(Pool, ("prefork", "threads", "asyncio", "solo"))),
+        workers=(1,),
+        pools=(
+            Pool("prefork"),
+            Pool("threads"),
+            Pool("asyncio"),
+            Pool("solo"),
+            Pool("asyncio", slots=2_000, seconds=0.1, jobs=20_000),
+            Pool("threads", slots=256, seconds=0.01, jobs=10_000),
+            Pool("gevent", slots=256, seconds=0.01, jobs=10_000),
+            Pool("gevent", slots=500, seconds=1.0, jobs=500),
+        ),
+        references=(FIRST,),
+    ),
+    Case(
+        "prune",
+        "Deletion of ended jobs beside claims, rows/s",
+        pruning.prune,
+        "per_second",
+        {"": 200_000},
+        _OURS,
+        _POSTGRESQL,
+        references=(),
     ),
     Case(
         "mix",

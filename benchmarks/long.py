@@ -16,11 +16,11 @@ _DRAINS = 3
 _CLAIMS = 200
 _JOBS_A_SECOND = 200
 
-_ENDED_ROWS = """
+ENDED_ROWS = """
 INSERT INTO django_jobs_job (id, name, queue, rank, status, args, kwargs, claims, result,
     enqueued_at, ready_at, started_at, ended_at, prune_at)
 SELECT ('0180' || lpad(to_hex(n), 28, '0'))::uuid, 'note', 'default', 0, 'SUCCESS', '[1]', '{}', 1,
-    '1', at, at, at, at, now() + interval '1 day'
+    '1', at, at, at, at, now() + %s::interval
 FROM generate_series(1, %s) AS n, LATERAL (SELECT now() - interval '1 hour') AS t (at)
 """
 _SCHEDULED_ROWS = """
@@ -55,7 +55,7 @@ def history(arena: Arena, jobs: int) -> Figures:
 
 
 def _fill(server: PostgreSQL, jobs: int) -> None:
-    server.inside.execute(_ENDED_ROWS, [round(jobs * _ENDED)])
+    server.inside.execute(ENDED_ROWS, ["1 day", round(jobs * _ENDED)])
     server.inside.execute(_SCHEDULED_ROWS, [round(jobs * _SCHEDULED)])
     server.inside.execute("VACUUM (ANALYZE) django_jobs_job")
     # Otherwise the database would write the filled table to disk during the drains.

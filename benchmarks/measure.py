@@ -57,9 +57,13 @@ def drain_small_batches(arena: Arena, jobs: int) -> Figures:
 
 
 def drain_pool(arena: Arena, jobs: int) -> Figures:
-    pool = arena.contestant.pool
-    jobs = pool.jobs or jobs
-    return drain_sleeping(arena, jobs, pool.seconds) if pool.seconds else drain(arena, jobs)
+    """Drain no-op jobs or jobs that wait; measure until the last one has ended (PostgreSQL)."""
+    seconds = arena.contestant.pool.seconds
+    figures = drain_sleeping(arena, jobs, seconds) if seconds else drain(arena, jobs)
+    lasted = arena.contestant.server.one(
+        "SELECT extract(epoch FROM max(ended_at) - min(started_at)) FROM django_jobs_job"
+    )
+    return {**figures, "seconds": float(lasted)}
 
 
 def _drain(arena: Arena, function: str, jobs: int, *arguments: float) -> Figures:

@@ -77,8 +77,8 @@ def steady(queue: Client, per_second: str, jobs: str) -> dict[str, Any]:
     return {"sent": sent}
 
 
-def claims(queue: Client, batches: str) -> dict[str, Any]:
-    """Time claims of 50 jobs, without ending the claimed jobs."""
+def claims(queue: Client, batches: str, pause: str = "0") -> dict[str, Any]:
+    """Time claims of 50 jobs, without ending the claimed jobs; *pause* seconds between them."""
     from django_jobs.db import clock, own_connection
     from django_jobs.models import Worker
     from django_jobs.run.claim import claim
@@ -90,12 +90,27 @@ def claims(queue: Client, batches: str) -> dict[str, Any]:
         lease_until=day,
     )  # fmt: skip
     queue.send_many("note", range(50 * int(batches)))
-    seconds = []
+    at, seconds = [], []
     for _ in range(int(batches)):
+        at.append(time.time())
         began = time.perf_counter()
         claim(worker.pk, ["default"], 50, "default")
         seconds.append(time.perf_counter() - began)
-    return {"seconds": seconds}
+        time.sleep(float(pause))
+    return {"began": at, "seconds": seconds}
+
+
+def prune(queue: Client) -> dict[str, Any]:
+    """Time the deletion of all jobs whose retention is over, with its rests."""
+    del queue
+    from django_jobs.ids import uuid7
+    from django_jobs.maintenance.prune import Pruner
+
+    pruner = Pruner("default", uuid7())
+    at, began = time.time(), time.perf_counter()
+    while (rest := pruner.run_once()) is not None:
+        time.sleep(rest)
+    return {"began": at, "seconds": time.perf_counter() - began}
 
 
 def round_trip(queue: Client, jobs: str) -> dict[str, Any]:
@@ -124,6 +139,7 @@ OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
         paced,
         steady,
         claims,
+        prune,
         round_trip,
         workflow,
     )

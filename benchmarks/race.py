@@ -99,6 +99,8 @@ def _on(database: Server, case: Case) -> Iterator[Contestant]:
         if database.kind in case.limits:
             yield Contestant("bare", database, database.url, workers)
         for pool in case.pools:
+            if pool.missing:
+                continue
             processes = 1 if pool.name == "solo" else workers
             yield Contestant("django_jobs", database, database.url, processes, pool)
 
@@ -131,5 +133,5 @@ class Race:
 
     def _jobs(self, contestant: Contestant, quick: bool) -> int:
         amounts = self.case.amount
-        amount = amounts.get(contestant.system) or amounts[""]
+        amount = contestant.pool.jobs or amounts.get(contestant.system) or amounts[""]
         return self.jobs or (amount // _QUICK if quick else amount)

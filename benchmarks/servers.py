@@ -16,8 +16,8 @@ from tests.postgresql import CannotStart, embedded_postgresql
 
 from . import processes
 
-#: Enough for a hundred workers; PostgreSQL's default is 100.
-MAX_CONNECTIONS = 150
+#: Enough for a hundred workers, and for a connection of each of 256 threads.
+MAX_CONNECTIONS = 500
 
 
 class LeftOut(Exception):

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import herd, plots, proxy, report, schedules
+from benchmarks import arena, herd, plots, proxy, pruning, race, report, schedules
 from benchmarks.arena import Contestant, Failed, Pool
 from benchmarks.cases import CASES, FIRST, Case
 from benchmarks.measure import percentiles
@@ -185,6 +185,24 @@ def test_pools_have_slots_and_a_name_that_tells_them() -> None:
     assert command[2:] == [
         "runworker", "-P", "asyncio", "--processes", "1", "-c", "2000", "-l", "WARNING"
     ]  # fmt: skip
+
+
+def test_pools_that_are_not_here_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arena, "_offered_pools", lambda: ["prefork", "gevent"])
+    monkeypatch.setattr(arena.importlib.util, "find_spec", lambda name: None)
+    assert [Pool(name).missing for name in ("prefork", "asyncio", "gevent")] == [
+        "",
+        "asyncio pool: left out, this django_jobs has none",
+        "gevent pool: left out, install gevent to measure it",
+    ]
+    case = dataclasses.replace(CASES[0], pools=(Pool("asyncio"), Pool("prefork")))
+    found = [each.pool.name for each in race.contestants(case, [HERE], ["django_jobs"])]
+    assert found == ["prefork"]
+
+
+def test_prune_compares_claims_that_began_beside_it() -> None:
+    claims = [(9.9, 1.0), (10.0, 2.0), (12.0, 3.0), (12.1, 4.0)]
+    assert pruning.within(claims, {"began": 10.0, "seconds": 2.0}) == claims[1:3]
 
 
 def test_herd_takes_off_what_idle_workers_cost() -> None:
