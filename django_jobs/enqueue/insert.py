@@ -23,7 +23,7 @@ from ..models import Job
 from ..status import Status
 from ..values import NewEdge, NewJob
 from .instrumented import NO_CAUSE, instrumented
-from .notify import announce, topic_of
+from .notify import announce, topic_of, topic_of_one
 from .unique import hold_keys
 
 
@@ -46,7 +46,7 @@ def _stands_alone(row: NewJob, connection: BaseDatabaseWrapper) -> bool:
 
 
 def _write_alone(row: NewJob, using: str) -> bool:
-    if not dialect_for(connections[using]).insert_and_wake(row, topic_of(row)):
+    if not dialect_for(connections[using]).insert_and_wake(row, topic_of_one(row)):
         return False
     if signals.job_enqueued.receivers:
         _send_signals([row], using)

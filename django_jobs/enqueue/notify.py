@@ -32,6 +32,26 @@ def topic_of(row: NewJob) -> str:
     return row.queue if row.status == Status.PENDING else Topic.TIMED
 
 
+# No queue has it in its name.
+_OF_ONE = "\t"
+
+
+def topic_of_one(row: NewJob) -> str:
+    """Return the topic of a row that no other row shares: its queue and its id."""
+    topic = topic_of(row)
+    return f"{topic}{_OF_ONE}{row.id.hex}" if topic == row.queue else topic
+
+
+def queue_of(topic: str) -> str:
+    """Return the queue that *topic* names; a topic that names none is returned as it is."""
+    return topic.partition(_OF_ONE)[0]
+
+
+def is_of_one_job(topic: str) -> bool:
+    """Return whether *topic* tells of one job only; else there may be any number."""
+    return _OF_ONE in topic
+
+
 def announce(using: str, topics: set[str]) -> None:
     """Notify of *topics* after the current transaction has committed, once for all calls in it."""
     connection = connections[using]

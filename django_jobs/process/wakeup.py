@@ -10,11 +10,13 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connections
 
 from ..db import Dialect, dialect_for, own_connection
 from ..enqueue.notify import Topic
+from ..values import Claimed
 
 #: Seconds between two polls that only guard against a lost notification.
 GUARD_SECONDS = 10.0
@@ -51,9 +53,13 @@ class Waker:
             with contextlib.suppress(BlockingIOError, OSError):
                 os.write(self._write, b"!")
 
-    def wait(self, seconds: float, also: int | None = None) -> tuple[bool, bool]:
-        """Sleep at most *seconds*; return whether it was called, and whether *also* is readable."""
-        watched = [self._read] if also is None else [self._read, also]
+    def wait(self, seconds: float, *also: int | None) -> tuple[bool, set[int]]:
+        """Sleep at most *seconds*; return whether it was called, and which of *also* are readable.
+
+        A descriptor that is None is left out.
+        """
+        others = [descriptor for descriptor in also if descriptor is not None]
+        watched = [self._read, *others]
         self._sleeping = True
         # A call that came before _sleeping was set wrote nothing, so it is looked for here.
         ready = readable(watched, 0.0 if self._calls else seconds)
@@ -62,7 +68,7 @@ class Waker:
         if self._read in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._read, 4096)
-        return called, also in ready
+        return called, ready - {self._read}
 
     def _take_call(self) -> bool:
         try:
@@ -82,6 +88,9 @@ class Wakeup:
     Notifications may be lost, so the database is polled all the same: every 10 s where it notifies,
     in growing intervals where it does not.
     """
+
+    #: Whether each call is for this sleeper alone, so that no other one may be quicker.
+    hears_alone = False
 
     def __init__(self, using: str, waker: Waker) -> None:
         self.using = using
@@ -114,6 +123,9 @@ class Wakeup:
         self._watches = self._version is not None
         self.found_work()
 
+    def serve(self, options: Any) -> None:
+        """Note the worker's *options* where another process has to know them."""
+
     def found_work(self) -> None:
         """Let the next poll come after the shortest pause."""
         self._pause = self.dialect.poll_seconds[0]
@@ -122,28 +134,40 @@ class Wakeup:
         """Return the seconds to the next poll of empty queues: more each time, up to a limit."""
         return GUARD_SECONDS if self.hears else self._next_pause()
 
-    def wait(self, seconds: float) -> list[str]:
-        """Sleep at most *seconds*; return the topics of the notifications that came."""
+    def claimed(self, jobs: Sequence[Claimed], want: int, *, locked: bool) -> bool:
+        """Note the *jobs* of a claim of *want*; return whether a notification tells of all others.
+
+        *locked* says that other transactions held ready jobs.
+        """
+        return self.listens and len(jobs) < want and not locked
+
+    def wait(self, seconds: float, *, idle: bool = False, also: int | None = None) -> list[str]:
+        """Sleep at most *seconds*; return the topics of the notifications that came.
+
+        *idle* says that the sleeper would claim a job at once. A descriptor *also* that becomes
+        readable ends the sleep, too.
+        """
         if self.listens:
-            return self._listen(seconds)
+            return self._listen(seconds, also)
         if self._watches:
-            return self._watch(seconds)
-        self.waker.wait(seconds)
+            return self._watch(seconds, also)
+        self.waker.wait(seconds, also)
         return []
 
-    def _listen(self, seconds: float) -> list[str]:
+    def _listen(self, seconds: float, also: int | None) -> list[str]:
         # A notification that came with the answer to a query does not make the descriptor readable.
         heard = self.dialect.received()
         if heard:
             return heard
-        _called, readable = self.waker.wait(seconds, self.dialect.fileno())
-        return self.dialect.received() if readable else []
+        descriptor = self.dialect.fileno()
+        _called, readable = self.waker.wait(seconds, descriptor, also)
+        return self.dialect.received() if descriptor in readable else []
 
-    def _watch(self, seconds: float) -> list[str]:
+    def _watch(self, seconds: float, also: int | None) -> list[str]:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            called, _readable = self.waker.wait(min(left, self._next_pause()))
-            if called:
+            called, readable = self.waker.wait(min(left, self._next_pause()), also)
+            if called or readable:
                 break
             version = self.dialect.version()
             if version != self._version:

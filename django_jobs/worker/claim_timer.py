@@ -16,12 +16,16 @@ SHORTEST_LOCKED, LONGEST_LOCKED = 0.002, 0.25
 class ClaimTimer:
     """Says when the worker claims next, from what it heard and what its last claim found.
 
+    A full worker, or one that lost the last race, claims *patience* seconds after a notification.
     *clock* returns seconds, as :func:`time.monotonic` does. All moments are of that clock; 0 is
     "at once".
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, patience: float = PATIENCE_SECONDS
+    ) -> None:
         self._clock = clock
+        self._patience = patience
         #: Whether the last claim found no job, and no other one may have become ready since.
         self.found_nothing = False
         self._look_at = 0.0
@@ -37,7 +41,7 @@ class ClaimTimer:
         if self._heard_at is None:
             return self._look_at
         others_first = self._came_late or is_full()
-        return min(self._look_at, self._heard_at + (PATIENCE_SECONDS if others_first else 0.0))
+        return min(self._look_at, self._heard_at + (self._patience if others_first else 0.0))
 
     def look(self, after: float = 0.0) -> None:
         """Claim after so many seconds, whatever the last claim found."""

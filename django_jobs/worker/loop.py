@@ -12,7 +12,7 @@ from ..process.reconnect import Backoff, Parts
 from ..process.wakeup import Wakeup
 from ..values import Claimed, Outcome
 from .buffer import GATHER_SECONDS, JobBuffer
-from .claim_timer import SHORTEST_LOCKED, ClaimTimer
+from .claim_timer import PATIENCE_SECONDS, SHORTEST_LOCKED, ClaimTimer
 from .completer import Completer
 from .connection_backoff import ConnectionBackoff
 from .loop_state import LoopState
@@ -61,7 +61,7 @@ class WorkerLoop:
         self._backoff = Backoff("claiming and recording", options.using)
         self.strays = StrayReleaser(state, buffer, clock)
         self._parts = Parts(self.strays.suspect, clock)
-        self.timer = ClaimTimer(clock)
+        self.timer = ClaimTimer(clock, 0.0 if wakeup.hears_alone else PATIENCE_SECONDS)
         self.queues = ReadyQueues(state, on_topic, clock)
         self.connections = ConnectionBackoff(clock)
         self.progress = ProgressBuffer(state, wakeup.waker.wake, clock)
@@ -93,6 +93,7 @@ class WorkerLoop:
     def take(self, options: WorkerOptions) -> None:
         """Work by other options from the next claim on; called from another thread."""
         self.state.options = options
+        self.wakeup.serve(options)
         self.timer.look_anew()
         self.wakeup.waker.wake()
 
@@ -156,7 +157,7 @@ class WorkerLoop:
         return self._pause()
 
     def _sleep(self, seconds: float) -> None:
-        for topic in self.wakeup.wait(seconds):
+        for topic in self.wakeup.wait(seconds, idle=self.producer.is_idle()):
             if self.queues.hear(topic):
                 self.timer.heard()
 

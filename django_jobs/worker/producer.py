@@ -85,6 +85,15 @@ class Producer:
         self._buffer.low_water = ahead // 2
         return slots + ahead - running - waiting if waiting <= self._buffer.low_water else 0
 
+    def is_idle(self) -> bool:
+        """Return whether this worker would claim a job for a free slot if it heard of one."""
+        waiting, running, _ended = self._buffer.counts()
+        return (
+            running + waiting < self._state.options.slots
+            and not self.takes_none()
+            and max(self._rests_until(), self._connections.claim_from) <= self._clock()
+        )
+
     def _is_full(self) -> bool:
         _waiting, running, _ended = self._buffer.counts()
         return running >= self._state.options.slots
@@ -104,9 +113,8 @@ class Producer:
         nothing = not jobs and not locked
         if nothing:
             self._queues.read_again()
-        all_taken = self._wakeup.listens and len(jobs) < want and not locked
-        # A notification tells of later jobs, where the database sends any.
-        rests = nothing or (all_taken and not self._state.options.burst)
+        all_told = self._wakeup.claimed(jobs, want, locked=locked)
+        rests = nothing or (all_told and not self._state.options.burst)
         self._timer.looked(bool(jobs), locked, self._wakeup.next_look() if rests else 0.0)
 
     def permits_freed(self) -> None:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from ..enqueue.notify import Topic
+from ..enqueue.notify import Topic, queue_of
 from ..process.wakeup import GUARD_SECONDS
 from ..run.claim import ready_queues
 from .loop_state import LoopState
@@ -39,7 +39,7 @@ class ReadyQueues:
         if topic == Topic.ANY:
             self.read_again()
             return True
-        if not self.note(topic):
+        if not self.note(queue_of(topic)):
             return False
         # A queue that was just heard need not be read, but another notification may be lost.
         now = self._clock()

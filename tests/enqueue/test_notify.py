@@ -22,7 +22,7 @@ from django_jobs import chord, control
 from django_jobs.beat.fire import fire_due
 from django_jobs.control import commands, schedules
 from django_jobs.db import Dialect, clock, dialect_for, own_connection
-from django_jobs.enqueue.notify import Topic
+from django_jobs.enqueue.notify import Topic, is_of_one_job, queue_of
 from django_jobs.limits.admission import Admission
 from django_jobs.limits.overrides import set_limits
 from django_jobs.maintenance import promote, rescue, unblock
@@ -398,14 +398,24 @@ def drop_announcements(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "announce", dropping)
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_call_notifies_without_a_transaction(several: bool, heard: Callable[[], set[str]]) -> None:
+def test_calls_notify_of_their_queue_without_a_transaction(heard: Callable[[], set[str]]) -> None:
     heard()
-    if several:
-        add.delay_many([(1,), (2,)], queue="own")
-    else:
-        add.apply_async((1,), queue="own")
+    add.delay_many([(1,), (2,)], queue="own")
     assert heard() == {"own"}
+
+
+def test_call_notifies_of_its_job_without_a_transaction(heard: Callable[[], set[str]]) -> None:
+    heard()
+    result = add.apply_async((1,), queue="own")
+    (topic,) = heard()
+    assert topic == f"own\t{result.id.hex}"
+    assert (queue_of(topic), is_of_one_job(topic), is_of_one_job("own")) == ("own", True, False)
+
+
+def test_call_for_later_notifies_of_no_queue(heard: Callable[[], set[str]]) -> None:
+    heard()
+    add.apply_async((1,), countdown=60)
+    assert heard() == {Topic.TIMED}
 
 
 @pytest.mark.once

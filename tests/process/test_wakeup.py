@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+from typing import Any
 
 import pytest
 
 from django_jobs.process import wakeup
-from django_jobs.process.wakeup import Waker, readable
+from django_jobs.process.wakeup import Waker, Wakeup, readable
 
 
 def test_descriptors_may_have_any_number() -> None:
@@ -35,7 +36,35 @@ def test_call_that_comes_before_the_sleep_ends_it(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(wakeup, "readable", poll)
     waker.wake()
-    assert waker.wait(60.0) == (True, False)
-    assert waker.wait(60.0) == (False, False)
+    assert waker.wait(60.0) == (True, set())
+    assert waker.wait(60.0) == (False, set())
     assert slept == [0.0, 60.0]
     waker.close()
+
+
+def test_wait_tells_which_descriptors_are_readable() -> None:
+    waker, (read, write), (other, end) = Waker(), os.pipe(), os.pipe()
+    os.write(write, b"!")
+    assert waker.wait(60.0, None, read, other) == (False, {read})
+    for descriptor in (read, write, other, end):
+        os.close(descriptor)
+    waker.close()
+
+
+@pytest.mark.parametrize(
+    ("listens", "found", "locked", "told"),
+    [
+        (True, 2, False, True),  # a notification tells of later jobs
+        (True, 4, False, False),  # there may be more
+        (True, 2, True, False),
+        (False, 2, False, False),  # nothing tells of later jobs
+    ],
+)
+def test_claim_left_no_jobs_that_nothing_tells_of(
+    listens: bool, found: int, locked: bool, told: bool
+) -> None:
+    wakeup = Wakeup("default", Waker())
+    wakeup.listens = listens
+    jobs: list[Any] = [object()] * found
+    assert wakeup.claimed(jobs, 4, locked=locked) is told
+    wakeup.waker.close()

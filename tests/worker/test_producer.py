@@ -26,8 +26,10 @@ class Around:
         self.state = LoopState(UUID(int=1), WorkerOptions(pool="threads", slots=4))
         self.buffer: Any = a_buffer(self.clock)
         self.timer = ClaimTimer(self.clock)
+        self.told = True
+        self.noted: list[tuple[int, int, bool]] = []
         self.wakeup = SimpleNamespace(
-            listens=True, found_work=lambda: None, next_look=lambda: GUARD
+            claimed=self.note_claim, found_work=lambda: None, next_look=lambda: GUARD
         )
         self.names = ["default"]
         self.reads = 0
@@ -64,6 +66,10 @@ class Around:
 
     def begin(self) -> None:
         self.begun += 1
+
+    def note_claim(self, jobs: list[Any], want: int, *, locked: bool) -> bool:
+        self.noted.append((len(jobs), want, locked))
+        return self.told
 
     def claim(self, *arguments: Any) -> tuple[list[Any], bool]:
         self.claims.append(arguments)
@@ -163,22 +169,43 @@ def test_claimed_jobs_are_handed_over(around):
 
 
 @pytest.mark.parametrize(
-    ("number", "listens", "locked", "burst", "looks_in"),
+    ("told", "burst", "looks_in"),
     [
-        (2, True, False, False, GUARD),  # a notification tells of later jobs
-        (4, True, False, False, 0.0),  # there may be more
-        (2, True, True, False, 0.0),
-        (2, False, False, False, 0.0),  # nothing tells of later jobs
-        (2, True, False, True, 0.0),  # a burst ends when it finds nothing
+        (True, False, GUARD),  # something tells of the jobs that are left
+        (False, False, 0.0),
+        (True, True, 0.0),  # a burst ends when it finds nothing
     ],
 )
-def test_claim_that_found_jobs_is_followed_by(around, number, listens, locked, burst, looks_in):
-    around.jobs, around.locked = [a_job() for _ in range(number)], locked
-    around.wakeup.listens = listens
+def test_claim_that_found_jobs_is_followed_by(around, told, burst, looks_in):
+    around.jobs, around.told, around.locked = [a_job(), a_job()], told, True
     around.state.options = WorkerOptions(pool="threads", slots=4, burst=burst)
     around.producer().claim(4)
+    assert around.noted == [(2, 4, True)]
     assert around.looks_in() == pytest.approx(looks_in)
     assert not around.timer.found_nothing
+
+
+def test_worker_is_idle_while_it_would_claim_for_a_free_slot(around):
+    around.timer.look(1.0)  # a call ends the rest
+    assert around.producer().is_idle()
+    around.buffer.put([a_job() for _ in range(4)])
+    assert not around.producer().is_idle()
+    for slot in range(4):
+        around.buffer.take(slot, wait=False)
+    assert not around.producer().is_idle()
+    around.buffer.free(0, 1.0)
+    assert around.producer().is_idle()
+
+
+@pytest.mark.parametrize("why", ["quiet", "refused claim", "refused connections"])
+def test_worker_that_may_not_claim_is_not_idle(around, why):
+    if why == "quiet":
+        around.state.options = WorkerOptions(quiet=True)
+    elif why == "refused claim":
+        around.rests_until = around.clock() + 1.0
+    else:
+        around.connections.claim_from = around.clock() + 1.0
+    assert not around.producer().is_idle()
 
 
 def test_claim_that_found_locked_jobs_only_is_followed_by_a_short_pause(around):
