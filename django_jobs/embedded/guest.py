@@ -158,7 +158,7 @@ class EmbeddedWorker:
             self._beat.stop()
         if self._worker is not None:
             self._worker.stop()
-            self._worker.renew_soon()  # a kill from now on counts no crash
+            self._worker.note_stop()
         while not self._worker_ended.wait(_LOOK) and time.monotonic() < self._deadline:
             continue
         if self._worker is not None and not self._has_ended(self._worker):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 from django.db import Error
-from django.db.models.functions import Coalesce
 
 from .. import __version__, log
 from ..conf import get_settings
@@ -19,6 +19,7 @@ from ..maintenance import rescue
 from ..models import Worker
 from ..run.release import release_strays
 from .memory import resident_bytes
+from .renewal import Sign, renew
 
 
 def beat_name(base_name: str) -> str:
@@ -79,9 +80,7 @@ class Presence:
         """
         if self.beat(stopping=stopping) or self._is_over():
             return True
-        self.worker_id = uuid7()
-        self._on_lost(self.worker_id)
-        _running, self._done_before = self._load()
+        self.begin_anew()
         self.register()
         return False
 
@@ -91,21 +90,26 @@ class Presence:
         *stopping* says that the process is stopping. An update that arrives after the row's end
         changes nothing.
         """
+        _renewed, over = renew([self.sign(stopping=stopping)], self._using)
+        return not over
+
+    def sign(self, *, stopping: bool = False) -> Sign:
+        """Return a sign of life for the row."""
         running, done = self._load()
-        now = clock(self._using)
-        stop = {"stopping_at": Coalesce("stopping_at", now)} if stopping else {}
-        rows = Worker.objects.using(self._using).filter(
-            id=self.worker_id, lost_at=None, stopped_at=None
+        return Sign(
+            self.worker_id,
+            running,
+            done - self._done_before,
+            resident_bytes(),
+            stopping,
+            time.monotonic(),
         )
-        changed = rows.update(
-            heartbeat_at=now,
-            lease_until=self._lease_until(),
-            busy=running,
-            jobs_done=done - self._done_before,
-            memory_bytes=resident_bytes(),
-            **stop,
-        )
-        return changed == 1
+
+    def begin_anew(self) -> None:
+        """Take a new id: other workers took this process for dead and have its jobs."""
+        self.worker_id = uuid7()
+        self._on_lost(self.worker_id)
+        _running, self._done_before = self._load()
 
     def sign_off(self) -> None:
         """Mark the row as stopped, unless the database is away.

@@ -29,17 +29,27 @@ class Timers:
     """Runs each timer when it is due. A timer that fails runs again after a pause that grows.
 
     An error that is not the database's is a defect, of this package or of a row: it is logged with
-    its traceback, and the other timers go on.
+    its traceback, and the other timers go on. *wait* sleeps for so many seconds between two of
+    them, and *wake* ends its sleep; the default is an event.
     """
 
-    def __init__(self, timers: Sequence[Timer], using: str) -> None:
+    def __init__(
+        self,
+        timers: Sequence[Timer],
+        using: str,
+        *,
+        wait: Callable[[float], object] | None = None,
+        wake: Callable[[], object] | None = None,
+    ) -> None:
         self.using = using
         #: The number of looks for due timers. It grows while no timer hangs.
         self.rounds = 0
         self._timers = {timer.name: timer for timer in timers}
         self._backoffs = {timer.name: Backoff(timer.name, using) for timer in timers}
         self._stop = threading.Event()
-        self._wake = threading.Event()
+        self._asked = threading.Event()
+        self._wait = wait or self._wait_for_event
+        self._wake = wake or self._asked.set
         self._times = threading.Lock()
 
     def run(self) -> None:
@@ -49,8 +59,7 @@ class Timers:
             timer.due = start + timer.after
         while not self._stop.is_set():
             self.rounds += 1
-            self._wake.wait(self.run_due())
-            self._wake.clear()
+            self._wait(self.run_due())
 
     def run_due(self) -> float:
         """Run what is due; return the seconds until the next timer."""
@@ -66,11 +75,15 @@ class Timers:
         with self._times:
             if due < timer.due:
                 timer.due = due
-                self._wake.set()
+                self._wake()
 
     def stop(self) -> None:
         self._stop.set()
-        self._wake.set()
+        self._wake()
+
+    def _wait_for_event(self, seconds: float) -> None:
+        self._asked.wait(seconds)
+        self._asked.clear()
 
     def _run(self, timer: Timer) -> None:
         # A call of ask() while the timer runs may tell of what it has not seen: it runs once more.

@@ -22,6 +22,13 @@ from .supervisor_channel import SupervisorChannel
 
 _log = logging.getLogger("django_jobs.worker")
 
+#: The indexes of the process that fires schedules, and of the one that renews the leases of all
+#: workers and does their duties. Workers count from 0.
+BEAT, COORDINATOR = -1, -2
+
+# A coordinator that shows no sign of life is killed after this time at the earliest.
+_SILENT_SECONDS = 3.0
+
 Reasons = dict[tuple[UUID, int], BaseException | None]
 
 
@@ -48,6 +55,11 @@ class Child:
     _looked: float = math.inf
     _hung: bool = False
 
+    @property
+    def kind(self) -> str:
+        """What the process is, for the log."""
+        return {BEAT: "beat", COORDINATOR: "coordinator"}.get(self.index, "worker")
+
     def dispensability(self) -> tuple[bool, bool, int]:
         """Sort key: of several processes the one with the greatest is stopped first.
 
@@ -70,6 +82,25 @@ class Child:
             latest = self.shared_slots.latest()
             left.update({(entry.job_id, entry.claims): None for entry in latest})
         return left
+
+    def log_death(self, code: int) -> None:
+        _log.error(
+            "%s died index=%d pid=%d: %s",
+            self.kind,
+            self.index,
+            self.pid,
+            how_it_ended(code),
+            extra={"worker": self.name},
+        )
+
+    def log_stop(self) -> None:
+        _log.warning(
+            "worker stopped index=%d pid=%d by a SIGTERM that is not of its supervisor; another "
+            "takes its place",
+            self.index,
+            self.pid,
+            extra={"worker": self.name},
+        )
 
     def remains(self, cold: bool, failed: bool) -> DeadWorker:
         """Return what this process, which has died, left behind."""
@@ -111,28 +142,32 @@ class Child:
     def kill_silent(self, lease_seconds: float) -> None:
         """Kill the process when its interpreter has not run for *lease_seconds*.
 
-        It cannot have renewed its lease, so its jobs are given to other workers. C code that keeps
-        the GIL may hang for ever. A process that a signal stopped (SIGSTOP) is left alone, as its
-        jobs do not go on.
+        C code that keeps the GIL may hang for ever. The lease of a silent worker is not renewed, so
+        its jobs are given to others. A worker that a signal stopped (SIGSTOP) is left alone, as its
+        jobs do not go on. A coordinator is killed sooner, and also when a signal stopped it: the
+        next one must renew the leases in time.
         """
+        is_vital = self.index == COORDINATOR
+        longest = max(_SILENT_SECONDS, lease_seconds / 3) if is_vital else lease_seconds
         now, pulse = self.clock(), self.shared_slots.pulse
         # The host may have slept, or this supervisor was stopped: that time does not count.
         seen = min(max(0.0, now - self._looked), 1.0)
         silent = bool(pulse) and pulse == self._pulse
         self._pulse, self._looked = pulse, now
         self._silent = self._silent + seen if silent else 0.0
-        if self.killed or self._hung or self._silent <= lease_seconds:
+        if self.killed or self._hung or self._silent <= longest:
             return
-        if _is_stopped(self.pid):
+        if not is_vital and _is_stopped(self.pid):
             self._silent = 0.0
             return
         self._hung = True
         _log.error(
-            "killing index=%d pid=%d: its interpreter has not run for %.0f s, and its jobs are "
-            "given to others",
+            "killing %s index=%d pid=%d: its interpreter has not run for %.0f s, and %s",
+            self.kind,
             self.index,
             self.pid,
             self._silent,
+            "another takes its place" if is_vital else "its jobs are given to others",
             extra={"worker": self.name},
         )
         kill_group(self.pid, signal.SIGKILL)

@@ -13,22 +13,22 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from ..ids import uuid7
-from ..process.presence import beat_name
-from .child_process import Child, how_it_ended
-from .fork import fork, hear_term, kill_group, reap, reap_orphans
+from . import roles
+from .child_process import BEAT, COORDINATOR, Child
+from .fork import fork, kill_group, reap, reap_orphans
 from .options import WorkerOptions
 from .reaper import Reaper
+from .roles import RunBeat, name_of
+from .roster import Roster
 from .shared_slots import SharedSlots
 from .supervisor_channel import SupervisorChannel
-from .worker import STOPPED, WorkerProcess
+from .worker import STOPPED
 
 _log = logging.getLogger("django_jobs.worker")
 
 # A child that dies sooner than this after its start is replaced more and more slowly.
 STILLBORN_SECONDS = 1.0
 LONGEST_PAUSE = 30.0
-# The index of the process that fires schedules.
-BEAT = -1
 
 
 class Children:
@@ -42,7 +42,7 @@ class Children:
         self,
         options: WorkerOptions,
         *,
-        run_beat: Callable[[UUID, Callable[[], None]], int] | None = None,
+        run_beat: RunBeat | None = None,
         close: Iterable[int] = (),
     ) -> None:
         self.options = options
@@ -58,6 +58,8 @@ class Children:
         #: At the stop the database was away: jobs stay STARTED until another worker rescues them.
         self.left_jobs = False
         self.reaper = Reaper(options.using, self.fork)
+        #: Made before the first fork, so that all processes share it.
+        self.roster = Roster()
         self._run_beat = run_beat
         self._close = list(close)
         #: Whether the processes write their load.
@@ -71,7 +73,7 @@ class Children:
         """Want as many processes as the options say, also after a stop."""
         self.stopping = self.cold = False
         now = time.monotonic()
-        self.vacant = dict.fromkeys(range(self.options.processes), now)
+        self.vacant = {COORDINATOR: now, **dict.fromkeys(range(self.options.processes), now)}
         if self._run_beat is not None:
             self.vacant[BEAT] = now
 
@@ -93,7 +95,7 @@ class Children:
                     index,
                     pause,
                     error,
-                    extra={"worker": _name_of(index, self.options)},
+                    extra={"worker": name_of(index, self.options)},
                 )
 
     def _start(self, index: int) -> None:
@@ -107,14 +109,14 @@ class Children:
             pid = self.fork(functools.partial(self._work, worker_id, index, shared_slots, channel))
             undo.pop_all()
         channel.keep_supervisor_end()
-        name, now = _name_of(index, self.options), time.monotonic()
+        name, now = name_of(index, self.options), time.monotonic()
         self.by_pid[pid] = Child(index, pid, worker_id, name, shared_slots, channel, now)
 
     def _options_of(self, index: int) -> WorkerOptions:
         """Return the options of a new process; an additional one gets those of the first."""
-        if index in self.options_at:
-            return self.options_at[index]
-        first = min(self.options_at, default=index)
+        if index in self.options_at or index < 0:
+            return self.options_at.get(index, self.options)
+        first = min((other for other in self.options_at if other >= 0), default=index)
         return dataclasses.replace(self.options_at.get(first, self.options), quiet=False)
 
     def _work(
@@ -125,25 +127,11 @@ class Children:
         for other in self.by_pid.values():
             other.channel.close()
         # An end that the process did not announce is a crash, whatever its exit code.
-        shared_slots.exit_code = code = self._work_to_the_end(
-            worker_id, index, shared_slots, channel
-        )
+        shared_slots.exit_code = code = roles.run(
+            index, worker_id, self.options_at[index], shared_slots, channel, self.roster,
+            self._run_beat,
+        )  # fmt: skip
         return code
-
-    def _work_to_the_end(
-        self, worker_id: UUID, index: int, shared_slots: SharedSlots, channel: SupervisorChannel
-    ) -> int:
-        if index == BEAT and self._run_beat is not None:
-            hear_term()
-
-            def stepped() -> None:
-                shared_slots.stepped = time.monotonic()
-
-            self._run_beat(worker_id, stepped)
-            return STOPPED
-        worker = WorkerProcess(self.options_at[index], worker_id, index, shared_slots, channel)
-        hear_term(worker.stop)
-        return worker.run()
 
     def reap(self, others: Iterable[int] = ()) -> None:
         """Take note of all processes that have ended; *others* are pids that the caller reaps."""
@@ -165,28 +153,21 @@ class Children:
         if not in_order:
             failed = not child.killed and not self.cold
             if failed:
-                _log.error(
-                    "worker died index=%d pid=%d: %s",
-                    child.index,
-                    child.pid,
-                    how_it_ended(code),
-                    extra={"worker": child.name},
-                )
-            self.reaper.add(child.remains(self.cold, failed))
+                child.log_death(code)
+            if child.index != COORDINATOR:  # which has no row
+                self.reaper.add(child.remains(self.cold, failed))
+        if child.index >= 0:
+            self.roster.place(child.index).leave()
         child.shared_slots.close()
         child.channel.close()
         if child.surplus:
-            del self.options_at[child.index]
-        if self.stopping or child.surplus or (in_order and code == 0):
+            self.options_at.pop(child.index, None)
+        if child.surplus or (in_order and code == 0):
+            return
+        if self.stopping and (child.index != COORDINATOR or self.cold):
             return
         if in_order and code == STOPPED:
-            _log.warning(
-                "worker stopped index=%d pid=%d by a SIGTERM that is not of its supervisor; "
-                "another takes its place",
-                child.index,
-                child.pid,
-                extra={"worker": child.name},
-            )
+            child.log_stop()
         # A process that died of its job says nothing about the next one.
         innocent = in_order or child.killed or running
         stillborn = not innocent and time.monotonic() - child.started < STILLBORN_SECONDS
@@ -221,8 +202,25 @@ class Children:
         """Let all processes finish what they run, or kill them; replace none from now on."""
         self.stopping = True
         self.cold = self.cold or cold
+        # While a worker finishes its jobs, its lease must be renewed.
+        self.vacant = {} if cold else {i: at for i, at in self.vacant.items() if i == COORDINATOR}
+        if cold:
+            self.send(signal.SIGKILL)
+            return
+        for child in self.by_pid.values():
+            if child.index != COORDINATOR:
+                os.kill(child.pid, signal.SIGTERM)
+
+    def end_coordinator(self) -> None:
+        """Stop the coordinator when all other processes have ended and none is to start."""
+        others = [child for child in self.by_pid.values() if child.index != COORDINATOR]
+        if others or self.vacant.keys() - {COORDINATOR}:
+            return
         self.vacant.clear()
-        self.send(signal.SIGKILL if cold else signal.SIGTERM)
+        for child in self.by_pid.values():
+            if not child.surplus:
+                child.surplus = True
+                os.kill(child.pid, signal.SIGTERM)
 
     def send(self, number: int) -> None:
         """Send a signal to all processes; SIGKILL also to those that they started."""
@@ -231,7 +229,3 @@ class Children:
                 kill_group(pid, number)
             else:
                 os.kill(pid, number)
-
-
-def _name_of(index: int, options: WorkerOptions) -> str:
-    return beat_name(options.base_name) if index == BEAT else options.name_of(index)

@@ -1,59 +1,43 @@
-"""The periodic chores of a worker process, besides its jobs."""
+"""What a worker process does from time to time, besides its jobs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..enqueue.notify import Topic
-from ..maintenance import promote, rollup, unblock
-from ..maintenance.prune import Pruner
 from ..metrics.capped_count import ready_queues
 from ..models import Queue
 from ..process.timers import Timer, Timers
 from ..run.running_logs import save_logs
 from .autoscale import LOOK_SECONDS, Gauge
 from .command_handler import CommandHandler
-from .lease import rescue_seconds
 
 if TYPE_CHECKING:
     from .worker import WorkerProcess
 
-# Jobs that were scheduled within this time are promoted together.
-TOGETHER_SECONDS = 0.02
-
 
 class Chores:
-    """One thread runs them: commands, the load for the supervisor, maintenance of the tables."""
+    """One thread runs them: commands, the load for the supervisor, what jobs have logged."""
 
     def __init__(self, worker: WorkerProcess) -> None:
         self._worker = worker
         self._commands = CommandHandler(worker)
         self._gauge = Gauge(worker.buffer, worker.options.slots)
-        # A host's first worker promotes. The others do so later, in case it is stuck in C code.
-        self._grace = min(worker.index, 4) * 0.25
         using = worker.options.using
         self.timers = Timers(
             [
                 Timer("control", 1.0, self._execute_commands, after=1.0),
                 Timer("load", LOOK_SECONDS, self._tell_load),
                 Timer("hooks", 1.0, worker.loop.completer.tell_rest),
-                Timer("promote", 10.0, self._promote),
                 Timer("logs", 1.0, self._save_logs, after=1.0),
-                Timer("rescue", rescue_seconds(), worker.lease.rescue),
                 Timer("measure", 15.0, lambda: worker.collector.flush(using), after=15.0),
-                Timer("wake", 10.0, lambda: unblock.run_once(using), after=2.0),
-                Timer("prune", 60.0, Pruner(using, worker.worker_id).run_once, after=30.0),
-                Timer("rollup", 60.0, self._roll_up, after=45.0),
             ],
             using,
         )
 
     def hear(self, topic: str) -> None:
         """Take a notification that names no queue; safe from any thread."""
-        if topic == Topic.TIMED:
-            # One look serves many that come together, and the other workers need none so soon.
-            self.timers.ask("promote", within=max(TOGETHER_SECONDS, self._grace))
-        else:
+        if topic == Topic.COMMANDS:
             self.timers.ask("control")
 
     def job_begins(self) -> None:
@@ -83,18 +67,7 @@ class Chores:
         shared_slots.load = self._gauge.read(self.is_behind)
         return None
 
-    def _promote(self) -> float:
-        # On SQLite the loop sees that rows changed, but not that time has passed.
-        longest = 1.0 if self._worker.wakeup.dialect.version() is not None else 10.0
-        return promote.run_once(
-            self._worker.options.using, longest_pause=longest, grace=self._grace
-        )
-
     def _save_logs(self) -> None:
         running = list(self._worker.pool.contexts.values())
         contexts = [context for context in running if context.kept_log is not None]
         save_logs(self._worker.worker_id, contexts, self._worker.options.using)
-
-    def _roll_up(self) -> float | None:
-        more = rollup.run_once(self._worker.options.using, self._worker.worker_id)
-        return 0.1 if more else None

@@ -1,23 +1,19 @@
-"""A worker's own row and lease, and its judgement of other workers' leases."""
+"""A worker's own row and lease. The coordinator renews the lease."""
 
 from __future__ import annotations
 
 import logging
-import math
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from django.db import Error
 
 from .. import log
 from ..conf import get_settings
-from ..db import is_away, unix_time
-from ..maintenance import rescue
+from ..db import is_away
 from ..models import Worker
 from ..process.presence import Presence
 from .buffer import boot_time
+from .roster import Place
 from .worker_info import details
 
 if TYPE_CHECKING:
@@ -26,59 +22,65 @@ if TYPE_CHECKING:
 _log = logging.getLogger("django_jobs.worker")
 
 
-def rescue_seconds() -> float:
-    """Return the seconds between two looks for dead workers.
-
-    All other workers have the same time to renew their leases.
-    """
-    return get_settings().lease_seconds / 4
-
-
 class Lease:
-    """Registers a worker, renews its lease, rescues the jobs of workers whose leases ended.
+    """Registers a worker, and lets its jobs start while the coordinator renews its lease.
 
-    *clock* returns seconds, as :func:`time.monotonic` does.
+    *place* is the worker's entry in the roster.
     """
 
-    def __init__(self, worker: WorkerProcess, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, worker: WorkerProcess, place: Place) -> None:
         #: The worker has signed off, or will do so now: a late renewal starts no new lease.
         self.is_over = False
         self._worker = worker
-        self._clock = clock
+        self._place = place
+        self._until = 0.0
+        self._must_register = False
         self._presence = Presence(
             worker.worker_id,
             worker.name,
             worker.options.using,
             columns=self._columns,
             load=self._load,
-            on_lost=self._lost,
-            is_over=lambda: self.is_over,
+            on_lost=worker.lose_jobs,
         )
-        self._renewed_at = self._judges_from = math.inf
-        # By how much the database's clock is ahead of this host's; None before the first look.
-        self._ahead: float | None = None
 
     def begin(self) -> None:
         """Write the worker's row."""
         asked_at = boot_time()
         self._presence.register()
-        self._registered(asked_at)
+        self._worker.collector.synchronize(self._worker.options.using)
+        self._must_register = False
+        self.report()
+        self._place.enter(self._presence.worker_id)
+        # The database counts from a later moment, so it ends the lease later.
+        self._allow_jobs(asked_at + get_settings().lease_seconds)
 
-    def renew(self) -> None:
-        """Renew the lease. A worker whose lease had ended ends, or gets a new id."""
-        asked_at = boot_time()
-        if not self._presence.renew(stopping=self._worker.was_told_to_stop):
-            self._registered(asked_at)
+    def report(self) -> None:
+        """Show the coordinator that the worker lives and what it does."""
+        self._place.report(self._presence.sign(stopping=self._worker.was_told_to_stop))
+
+    def look(self) -> None:
+        """Take over the end of the lease, as the coordinator renewed it.
+
+        A worker whose lease had ended ends, or gets a new id.
+        """
+        if self.is_over:
             return
-        self._allow_jobs(asked_at)
-        now = self._clock()
-        if self._is_late(now):
-            self._judges_from = now + rescue_seconds()
-        self._renewed_at = now
+        if self._must_register:
+            self._worker.loop.ask("registering", self.begin)
+            return
+        until = self._place.lease_of(self._presence.worker_id)
+        if until is None or until == self._until:
+            return
+        if until > 0:
+            self._allow_jobs(until)
+        else:
+            self._lost()
 
     def end(self) -> None:
         """Mark the worker's row as stopped, unless the database is away."""
         self.is_over = True
+        self._place.leave()
         try:
             self._worker.collector.flush(self._worker.options.using)
         except Error as error:
@@ -86,36 +88,23 @@ class Lease:
         else:
             self._presence.sign_off()
 
-    def rescue(self) -> float | None:
-        """Rescue jobs of dead workers; return the seconds to the next look, None: the usual."""
-        now = self._clock()
-        if self._clock_jumped(now):
-            self._judges_from = now + rescue_seconds()
-            self._worker.renew_soon()
-        if self._is_late(now) or now < self._judges_from:
-            # The database was away, or its clock jumped, and every lease ended: first all live
-            # workers renew theirs.
-            return min(rescue_seconds(), max(1.0, self._judges_from - now))
-        rescued = rescue.run_once(self._worker.options.using)
-        if rescued:
-            _log.warning("rescued jobs=%d from dead workers", rescued)
-        return 0.1 if rescued >= rescue.BATCH else None
+    def abandon(self) -> None:
+        """Let the lease be renewed no more."""
+        self.is_over = True
+        self._place.leave()
 
-    def _registered(self, asked_at: float) -> None:
-        self._worker.collector.synchronize(self._worker.options.using)
-        self._renewed_at = self._clock()
-        self._judges_from = self._renewed_at + rescue_seconds()
-        self._allow_jobs(asked_at)
-
-    def _allow_jobs(self, asked_at: float) -> None:
-        # The database counts from a later moment, so it ends the lease later.
-        self._worker.buffer.lease(asked_at + get_settings().lease_seconds)
+    def _allow_jobs(self, until: float) -> None:
+        self._until = until
+        self._worker.buffer.lease(until)
         self._worker.pool.wake()
 
-    def _lost(self, new_id: UUID) -> None:
+    def _lost(self) -> None:
         name = self._worker.name
         _log.error("worker lost name=%s: its lease ran out and its jobs were given to others", name)
-        self._worker.lose_jobs(new_id)
+        self._place.leave()
+        self._presence.begin_anew()
+        self._must_register = True
+        self._worker.loop.ask("registering", self.begin)
 
     def _load(self) -> tuple[int, int]:
         _waiting, running, _ended = self._worker.buffer.counts()
@@ -132,14 +121,3 @@ class Lease:
             "supervisor_id": options.supervisor_id,
             "details": details(options),
         }
-
-    def _is_late(self, now: float) -> bool:
-        return now - self._renewed_at > get_settings().lease_seconds / 2
-
-    def _clock_jumped(self, now: float) -> bool:
-        """Return whether the database's clock went ahead of this host's since the last look.
-
-        A smaller step than this ends no lease that is renewed in time.
-        """
-        before, self._ahead = self._ahead, unix_time(self._worker.options.using) - now
-        return before is not None and self._ahead - before > rescue_seconds()

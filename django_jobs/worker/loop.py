@@ -57,6 +57,7 @@ class WorkerLoop:
         self._on_database_error = on_database_error
         self._on_recorded = on_recorded
         self._clock = clock
+        self._asked: dict[str, Callable[[], object]] = {}
         self._due_is_ready = False
         self._backoff = Backoff("claiming and recording", options.using)
         self.strays = StrayReleaser(state, buffer, clock)
@@ -95,6 +96,14 @@ class WorkerLoop:
         self.state.options = options
         self.wakeup.serve(options)
         self.timer.look_anew()
+        self.wakeup.waker.wake()
+
+    def ask(self, name: str, action: Callable[[], object]) -> None:
+        """Have *action* done in the loop's thread, over its connection; safe from any thread.
+
+        It may fail. *name* says in the log what it does; a later one of that name takes its place.
+        """
+        self._asked[name] = action
         self.wakeup.waker.wake()
 
     def wait_to_start(self, seconds: float) -> None:
@@ -139,6 +148,8 @@ class WorkerLoop:
     def step(self) -> float | None:
         """Do what is due; return the seconds to sleep, or None when all is done."""
         run = self._parts.run
+        while self._asked:
+            run(*self._asked.popitem())
         if self.strays.is_due:
             run("giving strays back", self.strays.release)
         run("saving progress", self.progress.save)

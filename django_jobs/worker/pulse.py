@@ -20,7 +20,7 @@ PULSE_SECONDS = 1.0
 class Pulse:
     """Shows that the interpreter and the loops run; ends an orphaned worker.
 
-    A stop is noted in the worker's row as soon as it is seen here.
+    It also carries the lease from the roster to the buffer.
     """
 
     def __init__(self, worker: WorkerProcess, on_pulse: Callable[[], object]) -> None:
@@ -29,28 +29,29 @@ class Pulse:
         self._on_pulse = on_pulse
         self._parent = os.getppid()
         self._over = threading.Event()
-        # Of the loop and of the heartbeat: the steps so far, and the time of the last one.
-        self._steps, self._stepped_at = [0, 0], [0.0, 0.0]
+        # Of the loop and of the own coordinator's heartbeat: the steps so far, and the time of the
+        # last one.
+        self._steps = [0] * (1 if worker.coordinator is None else 2)
+        self._stepped_at = [0.0] * len(self._steps)
 
     def run(self) -> None:
         """Run until :meth:`end`."""
         worker = self._worker
         worker.shared_slots.pulse = time.monotonic()
-        noted = False
         while not self._over.wait(PULSE_SECONDS):
             worker.shared_slots.pulse = now = time.monotonic()
             worker.shared_slots.stepped = self._last_step(now)
             self._on_pulse()
-            if worker.was_told_to_stop and not noted:
-                # A signal handler must take no lock, so it cannot ask for this itself.
-                worker.renew_soon()
-                noted = True
+            worker.lease.report()
+            worker.lease.look()
             if worker.channel is not None and os.getppid() != self._parent:
                 _log.error("worker orphaned name=%s: its supervisor is gone", worker.name)
                 os._exit(1)
 
     def _last_step(self, now: float) -> float:
-        steps = [self._worker.loop.turns, self._worker.heartbeat.rounds]
+        steps = [self._worker.loop.turns]
+        if self._worker.coordinator is not None:
+            steps.append(self._worker.coordinator.heartbeat.rounds)
         for part, number in enumerate(steps):
             if number != self._steps[part]:
                 self._stepped_at[part] = now

@@ -11,7 +11,8 @@ from typing import Any
 
 from .autoscale import LOOK_SECONDS, Autoscale, Load, Report
 from .child_process import Child
-from .children import BEAT, Children
+from .children import Children
+from .roster import MOST
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -28,11 +29,13 @@ class Scaling:
     def staying(self) -> list[Child]:
         """Return the processes that run jobs and that stay."""
         children = self._children.by_pid.values()
-        return [child for child in children if child.index != BEAT and not child.surplus]
+        return [child for child in children if child.index >= 0 and not child.surplus]
 
     def indexes(self) -> set[int]:
         """Return the indexes of all wanted workers, also of those that start just now."""
-        return {child.index for child in self.staying()} | (self._children.vacant.keys() - {BEAT})
+        return {child.index for child in self.staying()} | {
+            index for index in self._children.vacant if index >= 0
+        }
 
     def resize(self, change: int) -> None:
         """Start so many more processes or, below 0, stop so many.
@@ -44,6 +47,11 @@ class Scaling:
             raise ValueError(
                 f"This runworker scales itself, from {self.autoscale.least} to "
                 f"{self.autoscale.most} processes: change that by autoscale."
+            )
+        if size + change > MOST:
+            raise ValueError(
+                f"A runworker has at most {MOST} processes, and this one has {size}. Start another "
+                "runworker."
             )
         if size + change < 1:
             raise ValueError(
@@ -93,7 +101,7 @@ class Scaling:
             free = next(index for index in itertools.count() if index not in taken)
             vacant[free] = time.monotonic()
         for _ in range(-change):
-            unborn = vacant.keys() - {BEAT}
+            unborn = [index for index in vacant if index >= 0]
             if unborn:
                 del vacant[max(unborn)]
                 continue

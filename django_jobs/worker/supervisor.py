@@ -8,9 +8,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from .. import log
 from ..conf import get_settings
@@ -24,6 +22,7 @@ from .option_commands import changed_options
 from .options import WorkerOptions
 from .reaper import REAP_SECONDS
 from .reload import Reload
+from .roles import RunBeat
 from .scaling import Scaling
 from .signal_pipe import SignalPipe
 from .worker import send_init, send_shutdown
@@ -43,7 +42,7 @@ class Supervisor:
         self,
         options: WorkerOptions,
         *,
-        run_beat: Callable[[UUID, Callable[[], None]], int] | None = None,
+        run_beat: RunBeat | None = None,
         heartbeat_file: HeartbeatFile | None = None,
         is_program: bool = False,
         changes: FileChanges | None = None,
@@ -129,6 +128,7 @@ class Supervisor:
         children.fill_vacancies()
         children.reaper.start_waiting()
         children.reap(others=self.reload.pids)
+        children.end_coordinator()
         children.kill_stuck(self._lease_seconds)
         if self.liveness is not None:
             self.liveness.look(children.steps())

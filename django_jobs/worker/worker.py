@@ -1,32 +1,28 @@
-"""A worker process: the pool runs jobs in its main thread; four other threads do the rest."""
+"""A worker process: the pool runs jobs in its main thread; three other threads do the rest."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import connections
 
 from .. import log, signals
-from ..conf import get_settings
 from ..db import own_connection
 from ..metrics.collector import Collector
 from ..process.reconnect import Backoff, until_database_answers
-from ..process.timers import Timer, Timers
 from ..process.wakeup import Waker, Wakeup
 from ..run import forks, redirect_output
 from ..run.record import record
 from ..values import Outcome
 from .buffer import JobBuffer
 from .chores import Chores
+from .coordinator import Coordinator, of_one, run_timers
 from .isolation import dump_stacks_on_usr1
 from .lease import Lease
 from .loop import WorkerLoop
@@ -35,8 +31,10 @@ from .pools import POOLS
 from .pools.base import Pool, PoolSetup
 from .pulse import Pulse
 from .reaper import DeadWorker
+from .roster import Place
 from .shared_slots import SharedSlots
 from .supervisor_channel import SupervisorChannel
+from .thread_guard import die, guard, start
 
 #: Exit codes of processes that the supervisor replaces: used up; lost its lease; told to stop, but
 #: not by the supervisor. A process with code 0 is not replaced.
@@ -47,12 +45,6 @@ LEFT_JOBS = 1
 _log = logging.getLogger("django_jobs.worker")
 
 
-def _die() -> None:
-    # A worker without one of its threads would keep jobs that nobody records or rescues.
-    sys.stderr.flush()
-    os._exit(1)
-
-
 def _signal_itself(cold: bool) -> None:
     os.kill(os.getpid(), signal.SIGQUIT if cold else signal.SIGTERM)
 
@@ -60,8 +52,8 @@ def _signal_itself(cold: bool) -> None:
 class WorkerProcess:
     """Runs jobs until it is stopped, done (burst) or used up (max-jobs, max-memory).
 
-    Its threads: *loop* claims and records, *chores* does maintenance, *heartbeat* renews the lease,
-    *pulse* shows the supervisor that the interpreter runs.
+    Its threads: *loop* claims and records, *chores* executes commands, *pulse* shows that the
+    interpreter runs. Without a supervisor it has a coordinator of its own.
     """
 
     def __init__(
@@ -71,20 +63,21 @@ class WorkerProcess:
         index: int,
         shared_slots: SharedSlots,
         channel: SupervisorChannel | None,
+        place: Place | None = None,
         *,
         on_pulse: Callable[[], object] = lambda: None,
-        on_failure: Callable[[], object] = _die,
+        on_failure: Callable[[], object] = die,
         shut_down: Callable[[bool], object] = _signal_itself,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*channel* is None without a supervisor, whose processes *index* counts.
+        """*channel* and *place*, the entry in the roster, are None without a supervisor, whose
+        processes *index* counts.
 
         *on_pulse* is called once a second, *on_failure* after a thread has failed. An operator ends
         a worker without a supervisor by *shut_down*, whose argument is True for a cold stop.
         """
         self.shut_down, self._on_failure = shut_down, on_failure
         self.options = options
-        self.index = index
         self.channel = channel
         self.shared_slots = shared_slots
         self.name = options.name_of(index)
@@ -93,9 +86,24 @@ class WorkerProcess:
         self.buffer = JobBuffer(self.waker.wake, options.max_jobs)
         self.wakeup = Wakeup(options.using, self.waker)
         self.collector = Collector()
-        self.loop = WorkerLoop(
+        self.loop = self._make_loop(worker_id)
+        self.pool = self._make_pool()
+        self.coordinator: Coordinator | None = None
+        if place is None:
+            self.coordinator, place = of_one(options, on_failure, clock)
+        self.lease = Lease(self, place)
+        self.chores = Chores(self)
+        self._pulse = Pulse(self, on_pulse)
+
+    @property
+    def worker_id(self) -> UUID:
+        """The id in the rows of this worker's jobs. It changes when the lease was lost."""
+        return self.loop.state.worker_id
+
+    def _make_loop(self, worker_id: UUID) -> WorkerLoop:
+        return WorkerLoop(
             worker_id,
-            options,
+            self.options,
             self.buffer,
             self.wakeup,
             self.collector,
@@ -104,16 +112,6 @@ class WorkerProcess:
             on_database_error=lambda: self.pool.distrust_connections(),
             on_recorded=lambda outcomes: self.pool.recorded(outcomes),
         )
-        self.pool = self._make_pool()
-        self.lease = Lease(self, clock)
-        self.chores = Chores(self)
-        self.heartbeat = self._make_heartbeat()
-        self._pulse = Pulse(self, on_pulse)
-
-    @property
-    def worker_id(self) -> UUID:
-        """The id in the rows of this worker's jobs. It changes when the lease was lost."""
-        return self.loop.state.worker_id
 
     def _make_pool(self) -> Pool:
         options = self.options
@@ -131,11 +129,6 @@ class WorkerProcess:
             )
         )
 
-    def _make_heartbeat(self) -> Timers:
-        # Its own thread: the chores wait for locks, and nothing may hold the heartbeat up.
-        seconds = get_settings().heartbeat_seconds
-        return Timers([Timer("heartbeat", seconds, self.lease.renew, seconds)], self.options.using)
-
     def run(self) -> int:
         """Run to the end; return the exit code."""
         log.worker_name.set(self.name)
@@ -143,24 +136,22 @@ class WorkerProcess:
         if not self.options.embedded:
             dump_stacks_on_usr1()
         self._send(signals.worker_process_init)
-        guarded = partial(_guard, self.name, self._on_failure)
-        threads = [
-            threading.Thread(target=guarded, args=(target,), name=name, daemon=True)
-            for name, target in (
-                ("loop", self._loop),
-                ("chores", lambda: _run_timers(self.chores.timers)),
-                ("heartbeat", lambda: _run_timers(self.heartbeat)),
-                ("pulse", self._pulse.run),
-            )
-        ]
-        for thread in threads:
-            thread.start()
+        targets: dict[str, Callable[[], object]] = {
+            "loop": self._loop,
+            "chores": lambda: run_timers(self.chores.timers),
+            "pulse": self._pulse.run,
+        }
+        if self.coordinator is not None:
+            self.coordinator.start()
+        threads = start(self.name, self._on_failure, targets)
         with redirect_output.redirected(self.options.redirect_stdout):
-            guarded(self.pool.run)
+            guard(self.name, self._on_failure, self.pool.run)
         self._stop_timers()
         self._pulse.end()
         for thread in threads:
             thread.join()
+        if self.coordinator is not None:
+            self.coordinator.join()
         self._send(signals.worker_process_shutdown)
         connections.close_all()
         if left := self.buffer.held():
@@ -188,7 +179,7 @@ class WorkerProcess:
 
     def abandon(self) -> DeadWorker:
         """Renew the lease no more; leave the running jobs to the caller, as after a cold stop."""
-        self.lease.is_over = True
+        self.lease.abandon()
         self.give_up()
         self._stop_timers()
         running = {(entry.job_id, entry.claims): None for entry in self.shared_slots.running()}
@@ -198,17 +189,16 @@ class WorkerProcess:
         """Work by other options from now on; called from the chores' thread."""
         self.options = options
         self.loop.take(options)
-        limits = self.pool.setup.time_limits
-        limits.update(options.time_limits)
-        for name in limits.keys() - options.time_limits.keys():
-            del limits[name]
+        self.pool.setup.take(options.time_limits)
 
-    def renew_soon(self) -> None:
-        """Renew the lease at once, in the heartbeat's thread."""
-        self.heartbeat.ask("heartbeat")
+    def note_stop(self) -> None:
+        """Have the stop noted in the worker's row: a kill from now on counts no crash."""
+        self.lease.report()
+        if self.coordinator is not None:
+            self.coordinator.renew_soon()
 
     def lose_jobs(self, new_id: UUID) -> None:
-        """Drop all jobs, as other workers have them now; the heartbeat's thread calls this.
+        """Drop all jobs, as other workers have them now; the pulse's thread calls this.
 
         With a supervisor the process ends. Without one it goes on under *new_id*.
         """
@@ -251,29 +241,12 @@ class WorkerProcess:
 
     def _stop_timers(self) -> None:
         self.chores.timers.stop()
-        self.heartbeat.stop()
+        if self.coordinator is not None:
+            self.coordinator.stop()
 
     def _commit(self, outcome: Outcome) -> bool:
         """Write an atomic job's success in the body's own transaction, in the pool's thread."""
         return len(record(self.worker_id, [outcome], self.options.using)) == 1
-
-
-def _guard(name: str, on_failure: Callable[[], object], target: Callable[[], None]) -> None:
-    log.worker_name.set(name)
-    try:
-        target()
-    except BaseException:
-        thread = threading.current_thread().name
-        _log.critical("worker failed name=%s thread=%s", name, thread, exc_info=True)
-        on_failure()
-
-
-def _run_timers(timers: Timers) -> None:
-    own_connection(timers.using)
-    try:
-        timers.run()
-    finally:
-        connections.close_all()
 
 
 def send_init(options: WorkerOptions) -> None:

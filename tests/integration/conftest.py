@@ -72,9 +72,14 @@ class Runworker:
         return self.wait()
 
     def children(self) -> list[int]:
-        """Process ids of its workers."""
+        """Process ids of its workers and of its coordinator."""
         tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in tasks.read_text().split()]
+
+    def workers(self) -> list[int]:
+        """Process ids of its workers that have registered."""
+        known = set(Worker.objects.values_list("pid", flat=True))
+        return [pid for pid in self.children() if pid in known]
 
     def output(self) -> str:
         return written(self.log)

@@ -46,7 +46,7 @@ def test_quiet_worker_claims_nothing_and_so_does_its_successor(runworker, until,
     assert tell("quiet") == [{"quiet": True}]
     assert Worker.objects.live().get().quiet is True
     held = jobs.mark.delay(folder, "held")
-    os.kill(worker.children()[0], signal.SIGKILL)
+    os.kill(worker.workers()[0], signal.SIGKILL)
     until(lambda: Worker.objects.count() == 2 and live())
     assert tell("ping")[0]["busy"] == 0
     assert (held.status, Worker.objects.live().get().quiet) == ("PENDING", True)

@@ -115,7 +115,7 @@ def test_process_that_keeps_the_gil_past_its_lease_is_replaced(runworker, until,
         poison.get(timeout=60)
     assert "interpreter has not run" in worker.output()
     assert jobs.mark.delay(folder, "after").get(timeout=60) == "after"
-    until(lambda: len(worker.children()) == 1)
+    until(lambda: len(worker.workers()) == 1)
     assert worker.stop() == 0, worker.output()
 
 

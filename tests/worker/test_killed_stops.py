@@ -134,12 +134,16 @@ def test_worker_that_is_told_to_stop_while_it_starts_is_never_ready(
 
 def test_process_that_was_told_to_stop_writes_it_with_its_next_heartbeat() -> None:
     process = WorkerProcess(WorkerOptions(), uuid7(), 0, SharedSlots(1), channel=None)
+    assert process.coordinator is not None
+    leases = process.coordinator.leases
     try:
         process.lease.begin()
-        process.lease.renew()
+        leases.renew()
         assert Worker.objects.get().stopping_at is None
         process.stop()
-        process.lease.renew()
+        process.lease.report()
+        leases.renew()
         assert Worker.objects.get().stopping_at is not None
     finally:
         process.waker.close()
+        process.coordinator.waker.close()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from django_jobs.worker.children import BEAT, Children
+from django_jobs.worker.child_process import BEAT
+from django_jobs.worker.children import Children
 from django_jobs.worker.liveness import HUNG_SECONDS, Liveness
 from django_jobs.worker.loop import WorkerLoop
 from django_jobs.worker.options import WorkerOptions
@@ -115,7 +116,8 @@ def test_long_lease_allows_long_pauses_between_heartbeats(
 
 def test_slowest_loop_counts() -> None:
     loop, heartbeat = SimpleNamespace(turns=0), SimpleNamespace(rounds=0)
-    worker: Any = SimpleNamespace(loop=loop, heartbeat=heartbeat)
+    coordinator = SimpleNamespace(heartbeat=heartbeat)
+    worker: Any = SimpleNamespace(loop=loop, coordinator=coordinator)
     pulse = Pulse(worker, lambda: None)
     assert pulse._last_step(1.0) == 0.0
     loop.turns += 1
@@ -126,6 +128,14 @@ def test_slowest_loop_counts() -> None:
     assert pulse._last_step(4.0) == 3.0
     heartbeat.rounds += 1
     assert pulse._last_step(5.0) == 4.0
+
+
+def test_process_beside_a_coordinator_has_one_loop() -> None:
+    worker: Any = SimpleNamespace(loop=SimpleNamespace(turns=0), coordinator=None)
+    pulse = Pulse(worker, lambda: None)
+    assert pulse._last_step(1.0) == 0.0
+    worker.loop.turns += 1
+    assert pulse._last_step(2.0) == 2.0
 
 
 def test_turn_that_the_database_refuses_is_a_step(

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from django_jobs.worker.autoscale import Autoscale, Load, Report
-from django_jobs.worker.child_process import Child
-from django_jobs.worker.children import BEAT
+from django_jobs.worker.child_process import BEAT, Child
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.scaling import Scaling
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import threading
 import time
@@ -17,7 +18,8 @@ from django_jobs.exceptions import WorkerStopping
 from django_jobs.ids import uuid7
 from django_jobs.worker import solo
 from django_jobs.worker.buffer import JobBuffer, boot_time
-from django_jobs.worker.child_process import Child, how_it_ended
+from django_jobs.worker.child_process import COORDINATOR, Child, how_it_ended
+from django_jobs.worker.children import Children
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.pools import MainThreadPool
 from django_jobs.worker.pools.lending import LentThreads
@@ -26,7 +28,7 @@ from django_jobs.worker.reaper import DeadWorker, Reaper, reap
 from django_jobs.worker.shared_slots import SharedSlots
 from django_jobs.worker.supervisor import Supervisor
 from django_jobs.worker.supervisor_channel import SupervisorChannel
-from django_jobs.worker.worker import RECYCLE
+from django_jobs.worker.worker import RECYCLE, STOPPED
 from tests.worker.parts import Clock
 
 
@@ -272,6 +274,99 @@ def test_process_that_a_signal_stopped_is_not_killed(child: SimpleNamespace) -> 
     child.is_stopped = False
     child.look(50)
     assert child.killed == []
+
+
+def test_coordinator_without_a_sign_of_life_is_killed_before_a_lease_ends(
+    child: SimpleNamespace,
+) -> None:
+    child.child.index = COORDINATOR
+    child.is_stopped = True  # by a signal: the leases end all the same
+    child.child.shared_slots.pulse = 1.0
+    child.look(41)
+    assert child.killed == []
+    child.look(1)
+    assert child.killed == [signal.SIGKILL]
+
+
+# --- the coordinator ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """A coordinator and a worker that were never forked; ``sent`` has their signals."""
+    found = SimpleNamespace(children=Children(WorkerOptions()), sent=[], codes={})
+    pids = itertools.count(4_000_000)
+    monkeypatch.setattr("django_jobs.worker.children.fork", lambda target, close: next(pids))
+    monkeypatch.setattr("django_jobs.worker.children.reap", lambda pid: found.codes.get(pid))
+    monkeypatch.setattr("django_jobs.worker.children.reap_orphans", lambda known: None)
+    monkeypatch.setattr("os.kill", lambda pid, number: found.sent.append((pid, number)))
+    found.children.begin()
+    found.children.fill_vacancies()
+    by_index = {child.index: child for child in found.children.by_pid.values()}
+    found.coordinator, found.worker = by_index[COORDINATOR], by_index[0]
+    yield found
+    for child in (*by_index.values(), *found.children.by_pid.values()):
+        child.channel.close()
+
+
+def end(processes: SimpleNamespace, child: Child, code: int) -> None:
+    """Let a process end in order with *code*, or be killed by the signal -*code*."""
+    if code >= 0:
+        child.shared_slots.exit_code = code
+    processes.codes[child.pid] = code
+    processes.children.reap()
+
+
+def test_coordinator_starts_before_the_workers(processes: SimpleNamespace) -> None:
+    assert processes.coordinator.pid < processes.worker.pid
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+def test_dead_coordinator_is_replaced_also_while_workers_finish_their_jobs(
+    processes: SimpleNamespace, caplog: pytest.LogCaptureFixture, stopping: bool
+) -> None:
+    children = processes.children
+    if stopping:
+        children.stop()
+        assert processes.sent == [(processes.worker.pid, signal.SIGTERM)]
+    end(processes, processes.coordinator, -signal.SIGKILL)
+    assert "coordinator died index=-2" in caplog.text
+    assert not children.reaper, "it has no row and no jobs"
+    assert children.vacant.keys() == {COORDINATOR}
+    children.vacant[COORDINATOR] = 0.0
+    children.fill_vacancies()
+    assert COORDINATOR in {child.index for child in children.by_pid.values()}
+
+
+def test_coordinator_that_died_just_before_a_stop_is_replaced(processes: SimpleNamespace) -> None:
+    end(processes, processes.coordinator, -signal.SIGKILL)
+    processes.children.stop()
+    assert processes.children.vacant.keys() == {COORDINATOR}
+    end(processes, processes.worker, STOPPED)
+    processes.children.end_coordinator()
+    assert not processes.children
+
+
+@pytest.mark.parametrize("code", [0, STOPPED])
+def test_coordinator_ends_after_the_last_worker(processes: SimpleNamespace, code: int) -> None:
+    children = processes.children
+    if code == STOPPED:
+        children.stop()
+    children.end_coordinator()
+    assert (processes.coordinator.pid, signal.SIGTERM) not in processes.sent
+    end(processes, processes.worker, code)
+    for _ in range(2):
+        children.end_coordinator()
+    assert processes.sent.count((processes.coordinator.pid, signal.SIGTERM)) == 1
+    end(processes, processes.coordinator, STOPPED)
+    assert not children
+
+
+def test_lease_of_a_dead_process_is_not_renewed(processes: SimpleNamespace) -> None:
+    place = processes.children.roster.place(0)
+    place.enter(processes.worker.worker_id)
+    end(processes, processes.worker, RECYCLE)
+    assert place.sign() is None
 
 
 def test_log_tells_how_a_process_ended() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,12 @@ class PoolSetup:
     refused: Callable[[BaseException], None] = lambda error: None
     #: Stops the worker warmly.
     stop: Callable[[], object] = lambda: None
+
+    def take(self, time_limits: Mapping[str, tuple[float | None, float | None]]) -> None:
+        """Work by other time limits from now on; an operator gave them."""
+        self.time_limits.update(time_limits)
+        for name in self.time_limits.keys() - time_limits.keys():
+            del self.time_limits[name]
 
 
 class Pool(abc.ABC):

@@ -1,0 +1,45 @@
+"""What the coordinator does for the tables of jobs, besides heartbeats; it may wait for locks."""
+
+from __future__ import annotations
+
+from ..enqueue.notify import Topic
+from ..ids import uuid7
+from ..maintenance import promote, rollup, unblock
+from ..maintenance.prune import Pruner
+from ..process.timers import Timer, Timers
+from .leases import Leases, rescue_seconds
+
+# Jobs that were scheduled within this time are promoted together.
+_TOGETHER_SECONDS = 0.02
+
+
+class Duties:
+    """One thread runs them, over a connection of its own."""
+
+    def __init__(self, using: str, leases: Leases) -> None:
+        self._using = using
+        self._holder = uuid7()
+        #: Whether the database notifies this host of jobs that are scheduled.
+        self.listens = False
+        self.timers = Timers(
+            [
+                Timer("promote", 10.0, self._promote),
+                Timer("rescue", rescue_seconds(), leases.rescue),
+                Timer("wake", 10.0, lambda: unblock.run_once(using), after=2.0),
+                Timer("prune", 60.0, Pruner(using, self._holder).run_once, after=30.0),
+                Timer("rollup", 60.0, self._roll_up, after=45.0),
+            ],
+            using,
+        )
+
+    def hear(self, topic: str) -> None:
+        """Take a notification; safe from any thread."""
+        if topic == Topic.TIMED:
+            # One look serves many that come together.
+            self.timers.ask("promote", within=_TOGETHER_SECONDS)
+
+    def _promote(self) -> float:
+        return promote.run_once(self._using, longest_pause=10.0 if self.listens else 1.0)
+
+    def _roll_up(self) -> float | None:
+        return 0.1 if rollup.run_once(self._using, self._holder) else None
