@@ -2,7 +2,8 @@
 # make test   the whole suite on SQLite and on a real PostgreSQL that comes in a wheel; it tells how
 #             far it is, and names a test as soon as it fails
 #             (also on MariaDB or MySQL: make test MYSQL_URL=mysql://root@127.0.0.1:3306/django_jobs)
-# make bench  throughput and latency beside bare SQL and Celery (ARGS=--quick, ARGS=--help)
+# make bench  throughput and latency beside bare SQL and Celery (ARGS=--quick, ARGS=--help),
+#             and beside twenty other job queues (ARGS=peers)
 # make torture  long runs that break things on purpose (an hour; ARGS=beats: one of them)
 # make lint   ruff, mypy, missing migrations
 # make docs   docs/_build/index.html, without a warning

@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from . import report
+from . import peer_race, report
+from .arena import Contestant
 from .cases import CASES, Case
 from .machine import facts
+from .peer_catalog import PEERS
 from .race import Race, contestants
 from .redis_server import open_redis
 from .servers import LeftOut, Server, server
@@ -32,18 +34,14 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         servers, left_out = open_servers(given, folder, stack)
-        limit = f"Bare SQL in batches of {given.batch}"
         left_out += sorted({pool.missing for case in chosen(given) for pool in case.pools} - {""})
+        limit = f"Bare SQL in batches of {given.batch}"
         machine = facts([*(each.facts() for each in servers), limit])
         say("\n".join([*machine, *left_out]))
         results = []
-        for case in chosen(given):
-            taking_part = contestants(case, servers, given.systems)
-            if not taking_part:
-                left_out.append(f"{case.name}: left out, no server for it is here")
-                continue
-            race = Race(case, taking_part, folder, jobs=given.jobs)
+        for case, taking_part in races(given, servers, left_out, stack):
             say(case.title)
+            race = Race(case, taking_part, folder, jobs=given.jobs)
             results.append(race.run(1 if case.once or given.quick else given.runs, given.quick))
             say(report.table(results[-1]))
     if not results:
@@ -54,24 +52,54 @@ def main(arguments: list[str]) -> int:
     return int(any(result.failures for result in results))
 
 
+def races(
+    given: argparse.Namespace,
+    servers: list[Server],
+    left_out: list[str],
+    stack: contextlib.ExitStack,
+) -> Iterator[tuple[Case, list[Contestant]]]:
+    """Yield each case with those who take part; note the cases and the peers without any."""
+    if given.what == "peers":
+        known = len(left_out)
+        found = peer_race.contestants(servers, given.systems, given.environments, left_out, stack)
+        taking_part = list(found)
+        say("\n".join(left_out[known:]))
+        yield peer_race.CASE, taking_part
+        return
+    for case in chosen(given):
+        taking_part = contestants(case, servers, given.systems)
+        if taking_part:
+            yield case, taking_part
+        else:
+            left_out.append(f"{case.name}: left out, no server for it is here")
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     names = [case.name for case in CASES]
+    systems = [*SYSTEMS, *(peer.name for peer in PEERS if peer.name not in SYSTEMS)]
+    add(
+        "what", nargs="?", choices=["peers"], help="measure other job queues beside; see the README"
+    )
     add("--quick", action="store_true", help="a fifth of the jobs, each measured once")
     add("--cases", type=_some(names), help=f"of {','.join(names)}")
     add("--big", action="store_true", help="the cases too that take many minutes: history, held")
-    add("--systems", type=_some(SYSTEMS), default=list(SYSTEMS), help=f"of {','.join(SYSTEMS)}")
+    add("--systems", type=_some(systems), default=systems, help=f"of {','.join(systems)}")
     add("--databases", type=_some(DATABASES), default=list(DATABASES),
         help=f"of {','.join(DATABASES)}")  # fmt: skip
     add("--runs", type=int, default=3, help="runs whose median counts; default: %(default)s")
     add("--jobs", type=int, help="jobs of each measurement; default: the case's own")
     add("--batch", type=int, default=50, help="batch of the bare SQL; default: %(default)s")
     add("--out", type=Path, default=Path("build/benchmarks"), help="default: %(default)s")
+    add("--environments", type=Path, default=Path(".venv-peers").resolve(),
+        help="folder of the peers' environments; default: %(default)s")  # fmt: skip
     return parser.parse_args(arguments)
 
 
 def chosen(given: argparse.Namespace) -> list[Case]:
+    if given.what == "peers":
+        return []
     if given.cases is None:
         return [case for case in CASES if given.big or not case.optional]
     return [case for case in CASES if case.name in given.cases]
@@ -83,12 +111,12 @@ def open_servers(
     """Return the available servers, and the reasons for those that are left out."""
     servers: list[Server] = []
     left_out = []
-    for kind in given.databases:
+    for kind in ("postgresql",) if given.what == "peers" else given.databases:
         try:
             servers.append(stack.enter_context(server(kind, folder)))
         except LeftOut as reason:
             left_out.append(str(reason))
-    if "celery" in given.systems:
+    if given.what == "peers" or "celery" in given.systems:
         try:
             servers.append(stack.enter_context(open_redis(folder)))
         except LeftOut as reason:

@@ -78,6 +78,7 @@ class Contestant:
     database_url: str
     workers: int = 2
     pool: Pool = Pool()
+    python: str = sys.executable
 
     @property
     def label(self) -> str:
@@ -119,7 +120,7 @@ class Arena:
             "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
             "BENCHMARK_NOTES": name,
             "DATABASE_URL": contestant.database_url,
-            "REDIS_URL": contestant.server.url if contestant.system == "celery" else "",
+            "REDIS_URL": contestant.server.url if contestant.server.kind == "redis" else "",
         }
 
     def again(self, *, fresh: bool) -> Arena:
@@ -128,7 +129,8 @@ class Arena:
 
     def produce(self, operation: str, *arguments: object) -> dict[str, Any]:
         """Run a producer to its end and return its measurements."""
-        command = [sys.executable, "-m", "benchmarks.producer", self.contestant.system, operation]
+        contestant = self.contestant
+        command = [contestant.python, "-m", "benchmarks.producer", contestant.system, operation]
         done = subprocess.run(  # noqa: S603 (the harness's own process)
             [*command, *map(str, arguments)],
             env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False,
@@ -146,7 +148,7 @@ class Arena:
                 for command in self.contestant.commands():
                     self.running.append(
                         subprocess.Popen(  # noqa: S603 (the measured systems' own commands)
-                            [sys.executable, *command], cwd=ROOT, stdout=log, stderr=log,
+                            [self.contestant.python, *command], cwd=ROOT, stdout=log, stderr=log,
                             env=self.environment | self.workers_environment,
                             start_new_session=True,
                         )
@@ -177,7 +179,7 @@ class Arena:
 
     def wait_until_recorded(self) -> None:
         """Wait until the end of every job is recorded."""
-        if self.contestant.system == "celery":
+        if self.contestant.system not in ("bare", "django_jobs"):
             return
         deadline = time.monotonic() + STALLED_SECONDS
         while unfinished := self.contestant.server.unfinished():

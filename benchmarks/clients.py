@@ -69,7 +69,11 @@ def client(system: str) -> Client:
         return DjangoJobs()
     if system == "celery":
         return Celery()
-    from .bare import limit
+    if system == "bare":
+        from .bare import limit
 
-    bare: Client = limit(os.environ["DATABASE_URL"])
-    return bare
+        bare: Client = limit(os.environ["DATABASE_URL"])
+        return bare
+    peers: Any = importlib.import_module("benchmarks.peers")
+    peer: Client = peers.Client(system)
+    return peer

@@ -10,6 +10,7 @@ from .race import Line, Result
 
 _WIDTH, _LEFT, _RIGHT, _TOP = 860, 230, 120, 56
 _COLORS = {"bare": "#8d99ae", "django_jobs": "#0b7a4b", "celery": "#c8553d"}
+_OTHERS = "#5b7aa8"
 _CURVE_HEIGHT = 360
 
 
@@ -83,7 +84,7 @@ def _stroke(line: Line) -> str:
 
 
 def _color(line: Line) -> str:
-    return _COLORS[line.contestant.system]
+    return _COLORS.get(line.contestant.system, _OTHERS)
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float, stroke: str = 'stroke="#ddd"') -> str:

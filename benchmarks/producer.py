@@ -48,18 +48,32 @@ def fill(queue: Client, function: str, jobs: str, *arguments: str) -> dict[str, 
     return {}
 
 
+def load(queue: Client, jobs: str, singles: str) -> dict[str, Any]:
+    """Enqueue jobs; time the first ones, which are enqueued one by one."""
+    began = time.perf_counter()
+    for number in range(int(singles)):
+        queue.send("note", number)
+    seconds = time.perf_counter() - began
+    if more := range(int(singles), int(jobs)):
+        queue.send_many("note", more)
+    return {"seconds": seconds}
+
+
 def fan_out(queue: Client, jobs: str) -> dict[str, Any]:
     """Enqueue one job that enqueues all the others."""
     queue.send("fan_out", int(jobs), int(jobs))
     return {}
 
 
-def paced(queue: Client, schedule: str, amount: str) -> dict[str, Any]:
-    """Enqueue by a schedule; return when each job was sent, in nanoseconds of the wall clock."""
+def paced(queue: Client, schedule: str, amount: str, first: str = "0") -> dict[str, Any]:
+    """Enqueue by a schedule; return when each job was sent, in nanoseconds of the wall clock.
+
+    The numbers of the jobs begin with *first*.
+    """
     jobs = SCHEDULES[schedule](int(amount))
     sent = []
     began = time.perf_counter()
-    for number, job in enumerate(jobs):
+    for number, job in enumerate(jobs, int(first)):
         time.sleep(max(0.0, began + job.at - time.perf_counter()))
         sent.append(time.time_ns())
         queue.send(job.function, number, *job.arguments)
@@ -135,6 +149,7 @@ OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
         delay,
         delay_many,
         fill,
+        load,
         fan_out,
         paced,
         steady,

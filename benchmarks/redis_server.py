@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .servers import LeftOut, Server
+from .servers import LOCALHOST, LeftOut, Server, free_port
 
 _START_SECONDS = 10.0
 
@@ -67,15 +67,13 @@ def _own(folder: Path) -> Iterator[str]:
     program = shutil.which("redis-server")
     if program is None:
         raise LeftOut("Redis: left out, no redis-server is installed, and REDIS_URL is not set")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     # As Debian's configuration: a snapshot now and then, no append-only file.
-    command = [program, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
+    command = [program, "--bind", LOCALHOST, "--port", str(port), "--dir", str(folder)]
     server = subprocess.Popen(command, process_group=0, stdout=subprocess.DEVNULL)  # noqa: S603
     try:
         _wait_until_it_listens(server, port)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield f"redis://{LOCALHOST}:{port}/0"
     finally:
         server.terminate()
         server.wait()
@@ -84,7 +82,7 @@ def _own(folder: Path) -> Iterator[str]:
 def _wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        with contextlib.suppress(OSError), socket.create_connection((LOCALHOST, port)):
             return
         time.sleep(0.02)
     raise LeftOut(f"Redis: left out, redis-server did not answer at port {port}")

@@ -13,6 +13,7 @@ from .race import Line, Result
 
 _HEADINGS = {
     "per_second": "per second",
+    "enqueued_per_second": "enqueued per second",
     "of_ideal": "÷ ideal",
     "per_second_near": "beside the server",
     "of_near": "÷ beside",
@@ -43,7 +44,12 @@ _HEADINGS = {
     "above_django_mb": "RSS above Django's, MB",
 }
 
-_REFERENCES = {"bare": "bare SQL", "celery": "Celery", FIRST: "first line"}
+_REFERENCES = {
+    "bare": "bare SQL",
+    "celery": "Celery",
+    FIRST: "first line",
+    "django_jobs": "django_jobs",
+}
 
 
 def table(result: Result) -> str:

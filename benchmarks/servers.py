@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.postgresql import CannotStart, embedded_postgresql
+from tests.postgresql import USER, CannotStart, embedded_postgresql
 
 from . import processes
 
 #: Enough for a hundred workers, and for a connection of each of 256 threads.
 MAX_CONNECTIONS = 500
+LOCALHOST = "127.0.0.1"
 
 
 class LeftOut(Exception):
@@ -233,13 +235,23 @@ def server(kind: str, folder: Path) -> Iterator[Server]:
         yield made
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind((LOCALHOST, 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 @contextlib.contextmanager
 def _postgresql_url() -> Iterator[str]:
     if os.environ.get("POSTGRESQL_URL"):
         yield os.environ["POSTGRESQL_URL"]
         return
+    # Over TCP, as Redis and a server of one's own: a Unix socket would be quicker.
+    port = str(free_port())
+    settings = {"max_connections": str(MAX_CONNECTIONS), "listen_addresses": LOCALHOST}
     try:
-        with embedded_postgresql(max_connections=str(MAX_CONNECTIONS)) as url:
-            yield url
+        with embedded_postgresql(port=port, **settings):
+            yield f"postgresql://{USER}@{LOCALHOST}:{port}/postgres"
     except CannotStart as error:
         raise LeftOut(f"PostgreSQL: left out, {error}") from None

@@ -39,7 +39,8 @@ def embedded_postgresql(**settings: str) -> Iterator[str]:
         command = [str(programs / "postgres"), "-D", str(data)]
         command += [f"--{key}={value}" for key, value in settings.items()]
         with (folder / "log").open("w+") as log, started(command, account, log.fileno()) as server:
-            url = f"postgresql://{USER}:@/{DATABASE}?host={name}"
+            port = f"&port={settings['port']}" if "port" in settings else ""
+            url = f"postgresql://{USER}:@/{DATABASE}?host={name}{port}"
             wait_until_it_answers(url, server, Path(log.name))
             yield url
 
