@@ -105,6 +105,12 @@ def wait(sent: Sequence[Command], timeout: float, using: str = "") -> list[Comma
         time.sleep(_LOOK_SECONDS)
 
 
+def addressed(using: str) -> set[UUID]:
+    """Return the ids of the workers that have open commands."""
+    rows = Command.objects.using(using).filter(done_at=None)
+    return set(rows.values_list("worker_id", flat=True))
+
+
 def answer_for_gone(using: str) -> int:
     """Answer the open commands of workers that are gone; return how many."""
     live: Any = Worker.objects.using(using)

@@ -15,6 +15,7 @@ from uuid import UUID
 from ..ids import uuid7
 from . import roles
 from .child_process import BEAT, COORDINATOR, Child
+from .dispatch_line import DispatchLine
 from .fork import fork, kill_group, reap, reap_orphans
 from .options import WorkerOptions
 from .reaper import Reaper
@@ -59,7 +60,7 @@ class Children:
         self.left_jobs = False
         self.reaper = Reaper(options.using, self.fork)
         #: Made before the first fork, so that all processes share it.
-        self.roster = Roster()
+        self.roster, self._line = Roster(), DispatchLine()
         self._run_beat = run_beat
         self._close = list(close)
         #: Whether the processes write their load.
@@ -129,7 +130,7 @@ class Children:
         # An end that the process did not announce is a crash, whatever its exit code.
         shared_slots.exit_code = code = roles.run(
             index, worker_id, self.options_at[index], shared_slots, channel, self.roster,
-            self._run_beat,
+            self._line, self._run_beat,
         )  # fmt: skip
         return code
 

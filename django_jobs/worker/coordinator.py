@@ -6,6 +6,7 @@ With a supervisor it is a process beside the workers. A worker without one has i
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import threading
 import time
@@ -15,10 +16,14 @@ from typing import Any
 from django.db import Error, connections
 
 from .. import log
+from ..control.commands import addressed
 from ..db import own_connection
+from ..enqueue.notify import Topic
 from ..process.reconnect import Backoff
 from ..process.timers import Timer, Timers
 from ..process.wakeup import Waker, Wakeup
+from .dispatch_line import DispatchLine
+from .dispatcher import Dispatcher
 from .duties import Duties
 from .fork import hear_term
 from .isolation import dump_stacks_on_usr1
@@ -28,6 +33,8 @@ from .pulse import PULSE_SECONDS
 from .roster import Place, Roster
 from .shared_slots import SharedSlots
 from .thread_guard import die, start
+
+_log = logging.getLogger("django_jobs.worker")
 
 # Seconds.
 _JOIN_SECONDS = 5.0
@@ -46,15 +53,21 @@ class Coordinator:
         roster: Roster,
         *,
         name: str,
+        line: DispatchLine | None = None,
         on_failure: Callable[[], object] = die,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """*line* leads to the workers that this coordinator wakes; None: they wake themselves."""
         self._using = using
         self._name = name
         self._on_failure = on_failure
         self.waker = Waker()
         self._wakeup = Wakeup(using, self.waker)
         self._listening = Backoff("listening", using)
+        self._dispatcher = (
+            Dispatcher(self._wakeup, line, on_topic=self._hear, clock=clock) if line else None
+        )
+        self._has_commands = False
         # The session that listens; another one has taken its place after an error.
         self._session: Any = None
         self.leases = Leases(roster, using, renew_soon=self.renew_soon, clock=clock)
@@ -98,19 +111,39 @@ class Coordinator:
         try:
             if self._session is None or self._session is not connections[self._using].connection:
                 self._listen()
-            if not self._wakeup.listens:
+            if self._dispatcher is not None:
+                self._dispatch(self._dispatcher, seconds)
+            elif self._wakeup.listens:
+                for topic in self._wakeup.wait(seconds):
+                    self.duties.hear(topic)
+            else:
                 self.waker.wait(seconds)
-                return
-            for topic in self._wakeup.wait(seconds):
-                self.duties.hear(topic)
         except Error as error:
             self._session = None
             self.waker.wait(min(seconds, self._listening.failed(error)))
         else:
             self._listening.succeeded()
 
+    def _dispatch(self, dispatcher: Dispatcher, seconds: float) -> None:
+        dispatcher.wait(seconds)
+        if self._has_commands:
+            dispatcher.pass_on(Topic.COMMANDS, addressed(self._using))
+            self._has_commands = False
+
+    def _hear(self, topic: str) -> None:
+        if topic == Topic.COMMANDS:
+            self._has_commands = True
+        else:
+            self.duties.hear(topic)
+
     def _listen(self) -> None:
-        self._wakeup.open()
+        if self._dispatcher is None:
+            self._wakeup.open()
+        else:
+            self._dispatcher.open()
+            if self._session is None:
+                name, wakeup = self._name, self._wakeup.name
+                _log.info("coordinator ready name=%s wakeup=%s", name, wakeup)
         self._session = connections[self._using].connection
         self.duties.listens = self._wakeup.listens
 
@@ -133,7 +166,9 @@ def run_timers(timers: Timers) -> None:
         connections.close_all()
 
 
-def run_beside(name: str, using: str, roster: Roster, shared_slots: SharedSlots) -> int:
+def run_beside(
+    name: str, using: str, roster: Roster, line: DispatchLine, shared_slots: SharedSlots
+) -> int:
     """Be the coordinator's process, beside the workers of a supervisor, until SIGTERM."""
     parent, waker, is_over = os.getppid(), Waker(), False
 
@@ -144,7 +179,7 @@ def run_beside(name: str, using: str, roster: Roster, shared_slots: SharedSlots)
 
     log.worker_name.set(name)
     dump_stacks_on_usr1()
-    coordinator = Coordinator(using, roster, name=name)
+    coordinator = Coordinator(using, roster, name=name, line=line)
     coordinator.start()
     hear_term(stop)
     rounds = -1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,12 +68,9 @@ class DispatchLine:
 
     def __init__(self) -> None:
         self._workers, self._coordinator = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._workers.setblocking(False)
-        self._coordinator.setblocking(False)
-
-    @property
-    def descriptors(self) -> tuple[int, int]:
-        return self._workers.fileno(), self._coordinator.fileno()
+        for end in (self._workers, self._coordinator):
+            end.setblocking(False)
+            weakref.finalize(self, end.close)
 
     def join(self) -> Link | None:
         """Return a worker's link to the coordinator; None if too many wait for one already."""
@@ -97,7 +95,3 @@ class DispatchLine:
                 _byte, descriptors, _flags, _address = socket.recv_fds(self._coordinator, 1, 1)
                 for descriptor in descriptors:
                     yield Link(socket.socket(fileno=descriptor))
-
-    def close(self) -> None:
-        self._workers.close()
-        self._coordinator.close()

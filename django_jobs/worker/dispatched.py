@@ -18,6 +18,15 @@ LONGEST_SECONDS = 30.0
 AWAY_SECONDS = 1.0
 
 
+def wakeup_of(
+    options: WorkerOptions, worker_id: UUID, waker: Waker, line: DispatchLine | None
+) -> Wakeup:
+    """Return the sleep of a worker; without a *line* to a coordinator it hears for itself."""
+    if line is None:
+        return Wakeup(options.using, waker)
+    return DispatchedWakeup(waker, line, options, worker_id)
+
+
 class DispatchedWakeup(Wakeup):
     """Sleeps until the coordinator calls: then this worker alone has to look at a queue.
 
@@ -34,14 +43,9 @@ class DispatchedWakeup(Wakeup):
     hears_alone = True
 
     def __init__(
-        self,
-        using: str,
-        waker: Waker,
-        line: DispatchLine,
-        options: WorkerOptions,
-        worker_id: UUID,
+        self, waker: Waker, line: DispatchLine, options: WorkerOptions, worker_id: UUID
     ) -> None:
-        super().__init__(using, waker)
+        super().__init__(options.using, waker)
         self._line = line
         self._options = options
         self._worker_id = worker_id

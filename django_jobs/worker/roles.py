@@ -9,6 +9,7 @@ from uuid import UUID
 from ..process.presence import beat_name
 from . import coordinator
 from .child_process import BEAT, COORDINATOR
+from .dispatch_line import DispatchLine
 from .fork import hear_term
 from .options import WorkerOptions
 from .roster import Roster
@@ -36,12 +37,13 @@ def run(
     shared_slots: SharedSlots,
     channel: SupervisorChannel,
     roster: Roster,
+    line: DispatchLine,
     run_beat: RunBeat | None,
 ) -> int:
     """Be the process at *index*, to its end; return its exit code."""
     if index == COORDINATOR:
         name = name_of(index, options)
-        coordinator.run_beside(name, options.using, roster, shared_slots)
+        coordinator.run_beside(name, options.using, roster, line, shared_slots)
         return STOPPED
     if index == BEAT and run_beat is not None:
         hear_term()
@@ -52,6 +54,6 @@ def run(
         run_beat(worker_id, stepped)
         return STOPPED
     place = roster.place(index)
-    worker = WorkerProcess(options, worker_id, index, shared_slots, channel, place)
+    worker = WorkerProcess(options, worker_id, index, shared_slots, channel, place, line)
     hear_term(worker.stop)
     return worker.run()

@@ -16,13 +16,15 @@ from .. import log, signals
 from ..db import own_connection
 from ..metrics.collector import Collector
 from ..process.reconnect import Backoff, until_database_answers
-from ..process.wakeup import Waker, Wakeup
+from ..process.wakeup import Waker
 from ..run import forks, redirect_output
 from ..run.record import record
 from ..values import Outcome
 from .buffer import JobBuffer
 from .chores import Chores
 from .coordinator import Coordinator, of_one, run_timers
+from .dispatch_line import DispatchLine
+from .dispatched import wakeup_of
 from .isolation import dump_stacks_on_usr1
 from .lease import Lease
 from .loop import WorkerLoop
@@ -64,14 +66,15 @@ class WorkerProcess:
         shared_slots: SharedSlots,
         channel: SupervisorChannel | None,
         place: Place | None = None,
+        line: DispatchLine | None = None,
         *,
         on_pulse: Callable[[], object] = lambda: None,
         on_failure: Callable[[], object] = die,
         shut_down: Callable[[bool], object] = _signal_itself,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*channel* and *place*, the entry in the roster, are None without a supervisor, whose
-        processes *index* counts.
+        """*channel*, *place*, the entry in the roster, and *line*, the way to the coordinator, are
+        None without a supervisor, whose processes *index* counts.
 
         *on_pulse* is called once a second, *on_failure* after a thread has failed. An operator ends
         a worker without a supervisor by *shut_down*, whose argument is True for a cold stop.
@@ -84,7 +87,7 @@ class WorkerProcess:
         self.was_told_to_stop = False
         self.waker = Waker()
         self.buffer = JobBuffer(self.waker.wake, options.max_jobs)
-        self.wakeup = Wakeup(options.using, self.waker)
+        self.wakeup = wakeup_of(options, worker_id, self.waker, line)
         self.collector = Collector()
         self.loop = self._make_loop(worker_id)
         self.pool = self._make_pool()

@@ -44,9 +44,7 @@ class Worker:
     def __init__(self, line: DispatchLine, number: int, **options: Any) -> None:
         self.id = UUID(int=number + 1)
         self.waker = Waker()
-        self.wakeup = DispatchedWakeup(
-            "default", self.waker, line, WorkerOptions(**options), self.id
-        )
+        self.wakeup = DispatchedWakeup(self.waker, line, WorkerOptions(**options), self.id)
         self.wakeup.open()
 
     def sleep(self, idle: bool = True) -> list[str]:
@@ -114,5 +112,4 @@ class Host:
         for worker in self.workers:
             worker.die()
         self.dispatcher.close()
-        self.line.close()
         self.notified.waker.close()
