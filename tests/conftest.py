@@ -91,6 +91,15 @@ def fork_server(django_db_setup: None) -> Iterator[Callable[[], ForkServer]]:
         server().stop()
 
 
+@pytest.fixture(scope="session")
+def gevent_server(django_db_setup: None) -> Iterator[Callable[[], ForkServer]]:
+    """Return the server whose forks can run a gevent pool."""
+    server = functools.cache(lambda: ForkServer(environment(), is_patched=True))
+    yield server
+    if server.cache_info().currsize:
+        server().stop()
+
+
 @pytest.fixture
 def registered() -> Iterator[dict[str, Any]]:
     """The registry of job functions; what a test adds to it is gone afterwards."""

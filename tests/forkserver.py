@@ -21,6 +21,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from django_jobs.process import native
+from django_jobs.worker import patched_start
+
 ROOT = Path(__file__).parents[1]
 _MOST_BYTES = 65_536
 _PR_SET_CHILD_SUBREAPER = 36
@@ -63,10 +66,12 @@ class Forked:
 class ForkServer:
     """The process that forks; it ends with the tests' process."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, is_patched: bool = False) -> None:
+        """With *is_patched*, gevent has replaced the standard library in the forks."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        patched = [patched_start.__file__] if is_patched else []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forkserver", str(theirs.fileno())],
+            [sys.executable, *patched, "-m", "tests.forkserver", str(theirs.fileno())],
             env=dict(environment), cwd=ROOT, pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
@@ -122,21 +127,23 @@ def main(descriptor: int) -> None:
     # A text left in the buffer would be written by every fork.
     call_command("check", stdout=io.StringIO())
     connections.close_all()
+    fork = native.original("os", "fork")
     with socket.socket(fileno=descriptor) as channel:
         while request := receive(channel):
             read, write = os.pipe()
-            middleman = os.fork()
+            middleman = fork()
             if not middleman:
-                if pid := os.fork():
+                if pid := fork():
                     os.write(write, str(pid).encode())
                     os._exit(0)
                 os.close(read)
                 os.close(write)
                 channel.close()
+                native.drop_hub()
                 become(*request)
                 return
             os.close(write)
-            os.waitpid(middleman, 0)
+            native.original("os", "waitpid")(middleman, 0)
             channel.send(os.read(read, 20))
             os.close(read)
 

@@ -1,7 +1,9 @@
 """The test project's settings, with job functions of the tests' own and a database of their own."""
 
 import copy
+import importlib
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +19,12 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
+# mysqlclient cannot share a process with other greenlets.
+_HAS_GREENLETS = "gevent.monkey" in sys.modules or os.environ.get("TEST_POOL") == "gevent"
+if _HAS_GREENLETS and DATABASES["default"]["ENGINE"].endswith("mysql"):
+    pymysql = importlib.import_module("pymysql")
+    pymysql.install_as_MySQLdb()
+
 # What the integration tests set for the processes that they start.
 if "TEST_DATABASE_NAME" in os.environ:
     DATABASES["default"]["NAME"] = os.environ["TEST_DATABASE_NAME"]
@@ -25,6 +33,8 @@ if "TEST_LEASE_SECONDS" in os.environ:
     DJANGO_JOBS = {"LEASE_SECONDS": lease_seconds, "HEARTBEAT_SECONDS": lease_seconds / 4}
 if "TEST_GRACE_SECONDS" in os.environ:
     DJANGO_JOBS = {"SHUTDOWN_GRACE_SECONDS": float(os.environ["TEST_GRACE_SECONDS"])}
+if "TEST_POOL" in os.environ:
+    DJANGO_JOBS = {"WORKER": {"POOL": os.environ["TEST_POOL"]}}
 if "TEST_MIDDLEWARE" in os.environ:
     DJANGO_JOBS = {"MIDDLEWARE": [os.environ["TEST_MIDDLEWARE"]]}
 

@@ -181,8 +181,8 @@ def test_parameter_that_arrives_as_annotated_is_not_warned_of(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["-P", "gevent"], "For many jobs that wait use asyncio"),
-        (["-P", "procs"], "there is no pool 'procs', but prefork, threads, asyncio, solo"),
+        (["-P", "eventlet"], "Use gevent, which does the same, or asyncio"),
+        (["-P", "procs"], "there is no pool 'procs', but prefork, threads, asyncio, gevent, solo"),
         (["-A", "shop"], "-A is Celery's: Django's settings name the project"),
         (["-E"], "-E is Celery's: all events are rows"),
         (["-O", "fair"], "-O is Celery's"),

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import Error
 
 from . import statements
+from .descriptor import descriptor_of
 from .session import CLOSED, INTERRUPTED, TRANSACTION, Session
 
 
@@ -27,7 +28,7 @@ class PostgreSQLSession(Session):
         return {1: INTERRUPTED, 4: CLOSED}.get(status, TRANSACTION)
 
     def _fileno(self, raw: Any) -> int | None:
-        return int(raw.fileno())
+        return descriptor_of(raw)
 
     def _before_drop(self, raw: Any) -> None:
         if raw.pgconn.transaction_status == 1:  # a statement runs
@@ -42,9 +43,9 @@ class MySQLSession(Session):
     def _watch(self, raw: Any) -> None:
         query = type(raw).query
 
-        def noticed(sql: Any) -> Any:
+        def noticed(sql: Any, *others: Any, **named: Any) -> Any:
             self._past_django()
-            return query(raw, sql)
+            return query(raw, sql, *others, **named)
 
         raw.query = noticed
 
@@ -64,7 +65,7 @@ class MySQLSession(Session):
         return False
 
     def _fileno(self, raw: Any) -> int | None:
-        return int(raw.fileno())
+        return descriptor_of(raw)
 
     def _rolled_back_by(self, error: Error) -> str:
         return "a deadlock" if error.args and error.args[0] == 1213 else ""

@@ -29,6 +29,7 @@ from .base import (
     Capacity,
     Dialect,
 )
+from .descriptor import descriptor_of
 
 # Most queues in one statement: each takes three tables from the server's cache.
 _QUEUES = 50
@@ -284,7 +285,7 @@ class MySQL(Dialect):
         with self.connection.cursor() as cursor:
             cursor.execute("SET SESSION wait_timeout = %s", [int(seconds)])
         raw: Any = self.connection.connection
-        with socket.socket(fileno=os.dup(raw.fileno())) as copy:
+        with socket.socket(fileno=os.dup(descriptor_of(raw))) as copy:
             _end_when_cut(copy)
 
     @classmethod

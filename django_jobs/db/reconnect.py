@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from ..define.routing import databases
+from .descriptor import descriptor_of
 
 #: The key of a connection's ``__dict__`` under which its :class:`Reconnect` is found.
 KEPT = "_django_jobs_reconnect"
@@ -101,7 +102,7 @@ def has_news(raw: Any) -> bool:
         return False
     try:
         poll = make()
-        poll.register(raw.fileno(), select.POLLIN)
+        poll.register(descriptor_of(raw), select.POLLIN)
         return bool(poll.poll(0))
     except AttributeError:  # a driver that does not show its socket
         return False

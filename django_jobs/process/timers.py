@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from . import native
 from .reconnect import Backoff
 
 
@@ -30,7 +31,7 @@ class Timers:
 
     An error that is not the database's is a defect, of this package or of a row: it is logged with
     its traceback, and the other timers go on. *wait* sleeps for so many seconds between two of
-    them, and *wake* ends its sleep; the default is an event.
+    them, and *wake* ends its sleep; the default is an event, made by *new_event*.
     """
 
     def __init__(
@@ -40,17 +41,17 @@ class Timers:
         *,
         wait: Callable[[float], object] | None = None,
         wake: Callable[[], object] | None = None,
+        new_event: Callable[[], native.Event] = threading.Event,
     ) -> None:
         self.using = using
         #: The number of looks for due timers. It grows while no timer hangs.
         self.rounds = 0
         self._timers = {timer.name: timer for timer in timers}
         self._backoffs = {timer.name: Backoff(timer.name, using) for timer in timers}
-        self._stop = threading.Event()
-        self._asked = threading.Event()
+        self._stop, self._asked = new_event(), new_event()
         self._wait = wait or self._wait_for_event
         self._wake = wake or self._asked.set
-        self._times = threading.Lock()
+        self._times = native.lock()
 
     def run(self) -> None:
         """Run until :meth:`stop`."""

@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import connections
@@ -26,9 +26,11 @@ _GROWTH = 1.1
 _TEST = "\x01"
 
 
-def readable(descriptors: Sequence[int], seconds: float) -> set[int]:
+def readable(
+    descriptors: Sequence[int], seconds: float, make_poll: Callable[[], Any] | None = None
+) -> set[int]:
     """Wait at most *seconds*; return the readable descriptors. Their numbers may exceed 1024."""
-    poll = select.poll()
+    poll = (make_poll or select.poll)()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     return {descriptor for descriptor, _event in poll.poll(max(0.0, seconds) * 1000)}

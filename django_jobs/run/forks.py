@@ -17,6 +17,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from ..db.descriptor import descriptor_of
 from ..define.current import running
 from ..failure import describe
 from ..redaction import NO_SECRETS
@@ -131,7 +132,8 @@ def _hold() -> None:
     _fork.held = [
         one.connection for one in wrappers if one is not None and one.connection and one not in kept
     ]
-    _fork.in_main_thread = threading.current_thread() is threading.main_thread()
+    # Of a greenlet, threading would say that it is another thread.
+    _fork.in_main_thread = threading.get_native_id() == threading.main_thread().native_id
 
 
 def _let_go() -> None:
@@ -176,5 +178,5 @@ def _end_sessions() -> None:
         # The driver must not write to the server any more, and a session whose parent
         # is gone must end.
         with contextlib.suppress(Exception):
-            os.dup2(nowhere, raw.fileno(), inheritable=False)
+            os.dup2(nowhere, descriptor_of(raw), inheritable=False)
     os.close(nowhere)

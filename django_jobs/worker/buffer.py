@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
+from ..process import native
 from ..values import Claimed, Outcome
 from .confirmations import Confirmations
 from .sleepers import Sleepers
@@ -63,7 +63,7 @@ class JobBuffer:
         self._ended: list[Outcome] = []
         #: Whether every slot's next :meth:`take` returns None.
         self.closed = False
-        self._lock = threading.Lock()
+        self._lock = native.lock()  # the pulse's thread takes it while a greenlet computes
         self._sleepers = Sleepers(self._lock)
         self.confirmations = Confirmations(wake_loop)
 

@@ -17,7 +17,8 @@ def needed(options: WorkerOptions) -> tuple[int, int]:
     """Return the largest number of processes, and of connections that each may open."""
     processes = options.autoscale.most if options.autoscale else options.processes
     # Plain functions in the event loop share one thread.
-    return processes, _OWN + (options.slots if options.pool == "threads" else 1)
+    jobs = options.connections or (options.slots if options.pool == "threads" else 1)
+    return processes, _OWN + jobs
 
 
 def problem(options: WorkerOptions) -> tuple[str, bool]:
@@ -40,8 +41,9 @@ def problem(options: WorkerOptions) -> tuple[str, bool]:
     beat = " and one for the beat" if options.beat else ""
     sum_ = f"{processes} processes need {wanted} connections ({each} each{beat})"
     advice = (
-        "Start fewer processes (--concurrency, --autoscale), put a pooler before the server, or "
-        "raise its max_connections."
+        "Start fewer processes (--concurrency, --autoscale), "
+        f"{'lower --connections, ' if options.connections else ''}put a pooler before the server, "
+        "or raise its max_connections."
     )
     if wanted > capacity.allowed:
         return f"{sum_}, and the server allows {capacity.allowed}. {advice}", capacity.direct

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
-from ..exceptions import TimeLimitExceeded
+from ..exceptions import TimeLimitExceeded, WorkerStopping
 from .autoscale import Load
 from .fork import kill_group
 from .reaper import DeadWorker
@@ -125,8 +125,11 @@ class Child:
     def _kill_if_running(self, job: tuple[UUID, int], reason: BaseException | None) -> None:
         # Between a look and a kill the job may end and another one start: stop, look again, kill.
         os.kill(self.pid, signal.SIGSTOP)
-        if any((entry.job_id, entry.claims) == job for entry in self.shared_slots.running()):
-            self.reasons[job] = reason
+        running = [(entry.job_id, entry.claims) for entry in self.shared_slots.running()]
+        if job in running:
+            # The others are not to blame: they are given back.
+            stopped = WorkerStopping("Its process was killed for another job's time limit.")
+            self.reasons = {**dict.fromkeys(running, stopped), job: reason}
             self.killed = True
             _log.warning(
                 "killing pid=%d job=%s reason=%s",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ from .. import log
 from ..control.commands import addressed
 from ..db import own_connection
 from ..enqueue.notify import Topic
+from ..process import native
 from ..process.reconnect import Backoff
 from ..process.timers import Timer, Timers
 from ..process.wakeup import Waker, Wakeup
@@ -78,7 +78,7 @@ class Coordinator:
             wait=self._sleep,
             wake=self.waker.wake,
         )
-        self._threads: list[threading.Thread] = []
+        self._threads: list[native.Thread] = []
 
     def start(self) -> None:
         """Start the threads."""

@@ -6,6 +6,7 @@ from ..enqueue.notify import Topic
 from ..ids import uuid7
 from ..maintenance import promote, rollup, unblock
 from ..maintenance.prune import Pruner
+from ..process import native
 from ..process.timers import Timer, Timers
 from .leases import Leases, rescue_seconds
 
@@ -30,6 +31,7 @@ class Duties:
                 Timer("rollup", 60.0, self._roll_up, after=45.0),
             ],
             using,
+            new_event=native.event,
         )
 
     def hear(self, topic: str) -> None:

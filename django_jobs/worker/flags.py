@@ -26,8 +26,11 @@ def add_shared_flags(parser: argparse.ArgumentParser) -> None:
     add("-X", "--exclude-queues", help=_("serve every queue but these (a,b,c)"))
     add("-P", "--pool", type=_pool, metavar=f"{{{','.join(POOLS)}}}", help=_("default: prefork"))
     add("-c", "--concurrency", type=positive, metavar="N", help=_(
-        "jobs at a time: processes (prefork; default: the CPUs), threads (8) or coroutines (100) "
-        "of each process")
+        "jobs at a time: processes (prefork; default: the CPUs), or threads (8), coroutines (100) "
+        "or greenlets (100) of each process")
+    )  # fmt: skip
+    add("--connections", type=positive, metavar="N",
+        help=_("jobs of a gevent process that use the database at a time (20)")
     )  # fmt: skip
     add("--processes", type=positive, metavar="N",
         help=_("worker processes (default: 1; prefork: the same as --concurrency)")
@@ -73,6 +76,7 @@ def options_of(given: Mapping[str, Any], **others: Any) -> WorkerOptions:
         pool=given["pool"] or "prefork",
         processes=given["processes"],
         concurrency=given["concurrency"],
+        connections=given["connections"],
         autoscale=Autoscale(**given["autoscale"]) if given["autoscale"] else None,
         queues=_names(given["queues"]),
         exclude_queues=_names(given["exclude_queues"]),
@@ -111,7 +115,7 @@ def _replaced(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator
     default_pool = defaults.get("pool") or "prefork"
     pool = given["pool"] or default_pool
     if pool != default_pool:
-        yield from numbers
+        yield from numbers | {"connections"}
     alike = numbers if pool == "prefork" else {"processes", "autoscale"}
     if any(given[name] is not None for name in alike):
         yield from alike
@@ -188,8 +192,8 @@ def _pool(text: str) -> str:
     if text in POOLS:
         return text
     hint = ""
-    if text in ("gevent", "eventlet"):
-        hint = " For many jobs that wait use asyncio (async def) or threads."
+    if text == "eventlet":
+        hint = " Use gevent, which does the same, or asyncio for async def jobs."
     elif meant := closest({"processes": "prefork", "fork": "prefork"}.get(text, text), POOLS, 1):
         hint = f" Did you mean {meant[0]}?"
     raise argparse.ArgumentTypeError(f"there is no pool {text!r}, but {', '.join(POOLS)}.{hint}")

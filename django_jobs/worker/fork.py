@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from django.db import connections
 
 from ..define import instrumentation
+from ..process import native
 from ..run.forks import die_with_parent
 
 _log = logging.getLogger("django_jobs.worker")
@@ -37,7 +38,8 @@ def fork(target: Callable[[], int], close: Sequence[int]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     pid = -1
     try:
-        pid = os.fork()
+        # gevent's own forks and waits need its event loop, which a supervisor does not have.
+        pid = int(native.original("os", "fork")())
     finally:
         if pid:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
@@ -56,11 +58,15 @@ def fork(target: Callable[[], int], close: Sequence[int]) -> int:
 
 
 def close_everything() -> None:
-    """Close all database connections, also those in pools: a child must not share them."""
+    """Close all database connections, also those in pools: a child must not share them.
+
+    The same holds for gevent's event loop.
+    """
     connections.close_all()
     for connection in connections.all(initialized_only=True):
         close_pool: Callable[[], None] = getattr(connection, "close_pool", lambda: None)
         close_pool()
+    native.drop_hub()
 
 
 def hear_term(handler: Any = signal.SIG_DFL) -> None:
@@ -88,7 +94,7 @@ def reap(pid: int) -> int | None:
             return None
         if _CAN_LOOK:  # while the child is a zombie, no other group can have its number
             _end_group(pid)
-        ended, status = os.waitpid(pid, os.WNOHANG)
+        ended, status = native.original("os", "waitpid")(pid, os.WNOHANG)
     except ChildProcessError:  # the project's code has waited for the child
         return 0
     if not ended:
@@ -106,7 +112,7 @@ def reap_orphans(known: Collection[int]) -> None:
         while found := os.waitid(os.P_ALL, 0, _LOOK):
             if found.si_pid in known:
                 return
-            os.waitpid(found.si_pid, 0)
+            native.original("os", "waitpid")(found.si_pid, 0)
 
 
 def _end_group(pid: int) -> None:
@@ -130,6 +136,7 @@ def ignore_stops() -> None:
 
 def _become_child(parent: int) -> None:
     signal.set_wakeup_fd(-1)
+    native.drop_hub()
     # The child's group can be killed as one. In a session of its own the child can still read the
     # terminal, as a debugger does, and Ctrl-C reaches the parent only.
     os.setsid()

@@ -170,7 +170,8 @@ def _ignored(number: int, frame: Any) -> None:
 
 
 def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+    # For threading a greenlet is another thread, but those of the main thread can set handlers.
+    return threading.get_native_id() == threading.main_thread().native_id
 
 
 def dump_stacks_on_usr1() -> None:

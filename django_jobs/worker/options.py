@@ -14,7 +14,10 @@ from ..define import registry
 from ..moments import LONGEST_SECONDS
 from .autoscale import Autoscale
 
-POOLS = ("prefork", "threads", "asyncio", "solo")
+POOLS = ("prefork", "threads", "asyncio", "gevent", "solo")
+# Jobs at a time in each process of these pools, and connections of a gevent pool.
+_SLOTS = {"threads": 8, "asyncio": 100, "gevent": 100}
+_CONNECTIONS = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class WorkerOptions:
     processes: int = 1
     #: Jobs that one process runs at a time.
     slots: int = 1
+    #: The jobs of one process that use a database at a time; None: all of them.
+    connections: int | None = None
     #: The queues to serve; none means every queue.
     queues: tuple[str, ...] = ()
     exclude_queues: tuple[str, ...] = ()
@@ -77,19 +82,19 @@ def build(
     pool: str,
     processes: int | None,
     concurrency: int | None,
+    connections: int | None = None,
     autoscale: Autoscale | None = None,
     **others: object,
 ) -> WorkerOptions:
     """Return the options; raise ``ValueError`` for ones that cannot work together.
 
     *concurrency* is the number of jobs at a time, in a prefork pool over all processes and in the
-    other pools in each. The default is one process per CPU for prefork, 8 threads, 100 coroutines.
+    other pools in each. The default is one process per CPU for prefork, 8 threads, 100 coroutines
+    or greenlets. *connections* bounds the greenlets of a process that use a database at a time.
     """
     if others.get("beat") and others.get("burst"):
         raise ValueError("--burst ends when the queues are empty and --beat never does: give one.")
-    for name, number in (("--processes", processes), ("--concurrency", concurrency)):
-        if number is not None and number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}.")
+    _check_numbers(pool, processes=processes, concurrency=concurrency, connections=connections)
     if autoscale is not None:
         _check_autoscale(pool, processes, concurrency, burst=bool(others.get("burst")))
         processes = autoscale.least
@@ -107,10 +112,24 @@ def build(
             raise ValueError("A solo pool is one process and a beat another: start runbeat beside.")
         processes, slots = 1, 1
     else:
-        slots = concurrency or {"threads": 8, "asyncio": 100}[pool]
+        slots = concurrency or _SLOTS[pool]
         processes = processes or 1
-    given = {"pool": pool, "processes": processes, "slots": slots, "autoscale": autoscale, **others}
+    if pool == "gevent":
+        connections = min(slots, connections or _CONNECTIONS)
+    sizes = {"processes": processes, "slots": slots, "connections": connections}
+    given = {"pool": pool, **sizes, "autoscale": autoscale, **others}
     return WorkerOptions(**given)  # type: ignore[arg-type]
+
+
+def _check_numbers(pool: str, **numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ValueError(f"--{name} must be at least 1, got {number}.")
+    if numbers["connections"] is not None and pool != "gevent":
+        raise ValueError(
+            f"--connections bounds the connections of a gevent pool, and a {pool} pool has none to "
+            "share. Leave it out, or use --pool gevent."
+        )
 
 
 def _check_autoscale(
@@ -184,13 +203,21 @@ _WHY_BLOCKING = (
 )
 
 
+_WHY_ASYNC = (
+    "A gevent pool runs no async def functions, as its greenlets share one thread, in which only "
+    "one event loop can run. Use --pool asyncio."
+)
+
+
 def unable(
     pool: str,
     function: JobFunction[..., object, object],
     time_limit: float | None,
     soft_time_limit: float | None,
 ) -> str | None:
-    """Return why *pool* cannot enforce the time limits of a job, or None when it can."""
+    """Return why *pool* cannot run a job under its time limits, or None when it can."""
+    if pool == "gevent" and function.is_async:
+        return _WHY_ASYNC
     if pool in _WHY and time_limit:
         return _WHY[pool]
     if pool == "threads" and soft_time_limit and not function.is_async:

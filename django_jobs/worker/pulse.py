@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from ..process import native
 
 if TYPE_CHECKING:
     from .worker import WorkerProcess
@@ -28,7 +29,7 @@ class Pulse:
         self._worker = worker
         self._on_pulse = on_pulse
         self._parent = os.getppid()
-        self._over = threading.Event()
+        self._over = native.event()
         # Of the loop and of the own coordinator's heartbeat: the steps so far, and the time of the
         # last one.
         self._steps = [0] * (1 if worker.coordinator is None else 2)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from typing import NoReturn
 
-from ..run.forks import die_with_parent
+from ..process import native
+from .fork import fork, hear_term, kill_group, reap
 
 #: With this flag ``runworker`` imports the project, checks it and its own flags, and ends.
 FLAG = "--check-only"
@@ -32,24 +31,21 @@ class ReloadCheck:
 
     def __init__(self) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(  # noqa: S603
-            [*command(), FLAG],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            # A start that hangs would outlive a runworker that is killed.
-            preexec_fn=functools.partial(die_with_parent, os.getpid()),
-        )
+        self._code: int | None = None
+        # Not by subprocess: gevent's reaps all children of its process.
+        self.pid = fork(self._start, [])
         self._deadline = time.monotonic() + LONGEST_SECONDS
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def _start(self) -> NoReturn:
+        hear_term()
+        nothing, output = os.open(os.devnull, os.O_RDONLY), self._output.fileno()
+        for stream, descriptor in enumerate((nothing, output, output)):
+            os.dup2(descriptor, stream)
+        os.execv(sys.executable, [*command(), FLAG])  # noqa: S606
 
     def verdict(self) -> str | None:
         """Return why the start fails, "" when it works, or None while the check runs."""
-        code = self._process.poll()
+        code = self._poll()
         if code is None and time.monotonic() < self._deadline:
             return None
         if code == 0:
@@ -63,8 +59,12 @@ class ReloadCheck:
 
     def end(self) -> None:
         """Kill the process if it still runs."""
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        while self._poll() is None:
+            kill_group(self.pid, signal.SIGKILL)
+            native.original("time", "sleep")(0.001)
         self._output.close()
+
+    def _poll(self) -> int | None:
+        if self._code is None:
+            self._code = reap(self.pid)
+        return self._code

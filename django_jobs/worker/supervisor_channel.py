@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import json
 import logging
@@ -20,7 +21,8 @@ class SupervisorChannel:
     """A pair of sockets, made before the fork. Messages are JSON."""
 
     def __init__(self) -> None:
-        self._child, self._supervisor = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # Below the sockets that gevent has replaced: the supervisor has no event loop for those.
+        self._child, self._supervisor = _socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._child.settimeout(_ANSWER_SECONDS)
         self._supervisor.setblocking(False)
         self._asked = 0

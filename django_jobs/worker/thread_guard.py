@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from .. import log
+from ..process import native
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -34,13 +37,20 @@ def guard(name: str, on_failure: Callable[[], object], target: Callable[[], obje
 
 
 def start(
-    name: str, on_failure: Callable[[], object], targets: dict[str, Callable[[], object]]
-) -> list[threading.Thread]:
-    """Start a guarded thread for each of *targets*, by the names of the threads."""
-    threads = [
-        threading.Thread(target=guard, args=(name, on_failure, target), name=thread, daemon=True)
-        for thread, target in targets.items()
-    ]
+    name: str,
+    on_failure: Callable[[], object],
+    targets: Mapping[str, Callable[[], object]],
+    may_be_greenlets: Mapping[str, Callable[[], object]] = MappingProxyType({}),
+) -> list[native.Thread]:
+    """Start a guarded thread for each target, by the names of the threads.
+
+    In a gevent pool the second ones are greenlets, which stand while the code of a job computes.
+    """
+    threads: list[native.Thread] = []
+    for kind, each in ((native.thread, targets), (threading.Thread, may_be_greenlets)):
+        for title, target in each.items():
+            guarded = functools.partial(guard, name, on_failure, target)
+            threads.append(kind(target=guarded, name=title, daemon=True))
     for thread in threads:
         thread.start()
     return threads

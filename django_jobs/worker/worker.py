@@ -142,11 +142,10 @@ class WorkerProcess:
         targets: dict[str, Callable[[], object]] = {
             "loop": self._loop,
             "chores": lambda: run_timers(self.chores.timers),
-            "pulse": self._pulse.run,
         }
         if self.coordinator is not None:
             self.coordinator.start()
-        threads = start(self.name, self._on_failure, targets)
+        threads = start(self.name, self._on_failure, {"pulse": self._pulse.run}, targets)
         with redirect_output.redirected(self.options.redirect_stdout):
             guard(self.name, self._on_failure, self.pool.run)
         self._stop_timers()

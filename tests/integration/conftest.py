@@ -29,6 +29,7 @@ class Runworker:
         grace: float | None,
         prefix: tuple[str, ...],
         server: Callable[[], ForkServer],
+        gevent_server: Callable[[], ForkServer],
     ) -> None:
         environment = environment_of_processes()
         # A fork has imported the tests' settings, and no other program has started it.
@@ -50,6 +51,7 @@ class Runworker:
                 cwd=ROOT,
             )
         else:
+            server = gevent_server if "gevent" in arguments else server
             self.process = server().start(["runworker", *arguments], environment, self.log)
         if "--burst" not in arguments:
             until(lambda: Worker.objects.exclude(pk__in=known).exists() or self.has_ended())
@@ -95,7 +97,10 @@ class Runworker:
 
 @pytest.fixture
 def runworker(
-    transactional_db: None, until: Callable[..., None], fork_server: Callable[[], ForkServer]
+    transactional_db: None,
+    until: Callable[..., None],
+    fork_server: Callable[[], ForkServer],
+    gevent_server: Callable[[], ForkServer],
 ) -> Iterator[Callable[..., Runworker]]:
     """Start workers; whatever still runs at the test's end is killed."""
     started: list[Runworker] = []
@@ -106,7 +111,7 @@ def runworker(
         grace: float | None = None,
         prefix: tuple[str, ...] = (),
     ) -> Runworker:
-        worker = Runworker(arguments, until, lease, grace, prefix, fork_server)
+        worker = Runworker(arguments, until, lease, grace, prefix, fork_server, gevent_server)
         started.append(worker)
         return worker
 

@@ -12,11 +12,18 @@ from django.contrib.auth.models import Group
 from django_jobs import TimeLimitExceeded
 from django_jobs.models import Job, Worker
 from tests.integration import jobs
+from tests.integration.with_gevent import WITH_GEVENT, to_greenlets
 from tests.waiting import LONG
 
 EACH_POOL = pytest.mark.parametrize(
     "pool",
-    [("prefork", "-c", "2"), ("threads", "-c", "3"), ("asyncio", "-c", "10"), ("solo",)],
+    [
+        ("prefork", "-c", "2"),
+        ("threads", "-c", "3"),
+        ("asyncio", "-c", "10"),
+        pytest.param(("gevent", "-c", "10", "--connections", "3"), marks=WITH_GEVENT),
+        ("solo",),
+    ],
     ids=lambda pool: pool[0],
 )
 PLAIN = ("-Q", "default")
@@ -25,11 +32,12 @@ PLAIN = ("-Q", "default")
 @EACH_POOL
 def test_burst_runs_everything_and_exits(runworker, folder, notes, pool):
     sync = jobs.mark.delay_many([(folder, f"sync {n}") for n in range(200)])
-    also = jobs.mark_async.delay_many([(folder, f"async {n}") for n in range(50)])
+    number = 50 if runs_coroutines(pool) else 0
+    also = jobs.mark_async.delay_many([(folder, f"async {n}") for n in range(number)])
     worker = runworker("-P", *pool, "--burst", *pool_queues(pool))
     assert worker.wait() == 0, worker.output()
     assert sorted(notes()) == sorted(
-        [f"sync {n}" for n in range(200)] + [f"async {n}" for n in range(50)]
+        [f"sync {n}" for n in range(200)] + [f"async {n}" for n in range(number)]
     )
     assert {result.status for result in sync + also} == {"SUCCESS"}
     assert sync[7].get() == "sync 7"
@@ -51,7 +59,7 @@ def test_annotated_types_come_back(runworker, pool):
     fee = jobs.Fee(Decimal("9.90"), datetime.datetime(2030, 1, 2, 3, 4, 5, 6, datetime.UTC))
     hour = datetime.timedelta(hours=1)
     plain = (jobs.later.s({fee}, hour) | jobs.later.s(hour)).apply_async()
-    coroutine = jobs.later_async.delay({fee}, hour * 2)
+    coroutine = (jobs.later_async if runs_coroutines(pool) else jobs.later).delay({fee}, hour * 2)
     failed = jobs.later.delay([{"amount": "x", "due": "x"}], hour)
     assert runworker("-P", *pool, "--burst", *pool_queues(pool)).wait() == 0
     wanted = {jobs.Fee(fee.amount, fee.due + 2 * hour)}
@@ -127,7 +135,8 @@ def test_row_edited_into_nonsense_fails_with_a_reason(runworker, folder, pool):
 
 @EACH_POOL
 def test_error_around_the_body_fails_the_job_and_not_the_worker(runworker, folder, pool):
-    bad = [jobs.never_begun.delay(), jobs.never_begun_async.delay()]
+    also = jobs.never_begun_async if runs_coroutines(pool) else jobs.never_begun
+    bad = [jobs.never_begun.delay(), also.delay()]
     good = jobs.mark.delay(folder, "ran")
     worker = runworker("-P", *pool, "--burst", *pool_queues(pool))
     assert worker.wait() == 0, worker.output()
@@ -170,5 +179,11 @@ def test_prefork_replaces_a_process_that_grew(runworker):
 
 
 def pool_queues(pool: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave the queue of jobs out whose limits only a prefork pool can hold."""
+    """Leave the queues of jobs out that the pool cannot run."""
+    if pool[0] == "gevent":
+        return to_greenlets()
     return () if pool[0] == "prefork" else PLAIN
+
+
+def runs_coroutines(pool: tuple[str, ...]) -> bool:
+    return pool[0] != "gevent"

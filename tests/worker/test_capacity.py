@@ -34,6 +34,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Any:
         (WorkerOptions(processes=100), 100, 4),
         (WorkerOptions(pool="threads", processes=2, slots=8), 2, 11),
         (WorkerOptions(pool="asyncio", processes=2, slots=100), 2, 4),
+        (WorkerOptions(pool="gevent", processes=2, slots=500, connections=20), 2, 23),
         (WorkerOptions(autoscale=Autoscale(least=1, most=9, idle_seconds=30)), 9, 4),
     ],
 )

@@ -60,6 +60,24 @@ def test_without_the_setting_the_flags_have_their_own_defaults(settings: Any) ->
     assert (seen.queues, seen.exclude_queues) == ((), ())
 
 
+@pytest.mark.parametrize(
+    ("worker", "arguments", "slots", "most"),
+    [
+        ({"POOL": "gevent"}, [], 100, 20),
+        ({"POOL": "gevent", "CONCURRENCY": 500, "CONNECTIONS": 40}, [], 500, 40),
+        ({"POOL": "gevent", "CONNECTIONS": 40}, ["-c", "5"], 5, 5),
+        ({"POOL": "gevent", "CONNECTIONS": 40}, ["--connections", "9"], 100, 9),
+        ({"POOL": "gevent", "CONNECTIONS": 40}, ["--pool", "threads"], 8, None),
+    ],
+)
+def test_greenlets_share_connections(
+    settings: Any, worker: Any, arguments: list[str], slots: int, most: int | None
+) -> None:
+    settings.DJANGO_JOBS = {"WORKER": worker}
+    seen = options(*arguments)
+    assert (seen.slots, seen.connections) == (slots, most)
+
+
 def test_autoscale_may_be_a_default(settings: Any) -> None:
     settings.DJANGO_JOBS = {"WORKER": {"AUTOSCALE": "8,2"}}
     seen = options()
@@ -116,7 +134,9 @@ def test_flag_replaces_the_keys_that_would_contradict_it(
         ({"CONCURRENCY": 0}, "['CONCURRENCY']: must be a whole number of at least 1, got '0'"),
         ({"TIME_LIMIT": "60"}, "['TIME_LIMIT'] must be a number, got '60'"),
         ({"TIME_LIMIT": -1}, "--time-limit must be seconds above 0"),
-        ({"POOL": "gevent"}, "['POOL']: there is no pool 'gevent'"),
+        ({"POOL": "eventlet"}, "['POOL']: there is no pool 'eventlet'"),
+        ({"POOL": "gevent", "CONNECTIONS": 0}, "['CONNECTIONS']: must be a whole number of at"),
+        ({"POOL": "threads", "CONNECTIONS": 4}, "--connections bounds the connections of a gevent"),
         ({"POOL": 5}, "['POOL'] must be a text in quotes, got 5"),
         ({"QUEUES": 5}, "['QUEUES'] must be a list of names, got 5"),
         ({"QUEUES": ["mail", 5]}, "['QUEUES'] must be a list of names"),

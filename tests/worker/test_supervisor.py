@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from django_jobs.exceptions import WorkerStopping
+from django_jobs.exceptions import TimeLimitExceeded, WorkerStopping
 from django_jobs.ids import uuid7
 from django_jobs.worker import solo
 from django_jobs.worker.buffer import JobBuffer, boot_time
@@ -220,6 +221,23 @@ def test_shared_slots_keep_the_jobs_whose_ends_were_not_recorded() -> None:
     assert shared_slots.running() == []
 
 
+def test_only_the_job_of_a_hard_limit_is_blamed_for_the_kill(child: SimpleNamespace) -> None:
+    process = subprocess.Popen(["sleep", "600"])
+    try:
+        child.child.pid, slots = process.pid, child.child.shared_slots
+        overdue, beside = uuid7(), uuid7()
+        slots.begin(0, overdue, 1, 900.0, 999.0)
+        slots.begin(1, beside, 1, 900.0, 0.0)
+        child.child.kill_overdue()
+        assert child.killed == [signal.SIGKILL]
+        left = child.child.jobs_left(failed=False)
+        assert isinstance(left[overdue, 1], TimeLimitExceeded)
+        assert isinstance(left[beside, 1], WorkerStopping), "it is given back"
+    finally:
+        process.kill()
+        process.wait()
+
+
 # --- signs of life --------------------------------------------------------------------------------
 
 
@@ -231,7 +249,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setattr(f"{module}.kill_group", lambda pid, number: clock.killed.append(number))
     monkeypatch.setattr(f"{module}._is_stopped", lambda pid: clock.is_stopped)
     clock.child = Child(
-        0, 1, uuid7(), "w-0", SharedSlots(1), SupervisorChannel(), 0.0, clock=lambda: clock.now
+        0, 1, uuid7(), "w-0", SharedSlots(2), SupervisorChannel(), 0.0, clock=lambda: clock.now
     )
 
     def look(times: int, seconds: float = 0.5) -> None:

@@ -35,6 +35,7 @@ from ..arguments import (
 )
 from ..base import OfflineCommand
 from ..ending import handlers_restored, is_program
+from ..greenlets import start_patched
 from ..output import banner, protected_output
 from ..pidfile import heartbeat_file, pidfile
 
@@ -59,6 +60,8 @@ class Command(OfflineCommand):
         refuse_without_fork()
         self.set_up_log(given)
         options = self._options(given)
+        if options.pool == "gevent":
+            start_patched(self)
         _refuse_without_tables(options.using)
         if given["check_only"]:
             return
@@ -207,6 +210,9 @@ def _banner(options: WorkerOptions) -> str:
     if options.pool == "asyncio" and (options.time_limit or options.soft_time_limit):
         limits = _("only for async def: this pool cannot stop plain functions")
         lines.insert(2, (_("limits"), limits))
+    if options.connections:
+        text = _("%d, for jobs that use the database")
+        lines.insert(2, (_("connections"), text % options.connections))
     if options.beat:
         lines.insert(-1, (_("beat"), _("yes, in its own process")))
     title = _("django_jobs worker %(name)s (pid %(pid)d)")
@@ -219,6 +225,7 @@ def _facts(options: WorkerOptions) -> dict[str, Any]:
         "pool": options.pool,
         "processes": options.processes,
         "slots": options.slots,
+        **({"connections": options.connections} if options.connections else {}),
         "queues": list(options.queues),
         "exclude_queues": list(options.exclude_queues),
         "database": options.using,

@@ -27,6 +27,10 @@ from ..isolation import Isolation
 from ..options import WorkerOptions, unable
 from ..shared_slots import SharedSlots
 
+# So many seconds after a hard limit the supervisor kills the process, in these pools. In a gevent
+# pool the body has swallowed the limit by then, or it never waits.
+_GRACE_SECONDS = {"prefork": 0.0, "gevent": 1.0}
+
 _log = logging.getLogger("django_jobs.worker")
 
 
@@ -250,10 +254,15 @@ class Pool(abc.ABC):
             self._show(slot, outcome.execution, time.monotonic())
 
     def _show(self, slot: int, execution: Execution, began: float) -> None:
-        """Show the supervisor what runs in the slot, and when it must kill the process."""
+        """Show the supervisor what runs in the slot, and when to kill the process."""
         job, limit = execution.job, execution.context.request.time_limit
-        deadline = began + limit if limit and self.setup.options.pool == "prefork" else 0.0
+        deadline = _deadline(self.setup.options.pool, began, limit)
         self.setup.shared_slots.begin(slot, job.id, job.claims, began, deadline)
+
+
+def _deadline(pool: str, began: float, limit: float | None) -> float:
+    """Return the moment at which the supervisor kills the process; 0 for never."""
+    return began + limit + _GRACE_SECONDS[pool] if limit and pool in _GRACE_SECONDS else 0.0
 
 
 def _is_busy(buffer: JobBuffer) -> bool:
