@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from django.db import Error, connections
 
@@ -29,6 +30,7 @@ from .fork import hear_term
 from .isolation import dump_stacks_on_usr1
 from .leases import LOOK_SECONDS, Leases
 from .options import WorkerOptions
+from .peers import PEERS_SECONDS, Peers
 from .pulse import PULSE_SECONDS
 from .roster import Place, Roster
 from .shared_slots import SharedSlots
@@ -54,30 +56,34 @@ class Coordinator:
         *,
         name: str,
         line: DispatchLine | None = None,
+        supervisor_id: UUID | None = None,
         on_failure: Callable[[], object] = die,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*line* leads to the workers that this coordinator wakes; None: they wake themselves."""
+        """*line* leads to the workers of the supervisor with that id, which this coordinator wakes.
+
+        Without them a worker wakes itself.
+        """
         self._using = using
         self._name = name
         self._on_failure = on_failure
         self.waker = Waker()
         self._wakeup = Wakeup(using, self.waker)
         self._listening = Backoff("listening", using)
-        self._dispatcher = (
-            Dispatcher(self._wakeup, line, on_topic=self._hear, clock=clock) if line else None
-        )
+        self._dispatcher: Dispatcher | None = None
         self._has_commands = False
         # The session that listens; another one has taken its place after an error.
         self._session: Any = None
         self.leases = Leases(roster, using, renew_soon=self.renew_soon, clock=clock)
         self.duties = Duties(using, self.leases)
-        self.heartbeat = Timers(
-            [Timer("heartbeat", LOOK_SECONDS, self.leases.renew)],
-            using,
-            wait=self._sleep,
-            wake=self.waker.wake,
-        )
+        timers = [Timer("heartbeat", LOOK_SECONDS, self.leases.renew)]
+        if line is not None and supervisor_id is not None:
+            peers = Peers(supervisor_id, using)
+            self._dispatcher = Dispatcher(
+                self._wakeup, line, on_topic=self._hear, rank=peers.rank, clock=clock
+            )
+            timers.append(Timer("peers", PEERS_SECONDS, peers.look, after=1.0))
+        self.heartbeat = Timers(timers, using, wait=self._sleep, wake=self.waker.wake)
         self._threads: list[native.Thread] = []
 
     def start(self) -> None:
@@ -167,7 +173,11 @@ def run_timers(timers: Timers) -> None:
 
 
 def run_beside(
-    name: str, using: str, roster: Roster, line: DispatchLine, shared_slots: SharedSlots
+    name: str,
+    options: WorkerOptions,
+    roster: Roster,
+    line: DispatchLine,
+    shared_slots: SharedSlots,
 ) -> int:
     """Be the coordinator's process, beside the workers of a supervisor, until SIGTERM."""
     parent, waker, is_over = os.getppid(), Waker(), False
@@ -179,7 +189,9 @@ def run_beside(
 
     log.worker_name.set(name)
     dump_stacks_on_usr1()
-    coordinator = Coordinator(using, roster, name=name, line=line)
+    coordinator = Coordinator(
+        options.using, roster, name=name, line=line, supervisor_id=options.supervisor_id
+    )
     coordinator.start()
     hear_term(stop)
     rounds = -1

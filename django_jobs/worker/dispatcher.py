@@ -14,6 +14,11 @@ from ..process.wakeup import Wakeup
 from ..run.claim import ready_queues
 from .dispatch_line import DispatchLine, Link
 
+_NO_QUEUES = frozenset({Topic.COMMANDS, Topic.TIMED, Topic.SCHEDULES})
+# A coordinator that is not the first to call a worker looks after this time, once for each one that
+# is before it, whether there are still jobs.
+STEP_SECONDS, _MOST_STEPS = 0.005, 4
+
 
 class Caller:
     """A worker as the dispatcher knows it, from its messages."""
@@ -45,7 +50,8 @@ class Dispatcher:
 
     If none is idle, the first one that becomes idle is called. A call that a worker returns, or
     that it may not have covered when it ended, goes to another worker. *on_topic* is called with
-    each topic that is not a queue. *clock* returns seconds, as :func:`time.monotonic` does.
+    each topic that is not a queue. *rank* returns how many other dispatchers are to pass a topic on
+    before this one. *clock* returns seconds, as :func:`time.monotonic` does.
     """
 
     def __init__(
@@ -54,12 +60,14 @@ class Dispatcher:
         line: DispatchLine,
         *,
         on_topic: Callable[[str], None],
+        rank: Callable[[str], int] = lambda topic: 0,
         ready_queues: Callable[[str], list[str]] = ready_queues,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wakeup = wakeup
         self._line = line
         self._on_topic = on_topic
+        self._rank = rank
         self._ready_queues = ready_queues
         self._clock = clock
         self._selector = selectors.DefaultSelector()
@@ -69,6 +77,8 @@ class Dispatcher:
         self._idle: dict[Caller, None] = {}
         # By queue, the topics for which no worker was idle.
         self._waiting: dict[str, str] = {}
+        # When to look whether other dispatchers have left jobs, if a worker is idle then.
+        self._others_until = math.inf
         self._ready: set[str] = set()
         self._look_at = -math.inf
 
@@ -81,7 +91,7 @@ class Dispatcher:
 
     def wait(self, seconds: float) -> None:
         """Pass on what comes within so many seconds; return earlier after anything came."""
-        pause = max(0.0, min(seconds, self._look_at - self._clock()))
+        pause = max(0.0, min(seconds, self._next_look() - self._clock()))
         # On Linux and on the BSDs a selector is a descriptor itself.
         descriptor: int = self._selector.fileno()
         topics = self._wakeup.wait(pause, also=descriptor)
@@ -89,15 +99,18 @@ class Dispatcher:
         self._read_messages()
         for topic in topics:
             self.hear(topic)
-        if self._clock() >= self._look_at:
+        if self._clock() >= self._next_look():
             self._look()
 
     def hear(self, topic: str) -> None:
         """Take a notification."""
         if topic == Topic.ANY:
             self._look_soon()
-        elif topic == Topic.COMMANDS or topic == Topic.TIMED or topic == Topic.SCHEDULES:
+        elif topic in _NO_QUEUES:
             self._on_topic(topic)
+        elif steps := min(self._rank(topic), _MOST_STEPS):
+            due_at = self._clock() + steps * STEP_SECONDS
+            self._others_until = min(self._others_until, due_at)
         else:
             self._call_one(topic)
 
@@ -120,6 +133,9 @@ class Dispatcher:
         """Look at the end of this :meth:`wait`, where an error of the database loses no message."""
         self._look_at = -math.inf
 
+    def _next_look(self) -> float:
+        return min(self._look_at, self._others_until) if self._idle else self._look_at
+
     def _look(self) -> None:
         """Read which queues have jobs, and call a worker for each."""
         found = self._ready_queues(self._wakeup.using)
@@ -127,12 +143,15 @@ class Dispatcher:
         if ready != self._ready:
             self._wakeup.found_work()
         self._ready = ready
+        self._others_until = math.inf
         self._look_at = self._clock() + self._wakeup.next_look()
         # A worker that was called and has not claimed yet will see the jobs that are there now.
         called = {queue_of(caller.called) for caller in self._callers if caller.called}
         for topic in found:
-            if topic not in called:
-                self.hear(topic)
+            if topic in _NO_QUEUES:
+                self._on_topic(topic)
+            elif topic not in called:
+                self._call_one(topic)
 
     # --- the choice -----------------------------------------------------------------------------
 
@@ -194,7 +213,7 @@ class Dispatcher:
         self._idle.pop(caller, None)
         if caller.called is not None:
             # Whether the worker has claimed is not known. If it has, the next one finds nothing.
-            self.hear(queue_of(caller.called))
+            self._call_one(queue_of(caller.called))
 
     def _serves(self, caller: Caller, *what: Any) -> None:
         caller.serve(*what)
@@ -217,7 +236,10 @@ class Dispatcher:
 
     def _returns(self, caller: Caller, topic: str) -> None:
         caller.called = None
-        self.hear(topic)
+        if topic == Topic.ANY:
+            self._look_soon()
+        else:
+            self._call_one(topic)
 
     def _has_claimed(self, caller: Caller) -> None:
         caller.called = None

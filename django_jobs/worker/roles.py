@@ -43,7 +43,7 @@ def run(
     """Be the process at *index*, to its end; return its exit code."""
     if index == COORDINATOR:
         name = name_of(index, options)
-        coordinator.run_beside(name, options.using, roster, line, shared_slots)
+        coordinator.run_beside(name, options, roster, line, shared_slots)
         return STOPPED
     if index == BEAT and run_beat is not None:
         hear_term()

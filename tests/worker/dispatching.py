@@ -67,6 +67,7 @@ class Host:
         self.notified = Notified()
         self.notified.listens = notifies
         self.ready: list[str] = []
+        self.rank = 0
         self.looks = 0
         self.topics: list[str] = []
         self.workers: list[Worker] = []
@@ -79,6 +80,7 @@ class Host:
             self.notified,
             self.line,
             on_topic=self.topics.append,
+            rank=lambda topic: self.rank,
             ready_queues=self._look,
             clock=self.clock,
         )

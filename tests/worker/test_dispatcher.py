@@ -12,6 +12,7 @@ from django.db import OperationalError
 
 from django_jobs.enqueue.notify import Topic
 from django_jobs.worker.dispatched import AWAY_SECONDS, LONGEST_SECONDS
+from django_jobs.worker.dispatcher import STEP_SECONDS
 from django_jobs.worker.options import WorkerOptions
 
 from .dispatching import Host, Worker
@@ -405,3 +406,62 @@ def test_queue_whose_jobs_nobody_may_claim_is_not_looked_at_again_and_again(sile
         silent.clock.advance(10.0)
         silent.step()
     assert silent.notified.work == work  # so the pauses of a polled database grow
+
+
+# --- several dispatchers ------------------------------------------------------------------------
+
+
+def test_dispatcher_looks_later_whether_the_one_before_it_has_left_jobs(host):
+    worker = host.add()
+    host.rank, looks = 2, host.looks
+    host.notify(A)
+    assert worker.sleep() == []
+    host.clock.advance(2 * STEP_SECONDS)
+    host.step()
+    assert (worker.sleep(), host.looks) == ([], looks + 1)
+    host.ready = ["q"]
+    host.notify(B)
+    host.clock.advance(STEP_SECONDS)
+    host.step()
+    assert worker.sleep() == []
+    host.clock.advance(STEP_SECONDS)
+    host.step()
+    assert worker.sleep() == ["q"]
+
+
+def test_dispatcher_looks_after_the_first_of_many_notifications(host):
+    host.add()
+    host.rank, looks = 1, host.looks
+    host.notify(A)
+    host.clock.advance(STEP_SECONDS / 2)
+    host.notify(B)
+    host.clock.advance(STEP_SECONDS / 2)
+    host.step()
+    assert host.looks == looks + 1
+    host.clock.advance(STEP_SECONDS)
+    host.step()
+    assert host.looks == looks + 1
+
+
+def test_dispatcher_without_an_idle_worker_looks_for_others_when_it_has_one(host):
+    worker = host.add()
+    worker.sleep(idle=False)
+    host.rank, looks = 1, host.looks
+    host.ready = ["q"]
+    host.notify(A)
+    host.clock.advance(1.0)
+    host.step()
+    assert host.looks == looks
+    worker.sleep()
+    host.step()
+    assert worker.sleep() == ["q"]
+
+
+def test_returned_call_stays_with_its_dispatcher(host):
+    other, worker = host.add(), host.add()
+    host.notify(A)
+    host.rank = 1
+    assert worker.sleep() == [A]
+    worker.sleep(idle=False)
+    host.step()
+    assert other.sleep() == [A]
