@@ -16,10 +16,8 @@ from .sleepers import Sleepers
 
 #: Most jobs that one statement claims or records.
 MAX_BATCH = 1000
-# An outcome waits so long for others to be written with it; far below the 50 ms that are promised.
-GATHER_SECONDS = 0.01
-# As many jobs are claimed ahead as run in this time: enough to hide the round trip of a claim.
-_AHEAD_SECONDS = 0.05
+# The weight of the newest job in the smoothed run time. The first jobs weigh more.
+_NEWEST = 0.1
 
 # A clock that also runs while the host sleeps, where the platform has one.
 boot_time: Callable[[], float] = (
@@ -44,8 +42,8 @@ class JobBuffer:
         """*budget* is the number of jobs that this process may still begin; None: any number."""
         self._clock = clock
         self.low_water = 0
-        #: The seconds that a job takes, smoothed. The first value is long: a worker claims no job
-        #: ahead before some jobs were short.
+        #: The seconds that a job takes, smoothed. The first value counts as one long job: a worker
+        #: claims few jobs ahead before some jobs were short.
         self.run_seconds = 0.5
         self.jobs_done = 0
         #: The moment at which the oldest waiting job became the next one: the job before it began,
@@ -111,7 +109,8 @@ class JobBuffer:
                 self._ended.append(outcome)
             self.jobs_done += 1
             took = (self._clock() if handed_in else outcome.ended) - outcome.began
-            self.run_seconds += 0.1 * (took - self.run_seconds)
+            newest = max(_NEWEST, 1 / (self.jobs_done + 1))
+            self.run_seconds += newest * (took - self.run_seconds)
             wake = first or len(self._waiting) <= self.low_water
         if wake:
             self._wake_loop()
@@ -125,7 +124,7 @@ class JobBuffer:
         """Free a slot that hooks have held for so long; :meth:`end` counted the body's time."""
         with self._lock:
             del self._running[slot]
-            self.run_seconds += 0.1 * seconds
+            self.run_seconds += _NEWEST * seconds
             wake = len(self._waiting) <= self.low_water
         if wake:
             self._wake_loop()
@@ -142,11 +141,6 @@ class JobBuffer:
             self._budget = 0
 
     # --- the loop's side ------------------------------------------------------------------------
-
-    def prefetch(self, slots: int) -> int:
-        """Return how many jobs to claim ahead for so many slots, besides those that run."""
-        ahead = int(slots * _AHEAD_SECONDS / max(self.run_seconds, 1e-6))
-        return min(ahead, MAX_BATCH)
 
     @property
     def spent(self) -> bool:

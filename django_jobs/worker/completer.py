@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,8 +14,9 @@ from ..run.hooks import is_awaited, tell_later
 from ..run.record_apart import record_apart
 from ..status import Status
 from ..values import Outcome
-from .buffer import GATHER_SECONDS, MAX_BATCH, JobBuffer
+from .buffer import MAX_BATCH, JobBuffer
 from .loop_state import LoopState
+from .pace import VISIBLE_SECONDS
 
 
 class Completer:
@@ -45,24 +47,48 @@ class Completer:
         self._untold: deque[Outcome] = deque()
         self._clock = clock
 
-    def record(self, now: bool) -> None:
-        """Write the outcomes in the buffer; without *now* they may wait for others."""
+    def record(self) -> None:
+        """Write the outcomes in the buffer if they need not wait for others."""
         ended = self._buffer.ended()
-        if not ended:
+        if not ended or self._clock() < self._due_at(ended):
             return
-        waiting, _running, _ended = self._buffer.counts()
+        for start in range(0, len(ended), MAX_BATCH):
+            batch = ended[start : start + MAX_BATCH]
+            unrecorded = [outcome for outcome in batch if not outcome.recorded]
+            began = self._clock()
+            counted = self._write(unrecorded)
+            self._state.pace.recorded(self._clock() - began)
+            self._collector.ended(outcome for outcome in batch if outcome.recorded)
+            self._buffer.recorded(len(batch))
+            self._on_recorded(batch)
+            self._tell(unrecorded, counted)
+
+    def due_at(self) -> float:
+        """Return the moment of the clock at which :meth:`record` writes the outcomes."""
+        ended = self._buffer.ended()
+        return self._due_at(ended) if ended else math.inf
+
+    def _due_at(self, ended: Sequence[Outcome]) -> float:
+        waiting, running, _ended = self._buffer.counts()
+        # When no job waits for its slot, no other outcome would share the write.
+        alone = waiting <= max(0, self._state.options.slots - running)
+        if alone or len(ended) >= MAX_BATCH or self._buffer.confirmations.urgent:
+            return 0.0
+        return ended[0].ended + self._state.pace.gather_seconds
+
+    def goes_first(self) -> bool:
+        """Return whether the outcomes in the buffer must be written before the next claim.
+
+        By some outcomes jobs become ready, which the claim should find: they free a permit, or jobs
+        depend on them. Others would be written too late after a claim.
+        """
+        ended = self._buffer.ended()
+        if not ended or self._buffer.confirmations.urgent:
+            return True
         age = self._clock() - ended[0].ended
-        # When no job waits to run beside it, no other outcome would share the write.
-        now = now or not waiting or self._buffer.confirmations.urgent
-        if now or age >= GATHER_SECONDS or len(ended) >= MAX_BATCH:
-            for start in range(0, len(ended), MAX_BATCH):
-                batch = ended[start : start + MAX_BATCH]
-                unrecorded = [outcome for outcome in batch if not outcome.recorded]
-                counted = self._write(unrecorded)
-                self._collector.ended(outcome for outcome in batch if outcome.recorded)
-                self._buffer.recorded(len(batch))
-                self._on_recorded(batch)
-                self._tell(unrecorded, counted)
+        if age + self._state.pace.cycle_seconds > VISIBLE_SECONDS:
+            return True
+        return any(outcome.job.permits or outcome.is_followed for outcome in ended)
 
     def write(self, outcomes: list[Outcome]) -> None:
         """Write these outcomes at once; they need not be in the buffer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -11,7 +12,7 @@ from ..metrics.collector import Collector
 from ..process.reconnect import Backoff, Parts
 from ..process.wakeup import Wakeup
 from ..values import Claimed, Outcome
-from .buffer import GATHER_SECONDS, JobBuffer
+from .buffer import JobBuffer
 from .claim_timer import PATIENCE_SECONDS, SHORTEST_LOCKED, ClaimTimer
 from .completer import Completer
 from .connection_backoff import ConnectionBackoff
@@ -154,7 +155,11 @@ class WorkerLoop:
             run("giving strays back", self.strays.release)
         run("saving progress", self.progress.save)
         want = self.producer.wanted()
-        run("recording", self.completer.record, want > 0)
+        if want > 0 and not self.completer.goes_first():
+            # A ready job starts first, and then the job before it is recorded.
+            run("claiming", self.producer.claim, want)
+            want = 0
+        run("recording", self.completer.record)
         if self.buffer.spent and not self.state.stopping:
             self.state.used_up = self.state.stopping = True
         run("giving late jobs back", self.releaser.release_late)
@@ -177,13 +182,14 @@ class WorkerLoop:
         waiting, running, ended = self.buffer.counts()
         now = self._clock()
         if ended:
-            return max(GATHER_SECONDS, self._parts.rests_until("recording") - now)
+            record_at = max(self.completer.due_at(), self._parts.rests_until("recording"))
+            return max(0.0, min(record_at, self.producer.next_claim()) - now)
         until = self.quarantine.due_at(bool(waiting or running))
         if until != 0.0 and (due_at := self.progress.due_at) is not None:
             return max(0.0, due_at - now)
         if until is None:
-            full = self.producer.takes_none() or self.producer.room() <= 0
-            until = now + 1.0 if full else self.producer.next_look()
+            until = self.producer.next_claim()
+            until = now + 1.0 if until == math.inf else until
         if waiting:
             until = min(until, self.buffer.last_move + RELEASE_SECONDS)
         return max(0.0, min(until, self.strays.due_at) - now)

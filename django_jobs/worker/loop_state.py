@@ -6,6 +6,7 @@ import dataclasses
 from uuid import UUID
 
 from .options import WorkerOptions
+from .pace import Pace
 
 
 @dataclasses.dataclass(slots=True)
@@ -15,6 +16,8 @@ class LoopState:
     #: The id in the rows of this worker's jobs. A worker that lost its lease gets a new one.
     worker_id: UUID
     options: WorkerOptions
+    #: Only the loop's thread uses it.
+    pace: Pace = dataclasses.field(default_factory=Pace)
     #: The worker claims no more jobs, and ends when its jobs have ended.
     stopping: bool = False
     #: The stop does not wait for a database that is away.

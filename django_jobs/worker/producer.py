@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -77,12 +78,32 @@ class Producer:
             self._connections.claim_from,
         )
 
+    def next_claim(self) -> float:
+        """Return the moment of *clock* from which jobs may be wanted, unless something happens."""
+        if self.takes_none():
+            return math.inf
+        if self.room() > 0:
+            return self.next_look()
+        waiting, _running, _ended = self._buffer.counts()
+        frees_at = self._slot_frees_at()
+        if waiting or frees_at <= self._clock():
+            return math.inf
+        return max(frees_at, self.next_look())
+
     def room(self) -> int:
         """Return how many jobs fit: into free slots, and ahead for the time of a round trip."""
-        waiting, running, _ended = self._buffer.counts()
-        slots = self._state.options.slots
-        ahead = self._buffer.prefetch(slots)
-        self._buffer.low_water = ahead // 2
+        waiting, running, ended = self._buffer.counts()
+        slots, run_seconds = self._state.options.slots, self._buffer.run_seconds
+        # A worker that alone was called for a job leaves the next one to the next call.
+        probes = not (waiting or running or ended or self._wakeup.hears_alone)
+        ahead = self._state.pace.ahead(slots, run_seconds, probes=probes)
+        if running >= slots:
+            now = self._clock()
+            if now > self._overdue_at():
+                ahead = 0
+            elif now >= self._slot_frees_at():
+                ahead = max(1, ahead)
+        self._buffer.low_water = self._state.pace.low_water(slots, run_seconds, ahead)
         return slots + ahead - running - waiting if waiting <= self._buffer.low_water else 0
 
     def is_idle(self) -> bool:
@@ -94,19 +115,35 @@ class Producer:
             and max(self._rests_until(), self._connections.claim_from) <= self._clock()
         )
 
+    def _slot_frees_at(self) -> float:
+        """Return the moment from which a claim lasts longer than a job that runs as usual."""
+        buffer = self._buffer
+        return buffer.last_move + buffer.run_seconds - self._state.pace.claim_seconds
+
+    def _overdue_at(self) -> float:
+        """Return the moment from which a full worker's last job runs for unusually long.
+
+        Jobs that were claimed ahead would wait behind it.
+        """
+        buffer = self._buffer
+        return buffer.last_move + 2 * buffer.run_seconds + self._state.pace.cycle_seconds
+
     def _is_full(self) -> bool:
         _waiting, running, _ended = self._buffer.counts()
         return running >= self._state.options.slots
 
     def claim(self, want: int) -> None:
         """Claim up to *want* jobs and hand them over; set the timer by what was found."""
+        state = self._state
         jobs: list[Claimed] = []
         locked = False
         if self._timer.begin():
             self._queues.read_again()
-        if queues := self._queues.names():
-            state = self._state
+        queues = self._queues.names()
+        began = self._clock()
+        if queues:
             jobs, locked = self._claim(state.worker_id, queues, want, state.using)
+        took = self._clock() - began
         if jobs:
             self._wakeup.found_work()
             self._hand_over(jobs)
@@ -114,7 +151,8 @@ class Producer:
         if nothing:
             self._queues.read_again()
         all_told = self._wakeup.claimed(jobs, want, locked=locked)
-        rests = nothing or (all_told and not self._state.options.burst)
+        state.pace.claimed(took, len(jobs), more=not all_told and (locked or len(jobs) >= want))
+        rests = nothing or (all_told and not state.options.burst)
         self._timer.looked(bool(jobs), locked, self._wakeup.next_look() if rests else 0.0)
 
     def permits_freed(self) -> None:

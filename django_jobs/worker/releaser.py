@@ -45,9 +45,14 @@ class Releaser:
             if slow:
                 self._buffer.run_seconds = max(self._buffer.run_seconds, RELEASE_SECONDS)
             self._release(jobs)
-        elif (waiting - free) * self._buffer.run_seconds > slots * RELEASE_SECONDS:
+        elif (waiting - free) * self._buffer.run_seconds > slots * self._longest():
             # They were claimed while jobs were shorter: the last of them would begin too late.
-            self._release(self._buffer.withdraw(keep=free + self._buffer.prefetch(slots)))
+            keep = free + self._state.pace.ahead(slots, self._buffer.run_seconds)
+            self._release(self._buffer.withdraw(keep=keep))
+
+    def _longest(self) -> float:
+        """Return the seconds of work that may wait: twice what is claimed ahead at most."""
+        return max(RELEASE_SECONDS, 2 * self._state.pace.ahead_seconds)
 
     def _release(self, jobs: list[Claimed]) -> None:
         # When the answer is lost, the jobs may be another worker's already: they left the buffer

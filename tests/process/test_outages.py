@@ -24,7 +24,7 @@ from django_jobs.worker.connection_backoff import TRYING_SECONDS
 from django_jobs.worker.loop import WorkerLoop
 from tests import jobs
 from tests.proxy import Proxy, through
-from tests.worker.parts import Clock
+from tests.worker.parts import Clock, end
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registered")]
 
@@ -394,6 +394,7 @@ def test_worker_whose_jobs_cannot_connect_rests_and_then_tries_with_one(
     loop.step()
     assert Job.objects.filter(status="STARTED").count() == 1
     clock.advance(TRYING_SECONDS)
+    end(loop.buffer, clock=clock)
     assert loop.producer.wanted() > 1
 
 

@@ -232,7 +232,8 @@ def test_time_of_the_hooks_counts_for_what_is_claimed_ahead(
         clock.advance(hooks_seconds)
         before = loop.buffer.run_seconds
         pool.ended(slot, claimed, outcome)
-        assert loop.buffer.run_seconds == pytest.approx(before * 0.9 + hooks_seconds * 0.1)
+        newest = 1 / (slot + 2)
+        assert loop.buffer.run_seconds == pytest.approx(before + newest * (hooks_seconds - before))
 
 
 def test_cancellation_does_not_end_the_wait_of_a_coroutine(
@@ -369,7 +370,8 @@ def test_end_that_is_recorded_is_told_before_the_next_job_begins(
     loop.step()
     works()
     assert second.wait(LONG)
-    loop.completer.record(True)
+    loop.buffer.confirmations.hurry()
+    loop.completer.record()
     recorded.set()
     assert told_before.wait(LONG)
 
@@ -487,7 +489,7 @@ def test_slot_without_a_next_job_tells_of_its_ends_though_others_wait(
     loop.step()
     works()
     until(lambda: loop.buffer.confirmations.urgent)
-    loop.completer.record(False)
+    loop.completer.record()
     until(lambda: told == [(1, "SUCCESS")])
 
 
@@ -545,7 +547,7 @@ def test_short_jobs_with_middleware_are_told_inside_it(
         works()
         for _ in range(2):
             until(lambda: loop.buffer.confirmations.urgent)
-            loop.completer.record(True)
+            loop.completer.record()
         until(lambda: loop.buffer.counts() == (0, 0, 0))
     finally:
         signals.job_success.disconnect(receive)
@@ -569,7 +571,7 @@ def test_error_after_the_end_of_a_short_job_leaves_no_slot_waiting(
     monkeypatch.setattr("django_jobs.run.execute.keep_for_later", keep)
     works()
     until(has_ended(loop, 2))
-    loop.completer.record(True)
+    loop.completer.record()
     until(lambda: loop.buffer.counts() == (0, 0, 0))
     assert told == [(2, "SUCCESS")]
     assert Job.objects.filter(status="FAILURE").count() == 1
@@ -592,7 +594,7 @@ def test_lazy_result_whose_evaluation_fails_keeps_no_other_slot_waiting(
     start(0).join(LONG)
     thread = start(1)
     until(has_ended(loop, 2))
-    loop.completer.record(True)
+    loop.completer.record()
     thread.join(LONG)
     assert Held.runs.is_set()
     assert "end not told" in caplog.text

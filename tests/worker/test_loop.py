@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def loop(new_loop: Callable[..., WorkerLoop], clock: Clock) -> WorkerLoop:
     loop = new_loop(Hearing(), clock)
-    loop.buffer.run_seconds = 0.01  # short jobs: some are claimed ahead
+    loop.buffer.run_seconds = 0.004  # short jobs: some are claimed ahead
     return loop
 
 
@@ -41,6 +41,21 @@ def hear(loop: WorkerLoop, clock: Clock) -> Callable[[str], float]:
         return loop.producer.next_look() - clock()
 
     return hear
+
+
+def claim_ahead(loop: WorkerLoop, number: int) -> None:
+    """Let the loop claim so many short jobs, as it does in front of a backlog."""
+    loop.buffer.run_seconds = 0.0001
+    loop.state.pace.claimed(0.0, number, more=True)
+    jobs.add.delay_many((each,) for each in range(number))
+    loop.step()
+    assert loop.buffer.counts()[0] == number
+
+
+def end_running(loop: WorkerLoop, clock: Clock, slot: int = 0) -> None:
+    """Let the job that runs in *slot* succeed."""
+    job, now = loop.buffer._running[slot], clock()
+    loop.buffer.end(slot, Outcome(job, Status.SUCCESS, began=now, ended=now))
 
 
 def test_idle_worker_looks_as_soon_as_it_hears(loop, clock, hear):
@@ -154,10 +169,7 @@ def test_queue_that_was_heard_is_not_claimed_once_it_was_taken_away(loop, hear):
 
 
 def test_jobs_claimed_while_jobs_were_shorter_go_back_but_for_the_next_few(loop):
-    loop.buffer.run_seconds = 0.0001
-    jobs.add.delay_many((number,) for number in range(300))
-    loop.step()
-    assert loop.buffer.counts()[0] == 300
+    claim_ahead(loop, 300)
     loop.buffer.run_seconds = 0.005
     loop.step()
     assert loop.buffer.counts()[0] == 11  # what the free slot takes, and 50 ms of work
@@ -176,12 +188,50 @@ def test_long_job_that_a_free_slot_is_about_to_take_is_not_given_back(loop):
 
 
 def test_what_is_claimed_ahead_stays_while_jobs_are_as_short_as_they_were(loop):
-    loop.buffer.run_seconds = 0.0001
-    jobs.add.delay_many((number,) for number in range(300))
-    loop.step()
+    claim_ahead(loop, 300)
     loop.buffer.run_seconds = 0.0015
     loop.step()
     assert loop.buffer.counts()[0] == 300
+
+
+def test_ready_job_is_claimed_before_the_end_of_the_last_one_is_recorded(
+    loop, clock, hear, monkeypatch
+):
+    jobs.add.delay(1)
+    loop.step()
+    end(loop.buffer, clock=clock)
+    jobs.add.delay(2)
+    hear("default")
+    hand_over, statuses = loop.producer._hand_over, []
+
+    def note(claimed: list[Any]) -> None:
+        statuses.extend(Job.objects.order_by("id").values_list("status", flat=True))
+        hand_over(claimed)
+
+    monkeypatch.setattr(loop.producer, "_hand_over", note)
+    loop.step()
+    assert statuses == ["STARTED", "STARTED"]
+    assert sorted(Job.objects.values_list("status", flat=True)) == ["STARTED", "SUCCESS"]
+
+
+def test_end_that_makes_a_job_ready_is_recorded_before_the_claim(loop, clock, hear):
+    (jobs.add.si(1, 2) | jobs.add.si(3, 4)).delay()
+    loop.step()
+    end(loop.buffer, clock=clock)
+    hear("default")
+    loop.step()
+    assert sorted(Job.objects.values_list("status", flat=True)) == ["STARTED", "SUCCESS"]
+
+
+def test_outcome_that_waits_for_others_does_not_put_the_next_look_off(loop, clock):
+    loop.buffer.run_seconds = 0.001
+    loop.state.pace.record_seconds = 0.01
+    jobs.add.delay_many([(1,), (2,), (3,)])
+    loop.step()
+    end(loop.buffer, clock=clock)
+    loop.timer.look(0.005)
+    assert loop.step() == pytest.approx(0.005)
+    assert loop.buffer.counts()[2] == 1
 
 
 def test_full_batch_after_a_look_at_empty_queues_is_followed_by_another(loop, clock, hear):
@@ -199,11 +249,12 @@ def test_burst_does_not_end_before_it_looked_for_what_its_last_job_enqueued(loop
     loop.state.options = WorkerOptions(burst=True)
     jobs.add.delay(1)
     loop.step()
+    loop.buffer.take(0, wait=False)
     loop.timer.look()
     loop.step()  # finds nothing while the job runs
     assert loop.timer.found_nothing
     jobs.add.delay(2)
-    end(loop.buffer, clock=clock)
+    end_running(loop, clock)
     loop.step()
     assert not loop.state.stopping
     loop.step()
@@ -214,10 +265,11 @@ def test_burst_looks_at_once_for_what_a_job_enqueued_while_other_jobs_run(loop, 
     loop.state.options = WorkerOptions(pool="threads", slots=2, burst=True)
     jobs.add.delay_many([(1,), (2,)])
     loop.step()
+    long = loop.buffer.take(1, wait=False)
+    loop.buffer.take(0, wait=False)
     loop.timer.look()
     loop.step()  # finds nothing while the jobs run
-    long = loop.buffer.take(1, wait=False)
-    end(loop.buffer, clock=clock)
+    end_running(loop, clock)
     assert loop.producer.next_look() > clock()
     loop.step()
     assert long in loop.buffer.running()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -29,8 +30,9 @@ class Around:
         self.told = True
         self.noted: list[tuple[int, int, bool]] = []
         self.wakeup = SimpleNamespace(
-            claimed=self.note_claim, found_work=lambda: None, next_look=lambda: GUARD
-        )
+            claimed=self.note_claim, found_work=lambda: None, next_look=lambda: GUARD,
+            hears_alone=False,
+        )  # fmt: skip
         self.names = ["default"]
         self.reads = 0
         self.queues = SimpleNamespace(names=lambda: self.names, read_again=self.read_again)
@@ -95,14 +97,75 @@ def test_idle_worker_wants_a_job_for_each_slot(around):
     assert around.producer().wanted() == 4
 
 
-def test_short_jobs_are_claimed_ahead_and_again_when_half_of_them_began(around):
+def run_all(around: Around, number: int = 4) -> None:
+    """Let so many jobs begin, one in each slot."""
+    around.buffer.put([a_job() for _ in range(number)])
+    for slot in range(number):
+        around.buffer.take(slot, wait=False)
+
+
+def test_idle_worker_wants_one_job_more_so_that_it_knows_when_it_has_all(around):
+    around.buffer.run_seconds = 0.04
+    assert around.producer().wanted() == 4 + 1
+    run_all(around, 1)
+    assert around.producer().wanted() == 3
+
+
+def test_worker_that_alone_is_called_leaves_the_next_job_to_the_next_call(around):
+    around.buffer.run_seconds = 0.04
+    around.wakeup.hears_alone = True
+    assert around.producer().wanted() == 4
+
+
+def test_short_jobs_are_claimed_ahead_of_a_backlog_and_again_when_few_wait(around):
     around.buffer.run_seconds = 0.01
+    around.state.pace.claimed(0.0, 100, more=True)
+    around.state.pace.record_seconds = 0.01
     assert around.producer().wanted() == 4 + 20
-    around.buffer.put([a_job() for _ in range(11)])
+    around.buffer.put([a_job() for _ in range(9)])
     assert around.producer().wanted() == 0
     around.buffer.take(0, wait=False)
-    assert around.producer().wanted() == 24 - 11
-    assert around.buffer.low_water == 10
+    assert around.producer().wanted() == 24 - 9
+    assert around.buffer.low_water == 8
+
+
+def test_full_worker_claims_ahead_only_when_a_slot_is_about_to_be_free(around):
+    around.buffer.run_seconds = 0.05
+    around.state.pace.claim_seconds = 0.002
+    run_all(around)
+    producer = around.producer()
+    assert (producer.wanted(), producer.room()) == (0, 0)
+    assert producer.next_claim() - around.clock() == pytest.approx(0.048)
+    around.clock.advance(0.048)
+    assert producer.wanted() == 1
+    around.buffer.put([a_job()])
+    assert (producer.wanted(), producer.next_claim()) == (0, math.inf)
+
+
+def test_job_that_runs_long_lets_no_other_wait_behind_it(around):
+    around.buffer.run_seconds = 0.001
+    around.state.pace.claimed(0.0, 100, more=True)
+    run_all(around)
+    assert around.producer().wanted() == 100 - 4
+    around.clock.advance(0.003)
+    assert (around.producer().wanted(), around.producer().next_claim()) == (0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("found", "told", "ahead"), [(4, False, 4), (4, True, 1), (3, False, 1), (3, True, 1)]
+)
+def test_claim_is_measured_and_tells_of_a_backlog(around, found, told, ahead):
+    around.told = told
+
+    def claim(*_: Any) -> tuple[list[Any], bool]:
+        around.clock.advance(0.01)
+        return [a_job() for _ in range(found)], False
+
+    around.claim = claim
+    around.producer().claim(4)
+    around.producer().claim(4)
+    assert 0 < around.state.pace.claim_seconds < 0.01
+    assert around.state.pace.ahead(4, 0.02) == ahead
 
 
 def test_one_claim_takes_a_limited_number(around):

@@ -58,7 +58,18 @@ def test_jobs_claimed_while_jobs_were_shorter_go_back_but_for_the_next_few(
     buffer.run_seconds = 0.005
     jobs = put(buffer, 300)
     releaser.release_waiting()
-    assert released == jobs[11:]  # what the free slot takes, and 50 ms of work
+    assert released == jobs[2:]  # what the free slot takes, and 8 ms of work
+
+
+def test_more_jobs_may_wait_where_the_database_is_far(releaser, state, buffer, released):
+    buffer.run_seconds = 0.01
+    state.pace.claim_seconds = state.pace.record_seconds = 0.05
+    jobs = put(buffer, 78)
+    releaser.release_waiting()
+    assert released == []
+    jobs += put(buffer, 5)
+    releaser.release_waiting()
+    assert released == jobs[6:]  # what the free slot takes, and the time of a claim
 
 
 def test_waiting_jobs_go_back_when_none_began_for_long(releaser, buffer, clock, released):

@@ -22,7 +22,7 @@ from ...run.hooks import conclude, tell_later
 from ...run.outcome import Execution
 from ...run.outside_body import escaped
 from ...values import Claimed, Outcome
-from ..buffer import GATHER_SECONDS, JobBuffer
+from ..buffer import JobBuffer
 from ..isolation import Isolation
 from ..options import WorkerOptions, unable
 from ..shared_slots import SharedSlots
@@ -32,6 +32,9 @@ from ..shared_slots import SharedSlots
 _GRACE_SECONDS = {"prefork": 0.0, "gevent": 1.0}
 
 _log = logging.getLogger("django_jobs.worker")
+
+# One statement records the ends of jobs that are shorter, also where a slot tells of each.
+_SHORT_SECONDS = 0.01
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -268,4 +271,4 @@ def _deadline(pool: str, began: float, limit: float | None) -> float:
 def _is_busy(buffer: JobBuffer) -> bool:
     """Return whether jobs are short and more of them wait."""
     waiting, _running, _ended = buffer.counts()
-    return waiting > 0 and buffer.run_seconds < GATHER_SECONDS
+    return waiting > 0 and buffer.run_seconds < _SHORT_SECONDS
