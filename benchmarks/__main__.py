@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from . import peer_race, report
+from . import page, peer_race, report
 from .arena import Contestant
 from .cases import CASES, Case
 from .machine import facts
@@ -48,6 +48,8 @@ def main(arguments: list[str]) -> int:
         say("\n".join(["Nothing was measured.", *left_out]))
         return 2
     report.write(given.out, machine, left_out, results)
+    if given.page:
+        page.write(page.FOLDER, machine, left_out, results)
     say(f"Written to {given.out}/")
     return int(any(result.failures for result in results))
 
@@ -92,6 +94,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--jobs", type=int, help="jobs of each measurement; default: the case's own")
     add("--batch", type=int, default=50, help="batch of the bare SQL; default: %(default)s")
     add("--out", type=Path, default=Path("build/benchmarks"), help="default: %(default)s")
+    add("--page", action="store_true", help="renew the figures of the documentation: docs/measured")
     add("--environments", type=Path, default=Path(".venv-peers").resolve(),
         help="folder of the peers' environments; default: %(default)s")  # fmt: skip
     return parser.parse_args(arguments)

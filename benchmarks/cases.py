@@ -34,6 +34,8 @@ class Case:
     #: More figures whose ratios are printed, and what they are compared with.
     also: Sequence[str] = ()
     references: Sequence[str] = ("bare", "celery")
+    #: Drawn as bars, even if there are samples.
+    bars: bool = False
     #: Measured only on request, because it takes long.
     optional: bool = False
     #: Measured once, because it does not vary.

@@ -88,6 +88,7 @@ CASE = Case(
     {"": 0, _OURS: 60_000},
     also=("enqueued_per_second", "p50_ms"),
     references=(_OURS,),
+    bars=True,
 )
 
 

@@ -12,6 +12,7 @@ _WIDTH, _LEFT, _RIGHT, _TOP = 860, 230, 120, 56
 _COLORS = {"bare": "#8d99ae", "django_jobs": "#0b7a4b", "celery": "#c8553d"}
 _OTHERS = "#5b7aa8"
 _CURVE_HEIGHT = 360
+_POINTS = 300
 
 
 def bars(result: Result) -> str:
@@ -70,7 +71,10 @@ def curves(result: Result) -> str:
 
 
 def _steps(samples: Sequence[float]) -> list[tuple[float, float]]:
-    return [(value, (index + 1) / len(samples)) for index, value in enumerate(samples)]
+    """Return the points of a curve: of many samples every second, third … and the last."""
+    steps = [(value, (index + 1) / len(samples)) for index, value in enumerate(samples)]
+    each = len(steps) // _POINTS + 1
+    return [*steps[:-1:each], steps[-1]]
 
 
 def _curve(line: Line, points: Sequence[tuple[float, float]]) -> str:

@@ -11,7 +11,7 @@ from . import plots
 from .cases import FIRST, Case
 from .race import Line, Result
 
-_HEADINGS = {
+HEADINGS = {
     "per_second": "per second",
     "enqueued_per_second": "enqueued per second",
     "of_ideal": "÷ ideal",
@@ -54,12 +54,12 @@ _REFERENCES = {
 
 def table(result: Result) -> str:
     """Return one case as a table: the medians, and each line's figures ÷ those of others."""
-    names = [name for name in _HEADINGS if any(name in line.medians for line in result.lines)]
+    names = [name for name in HEADINGS if any(name in line.medians for line in result.lines)]
     compared = [each for each in _comparisons(result.case) if _has(result, *each)]
     several = len(result.case.compared) > 1
-    heads = ["system", *(_HEADINGS[name] for name in names)]
+    heads = ["system", *(HEADINGS[name] for name in names)]
     for reference, figure in compared:
-        what = f"{_HEADINGS[figure].partition(',')[0].removesuffix(' ms')} " if several else ""
+        what = f"{HEADINGS[figure].partition(',')[0].removesuffix(' ms')} " if several else ""
         heads.append(f"{what}÷ {_REFERENCES[reference]}")
     rows = [
         [
@@ -112,23 +112,29 @@ def write(
         text += ["", result.case.title, "-" * len(result.case.title), "", table(result)]
         text += [f"\n{line.contestant.label} failed: {line.failure}" for line in result.failures]
     (folder / "results.rst").write_text("\n".join(text) + "\n", encoding="utf-8")
-    data = {
+    found = {
         "machine": list(machine),
         "left_out": list(left_out),
-        "cases": [_data(result) for result in results],
+        "cases": [data(result) for result in results],
     }
-    (folder / "results.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     for result in results:
-        plot = plots.curves if any(line.samples for line in result.lines) else plots.bars
         if drawn := plot(result):
             (folder / f"{result.case.name}.svg").write_text(drawn, encoding="utf-8")
 
 
-def _data(result: Result) -> dict[str, Any]:
+def plot(result: Result) -> str:
+    """Return the curves of a case that has samples, else its bars."""
+    has_samples = any(line.samples for line in result.lines)
+    return (plots.curves if has_samples and not result.case.bars else plots.bars)(result)
+
+
+def data(result: Result, *, runs: bool = True) -> dict[str, Any]:
+    """Return a case as JSON values; without *runs*, only their medians."""
     return {
         "name": result.case.name,
         "title": result.case.title,
-        "figure": result.case.figure,
+        "compared": list(result.case.compared),
         "lines": [
             {
                 "label": line.contestant.label,
@@ -139,7 +145,7 @@ def _data(result: Result) -> dict[str, Any]:
                 "jobs": line.jobs,
                 "medians": line.medians,
                 "ratios": _ratios(result, line),
-                "runs": [_rounded(run) for run in line.runs],
+                "runs": [_rounded(run) for run in line.runs if runs],
                 "failure": line.failure,
             }
             for line in result.lines

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import socket
 import statistics
 import subprocess
@@ -15,7 +16,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import arena, herd, plots, proxy, pruning, race, report, schedules
+from benchmarks import (
+    arena,
+    herd,
+    page,
+    peer_race,
+    plots,
+    proxy,
+    pruning,
+    race,
+    report,
+    schedules,
+)
 from benchmarks.arena import Contestant, Failed, Pool
 from benchmarks.cases import CASES, FIRST, Case
 from benchmarks.measure import percentiles
@@ -231,6 +243,40 @@ def test_proxy_forwards_in_order_and_to_the_end() -> None:
                     client.sendall(sent)
                     client.shutdown(socket.SHUT_WR)
                     assert received.read() == sent
+
+
+def test_page_keeps_the_cases_that_a_run_did_not_measure(tmp_path: Path) -> None:
+    drained = result(bare=[{"per_second": 8.0}], django_jobs=[{"per_second": 6.0}])
+    waited = result("p50_ms", django_jobs=[{"p50_ms": 3.0}], celery=[{"p50_ms": 2.0}])
+    waited.case = dataclasses.replace(waited.case, name="latency", title="Waiting")
+    page.write(tmp_path, ["a machine"], [], [waited])
+    page.write(tmp_path, ["another machine"], [], [drained])
+    measured = json.loads((tmp_path / "cases.json").read_text())
+    assert [each["machine"] for each in measured.values()] == [["another machine"], ["a machine"]]
+    rows = (tmp_path / "ratios.txt").read_text()
+    assert re.findall(r"- (\d.+)", rows) == ["0.75", "1.50"]
+    assert rows.index("Drain & more; sqlite × 2") < rows.index("Waiting; sqlite × 2")
+    tables = (tmp_path / "tables.txt").read_text()
+    assert "a machine." in tables
+    assert ".. image:: measured/drain.svg" in tables
+
+
+def test_page_tells_which_peers_failed(tmp_path: Path) -> None:
+    lines = [Line(contestant(name), 10) for name in ("django_jobs", "mayu", "huey")]
+    for line, rate in zip(lines, (20.0, 10.0), strict=False):
+        line.runs.append({"per_second": rate, "enqueued_per_second": 1.0, "p50_ms": 4.0})
+    lines[2].failure = "it broke\nat length"
+    page.write(tmp_path, ["a machine"], ["saq: left out"], [Result(peer_race.CASE, lines)])
+    assert "- mayu, sqlite × 2\n     - 0.50\n     - 1.00" in (tmp_path / "peers.txt").read_text()
+    tables = (tmp_path / "tables.txt").read_text()
+    assert "* huey, sqlite × 2 failed: ``it broke``\n* saq: left out" in tables
+
+
+def test_curves_of_many_samples_have_some_points_and_the_last() -> None:
+    runs = [{"p50_ms": 2.0, "samples_ms": [float(number) for number in range(1, 1_001)]}]
+    drawn = plots.curves(result("p50_ms", django_jobs=runs))
+    (curve,) = ElementTree.fromstring(drawn).findall("{*}polyline")
+    assert len(curve.attrib["points"].split()) == 251
 
 
 def test_benchmarks_of_nothing_are_an_error(tmp_path: Path) -> None:
