@@ -20,6 +20,7 @@
     reopen       FAILURE ──> WAITING                       revoke       live ──> REVOKED
     run_now      SCHEDULED, RETRY ──> PENDING              take_over    not begun ──> as enqueue
     delay        PENDING ──> SCHEDULED                     fail_upstream  WAITING ──> FAILURE
+    reassert     PENDING ──> STARTED
 
 A job that a workflow replaces is recorded with the status with which its last job begins.
 
@@ -33,7 +34,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from uuid import UUID
 
+from django.db.models import F
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Left
 from django.db.models.lookups import In
@@ -84,6 +87,8 @@ TRANSITIONS: Mapping[str, Transition] = {
     "promote": Transition(_TIMED, _PENDING),
     # A worker takes it.
     "claim": Transition(_PENDING, _STARTED),
+    # The worker that has it takes it again: a crash of the database lost the claim.
+    "reassert": Transition(_PENDING, _STARTED),
     # Its limit has no free permit.
     "wait_for_limit": Transition(_STARTED, _WAITING),
     # Its limit has a free permit, or the job has no such limit any more.
@@ -139,6 +144,11 @@ def fail_upstream(
 def promote(jobs: JobQuerySet, now: Moment) -> int:
     """Make jobs ready whose time has come."""
     return _change("promote", jobs, ready_at=now)
+
+
+def reassert(jobs: JobQuerySet, worker_id: UUID, now: Moment) -> int:
+    """Claim jobs again, with the number of the claim that a crash of the database lost."""
+    return _change("reassert", jobs, claims=F("claims") + 1, worker_id=worker_id, started_at=now)
 
 
 def wait_for_limit(jobs: JobQuerySet, key: str) -> int:

@@ -31,6 +31,7 @@ CALLS: dict[str, Callable[[Any], int]] = {
     "delay": lambda rows: transitions.delay(rows, NOW),
     "fail_upstream": lambda rows: transitions.fail_upstream(rows, "Error", "told", NOW, None),
     "promote": lambda rows: transitions.promote(rows, NOW),
+    "reassert": lambda rows: transitions.reassert(rows, uuid7(), NOW),
     "wait_for_limit": lambda rows: transitions.wait_for_limit(rows, "job:a"),
     "wake": lambda rows: transitions.wake(rows, NOW),
     "refuse": lambda rows: transitions.refuse(rows, "Error", "told", NOW),

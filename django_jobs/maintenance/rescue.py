@@ -20,6 +20,7 @@ from ..metrics import collector
 from ..models import Job, Worker
 from ..run.execute import Environment, execute_crash
 from ..run.hooks import tell
+from ..run.reassert import reassert
 from ..run.record_apart import record_apart
 from ..run.release import release
 from ..status import Status
@@ -99,6 +100,8 @@ def clean_up_after(
     After a *cold* stop, which an operator wanted, running jobs go back too, except those with
     ``acks_late=False``. *failed* marks the worker as lost, not stopped, because it ended by itself.
     """
+    # A crash of the database may have lost the claims of jobs that ran.
+    reassert(worker_id, running, using)
     with no_more_claims(worker_id, using) as rows:
         # If this process dies too, the rescue finds the jobs that are left.
         rows.filter(lost_at=None, stopped_at=None).update(lost_at=clock(using))

@@ -19,6 +19,7 @@ from ..values import Outcome
 from ..workflows.completion import Ended, lock_dependents, wake_dependents
 from ..workflows.replace import add_members, go_on_as
 from .attempt_rows import keep_attempts, keep_logs, was_attempt
+from .reassert import reassert
 
 
 def record(
@@ -73,7 +74,11 @@ def _record(
     if not limits and not any(map(_needs_more, outcomes)):
         with connections[using].cursor() as cursor:
             changed = dialect_for(connections[using]).write_outcomes(cursor, worker_id, outcomes)
-        return list(outcomes) if changed == len(outcomes) else _written(worker_id, outcomes, using)
+        if changed == len(outcomes):
+            return list(outcomes)
+        if _reassert(worker_id, outcomes, using):
+            return _record(worker_id, outcomes, using, queues, unstarted)
+        return _written(worker_id, outcomes, using)
 
     def write_all() -> list[Outcome]:
         _write(worker_id, outcomes, using, queues, unstarted)
@@ -88,7 +93,8 @@ def _record(
         return in_order(using, write_all, limits=limits)
     except _NotAllOurs:
         # A previous try may have committed before the connection broke; the number of rows that
-        # changed now does not tell which rows it wrote.
+        # changed now does not tell which rows it wrote. Or a crash lost claims.
+        _reassert(worker_id, outcomes, using)
         return in_order(using, write_ours, limits=limits)
 
 
@@ -144,6 +150,11 @@ def _set_expiry(outcomes: Sequence[Outcome], using: str) -> None:
             moment, within = outcome.expires
             expires_at = moment if within is None else clock(using, within)
             Job.objects.using(using).filter(id=outcome.job.id).update(expires_at=expires_at)
+
+
+def _reassert(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> int:
+    """Repeat claims that a crash of the database lost, so that their outcomes count."""
+    return reassert(worker_id, [(each.job.id, each.job.claims) for each in outcomes], using)
 
 
 def _ours(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> list[Outcome]:

@@ -31,9 +31,14 @@ def release_strays(worker_id: UUID, held: Collection[tuple[UUID, int]], using: s
     A claim leaves such rows if it was committed and its answer was lost with the connection. *held*
     has the id and the number of claims of each job that the worker knows of.
     """
-    ours = Job.objects.using(using).filter(status=Status.STARTED, worker_id=worker_id)
-    strays = {row for row in ours.values_list("id", "claims") if row not in held}
+    strays = owned(worker_id, using).difference(held)
     return without_deadlock(using, lambda: _release_strays(worker_id, strays, using))
+
+
+def owned(worker_id: UUID, using: str) -> set[tuple[UUID, int]]:
+    """Return the id and the number of claims of each job that is this worker's by its row."""
+    ours = Job.objects.using(using).filter(status=Status.STARTED, worker_id=worker_id)
+    return set(ours.values_list("id", "claims"))
 
 
 def _release_strays(worker_id: UUID, strays: Collection[tuple[UUID, int]], using: str) -> int:

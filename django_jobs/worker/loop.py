@@ -149,6 +149,8 @@ class WorkerLoop:
     def step(self) -> float | None:
         """Do what is due; return the seconds to sleep, or None when all is done."""
         run = self._parts.run
+        if self.strays.doubts_claims:
+            self.strays.reassert()
         while self._asked:
             run(*self._asked.popitem())
         if self.strays.is_due:

@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
-from ..run.release import release, release_strays
+from ..run.reassert import reassert
+from ..run.release import owned, release, release_strays
 from ..values import Claimed
 from .buffer import JobBuffer
 from .loop_state import LoopState
@@ -61,9 +62,11 @@ class Releaser:
 
 
 class StrayReleaser:
-    """Releases jobs whose rows name this worker and that it does not have.
+    """Makes the rows agree with the buffer, after an error may have parted them.
 
-    A claim whose answer was lost leaves such rows. A worker without an error never looks for them.
+    A claim whose answer was lost leaves rows that name this worker, which does not have the jobs:
+    they are released. A crash of the database may have lost claims of jobs that this worker has:
+    they are claimed again. A worker without an error never looks.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class StrayReleaser:
         #: The moment of *clock* of the next look.
         self.due_at = math.inf
         self._pause = 0.0
+        #: Whether claims of this worker may be lost. It must not claim before :meth:`reassert`.
+        self.doubts_claims = False
 
     @property
     def is_due(self) -> bool:
@@ -83,6 +88,15 @@ class StrayReleaser:
     def suspect(self) -> None:
         """Look at once, and again later: a statement may take effect long after it was sent."""
         self.due_at = self._pause = 0.0
+        self.doubts_claims = True
+
+    def reassert(self) -> None:
+        """Repeat the claims that a crash lost; drop jobs that others own and that did not begin."""
+        worker_id, using, held = self._state.worker_id, self._state.using, self._buffer.held()
+        reassert(worker_id, held, using)
+        for job_id, claims in held - owned(worker_id, using):
+            self._buffer.remove(job_id, claims)
+        self.doubts_claims = False
 
     def release(self) -> None:
         """Look now, and again after a pause, longer each time."""
