@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 import select
 import socket
 import threading
@@ -15,12 +16,16 @@ from django.db import connection, connections
 from django_jobs.db import own_connection
 
 _READY_FOR_QUERY = b"Z\0\0\0\5"
+# The message with the server's process id, and the key by which a query may be cancelled.
+_PROCESS = re.compile(rb"(K\0\0\0\x0c).{4}", re.DOTALL)
 
 
 class Proxy:
     """Passes bytes on, until :meth:`lose` names the message at which a connection breaks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_pooler: bool = False) -> None:
+        """*as_pooler* tells clients another process id than the server's, as poolers do."""
+        self._as_pooler = as_pooler
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._marker, self._when = b"", ""
@@ -28,6 +33,8 @@ class Proxy:
         self._open: list[socket.socket] = [self._listener]
         #: The connection was broken at the message.
         self.lost = threading.Event()
+        # The statements that were prepared, by name.
+        self._prepared: dict[bytes, bytes] = {}
         self._answers_end = _READY_FOR_QUERY if connection.vendor == "postgresql" else b""
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -71,14 +78,30 @@ class Proxy:
                         return
                     if not data:
                         raise OSError("one of the two is gone")
+                    if source is server and self._as_pooler:
+                        data = _PROCESS.sub(lambda found: found[1] + bytes(4), data)
                     (server if source is client else client).sendall(data)
         client.close()
         server.close()
 
     def _is_marked(self, message: bytes) -> bool:
+        message = self._executed(message) if self._answers_end else message
         if self._marker == b"COMMIT":  # and no READ COMMITTED
             return message.rstrip(b"\0").endswith(self._marker)
         return bool(self._marker) and self._marker in message
+
+    def _executed(self, message: bytes) -> bytes:
+        """Return what is executed: with the text of a prepared statement, and no mere Parse."""
+        kinds, executed, at = b"", message, 0
+        while at + 5 <= len(message) and message[at : at + 1] in b"PBDESCH":
+            kind, end = message[at : at + 1], at + 1 + int.from_bytes(message[at + 1 : at + 5])
+            first, second, *_ = (message[at + 5 : end] + b"\0").split(b"\0")
+            if kind == b"P":
+                self._prepared[first] = second
+            elif kind == b"B":
+                executed += self._prepared.get(second, b"")
+            kinds, at = kinds + kind, end
+        return b"" if b"P" in kinds and b"B" not in kinds else executed
 
     def _lose(self, message: bytes, client: socket.socket, server: socket.socket) -> None:
         self._marker = b""

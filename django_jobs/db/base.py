@@ -162,6 +162,12 @@ class Dialect(abc.ABC):
         locked jobs. A worker whose lease has expired and a paused queue get no jobs.
         """
 
+    def keep_claims(self, needed: bool) -> None:
+        """Tell whether a job of the last claim needs that no crash of the database takes it back.
+
+        Afterwards none does, if it is *needed*. Jobs like it may be in the next claim.
+        """
+
     def expect_older(self) -> None:
         """Older jobs than the last claims took may have become ready: look for them at once."""
 

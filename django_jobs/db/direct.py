@@ -21,10 +21,12 @@ from psycopg import errors, generators
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
+from .prepared import Prepared
+
 #: A session prepares its statements when it has inserted so many jobs without them.
 UNPREPARED = 5
-# Each shape of a row is a statement. More of them than this are sent as text.
-_MOST_PREPARED = 16
+# The key of a session's ``__dict__`` under which its :class:`Prepared` is found.
+_KEPT = "_django_jobs_prepared"
 
 _IDLE, _OFF = TransactionStatus.IDLE, PipelineStatus.OFF
 _CURSORS: set[Any] = {base.Cursor, base.ServerBindingCursor}
@@ -89,7 +91,8 @@ def commit_and_tell(connection: BaseDatabaseWrapper, change: Message, tell: Mess
     nothing is raised.
     """
     raw: Any = connection.connection
-    prepared = vars(raw).get("_django_jobs_prepared") or _Prepared(raw)
+    prepared = vars(raw).get(_KEPT) or Prepared(raw, after=UNPREPARED)
+    vars(raw)[_KEPT] = prepared
     messages: list[Message] = [_BEGIN, change, _COMMIT, tell]
     with connection.wrap_database_errors, raw.lock:
         try:
@@ -101,53 +104,6 @@ def commit_and_tell(connection: BaseDatabaseWrapper, change: Message, tell: Mess
             # changed.
             prepared.names = None
             _run(raw, messages, None)
-
-
-class _Prepared:
-    """The statements that one session of the server has prepared. It lives as long as it."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-        self._left = UNPREPARED
-        #: The names by statement, or None when the session must not prepare.
-        self.names: dict[bytes, bytes] | None = {}
-        raw._django_jobs_prepared = self
-
-    def names_of(self, statements: Sequence[bytes]) -> list[bytes] | None:
-        """Return the names of *statements*, which are prepared if need be; None: send the text."""
-        names = self.names
-        if names is None:
-            return None
-        try:
-            return [names[sql] for sql in statements]
-        except KeyError:
-            return self._prepared(names, statements)
-
-    def _prepared(
-        self, names: dict[bytes, bytes], statements: Sequence[bytes]
-    ) -> list[bytes] | None:
-        if self._left:
-            self._left -= 1
-            return None
-        if len(names) > _MOST_PREPARED - len(statements):
-            return None
-        if not names and not self._is_direct():
-            self.names = None
-            return None
-        for sql in statements:
-            if sql not in names:
-                name = b"django_jobs_%d" % len(names)
-                self._raw.pgconn.send_prepare(name, sql)
-                _checked(self._raw.wait(generators.execute(self._raw.pgconn))[-1])
-                names[sql] = name
-        return [names[sql] for sql in statements]
-
-    def _is_direct(self) -> bool:
-        """Return whether no pooler shares the server's session: it tells another process id."""
-        pgconn = self._raw.pgconn
-        pgconn.send_query_params(b"SELECT pg_backend_pid()", None)
-        result = _checked(self._raw.wait(generators.execute(pgconn))[-1])
-        return bool(result.get_value(0, 0) == b"%d" % pgconn.backend_pid)
 
 
 def _run(raw: Any, messages: Sequence[Message], names: Sequence[bytes] | None) -> None:
@@ -201,9 +157,3 @@ def _exchange(pgconn: Any) -> Exchange:
         ):
             raise
     return next((each for each in results[:_STEPS] if each.status == ExecStatus.FATAL_ERROR), None)
-
-
-def _checked(result: Any) -> Any:
-    if result.status == ExecStatus.FATAL_ERROR:
-        raise errors.error_from_result(result)
-    return result

@@ -125,10 +125,21 @@ FROM (SELECT {{same}}) AS same, unnest({{arrays}}) AS new ({{names}})
 
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
 _NUMBERED_NOTIFY = numbered(_NOTIFY)
+_numbered = functools.lru_cache(32)(numbered)
+
+# With 'off' the claim commits asynchronously: a crash of the database may take it back (see
+# run/reassert.py). NULL leaves the setting as it is. It holds to the end of the transaction, so
+# whatever else the session commits is on disk when it is answered.
+_SETTING = """
+setting AS (SELECT set_config('synchronous_commit',
+    COALESCE(%s, current_setting('synchronous_commit')), TRUE))
+"""
+# Writes to the log of the database and commits. What committed before is on disk then, too.
+_FLUSH = "SELECT pg_logical_emit_message(TRUE, 'django_jobs', '')"
 
 # ARRAY(...) runs once, before the UPDATE; an IN (...) may be run again for each row, beyond LIMIT.
 _CLAIM_ONE = """
-WITH claimed AS (
+WITH {setting}, claimed AS (
     UPDATE {jobs} SET status = {target}, claims = claims + 1, worker_id = %s, started_at = {now}
     WHERE id = ANY(ARRAY(
         SELECT id FROM {jobs} WHERE status = {source} AND {claimable} AND queue = %s
@@ -136,7 +147,7 @@ WITH claimed AS (
     AND {locked}
     RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
         COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
-SELECT * FROM claimed ORDER BY rank, id
+SELECT claimed.* FROM claimed, setting ORDER BY rank, id
 """
 
 # A claim locks its worker's row, so that a clean-up can wait for the end of a COMMIT whose answer
@@ -148,13 +159,18 @@ CASE WHEN queue IS NOT NULL THEN EXISTS (
     FOR KEY SHARE) END
 """
 
+_CLAIM_NAMES = {
+    "jobs": JOBS, "now": _NOW, "columns": _COLUMNS, "locked": _LOCKED,
+    "source": CLAIM.source, "target": CLAIM.target, "setting": _SETTING,
+}  # fmt: skip
+
 # One ORDER BY over several queues would sort the whole backlog. The first rows of each range of a
 # queue come from the index, and the claim locks only as many of them as it takes. The last column
 # counts the candidates: another transaction has locked those that were not claimed. The second look
 # at the status is an expression that matches no index: the planner would read all of the claim's
 # index for it, and the dead entries that an open transaction keeps.
 _CLAIM_SEVERAL = """
-WITH candidate AS MATERIALIZED (
+WITH {setting}, candidate AS MATERIALIZED (
     SELECT first.id FROM unnest(%s::text[], %s::smallint[], %s::uuid[], %s::smallint[])
         AS wanted (name, from_rank, from_id, to_rank)
     CROSS JOIN LATERAL (
@@ -175,18 +191,15 @@ claimed AS (
     AND {locked}
     RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
         COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
-SELECT claimed.*, seen.n FROM (SELECT count(*) AS n FROM candidate) AS seen
+SELECT claimed.*, seen.n FROM (SELECT count(*) AS n FROM candidate) AS seen CROSS JOIN setting
 LEFT JOIN claimed ON TRUE ORDER BY claimed.rank, claimed.id
-"""
-
-_CLAIM_NAMES = {
-    "jobs": JOBS, "now": _NOW, "columns": _COLUMNS, "locked": _LOCKED,
-    "source": CLAIM.source, "target": CLAIM.target,
-}  # fmt: skip
+""".format(**_CLAIM_NAMES)
 
 # What nearly all jobs need, apart: each further array costs every job the parsing of its element.
 # A subquery around an array hides its length: the planner then expects few rows and takes each job
-# by its key, where for a thousand it would read the whole table (7 and 138 µs a job).
+# by its key, where for a thousand it would read the whole table (7 and 138 µs a job). ANY(ARRAY[…])
+# is no condition of a merge join: the planner would walk the whole key's index for one, if it makes
+# the plan while the table has a few rows.
 _WRITE_SUCCESSES = f"""
 UPDATE {JOBS} AS j SET status = {SUCCEED.target}, result = new.result, error_class = '',
     error_message = '', started_at = {_NOW} - new.began_ago * {_MILLISECOND},
@@ -194,7 +207,8 @@ UPDATE {JOBS} AS j SET status = {SUCCEED.target}, result = new.result, error_cla
 FROM unnest((SELECT %s::uuid[]), (SELECT %s::int[]), (SELECT %s::text[]), (SELECT %s::bigint[]),
     (SELECT %s::bigint[]))
 AS new (id, claims, result, began_ago, ended_ago)
-WHERE j.id = new.id AND j.status = {RECORD.source} AND j.worker_id = %s AND j.claims = new.claims
+WHERE j.id = ANY(ARRAY[new.id]) AND j.claims = new.claims
+AND j.status = {RECORD.source} AND j.worker_id = %s
 """
 
 # The arrays of _WRITE: what finds the row, its new columns, and what makes its times.
@@ -215,7 +229,8 @@ UPDATE {JOBS} AS j SET {", ".join(f"{name} = new.{name}" for name in OUTCOME_TYP
         THEN COALESCE(new.new_run_at, {_NOW} + new.delay * {_SECOND}) ELSE j.run_at END
 FROM unnest({", ".join(f"(SELECT %s::{kind}[])" for kind in _WRITTEN_TYPES.values())})
 AS new ({", ".join(_WRITTEN_TYPES)})
-WHERE j.id = new.id AND j.status = {RECORD.source} AND j.worker_id = %s AND j.claims = new.claims
+WHERE j.id = ANY(ARRAY[new.id]) AND j.claims = new.claims
+AND j.status = {RECORD.source} AND j.worker_id = %s
 """
 
 _LOCK = f"""
@@ -278,8 +293,11 @@ current_setting('port')
 """
 
 
-def _ranges(queues: Sequence[str], beginnings: Beginnings) -> Iterator[list[Any]]:
-    """Return where in the claim's index to look: queues, first ranks, first ids, last ranks."""
+def _ranges(queues: Sequence[str], beginnings: Beginnings) -> Iterator[str]:
+    """Return where in the claim's index to look: queues, first ranks, first ids, last ranks.
+
+    Each is an array literal.
+    """
     ranges: list[tuple[str, int, UUID, int]] = []
     for queue in queues:
         if queue in beginnings:
@@ -289,7 +307,7 @@ def _ranges(queues: Sequence[str], beginnings: Beginnings) -> Iterator[list[Any]
         else:
             last = _HIGHEST
         ranges.append((queue, _LOWEST, _FIRST_ID, last))
-    return map(list, zip(*ranges, strict=True))
+    return map(_array, zip(*ranges, strict=True))
 
 
 def _quoted(text: str) -> str:
@@ -313,11 +331,6 @@ def _id_array(ids: Sequence[UUID]) -> str:
     return "{" + ",".join([each.hex for each in ids]) + "}"
 
 
-def _float(number: float | None) -> float | None:
-    """Return *number* as a float: the driver sends no list that also has whole numbers."""
-    return None if number is None else float(number)
-
-
 class PostgreSQL(Dialect):
     wakeup = "LISTEN/NOTIFY"
     poll_seconds = (0.02, 1.0)
@@ -327,13 +340,19 @@ class PostgreSQL(Dialect):
     unix_time = f"date_part('epoch', {_NOW})"
     #: The place at which a worker's claims begin. Only a worker's own connection has one.
     claim_cursor: ClaimCursor | None = None
+    #: Whether the session is this process's alone, and a crash of the server closes the connection.
+    _is_own_session = False
+    #: Whether the next claim commits synchronously, because the last one had jobs that need it.
+    _claims_durably = False
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
         # It imports psycopg, which may not be installed beside another database.
         from . import direct
+        from .prepared import WorkerStatements
 
         self._direct = direct
+        self._statements = WorkerStatements(connection)
 
     def clock_texts(self, moment: datetime.datetime) -> Mapping[str, str]:
         return {_NOW: f"'{moment.isoformat()}'::timestamptz"}
@@ -402,22 +421,44 @@ class PostgreSQL(Dialect):
     def _claim(
         self, worker_id: UUID, queues: Sequence[str], limit: int, beginnings: Beginnings
     ) -> tuple[list[Claimed], bool]:
+        commit = "off" if self._is_own_session and not self._claims_durably else None
+        if len(queues) == 1 and queues[0] not in beginnings:
+            queue = queues[0]
+            params = [commit, worker_id, worker_id, queue, queue, limit, worker_id]
+            return [Claimed(*row) for row in self._rows(self._claim_one, params)], False
+        ranges = list(_ranges(queues, beginnings))
+
+        def several(wanted: int) -> tuple[list[Claimed], int]:
+            ids = [wanted, worker_id, wanted, worker_id, limit, worker_id]
+            rows = self._rows(_CLAIM_SEVERAL, [commit, *ranges, *ids])
+            return [Claimed(*row[:-1]) for row in rows if row[0] is not None], rows[0][-1]
+
+        return self._claim_widening(limit, several)
+
+    @functools.cached_property
+    def _claim_one(self) -> str:
+        return _CLAIM_ONE.format(claimable=self.claimable(), **_CLAIM_NAMES)
+
+    def keep_claims(self, needed: bool) -> None:
+        if needed and self._is_own_session and not self._claims_durably:
+            self._rows(_FLUSH, [])
+        self._claims_durably = needed
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        if self._goes_past_django():
+            return self._statements.rows(_numbered(sql), values)
         with self.connection.cursor() as cursor:
-            if len(queues) == 1 and queues[0] not in beginnings:
-                sql = _CLAIM_ONE.format(claimable=self.claimable(), **_CLAIM_NAMES)
-                params: list[Any] = [worker_id, worker_id, queues[0], queues[0], limit, worker_id]
-                cursor.execute(sql, params)
-                return [Claimed(*row) for row in cursor.fetchall()], False
-            sql = _CLAIM_SEVERAL.format(**_CLAIM_NAMES)
-            ranges = list(_ranges(queues, beginnings))
+            cursor.execute(sql, values)
+            return list(cursor.fetchall())
 
-            def several(wanted: int) -> tuple[list[Claimed], int]:
-                params: list[Any] = [*ranges, wanted, worker_id, wanted, worker_id, limit]
-                cursor.execute(sql, [*params, worker_id])
-                rows = cursor.fetchall()
-                return [Claimed(*row[:-1]) for row in rows if row[0] is not None], rows[0][-1]
+    def _change(self, cursor: CursorWrapper, sql: str, values: Sequence[Any]) -> int:
+        if self._goes_past_django():
+            return self._statements.change(_numbered(sql), values)
+        cursor.execute(sql, values)
+        return int(cursor.rowcount)
 
-            return self._claim_widening(limit, several)
+    def _goes_past_django(self) -> bool:
+        return self.claim_cursor is not None and self._direct.is_open_to(self.connection)
 
     def _write_outcomes(
         self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
@@ -435,13 +476,12 @@ class PostgreSQL(Dialect):
             ids = [outcome.job.id for outcome in outcomes]
             cursor.execute(_LOCK, [ids, worker_id])
         for keep, group in successes.items():
-            cursor.execute(_WRITE_SUCCESSES, [keep, *self._success_arrays(group), worker_id])
-            changed += cursor.rowcount
+            arrays = self._success_arrays(group)
+            changed += self._change(cursor, _WRITE_SUCCESSES, [keep, *arrays, worker_id])
         if others:
             rows = [self._outcome_row(outcome) for outcome in others]
-            arrays = [list(column) for column in zip(*rows, strict=True)]
-            cursor.execute(_WRITE, [*arrays, worker_id])
-            changed += cursor.rowcount
+            arrays = [_array(column) for column in zip(*rows, strict=True)]
+            changed += self._change(cursor, _WRITE, [*arrays, worker_id])
         return changed
 
     def _success_arrays(self, outcomes: Sequence[Outcome]) -> list[str]:
@@ -459,7 +499,7 @@ class PostgreSQL(Dialect):
     def _outcome_row(self, outcome: Outcome) -> tuple[Any, ...]:
         return (
             outcome.job.id, outcome.job.claims, *outcome.written(), *outcome.ages(),
-            _float(outcome.keep_seconds), _float(outcome.delay), outcome.run_at,
+            outcome.keep_seconds, outcome.delay, outcome.run_at,
         )  # fmt: skip
 
     def delete(self, cursor: CursorWrapper, table: str, column: str, ids: Sequence[UUID]) -> None:
@@ -523,6 +563,7 @@ class PostgreSQL(Dialect):
 
     def prepare(self) -> None:
         self.claim_cursor = ClaimCursor()
+        self._claims_durably = False
         raw: Any = self.connection.connection
         with self.connection.cursor() as cursor:
             cursor.execute(
@@ -532,7 +573,8 @@ class PostgreSQL(Dialect):
             if isolation != "read committed":
                 # Of the role, the database or OPTIONS. A claim would fail where it meets another.
                 cursor.execute("SET default_transaction_isolation = 'read committed'")
-            if pid == raw.info.backend_pid:
+            self._is_own_session = pid == raw.info.backend_pid
+            if self._is_own_session:
                 # Else a pooler shares the session. When the network is cut amid a transaction, the
                 # server keeps its locks for hours, and the worker that repeats it waits for them.
                 cursor.execute("SET idle_in_transaction_session_timeout = '10s'")

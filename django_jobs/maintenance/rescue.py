@@ -12,12 +12,12 @@ from django.db.models import Exists, ExpressionWrapper, F, OuterRef, QuerySet, T
 
 from .. import log, transitions
 from ..db import clock, without_deadlock
-from ..define import registry
 from ..enqueue.notify import announce
 from ..limits import concurrency
 from ..locking import in_order
 from ..metrics import collector
 from ..models import Job, Worker
+from ..run.claim import may_run_again
 from ..run.execute import Environment, execute_crash
 from ..run.hooks import tell
 from ..run.reassert import reassert
@@ -111,7 +111,7 @@ def clean_up_after(
     back, outcomes = [], []
     for claimed in _all_claimed(jobs, using):
         key = (claimed.id, claimed.claims)
-        if key not in running or (cold and _may_run_again(claimed)):
+        if key not in running or (cold and may_run_again(claimed)):
             back.append(claimed)
         else:
             outcomes.append(execute_crash(claimed, running[key], environment))
@@ -177,12 +177,7 @@ def _is_blameless(claimed: Claimed, worker: Worker | None) -> bool:
     if worker is None:
         return False
     stopped = worker.lost_at is None
-    return stopped or (worker.stopping_at is not None and _may_run_again(claimed))
-
-
-def _may_run_again(claimed: Claimed) -> bool:
-    function = registry.find(claimed.name)
-    return function is None or function.options.acks_late
+    return stopped or (worker.stopping_at is not None and may_run_again(claimed))
 
 
 def _all_claimed(jobs: Iterable[Job], using: str) -> list[Claimed]:

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import OperationalError, connections
 
 from ..db import Kind, dialect_for, kind_of, without_deadlock
+from ..define import registry
 from ..values import Claimed
 from ..workflows.inputs import add_results
 
@@ -18,7 +19,8 @@ def claim(
     """Take up to *limit* jobs, by priority and age over all *queues*, in one transaction.
 
     Returns the jobs, and whether other transactions had locked more ready jobs at that moment. If
-    they had, the queues are not empty. A worker whose lease has expired gets no job.
+    they had, the queues are not empty. A worker whose lease has expired gets no job. A crash of the
+    database may take back the claims of jobs that may run again, and of no others.
     """
     if not queues or limit < 1:
         return [], False
@@ -29,8 +31,16 @@ def claim(
         if kind_of(error) is not Kind.CONFLICT:
             raise
         return [], True
+    if jobs:
+        dialect.keep_claims(not all(map(may_run_again, jobs)))
     add_results(jobs, using)
     return jobs, contended
+
+
+def may_run_again(job: Claimed) -> bool:
+    """Return whether the job may run once more after its body began: ``acks_late``."""
+    function = registry.find(job.name)
+    return function is None or function.options.acks_late
 
 
 def expect_older(using: str) -> None:

@@ -1,0 +1,142 @@
+"""Statements that a session of PostgreSQL has prepared, and those of a worker's claims and records.
+
+Django's cursors put the parameters into the text of a statement, so the server parses and plans it
+at each use. For a claim that takes longer than its work. Here the parameters go to the server apart
+from the statement, which has one plan for as long as the session lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import errors, generators
+from psycopg.adapt import Transformer
+from psycopg.pq import ExecStatus
+
+# Each shape of a row is a statement. More of them than this are sent as text.
+_MOST = 16
+
+# The plan is made once, whatever the tables and their statistics are like then. So only the scans
+# are left that read few rows in every state of a table: an index in its order, and a row by its
+# key. A statement that can only read a whole table looks so expensive now that the server would
+# compile it (JIT).
+_PLANNER = b"""
+SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off;
+SET jit = off
+"""
+# The server has forgotten the statement, or a migration changed the types of what it returns.
+_UNFIT = (errors.InvalidSqlStatementName, errors.FeatureNotSupported)
+
+
+class Prepared:
+    """The statements that one session of the server has prepared. It lives as long as it.
+
+    It prepares none for the first uses, *after* of them. Before the first one it sends *settings*.
+    *prefix* begins the statements' names.
+    """
+
+    def __init__(
+        self, raw: Any, prefix: bytes = b"django_jobs", *, after: int = 0, settings: bytes = b""
+    ) -> None:
+        self.raw = raw
+        self._prefix = prefix
+        self._left = after
+        self._settings = settings
+        #: The names by statement, or None when the session must not prepare.
+        self.names: dict[bytes, bytes] | None = {}
+
+    def names_of(self, statements: Sequence[bytes]) -> list[bytes] | None:
+        """Return the names of *statements*, which are prepared if need be; None: send the text."""
+        names = self.names
+        if names is None:
+            return None
+        try:
+            return [names[sql] for sql in statements]
+        except KeyError:
+            return self._prepared(names, statements)
+
+    def _prepared(
+        self, names: dict[bytes, bytes], statements: Sequence[bytes]
+    ) -> list[bytes] | None:
+        if self._left:
+            self._left -= 1
+            return None
+        if len(names) > _MOST - len(statements):
+            return None
+        if not names and not self._begin():
+            self.names = None
+            return None
+        pgconn = self.raw.pgconn
+        for sql in statements:
+            if sql not in names:
+                name = b"%b_%d" % (self._prefix, len(names))
+                pgconn.send_prepare(name, sql)
+                answer(self.raw)
+                names[sql] = name
+        return [names[sql] for sql in statements]
+
+    def _begin(self) -> bool:
+        """Return whether no pooler shares the server's session: it tells another process id."""
+        pgconn = self.raw.pgconn
+        pgconn.send_query_params(b"SELECT pg_backend_pid()", None)
+        if answer(self.raw).get_value(0, 0) != b"%d" % pgconn.backend_pid:
+            return False
+        if self._settings:
+            pgconn.send_query(self._settings)
+            answer(self.raw)
+        return True
+
+
+class WorkerStatements:
+    """Runs the statements of claims and records on a worker's own connection.
+
+    The caller has asked :func:`~django_jobs.db.direct.is_open_to`.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._prepared: Prepared | None = None
+
+    def rows(self, statement: bytes, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Run *statement*; return its rows as the driver reads them for Django."""
+        result = self._run(statement, values)
+        transformer = Transformer(self._connection.connection)
+        transformer.set_pgresult(result)
+        return transformer.load_rows(0, result.ntuples, tuple)
+
+    def change(self, statement: bytes, values: Sequence[Any]) -> int:
+        """Run *statement*; return how many rows it changed."""
+        return self._run(statement, values).command_tuples or 0
+
+    def _run(self, statement: bytes, values: Sequence[Any]) -> Any:
+        raw: Any = self._connection.connection
+        texts = [None if value is None else str(value).encode() for value in values]
+        with self._connection.wrap_database_errors, raw.lock:
+            prepared = self._prepared_by(raw)
+            names = prepared.names_of([statement])
+            if names is not None:
+                try:
+                    raw.pgconn.send_query_prepared(names[0], texts)
+                    return answer(raw)
+                except _UNFIT:
+                    prepared.names = None
+            raw.pgconn.send_query_params(statement, texts)
+            return answer(raw)
+
+    def _prepared_by(self, raw: Any) -> Prepared:
+        prepared = self._prepared
+        if prepared is None or prepared.raw is not raw:
+            prepared = Prepared(raw, b"django_jobs_worker", settings=_PLANNER)
+            self._prepared = prepared
+        return prepared
+
+
+def answer(raw: Any) -> Any:
+    """Return the last result of what was sent to the server; raise the error of a failed one."""
+    result: Any = None
+    for result in raw.wait(generators.execute(raw.pgconn)):
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise errors.error_from_result(result)
+    return result
