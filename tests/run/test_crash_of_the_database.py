@@ -36,6 +36,8 @@ pytestmark = pytest.mark.once
 
 # Each would write the log meanwhile.
 QUIET = {"autovacuum": "off", "bgwriter_lru_maxpages": "0", "checkpoint_timeout": "1h"}
+# What the system has outlives the server: the disk need not have it.
+FAST = {"fsync": "off"}
 
 
 class Server:
@@ -72,13 +74,17 @@ class Server:
 
     def stop_writing(self) -> None:
         """Let no asynchronous commit reach the disk from now on."""
-        with psycopg.connect(self._url) as session:
-            row = session.execute(
-                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
-            ).fetchone()
-        assert row is not None
-        self._writer = row[0]
-        os.kill(self._writer, signal.SIGSTOP)
+        query = "SELECT pid, wait_event FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+        is_asleep = False
+        while not is_asleep:
+            with psycopg.connect(self._url) as session:
+                self._writer, _event = session.execute(query).fetchall()[0]
+                os.kill(self._writer, signal.SIGSTOP)
+            with psycopg.connect(self._url) as session:
+                # Amid its work it holds locks that every commit needs.
+                is_asleep = session.execute(query).fetchall() == [(self._writer, "WalWriterMain")]
+            if not is_asleep:
+                os.kill(self._writer, signal.SIGCONT)
 
     def crash(self) -> None:
         """End all processes of the server at once; return when it answers again."""
@@ -95,15 +101,16 @@ class Server:
             try:
                 psycopg.connect(self._url).close()
             except psycopg.OperationalError:
-                continue
-            return
+                time.sleep(0.01)
+            else:
+                return
         raise AssertionError("the server did not come back")
 
 
 @pytest.fixture(scope="module")
 def started(django_db_blocker: Any) -> Iterator[tuple[Server, dict[str, Any]]]:
     try:
-        with embedded_postgresql(**QUIET) as url, django_db_blocker.unblock():
+        with embedded_postgresql(**QUIET, **FAST) as url, django_db_blocker.unblock():
             config = environ.Env.db_url_config(url)
             settings = ConnectionHandler({"default": config}).settings["default"]
             server = Server(url)
