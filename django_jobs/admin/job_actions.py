@@ -130,7 +130,7 @@ def _delete(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, in
     def delete() -> int:
         locked = lock_jobs(ids, using, statuses=ENDED)
         every = [job.pk for job in locked]
-        needed = set(rows.filter(is_needed(using), pk__in=every).values_list("pk", flat=True))
+        needed = set(rows.filter(is_needed(), pk__in=every).values_list("pk", flat=True))
         note([job for job in locked if job.pk not in needed])
         rows.filter(pk__in=set(every) - needed).only("pk").delete()
         return len(needed)

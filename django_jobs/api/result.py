@@ -199,7 +199,7 @@ class AsyncResult(StoredJob, Generic[T]):
         """
         if not self.ready():
             raise ValueError(f"Job {self.id} is {self.status}. Revoke it before you forget it.")
-        if Job.objects.using(self._using).filter(is_needed(self._using), pk=self.uuid).exists():
+        if Job.objects.using(self._using).filter(is_needed(), pk=self.uuid).exists():
             raise ValueError(
                 f"Job {self.id} has a dependent that has not ended. Forget it after that job's end."
             )

@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ..moments import FIRST_YEAR, LAST_YEAR
+from ..status import ENDED
 from ..transitions import NOT_YET, PARENTS_ENDED, READY
 from ..values import CLAIMED_TYPES, NEW_TYPES, Claimed, NewEdge, NewJob, Outcome
 from .errors import Kind, kind_of
@@ -25,6 +26,23 @@ QUEUES = "django_jobs_queue"
 UNIQUE_KEYS = "django_jobs_uniquekey"
 COMMANDS = "django_jobs_command"
 EDGES = "django_jobs_edge"
+#: The other tables with rows of a job, and the columns that name it.
+OF_JOBS = (
+    ("django_jobs_attempt", "job_id"),
+    ("django_jobs_attemptlog", "job_id"),
+    (EDGES, "parent_id"),
+    (EDGES, "child_id"),
+)
+
+#: SQL condition of an ended job whose result another job may still take: that one has not ended, or
+#: it failed and an operator may retry it. With an OFFSET no planner first reads every such job of
+#: the table, to compare each ended job with all of them.
+NEEDED = f"""
+({JOBS}.has_dependents AND EXISTS (
+    SELECT 1 FROM {EDGES} e JOIN {JOBS} taker ON taker.id = e.child_id
+    WHERE e.parent_id = {JOBS}.id AND taker.status NOT IN ('SUCCESS', 'REVOKED')
+    LIMIT 1 OFFSET 0))
+"""
 
 #: At most this many parameters of one kind are in a statement.
 CHUNK = 1_000
@@ -74,6 +92,16 @@ class Capacity(NamedTuple):
     direct: bool
 
 
+class Pruned(NamedTuple):
+    """A batch of deleted jobs."""
+
+    number: int
+    #: When the last one's time was over, as a parameter for this database.
+    place: Any
+    #: The unique key and the id of each job that had a key.
+    unique: Sequence[tuple[str, Any]]
+
+
 class Dialect(abc.ABC):
     """A database's way to insert, claim, record and wake, over one connection."""
 
@@ -83,8 +111,6 @@ class Dialect(abc.ABC):
     poll_seconds: ClassVar[tuple[float, float]]
     #: Most rows in one INSERT.
     insert_chunk: ClassVar[int]
-    #: How long a batch of old jobs that is deleted may lock its rows, in seconds.
-    prune_seconds: ClassVar[float] = 0.05
     #: Whether :meth:`insert_and_wake` does something.
     wakes_with_insert: ClassVar[bool] = False
 
@@ -239,11 +265,41 @@ class Dialect(abc.ABC):
             [key, self.uuid(job_id)],
         )
 
-    def delete(self, cursor: CursorWrapper, table: str, column: str, ids: Sequence[UUID]) -> None:
-        """Delete the rows of *table* whose *column* is one of *ids*."""
-        for chunk in chunks(ids):
-            sql = f"DELETE FROM {table} WHERE {column} IN ({_marks(chunk)})"
-            cursor.execute(sql, self.uuids(chunk))
+    @abc.abstractmethod
+    def prune(self, cursor: CursorWrapper, most: int, place: Any) -> Pruned:
+        """Delete up to *most* ended jobs whose time is over and all rows that are theirs.
+
+        It takes them by their time, from *place* of an earlier batch on, and leaves those that are
+        locked or needed. The database has no foreign keys here, and Django's own cascade would read
+        every row first.
+        """
+
+    def _over(self, most: int, place: Any) -> tuple[str, list[Any]]:
+        """Return the query for :meth:`prune`: id, unique key and place of each job, locked."""
+        locked = " FOR UPDATE SKIP LOCKED" if self.connection.features.has_select_for_update else ""
+        ended = ", ".join(f"'{status.value}'" for status in ENDED)
+        behind = "" if place is None else "AND prune_at >= %s "
+        # Without its table, "prune_at" in ORDER BY is what is selected, and no index has its order.
+        sql = (
+            f"SELECT id, unique_key, {self.readable('prune_at')} FROM {JOBS} "
+            f"WHERE status IN ({ended}) AND prune_at <= {self.now} {behind}AND NOT {NEEDED}"
+            f"ORDER BY {JOBS}.prune_at LIMIT {most}{locked}"
+        )
+        return sql, [] if place is None else [place]
+
+    def _prune_found(
+        self,
+        cursor: CursorWrapper,
+        query: tuple[str, list[Any]],
+        delete: Callable[[Sequence[Any]], None],
+    ) -> Pruned:
+        """Run the *query* of :meth:`_over`; *delete* takes the ids as this database gives them."""
+        cursor.execute(*query)
+        rows = cursor.fetchall()
+        if not rows:
+            return Pruned(0, None, [])
+        delete([job_id for job_id, _key, _place in rows])
+        return Pruned(len(rows), rows[-1][2], [(key, job_id) for job_id, key, _ in rows if key])
 
     def long_query(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> list[Any]:
         """Return the rows of a query that has a long text and does little work."""

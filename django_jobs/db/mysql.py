@@ -23,11 +23,14 @@ from .base import (
     JOBS,
     NEW_COLUMNS,
     NEW_FIELDS,
+    OF_JOBS,
     SECONDS_OF,
     UNIQUE_KEYS,
     WORKERS,
     Capacity,
     Dialect,
+    Pruned,
+    chunks,
 )
 from .descriptor import descriptor_of
 
@@ -49,6 +52,19 @@ _TIMES = ("started_at", "ended_at", "prune_at")
 _WRITTEN = ("id", "claims", *OUTCOME_TYPES, *_TIMES, "run_at")
 _MARKS = ["%s"] * len(("id", "claims", *OUTCOME_TYPES))
 _SET = ", ".join(f"j.{name} = new.{name}" for name in (*OUTCOME_TYPES, *_TIMES))
+
+# One statement for all tables takes half as long as one for each. The server joins the tables in
+# this order, and finds each job by its key. With ids in a condition it would read a small table
+# from end to end, and wait for the jobs that others have locked.
+_ALIASES = [f"t{number}" for number in range(len(OF_JOBS))]
+_JOINS = " ".join(
+    f"LEFT JOIN {table} AS {alias} ON {alias}.{column} = j.id"
+    for alias, (table, column) in zip(_ALIASES, OF_JOBS, strict=True)
+)
+_DELETE = (
+    f"DELETE j, {', '.join(_ALIASES)} FROM ({{ids}}) AS gone "
+    f"STRAIGHT_JOIN {JOBS} AS j ON j.id = gone.id {_JOINS}"
+)
 
 
 def _end_when_cut(connected: socket.socket) -> None:
@@ -247,6 +263,14 @@ class MySQL(Dialect):
             f"UNION ALL (SELECT {CLAIM.source}, '!' FROM {COMMANDS} WHERE done_at IS NULL LIMIT 1)"
         )
         return [queue for _status, queue in cursor.fetchall()]
+
+    def prune(self, cursor: CursorWrapper, most: int, place: Any) -> Pruned:
+        def delete(found: Sequence[Any]) -> None:
+            for chunk in chunks(found):
+                ids = "SELECT %s AS id" + " UNION ALL SELECT %s" * (len(chunk) - 1)
+                cursor.execute(_DELETE.format(ids=ids), chunk)
+
+        return self._prune_found(cursor, self._over(most, place), delete)
 
     def hold_key(self, cursor: CursorWrapper, key: str, job_id: UUID, until: str) -> None:
         # INSERT IGNORE takes a shared lock on the row that is there, and two callers that both

@@ -22,10 +22,12 @@ from .base import (
     JOBS,
     NEW_COLUMNS,
     NEW_FIELDS,
+    OF_JOBS,
     SECONDS_OF,
     WORKERS,
     Capacity,
     Dialect,
+    Pruned,
 )
 from .claim_cursor import Beginnings, ClaimCursor
 from .reconnect import in_own_transaction
@@ -261,6 +263,21 @@ UPDATE {JOBS} AS j SET pending_parents = j.pending_parents - locked.number,
             OR j.waiting_for IS NOT NULL THEN j.ready_at ELSE {_NOW} END
 FROM locked WHERE j.id = locked.id
 RETURNING j.id, j.queue, j.options, j.pending_parents <= 0 AND j.status IN ({READY}, {NOT_YET})
+"""
+
+# One statement, as the ids need not go to the client and back. The planner does not know how many
+# rows ANY(ARRAY(...)) finds, and takes each by its index.
+_THEIRS = ", ".join(
+    f"theirs_{number} AS (DELETE FROM {table} WHERE {column} = ANY(ARRAY(SELECT id FROM over)))"
+    for number, (table, column) in enumerate(OF_JOBS)
+)
+_PRUNE = f"""
+WITH over (id, unique_key, place) AS MATERIALIZED ({{over}}),
+{_THEIRS},
+gone AS (DELETE FROM {JOBS} WHERE id = ANY(ARRAY(SELECT id FROM over)))
+SELECT count(*), max(place), array_agg(unique_key) FILTER (WHERE unique_key IS NOT NULL),
+    array_agg(id) FILTER (WHERE unique_key IS NOT NULL)
+FROM over
 """
 
 # A loose index scan: the next queue after each, until there is none.
@@ -502,9 +519,11 @@ class PostgreSQL(Dialect):
             outcome.keep_seconds, outcome.delay, outcome.run_at,
         )  # fmt: skip
 
-    def delete(self, cursor: CursorWrapper, table: str, column: str, ids: Sequence[UUID]) -> None:
-        # One parameter, where thousands take the driver longer than the DELETE takes the server.
-        cursor.execute(f"DELETE FROM {table} WHERE {column} = ANY(%s::uuid[])", [_id_array(ids)])
+    def prune(self, cursor: CursorWrapper, most: int, place: Any) -> Pruned:
+        sql, params = self._over(most, place)
+        cursor.execute(_PRUNE.format(over=sql), params)
+        ((number, place, keys, ids),) = cursor.fetchall()
+        return Pruned(number, place, list(zip(keys or (), ids or (), strict=True)))
 
     def long_query(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> list[Any]:
         features: Any = self.connection.features

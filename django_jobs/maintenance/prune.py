@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import datetime
+import math
 import time
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
 
 from ..control.commands import answer_for_gone
 from ..db import clock, dialect_for
-from ..models import Attempt, AttemptLog, Command, Edge, Job, Lease, Worker
-from ..workflows.graph import is_needed
+from ..db.base import Pruned
+from ..models import Command, Lease, Worker
 from . import prune_limits, prune_unique_keys
 
 #: Jobs in the first batch, which is the smallest, and in the biggest one.
-BATCH, MOST = 1_000, 10_000
+BATCH, MOST = 2_000, 10_000
+# How long the lease lasts, and when a batch renews it, in seconds. Each renewal is a commit.
+_LEASE, _RENEW = 120.0, 30.0
 # A batch grows at most by this factor.
 _FACTOR = 2.0
-# The longest rest between two batches, in seconds.
-_LONGEST_REST = 0.1
+# How long a batch should take, in seconds. A commit of another transaction also waits until the log
+# of a batch is on the disk, and SQLite has one writer at a time.
+_SECONDS = 0.02
+# The rest after a batch, as a multiple of its time, and the longest one in seconds.
+_REST, _LONGEST_REST = 2.0, 0.1
 # How long the rows of workers and commands are kept after their end.
 KEEP_SECONDS = 86_400.0
 
 
 class Pruner:
-    """Deletes in batches as long as the database's dialect says, and rests as long as each took.
+    """Deletes in batches that take 20 ms if they can, and rests twice as long as each took.
 
-    So locks are held for a short time, and other writers have half of the time for themselves. No
+    So locks are held for a short time, and other writers have most of the time for themselves. No
     batch is smaller than :data:`BATCH`: its statements and its commit cost the same for few jobs,
     and a busy database, where they take long, would fall behind. *clock* returns seconds, as
     :func:`time.monotonic` does.
@@ -44,44 +50,52 @@ class Pruner:
         self.batch = BATCH
         # Of the last batch. Before it the index has what was deleted or must stay, and the next
         # batch would read all of that again.
-        self._place: datetime.datetime | None = None
+        self._place: Any = None
+        self._held_at = -math.inf
 
     def run_once(self) -> float | None:
         """Delete one batch; return the seconds to rest before the next one, None after the last.
 
         Only one process of the cluster does it at a time.
         """
-        if not hold_lease("prune", self._holder, 120.0, self._using):
-            self._place = None
-            return None
         began, wanted = self._clock(), self.batch
-        deleted, self._place = _prune_jobs(self._using, wanted, self._place)
-        if deleted < wanted:
-            self._place = None
+        if began - self._held_at >= _RENEW:
+            if not hold_lease("prune", self._holder, _LEASE, self._using):
+                self._begin_anew()
+                return None
+            self._held_at = began
+        pruned = _prune_jobs(self._using, wanted, self._place)
+        if pruned.number < wanted:
             _prune_around(self._using)
+            self._begin_anew()
             return None
+        self._place = pruned.place
         took = self._clock() - began
         self.batch = self._fitting(wanted, took)
-        return min(took, _LONGEST_REST)
+        return min(_REST * took, _LONGEST_REST)
 
-    def _fitting(self, batch: int, seconds: float) -> int:
+    def _begin_anew(self) -> None:
+        """Let the next batch take the lease, and the oldest jobs."""
+        self._place, self._held_at = None, -math.inf
+
+    @staticmethod
+    def _fitting(batch: int, seconds: float) -> int:
         """Return how many jobs a batch may have, after one of *batch* jobs took *seconds*."""
-        longest = dialect_for(connections[self._using]).prune_seconds
-        fitting = batch * min(_FACTOR, longest / max(seconds, 1e-6))
+        fitting = batch * min(_FACTOR, _SECONDS / max(seconds, 1e-6))
         return min(MOST, max(BATCH, int(fitting)))
 
 
-def run_once(using: str, holder: UUID, *, lease_seconds: float = 120.0) -> int:
+def run_once(using: str, holder: UUID, *, lease_seconds: float = _LEASE) -> int:
     """Delete up to one batch of ended jobs and all that is theirs; return how many jobs.
 
     Only one process of the cluster does it at a time; the others return 0.
     """
     if not hold_lease("prune", holder, lease_seconds, using):
         return 0
-    deleted, _place = _prune_jobs(using, BATCH, None)
-    if deleted < BATCH:
+    pruned = _prune_jobs(using, BATCH, None)
+    if pruned.number < BATCH:
         _prune_around(using)
-    return deleted
+    return pruned.number
 
 
 def hold_lease(name: str, holder: UUID, seconds: float, using: str) -> bool:
@@ -94,41 +108,15 @@ def hold_lease(name: str, holder: UUID, seconds: float, using: str) -> bool:
     return bool(free.update(holder=holder, until=clock(using, seconds)))
 
 
-def _prune_jobs(
-    using: str, most: int, place: datetime.datetime | None
-) -> tuple[int, datetime.datetime | None]:
-    """Delete up to *most* jobs whose time was over at *place* or later, in the order of time.
-
-    Returns how many, and the place after them.
-    """
+def _prune_jobs(using: str, most: int, place: Any) -> Pruned:
+    """Delete up to *most* jobs whose time was over at *place* or later, in the order of time."""
     connection = connections[using]
-    dialect = dialect_for(connection)
-    skip_locked = connection.features.has_select_for_update_skip_locked
-    with transaction.atomic(using):
-        over = Job.objects.using(using).ended().filter(prune_at__lte=clock(using))
-        if place is not None:
-            over = over.filter(prune_at__gte=place)
-        rows = list(
-            over.exclude(is_needed(using))
-            .order_by("prune_at")
-            .select_for_update(skip_locked=skip_locked)
-            .values_list("id", "unique_key")[:most]
-        )
-        if not rows:
-            return 0, place
-        ids = [job_id for job_id, _key in rows]
-        # By itself: a model's times are expressions, and no index has their order.
-        place = Job.objects.using(using).values_list("prune_at", flat=True).get(pk=ids[-1])
-        # The database has no foreign keys here, and Django's own cascade reads every row first.
-        with connection.cursor() as cursor:
-            for model, column in (
-                (Attempt, "job_id"), (AttemptLog, "job_id"), (Edge, "parent_id"),
-                (Edge, "child_id"), (Job, "id"),
-            ):  # fmt: skip
-                dialect.delete(cursor, model._meta.db_table, column, ids)
+    with transaction.atomic(using), connection.cursor() as cursor:
+        pruned = dialect_for(connection).prune(cursor, most, place)
     # After the transaction: an enqueue locks a key first and a job after it.
-    prune_unique_keys.forget([key for _job_id, key in rows if key], ids, using)
-    return len(ids), place
+    keys, ids = [key for key, _id in pruned.unique], [job_id for _key, job_id in pruned.unique]
+    prune_unique_keys.forget(keys, ids, using)
+    return pruned
 
 
 def _prune_around(using: str) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import BooleanField, Count, Q
+from django.db.models.expressions import RawSQL
 
-from ..db.base import chunks
+from ..db.base import NEEDED, chunks
 from ..models import Edge, Job
 from ..models.job import JobQuerySet
 from ..status import ENDED, Status
@@ -153,14 +154,9 @@ def _around(job: Job, most: int, **side: Any) -> tuple[list[Job], int]:
     return (list(rows) if ids else []), len(ids)
 
 
-def is_needed(using: str) -> Q:
+def is_needed() -> RawSQL:
     """Return the condition of ended jobs whose results another job may still take.
 
     The other job has not ended, or it failed and an operator may retry it.
     """
-    takers = (
-        Job.objects.using(using)
-        .filter(edges_in__parent_id=OuterRef("pk"))
-        .exclude(status__in=[Status.SUCCESS, Status.REVOKED])
-    )
-    return Q(Exists(takers), has_dependents=True)
+    return RawSQL(NEEDED, [], output_field=BooleanField())
