@@ -5,9 +5,11 @@ gevent's stop while the code of any greenlet computes. A thread of the system go
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import importlib
 import math
+import socket
 import sys
 import threading
 import time
@@ -27,6 +29,17 @@ def original(module: str, name: str) -> Any:
     if monkey is not None:
         return monkey.get_original(module, name)
     return getattr(importlib.import_module(module), name)
+
+
+def socketpair(kind: int) -> tuple[socket.socket, socket.socket]:
+    """Return two sockets that forked processes may use: gevent's belong to an event loop."""
+    one, other = _socket.socketpair(socket.AF_UNIX, kind)
+    return of_descriptor(one.detach()), of_descriptor(other.detach())
+
+
+def of_descriptor(number: int) -> socket.socket:
+    made: socket.socket = original("socket", "socket")(fileno=number)
+    return made
 
 
 def drop_hub() -> None:

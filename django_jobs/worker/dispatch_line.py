@@ -13,6 +13,8 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+from ..process import native
+
 _LARGEST = 65_536
 # A job may have set SIGPIPE to its default, which ends the process.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
@@ -67,14 +69,14 @@ class DispatchLine:
     """
 
     def __init__(self) -> None:
-        self._workers, self._coordinator = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._workers, self._coordinator = native.socketpair(socket.SOCK_STREAM)
         for end in (self._workers, self._coordinator):
             end.setblocking(False)
             weakref.finalize(self, end.close)
 
     def join(self) -> Link | None:
         """Return a worker's link to the coordinator; None if too many wait for one already."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours, theirs = native.socketpair(socket.SOCK_STREAM)
         with theirs:
             try:
                 # The descriptor travels with a byte, and a read of one byte gets one descriptor.
@@ -94,4 +96,4 @@ class DispatchLine:
             while True:
                 _byte, descriptors, _flags, _address = socket.recv_fds(self._coordinator, 1, 1)
                 for descriptor in descriptors:
-                    yield Link(socket.socket(fileno=descriptor))
+                    yield Link(native.of_descriptor(descriptor))

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from ..enqueue.notify import Topic, queue_of
+from ..process import native
 from ..process.wakeup import Wakeup
 from ..run.claim import ready_queues
 from .dispatch_line import DispatchLine, Link
@@ -70,7 +71,8 @@ class Dispatcher:
         self._rank = rank
         self._ready_queues = ready_queues
         self._clock = clock
-        self._selector = selectors.DefaultSelector()
+        # gevent's has no descriptor, for which the waker waits.
+        self._selector = native.original("selectors", "DefaultSelector")()
         self._selector.register(line.fileno(), selectors.EVENT_READ)
         self._callers: set[Caller] = set()
         # The last one fell asleep last. It is called first, because its caches are warm.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import _socket
 import contextlib
 import json
 import logging
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from ..process import native
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -21,8 +22,7 @@ class SupervisorChannel:
     """A pair of sockets, made before the fork. Messages are JSON."""
 
     def __init__(self) -> None:
-        # Below the sockets that gevent has replaced: the supervisor has no event loop for those.
-        self._child, self._supervisor = _socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._child, self._supervisor = native.socketpair(socket.SOCK_DGRAM)
         self._child.settimeout(_ANSWER_SECONDS)
         self._supervisor.setblocking(False)
         self._asked = 0

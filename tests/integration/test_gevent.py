@@ -71,8 +71,9 @@ def test_limits_end_a_body_that_waits(runworker, folder):
         hard.get(timeout=LONG)
     assert tidied.get(timeout=LONG) == "tidied up"
     assert "runs no event loop" in loop.job.error_message
-    assert [result.get(timeout=LONG) for result in forked] == [[0, 0]] * 3
+    assert [result.get(timeout=LONG) for result in forked] == [[7, 0]] * 3
     assert "killing" not in worker.output()
+    assert "CRITICAL" not in worker.output()
 
 
 def test_hard_limit_kills_a_process_that_computes_and_blames_no_other_job(runworker, until, folder):
@@ -99,6 +100,8 @@ def test_body_that_computes_holds_up_no_heartbeat(runworker, until, folder):
     result.get(timeout=LONG)
     assert result.job.claims == 1
     assert worker.stop() == 0
+    assert "CRITICAL" not in worker.output()
+    assert "destroyed" not in worker.output(), "sockets of the supervisor's event loop"
 
 
 def test_terminate_ends_a_body_that_waits_and_no_other(runworker, until, folder, notes):
@@ -150,4 +153,17 @@ def test_async_def_is_refused_at_the_start() -> None:
 def test_program_that_has_no_patches_is_told_to_begin_with_them(monkeypatch) -> None:
     monkeypatch.setattr(start, "_refuse_drivers", lambda: None)
     with pytest.raises(CommandError, match=r"begin your program with .*monkey.patch_all\(\)"):
+        call_command("runworker", "--pool", "gevent", "--queues", greenlets.QUEUE)
+
+
+def test_mysqlclient_is_refused_with_the_driver_that_can(vendor) -> None:
+    if vendor != "mysql":
+        pytest.skip("of MariaDB and MySQL")
+    with pytest.raises(CommandError, match=r"uses mysqlclient.*Use PyMySQL"):
+        call_command("runworker", "--pool", "gevent", "--queues", greenlets.QUEUE)
+
+
+def test_missing_package_is_named(monkeypatch) -> None:
+    monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CommandError, match=r"pip install 'django-background-jobs\[gevent\]'"):
         call_command("runworker", "--pool", "gevent", "--queues", greenlets.QUEUE)

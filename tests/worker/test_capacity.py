@@ -21,7 +21,9 @@ pytestmark = pytest.mark.django_db
 def server(monkeypatch: pytest.MonkeyPatch) -> Any:
     def server(*, used: int = 5, direct: bool = True) -> None:
         told = Capacity(97, used, direct)
-        monkeypatch.setattr(type(dialect_for(connection)), "capacity", lambda self: told)
+        monkeypatch.setattr(
+            type(dialect_for(connections["default"])), "capacity", lambda self: told
+        )
         # The tests' own connection stays open.
         monkeypatch.setattr(type(connections["default"]), "close", lambda self: None)
 
