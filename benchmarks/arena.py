@@ -97,7 +97,9 @@ class Contestant:
         pool = self.pool
         each = {"prefork": ["-c", count], "solo": []}.get(pool.name, ["--processes", count])
         slots = ["-c", str(pool.slots)] if pool.slots else []
-        return [["-m", "django", "runworker", "-P", pool.name, *each, *slots, "-l", "WARNING"]]
+        queues = ["--exclude-queues", "coroutines"] if pool.name == "gevent" else []
+        command = ["-m", "django", "runworker", "-P", pool.name, *each, *slots, *queues]
+        return [[*command, "-l", "WARNING"]]
 
 
 class Arena:

@@ -6,6 +6,9 @@ from django_jobs import job
 
 from . import body
 
+#: The queue of coroutines, which no gevent pool serves.
+COROUTINES = "coroutines"
+
 note = job(name="note")(body.note)
 sleep = job(name="sleep")(body.sleep)
 use_orm = job(name="use_orm")(body.use_orm)
@@ -13,12 +16,12 @@ same = job(name="same")(body.same)
 count = job(name="count")(body.count)
 
 
-@job(name="note_async")
+@job(name="note_async", queue=COROUTINES)
 async def note_async(number: int) -> int:
     return body.note(number)
 
 
-@job(name="sleep_async")
+@job(name="sleep_async", queue=COROUTINES)
 async def sleep_async(number: int, seconds: float) -> int:
     body.note(number)
     await asyncio.sleep(seconds)

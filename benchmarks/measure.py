@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import processes
-from .arena import ROOT, Arena, Failed
+from .arena import ROOT, Arena, Failed, Pool
 from .schedules import SCHEDULES, WARMING
 
 #: The results of one measurement by name; lists are samples in milliseconds.
@@ -46,9 +46,9 @@ def drain_orm(arena: Arena, jobs: int) -> Figures:
 
 
 def drain_sleeping(arena: Arena, jobs: int, seconds: float) -> Figures:
-    """Drain jobs that wait; compare with the rate at which no slot is ever without a job."""
+    """Drain jobs that wait; compare with the rate at which no process is ever without a job."""
     figures = _drain(arena, "sleep", jobs, seconds)
-    ideal = arena.contestant.workers * max(1, arena.contestant.pool.slots) / seconds
+    ideal = arena.contestant.workers / seconds
     return {**figures, "of_ideal": figures["per_second"] / ideal}
 
 
@@ -58,12 +58,24 @@ def drain_small_batches(arena: Arena, jobs: int) -> Figures:
 
 def drain_pool(arena: Arena, jobs: int) -> Figures:
     """Drain no-op jobs or jobs that wait; measure until the last one has ended (PostgreSQL)."""
-    seconds = arena.contestant.pool.seconds
-    figures = drain_sleeping(arena, jobs, seconds) if seconds else drain(arena, jobs)
+    pool = arena.contestant.pool
+    figures = _drain(arena, "sleep" if pool.seconds else "note", jobs, *_arguments(pool))
     lasted = arena.contestant.server.one(
         "SELECT extract(epoch FROM max(ended_at) - min(started_at)) FROM django_jobs_job"
     )
-    return {**figures, "seconds": float(lasted)}
+    return until_ended(figures, pool, jobs, float(lasted))
+
+
+def _arguments(pool: Pool) -> list[float]:
+    return [pool.seconds] if pool.seconds else []
+
+
+def until_ended(figures: Figures, pool: Pool, jobs: int, lasted: float) -> Figures:
+    """Return *figures* with the rate over the time from the first claim to the last end."""
+    figures = {**figures, "per_second": jobs / lasted, "seconds": lasted}
+    if pool.seconds:
+        figures["of_ideal"] = jobs / lasted / (pool.slots / pool.seconds)
+    return figures
 
 
 def _drain(arena: Arena, function: str, jobs: int, *arguments: float) -> Figures:

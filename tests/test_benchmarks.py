@@ -19,8 +19,8 @@ import pytest
 from benchmarks import (
     arena,
     herd,
+    measure,
     page,
-    peer_race,
     plots,
     proxy,
     pruning,
@@ -212,6 +212,13 @@ def test_pools_that_are_not_here_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     assert found == ["prefork"]
 
 
+def test_pools_are_timed_until_the_last_end() -> None:
+    pool = Pool("gevent", slots=500, seconds=1.0)
+    figures = measure.until_ended({"per_second": 9_999.0}, pool, 500, 1.25)
+    assert figures == {"per_second": 400.0, "seconds": 1.25, "of_ideal": 0.8}
+    assert "of_ideal" not in measure.until_ended({}, Pool("asyncio"), 500, 1.25)
+
+
 def test_prune_compares_claims_that_began_beside_it() -> None:
     claims = [(9.9, 1.0), (10.0, 2.0), (12.0, 3.0), (12.1, 4.0)]
     assert pruning.within(claims, {"began": 10.0, "seconds": 2.0}) == claims[1:3]
@@ -259,17 +266,6 @@ def test_page_keeps_the_cases_that_a_run_did_not_measure(tmp_path: Path) -> None
     tables = (tmp_path / "tables.txt").read_text()
     assert "a machine." in tables
     assert ".. image:: measured/drain.svg" in tables
-
-
-def test_page_tells_which_peers_failed(tmp_path: Path) -> None:
-    lines = [Line(contestant(name), 10) for name in ("django_jobs", "mayu", "huey")]
-    for line, rate in zip(lines, (20.0, 10.0), strict=False):
-        line.runs.append({"per_second": rate, "enqueued_per_second": 1.0, "p50_ms": 4.0})
-    lines[2].failure = "it broke\nat length"
-    page.write(tmp_path, ["a machine"], ["saq: left out"], [Result(peer_race.CASE, lines)])
-    assert "- mayu, sqlite × 2\n     - 0.50\n     - 1.00" in (tmp_path / "peers.txt").read_text()
-    tables = (tmp_path / "tables.txt").read_text()
-    assert "* huey, sqlite × 2 failed: ``it broke``\n* saq: left out" in tables
 
 
 def test_curves_of_many_samples_have_some_points_and_the_last() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import peer_environment, peer_race, peers
-from benchmarks.arena import Failed
+from benchmarks import page, peer_environment, peer_race, peers
+from benchmarks.arena import Contestant, Failed
 from benchmarks.peer_catalog import PEERS, Peer
+from benchmarks.race import Line, Result
 from benchmarks.servers import Server
 
 pytestmark = pytest.mark.once
@@ -82,6 +83,17 @@ def test_latency_of_a_peer_counts_the_jobs_after_those_that_were_drained() -> No
     assert peer_race.waits(begun, [10_000_000, 20_000_000], 2) == [20.0, 30.0]
     with pytest.raises(Failed, match="job 3 did not run"):
         peer_race.waits({2: 1}, [1, 1], 2)
+
+
+def test_page_tells_which_peers_failed(tmp_path: Path) -> None:
+    lines = [Line(Contestant(name, Redis(), ""), 10) for name in ("django_jobs", "mayu", "huey")]
+    for line, rate in zip(lines, (20.0, 10.0), strict=False):
+        line.runs.append({"per_second": rate, "enqueued_per_second": 1.0, "p50_ms": 4.0})
+    lines[2].failure = "it broke\nat length"
+    page.write(tmp_path, ["a machine"], ["saq: left out"], [Result(peer_race.CASE, lines)])
+    assert "- mayu, redis × 2\n     - 0.50\n     - 1.00" in (tmp_path / "peers.txt").read_text()
+    tables = (tmp_path / "tables.txt").read_text()
+    assert "* huey, redis × 2 failed: ``it broke``\n* saq: left out" in tables
 
 
 STACK = contextlib.ExitStack()
