@@ -1,7 +1,7 @@
 """Commands for workers are rows: :func:`send` writes them, workers carry them out and answer.
 
-A notification wakes the workers; without notifications they look once a second. The caller decides
-who may send what: the admin asks for the permission ``control_worker``. The table of commands is
+A notification wakes the coordinators; without one they look once a second. The caller decides who
+may send what: the admin asks for the permission ``control_worker``. The table of commands is
 :data:`.command_table.COMMANDS`.
 """
 
@@ -103,12 +103,6 @@ def wait(sent: Sequence[Command], timeout: float, using: str = "") -> list[Comma
         if all(row.done_at for row in rows) or time.monotonic() >= deadline:
             return rows
         time.sleep(_LOOK_SECONDS)
-
-
-def addressed(using: str) -> set[UUID]:
-    """Return the ids of the workers that have open commands."""
-    rows = Command.objects.using(using).filter(done_at=None)
-    return set(rows.values_list("worker_id", flat=True))
 
 
 def answer_for_gone(using: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from ..db import clock, without_deadlock
 from ..define.context import JobContext
@@ -40,7 +40,9 @@ def _save(worker_id: UUID, job: Claimed, log: KeptLog, using: str) -> None:
         ours = Job.objects.using(using).filter(
             id=job.id, status=Status.STARTED, worker_id=worker_id, claims=job.claims
         )
-        if list(ours.select_for_update().values_list("id")):
+        # The caller waits for no lock. It comes again while the job runs.
+        skip_locked = connections[using].features.has_select_for_update_skip_locked
+        if list(ours.select_for_update(skip_locked=skip_locked).values_list("id")):
             log.save(functools.partial(_write, worker_id, job, log.began, using))
 
 

@@ -2,53 +2,73 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from django.db import DatabaseError, InterfaceError, connections
 
 from ..db import dialect_for
+from ..db.base import Capacity
 from .options import WorkerOptions
 
-# Connections of each process: for the loop, the chores and the heartbeat.
-_OWN = 3
+# The coordinator's connections: for heartbeats and commands, and for duties that wait for locks.
+_COORDINATOR = 2
 # The part of the server's connections that should stay free for web processes.
 _OTHERS = 0.1
 
 
-def needed(options: WorkerOptions) -> tuple[int, int]:
-    """Return the largest number of processes, and of connections that each may open."""
-    processes = options.autoscale.most if options.autoscale else options.processes
-    # Plain functions in the event loop share one thread.
-    jobs = options.connections or (options.slots if options.pool == "threads" else 1)
-    return processes, _OWN + jobs
+@dataclasses.dataclass(frozen=True, slots=True)
+class Need:
+    """The connections of a ``runworker``, with the largest number of processes."""
+
+    processes: int
+    #: What it holds while it runs: one a process, the coordinator's, the beat's.
+    own: int
+    #: What jobs open besides, if all of them use the database at a time.
+    jobs: int
+
+    @classmethod
+    def of(cls, options: WorkerOptions) -> Need:
+        processes = options.autoscale.most if options.autoscale else options.processes
+        # Plain functions in the event loop share one thread.
+        each = options.connections or (options.slots if options.pool == "threads" else 1)
+        return cls(processes, processes + _COORDINATOR + options.beat, processes * each)
+
+    def __str__(self) -> str:
+        beat = ", one for the beat" if self.own > self.processes + _COORDINATOR else ""
+        return (
+            f"{self.processes} processes hold {self.own} connections (one each, {_COORDINATOR} for "
+            f"the coordinator{beat}), and their jobs may open {self.jobs} more"
+        )
 
 
-def problem(options: WorkerOptions) -> tuple[str, bool]:
-    """Return a message when the server has too few connections, and whether to refuse the start.
-
-    The message is "" when there are enough. A pooler shares the server's connections, so a start
-    behind one is never refused.
-    """
+def look(options: WorkerOptions) -> Capacity | None:
+    """Return what the server allows; None where it has no limit or does not answer."""
     try:
-        capacity = dialect_for(connections[options.using]).capacity()
+        return dialect_for(connections[options.using]).capacity()
     except (DatabaseError, InterfaceError):
-        return "", False  # the workers wait for the database
+        return None  # the workers wait for the database
     finally:
         # The supervisor forks: a child must not inherit an open connection.
         connections[options.using].close()
-    if capacity is None:
-        return "", False
-    processes, each = needed(options)
-    wanted = processes * each + options.beat
-    beat = " and one for the beat" if options.beat else ""
-    sum_ = f"{processes} processes need {wanted} connections ({each} each{beat})"
+
+
+def problem(options: WorkerOptions, capacity: Capacity) -> tuple[str, bool]:
+    """Return a message when the server has too few connections, and whether to refuse the start.
+
+    The message is "" when there are enough. A pooler shares the server's connections, so a start
+    behind one is never refused. Jobs that do not use the database open no connection, so a start is
+    not refused for theirs.
+    """
+    need = Need.of(options)
     advice = (
         "Start fewer processes (--concurrency, --autoscale), "
         f"{'lower --connections, ' if options.connections else ''}put a pooler before the server, "
         "or raise its max_connections."
     )
-    if wanted > capacity.allowed:
-        return f"{sum_}, and the server allows {capacity.allowed}. {advice}", capacity.direct
-    left = capacity.allowed - capacity.used - wanted
+    if need.own > capacity.allowed:
+        return f"{need}, and the server allows {capacity.allowed}. {advice}", capacity.direct
+    left = capacity.allowed - capacity.used - need.own - need.jobs
     if left < capacity.allowed * _OTHERS:
         in_use = f"of {capacity.allowed} that the server allows, {capacity.used} are in use"
-        return f"{sum_}; {in_use}, so {max(0, left)} are left for the web. {advice}", False
+        return f"{need}; {in_use}, so {max(0, left)} are left for the web. {advice}", False
     return "", False

@@ -15,12 +15,11 @@ from uuid import UUID
 from ..ids import uuid7
 from . import roles
 from .child_process import BEAT, COORDINATOR, Child
-from .dispatch_line import DispatchLine
 from .fork import fork, kill_group, reap, reap_orphans
+from .inherited import Inherited
 from .options import WorkerOptions
 from .reaper import Reaper
 from .roles import RunBeat, name_of
-from .roster import Roster
 from .shared_slots import SharedSlots
 from .supervisor_channel import SupervisorChannel
 from .worker import STOPPED
@@ -59,8 +58,7 @@ class Children:
         #: At the stop the database was away: jobs stay STARTED until another worker rescues them.
         self.left_jobs = False
         self.reaper = Reaper(options.using, self.fork)
-        #: Made before the first fork, so that all processes share it.
-        self.roster, self._line = Roster(), DispatchLine()
+        self.inherited = Inherited.new()
         self._run_beat = run_beat
         self._close = list(close)
         #: Whether the processes write their load.
@@ -129,8 +127,8 @@ class Children:
             other.channel.close()
         # An end that the process did not announce is a crash, whatever its exit code.
         shared_slots.exit_code = code = roles.run(
-            index, worker_id, self.options_at[index], shared_slots, channel, self.roster,
-            self._line, self._run_beat,
+            index, worker_id, self.options_at[index], shared_slots, channel, self.inherited,
+            self._run_beat,
         )  # fmt: skip
         return code
 
@@ -158,7 +156,7 @@ class Children:
             if child.index != COORDINATOR:  # which has no row
                 self.reaper.add(child.remains(self.cold, failed))
         if child.index >= 0:
-            self.roster.place(child.index).leave()
+            self.inherited.roster.place(child.index).leave()
         child.shared_slots.close()
         child.channel.close()
         if child.surplus:

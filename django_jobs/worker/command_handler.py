@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..control.command_table import COMMANDS
 from ..control.commands import check
-from ..db import clock, is_away
-from ..models import Command, Worker
+from .command_router import Answer
 from .option_commands import OPTION_COMMANDS, changed_options
 
 if TYPE_CHECKING:
@@ -21,43 +20,36 @@ _log = logging.getLogger("django_jobs.worker")
 
 
 class CommandHandler:
-    """Executes the commands of one worker process.
+    """Executes the commands of one worker process, which the coordinator passes on.
 
     It keeps each answer until the row has it, so no command is executed again after the database
-    was away. A process that died has executed a command at most once, as no other process has its
-    id.
+    or the coordinator was away. A process that died has executed a command at most once, as no
+    other process has its id.
     """
 
     def __init__(self, worker: WorkerProcess) -> None:
         self._worker = worker
-        self._answers: dict[int, dict[str, Any]] = {}
-        self._afterwards: list[Callable[[], None]] = []
+        self._answers: dict[int, Answer] = {}
+        # By the id of the command: what is done as soon as the row has the answer.
+        self._afterwards: dict[int, Callable[[], None]] = {}
 
-    def run_once(self) -> int:
-        """Execute each open command, in order; return how many there were."""
-        rows = Command.objects.using(self._worker.options.using)
-        found = list(rows.filter(worker_id=self._worker.worker_id, done_at=None).order_by("id"))
-        self._answers = {
-            command.pk: self._answers[command.pk]
-            for command in found
-            if command.pk in self._answers
-        }
-        for command in found:
-            if command.pk not in self._answers:
-                self._answers[command.pk] = self._execute(command)
-            rows.filter(pk=command.pk).update(
-                done_at=clock(rows.db), answer=self._answers[command.pk]
-            )
-        while self._afterwards:
-            self._afterwards.pop(0)()
-        return len(found)
+    def take(self, commands: Sequence[Sequence[Any]]) -> list[Answer]:
+        """Execute the commands that are new, in order; return the answers to all.
 
-    def _execute(self, command: Command) -> dict[str, Any]:
-        verb, arguments = command.name, command.arguments
+        *commands* are those whose rows are open: id, name, arguments and sender of each.
+        """
+        listed = {command_id for command_id, *_others in commands}
+        for command_id in self._answers.keys() - listed:
+            del self._answers[command_id]
+            self._afterwards.pop(command_id, lambda: None)()
+        for command_id, *command in commands:
+            if command_id not in self._answers:
+                self._answers[command_id] = self._execute(command_id, *command)
+        return list(self._answers.values())
+
+    def _execute(self, command_id: int, verb: str, arguments: Any, sender: str) -> Answer:
         if verb not in ("ping", "terminate"):
-            _log.info(
-                "executing command %r %r sent by %r", verb, arguments, command.created_by or "code"
-            )
+            _log.info("executing command %r %r sent by %r", verb, arguments, sender or "code")
         try:
             if verb not in _HANDLERS:
                 known = ", ".join(sorted(_HANDLERS))
@@ -65,13 +57,15 @@ class CommandHandler:
             if verb in COMMANDS:
                 # Another version of the code, or a person, may have written the row.
                 arguments = check(verb, arguments, self._worker.options.using)
-            return _HANDLERS[verb](self, **arguments)
+            answer = _HANDLERS[verb](self, **arguments)
         except ValueError as error:
-            return {"error": str(error)}
+            return Answer(command_id, {"error": str(error)}, {})
         except Exception as error:
-            if is_away(error):
-                raise
-            return {"error": f"{type(error).__name__}: {error}"}
+            return Answer(command_id, {"error": f"{type(error).__name__}: {error}"}, {})
+        if verb == "shutdown":
+            # A cold stop leaves no time to write the answer, so the stop comes after it.
+            self._afterwards[command_id] = partial(self._stop, **arguments)
+        return Answer(command_id, answer, self._columns() if verb in OPTION_COMMANDS else {})
 
     def _change_options(self, *, verb: str, **arguments: Any) -> dict[str, Any]:
         """Change this process's options, and the supervisor's for the processes that replace it."""
@@ -80,15 +74,20 @@ class CommandHandler:
         if worker.channel is not None:
             worker.channel.ask(verb, arguments)
         worker.take(changed)
-        queues = {
-            "queues": list(changed.queues),
-            "exclude_queues": list(changed.exclude_queues),
-        }
-        row = Worker.objects.using(changed.using).filter(pk=worker.worker_id)
-        row.update(quiet=changed.quiet, **queues)
         if verb == "time-limit":
             return dict(arguments)
-        return {"quiet": changed.quiet} if verb in ("quiet", "resume") else queues
+        columns = self._columns()
+        quiet = {"quiet": columns.pop("quiet")}
+        return quiet if verb in ("quiet", "resume") else columns
+
+    def _columns(self) -> dict[str, Any]:
+        """Return what the worker's row shows of its options."""
+        options = self._worker.options
+        return {
+            "quiet": options.quiet,
+            "queues": list(options.queues),
+            "exclude_queues": list(options.exclude_queues),
+        }
 
     def _ping(self) -> dict[str, Any]:
         _waiting, running, _ended = self._worker.buffer.counts()
@@ -105,8 +104,6 @@ class CommandHandler:
         return self._worker.channel.ask(verb, arguments)
 
     def _shutdown(self, cold: bool) -> dict[str, Any]:
-        # A cold stop leaves no time to write the answer, so the stop comes after it.
-        self._afterwards.append(lambda: self._stop(cold))
         return {"shutdown": "cold" if cold else "warm"}
 
     def _stop(self, cold: bool) -> None:

@@ -16,23 +16,22 @@ from uuid import UUID
 from django.db import Error, connections
 
 from .. import log
-from ..control.commands import addressed
 from ..db import own_connection
 from ..enqueue.notify import Topic
 from ..process import native
 from ..process.reconnect import Backoff
 from ..process.timers import Timer, Timers
 from ..process.wakeup import Waker, Wakeup
-from .dispatch_line import DispatchLine
+from .command_router import CommandRouter
 from .dispatcher import Dispatcher
 from .duties import Duties
 from .fork import hear_term
+from .inherited import Inherited
 from .isolation import dump_stacks_on_usr1
 from .leases import LOOK_SECONDS, Leases
 from .options import WorkerOptions
 from .peers import PEERS_SECONDS, Peers
 from .pulse import PULSE_SECONDS
-from .roster import Place, Roster
 from .shared_slots import SharedSlots
 from .thread_guard import die, start
 
@@ -40,10 +39,14 @@ _log = logging.getLogger("django_jobs.worker")
 
 # Seconds.
 _JOIN_SECONDS = 5.0
+# Answers that come within this time are written together.
+_TOGETHER_SECONDS = 0.01
 
 
 class Coordinator:
-    """Two threads, each with a connection: *heartbeat* waits for no lock, *duties* may do so.
+    """Two threads have a connection each: *heartbeat* waits for no lock, *duties* may do so.
+
+    *heartbeat* also passes commands on. A third thread reads what the workers say.
 
     *on_failure* is called after a thread has failed. *clock* returns seconds, as
     :func:`time.monotonic` does.
@@ -52,18 +55,14 @@ class Coordinator:
     def __init__(
         self,
         using: str,
-        roster: Roster,
+        inherited: Inherited,
         *,
         name: str,
-        line: DispatchLine | None = None,
         supervisor_id: UUID | None = None,
         on_failure: Callable[[], object] = die,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*line* leads to the workers of the supervisor with that id, which this coordinator wakes.
-
-        Without them a worker wakes itself.
-        """
+        """This coordinator wakes the workers of the supervisor with that id; None: they do so."""
         self._using = using
         self._name = name
         self._on_failure = on_failure
@@ -71,16 +70,21 @@ class Coordinator:
         self._wakeup = Wakeup(using, self.waker)
         self._listening = Backoff("listening", using)
         self._dispatcher: Dispatcher | None = None
-        self._has_commands = False
         # The session that listens; another one has taken its place after an error.
         self._session: Any = None
-        self.leases = Leases(roster, using, renew_soon=self.renew_soon, clock=clock)
+        self.leases = Leases(inherited.roster, using, renew_soon=self.renew_soon, clock=clock)
         self.duties = Duties(using, self.leases)
-        timers = [Timer("heartbeat", LOOK_SECONDS, self.leases.renew)]
-        if line is not None and supervisor_id is not None:
+        self._commands = CommandRouter(
+            using, inherited.commands, ask=self._look_for_commands, on_topic=self._hear
+        )
+        timers = [
+            Timer("heartbeat", LOOK_SECONDS, self.leases.renew),
+            Timer("control", LOOK_SECONDS, self._pass_on_commands),
+        ]
+        if supervisor_id is not None:
             peers = Peers(supervisor_id, using)
             self._dispatcher = Dispatcher(
-                self._wakeup, line, on_topic=self._hear, rank=peers.rank, clock=clock
+                self._wakeup, inherited.calls, on_topic=self._hear, rank=peers.rank, clock=clock
             )
             timers.append(Timer("peers", PEERS_SECONDS, peers.look, after=1.0))
         self.heartbeat = Timers(timers, using, wait=self._sleep, wake=self.waker.wake)
@@ -88,17 +92,18 @@ class Coordinator:
 
     def start(self) -> None:
         """Start the threads."""
-        targets = {"heartbeat": self.heartbeat, "duties": self.duties.timers}
-        self._threads = start(
-            self._name,
-            self._on_failure,
-            {name: functools.partial(run_timers, timers) for name, timers in targets.items()},
-        )
+        targets: dict[str, Callable[[], object]] = {
+            "heartbeat": functools.partial(run_timers, self.heartbeat),
+            "duties": functools.partial(run_timers, self.duties.timers),
+            "commands": self._commands.serve,
+        }
+        self._threads = start(self._name, self._on_failure, targets)
 
     def stop(self) -> None:
         """Let the threads end soon."""
         self.duties.timers.stop()
         self.heartbeat.stop()
+        self._commands.stop()
 
     def join(self) -> None:
         """Wait for the threads, but not for a duty that waits for a lock: it may end half-way."""
@@ -118,10 +123,10 @@ class Coordinator:
             if self._session is None or self._session is not connections[self._using].connection:
                 self._listen()
             if self._dispatcher is not None:
-                self._dispatch(self._dispatcher, seconds)
+                self._dispatcher.wait(seconds)
             elif self._wakeup.listens:
                 for topic in self._wakeup.wait(seconds):
-                    self.duties.hear(topic)
+                    self._hear(topic)
             else:
                 self.waker.wait(seconds)
         except Error as error:
@@ -130,17 +135,21 @@ class Coordinator:
         else:
             self._listening.succeeded()
 
-    def _dispatch(self, dispatcher: Dispatcher, seconds: float) -> None:
-        dispatcher.wait(seconds)
-        if self._has_commands:
-            dispatcher.pass_on(Topic.COMMANDS, addressed(self._using))
-            self._has_commands = False
-
     def _hear(self, topic: str) -> None:
         if topic == Topic.COMMANDS:
-            self._has_commands = True
-        else:
-            self.duties.hear(topic)
+            self._look_for_commands()
+        elif topic == Topic.TIMED:
+            self.duties.look_for_due_jobs()
+
+    def _look_for_commands(self) -> None:
+        # The answers of many workers come together.
+        self.heartbeat.ask("control", within=_TOGETHER_SECONDS)
+
+    def _pass_on_commands(self) -> float:
+        self._commands.run_once()
+        # A notification may be lost, and an operator may want to stop a job that runs.
+        is_idle = self._wakeup.listens and not self.leases.is_busy and not self._commands.is_waiting
+        return 10.0 if is_idle else LOOK_SECONDS
 
     def _listen(self) -> None:
         if self._dispatcher is None:
@@ -156,11 +165,13 @@ class Coordinator:
 
 def of_one(
     options: WorkerOptions, on_failure: Callable[[], object], clock: Callable[[], float]
-) -> tuple[Coordinator, Place]:
-    """Return the coordinator of a worker without a supervisor, and that worker's entry."""
-    roster, name = Roster(1), options.name_of(0)
-    coordinator = Coordinator(options.using, roster, name=name, on_failure=on_failure, clock=clock)
-    return coordinator, roster.place(0)
+) -> tuple[Coordinator, Inherited]:
+    """Return the coordinator of a worker without a supervisor, and what both share."""
+    inherited, name = Inherited.new(1), options.name_of(0)
+    coordinator = Coordinator(
+        options.using, inherited, name=name, on_failure=on_failure, clock=clock
+    )
+    return coordinator, inherited
 
 
 def run_timers(timers: Timers) -> None:
@@ -173,11 +184,7 @@ def run_timers(timers: Timers) -> None:
 
 
 def run_beside(
-    name: str,
-    options: WorkerOptions,
-    roster: Roster,
-    line: DispatchLine,
-    shared_slots: SharedSlots,
+    name: str, options: WorkerOptions, inherited: Inherited, shared_slots: SharedSlots
 ) -> int:
     """Be the coordinator's process, beside the workers of a supervisor, until SIGTERM."""
     parent, waker, is_over = os.getppid(), Waker(), False
@@ -189,9 +196,8 @@ def run_beside(
 
     log.worker_name.set(name)
     dump_stacks_on_usr1()
-    coordinator = Coordinator(
-        options.using, roster, name=name, line=line, supervisor_id=options.supervisor_id
-    )
+    using, supervisor_id = options.using, options.supervisor_id
+    coordinator = Coordinator(using, inherited, name=name, supervisor_id=supervisor_id)
     coordinator.start()
     hear_term(stop)
     rounds = -1

@@ -10,6 +10,7 @@ from ..enqueue.notify import Topic, is_of_one_job, queue_of
 from ..process.wakeup import Waker, Wakeup
 from ..values import Claimed
 from .dispatch_line import DispatchLine, Link
+from .inherited import Inherited
 from .options import WorkerOptions
 
 #: Seconds between two looks of an idle worker that only guard against a lost call.
@@ -19,12 +20,12 @@ AWAY_SECONDS = 1.0
 
 
 def wakeup_of(
-    options: WorkerOptions, worker_id: UUID, waker: Waker, line: DispatchLine | None
+    options: WorkerOptions, worker_id: UUID, waker: Waker, inherited: Inherited | None
 ) -> Wakeup:
-    """Return the sleep of a worker; without a *line* to a coordinator it hears for itself."""
-    if line is None:
+    """Return the sleep of a worker; without a supervisor it hears for itself."""
+    if inherited is None:
         return Wakeup(options.using, waker)
-    return DispatchedWakeup(waker, line, options, worker_id)
+    return DispatchedWakeup(waker, inherited.calls, options, worker_id)
 
 
 class DispatchedWakeup(Wakeup):

@@ -116,12 +116,6 @@ class Dispatcher:
         else:
             self._call_one(topic)
 
-    def pass_on(self, topic: str, worker_ids: set[UUID]) -> None:
-        """Send a topic that is no queue to these workers."""
-        for caller in list(self._callers):
-            if caller.worker_id in worker_ids:
-                self._send(caller, topic)
-
     def worker_ids(self) -> set[UUID]:
         """Return the ids of the workers that are connected."""
         return {caller.worker_id for caller in self._callers if caller.worker_id is not None}

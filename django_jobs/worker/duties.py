@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..enqueue.notify import Topic
 from ..ids import uuid7
 from ..maintenance import promote, rollup, unblock
 from ..maintenance.prune import Pruner
@@ -34,11 +33,10 @@ class Duties:
             new_event=native.event,
         )
 
-    def hear(self, topic: str) -> None:
-        """Take a notification; safe from any thread."""
-        if topic == Topic.TIMED:
-            # One look serves many that come together.
-            self.timers.ask("promote", within=_TOGETHER_SECONDS)
+    def look_for_due_jobs(self) -> None:
+        """Jobs were scheduled, or are due; safe from any thread."""
+        # One look serves many that come together.
+        self.timers.ask("promote", within=_TOGETHER_SECONDS)
 
     def _promote(self) -> float:
         return promote.run_once(self._using, longest_pause=10.0 if self.listens else 1.0)

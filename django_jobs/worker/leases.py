@@ -46,6 +46,8 @@ class Leases:
         renew_soon: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        #: Whether a worker of this host runs a job, as the last look saw it.
+        self.is_busy = False
         #: The next look renews all leases; any thread may set it.
         self.all_are_due = False
         self._roster = roster
@@ -74,6 +76,7 @@ class Leases:
             for place in self._roster.places()
             if (sign := place.sign())
         }
+        self.is_busy = any(sign.busy for _place, sign in here.values())
         due = {
             sign
             for _place, sign in here.values()

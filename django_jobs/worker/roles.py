@@ -9,10 +9,9 @@ from uuid import UUID
 from ..process.presence import beat_name
 from . import coordinator
 from .child_process import BEAT, COORDINATOR
-from .dispatch_line import DispatchLine
 from .fork import hear_term
+from .inherited import Inherited
 from .options import WorkerOptions
-from .roster import Roster
 from .shared_slots import SharedSlots
 from .supervisor_channel import SupervisorChannel
 from .worker import STOPPED, WorkerProcess
@@ -36,14 +35,13 @@ def run(
     options: WorkerOptions,
     shared_slots: SharedSlots,
     channel: SupervisorChannel,
-    roster: Roster,
-    line: DispatchLine,
+    inherited: Inherited,
     run_beat: RunBeat | None,
 ) -> int:
     """Be the process at *index*, to its end; return its exit code."""
     if index == COORDINATOR:
         name = name_of(index, options)
-        coordinator.run_beside(name, options, roster, line, shared_slots)
+        coordinator.run_beside(name, options, inherited, shared_slots)
         return STOPPED
     if index == BEAT and run_beat is not None:
         hear_term()
@@ -53,7 +51,6 @@ def run(
 
         run_beat(worker_id, stepped)
         return STOPPED
-    place = roster.place(index)
-    worker = WorkerProcess(options, worker_id, index, shared_slots, channel, place, line)
+    worker = WorkerProcess(options, worker_id, index, shared_slots, channel, inherited)
     hear_term(worker.stop)
     return worker.run()

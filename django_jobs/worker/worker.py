@@ -22,9 +22,9 @@ from ..run.record import record
 from ..values import Outcome
 from .buffer import JobBuffer
 from .chores import Chores
-from .coordinator import Coordinator, of_one, run_timers
-from .dispatch_line import DispatchLine
+from .coordinator import Coordinator, of_one
 from .dispatched import wakeup_of
+from .inherited import Inherited
 from .isolation import dump_stacks_on_usr1
 from .lease import Lease
 from .loop import WorkerLoop
@@ -33,7 +33,6 @@ from .pools import POOLS
 from .pools.base import Pool, PoolSetup
 from .pulse import Pulse
 from .reaper import DeadWorker
-from .roster import Place
 from .shared_slots import SharedSlots
 from .supervisor_channel import SupervisorChannel
 from .thread_guard import die, guard, start
@@ -65,16 +64,14 @@ class WorkerProcess:
         index: int,
         shared_slots: SharedSlots,
         channel: SupervisorChannel | None,
-        place: Place | None = None,
-        line: DispatchLine | None = None,
+        inherited: Inherited | None = None,
         *,
         on_pulse: Callable[[], object] = lambda: None,
         on_failure: Callable[[], object] = die,
         shut_down: Callable[[bool], object] = _signal_itself,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*channel*, *place*, the entry in the roster, and *line*, the way to the coordinator, are
-        None without a supervisor, whose processes *index* counts.
+        """*channel* and *inherited* are None without a supervisor, whose processes *index* counts.
 
         *on_pulse* is called once a second, *on_failure* after a thread has failed. An operator ends
         a worker without a supervisor by *shut_down*, whose argument is True for a cold stop.
@@ -87,15 +84,15 @@ class WorkerProcess:
         self.was_told_to_stop = False
         self.waker = Waker()
         self.buffer = JobBuffer(self.waker.wake, options.max_jobs)
-        self.wakeup = wakeup_of(options, worker_id, self.waker, line)
+        self.wakeup = wakeup_of(options, worker_id, self.waker, inherited)
         self.collector = Collector()
         self.loop = self._make_loop(worker_id)
         self.pool = self._make_pool()
         self.coordinator: Coordinator | None = None
-        if place is None:
-            self.coordinator, place = of_one(options, on_failure, clock)
-        self.lease = Lease(self, place)
-        self.chores = Chores(self)
+        if inherited is None:
+            self.coordinator, inherited = of_one(options, on_failure, clock)
+        self.lease = Lease(self, inherited.roster.place(index if channel else 0))
+        self.chores = Chores(self, inherited.commands)
         self._pulse = Pulse(self, on_pulse)
 
     @property
@@ -111,7 +108,7 @@ class WorkerProcess:
             self.wakeup,
             self.collector,
             on_topic=lambda topic: self.chores.hear(topic),
-            on_put=self._put,
+            on_put=lambda: self.pool.wake(),
             on_database_error=lambda: self.pool.distrust_connections(),
             on_recorded=lambda outcomes: self.pool.recorded(outcomes),
         )
@@ -141,7 +138,7 @@ class WorkerProcess:
         self._send(signals.worker_process_init)
         targets: dict[str, Callable[[], object]] = {
             "loop": self._loop,
-            "chores": lambda: run_timers(self.chores.timers),
+            "chores": self.chores.run,
         }
         if self.coordinator is not None:
             self.coordinator.start()
@@ -236,10 +233,6 @@ class WorkerProcess:
         self._stop_timers()
         self.lease.end()
         connections.close_all()
-
-    def _put(self) -> None:
-        self.pool.wake()
-        self.chores.job_begins()
 
     def _stop_timers(self) -> None:
         self.chores.timers.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import select
 import threading
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,8 @@ from django_jobs.run.execute import Environment
 from django_jobs.worker import worker_info
 from django_jobs.worker.autoscale import Autoscale, Gauge, Load, Report
 from django_jobs.worker.command_handler import CommandHandler
+from django_jobs.worker.command_router import Answer, CommandRouter
+from django_jobs.worker.dispatch_line import DispatchLine
 from django_jobs.worker.option_commands import changed_options
 from django_jobs.worker.options import WorkerOptions, build
 from django_jobs.worker.shared_slots import SharedSlots
@@ -248,6 +251,47 @@ class FakeWorker(SimpleNamespace):
         self.options = options
 
 
+class Post:
+    """The router of a coordinator and the handler of a worker, with the line between them."""
+
+    def __init__(self, worker: FakeWorker) -> None:
+        self.worker = worker
+        self.handler = CommandHandler(worker)  # type: ignore[arg-type]
+        self.line = DispatchLine()
+        self.begin()
+
+    def begin(self) -> None:
+        """Let a new coordinator take the place of an older one."""
+        self.topics: list[str] = []
+        self.router = CommandRouter(
+            "default", self.line, ask=lambda: None, on_topic=self.topics.append
+        )
+        link = self.line.join()
+        assert link is not None
+        self.link = link
+        self.say([])
+        self.router.read(LONG)
+
+    def say(self, answers: list[Answer], topic: str = "") -> None:
+        self.link.send([str(self.worker.worker_id), topic, answers])
+        self.router.read(LONG)
+
+    def run_once(self) -> int:
+        """Let the worker execute its open commands and the router write the answers."""
+        found = self.router.run_once()
+        while messages := self.link.received():
+            for _worker_id, listed in messages:
+                if answers := self.handler.take(listed):
+                    self.say(answers)
+                    self.router.run_once()
+        return found
+
+    def close(self) -> None:
+        self.link.close()
+        self.router.stop()
+        self.router.serve()
+
+
 @pytest.fixture
 def fake(worker: Worker) -> FakeWorker:
     terminated: list[Any] = []
@@ -265,25 +309,25 @@ def fake(worker: Worker) -> FakeWorker:
 
 
 @pytest.fixture
-def handler(fake: FakeWorker) -> CommandHandler:
-    return CommandHandler(fake)  # type: ignore[arg-type]
+def handler(fake: FakeWorker) -> Iterator[Post]:
+    post = Post(fake)
+    yield post
+    post.close()
 
 
 @pytest.mark.django_db
-def test_worker_that_looks_for_jobs_sees_an_open_command(
-    worker: Worker, handler: CommandHandler
-) -> None:
+def test_worker_that_looks_for_jobs_sees_an_open_command(worker: Worker, handler: Post) -> None:
     assert ready_queues("default") == []
     commands.send("ping")
     assert ready_queues("default") == ["!"]
     assert capped_count.ready_queues("default") == []
-    assert handler.run_once() == 1
+    handler.run_once()
     assert Command.objects.get().answer == {"pong": "w", "busy": 2}
     assert ready_queues("default") == []
 
 
 @pytest.mark.django_db
-def test_commands_are_executed_once_and_in_order(worker: Worker, handler: CommandHandler) -> None:
+def test_commands_are_executed_once_and_in_order(worker: Worker, handler: Post) -> None:
     commands.send("quiet")
     commands.send("resume")
     assert handler.run_once() == 2
@@ -297,7 +341,7 @@ def test_commands_are_executed_once_and_in_order(worker: Worker, handler: Comman
 
 @pytest.mark.django_db
 def test_job_that_has_not_begun_is_terminated_where_it_waits(
-    handler: CommandHandler, fake: FakeWorker
+    handler: Post, fake: FakeWorker
 ) -> None:
     Command.objects.create(
         worker_id=fake.worker_id,
@@ -312,7 +356,7 @@ def test_job_that_has_not_begun_is_terminated_where_it_waits(
 
 
 @pytest.mark.django_db
-def test_row_shows_the_changed_options(worker: Worker, handler: CommandHandler) -> None:
+def test_row_shows_the_changed_options(worker: Worker, handler: Post) -> None:
     for verb, arguments in (
         ("quiet", {}),
         ("remove-queue", {"queue": "slow"}),
@@ -326,24 +370,13 @@ def test_row_shows_the_changed_options(worker: Worker, handler: CommandHandler) 
 
 
 @pytest.mark.django_db
-def test_command_is_executed_later_when_the_database_goes_away_meanwhile(
-    worker: Worker, handler: CommandHandler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def away(*_: Any) -> Any:
-        raise OperationalError("away")
-
-    commands.send("quiet")
-    with monkeypatch.context() as patch, pytest.raises(OperationalError):
-        patch.setattr("django_jobs.worker.command_handler.changed_options", away)
-        handler.run_once()
-    assert Command.objects.get().done_at is None
-    handler.run_once()
-    assert Command.objects.get().answer == {"quiet": True}
-
-
-@pytest.mark.django_db
+@pytest.mark.parametrize("lost", ["with the database", "on the way", "with the coordinator"])
 def test_command_is_not_executed_again_when_its_answer_was_lost(
-    worker: Worker, handler: CommandHandler, fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
+    worker: Worker,
+    handler: Post,
+    fake: FakeWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: str,
 ) -> None:
     Command.objects.create(
         worker_id=worker.pk,
@@ -355,13 +388,83 @@ def test_command_is_not_executed_again_when_its_answer_was_lost(
     def away(*_: Any) -> Any:
         raise OperationalError("away")
 
-    with monkeypatch.context() as patch, pytest.raises(OperationalError):
-        patch.setattr("django_jobs.worker.command_handler.clock", away)
-        handler.run_once()
+    if lost == "with the database":
+        with monkeypatch.context() as patch, pytest.raises(OperationalError):
+            patch.setattr("django_jobs.worker.command_router.clock", away)
+            handler.run_once()
+    else:
+        handler.router.run_once()
+        ((_worker_id, listed),) = handler.link.received()
+        handler.handler.take(listed)
+        if lost == "with the coordinator":
+            handler.close()
+            handler.line = DispatchLine()
+            handler.begin()
+        else:
+            monkeypatch.setattr("django_jobs.worker.command_router._AGAIN_SECONDS", 0.0)
     assert Command.objects.get().done_at is None
-    assert handler.run_once() == 1
+    handler.run_once()
     assert Command.objects.get().answer == {"stopped": True}
     assert fake.terminated == [(worker.pk, 3)]
+
+
+@pytest.mark.django_db
+def test_stop_comes_after_its_answer_is_written(
+    worker: Worker, handler: Post, fake: FakeWorker
+) -> None:
+    written: list[Any] = []
+    fake.shut_down = lambda cold: written.append((cold, Command.objects.get().answer))
+    commands.send("shutdown", {"cold": True})
+    handler.run_once()
+    assert written == [(True, {"shutdown": "cold"})]
+
+
+@pytest.mark.django_db
+def test_many_commands_reach_a_worker_in_pieces_and_in_order(worker: Worker, handler: Post) -> None:
+    for number in range(12):
+        commands.send("add-queue", {"queue": f"q{number}"})
+        commands.send("remove-queue", {"queue": f"q{number}"})
+    handler.run_once()
+    assert not Command.objects.filter(done_at=None).exists()
+    assert Worker.objects.get().exclude_queues == [f"q{number}" for number in range(12)]
+
+
+@pytest.mark.django_db
+def test_router_does_not_ask_for_commands_of_other_hosts(
+    worker: Worker, handler: Post, new_worker: Any
+) -> None:
+    other = new_worker()
+    commands.send("ping")
+    handler.run_once()
+    assert [command.worker_id for command in Command.objects.filter(done_at=None)] == [other.pk]
+
+
+@pytest.mark.django_db
+def test_worker_that_is_asked_again_has_executed_nothing_twice(
+    worker: Worker, handler: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands.send("ping")
+    handler.router.run_once()
+    assert len(handler.link.received()) == 1
+    handler.router.run_once()
+    assert handler.link.received() == [], "it had no time to answer"
+    monkeypatch.setattr("django_jobs.worker.command_router._AGAIN_SECONDS", 0.0)
+    handler.router.run_once()
+    assert len(handler.link.received()) == 1
+
+
+@pytest.mark.django_db
+def test_router_passes_on_what_a_worker_has_read(handler: Post) -> None:
+    handler.say([], topic="@")
+    assert handler.topics == ["@"]
+
+
+@pytest.mark.django_db
+def test_router_forgets_a_worker_that_has_ended(worker: Worker, handler: Post) -> None:
+    commands.send("ping")
+    handler.link.close()
+    handler.router.read(LONG)
+    assert handler.router.run_once() == 0
 
 
 @pytest.mark.django_db
@@ -375,7 +478,7 @@ def test_command_is_not_executed_again_when_its_answer_was_lost(
     ],
 )
 def test_command_that_cannot_be_executed_is_answered_with_the_reason(
-    worker: Worker, handler: CommandHandler, name: str, arguments: Any, error: str
+    worker: Worker, handler: Post, name: str, arguments: Any, error: str
 ) -> None:
     Command.objects.create(
         worker_id=worker.pk, name=name, arguments=arguments, created_at=worker.heartbeat_at
@@ -436,7 +539,7 @@ DEEP = "[" * 100_000
     ],
 )
 def test_row_with_wrong_arguments_is_answered_and_the_next_one_executed(
-    handler: CommandHandler,
+    handler: Post,
     fake: FakeWorker,
     caplog: pytest.LogCaptureFixture,
     verb: str,

@@ -100,15 +100,12 @@ def test_two_notifications_that_found_none_idle_become_one_for_any_number_of_job
     assert worker.sleep() == ["q"]
 
 
-def test_worker_is_told_of_commands_though_it_is_busy(host):
-    first, second = host.add(), host.add()
+def test_topics_that_are_no_queue_are_passed_on_and_call_nobody(host):
+    worker = host.add()
+    worker.sleep()
     host.notify(Topic.COMMANDS, Topic.TIMED, Topic.SCHEDULES)
     assert host.topics == [Topic.COMMANDS, Topic.TIMED, Topic.SCHEDULES]
-    first.sleep(idle=False)
-    assert host.dispatcher.worker_ids() == {first.id, second.id}
-    host.dispatcher.pass_on(Topic.COMMANDS, {first.id})
-    assert first.sleep(idle=False) == [Topic.COMMANDS]
-    assert second.sleep() == []
+    assert worker.sleep() == []
 
 
 def test_changed_options_reach_the_dispatcher(host):

@@ -381,7 +381,7 @@ def test_coordinator_ends_after_the_last_worker(processes: SimpleNamespace, code
 
 
 def test_lease_of_a_dead_process_is_not_renewed(processes: SimpleNamespace) -> None:
-    place = processes.children.roster.place(0)
+    place = processes.children.inherited.roster.place(0)
     place.enter(processes.worker.worker_id)
     end(processes, processes.worker, RECYCLE)
     assert place.sign() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -38,6 +39,8 @@ from ..ending import handlers_restored, is_program
 from ..greenlets import start_patched
 from ..output import banner, protected_output
 from ..pidfile import heartbeat_file, pidfile
+
+_log = logging.getLogger("django_jobs.worker")
 
 
 class Command(OfflineCommand):
@@ -78,11 +81,23 @@ class Command(OfflineCommand):
         sys.exit(code)
 
     def _check_capacity(self, options: WorkerOptions) -> None:
-        problem, refused = capacity.problem(options)
+        found = capacity.look(options)
+        if found is None:
+            return
+        problem, refused = capacity.problem(options, found)
         if refused:
             raise CommandError(problem)
         if problem:
             self.warn(problem)
+        need = capacity.Need.of(options)
+        _log.info(
+            "connections processes=%d own=%d jobs=%d allowed=%d used=%d",
+            need.processes,
+            need.own,
+            need.jobs,
+            found.allowed,
+            found.used,
+        )
 
     def _warn_of_unknown_queues(self, options: WorkerOptions) -> None:
         with contextlib.suppress(OperationalError, InterfaceError):
