@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from uuid import UUID
 
 from ..enqueue.notify import Topic, is_of_one_job, queue_of
 from ..process.wakeup import Waker, Wakeup
@@ -19,13 +18,11 @@ LONGEST_SECONDS = 30.0
 AWAY_SECONDS = 1.0
 
 
-def wakeup_of(
-    options: WorkerOptions, worker_id: UUID, waker: Waker, inherited: Inherited | None
-) -> Wakeup:
+def wakeup_of(options: WorkerOptions, waker: Waker, inherited: Inherited | None) -> Wakeup:
     """Return the sleep of a worker; without a supervisor it hears for itself."""
     if inherited is None:
         return Wakeup(options.using, waker)
-    return DispatchedWakeup(waker, inherited.calls, options, worker_id)
+    return DispatchedWakeup(waker, inherited.calls, options)
 
 
 class DispatchedWakeup(Wakeup):
@@ -43,13 +40,10 @@ class DispatchedWakeup(Wakeup):
 
     hears_alone = True
 
-    def __init__(
-        self, waker: Waker, line: DispatchLine, options: WorkerOptions, worker_id: UUID
-    ) -> None:
+    def __init__(self, waker: Waker, line: DispatchLine, options: WorkerOptions) -> None:
         super().__init__(options.using, waker)
         self._line = line
         self._options = options
-        self._worker_id = worker_id
         self._link: Link | None = None
         # Whether the coordinator has answered, and whether it wants to hear of each claim.
         self._is_led = self._reports = False
@@ -89,7 +83,7 @@ class DispatchedWakeup(Wakeup):
         if not idle:
             # The call came for what the worker said before it got jobs.
             self._return_calls()
-            return [topic for topic in heard if topic == Topic.COMMANDS]
+            return []
         if longest < seconds and not called and not self._is_led:
             return [Topic.ANY]
         return heard
@@ -138,7 +132,7 @@ class DispatchedWakeup(Wakeup):
             self._said_options = True
             options = self._options
             queues = [list(options.queues), list(options.exclude_queues)]
-            self._send(["serve", str(self._worker_id), *queues])
+            self._send(["serve", *queues])
         if idle != self._said_idle:
             self._said_idle = idle
             self._send(["idle", self._number] if idle else ["busy"])
@@ -149,11 +143,10 @@ class DispatchedWakeup(Wakeup):
             if isinstance(message, bool):
                 self._is_led, self._reports = True, message
                 continue
+            self._said_idle = False
+            self._number += 1
             heard.append(message)
-            if message != Topic.COMMANDS:
-                self._said_idle = False
-                self._number += 1
-                self._calls.append(message)
+        self._calls += heard
         return heard
 
     def _return_calls(self) -> None:

@@ -7,7 +7,6 @@ import selectors
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from ..enqueue.notify import Topic, queue_of
 from ..process import native
@@ -26,21 +25,20 @@ class Caller:
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.worker_id: UUID | None = None
-        self._queues: frozenset[str] = frozenset()
+        # None until the worker has said what it serves.
+        self._queues: frozenset[str] | None = None
         self._excluded: frozenset[str] = frozenset()
         #: The topic of a call that the worker may not have covered yet.
         self.called: str | None = None
         #: The number of calls so far.
         self.calls = 0
 
-    def serve(self, worker_id: str, queues: list[str], excluded: list[str]) -> None:
-        self.worker_id = UUID(worker_id)
+    def serve(self, queues: list[str], excluded: list[str]) -> None:
         self._queues, self._excluded = frozenset(queues), frozenset(excluded)
 
     def serves(self, queue: str) -> bool:
         return (
-            self.worker_id is not None
+            self._queues is not None
             and queue not in self._excluded
             and (not self._queues or queue in self._queues)
         )
@@ -115,10 +113,6 @@ class Dispatcher:
             self._others_until = min(self._others_until, due_at)
         else:
             self._call_one(topic)
-
-    def worker_ids(self) -> set[UUID]:
-        """Return the ids of the workers that are connected."""
-        return {caller.worker_id for caller in self._callers if caller.worker_id is not None}
 
     def close(self) -> None:
         for caller in list(self._callers):

@@ -84,7 +84,7 @@ class WorkerProcess:
         self.was_told_to_stop = False
         self.waker = Waker()
         self.buffer = JobBuffer(self.waker.wake, options.max_jobs)
-        self.wakeup = wakeup_of(options, worker_id, self.waker, inherited)
+        self.wakeup = wakeup_of(options, self.waker, inherited)
         self.collector = Collector()
         self.loop = self._make_loop(worker_id)
         self.pool = self._make_pool()

@@ -52,6 +52,18 @@ def test_process_that_ends_unasked_is_replaced_and_its_job_is_blamed(
     assert worker.stop() == 0, worker.output()
 
 
+def test_jobs_begin_while_the_coordinator_is_killed_and_replaced(runworker, until, folder):
+    worker = runworker("-c", "2")
+    until(lambda: len(worker.workers()) == 2 and len(worker.children()) == 3)
+    (killed,) = set(worker.children()) - set(worker.workers())
+    os.kill(killed, signal.SIGKILL)
+    assert jobs.mark.delay(folder, 1).get(timeout=LONG) == 1
+    until(lambda: len(set(worker.children()) - {killed}) == 3)
+    until(lambda: worker.output().count("coordinator ready") == 2)
+    assert jobs.mark.delay(folder, 2).get(timeout=LONG) == 2
+    assert worker.stop() == 0, worker.output()
+
+
 def test_job_that_breaks_its_process_by_its_end_is_blamed(runworker, folder, notes):
     poison = tasks.close_the_descriptors.delay(folder)
     worker = runworker("-c", "1")

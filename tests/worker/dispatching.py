@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
-from uuid import UUID
 
 from django_jobs.process.wakeup import Waker, Wakeup
 from django_jobs.worker.dispatch_line import DispatchLine
@@ -41,10 +39,9 @@ class Notified(Wakeup):
 class Worker:
     """A worker of which only the sleep is real."""
 
-    def __init__(self, line: DispatchLine, number: int, **options: Any) -> None:
-        self.id = UUID(int=number + 1)
+    def __init__(self, line: DispatchLine, **options: Any) -> None:
         self.waker = Waker()
-        self.wakeup = DispatchedWakeup(self.waker, line, WorkerOptions(**options), self.id)
+        self.wakeup = DispatchedWakeup(self.waker, line, WorkerOptions(**options))
         self.wakeup.open()
 
     def sleep(self, idle: bool = True) -> list[str]:
@@ -71,7 +68,6 @@ class Host:
         self.looks = 0
         self.topics: list[str] = []
         self.workers: list[Worker] = []
-        self._numbers = itertools.count()
         self.begin()
 
     def begin(self) -> None:
@@ -92,7 +88,7 @@ class Host:
 
     def add(self, **options: Any) -> Worker:
         """Start a worker, and let it fall asleep."""
-        worker = Worker(self.line, next(self._numbers), **options)
+        worker = Worker(self.line, **options)
         self.workers.append(worker)
         worker.sleep()
         self.step()

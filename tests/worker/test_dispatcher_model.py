@@ -58,9 +58,9 @@ class Database:
 class Claiming(Worker):
     """A worker with the real parts that decide when to claim."""
 
-    def __init__(self, host: Host, number: int, database: Database, slots: int) -> None:
+    def __init__(self, host: Host, database: Database, slots: int) -> None:
         options = WorkerOptions(pool="threads", slots=slots)
-        super().__init__(host.line, number, pool="threads", slots=slots)
+        super().__init__(host.line, pool="threads", slots=slots)
         state = LoopState(UUID(int=1), options)
         self.buffer: JobBuffer = a_buffer(host.clock)
         self.timer = ClaimTimer(host.clock, 0.0)
@@ -124,7 +124,7 @@ def test_no_job_is_left(host, monkeypatch, seed):
 
     def add() -> None:
         slots = chance.choice((1, 1, 3))
-        host.workers.append(Claiming(host, len(host.workers), database, slots))
+        host.workers.append(Claiming(host, database, slots))
 
     def kill() -> None:
         host.workers.pop(chance.randrange(len(host.workers))).die()
@@ -169,8 +169,8 @@ def test_no_job_is_left(host, monkeypatch, seed):
 
 def test_single_job_takes_one_claim_however_many_workers_are_idle(host, monkeypatch):
     database = connect(host, 0, monkeypatch)
-    for number in range(20):
-        host.workers.append(Claiming(host, number, database, 1))
+    for _ in range(20):
+        host.workers.append(Claiming(host, database, 1))
     for number in range(3 + 50):
         if number >= 3:
             database.enqueue(1)
