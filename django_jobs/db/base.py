@@ -108,7 +108,7 @@ class Dialect(abc.ABC):
     #: The way in which a sleeping worker learns of new work, as its log names it at the start.
     wakeup: ClassVar[str]
     #: The shortest and the longest sleep in seconds between two looks at an empty queue.
-    poll_seconds: ClassVar[tuple[float, float]]
+    poll_seconds: ClassVar[tuple[float, float]] = (0.002, 1.0)
     #: Most rows in one INSERT.
     insert_chunk: ClassVar[int]
     #: Whether :meth:`insert_and_wake` does something.

@@ -84,7 +84,6 @@ class MySQL(Dialect):
     # As text they would make a text of the column.
     first_moment = f"TIMESTAMP{Dialect.first_moment}"
     last_moment = f"TIMESTAMP{Dialect.last_moment}"
-    poll_seconds = (0.02, 1.0)
     insert_chunk = 1_000
     unix_time = "UNIX_TIMESTAMP(NOW(6))"
 

@@ -350,7 +350,6 @@ def _id_array(ids: Sequence[UUID]) -> str:
 
 class PostgreSQL(Dialect):
     wakeup = "LISTEN/NOTIFY"
-    poll_seconds = (0.02, 1.0)
     insert_chunk = 5_000
     wakes_with_insert = True
     now = _NOW

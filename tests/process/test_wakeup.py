@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 from typing import Any
@@ -68,3 +69,24 @@ def test_claim_left_no_jobs_that_nothing_tells_of(
     jobs: list[Any] = [object()] * found
     assert wakeup.claimed(jobs, 4, locked=locked) is told
     wakeup.waker.close()
+
+
+@pytest.mark.django_db
+def test_polls_begin_close_together_and_come_to_one_a_second(vendor: str) -> None:
+    if vendor == "sqlite":
+        pytest.skip("it watches its file")
+    waker = Waker()
+    polling = Wakeup("default", waker)
+    polling.found_work()
+    pauses = [polling.next_look() for _look in range(200)]
+    moments = list(itertools.accumulate(pauses))
+    assert pauses[0] == 0.002
+    assert pauses[-1] == 1.0
+    # No pause is longer than a tenth of the time since there was work, as long as it is below 1 s.
+    assert all(
+        pause <= 0.11 * moment + 0.002 for pause, moment in zip(pauses, moments, strict=True)
+    )
+    assert sum(moment < 60 for moment in moments) < 120
+    polling.found_work()
+    assert polling.next_look() == 0.002
+    waker.close()
