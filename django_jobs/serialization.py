@@ -16,7 +16,7 @@ import math
 import pathlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, QuerySet
@@ -224,11 +224,15 @@ def _check(value: Any, room: int, depth: int) -> int:
 
 def _check_list(value: Sequence[Any], room: int, depth: int) -> int:
     room -= 1  # two brackets, and no comma after the last
-    _check_container(len(value), 2, room, depth)
+    if depth > MAX_DEPTH or len(value) * 2 > room:
+        _refuse_container(depth)
     position = 0
     try:
         for position, item in enumerate(value):  # noqa: B007 (used for the refusal)
-            room = _check(item, room, depth + 1) - 1
+            if type(item) is int and -MAX_INT <= item <= MAX_INT:
+                room -= 2
+            else:
+                room = _check(item, room, depth + 1) - 1
     except _Refusal as refusal:
         refusal.steps.append(position)
         raise
@@ -237,7 +241,8 @@ def _check_list(value: Sequence[Any], room: int, depth: int) -> int:
 
 def _check_dict(value: Mapping[Any, Any], room: int, depth: int) -> int:
     room -= 1
-    _check_container(len(value), 5, room, depth)
+    if depth > MAX_DEPTH or len(value) * 5 > room:
+        _refuse_container(depth)
     for key, item in value.items():
         if not isinstance(key, str):
             raise _Refusal(
@@ -255,12 +260,10 @@ def _check_dict(value: Mapping[Any, Any], room: int, depth: int) -> int:
     return room if value else room - 1
 
 
-def _check_container(number: int, least: int, room: int, depth: int) -> None:
+def _refuse_container(depth: int) -> NoReturn:
     if depth > MAX_DEPTH:
         raise _Refusal(f"is nested deeper than {MAX_DEPTH}. Pass a flatter value.")
-    # Each element takes *least* bytes or more, with its comma.
-    if number * least > room:
-        raise _TooLarge
+    raise _TooLarge
 
 
 def _check_text(text: str, is_key: bool = False) -> None:

@@ -51,14 +51,15 @@ def enqueue_one(
     options: CallKeywords,
 ) -> AsyncResult[Any]:
     """Enqueue one call of *function*; the errors are those of :func:`enqueue`."""
-    if captures or get_settings().eager or not options.keys().isdisjoint(_NOT_ALONE):
+    if captures or get_settings().eager or (options and not _NOT_ALONE.isdisjoint(options)):
         return enqueue(function, [(args, kwargs)], options)[0]
     row = row_of(function, args, kwargs, options)
     using = write_alone(row)
     if not using:
         return _write(function, [row], options)[0]
     result: AsyncResult[Any] = AsyncResult(row.id, name=function.name, using=using)
-    _note_children([result])
+    if running.get() is not None:
+        _note_children([result])
     return result
 
 

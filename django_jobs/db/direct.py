@@ -9,11 +9,15 @@ NOTIFY inside the first would make every enqueue in the database wait for this o
 from __future__ import annotations
 
 import functools
+import threading
+from asyncio import _get_running_loop
 from collections.abc import Generator, Hashable, Sequence
+from time import monotonic
 from types import FunctionType
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db.backends import utils
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql import base
@@ -28,6 +32,7 @@ UNPREPARED = 5
 # The key of a session's ``__dict__`` under which its :class:`Prepared` is found.
 _KEPT = "_django_jobs_prepared"
 
+_own = object.__getattribute__
 _IDLE, _OFF = TransactionStatus.IDLE, PipelineStatus.OFF
 _CURSORS: set[Any] = {base.Cursor, base.ServerBindingCursor}
 # These methods make a cursor of Django's. A class that overrides one wants to see the statements.
@@ -37,8 +42,11 @@ Exchange = Generator[Wait, Ready, Any]
 #: A statement and its parameters, as the driver sends them.
 Message = tuple[bytes, Sequence[bytes] | None]
 
-_BEGIN: Message = (b"BEGIN", None)
-_COMMIT: Message = (b"COMMIT", None)
+# The key of a session's ``__dict__`` under which it has when the server answered last.
+_HEARD = "_django_jobs_heard"
+# Seconds for which a session that has answered counts as open. The look at its socket costs a loop
+# of calls a tenth of its time.
+_SURELY_OPEN = 0.001
 _LOST = "The connection was lost before the commit was confirmed. The job may exist; look for it."
 # BEGIN, the change and COMMIT.
 _STEPS = 3
@@ -51,17 +59,29 @@ def is_open_to(connection: BaseDatabaseWrapper) -> bool:
     a cursor or of the database's backend, a tracer that has patched them. Nor may they in a
     transaction, in another encoding than UTF-8, and with a libpq that has no pipelines.
     """
-    if connection.execute_wrappers or connection.queries_logged or "cursor" in vars(connection):
+    try:
+        # The settings keep what was read of them; their own access takes longer than all checks.
+        debugs = _own(settings, "DEBUG")
+    except AttributeError:
+        debugs = settings.DEBUG
+    if connection.execute_wrappers or connection.force_debug_cursor or debugs:
         return False
-    # cursor() does this first.
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    connection.validate_thread_sharing()
+    if "cursor" in vars(connection):
+        return False
     raw: Any = connection.connection
-    kind: Any = type(connection)
+    if raw is None or monotonic() - vars(raw).get(_HEARD, 0.0) > _SURELY_OPEN:
+        # cursor() does this first.
+        connection.close_if_health_check_failed()
+        raw = connection.connection
+    if raw is None or _get_running_loop() is not None:
+        connection.ensure_connection()
+        raw = connection.connection
+    if vars(connection)["_thread_ident"] != threading.get_ident():
+        connection.validate_thread_sharing()
     if not (raw.__class__ is psycopg.Connection and raw.cursor_factory in _CURSORS):
         return False
     pgconn = raw.pgconn
+    kind: Any = type(connection)
     return (
         pgconn.transaction_status == _IDLE
         and pgconn.pipeline_status == _OFF
@@ -80,6 +100,7 @@ def _is_django(kind: Hashable) -> bool:
     )
 
 
+@functools.lru_cache(1)
 def _is_untouched(method: Any) -> bool:
     return type(method) is FunctionType and method.__globals__ is vars(utils)
 
@@ -91,31 +112,40 @@ def commit_and_tell(connection: BaseDatabaseWrapper, change: Message, tell: Mess
     nothing is raised.
     """
     raw: Any = connection.connection
-    prepared = vars(raw).get(_KEPT) or Prepared(raw, after=UNPREPARED)
-    vars(raw)[_KEPT] = prepared
-    messages: list[Message] = [_BEGIN, change, _COMMIT, tell]
-    with connection.wrap_database_errors, raw.lock:
-        try:
-            _run(raw, messages, prepared.names_of([sql for sql, _values in messages]))
-        except errors.InvalidSqlStatementName:
-            if prepared.names is None:
-                raise
-            # DISCARD ALL, DEALLOCATE or a pooler took the prepared statements away, so nothing was
-            # changed.
-            prepared.names = None
-            _run(raw, messages, None)
+    prepared = vars(raw).get(_KEPT)
+    if prepared is None:
+        prepared = vars(raw)[_KEPT] = Prepared(raw, after=UNPREPARED)
+    statements = (b"BEGIN", change[0], b"COMMIT", tell[0])
+    values = (None, change[1], None, tell[1])
+    try:
+        with raw.lock:
+            try:
+                _run(raw, statements, values, prepared.names_of(statements))
+            except errors.InvalidSqlStatementName:
+                if prepared.names is None:
+                    raise
+                # DISCARD ALL, DEALLOCATE or a pooler took the prepared statements away, so nothing
+                # was changed.
+                prepared.names = None
+                _run(raw, statements, values, None)
+    except psycopg.Error:
+        with connection.wrap_database_errors:
+            raise
+    vars(raw)[_HEARD] = monotonic()
 
 
-def _run(raw: Any, messages: Sequence[Message], names: Sequence[bytes] | None) -> None:
+def _run(
+    raw: Any,
+    statements: Sequence[bytes],
+    values: Sequence[Sequence[bytes] | None],
+    names: Sequence[bytes] | None,
+) -> None:
     pgconn = raw.pgconn
     pgconn.enter_pipeline_mode()
     try:
-        if names is None:
-            for sql, values in messages:
-                pgconn.send_query_params(sql, values)
-        else:
-            for name, (_sql, values) in zip(names, messages, strict=True):
-                pgconn.send_query_prepared(name, values)
+        send = pgconn.send_query_params if names is None else pgconn.send_query_prepared
+        for text, parameters in zip(names or statements, values, strict=True):
+            send(text, parameters)
         pgconn.pipeline_sync()
         failed = raw.wait(_exchange(pgconn))
         if pgconn.status == ConnStatus.OK:
@@ -136,7 +166,8 @@ def _exchange(pgconn: Any) -> Exchange:
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
             pgconn.consume_input()
-    results: list[Any] = []
+    failed: Any = None
+    done = 0
     try:
         while True:
             while pgconn.is_busy():
@@ -146,14 +177,15 @@ def _exchange(pgconn: Any) -> Exchange:
             if result is None:
                 if pgconn.status != ConnStatus.OK:
                     raise psycopg.OperationalError(_LOST)
-            elif result.status == ExecStatus.PIPELINE_SYNC:
+                continue
+            status = result.status
+            if status == ExecStatus.PIPELINE_SYNC:
                 break
-            else:
-                results.append(result)
+            if status == ExecStatus.FATAL_ERROR and failed is None and done < _STEPS:
+                failed = result
+            done += 1
     except psycopg.OperationalError:
         # A result of before the loss says more, and a commit stays.
-        if all(each.status == ExecStatus.COMMAND_OK for each in results[:_STEPS]) and (
-            len(results) < _STEPS
-        ):
+        if failed is None and done < _STEPS:
             raise
-    return next((each for each in results[:_STEPS] if each.status == ExecStatus.FATAL_ERROR), None)
+    return failed

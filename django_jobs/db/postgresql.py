@@ -85,6 +85,13 @@ class _InsertOne:
         #: Takes a row; returns its parameters.
         self.parameters = operator.attrgetter(*fields)
 
+    def texts(self, row: NewJob) -> list[bytes]:
+        """Return the parameters of *row* as the server reads them."""
+        if self is _PLAIN:
+            return [row.id.hex.encode(), row.name.encode(), row.queue.encode(),
+                    b"%d" % row.rank, row.args.encode(), row.kwargs.encode()]  # fmt: skip
+        return [str(value).encode() for value in self.parameters(row)]
+
 
 def _typed(sql: str, field: str) -> str:
     """Return *sql* with a parameter, which has a type where the server cannot tell it."""
@@ -400,14 +407,14 @@ class PostgreSQL(Dialect):
 
     def insert_and_wake(self, row: NewJob, topic: str) -> bool:
         insert, connection = _insert_one(row), self.connection
-        values = insert.parameters(row)
         if self._direct.is_open_to(connection):
-            texts = [str(value).encode() for value in values]
+            change = (insert.numbered, insert.texts(row))
             wake = (_NUMBERED_NOTIFY, [topic.encode()])
-            self._direct.commit_and_tell(connection, (insert.numbered, texts), wake)
+            self._direct.commit_and_tell(connection, change, wake)
             return True
+        values = insert.parameters(row)
         features: Any = connection.features
-        if features.uses_server_side_binding:
+        if features.uses_server_side_binding or not connection.get_autocommit():
             return False
         with connection.cursor() as cursor:
             if in_own_transaction(connection.connection):

@@ -53,7 +53,7 @@ class Prepared:
         if names is None:
             return None
         try:
-            return [names[sql] for sql in statements]
+            return list(map(names.__getitem__, statements))
         except KeyError:
             return self._prepared(names, statements)
 

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, NotSupportedError, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .. import log, signals
+from ..conf import get_settings
 from ..db import dialect_for, own_connection, without_deadlock
 from ..db.base import chunks
 from ..define import instrumentation
@@ -27,30 +27,27 @@ from .notify import announce, topic_of, topic_of_one
 from .unique import hold_keys
 
 
-def write_alone(row: NewJob) -> str:
+def write_alone(row: NewJob, *, limited: bool = True) -> str:
     """Write the validated row of one call by one statement; return its database's alias.
 
     Returns "" without having done anything if that takes more: a unique key, an open transaction,
     another statement that wakes the workers. Raises ``QueueFull``.
     """
-    using = database_of(row.queue)
-    if not _stands_alone(row, connections[using]):
+    settings = get_settings()
+    using = database_of(row.queue) if settings.queues else settings.database
+    connection = connections[using]
+    if row.unique_key or connection.in_atomic_block:
         return ""
-    refuse_when_full(row.queue, 1, using)
-    return using if _write_alone(row, using) else ""
-
-
-def _stands_alone(row: NewJob, connection: BaseDatabaseWrapper) -> bool:
-    wakes = dialect_for(connection).wakes_with_insert
-    return wakes and not row.unique_key and connection.get_autocommit()
-
-
-def _write_alone(row: NewJob, using: str) -> bool:
-    if not dialect_for(connections[using]).insert_and_wake(row, topic_of_one(row)):
-        return False
+    dialect = dialect_for(connection)
+    if not dialect.wakes_with_insert:
+        return ""
+    if limited and settings.queues:
+        refuse_when_full(row.queue, 1, using)
+    if not dialect.insert_and_wake(row, topic_of_one(row)):
+        return ""
     if signals.job_enqueued.receivers:
         _send_signals([row], using)
-    return True
+    return using
 
 
 def write_calls(
@@ -116,10 +113,7 @@ def write_sent(
     the latter also for a row of a workflow whose unique key a live job has.
     """
     _check_queues(rows, using, limited)
-    alone = (
-        len(rows) == 1 and not edges and not named and _stands_alone(rows[0], connections[using])
-    )
-    if alone and _write_alone(rows[0], using):
+    if len(rows) == 1 and not edges and not named and write_alone(rows[0], limited=False):
         return [rows[0].id]
     keyed = any(row.unique_key for row in rows)
     pieces = list(dialect_for(connections[using]).insertable(rows))

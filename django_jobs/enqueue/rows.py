@@ -30,6 +30,7 @@ Pair = tuple[Sequence[Any], Mapping[str, Any]]
 Headers = Mapping[str, Any]
 #: Calls of one place share these: the headers' JSON text, the ids of the root and the parent.
 Around = tuple[str | None, UUID | None, UUID | None]
+_NOTHING_AROUND: Around = (None, None, None)
 
 
 def rows_of(
@@ -41,7 +42,7 @@ def rows_of(
         for args, kwargs in calls:
             function.bind(args, kwargs)
     make = _maker(function, options) if options else _plain_maker(function)
-    around: Around = (_headers_text(options, None), *lineage())
+    around = _around(options)
     return [
         make(args, kwargs, around, job_id=job_id)
         for (args, kwargs), job_id in zip(calls, uuids7(len(calls)), strict=True)
@@ -56,8 +57,10 @@ def row_of(
 ) -> NewJob:
     """Return the validated row of one call; it is not written yet."""
     function.bind(args, kwargs)
-    make = _maker(function, options) if options else _plain_maker(function)
-    return make(args, kwargs, (_headers_text(options, None), *lineage()))
+    settings, make = function.plain_maker
+    if options or make is None or settings is not get_settings():
+        make = _maker(function, options) if options else _plain_maker(function)
+    return make(args, kwargs, _around(options))
 
 
 def refuse_one_id(calls: Sequence[Pair], options: CallKeywords) -> None:
@@ -74,7 +77,7 @@ def template(
     The call's own headers override the *implied* ones. *taken* results come before its arguments.
     """
     make = _maker(function, options) if options else _plain_maker(function)
-    around: Around = (_headers_text(options, implied), *lineage())
+    around = _around(options, implied)
 
     def row(args: Sequence[Any], kwargs: Mapping[str, Any], taken: int = 0) -> NewJob:
         return make(args, kwargs, around, taken=taken)
@@ -158,6 +161,12 @@ def _when(options: CallKeywords) -> tuple[str, datetime.datetime | None, float |
     if countdown is not None and countdown > 0:
         return Status.SCHEDULED.value, None, countdown
     return Status.PENDING.value, None, None
+
+
+def _around(options: CallKeywords, implied: Headers | None = None) -> Around:
+    if not options and not implied and not get_settings().headers and running.get() is None:
+        return _NOTHING_AROUND
+    return _headers_text(options, implied), *lineage()
 
 
 def _headers_text(options: CallKeywords, implied: Headers | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import signal
 import threading
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, connections
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import DatabaseError, IntegrityError, connection, connections
 from django.db.backends import utils
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from psycopg.pq import Trace, TransactionStatus
 
 from django_jobs import AsyncResult, QueueFull
-from django_jobs.db.direct import UNPREPARED
+from django_jobs.db.direct import UNPREPARED, is_open_to
+from django_jobs.enqueue.notify import queue_of
 from django_jobs.models import Job
 from django_jobs.testing import override_jobs
 from tests import jobs
@@ -124,6 +127,22 @@ def test_call_in_a_thread_has_the_threads_own_session() -> None:
     assert problems == []
 
 
+@pytest.mark.parametrize("times", [1, UNPREPARED + 1])
+def test_listener_hears_of_each_queue_by_its_name(times: int) -> None:
+    queues = ["mail", "a'b\\c", "$1 %s", "名", "a b"]
+    listener = connections.create_connection("default")
+    try:
+        with listener.cursor() as cursor:
+            cursor.execute("LISTEN django_jobs")
+        for queue in queues * times:
+            jobs.add.apply_async((1,), queue=queue)
+        raw: Any = listener.connection
+        heard = raw.notifies(timeout=60, stop_after=len(queues) * times)
+        assert [queue_of(note.payload) for note in heard] == queues * times
+    finally:
+        listener.close()
+
+
 # --- the rows -----------------------------------------------------------------------------------
 
 
@@ -177,6 +196,44 @@ def test_log_of_queries_has_the_call() -> None:
     assert [query["sql"].split("(")[0] for query in queries] == [
         "BEGIN; INSERT INTO django_jobs_job "
     ]
+
+
+def test_log_of_queries_has_the_call_after_debug_was_set() -> None:
+    prepare()
+    with override_settings(DEBUG=True):
+        connection.queries_log.clear()
+        jobs.add.delay(1)
+        assert [query["sql"].split("(")[0] for query in connection.queries] == [
+            "BEGIN; INSERT INTO django_jobs_job "
+        ]
+
+
+def test_call_in_an_event_loop_is_refused_with_the_session_open() -> None:
+    prepare()
+    opened = connections["default"]
+
+    async def call() -> None:
+        with pytest.raises(SynchronousOnlyOperation):
+            is_open_to(opened)
+
+    asyncio.run(call())
+
+
+def test_call_with_a_session_of_another_thread_is_refused() -> None:
+    prepare()
+    opened = connections["default"]
+    problems: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            is_open_to(opened)
+        except BaseException as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert [type(problem) for problem in problems] == [DatabaseError]
 
 
 def test_execute_wrapper_sees_the_call() -> None:
