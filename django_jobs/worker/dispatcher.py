@@ -18,6 +18,9 @@ _NO_QUEUES = frozenset({Topic.COMMANDS, Topic.TIMED, Topic.SCHEDULES})
 # A coordinator that is not the first to call a worker looks after this time, once for each one that
 # is before it, whether there are still jobs.
 STEP_SECONDS, _MOST_STEPS = 0.005, 4
+#: Where nothing notifies, each worker may cost one look a second: the longest pause is a second by
+#: the number of workers, but not shorter than this.
+SHORTEST_IDLE_SECONDS = 0.1
 
 
 class Caller:
@@ -134,7 +137,7 @@ class Dispatcher:
             self._wakeup.found_work()
         self._ready = ready
         self._others_until = math.inf
-        self._look_at = self._clock() + self._wakeup.next_look()
+        self._look_at = self._clock() + self._pause()
         # A worker that was called and has not claimed yet will see the jobs that are there now.
         called = {queue_of(caller.called) for caller in self._callers if caller.called}
         for topic in found:
@@ -142,6 +145,13 @@ class Dispatcher:
                 self._on_topic(topic)
             elif topic not in called:
                 self._call_one(topic)
+
+    def _pause(self) -> float:
+        """Return the seconds to the next look: it polls for all, as often as each would alone."""
+        pause = self._wakeup.next_look()
+        if self._wakeup.hears:
+            return pause
+        return min(pause, max(1.0 / max(1, len(self._callers)), SHORTEST_IDLE_SECONDS))
 
     # --- the choice -----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from django.db import OperationalError
 
 from django_jobs.enqueue.notify import Topic
 from django_jobs.worker.dispatched import AWAY_SECONDS, LONGEST_SECONDS
-from django_jobs.worker.dispatcher import STEP_SECONDS
+from django_jobs.worker.dispatcher import SHORTEST_IDLE_SECONDS, STEP_SECONDS
 from django_jobs.worker.options import WorkerOptions
 
 from .dispatching import Host, Worker
@@ -403,6 +403,21 @@ def test_queue_whose_jobs_nobody_may_claim_is_not_looked_at_again_and_again(sile
         silent.clock.advance(10.0)
         silent.step()
     assert silent.notified.work == work  # so the pauses of a polled database grow
+
+
+@pytest.mark.parametrize(("workers", "seconds"), [(2, 0.5), (12, SHORTEST_IDLE_SECONDS)])
+def test_polled_database_is_polled_as_often_as_its_workers_would_do(silent, workers, seconds):
+    for _ in range(workers):
+        silent.add()
+    silent.clock.advance(10.0)
+    silent.step()
+    looks = silent.looks
+    silent.clock.advance(seconds - 0.01)
+    silent.step()
+    assert silent.looks == looks
+    silent.clock.advance(0.01)
+    silent.step()
+    assert silent.looks == looks + 1
 
 
 # --- several dispatchers ------------------------------------------------------------------------
