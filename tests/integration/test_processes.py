@@ -120,6 +120,24 @@ def ignored_signals(pid: int) -> set[int]:
     return {number for number in range(1, 65) if int(mask, 16) >> (number - 1) & 1}
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_coordinator_that_goes_is_replaced_and_workers_lose_nothing(
+    runworker, until, folder, notes, number
+):
+    held = jobs.hold.delay(folder)
+    worker = runworker("-c", "1", lease=6)
+    until(notes)
+    (coordinator,) = set(worker.children()) - set(worker.workers())
+    os.kill(coordinator, number)
+    until(lambda: coordinator not in worker.children() and len(worker.children()) == 2)
+    before = Worker.objects.get().lease_until
+    until(lambda: Worker.objects.get().lease_until > before)
+    Path(folder, "go").touch()
+    assert held.get(timeout=60) == int(notes()[0])
+    assert (held.job.claims, Worker.objects.count()) == (1, 1)
+    assert worker.stop() == 0, worker.output()
+
+
 def test_process_that_keeps_the_gil_past_its_lease_is_replaced(runworker, until, folder):
     poison = tasks.keep_the_gil.delay()
     worker = runworker("-P", "threads", "-c", "2", "-Q", "default,gil", lease=1.5)
