@@ -17,37 +17,33 @@ BATCH = 1_000
 _LOCKED_SECONDS = 0.25
 
 
-def run_once(using: str, *, longest_pause: float = 10.0, grace: float = 0.0) -> float:
-    """Promote due jobs; return the seconds until the next one is due, at most *longest_pause*.
-
-    *grace* is in seconds: jobs that are due for less are left to another process. Worker 0 of a
-    host has no grace; the others have some, as a backup.
-    """
-    wait = _seconds_until_next(using) + grace
+def run_once(using: str, *, longest_pause: float = 10.0) -> float:
+    """Promote due jobs; return the seconds until the next one is due, at most *longest_pause*."""
+    wait = _seconds_until_next(using)
     if wait > 0:
         return min(longest_pause, wait)
-    promoted = _promote(using, grace)
+    promoted = _promote(using)
     if promoted == BATCH:
         return 0.0
     # Due jobs that were not promoted are locked by another transaction.
     least = 0.0 if promoted else _LOCKED_SECONDS
-    return min(longest_pause, max(least, _seconds_until_next(using) + grace))
+    return min(longest_pause, max(least, _seconds_until_next(using)))
 
 
 def run_all(using: str) -> bool:
     """Promote all due jobs; return False if another transaction has locked some of them."""
     while _seconds_until_next(using) <= 0:
-        if not _promote(using, 0.0):
+        if not _promote(using):
             return False
     return True
 
 
-def _promote(using: str, grace: float) -> int:
+def _promote(using: str) -> int:
     skip_locked = connections[using].features.has_select_for_update_skip_locked
     found: list[tuple[UUID, str]] = []
     with transaction.atomic(using):
         for timed in _timed(using):
-            due = timed.filter(run_at__lte=clock(using, -grace)).order_by("run_at")
+            due = timed.filter(run_at__lte=clock(using)).order_by("run_at")
             due = due.select_for_update(skip_locked=skip_locked)
             found += due.values_list("id", "queue")[: BATCH - len(found)]
         if found:

@@ -13,6 +13,7 @@ from ..conf import get_settings
 from ..define import registry
 from ..moments import LONGEST_SECONDS
 from .autoscale import Autoscale
+from .roster import MOST
 
 POOLS = ("prefork", "threads", "asyncio", "gevent", "solo")
 # Jobs at a time in each process of these pools, and connections of a gevent pool.
@@ -118,7 +119,16 @@ def build(
         connections = min(slots, connections or _CONNECTIONS)
     sizes = {"processes": processes, "slots": slots, "connections": connections}
     given = {"pool": pool, **sizes, "autoscale": autoscale, **others}
-    return WorkerOptions(**given)  # type: ignore[arg-type]
+    return _within_the_roster(WorkerOptions(**given))  # type: ignore[arg-type]
+
+
+def _within_the_roster(options: WorkerOptions) -> WorkerOptions:
+    most = options.autoscale.most if options.autoscale else options.processes
+    if most > MOST:
+        raise ValueError(
+            f"A runworker has at most {MOST} processes, got {most}. Start several of them."
+        )
+    return options
 
 
 def _check_numbers(pool: str, **numbers: int | None) -> None:

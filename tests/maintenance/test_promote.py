@@ -44,15 +44,6 @@ def test_next_time_counts_whichever_status_has_it() -> None:
     assert 10 < promote.run_once("default", longest_pause=600) <= 20
 
 
-def test_other_workers_promote_what_the_first_leaves_lying() -> None:
-    timed(1, -0.1, Status.SCHEDULED)
-    assert 0 < promote.run_once("default", grace=60.0) <= 60
-    assert not Job.objects.filter(status=Status.PENDING).exists()
-    timed(1, -90, Status.RETRY)
-    promote.run_once("default", grace=60.0)
-    assert Job.objects.get(status=Status.PENDING).run_at < Job.objects.timed().get().run_at
-
-
 @pytest.mark.django_db(transaction=True)
 def test_what_another_transaction_has_locked_is_looked_at_again_after_a_pause(
     vendor: str,

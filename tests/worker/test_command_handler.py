@@ -180,6 +180,14 @@ def test_autoscale_is_refused_where_it_makes_no_sense(
         build(autoscale=Autoscale(3, 1, 30), **options)
 
 
+@pytest.mark.parametrize(
+    "size", [{"concurrency": 5000}, {"concurrency": None, "autoscale": Autoscale(5000, 1, 30)}]
+)
+def test_more_processes_than_the_roster_has_room_for_are_refused(size: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="at most 4096 processes, got 5000"):
+        build(pool="prefork", processes=None, **size)
+
+
 def test_autoscaled_worker_starts_with_the_least() -> None:
     options = build(
         pool="threads", processes=None, concurrency=5, autoscale=Autoscale(3, 2, 30), beat=False

@@ -70,6 +70,13 @@ def test_one_process_stays(children, signals) -> None:
     assert signals == []
 
 
+def test_no_more_processes_than_the_roster_has_room_for(children) -> None:
+    scaling = Scaling(children, None)
+    with pytest.raises(ValueError, match="at most 4096 processes, and this one has 3"):
+        scaling.resize(4094)
+    assert scaling.indexes() == {0, 1, 2}
+
+
 def test_number_is_not_changed_by_hand_while_the_load_decides(children) -> None:
     with pytest.raises(ValueError, match="scales itself, from 1 to 4 processes"):
         Scaling(children, Autoscale(4, 1, 30.0)).resize(1)
