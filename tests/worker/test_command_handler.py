@@ -462,6 +462,18 @@ def test_worker_that_is_asked_again_has_executed_nothing_twice(
 
 
 @pytest.mark.django_db
+def test_long_arguments_fill_no_socket(worker: Worker, handler: Post) -> None:
+    made = {"name": "grow", "worker_id": worker.pk, "created_at": clock("default")}
+    Command.objects.create(**made, arguments={"number": "x" * 100_000})
+    handler.router.run_once()
+    ((_worker_id, ((_id, _name, arguments, _by),)),) = handler.link.received()
+    assert 0 < len(arguments) < 20_000
+    assert (
+        "grow takes number" in handler.handler.take([[1, "grow", arguments, ""]])[0].answer["error"]
+    )
+
+
+@pytest.mark.django_db
 def test_router_passes_on_what_a_worker_has_read(handler: Post) -> None:
     handler.say([], topic="@")
     assert handler.topics == ["@"]
