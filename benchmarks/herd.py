@@ -6,7 +6,7 @@ import dataclasses
 import time
 
 from . import processes
-from .arena import Arena, Failed
+from .arena import STALLED_SECONDS, Arena, Failed
 from .measure import Figures, percentiles, waits_of
 
 #: PostgreSQL may count the transactions of an idle connection this much later.
@@ -33,6 +33,7 @@ def herd(arena: Arena, jobs: int) -> Figures:
     server = arena.contestant.server
     enqueuing = _transactions_of_a_call(arena)
     with arena.workers():
+        wait_for_workers(arena)
         time.sleep(SETTLE_SECONDS)
         backends = server.process_ids()
         start = _count(arena, backends)
@@ -94,9 +95,11 @@ def connections(arena: Arena, jobs: int) -> Figures:
     contestant = arena.contestant
     server = contestant.server
     some = contestant.workers * jobs
-    arena.produce("fill", "sleep", some, 0.01)
-    with arena.workers(warm=False):
-        arena.wait_for(some)
+    with arena.workers():
+        wait_for_workers(arena)
+        # Long enough that all of them take part.
+        arena.produce("fill", "sleep", some, 0.1)
+        arena.wait_for(10 + some)
         arena.wait_until_recorded()
         found = server.connections()
         if found is None:
@@ -108,3 +111,13 @@ def connections(arena: Arena, jobs: int) -> Figures:
         "connections_a_process": found / contestant.workers,
         "pss_mb": sum(shares) / contestant.workers,
     }
+
+
+def wait_for_workers(arena: Arena) -> None:
+    """Wait until all workers have started."""
+    contestant = arena.contestant
+    deadline = time.monotonic() + STALLED_SECONDS
+    while (begun := contestant.server.workers()) < contestant.workers:
+        if time.monotonic() > deadline:
+            raise Failed(f"{begun} of {contestant.workers} workers have started")
+        time.sleep(0.1)

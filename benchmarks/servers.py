@@ -64,6 +64,10 @@ class Server:
             )
         )
 
+    def workers(self) -> int:
+        """Return how many workers have registered."""
+        return int(self.one("SELECT count(*) FROM django_jobs_worker"))
+
     def one(self, sql: str) -> Any:
         """Return the first column of the first row."""
         raise NotImplementedError
