@@ -143,11 +143,13 @@ class Wakeup:
         """
         return self.listens and len(jobs) < want and not locked
 
-    def wait(self, seconds: float, *, idle: bool = False, also: int | None = None) -> list[str]:
+    def wait(
+        self, seconds: float, *, idle: bool = False, full: bool = False, also: int | None = None
+    ) -> list[str]:
         """Sleep at most *seconds*; return the topics of the notifications that came.
 
-        *idle* says that the sleeper would claim a job at once. A descriptor *also* that becomes
-        readable ends the sleep, too.
+        *idle* says that the sleeper would claim a job at once, *full* that the job would have to
+        wait for a slot. A descriptor *also* that becomes readable ends the sleep, too.
         """
         if self.listens:
             return self._listen(seconds, also)

@@ -16,6 +16,7 @@ from .options import WorkerOptions
 LONGEST_SECONDS = 30.0
 #: The same while no coordinator answers.
 AWAY_SECONDS = 1.0
+_BUSY: list[object] = ["busy"]
 
 
 def wakeup_of(options: WorkerOptions, waker: Waker, inherited: Inherited | None) -> Wakeup:
@@ -33,7 +34,8 @@ class DispatchedWakeup(Wakeup):
     So from the notification to such a claim there is a call: it waits in the coordinator, is on its
     way, or is held by a worker that will claim.
 
-    The worker says that it is idle, and is called at most once for that. It says how many calls it
+    The worker says that it is idle, or that a slot is about to be free, and is called at most once
+    for that. It says how many calls it
     has received before: the coordinator ignores what was said before the last call arrived. All
     messages of a worker go over one socket, which keeps their order.
     """
@@ -47,7 +49,9 @@ class DispatchedWakeup(Wakeup):
         self._link: Link | None = None
         # Whether the coordinator has answered, and whether it wants to hear of each claim.
         self._is_led = self._reports = False
-        self._said_idle = self._said_options = False
+        self._said_options = False
+        # The last message that says whether it is idle.
+        self._said = _BUSY
         self._number = 0
         self._calls: list[str] = []
         # The worker claims until it leaves no job; others were called to do so, too.
@@ -72,10 +76,12 @@ class DispatchedWakeup(Wakeup):
     def next_look(self) -> float:
         return LONGEST_SECONDS if self._is_led else AWAY_SECONDS
 
-    def wait(self, seconds: float, *, idle: bool = False, also: int | None = None) -> list[str]:
+    def wait(
+        self, seconds: float, *, idle: bool = False, full: bool = False, also: int | None = None
+    ) -> list[str]:
         """Sleep at most *seconds*; return the calls."""
         self._join()
-        self._say(idle)
+        self._say(idle, full)
         descriptor = None if self._link is None else self._link.fileno()
         longest = seconds if self._is_led else min(seconds, AWAY_SECONDS)
         called, readable = self.waker.wait(longest, descriptor)
@@ -122,10 +128,11 @@ class DispatchedWakeup(Wakeup):
                 return
             self._link.close()
         self._link = self._line.join()
-        self._is_led = self._said_idle = self._said_options = False
+        self._is_led = self._said_options = False
+        self._said = _BUSY
         self._number = 0
 
-    def _say(self, idle: bool) -> None:
+    def _say(self, idle: bool, full: bool) -> None:
         if not idle:
             self._return_calls()
         if not self._said_options:
@@ -133,9 +140,10 @@ class DispatchedWakeup(Wakeup):
             options = self._options
             queues = [list(options.queues), list(options.exclude_queues)]
             self._send(["serve", *queues])
-        if idle != self._said_idle:
-            self._said_idle = idle
-            self._send(["idle", self._number] if idle else ["busy"])
+        says: list[object] = ["idle", self._number, *[True] * full] if idle else _BUSY
+        if says != self._said:
+            self._said = says
+            self._send(says)
 
     def _received(self) -> list[str]:
         heard: list[str] = []
@@ -143,7 +151,7 @@ class DispatchedWakeup(Wakeup):
             if isinstance(message, bool):
                 self._is_led, self._reports = True, message
                 continue
-            self._said_idle = False
+            self._said = _BUSY
             self._number += 1
             heard.append(message)
         self._calls += heard

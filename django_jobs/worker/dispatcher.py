@@ -220,11 +220,13 @@ class Dispatcher:
         # A notification before this message may have found no worker that serves the queue.
         self._look_soon()
 
-    def _becomes_idle(self, caller: Caller, number: int) -> None:
+    def _becomes_idle(self, caller: Caller, number: int, full: bool = False) -> None:
         if number != caller.calls or caller not in self._callers:
             return  # it was called in the meantime, and will say so again after that
         caller.called = None
-        self._idle[caller] = None
+        self._idle.pop(caller, None)
+        # One with a free slot is called before one whose slot is about to be free.
+        self._idle = {caller: None, **self._idle} if full else {**self._idle, caller: None}
         for queue, topic in self._waiting.items():
             if caller.serves(queue):
                 del self._waiting[queue]

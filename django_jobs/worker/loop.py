@@ -175,7 +175,8 @@ class WorkerLoop:
         return self._pause()
 
     def _sleep(self, seconds: float) -> None:
-        for topic in self.wakeup.wait(seconds, idle=self.producer.is_idle()):
+        producer = self.producer
+        for topic in self.wakeup.wait(seconds, idle=producer.is_idle(), full=producer.is_full()):
             if self.queues.hear(topic):
                 self.timer.heard()
 
@@ -190,8 +191,7 @@ class WorkerLoop:
         if until != 0.0 and (due_at := self.progress.due_at) is not None:
             return max(0.0, due_at - now)
         if until is None:
-            until = self.producer.next_claim()
-            until = now + 1.0 if until == math.inf else until
+            until = now + 1.0 if (claim_at := self.producer.next_claim()) == math.inf else claim_at
         if waiting:
             until = min(until, self.buffer.last_move + RELEASE_SECONDS)
         return max(0.0, min(until, self.strays.due_at) - now)

@@ -16,6 +16,10 @@ _BACKLOG_SECONDS, _LONGEST_SECONDS = 0.05, 0.5
 # The buffer is filled again while its jobs last for a record, which may have to end first, and the
 # claim, twice, as both may take longer than usual.
 _CYCLES_LEFT = 2
+# A sleep may last so much longer: the system counts in milliseconds.
+_SLEEP_SECONDS = 0.001
+# So many jobs for each slot that claims in a row have found are no backlog yet.
+_NO_BACKLOG = 3
 # The weight of the newest duration in the smoothed one.
 _NEWEST = 0.2
 
@@ -49,6 +53,11 @@ class Pace:
         return self.claim_seconds + self.record_seconds
 
     @property
+    def lead_seconds(self) -> float:
+        """How long before the end of a job to claim the next one; a record may be under way."""
+        return self.cycle_seconds + _SLEEP_SECONDS
+
+    @property
     def gather_seconds(self) -> float:
         """How long an outcome may wait for others: what the promise leaves after a claim and it."""
         left = VISIBLE_SECONDS - self.cycle_seconds
@@ -69,7 +78,9 @@ class Pace:
         """
         most = _fit(self.ahead_seconds, slots, run_seconds)
         near = _fit(max(_NEAR_SECONDS, self.claim_seconds), slots, run_seconds)
-        return min(most, MAX_BATCH, max(near, self._found - slots, 1 if probes else 0))
+        return min(
+            most, MAX_BATCH, max(near, self._found - _NO_BACKLOG * slots, 1 if probes else 0)
+        )
 
     def low_water(self, slots: int, run_seconds: float, ahead: int) -> int:
         """Return the number of waiting jobs at which to claim again, of *ahead* at most."""

@@ -73,7 +73,7 @@ class Producer:
     def next_look(self) -> float:
         """Return the moment of *clock* at which to claim next, if there is room."""
         return max(
-            self._timer.next_look(self._is_full),
+            self._timer.next_look(self.is_full),
             self._rests_until(),
             self._connections.claim_from,
         )
@@ -82,13 +82,14 @@ class Producer:
         """Return the moment of *clock* from which jobs may be wanted, unless something happens."""
         if self.takes_none():
             return math.inf
-        if self.room() > 0:
-            return self.next_look()
+        look_at = self.next_look()
+        due_at = look_at if self.room() > 0 else math.inf
         waiting, _running, _ended = self._buffer.counts()
         frees_at = self._slot_frees_at()
-        if waiting or frees_at <= self._clock():
-            return math.inf
-        return max(frees_at, self.next_look())
+        if self.is_full() and not waiting and frees_at > self._clock():
+            # A worker that others call says then that it takes a job.
+            due_at = min(due_at, frees_at if self._wakeup.hears_alone else max(frees_at, look_at))
+        return due_at
 
     def room(self) -> int:
         """Return how many jobs fit: into free slots, and ahead for the time of a round trip."""
@@ -107,18 +108,29 @@ class Producer:
         return slots + ahead - running - waiting if waiting <= self._buffer.low_water else 0
 
     def is_idle(self) -> bool:
-        """Return whether this worker would claim a job for a free slot if it heard of one."""
+        """Return whether this worker would claim a job if it heard of one.
+
+        It has a free slot, or one is about to be free: by then the job is claimed.
+        """
         waiting, running, _ended = self._buffer.counts()
+        slots = self._state.options.slots
+        takes = running + waiting < slots or (not waiting and self._ends_soon())
         return (
-            running + waiting < self._state.options.slots
+            takes
             and not self.takes_none()
             and max(self._rests_until(), self._connections.claim_from) <= self._clock()
         )
 
     def _slot_frees_at(self) -> float:
-        """Return the moment from which a claim lasts longer than a job that runs as usual."""
+        """Return the moment at which to claim, so that the job is here when the last one ends."""
         buffer = self._buffer
-        return buffer.last_move + buffer.run_seconds - self._state.pace.claim_seconds
+        return buffer.last_move + buffer.run_seconds - self._state.pace.lead_seconds
+
+    def _ends_soon(self) -> bool:
+        """Return whether a job of a full worker is about to end, if it runs as usual."""
+        # A job that is shorter than the claim would end long before.
+        longer = self._buffer.run_seconds > self._state.pace.lead_seconds
+        return longer and self._slot_frees_at() <= self._clock() <= self._overdue_at()
 
     def _overdue_at(self) -> float:
         """Return the moment from which a full worker's last job runs for unusually long.
@@ -128,7 +140,8 @@ class Producer:
         buffer = self._buffer
         return buffer.last_move + 2 * buffer.run_seconds + self._state.pace.cycle_seconds
 
-    def _is_full(self) -> bool:
+    def is_full(self) -> bool:
+        """Return whether no slot is free."""
         _waiting, running, _ended = self._buffer.counts()
         return running >= self._state.options.slots
 

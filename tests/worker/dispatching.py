@@ -31,7 +31,9 @@ class Notified(Wakeup):
     def found_work(self) -> None:
         self.work += 1
 
-    def wait(self, seconds: float, *, idle: bool = False, also: int | None = None) -> list[str]:
+    def wait(
+        self, seconds: float, *, idle: bool = False, full: bool = False, also: int | None = None
+    ) -> list[str]:
         heard, self.topics = self.topics, []
         return heard
 
@@ -44,9 +46,9 @@ class Worker:
         self.wakeup = DispatchedWakeup(self.waker, line, WorkerOptions(**options))
         self.wakeup.open()
 
-    def sleep(self, idle: bool = True) -> list[str]:
+    def sleep(self, idle: bool = True, full: bool = False) -> list[str]:
         """Say whether it is idle; return the calls that have come."""
-        return self.wakeup.wait(0.0, idle=idle)
+        return self.wakeup.wait(0.0, idle=idle, full=full)
 
     def die(self) -> None:
         if self.wakeup._link is not None:

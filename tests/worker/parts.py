@@ -41,7 +41,9 @@ class Hearing(Wakeup):
         self.listens = True
         self.topics: list[str] = []
 
-    def wait(self, seconds: float, *, idle: bool = False, also: int | None = None) -> list[str]:
+    def wait(
+        self, seconds: float, *, idle: bool = False, full: bool = False, also: int | None = None
+    ) -> list[str]:
         heard, self.topics = self.topics, []
         return heard
 

@@ -62,6 +62,28 @@ def test_worker_that_fell_asleep_last_is_called_then_the_one_before(host):
     assert host.calls() == [[C], [A], [B]]
 
 
+def test_full_worker_whose_job_is_about_to_end_is_called_when_no_other_is_idle(host):
+    host.add()
+    second = host.add()
+    second.sleep(full=True)
+    host.notify(A)
+    assert host.workers[0].sleep() == [A]
+    assert claims(host.workers[0], 1, 1)
+    host.workers[0].sleep(idle=False)
+    host.notify(B)
+    assert second.sleep(full=True) == [B]
+
+
+def test_full_worker_that_becomes_idle_is_the_one_that_fell_asleep_last(host):
+    host.add()
+    second = host.add()
+    second.sleep(full=True)
+    host.step()
+    second.sleep()
+    host.notify(A)
+    assert host.calls() == [[], [A]]
+
+
 def test_worker_that_serves_the_queue_is_called(host):
     for options in ({"queues": ("q",)}, {"exclude_queues": ("q",)}, {"queues": ("other",)}):
         host.add(**options)

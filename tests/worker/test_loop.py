@@ -46,7 +46,7 @@ def hear(loop: WorkerLoop, clock: Clock) -> Callable[[str], float]:
 def claim_ahead(loop: WorkerLoop, number: int) -> None:
     """Let the loop claim so many short jobs, as it does in front of a backlog."""
     loop.buffer.run_seconds = 0.0001
-    loop.state.pace.claimed(0.0, number, more=True)
+    loop.state.pace.claimed(0.0, number + 2, more=True)
     jobs.add.delay_many((each,) for each in range(number))
     loop.step()
     assert loop.buffer.counts()[0] == number

@@ -50,9 +50,16 @@ def test_number_ahead_grows_while_claims_find_all_they_want_and_falls_at_once(pa
         wanted = 1 + pace.ahead(1, 0.001)
         pace.claimed(0.0, wanted, more=True)
         numbers.append(pace.ahead(1, 0.001))
-    assert numbers == [8, 17, 35, 50, 50, 50]
+    assert numbers == [8, 15, 31, 50, 50, 50]
     pace.claimed(0.0, 3, more=False)
     assert pace.ahead(1, 0.001) == 8
+
+
+def test_few_jobs_in_a_row_are_no_backlog(pace):
+    pace.claimed(0.0, 3, more=True)
+    assert pace.ahead(1, 0.01) == 0
+    pace.claimed(0.0, 1, more=True)
+    assert pace.ahead(1, 0.01) == 1
 
 
 def test_database_that_answers_late_lets_more_jobs_be_claimed_ahead(pace):

@@ -135,24 +135,49 @@ def test_full_worker_claims_ahead_only_when_a_slot_is_about_to_be_free(around):
     run_all(around)
     producer = around.producer()
     assert (producer.wanted(), producer.room()) == (0, 0)
-    assert producer.next_claim() - around.clock() == pytest.approx(0.048)
-    around.clock.advance(0.048)
+    assert producer.next_claim() - around.clock() == pytest.approx(0.047)
+    around.clock.advance(0.047)
     assert producer.wanted() == 1
     around.buffer.put([a_job()])
     assert (producer.wanted(), producer.next_claim()) == (0, math.inf)
+
+
+def test_called_worker_says_that_it_takes_a_job_when_one_is_about_to_end(around):
+    around.buffer.run_seconds = 0.05
+    around.state.pace.claim_seconds = 0.002
+    around.wakeup.hears_alone = True
+    around.timer = ClaimTimer(around.clock, 0.0)
+    around.timer.looked(found=True, locked=False, pause=GUARD)
+    run_all(around)
+    producer = around.producer()
+    assert not producer.is_idle()
+    assert producer.next_claim() - around.clock() == pytest.approx(0.047)
+    around.clock.advance(0.047)
+    assert (producer.is_idle(), producer.wanted(), producer.is_full()) == (True, 0, True)
+    around.timer.heard()
+    assert producer.wanted() == 1
+    around.clock.advance(0.06)
+    assert (producer.is_idle(), producer.wanted()) == (False, 0)
+
+
+def test_worker_whose_jobs_are_shorter_than_a_claim_takes_no_call_while_it_runs_one(around):
+    around.buffer.run_seconds = 0.001
+    around.state.pace.claim_seconds = 0.002
+    run_all(around)
+    assert not around.producer().is_idle()
 
 
 def test_job_that_runs_long_lets_no_other_wait_behind_it(around):
     around.buffer.run_seconds = 0.001
     around.state.pace.claimed(0.0, 100, more=True)
     run_all(around)
-    assert around.producer().wanted() == 100 - 4
+    assert around.producer().wanted() == 100 - 3 * 4
     around.clock.advance(0.003)
     assert (around.producer().wanted(), around.producer().next_claim()) == (0, math.inf)
 
 
 @pytest.mark.parametrize(
-    ("found", "told", "ahead"), [(4, False, 4), (4, True, 1), (3, False, 1), (3, True, 1)]
+    ("found", "told", "ahead"), [(4, False, 8), (4, True, 1), (3, False, 1), (3, True, 1)]
 )
 def test_claim_is_measured_and_tells_of_a_backlog(around, found, told, ahead):
     around.told = told
@@ -162,8 +187,8 @@ def test_claim_is_measured_and_tells_of_a_backlog(around, found, told, ahead):
         return [a_job() for _ in range(found)], False
 
     around.claim = claim
-    around.producer().claim(4)
-    around.producer().claim(4)
+    for _ in range(5):
+        around.producer().claim(4)
     assert 0 < around.state.pace.claim_seconds < 0.01
     assert around.state.pace.ahead(4, 0.02) == ahead
 
