@@ -527,8 +527,8 @@ class PostgreSQL(Dialect):
 
     def prune(self, cursor: CursorWrapper, most: int, place: Any) -> Pruned:
         sql, params = self._over(most, place)
-        cursor.execute(_PRUNE.format(over=sql), params)
-        ((number, place, keys, ids),) = cursor.fetchall()
+        found = self.long_query(cursor, _PRUNE.format(over=sql), params)
+        ((number, place, keys, ids),) = found
         return Pruned(number, place, list(zip(keys or (), ids or (), strict=True)))
 
     def long_query(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> list[Any]:
