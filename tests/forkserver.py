@@ -139,7 +139,7 @@ def main(descriptor: int) -> None:
                 os.close(read)
                 os.close(write)
                 channel.close()
-                native.drop_hub()
+                native.after_fork()
                 become(*request)
                 return
             os.close(write)

@@ -42,10 +42,10 @@ def of_descriptor(number: int) -> socket.socket:
     return made
 
 
-def drop_hub() -> None:
-    """Let the next wait begin with an event loop of its own: a fork cannot share its parent's."""
+def after_fork() -> None:
+    """Let the event loop of gevent work in this process, which has just been forked."""
     if is_patched():
-        sys.modules["gevent"].get_hub().destroy(destroy_loop=True)
+        sys.modules["gevent"].reinit()
 
 
 def lock() -> threading.Lock:

@@ -58,15 +58,11 @@ def fork(target: Callable[[], int], close: Sequence[int]) -> int:
 
 
 def close_everything() -> None:
-    """Close all database connections, also those in pools: a child must not share them.
-
-    The same holds for gevent's event loop.
-    """
+    """Close all database connections, also those in pools: a child must not share them."""
     connections.close_all()
     for connection in connections.all(initialized_only=True):
         close_pool: Callable[[], None] = getattr(connection, "close_pool", lambda: None)
         close_pool()
-    native.drop_hub()
 
 
 def hear_term(handler: Any = signal.SIG_DFL) -> None:
@@ -136,7 +132,7 @@ def ignore_stops() -> None:
 
 def _become_child(parent: int) -> None:
     signal.set_wakeup_fd(-1)
-    native.drop_hub()
+    native.after_fork()
     # The child's group can be killed as one. In a session of its own the child can still read the
     # terminal, as a debugger does, and Ctrl-C reaches the parent only.
     os.setsid()
