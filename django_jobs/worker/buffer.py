@@ -49,6 +49,8 @@ class JobBuffer:
         #: The moment at which the oldest waiting job became the next one: the job before it began,
         #: or the buffer was empty.
         self.last_move = clock()
+        #: The moment at which the last job began.
+        self.last_begin = self.last_move
         # The end of the worker's lease, of boot_time().
         self._lease_until = math.inf
         self._budget = budget
@@ -88,6 +90,7 @@ class JobBuffer:
             job = self._waiting.popleft()
             self.last_move = self._clock()
             if job.begin_by is None or self.last_move <= job.begin_by:
+                self.last_begin = self.last_move
                 return job
             # Its rate limit allowed a start until then. The loop releases it.
             self._late.append(job)

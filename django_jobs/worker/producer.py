@@ -124,7 +124,7 @@ class Producer:
     def _slot_frees_at(self) -> float:
         """Return the moment at which to claim, so that the job is here when the last one ends."""
         buffer = self._buffer
-        return buffer.last_move + buffer.run_seconds - self._state.pace.lead_seconds
+        return buffer.last_begin + buffer.run_seconds - self._state.pace.lead_seconds
 
     def _ends_soon(self) -> bool:
         """Return whether a job of a full worker is about to end, if it runs as usual."""
@@ -138,7 +138,7 @@ class Producer:
         Jobs that were claimed ahead would wait behind it.
         """
         buffer = self._buffer
-        return buffer.last_move + 2 * buffer.run_seconds + self._state.pace.cycle_seconds
+        return buffer.last_begin + 2 * buffer.run_seconds + self._state.pace.cycle_seconds
 
     def is_full(self) -> bool:
         """Return whether no slot is free."""

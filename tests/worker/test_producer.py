@@ -176,6 +176,23 @@ def test_job_that_runs_long_lets_no_other_wait_behind_it(around):
     assert (around.producer().wanted(), around.producer().next_claim()) == (0, math.inf)
 
 
+def test_job_that_was_claimed_ahead_of_a_long_one_is_given_back_and_not_claimed_again(
+    around,
+) -> None:
+    around.state.options = WorkerOptions()
+    job = SimpleNamespace(id=1, claims=1, begin_by=None)
+    around.buffer.put([job])
+    around.buffer.take(0, wait=False)
+    producer = around.producer()
+    around.clock.advance(around.buffer.run_seconds)
+    assert producer.room() == 1
+    around.buffer.put([job])
+    around.clock.advance(around.buffer.run_seconds)
+    around.buffer.withdraw()  # it has waited for too long
+    around.clock.advance(0.01)
+    assert producer.room() == 0
+
+
 @pytest.mark.parametrize(
     ("found", "told", "ahead"), [(4, False, 8), (4, True, 1), (3, False, 1), (3, True, 1)]
 )
