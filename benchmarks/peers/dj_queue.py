@@ -1,4 +1,4 @@
-"""dj-queue, a backend of django.tasks with LISTEN and NOTIFY: one runtime, results kept."""
+"""dj-queue, a backend of django.tasks with LISTEN and NOTIFY: two runtimes, results kept."""
 
 from django.core.management import call_command
 from django.tasks import task
