@@ -49,7 +49,8 @@ class JobBuffer:
         #: The moment at which the oldest waiting job became the next one: the job before it began,
         #: or the buffer was empty.
         self.last_move = clock()
-        #: The moment at which the last job began.
+        #: The moment at which the last job began. It is -inf after jobs were released from behind it,
+        #: because it runs long.
         self.last_begin = self.last_move
         # The end of the worker's lease, of boot_time().
         self._lease_until = math.inf

@@ -45,6 +45,8 @@ class Releaser:
             jobs = self._buffer.withdraw()
             if slow:
                 self._buffer.run_seconds = max(self._buffer.run_seconds, RELEASE_SECONDS)
+                # Jobs that were claimed ahead again would wait behind the same one.
+                self._buffer.last_begin = -math.inf
             self._release(jobs)
         elif (waiting - free) * self._buffer.run_seconds > slots * self._longest():
             # They were claimed while jobs were shorter: the last of them would begin too late.

@@ -421,3 +421,21 @@ def test_job_that_waits_in_a_process_can_be_terminated(loop):
     assert not loop.buffer.remove(second.pk, 9)
     assert loop.buffer.remove(second.pk, 1)
     assert [loop.buffer.take(slot, wait=False).args for slot in (0, 1)] == ["[1]", "[3]"]
+
+
+def test_job_that_went_back_from_behind_a_long_one_is_not_claimed_again(loop, clock):
+    loop.buffer.run_seconds = 0.5
+    jobs.add.delay(1)
+    loop.step()
+    loop.buffer.take(0, wait=False)
+    jobs.add.delay(2)
+    for seconds, statuses in (
+        (0.6, ["STARTED", "STARTED"]),  # the first job should end soon
+        (RELEASE_SECONDS, ["PENDING", "STARTED"]),
+        (0.01, ["PENDING", "STARTED"]),
+        (GUARD_SECONDS, ["PENDING", "STARTED"]),
+    ):
+        clock.advance(seconds)
+        loop.timer.look()
+        loop.step()
+        assert sorted(Job.objects.values_list("status", flat=True)) == statuses

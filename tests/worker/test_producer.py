@@ -142,6 +142,17 @@ def test_full_worker_claims_ahead_only_when_a_slot_is_about_to_be_free(around):
     assert (producer.wanted(), producer.next_claim()) == (0, math.inf)
 
 
+def test_job_that_was_claimed_ahead_does_not_put_off_the_moment_from_which_none_is(around):
+    around.buffer.run_seconds = 0.4
+    run_all(around)
+    producer = around.producer()
+    around.clock.advance(0.5)
+    around.buffer.put([a_job()])
+    around.clock.advance(0.4)
+    around.buffer.withdraw()
+    assert (producer.room(), producer.wanted(), producer.next_claim()) == (0, 0, math.inf)
+
+
 def test_called_worker_says_that_it_takes_a_job_when_one_is_about_to_end(around):
     around.buffer.run_seconds = 0.05
     around.state.pace.claim_seconds = 0.002
