@@ -49,8 +49,8 @@ class JobBuffer:
         #: The moment at which the oldest waiting job became the next one: the job before it began,
         #: or the buffer was empty.
         self.last_move = clock()
-        #: The moment at which the last job began. It is -inf after jobs were released from behind it,
-        #: because it runs long.
+        #: The moment at which the last job began. Jobs that were released since then, because it
+        #: runs long, make it -inf.
         self.last_begin = self.last_move
         # The end of the worker's lease, of boot_time().
         self._lease_until = math.inf
