@@ -23,6 +23,9 @@ from .dispatch_line import DispatchLine, Link
 if TYPE_CHECKING:
     from .worker import WorkerProcess
 
+# A worker that ends waits so long for its coordinator to write the answers.
+_ANSWER_SECONDS = 5.0
+
 
 class Chores:
     """One thread executes commands, which work while the loop waits for a lock.
@@ -59,6 +62,13 @@ class Chores:
             self._link.close()
         self._waker.close()
         connections.close_all()
+
+    def await_answers(self) -> None:
+        """Wait until the rows have the answers to commands, for a few seconds at most.
+
+        The commands of a worker that has signed off are answered by others: it is gone.
+        """
+        self._commands.answers_are_written.wait(_ANSWER_SECONDS)
 
     def hear(self, topic: str) -> None:
         """Take what is no queue; the loop's thread calls this.

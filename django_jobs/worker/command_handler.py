@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ class CommandHandler:
     def __init__(self, worker: WorkerProcess) -> None:
         self._worker = worker
         self._answers: dict[int, Answer] = {}
+        #: Set while no answer waits for its row.
+        self.answers_are_written = threading.Event()
+        self.answers_are_written.set()
         # By the id of the command: what is done as soon as the row has the answer.
         self._afterwards: dict[int, Callable[[], None]] = {}
 
@@ -44,7 +48,10 @@ class CommandHandler:
             self._afterwards.pop(command_id, lambda: None)()
         for command_id, *command in commands:
             if command_id not in self._answers:
+                self.answers_are_written.clear()
                 self._answers[command_id] = self._execute(command_id, *command)
+        if not self._answers:
+            self.answers_are_written.set()
         return list(self._answers.values())
 
     def _execute(self, command_id: int, verb: str, arguments: Any, sender: str) -> Answer:

@@ -230,6 +230,7 @@ class WorkerProcess:
         self._send(signals.worker_shutting_down, warm=True)
         self.buffer.close()
         self.pool.wake()
+        self.chores.await_answers()
         self._stop_timers()
         self.lease.end()
         connections.close_all()

@@ -428,6 +428,25 @@ def test_stop_comes_after_its_answer_is_written(
 
 
 @pytest.mark.django_db
+def test_worker_that_ends_knows_whether_rows_lack_its_answers(
+    worker: Worker, handler: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[bool] = []
+    take = handler.handler.take
+
+    def note(listed: Any) -> list[Answer]:
+        answers = take(listed)
+        states.append(handler.handler.answers_are_written.is_set())
+        return answers
+
+    monkeypatch.setattr(handler.handler, "take", note)
+    commands.send("ping")
+    assert handler.handler.answers_are_written.is_set()
+    handler.run_once()
+    assert states == [False, True]
+
+
+@pytest.mark.django_db
 def test_many_commands_reach_a_worker_in_pieces_and_in_order(worker: Worker, handler: Post) -> None:
     for number in range(12):
         commands.send("add-queue", {"queue": f"q{number}"})
