@@ -9,16 +9,15 @@ import pytest
 from django_jobs import TimeLimitExceeded
 from django_jobs.models import Job, Worker
 from tests.integration import jobs, tasks
-from tests.integration.test_pools import EACH_POOL, PLAIN, pool_queues
+from tests.integration.test_pools import EACH_POOL, PLAIN, pool_queues, runs_coroutines
 from tests.waiting import LONG
 
 
 @EACH_POOL
 def test_exception_that_ends_a_process_fails_the_job_alone(runworker, folder, pool):
+    coroutines = (tasks.raise_end_async, tasks.raise_end_in_a_task) * runs_coroutines(pool)
     guilty = [
-        function.delay(name)
-        for name in tasks.ENDS
-        for function in (tasks.raise_end, tasks.raise_end_async, tasks.raise_end_in_a_task)
+        function.delay(name) for name in tasks.ENDS for function in (tasks.raise_end, *coroutines)
     ]
     innocent = jobs.mark.delay(folder, "ran")
     worker = runworker("-P", *pool, "--burst", *pool_queues(pool))

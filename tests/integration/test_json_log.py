@@ -50,7 +50,8 @@ def test_every_line_is_an_object_that_names_its_job(
     assert warning["message"].startswith("--log-format does not change the handlers ")
     assert start["message"].startswith("starting worker name=shop ")
     assert (start["pool"], start["processes"], start["beat"]) == ("prefork", 1, True)
-    assert {line["worker"] for line in rest} == {"shop", "shop-0", "shop-beat", None}
+    processes = {"shop", "shop-0", "shop-beat", "shop-coordinator"}
+    assert {line["worker"] for line in rest} == {*processes, None}
     (of_thread,) = [line for line in rest if line["message"].startswith("a thread has failed ")]
     assert of_thread["exc_info"].endswith("ZeroDivisionError: division by zero")
     assert all(NEUTRAL.keys() < line.keys() for line in lines)
