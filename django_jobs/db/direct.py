@@ -2,8 +2,14 @@
 
 Django makes a cursor and psycopg a query for each statement; together they take longer than the
 INSERT itself. Here the parameters go to the server apart from the statement, which the server
-parses once for a session. The first transaction is the INSERT. The second one wakes the workers: a
-NOTIFY inside the first would make every enqueue in the database wait for this one's fsync.
+parses once for a session.
+
+A call that stands alone wakes a worker before the disk has the job. Its first transaction is the
+INSERT with a NOTIFY, and commits asynchronously. The second one writes an empty message and commits
+as the session does: the server's log is in order, so its end is on disk only after the first one.
+
+In a loop of calls, the first transaction is the INSERT, and the second one the NOTIFY. That takes
+less work. Each commits as the session does, and no NOTIFY makes other enqueues wait for an fsync.
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ from asyncio import _get_running_loop
 from collections.abc import Generator, Hashable, Sequence
 from time import monotonic
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from django.conf import settings
@@ -48,8 +54,15 @@ _HEARD = "_django_jobs_heard"
 # of calls a tenth of its time.
 _SURELY_OPEN = 0.001
 _LOST = "The connection was lost before the commit was confirmed. The job may exist; look for it."
-# BEGIN, the change and COMMIT.
-_STEPS = 3
+_UNSURE = "The job is written, but the server did not confirm that it is on disk. Look for it."
+_BEGIN: Message = (b"BEGIN", None)
+_END: Message = (b"COMMIT", None)
+# It writes to the log, without which a commit waits for nothing.
+_FLUSH = b"SELECT pg_logical_emit_message(TRUE, 'django_jobs', '')"
+# Seconds after the last answer from which a call stands alone.
+_ALONE = 0.005
+# Databases whose role may not flush so.
+_CANNOT_FLUSH: set[str] = set()
 
 
 def is_open_to(connection: BaseDatabaseWrapper) -> bool:
@@ -105,68 +118,124 @@ def _is_untouched(method: Any) -> bool:
     return type(method) is FunctionType and method.__globals__ is vars(utils)
 
 
-def commit_and_tell(connection: BaseDatabaseWrapper, change: Message, tell: Message) -> None:
-    """Commit the statement *change*, then run *tell*, in one round trip.
+class Enqueue(NamedTuple):
+    """The statements of one call. Each has parameters of its own."""
 
-    Raises the error of *change* or of its commit; nothing is changed then. Once it has committed,
-    nothing is raised.
+    insert: Message
+    #: It notifies, as the only statement of a transaction.
+    tell: Message
+    #: It notifies, and lets its transaction commit asynchronously.
+    tell_early: Message
+    #: It changes nothing of the new row, and writes it once more.
+    touch: Message
+
+
+def enqueue(connection: BaseDatabaseWrapper, call: Enqueue) -> None:
+    """Insert a job and notify of it, in one round trip. The job is on disk on return.
+
+    Raises the error of the INSERT or of its commit; nothing is changed then. When the connection is
+    lost, it is unknown whether the job exists, and the error says so.
     """
     raw: Any = connection.connection
     prepared = vars(raw).get(_KEPT)
     if prepared is None:
         prepared = vars(raw)[_KEPT] = Prepared(raw, after=UNPREPARED)
-    statements = (b"BEGIN", change[0], b"COMMIT", tell[0])
-    values = (None, change[1], None, tell[1])
+    is_alone = monotonic() - vars(raw).get(_HEARD, 0.0) > _ALONE
     try:
         with raw.lock:
-            try:
-                _run(raw, statements, values, prepared.names_of(statements))
-            except errors.InvalidSqlStatementName:
-                if prepared.names is None:
-                    raise
-                # DISCARD ALL, DEALLOCATE or a pooler took the prepared statements away, so nothing
-                # was changed.
-                prepared.names = None
-                _run(raw, statements, values, None)
+            if not (
+                is_alone
+                and connection.alias not in _CANNOT_FLUSH
+                and _enqueue_early(connection, prepared, call)
+            ):
+                _commit(prepared, call.insert, call.tell)
     except psycopg.Error:
         with connection.wrap_database_errors:
             raise
     vars(raw)[_HEARD] = monotonic()
 
 
+def _enqueue_early(connection: BaseDatabaseWrapper, prepared: Prepared, call: Enqueue) -> bool:
+    """Wake a worker before the disk has the job; return False if nothing was changed.
+
+    The other way then shows whether the INSERT itself is refused, or only the NOTIFY.
+    """
+    messages = [_BEGIN, call.insert, call.tell_early, _END, (_FLUSH, None)]
+    failed = _run_prepared(prepared, messages, needed=len(messages))
+    if failed is None:
+        return True
+    if failed.position < len(messages) - 1:
+        return False
+    # The row is committed, and may not be on disk.
+    _CANNOT_FLUSH.add(connection.alias)
+    failed = _run(prepared.raw, [_BEGIN, call.touch, _END], None, needed=3)
+    if failed is not None:
+        raise psycopg.OperationalError(_UNSURE) from errors.error_from_result(failed.result)
+    return True
+
+
+def _commit(prepared: Prepared, change: Message, tell: Message) -> None:
+    """Commit *change*, then run *tell*. Once the change has committed, nothing is raised."""
+    failed = _run_prepared(prepared, [_BEGIN, change, _END, tell], needed=3)
+    if failed is not None:
+        raise errors.error_from_result(failed.result)
+
+
+def _run_prepared(prepared: Prepared, messages: Sequence[Message], needed: int) -> _Failed | None:
+    names = prepared.names_of([statement for statement, _values in messages])
+    failed = _run(prepared.raw, messages, names, needed)
+    if failed is None or names is None or failed.position > messages.index(_END):
+        return failed
+    if isinstance(errors.error_from_result(failed.result), errors.InvalidSqlStatementName):
+        # DISCARD ALL, DEALLOCATE or a pooler took the prepared statements away, so nothing was
+        # changed.
+        prepared.names = None
+        failed = _run(prepared.raw, messages, None, needed)
+    return failed
+
+
+class _Failed(NamedTuple):
+    """The first statement that failed: its position, and what the server answered."""
+
+    position: int
+    result: Any
+
+
 def _run(
-    raw: Any,
-    statements: Sequence[bytes],
-    values: Sequence[Sequence[bytes] | None],
-    names: Sequence[bytes] | None,
-) -> None:
+    raw: Any, messages: Sequence[Message], names: Sequence[bytes] | None, needed: int
+) -> _Failed | None:
+    """Run *messages* in one round trip; return which of the *needed* first ones failed."""
     pgconn = raw.pgconn
     pgconn.enter_pipeline_mode()
     try:
-        send = pgconn.send_query_params if names is None else pgconn.send_query_prepared
-        for text, parameters in zip(names or statements, values, strict=True):
-            send(text, parameters)
+        if names is None:
+            for statement, values in messages:
+                pgconn.send_query_params(statement, values)
+        else:
+            for name, (_statement, values) in zip(names, messages, strict=True):
+                pgconn.send_query_prepared(name, values)
         pgconn.pipeline_sync()
-        failed = raw.wait(_exchange(pgconn))
+        failed: _Failed | None = raw.wait(_exchange(pgconn, needed))
         if pgconn.status == ConnStatus.OK:
             pgconn.exit_pipeline_mode()
     except BaseException:
         # Answers may come that nobody waits for. Django opens another connection at the next use.
         raw.close()
         raise
-    if failed is not None:
-        if pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-            pgconn.send_query_params(b"ROLLBACK", None)
-            raw.wait(generators.execute(pgconn))
-        raise errors.error_from_result(failed)
+    if failed is not None and (
+        pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+    ):
+        pgconn.send_query_params(b"ROLLBACK", None)
+        raw.wait(generators.execute(pgconn))
+    return failed
 
 
-def _exchange(pgconn: Any) -> Exchange:
-    """Send the messages of :func:`commit_and_tell`; return the result that stopped the commit."""
+def _exchange(pgconn: Any, needed: int) -> Exchange:
+    """Send what :func:`_run` has put in; return what it returns."""
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
             pgconn.consume_input()
-    failed: Any = None
+    failed: _Failed | None = None
     done = 0
     try:
         while True:
@@ -181,11 +250,11 @@ def _exchange(pgconn: Any) -> Exchange:
             status = result.status
             if status == ExecStatus.PIPELINE_SYNC:
                 break
-            if status == ExecStatus.FATAL_ERROR and failed is None and done < _STEPS:
-                failed = result
+            if status == ExecStatus.FATAL_ERROR and failed is None and done < needed:
+                failed = _Failed(done, result)
             done += 1
     except psycopg.OperationalError:
         # A result of before the loss says more, and a commit stays.
-        if failed is None and done < _STEPS:
+        if failed is None and done < needed:
             raise
     return failed

@@ -134,6 +134,8 @@ FROM (SELECT {{same}}) AS same, unnest({{arrays}}) AS new ({{names}})
 
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
 _NUMBERED_NOTIFY = numbered(_NOTIFY)
+_NOTIFY_EARLY = numbered(f"{_NOTIFY}, set_config('synchronous_commit', 'off', TRUE)")
+_TOUCH = numbered(f"UPDATE {JOBS} SET id = id WHERE id = %s")
 _numbered = functools.lru_cache(32)(numbered)
 
 # With 'off' the claim commits asynchronously: a crash of the database may take it back (see
@@ -408,9 +410,14 @@ class PostgreSQL(Dialect):
     def insert_and_wake(self, row: NewJob, topic: str) -> bool:
         insert, connection = _insert_one(row), self.connection
         if self._direct.is_open_to(connection):
-            change = (insert.numbered, insert.texts(row))
-            wake = (_NUMBERED_NOTIFY, [topic.encode()])
-            self._direct.commit_and_tell(connection, change, wake)
+            told = [topic.encode()]
+            call = self._direct.Enqueue(
+                insert=(insert.numbered, insert.texts(row)),
+                tell=(_NUMBERED_NOTIFY, told),
+                tell_early=(_NOTIFY_EARLY, told),
+                touch=(_TOUCH, [row.id.hex.encode()]),
+            )
+            self._direct.enqueue(connection, call)
             return True
         values = insert.parameters(row)
         features: Any = connection.features

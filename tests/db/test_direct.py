@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from django.test.utils import CaptureQueriesContext, override_settings
 from psycopg.pq import Trace, TransactionStatus
 
 from django_jobs import AsyncResult, QueueFull
+from django_jobs.db import direct
 from django_jobs.db.direct import UNPREPARED, is_open_to
 from django_jobs.enqueue.notify import queue_of
 from django_jobs.models import Job
@@ -42,14 +44,19 @@ CALLS: dict[str, Callable[[], AsyncResult[Any]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def session(vendor: str) -> Iterator[None]:
-    """Begin with a new session of the server, which has prepared nothing."""
+@pytest.fixture(autouse=True, params=["alone", "in a loop"])
+def session(vendor: str, request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Begin with a new session of the server, which has prepared nothing.
+
+    All calls of a test count as calls of the same kind.
+    """
     if vendor != "postgresql":
         pytest.skip("the other databases have Django's cursors only")
+    monkeypatch.setattr(direct, "_ALONE", {"alone": -1.0, "in a loop": math.inf}[request.param])
     connection.close()
-    yield
+    yield request.param
     connection.close()
+    direct._CANNOT_FLUSH.clear()
 
 
 def prepare() -> None:
@@ -84,15 +91,86 @@ def sent(run: Callable[[], object], folder: Path) -> list[str]:
 # --- the messages -------------------------------------------------------------------------------
 
 
-def test_call_is_one_round_trip(tmp_path: Path) -> None:
+STATEMENTS = {"alone": 5, "in a loop": 4}
+
+
+def test_call_is_one_round_trip(session: str, tmp_path: Path) -> None:
     messages = sent(lambda: jobs.add.delay(1), tmp_path)
-    assert messages == ["Parse", "Bind", "Describe", "Execute"] * 4 + ["Sync"]
+    assert messages == ["Parse", "Bind", "Describe", "Execute"] * STATEMENTS[session] + ["Sync"]
 
 
-def test_session_that_makes_many_calls_parses_no_more(tmp_path: Path) -> None:
+def test_session_that_makes_many_calls_parses_no_more(session: str, tmp_path: Path) -> None:
     prepare()
     messages = sent(lambda: jobs.add.delay(1), tmp_path)
-    assert messages == ["Bind", "Describe", "Execute"] * 4 + ["Sync"]
+    assert messages == ["Bind", "Describe", "Execute"] * STATEMENTS[session] + ["Sync"]
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[bytes]]:
+    """The statements of each round trip."""
+    ran: list[list[bytes]] = []
+    run = direct._run
+
+    def note(raw: Any, messages: Any, *others: Any, **named: Any) -> Any:
+        ran.append([statement for statement, _values in messages])
+        return run(raw, messages, *others, **named)
+
+    monkeypatch.setattr(direct, "_run", note)
+    return ran
+
+
+def test_only_a_call_that_stands_alone_tells_before_the_disk_has_the_job(
+    session: str, ran: list[list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(direct, "monotonic", lambda: now)
+    monkeypatch.setattr(direct, "_ALONE", 0.005)
+    for seconds in (0.0, 0.004, 0.006):
+        now += seconds
+        jobs.add.delay(1)
+    assert [direct._FLUSH in statements for statements in ran] == [True, False, True]
+    assert ran[0] == [b"BEGIN", ran[0][1], ran[0][2], b"COMMIT", direct._FLUSH]
+    assert b"'synchronous_commit', 'off', TRUE" in ran[0][2]
+
+
+@pytest.mark.parametrize("calls", [1, UNPREPARED + 2])
+def test_job_is_written_where_the_notification_is_refused(
+    calls: int, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = b"SELECT 1 / length(left($1, 0))"
+    for name in ("_NOTIFY_EARLY", "_NUMBERED_NOTIFY"):
+        monkeypatch.setattr(f"django_jobs.db.postgresql.{name}", refused)
+    for number in range(calls):
+        jobs.add.delay(number)
+    assert Job.objects.count() == calls
+
+
+@pytest.mark.parametrize("calls", [0, UNPREPARED + 2])
+def test_job_that_cannot_be_flushed_is_written_once_more(
+    calls: int, session: str, ran: list[list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(calls):
+        jobs.add.delay(number)
+    ran.clear()
+    monkeypatch.setattr(direct, "_FLUSH", b"SELECT 1 / (random() * 0)::int")
+    jobs.add.delay(1)
+    jobs.add.delay(2)
+    early, touch, usual = [5, 3, 4] if session == "alone" else [4, 4, 4]
+    assert list(map(len, ran))[:3] == [early, touch, usual][: len(ran)]
+    assert any(b"SET id = id" in text for each in ran for text in each) == (session == "alone")
+    assert Job.objects.count() == calls + 2
+
+
+def test_job_that_may_not_be_on_disk_is_an_error_that_says_so(
+    session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if session != "alone":
+        pytest.skip("the commit itself waits for the disk")
+    monkeypatch.setattr(direct, "_FLUSH", b"SELECT 1 / (random() * 0)::int")
+    monkeypatch.setattr("django_jobs.db.postgresql._TOUCH", b"SELECT 1 / length(left($1, 0))")
+    with pytest.raises(DatabaseError, match="did not confirm that it is on disk"):
+        jobs.add.delay(1)
+    assert Job.objects.count() == 1
 
 
 def test_few_calls_prepare_nothing() -> None:

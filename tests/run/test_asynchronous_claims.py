@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.db import connection, connections
 
 from django_jobs import job
 from django_jobs.beat.fire import fire_due
-from django_jobs.db import own_connection
+from django_jobs.db import direct, own_connection
 from django_jobs.models import Job, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
@@ -38,13 +39,17 @@ CLAIM = "UPDATE django_jobs_job STARTED"
 
 
 @pytest.fixture(autouse=True)
-def seen(vendor: str) -> Iterator[Callable[[], set[tuple[str, str]]]]:
+def seen(
+    vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], set[tuple[str, str]]]]:
     """Return what was committed so far, and how; this thread has a worker's connection."""
     if vendor != "postgresql":
         pytest.skip("the other databases have no asynchronous commit of one transaction")
     tables = [name for name in connection.introspection.table_names() if "django_jobs" in name]
     with connection.cursor() as cursor:
         cursor.execute(TRIGGER + "".join(ON.format(table=table) for table in tables))
+    # Calls in a loop: one that stands alone flushes its INSERT afterwards.
+    monkeypatch.setattr(direct, "_ALONE", math.inf)
     kept = connections["default"]
     own = own_connection("default")
 

@@ -21,7 +21,7 @@ from django.db import ConnectionHandler, connections
 
 from django_jobs import job
 from django_jobs.beat.fire import fire_due
-from django_jobs.db import clock, own_connection
+from django_jobs.db import clock, direct, own_connection
 from django_jobs.models import Job, Permit, Schedule, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
@@ -216,6 +216,14 @@ def enqueue() -> None:
     jobs.add.delay(1)
 
 
+def enqueue_where_the_flush_is_refused() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(direct, "_FLUSH", b"SELECT 1 / (random() * 0)::int")
+        jobs.add.delay(1)
+    assert "default" in direct._CANNOT_FLUSH
+    direct._CANNOT_FLUSH.clear()
+
+
 def record_outcome() -> None:
     loop = a_loop(Worker.objects.get(), pool="threads", slots=4)
     turn(loop)
@@ -247,6 +255,7 @@ def fire_tick() -> None:
     ("before", "action", "after"),
     [
         (None, enqueue, ("PENDING", 0)),
+        (None, enqueue_where_the_flush_is_refused, ("PENDING", 0)),
         (enqueue, record_outcome, ("SUCCESS", 1)),
         (limited.delay, take_permit, ("STARTED", 1)),
         (once.delay, claim_what_must_not_run_twice, ("STARTED", 1)),
