@@ -66,7 +66,7 @@ class Record(Converter):
         if not isinstance(value, dict):
             raise self.mismatch(value)
         if unknown := value.keys() - self.fields.keys():
-            raise self.mismatch(value, f", which has no field {min(unknown)!r:.100}")
+            raise self.mismatch(value, f", which has no field {min(unknown, key=str)!r:.100}")
         found = {name: within(f".{name}", self.fields[name], value[name]) for name in value}
         try:
             return self.kind(**found)

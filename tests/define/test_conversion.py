@@ -340,6 +340,7 @@ def test_annotation_that_json_keeps_has_no_converter(hint: Any) -> None:
          "it.lines[0].price must be a Decimal"),
         (Line, {}, "it must be a Line, which raised TypeError"),
         (Line, {"price": "1", "prize": 1}, "it must be a Line, which has no field 'prize'"),
+        (Line, {Rights.READ: 1, Rights.WRITE: 1}, "it must be a Line, which has no field <Rights."),
         (Line, [], "it must be a Line, and a list"),
         (Payload, {"parts": [{"when": 1}]}, "it['parts'][0]['when'] must be a datetime"),
         (Point, ["1", None, 3], "it must be a Point of 2 values"),
