@@ -84,14 +84,11 @@ class Child:
         return left
 
     def log_death(self, code: int) -> None:
-        _log.error(
-            "%s died index=%d pid=%d: %s",
-            self.kind,
-            self.index,
-            self.pid,
-            how_it_ended(code),
-            extra={"worker": self.name},
-        )
+        how, extra = how_it_ended(code), {"worker": self.name}
+        if self.index == COORDINATOR:
+            _log.error("coordinator died pid=%d: %s", self.pid, how, extra=extra)
+        else:
+            _log.error("worker died index=%d pid=%d: %s", self.index, self.pid, how, extra=extra)
 
     def log_stop(self) -> None:
         _log.warning(
