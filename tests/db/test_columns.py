@@ -28,7 +28,7 @@ def test_values_hold_what_their_statements_need() -> None:
     assert set(base.NEW_COLUMNS) - set(NEW_TYPES) == {"run_at", "enqueued_at", "ready_at"}
 
 
-@pytest.mark.parametrize("name", ["crashes", "deferrals", "schedule_id", "unique_key"])
+@pytest.mark.parametrize("name", ["crashes", "deferrals", "schedule_id"])
 def test_column_without_a_meaning_of_its_own_is_in_no_dialect(name: str) -> None:
     files = sorted(Path(base.__file__).parent.glob("*.py"))
     assert len(files) > 5
