@@ -35,9 +35,8 @@ class DispatchedWakeup(Wakeup):
     way, or is held by a worker that will claim.
 
     The worker says that it is idle, or that a slot is about to be free, and is called at most once
-    for that. It says how many calls it
-    has received before: the coordinator ignores what was said before the last call arrived. All
-    messages of a worker go over one socket, which keeps their order.
+    for that. It adds how many calls it has received: the coordinator ignores what was said before
+    the last call arrived. All messages of a worker go over one socket, which keeps their order.
     """
 
     hears_alone = True
