@@ -57,8 +57,10 @@ _LOST = "The connection was lost before the commit was confirmed. The job may ex
 _UNSURE = "The job is written, but the server did not confirm that it is on disk. Look for it."
 _BEGIN: Message = (b"BEGIN", None)
 _END: Message = (b"COMMIT", None)
-# It writes to the log, without which a commit waits for nothing.
-_FLUSH = b"SELECT pg_logical_emit_message(TRUE, 'django_jobs', '')"
+#: It writes to the server's log, without which a commit waits for nothing. What committed before is
+#: on disk after it.
+FLUSH = "SELECT pg_logical_emit_message(TRUE, 'django_jobs', '')"
+_FLUSH = FLUSH.encode()
 # Seconds after the last answer from which a call stands alone.
 _ALONE = 0.005
 # Databases whose role may not flush so.

@@ -145,9 +145,6 @@ _SETTING = """
 setting AS (SELECT set_config('synchronous_commit',
     COALESCE(%s, current_setting('synchronous_commit')), TRUE))
 """
-# Writes to the log of the database and commits. What committed before is on disk then, too.
-_FLUSH = "SELECT pg_logical_emit_message(TRUE, 'django_jobs', '')"
-
 # ARRAY(...) runs once, before the UPDATE; an IN (...) may be run again for each row, beyond LIMIT.
 _CLAIM_ONE = """
 WITH {setting}, claimed AS (
@@ -471,7 +468,7 @@ class PostgreSQL(Dialect):
 
     def keep_claims(self, needed: bool) -> None:
         if needed and self._is_own_session and not self._claims_durably:
-            self._rows(_FLUSH, [])
+            self._rows(self._direct.FLUSH, [])
         self._claims_durably = needed
 
     def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
