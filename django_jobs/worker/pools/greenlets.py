@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
-from unittest import mock
 from uuid import UUID
 
 import gevent
@@ -150,11 +149,12 @@ def _soft_limit(seconds: float) -> Iterator[None]:
 @contextlib.contextmanager
 def no_event_loops() -> Iterator[None]:
     """Refuse event loops: while one waits, the ORM refuses to work in all greenlets beside it."""
-    with (
-        mock.patch.object(asyncio, "new_event_loop", _refuse),
-        mock.patch.object(asyncio.events, "new_event_loop", _refuse),
-    ):
+    kept = asyncio.new_event_loop
+    asyncio.new_event_loop = asyncio.events.new_event_loop = _refuse
+    try:
         yield
+    finally:
+        asyncio.new_event_loop = asyncio.events.new_event_loop = kept
 
 
 def _refuse() -> NoReturn:
