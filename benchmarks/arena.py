@@ -115,7 +115,7 @@ class Arena:
         self.notes = Path(name)
         self.log = folder / "worker.log"
         self.running: list[subprocess.Popen[bytes]] = []
-        #: What only the workers find otherwise, as a server that is far away.
+        #: Variables of the environment that only the workers get: a server that is far away.
         self.workers_environment: dict[str, str] = {}
         self.environment = {
             **os.environ,

@@ -16,7 +16,7 @@ _QUIET_SECONDS = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Counted:
-    """What has been used until a moment: seconds of CPU, and transactions."""
+    """The seconds of CPU and the transactions that were used until a moment."""
 
     at: float
     worker_cpu: float

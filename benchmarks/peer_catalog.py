@@ -10,7 +10,7 @@ class Peer:
     name: str
     #: redis or postgresql.
     store: str
-    #: What keeps the results of its jobs, in words.
+    #: The store that keeps the results of its jobs, in words.
     results: str
     #: Jobs of a drain: enough for a second or two.
     jobs: int

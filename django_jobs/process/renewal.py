@@ -37,7 +37,7 @@ def renew(signs: Sequence[Sign], using: str) -> tuple[set[UUID], set[UUID]]:
 
     Return the ids whose leases were renewed, and those that have none any more: other workers took
     these processes for dead, or they have signed off. The other ids are those of rows that a
-    transaction has locked. Nobody waits for them: the caller comes again.
+    transaction has locked. This function does not wait for them: the caller tries again.
     """
     renewed: set[UUID] = set()
     over: set[UUID] = set()

@@ -21,9 +21,9 @@ class Need:
     """The connections of a ``runworker``, with the largest number of processes."""
 
     processes: int
-    #: What it holds while it runs: one a process, the coordinator's, the beat's.
+    #: The connections of the worker processes, one each, of the coordinator and of the beat.
     own: int
-    #: What jobs open besides, if all of them use the database at a time.
+    #: The connections that jobs open besides, if all of them use the database at a time.
     jobs: int
 
     @classmethod
@@ -42,7 +42,7 @@ class Need:
 
 
 def look(options: WorkerOptions) -> Capacity | None:
-    """Return what the server allows; None where it has no limit or does not answer."""
+    """Return the limits of the server, or None if it has none or does not answer."""
     try:
         return dialect_for(connections[options.using]).capacity()
     except (DatabaseError, InterfaceError):

@@ -1,4 +1,4 @@
-"""What a worker process does from time to time, besides its jobs. It needs no connection."""
+"""The periodic chores of a worker process, besides its jobs. They need no connection."""
 
 from __future__ import annotations
 

@@ -79,8 +79,8 @@ class Completer:
     def goes_first(self) -> bool:
         """Return whether the outcomes in the buffer must be written before the next claim.
 
-        By some outcomes jobs become ready, which the claim should find: they free a permit, or jobs
-        depend on them. Others would be written too late after a claim.
+        Some outcomes make jobs ready that the claim should find: they free a permit, or jobs
+        depend on them. Some have waited so long that they would be written too late after a claim.
         """
         ended = self._buffer.ended()
         if not ended or self._buffer.confirmations.urgent:
