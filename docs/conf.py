@@ -1,5 +1,6 @@
 """How Sphinx builds these pages: ``make docs``."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -20,7 +21,22 @@ version = release = VERSION[1] if VERSION else ""
 exclude_patterns = ["_build"]
 nitpicky = True
 
+# Names of Django and Python are links in the hosted pages. Elsewhere they are plain text, since a
+# build needs no network.
+if os.environ.get("READTHEDOCS"):
+    extensions = ["sphinx.ext.intersphinx"]
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "django": (
+            "https://docs.djangoproject.com/en/stable",
+            "https://docs.djangoproject.com/en/stable/_objects/",
+        ),
+    }
+else:
+    nitpick_ignore_regex = [("py:.*", r"(?!django_jobs\b).*")]
+
 html_theme = "furo"
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 html_title = f"django_jobs {release}"
 html_show_sphinx = False
 html_show_copyright = False

@@ -60,6 +60,6 @@ def test_pages_lead_to_each_other(english: Path, chinese: Path) -> None:
 
 def test_the_test_sees_the_code() -> None:
     readme = ROOT / "README.rst"
-    assert ("console", "$ python manage.py runworker\n") in code(readme)
+    assert ("console", "$ python manage.py runworker --beat\n") in code(readme)
     assert ["    make demo", "    make test"] in literals(readme)
-    assert shape(readme)[:2] == ["=", "* "]
+    assert shape(readme)[:3] == ["=", ".. image::", "* "]
