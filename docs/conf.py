@@ -19,6 +19,8 @@ author = "the django_jobs developers"
 version = release = VERSION[1] if VERSION else ""
 
 exclude_patterns = ["_build"]
+# A message is found as it was printed.
+smartquotes = False
 nitpicky = True
 
 # Names of Django and Python are links in the hosted pages. Elsewhere they are plain text, since a
@@ -52,5 +54,14 @@ class ArchitectureDiagram(SphinxDirective):
         return [nodes.raw("", svg(), format="html")]
 
 
+def add_messages(app: Sphinx, name: str, source: list[str]) -> None:
+    """Write the messages of the package below the introduction of their page."""
+    from docs.message_list import lines
+
+    if name == "messages":
+        source[0] += "\n".join(lines())
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("source-read", add_messages)
     app.add_directive("architecture-diagram", ArchitectureDiagram)

@@ -10,14 +10,11 @@ must be …``) begins as it likes. Log lines are no sentences: an event and ``ke
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-import django_jobs
 from django_jobs.conf import Settings
 from django_jobs.define.call_options import CallKeywords
 from django_jobs.define.canvas import signature
@@ -25,16 +22,8 @@ from django_jobs.define.options import JobOptions
 from django_jobs.models import Schedule
 from django_jobs.schedules.rows import row_of
 from tests import jobs
+from tests.messages import all_messages
 
-PACKAGE = Path(django_jobs.__file__).parent
-MARKS = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext"}
-CHECKS = {"checks.Error", "checks.Warning", "CommandError", "warnings.warn"}
-#: Python's own wording, and what nobody reads.
-OTHERS = {"AttributeError", "AssertionError", "Http404"}
-#: Functions that return messages.
-TELLS = re.compile("problem|missing|misplaced|refusals|unable|no_job|no_attribute|unknown_[qfl]")
-#: Somebody else writes a name before these.
-CONTINUED = {"_Refusal", "argparse.ArgumentTypeError"}
 NAMES = {
     *JobOptions.__dataclass_fields__,
     *CallKeywords.__annotations__,
@@ -46,56 +35,9 @@ NAMES = {
 END = re.compile(r"[.?!…:]\s*(\{[^{}]*\})?$")
 
 
-def text_of(node: ast.AST) -> Iterator[str]:
-    """Yield the texts that *node* may be; a value in them is written as ``{code}``."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
-    elif isinstance(node, ast.JoinedStr):
-        yield "".join(
-            str(part.value) if isinstance(part, ast.Constant) else f"{{{ast.unparse(part.value)}}}"  # type: ignore[attr-defined]
-            for part in node.values
-        )
-    elif isinstance(node, ast.IfExp):
-        yield from text_of(node.body)
-        yield from text_of(node.orelse)
-    elif isinstance(node, ast.List | ast.Tuple):
-        for element in node.elts:
-            yield from text_of(element)
-    elif isinstance(node, ast.ListComp):
-        yield from text_of(node.elt)
-    elif isinstance(node, ast.BinOp):
-        yield from text_of(node.left)
-    elif isinstance(node, ast.Call) and ast.unparse(node.func) in MARKS:
-        yield from text_of(node.args[0])
-
-
-def messages(tree: ast.AST, within: str = "") -> Iterator[tuple[int, str, bool]]:
-    """Yield the line of each message, its text, and whether something stands before it."""
-    for node in ast.iter_child_nodes(tree):
-        found: list[ast.AST] = []
-        name = ""
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            name, found = ast.unparse(node.exc.func), list(node.exc.args[:1])
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in CHECKS:
-            found = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "hint")]
-        elif TELLS.search(within) and isinstance(node, ast.Return | ast.Yield) and node.value:
-            found = [node.value]
-        elif (
-            TELLS.search(within) and isinstance(node, ast.Call) and "append" in ast.dump(node.func)
-        ):
-            found = list(node.args)
-        for part in found if name not in OTHERS else []:
-            for text in text_of(part):
-                yield node.lineno, text, name in CONTINUED  # type: ignore[attr-defined]
-        function = node.name if isinstance(node, ast.FunctionDef) else within
-        yield from messages(node, function)
-
-
 ALL = [
-    pytest.param(text, continued, id=f"{path.relative_to(PACKAGE)}:{line}")
-    for path in sorted(PACKAGE.rglob("*.py"))
-    for line, text, continued in messages(ast.parse(path.read_text()))
-    if " " in text
+    pytest.param(text, continued, id=f"{path}:{line}")
+    for path, line, text, continued in all_messages()
 ]
 
 
