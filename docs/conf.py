@@ -38,6 +38,7 @@ else:
     nitpick_ignore_regex = [("py:.*", r"(?!django_jobs\b).*")]
 
 html_theme = "furo"
+HOSTED = "https://django-background-jobs.readthedocs.io/en/latest/"
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 html_title = f"django_jobs {release}"
 html_show_sphinx = False
@@ -62,6 +63,15 @@ def add_messages(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] += "\n".join(lines())
 
 
+def write_llms(app: Sphinx, error: Exception | None) -> None:
+    """Write the texts for programs that read beside the pages of HTML."""
+    from docs import llms
+
+    if error is None and app.builder.format == "html":
+        llms.write(Path(app.outdir), html_baseurl or HOSTED)
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("build-finished", write_llms)
     app.connect("source-read", add_messages)
     app.add_directive("architecture-diagram", ArchitectureDiagram)
