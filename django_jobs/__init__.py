@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .define.context import JobContext
     from .define.current import current_job, progress
     from .define.schedule_spec import add_periodic_task, crontab, solar
+    from .define.step_function import step
     from .exceptions import (
         ArgumentError,
         DuplicateKey,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
         Retry,
         Snooze,
         SoftTimeLimitExceeded,
+        StepError,
+        StepMismatch,
         TimeLimitExceeded,
         UpstreamFailed,
     )
@@ -71,6 +74,8 @@ __all__ = [
     "Snooze",
     "SoftTimeLimitExceeded",
     "Status",
+    "StepError",
+    "StepMismatch",
     "TimeLimitExceeded",
     "UpstreamFailed",
     "add_periodic_task",
@@ -83,6 +88,7 @@ __all__ = [
     "progress",
     "signature",
     "solar",
+    "step",
 ]
 
 _PLACES = {
@@ -102,6 +108,7 @@ _PLACES = {
     "job": "api.decorator",
     "progress": "define.current",
     "solar": "define.schedule_spec",
+    "step": "define.step_function",
 }
 
 

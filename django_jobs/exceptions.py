@@ -72,6 +72,38 @@ class TransactionLost(WorkerStopping):
     """
 
 
+class JobLost(WorkerStopping):
+    """The worker has the job no more, so a step records nothing, and the body must not go on.
+
+    The job was revoked, or another worker has it because this one seemed dead.
+    """
+
+
+class Suspended(BaseException):
+    """The body ends here, and the job runs again later from this step on.
+
+    ``self.sleep()`` raises it, and a step that is retried. A body must let it pass.
+    """
+
+    def __init__(self, suspension: Any) -> None:
+        super().__init__("the job is suspended")
+        self.suspension = suspension
+
+
+# --- Steps ------------------------------------------------------------------------------------
+
+
+class StepError(JobsError):
+    """A step was used where none is possible; the message says what to do."""
+
+
+class StepMismatch(StepError):
+    """The code asks for something else under a key than the job has recorded there.
+
+    The job ends as FAILURE with it, also if the body catches it.
+    """
+
+
 # --- Results ----------------------------------------------------------------------------------
 
 

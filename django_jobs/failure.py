@@ -31,7 +31,10 @@ _ROW = re.compile(r"(Failing row contains )\(.*?(?=\n\n|\Z)", re.DOTALL)
 _HERE = Path(__file__).parent
 _ABOVE_THE_BODY = (
     str(_HERE / "run"),
+    str(_HERE / "steps"),
     str(_HERE / "define" / "context.py"),
+    str(_HERE / "define" / "durable.py"),
+    str(_HERE / "define" / "step_function.py"),
     str(_HERE / "define" / "conversion.py"),
     asgiref.sync.__file__,
     concurrent.futures._base.__file__,

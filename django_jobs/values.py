@@ -163,6 +163,9 @@ class Outcome:
     #: Workflows to add to the header of the job's chord when it succeeds; the chord's body takes
     #: the result of the output row of each.
     added: list[Graph] = dataclasses.field(default_factory=list)
+    #: What the attempt writes of its steps in the transaction of the record
+    #: (``steps.suspension.Written``).
+    steps: list[Any] = dataclasses.field(default_factory=list, repr=False)
     #: The attempt (``run.outcome.Execution``), if one began, and its context variables: for hooks
     #: and log lines after its end.
     execution: Any = dataclasses.field(default=None, repr=False)
@@ -184,7 +187,7 @@ class Outcome:
     @property
     def is_followed(self) -> bool:
         """Whether other rows change in the same transaction."""
-        if self.replacement is not None or self.added:
+        if self.replacement is not None or self.added or self.steps:
             return True
         job = self.job
         return self.status in ENDED and (

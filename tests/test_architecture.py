@@ -28,6 +28,7 @@ LINES = """
     maintenance | display
     api
     run | control
+    steps
     workflows | limits | schedules
     enqueue
     locking
@@ -49,7 +50,11 @@ RANKS = {
     if name.strip()
 }
 # What users hold starts calls: the methods of canvases and of the running job reach up for that.
-SEAMS = {("define.canvas", "api.calls"), ("define.context", "api.calls")}
+SEAMS = {
+    ("define.canvas", "api.calls"),
+    ("define.context", "api.calls"),
+    ("define.durable", "steps.calls"),
+}
 # A handle on a job and one on several are made of each other.
 MOST_IN_A_CIRCLE = 3
 # Django's entry points and the vocabulary; everything else stands in a package.

@@ -24,6 +24,7 @@ from ..models.attempt_log import LogLine, read_lines
 from ..run.execute import Environment, execute
 from ..serialization import loads
 from ..status import ENDED, Status
+from ..steps.memory import MemoryStore
 from ..values import Claimed, Graph, KeptLines, NewEdge, NewJob, Outcome
 from ..workflows.compile import Plan
 from ..workflows.completion import Ended, body_errbacks, error_argument
@@ -119,8 +120,10 @@ class _Run:
         #: The jobs whose end is that of each job: itself, or a job above it that failed.
         self._origins: dict[UUID, Ended] = {}
         self._below: list[tuple[Ended, Ended]] = []
+        using = get_settings().database
+        self._steps = MemoryStore(using)
         self._environment = Environment(
-            worker_name="eager", using=get_settings().database, is_eager=True
+            worker_name="eager", using=using, steps=self._steps, is_eager=True
         )
 
     def run(self, graph: Graph) -> None:
@@ -150,7 +153,9 @@ class _Run:
         while True:
             began = timezone.now()
             outcome = execute(job, self._environment)
-            if outcome.status != Status.RETRY:
+            self._steps.end(outcome)
+            sleeps = bool(outcome.steps) and outcome.status == Status.SCHEDULED
+            if outcome.status != Status.RETRY and not sleeps:
                 break
             job.retries = outcome.retries
             job.claims += 1

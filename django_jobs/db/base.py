@@ -33,6 +33,9 @@ OF_JOBS = (
     (EDGES, "parent_id"),
     (EDGES, "child_id"),
 )
+#: Tables with rows of few jobs, and the column that names the job. Whether they have any rows is
+#: asked first, because to look for those of a thousand jobs takes as long as to delete the jobs.
+OF_FEW_JOBS = (("django_jobs_step", "job_id"),)
 
 #: SQL condition of an ended job whose result another job may still take: that one has not ended, or
 #: it failed and an operator may retry it. With an OFFSET no planner first reads every such job of
@@ -298,7 +301,12 @@ class Dialect(abc.ABC):
         rows = cursor.fetchall()
         if not rows:
             return Pruned(0, None, [])
-        delete([job_id for job_id, _key, _place in rows])
+        ids = [job_id for job_id, _key, _place in rows]
+        for table, column in OF_FEW_JOBS:
+            cursor.execute(f"SELECT 1 FROM {table} LIMIT 1")
+            for chunk in chunks(ids) if cursor.fetchone() else ():
+                cursor.execute(f"DELETE FROM {table} WHERE {column} IN ({_marks(chunk)})", chunk)
+        delete(ids)
         return Pruned(len(rows), rows[-1][2], [(key, job_id) for job_id, key, _ in rows if key])
 
     def long_query(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> list[Any]:

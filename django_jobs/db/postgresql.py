@@ -22,6 +22,7 @@ from .base import (
     JOBS,
     NEW_COLUMNS,
     NEW_FIELDS,
+    OF_FEW_JOBS,
     OF_JOBS,
     SECONDS_OF,
     WORKERS,
@@ -274,8 +275,18 @@ RETURNING j.id, j.queue, j.options, j.pending_parents <= 0 AND j.status IN ({REA
 # One statement, as the ids need not go to the client and back. The planner does not know how many
 # rows ANY(ARRAY(...)) finds, and takes each by its index.
 _THEIRS = ", ".join(
-    f"theirs_{number} AS (DELETE FROM {table} WHERE {column} = ANY(ARRAY(SELECT id FROM over)))"
-    for number, (table, column) in enumerate(OF_JOBS)
+    f"theirs_{number} AS (DELETE FROM {table} "
+    f"WHERE {column} = ANY(ARRAY(SELECT id FROM over)){condition})"
+    for number, (table, column, condition) in enumerate(
+        [
+            *((table, column, "") for table, column in OF_JOBS),
+            # The condition is checked once, before the table is read.
+            *(
+                (table, column, f" AND EXISTS (SELECT 1 FROM {table})")
+                for table, column in OF_FEW_JOBS
+            ),
+        ]
+    )
 )
 _PRUNE = f"""
 WITH over (id, unique_key, place) AS MATERIALIZED ({{over}}),

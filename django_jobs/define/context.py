@@ -11,6 +11,7 @@ from ..conf import get_settings
 from ..exceptions import MaxRetriesExceededError, Retry
 from ..moments import aware, expiry, seconds
 from ..serialization import dumps, loads
+from .durable import Durable
 from .row_options import NOTHING
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class JobOutcome:
     failure: Failure | None = dataclasses.field(default=None, repr=False)
 
 
-class JobContext:
+class JobContext(Durable):
     """The running job: ``bind=True`` passes it as ``self``, and ``current_job`` stands for it.
 
     To add hooks, subclass it and pass the class as ``base=``: override the hooks below, or

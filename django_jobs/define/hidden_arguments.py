@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..redaction import is_sensitive
 from . import registry, row_options
+from .call_signature import positional
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
@@ -88,14 +90,28 @@ def rules_of(name: Any, options: str | None = None) -> Rules:
 
 def rules_of_function(function: JobFunction[..., Any, Any]) -> Rules:
     """Return the rules for a call of *function* with all its arguments."""
-    parameters = function.call_signature.parameters.values()
+    return dataclasses.replace(
+        _rules(function.call_signature, function.options.sensitive),
+        calls=CALLERS.get(function.name, ""),
+        types=function.argument_types,
+    )
+
+
+def rules_of_callable(function: Callable[..., Any], sensitive: Sequence[str]) -> Rules:
+    """Return the rules for a call of a function that is no job; *sensitive* adds to the names."""
+    try:
+        return _rules(inspect.signature(function), sensitive)
+    except (TypeError, ValueError):  # a function in C may have no signature
+        return UNKNOWN
+
+
+def _rules(signature: inspect.Signature, sensitive: Sequence[str]) -> Rules:
+    parameters = signature.parameters.values()
     by_kind = {parameter.kind: parameter.name for parameter in parameters}
     return Rules(
-        positional=function.parameters,
+        positional=positional(signature),
         named=frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
         rest=by_kind.get(inspect.Parameter.VAR_POSITIONAL),
         keywords=by_kind.get(inspect.Parameter.VAR_KEYWORD),
-        sensitive=tuple(function.options.sensitive),
-        calls=CALLERS.get(function.name, ""),
-        types=function.argument_types,
+        sensitive=tuple(sensitive),
     )

@@ -75,12 +75,23 @@ def shown_arguments(rules: Rules, args: Any, kwargs: Any, headers: Any = None) -
     return Shown(*found, secrets, rules if is_call else UNKNOWN)
 
 
-def secrets_of(*rows: Row, has_taken: bool = False, result: Any = None) -> Secrets:
+#: A call of another function than the job's: its rules, and its arguments.
+Call = tuple[Rules, Sequence[Any], Mapping[str, Any]]
+
+
+def secrets_of(
+    *rows: Row, has_taken: bool = False, result: Any = None, calls: Sequence[Call] = ()
+) -> Secrets:
     """Return the secrets of the jobs: of their hidden arguments and headers, and of *result*.
 
-    With *has_taken* the rows' arguments begin with the results that the jobs take.
+    With *has_taken* the rows' arguments begin with the results that the jobs take. The hidden
+    arguments of other *calls* are secrets, too.
     """
     found: list[Any] = []
+    for rules, args, kwargs in calls:
+        walk = _Walk(rules.sensitive)
+        walk.arguments(rules, args, kwargs)
+        found += walk.blanked
     for row in rows:
         rules = rules_of(row.name, None if has_taken else row.options)
         walk = _Walk(rules.sensitive)

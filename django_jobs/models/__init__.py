@@ -1,4 +1,4 @@
-"""The tables: jobs, attempts, workers, queues, schedules, limits, measurements."""
+"""The tables: jobs, attempts, steps, workers, queues, schedules, limits, measurements."""
 
 from .attempt import Attempt
 from .attempt_log import AttemptLog
@@ -11,6 +11,7 @@ from .measurement import Measurement
 from .page import Dashboard, Function
 from .queues import Queue
 from .schedule import Schedule
+from .step import Step
 from .worker import Worker, WorkerQuerySet
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Queue",
     "Reservation",
     "Schedule",
+    "Step",
     "UniqueKey",
     "Worker",
     "WorkerQuerySet",

@@ -83,7 +83,8 @@ def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
                 raise
         # A random wait, so that the transactions in conflict do not meet again.
         time.sleep(random.uniform(0, 0.01 * 2**number))
-        execution.context.added = []
+        context = execution.context
+        context.added, context.journal, context.has_ended = [], None, False
     raise AssertionError("the last try returns or raises")
 
 

@@ -14,6 +14,7 @@ from .middleware import Factory, middleware
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
+    from ..steps.journal import Store
     from .outcome import Execution
 
 
@@ -51,6 +52,8 @@ class Environment:
     tidy: Callable[[], str] = lambda: ""
     #: Called when the body could not connect to the database of the jobs.
     refused: Callable[[BaseException], None] = lambda error: None
+    #: Where the steps of the jobs are kept.
+    steps: Store | None = None
     is_eager: bool = False
     #: The paths and the callables of instrumentation and of ``MIDDLEWARE``.
     middleware: tuple[tuple[str, Factory], ...] = dataclasses.field(default_factory=middleware)

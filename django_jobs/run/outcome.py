@@ -19,6 +19,7 @@ from ..exceptions import (
     Replaced,
     Retry,
     Snooze,
+    Suspended,
     TransactionLost,
     WorkerLost,
     WorkerStopping,
@@ -32,6 +33,7 @@ from .outside_body import hidden, plain
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
+    from ..steps.suspension import Suspension
 
 # Reject(requeue=True) lets the job wait this long.
 REQUEUE_SECONDS = 1.0
@@ -52,7 +54,9 @@ class Execution:
 
 def returned(execution: Execution, value: Any) -> Outcome:
     """Return the outcome of a body that returned *value*."""
-    text = None
+    journal, text = execution.context.journal, None
+    if journal is not None and (problem := journal.swallowed()):
+        return _failed(execution, problem)
     # A dependent may need the result, even if the caller ignores it.
     stored = execution.job.has_dependents or not execution.context.request.ignore_result
     if value is not None and stored:
@@ -68,6 +72,11 @@ def returned(execution: Execution, value: Any) -> Outcome:
 
 def raised(execution: Execution, error: BaseException) -> Outcome:
     """Return the outcome of a body that raised *error* or was stopped by it."""
+    journal = execution.context.journal
+    if journal is not None and journal.error is not None:
+        return _failed(execution, journal.error)
+    if isinstance(error, Suspended):
+        return _suspended(execution, error.suspension)
     if isinstance(error, TransactionLost) and execution.function.options.acks_late:
         return _run_out(execution, error)
     if isinstance(error, WorkerStopping):
@@ -90,6 +99,14 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
     return _failed(execution, error)
 
 
+def _suspended(execution: Execution, suspension: Suspension) -> Outcome:
+    outcome = _outcome(execution, suspension.status)
+    outcome.delay, outcome.run_at = suspension.delay, suspension.run_at
+    # The steps so far are no part of the next crash.
+    outcome.crashes = 0
+    return outcome
+
+
 def _run_out(execution: Execution, error: TransactionLost) -> Outcome:
     """Return the outcome after a lost transaction: another run, or a failure after too many."""
     crashes = execution.job.crashes + 1
@@ -104,17 +121,23 @@ def _run_out(execution: Execution, error: TransactionLost) -> Outcome:
 def _outcome(
     execution: Execution, status: Status, value: Any = None, result: str | None = None
 ) -> Outcome:
+    context = execution.context
     outcome = plain(execution.job, status, execution.function)
     outcome.began, outcome.value, outcome.result = execution.began, value, result
-    if execution.context.kept_log is not None:
-        redirect_output.finish(execution.context)
-        outcome.log = execution.context.kept_log.lines()
+    context.has_ended = True
+    if context.journal is not None:
+        outcome.steps = list(context.journal.to_write.values())
+    if context.kept_log is not None:
+        redirect_output.finish(context)
+        outcome.log = context.kept_log.lines()
     return outcome
 
 
 def _failed(execution: Execution, error: BaseException, status: Status = Status.FAILURE) -> Outcome:
     outcome = _outcome(execution, status, error)
-    outcome.failure = describe(error, hidden(execution.job))
+    journal = execution.context.journal
+    calls = journal.secret_calls if journal is not None else ()
+    outcome.failure = describe(error, hidden(execution.job, calls=calls))
     return outcome
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..backoff import deferral
 from ..conf import get_settings
 from ..define import registry
 from ..define.retention import keep_seconds
-from ..define.sensitive import secrets_of
+from ..define.sensitive import Call, secrets_of
 from ..exceptions import UnknownJob, WorkerLost, WorkerStopping
 from ..failure import describe
 from ..redaction import NO_SECRETS, Secrets
@@ -100,10 +101,10 @@ def crashed(job: Claimed) -> Outcome:
     return outcome
 
 
-def hidden(job: Claimed, result: Any = None) -> Secrets:
-    """Return the secrets that no text about the job or its *result* may show."""
+def hidden(job: Claimed, result: Any = None, calls: Sequence[Call] = ()) -> Secrets:
+    """Return the secrets that no text about the job, its *result* or other *calls* may show."""
     # From the claimed texts, because the body may have changed its arguments.
-    return secrets_of(job, has_taken=not job.problem, result=result)
+    return secrets_of(job, has_taken=not job.problem, result=result, calls=calls)
 
 
 def plain(job: Claimed, status: Status, function: JobFunction[..., Any, Any] | None) -> Outcome:

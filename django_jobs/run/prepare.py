@@ -46,6 +46,7 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     context = function.options.base(function, request, environment.report)
     context.claimed, context.claims = job, job.claims
     context.row_options = job.row_options
+    context.step_store = environment.steps
     if function.options.keep_log:
         from .kept_log import KeptLog  # its import lets it hear every record of the process
 

@@ -136,6 +136,8 @@ def _write(
             queues |= add_members(outcome, using)
         if outcome.replacement is not None:
             queues |= go_on_as(outcome.job.id, outcome.replacement, using)
+        for written in outcome.steps:
+            queues |= written.write(outcome, using)
     ended = [Ended.of(outcome) for outcome in followed if outcome.status in ENDED]
     if ended:
         queues |= wake_dependents(ended, using)

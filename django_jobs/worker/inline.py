@@ -12,8 +12,10 @@ from ..run.environment import Environment
 from ..run.execute import execute, execute_refusal
 from ..run.hooks import conclude, tell_later
 from ..run.outside_body import escaped
+from ..run.reassert import reassert
 from ..run.record import record
 from ..run.record_apart import record_apart
+from ..steps.rows import RowStore
 from ..values import Claimed, Outcome
 
 
@@ -32,14 +34,18 @@ def run_ready(
     promotes no job whose time has come, never sleeps, and does not run what the jobs enqueue: call
     it again for that. The row of the worker *worker_id* must have a lease, or no job is claimed.
 
-    *environment* is what the jobs run with; its ``using``, ``commit`` and ``confirm`` are replaced.
-    *on_claim* is called with the claimed jobs, some of which limits may let wait. Outcomes that did
-    not count, because someone else owns the job by then, are left out. An error of a job is its
-    outcome; an error of the database is raised, and claimed jobs then stay STARTED.
+    *environment* is what the jobs run with; its ``using``, ``commit``, ``confirm`` and ``steps``
+    are replaced. *on_claim* is called with the claimed jobs, some of which limits may let wait.
+    Outcomes that did not count, because someone else owns the job by then, are left out. An error
+    of a job is its outcome; an error of the database is raised, and claimed jobs then stay STARTED.
     """
     recorder = _Recorder(worker_id, using)
     environment = dataclasses.replace(
-        environment, using=using, commit=recorder.commit, confirm=recorder.confirm
+        environment,
+        using=using,
+        commit=recorder.commit,
+        confirm=recorder.confirm,
+        steps=RowStore(lambda: worker_id, using, reassert),
     )
     claimed, _contended = claim(worker_id, queues, limit, using)
     on_claim(claimed)

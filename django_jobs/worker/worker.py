@@ -18,7 +18,9 @@ from ..metrics.collector import Collector
 from ..process.reconnect import Backoff, until_database_answers
 from ..process.wakeup import Waker
 from ..run import forks, redirect_output
+from ..run.reassert import reassert
 from ..run.record import record
+from ..steps.rows import RowStore
 from ..values import Outcome
 from .buffer import JobBuffer
 from .chores import Chores
@@ -124,6 +126,7 @@ class WorkerProcess:
                 dict(options.time_limits),
                 self.loop.progress.show,
                 self._commit,
+                RowStore(lambda: self.worker_id, options.using, reassert),
                 self.loop.connections.refused,
                 self.stop,
             )

@@ -16,7 +16,7 @@ from ..enqueue.insert import write_sent
 from ..enqueue.instrumented import sent
 from ..enqueue.notify import announce
 from ..locking import lock_jobs, need
-from ..models import Edge, Job
+from ..models import Edge, Job, Step
 from ..status import Status
 from ..values import Graph, NewEdge, Outcome
 from .compile import Plan
@@ -115,6 +115,8 @@ def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
     need(using, keys=graph.unique_keys())
     # It does not take the results of its former parents again.
     Edge.objects.using(using).filter(child_id=job_id).update(position=-1)
+    # The steps were those of another function.
+    Step.objects.using(using).filter(job_id=job_id)._raw_delete(using)
     texts = {
         name: Value(getattr(last, name), output_field=TextField())
         for name in ("args", "kwargs", "headers", "options")

@@ -21,6 +21,7 @@ from ...run.execute import Environment, execute
 from ...run.hooks import conclude, tell_later
 from ...run.outcome import Execution
 from ...run.outside_body import escaped
+from ...steps.journal import Store
 from ...values import Claimed, Outcome
 from ..buffer import JobBuffer
 from ..isolation import Isolation
@@ -49,6 +50,8 @@ class PoolSetup:
     time_limits: dict[str, tuple[float | None, float | None]]
     report: Callable[[JobContext, dict[str, Any]], None]
     commit: Callable[[Outcome], bool]
+    #: Where the steps of the jobs are kept.
+    steps: Store | None = None
     #: Called when a job could not connect to the database of the jobs.
     refused: Callable[[BaseException], None] = lambda error: None
     #: Stops the worker warmly.
@@ -116,6 +119,7 @@ class Pool(abc.ABC):
             ),
             begins=lambda execution: self._begins(slot, execution),
             commit=self.setup.commit,
+            steps=self.setup.steps,
             confirm=lambda outcome: self._confirm(slot, outcome),
             refused=self.setup.refused,
             tidy=end_attempt,
@@ -231,11 +235,10 @@ class Pool(abc.ABC):
 
     def recorded(self, outcomes: Sequence[Outcome]) -> None:
         """Remove the notes of :meth:`_keep_end`; the loop's thread calls this."""
-        if self._unrecorded:
-            for outcome in outcomes:
-                position = self._unrecorded.pop((outcome.job.id, outcome.job.claims), None)
-                if position is not None:
-                    self.setup.shared_slots.forget_end(position)
+        for outcome in outcomes if self._unrecorded else ():
+            position = self._unrecorded.pop((outcome.job.id, outcome.job.claims), None)
+            if position is not None:
+                self.setup.shared_slots.forget_end(position)
 
     def _keep_end(self, job: Claimed) -> None:
         """Note the end for the supervisor: the job must not run again if this process dies now."""

@@ -1,0 +1,182 @@
+"""The steps of one running job: what earlier runs have recorded, and what this one uses."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from ..define.current import running
+from ..define.sensitive import Call, secrets_of
+from ..define.step_function import inside
+from ..exceptions import StepError, StepMismatch, Suspended
+from ..redaction import Secrets
+from ..serialization import dumps, type_of
+from ..values import Claimed
+from .recorded import Recorded, State
+from .suspension import Suspension, Written
+
+if TYPE_CHECKING:
+    from ..define.context import JobContext
+
+#: Most characters of a key that code gives; behind it comes ``#2`` and so on.
+MOST_KEY = 200
+
+
+class Store(Protocol):
+    """Where the steps of jobs are kept."""
+
+    #: Alias of the database of the jobs.
+    using: str
+
+    def load(self, job: Claimed) -> Sequence[Recorded]:
+        """Return what earlier runs of a job have recorded."""
+
+    def record(self, job: Claimed, step: Recorded) -> None:
+        """Write a step, a new one or again; raises ``JobLost`` when the job is another's."""
+
+
+class Journal:
+    """The steps of one running job."""
+
+    def __init__(self, job: Claimed, name: str, store: Store) -> None:
+        self.job = job
+        self.name = name
+        self.store = store
+        self._known = {step.key: step for step in store.load(job)}
+        self._uses = Counter[str]()
+        self._positions = itertools.count(1)
+        #: What the end of the run writes besides: failed steps, and why the job is suspended.
+        self.to_write: dict[str, Written] = {}
+        self.suspension: Suspension | None = None
+        #: The job fails with it, whatever the body does.
+        self.error: StepError | None = None
+        #: The calls of the steps that failed: no text may show their hidden arguments.
+        self.secret_calls: list[Call] = []
+
+    def use(self, key: str, kind: str, function: str = "") -> Recorded:
+        """Return the step under *key*, as an earlier run has recorded it or a new one.
+
+        Raises :class:`StepMismatch` when it was something else.
+        """
+        _check_key(key)
+        self._uses[key] += 1
+        if self._uses[key] > 1:
+            key = f"{key}#{self._uses[key]}"
+        position = next(self._positions)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = Recorded(key, position, kind, function)
+        elif (known.kind, known.function) != (kind, function):
+            self.error = StepMismatch(
+                f"{self.name} has recorded the {_named(known.kind, known.function)} under the key "
+                f"{key!r}, and now its code asks there for the {_named(kind, function)}. Run the "
+                "job by the code that began it, give the new step another key, or retry the job "
+                "from that step on, which forgets it."
+            )
+            raise self.error
+        return known
+
+    def record(self, step: Recorded, value: Any) -> Any:
+        """Record *step* as done with *value*; return it as every later run gets it."""
+        returned = step.done(value)
+        self.store.record(self.job, step)
+        self.to_write.pop(step.key, None)
+        return returned
+
+    def note(self, step: Recorded) -> None:
+        """Have a step that failed written with the end of the run."""
+        self.to_write[step.key] = Written(step)
+
+    def suspend(self, suspension: Suspension) -> NoReturn:
+        """End the run here; the job goes on from this step when *suspension* is over."""
+        if suspension.step.state != State.RETRY:
+            suspension.step.state = State.WAITING
+        self.suspension = suspension
+        self.to_write[suspension.step.key] = suspension
+        raise Suspended(suspension)
+
+    def secrets(self) -> Secrets:
+        """Return the secrets that no text about the job and its failed steps may show."""
+        has_taken = not self.job.problem
+        return secrets_of(self.job, has_taken=has_taken, calls=self.secret_calls)
+
+    def swallowed(self) -> StepError | None:
+        """Return why a body that returned has failed nevertheless, or None."""
+        if self.error is None and self.suspension is not None:
+            key = self.suspension.step.key
+            return StepError(
+                f"{self.name} was suspended by the step {key!r}, but its body caught the exception "
+                "that does so, and returned. Catch Exception in place of BaseException, or raise "
+                "it again."
+            )
+        return self.error
+
+
+def journal_of(context: JobContext, verb: str) -> Journal:
+    """Return the journal of the running job; raise where *verb* cannot be called."""
+    context._refuse_direct(verb)
+    if context.has_ended:
+        raise StepError(
+            f"{verb}() was called after the end of {context.name}, so nothing would read its "
+            "record. Call it in the body, and wait there for threads and tasks that call it."
+        )
+    if running.get() is not context:
+        raise StepError(
+            f"{verb}() was called in a thread of its own, outside of the run of {context.name}. "
+            "Call it in the job's own thread or coroutine, or start the thread with "
+            "contextvars.copy_context().run."
+        )
+    if (outer := inside.get()) is not None:
+        raise StepError(
+            f"{verb}() was called inside of step {outer!r}, and steps do not nest: a later run "
+            "would not call what is inside. Make the calls one after the other in the body."
+        )
+    if _has_loop():
+        raise StepError(
+            f"{verb}() was called in a coroutine, whose event loop it would block. "
+            f"Write: await self.a{verb}(...)."
+        )
+    journal = context.journal
+    if journal is None:
+        if context.claimed is None or context.step_store is None:
+            raise StepError(f"{verb}() needs a running job. Enqueue {context.name}, or apply() it.")
+        made = Journal(context.claimed, context.name, context.step_store)
+        # Two coroutines may come here at once.
+        journal = vars(context).setdefault("journal", made)
+    if journal.suspension is not None:
+        raise StepError(
+            f"{verb}() was called while {context.name} is being suspended by the step "
+            f"{journal.suspension.step.key!r}. Let the exception pass, and call no step in "
+            "`finally:`, which runs at each suspension."
+        )
+    return journal
+
+
+def _has_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise TypeError(f"The key of a step must be a text, got {type_of(key)}.")
+    if not 0 < len(key) <= MOST_KEY:
+        raise ValueError(
+            f"The key of a step must have 1 to {MOST_KEY} characters, got {len(key)}. Shorten it."
+        )
+    if key.strip() != key:
+        raise ValueError(
+            f"The key of a step must not begin or end with white space, got {key!r}: MariaDB takes "
+            "'a' and 'a ' for one key. Strip it."
+        )
+    dumps(key, where="the key of a step", max_bytes=6 * MOST_KEY)
+
+
+def _named(kind: str, function: str) -> str:
+    return f"{kind} {function}".rstrip()

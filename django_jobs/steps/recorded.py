@@ -1,0 +1,61 @@
+"""One step of a running job, as its row has it or will have it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from .. import serialization
+from ..conf import get_settings
+from ..models import Step
+from ..values import Failure
+
+State = Step.State
+
+
+@dataclasses.dataclass(slots=True)
+class Recorded:
+    """A step under its key; ``id`` is None before it has a row.
+
+    ``began`` and ``ended`` are of :func:`time.monotonic`: the database subtracts their ages from
+    its own clock. ``text`` is the result as JSON.
+    """
+
+    key: str
+    position: int
+    kind: str
+    function: str = ""
+    state: str = ""
+    text: str | None = dataclasses.field(default=None, repr=False)
+    data: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
+    #: How often it raised in this round; a FAILED step begins a new one.
+    tries: int = 0
+    id: int | None = None
+    #: Whether its ``wake_at`` was over when the run began.
+    is_due: bool = False
+    began: float = dataclasses.field(default_factory=time.monotonic)
+    ended: float | None = None
+    failure: Failure | None = dataclasses.field(default=None, repr=False)
+
+    def value(self) -> Any:
+        """Return the result: a new object each time, which JSON can hold."""
+        return None if self.text is None else serialization.loads(self.text)
+
+    def done(self, value: Any) -> Any:
+        """Become DONE with *value*, and return it as every later run gets it.
+
+        Raises ``ArgumentError`` for a value that is no JSON or too large.
+        """
+        text = None
+        if value is not None:
+            limit = get_settings().max_result_bytes
+            where = f"the result of step {self.key!r}"
+            text = serialization.dumps(value, where=where, max_bytes=limit)
+        self.text, self.state, self.failure, self.ended = text, State.DONE, None, time.monotonic()
+        return self.value()
+
+    def failed(self, failure: Failure, state: str = State.FAILED) -> None:
+        """Become FAILED, or RETRY, with one more try."""
+        self.tries, self.state = self.tries + 1, state
+        self.text, self.failure, self.ended = None, failure, time.monotonic()

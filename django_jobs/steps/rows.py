@@ -1,0 +1,131 @@
+"""Steps as rows, which only the worker that has the job may write."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+from uuid import UUID
+
+from django.db import Error, IntegrityError, connections, transaction
+from django.db.models import BooleanField, ExpressionWrapper, Q
+
+from ..db import clock, is_away
+from ..db.steps import holds_job, insert_step
+from ..exceptions import JobLost
+from ..models import Step
+from ..values import Claimed
+from .columns import ages, saved
+from .recorded import Recorded, State
+
+# A step whose function has run is recorded even if the database is away for so many seconds.
+_PATIENCE = 60.0
+_LONGEST_REST = 2.0
+
+
+Regain = Callable[[UUID, Collection[tuple[UUID, int]], str], int]
+
+
+class RowStore:
+    """The steps of a worker's jobs; *worker_id* returns the id that the worker has now."""
+
+    def __init__(self, worker_id: Callable[[], UUID], using: str, regain: Regain) -> None:
+        """*regain* claims jobs again whose claims a crash of the database lost."""
+        self._worker_id = worker_id
+        self._regain = regain
+        self.using = using
+
+    def load(self, job: Claimed) -> list[Recorded]:
+        if job.claims <= 1:
+            return []  # no run came before this one
+        is_due = ExpressionWrapper(Q(wake_at__lte=clock(self.using)), BooleanField())
+        rows = Step.objects.using(self.using).filter(job_id=job.id).annotate(is_due=is_due)
+        return [_recorded(row) for row in rows.order_by("position", "id")]
+
+    def record(self, job: Claimed, step: Recorded) -> None:
+        inside = connections[self.using].in_atomic_block
+        give_up_at = time.monotonic() + _PATIENCE
+        rest = 0.05
+        while True:
+            try:
+                self._write(job, step)
+                return
+            except Error as error:
+                late = time.monotonic() > give_up_at
+                if inside or late or not is_away(error):
+                    raise
+            connections[self.using].close()
+            time.sleep(random.uniform(0, rest))
+            rest = min(2 * rest, _LONGEST_REST)
+
+    def _write(self, job: Claimed, step: Recorded) -> None:
+        write = self._insert if step.id is None else self._update
+        if write(job, step):
+            return
+        held = [(job.id, job.claims)]
+        if not self._regain(self._worker_id(), held, self.using) or not write(job, step):
+            raise JobLost(
+                f"The step {step.key!r} is not recorded: the job was revoked, or another worker "
+                "has it."
+            )
+
+    def _insert(self, job: Claimed, step: Recorded) -> bool:
+        columns = _columns(job, step)
+        worker_id = self._worker_id()
+        try:
+            if insert_step(job.id, worker_id, job.claims, columns, self.using):
+                return True
+        except IntegrityError:
+            if connections[self.using].in_atomic_block:
+                raise
+            # An earlier try was committed, and its answer was lost.
+            row = Step.objects.using(self.using).filter(job_id=job.id, key=step.key)
+            return row.filter(claims=job.claims).exists()
+        return False
+
+    def _update(self, job: Claimed, step: Recorded) -> bool:
+        using, worker_id = self.using, self._worker_id()
+        locks = not connections[using].in_atomic_block
+        with transaction.atomic(using):
+            if not holds_job(job.id, worker_id, job.claims, using, locks=locks):
+                return False
+            saved(job, step, using)
+        return True
+
+
+def _columns(job: Claimed, step: Recorded) -> dict[str, Any]:
+    began, ended = ages(step)
+    return {
+        "key": step.key,
+        "position": step.position,
+        "kind": step.kind,
+        "function": step.function,
+        "state": step.state,
+        "result": step.text,
+        "data": None if step.data is None else json.dumps(step.data),
+        "tries": step.tries,
+        "claims": job.claims,
+        "began_at": began,
+        "ended_at": ended,
+        "wake_at": None,
+        "error_class": "",
+        "error_message": "",
+        "traceback": "",
+    }
+
+
+def _recorded(row: Any) -> Recorded:
+    return Recorded(
+        key=row.key,
+        position=row.position,
+        kind=row.kind,
+        function=row.function,
+        state=row.state,
+        text=None if row.result is None else json.dumps(row.result),
+        data=row.data if isinstance(row.data, dict) else None,
+        tries=row.tries if row.state == State.RETRY else 0,
+        id=row.pk,
+        is_due=bool(row.is_due),
+    )
