@@ -46,6 +46,19 @@ def test_what_comes_back_is_what_went_in(value: Any) -> None:
     assert type(back) is type(value)
 
 
+@pytest.mark.parametrize("text", ["", " ", "[1", "[1] 2", "nul", " [1", '"a', "[1]]", "{1}"])
+def test_text_that_is_no_json_is_refused_as_json_refuses_it(text: str) -> None:
+    with pytest.raises(json.JSONDecodeError) as expected:
+        json.loads(text)
+    with pytest.raises(json.JSONDecodeError) as refused:
+        loads(text)
+    assert str(refused.value) == str(expected.value)
+
+
+def test_white_space_around_a_value_is_read() -> None:
+    assert loads("\n [1] ") == [1]
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
