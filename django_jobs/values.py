@@ -8,7 +8,7 @@ import datetime
 import itertools
 import operator
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_args, get_type_hints
 from uuid import UUID
 
@@ -128,7 +128,7 @@ class Graph:
         return [row.unique_key for row in self.rows if row.unique_key]
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass
 class Outcome:
     """How one attempt at a job ended, as a value; ``record`` writes it.
 
@@ -146,32 +146,36 @@ class Outcome:
     retries: int = dataclasses.field(default=0, metadata=_COLUMN)
     crashes: int = dataclasses.field(default=0, metadata=_COLUMN)
     deferrals: int = dataclasses.field(default=0, metadata=_COLUMN)
-    delay: float | None = None
-    run_at: datetime.datetime | None = None
-    #: When a RETRY expires, a moment or seconds from now; None leaves it as it is.
-    expires: tuple[datetime.datetime | None, float | None] | None = None
     keep_seconds: float | None = None
-    failure: Failure | None = None
+    # The fields below are set after it was made. Most outcomes have the defaults, which the class
+    # holds: to set them costs a short job a tenth of its time.
+    delay: float | None = dataclasses.field(default=None, init=False)
+    run_at: datetime.datetime | None = dataclasses.field(default=None, init=False)
+    #: When a RETRY expires, a moment or seconds from now; None leaves it as it is.
+    expires: tuple[datetime.datetime | None, float | None] | None = dataclasses.field(
+        default=None, init=False
+    )
+    failure: Failure | None = dataclasses.field(default=None, init=False)
     #: The attempt's log lines, if its job function has ``keep_log``.
-    log: KeptLines | None = dataclasses.field(default=None, repr=False)
+    log: KeptLines | None = dataclasses.field(default=None, init=False, repr=False)
     #: The value the body returned, or what it raised; for hooks, signals and eager results.
-    value: Any = dataclasses.field(default=None, repr=False)
+    value: Any = dataclasses.field(default=None, init=False, repr=False)
     #: Whether the transaction of an ``atomic`` job has written it already.
-    recorded: bool = False
+    recorded: bool = dataclasses.field(default=False, init=False)
     #: The workflow that replaces the job; its output row has the id of the job.
-    replacement: Graph | None = None
+    replacement: Graph | None = dataclasses.field(default=None, init=False)
     #: Workflows to add to the header of the job's chord when it succeeds; the chord's body takes
     #: the result of the output row of each.
-    added: list[Graph] = dataclasses.field(default_factory=list)
+    added: Sequence[Graph] = dataclasses.field(default=(), init=False)
     #: What the attempt writes of its steps in the transaction of the record
     #: (``steps.suspension.Written``).
-    steps: list[Any] = dataclasses.field(default_factory=list, repr=False)
+    steps: Sequence[Any] = dataclasses.field(default=(), init=False, repr=False)
     #: The attempt (``run.outcome.Execution``), if one began, and its context variables: for hooks
     #: and log lines after its end.
-    execution: Any = dataclasses.field(default=None, repr=False)
-    variables: contextvars.Context | None = dataclasses.field(default=None, repr=False)
+    execution: Any = dataclasses.field(default=None, init=False, repr=False)
+    variables: contextvars.Context | None = dataclasses.field(default=None, init=False, repr=False)
     #: Whether hooks, receivers and the log were told of it.
-    told: bool = False
+    told: bool = dataclasses.field(default=False, init=False)
 
     @classmethod
     def of(cls, job: Claimed, status: Status) -> Outcome:

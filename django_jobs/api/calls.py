@@ -177,7 +177,7 @@ def add_to_chord_of(context: JobContext, canvas: Canvas) -> AsyncResult[Any]:
     graph = addition(context, canvas, context.row_options.workflow)
     row = graph.output_row()
     handle: AsyncResult[Any] = AsyncResult(row.id, name=row.name)
-    context.added.append(graph)
+    context.added = (*context.added, graph)
     context.request.children.append(handle)
     return handle
 

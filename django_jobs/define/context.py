@@ -11,6 +11,7 @@ from ..conf import get_settings
 from ..exceptions import MaxRetriesExceededError, Retry
 from ..moments import aware, expiry, seconds
 from ..serialization import dumps, loads
+from .current import Request
 from .durable import Durable
 from .row_options import NOTHING
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ..run.kept_log import KeptLog
     from ..values import Claimed, Failure, Graph
     from .canvas import Canvas
-    from .current import Request
     from .options import Expiry
 
 
@@ -42,7 +42,54 @@ class JobOutcome:
     failure: Failure | None = dataclasses.field(default=None, repr=False)
 
 
-class JobContext(Durable):
+class _Running:
+    """What a worker knows of the job that it runs. Most jobs have the class's own values."""
+
+    # Its request, as soon as something has asked for it.
+    made_request: Request | None = None
+    # The lines that it logs, if its function has keep_log.
+    kept_log: KeptLog | None = None
+    # What it printed without an end of the line, by thread and stream.
+    printed: dict[Any, Any] | None = None
+    # The job's row, when it was claimed.
+    claimed: Claimed | None = None
+    # With the worker's id the fencing token of this run.
+    claims: int = 0
+    row_options = NOTHING
+    # The ended state and meta from update_state(), used when the body then raises Ignore.
+    ended_state: tuple[str, Any] | None = None
+    # The graphs from add_to_chord(), to be written with the job's success.
+    added: tuple[Graph, ...] = ()
+
+    def __init__(
+        self,
+        function: JobFunction[..., Any, Any],
+        request: Request | Callable[[], Request],
+        report: Callable[[JobContext, dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.function = function
+        self._report = report
+        if isinstance(request, Request):
+            self.made_request = request
+        else:
+            self._make_request = request
+
+    @property
+    def request(self) -> Request:
+        """The job as it was enqueued, and the attempt at it."""
+        # It is made when something asks for it: to make it takes as long as a short body.
+        made = self.made_request
+        if made is None:
+            # Threads that ask at the same time get the same one.
+            made = vars(self).setdefault("made_request", self._make_request())
+        return made
+
+    @request.setter
+    def request(self, request: Request) -> None:
+        self.made_request = request
+
+
+class JobContext(_Running, Durable):
     """The running job: ``bind=True`` passes it as ``self``, and ``current_job`` stands for it.
 
     To add hooks, subclass it and pass the class as ``base=``: override the hooks below, or
@@ -51,29 +98,8 @@ class JobContext(Durable):
 
     #: The end of the attempt, for middleware after its ``yield``. Before that it is None.
     outcome: JobOutcome | None = None
-    # The lines that it logs, if its function has keep_log.
-    kept_log: KeptLog | None = None
-
-    def __init__(
-        self,
-        function: JobFunction[..., Any, Any],
-        request: Request,
-        report: Callable[[JobContext, dict[str, Any]], None] | None = None,
-    ) -> None:
-        self.function = function
-        self.request = request
-        # The job's row, when it was claimed.
-        self.claimed: Claimed | None = None
-        # With the worker's id the fencing token of this run.
-        self.claims = 0
-        #: True after the running job was revoked with ``terminate=True``.
-        self.revoked = False
-        self._report = report
-        # The ended state and meta from update_state(), used when the body then raises Ignore.
-        self.ended_state: tuple[str, Any] | None = None
-        self.row_options = NOTHING
-        # The graphs from add_to_chord(), to be written with the job's success.
-        self.added: list[Graph] = []
+    #: True after the running job was revoked with ``terminate=True``.
+    revoked: bool = False
 
     @property
     def name(self) -> str:

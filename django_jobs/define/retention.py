@@ -17,9 +17,12 @@ def keep_seconds(function: JobFunction[..., Any, Any] | None, status: Status) ->
         return None
     settings = get_settings()
     seconds = settings.failure_expires if status == Status.FAILURE else settings.result_expires
-    if function is not None and function.options.result_expires != "default":
-        seconds = function.options.result_expires
-    if function is not None and status == Status.SUCCESS and seconds is not None:
+    if function is None:
+        return seconds
+    options = function.options
+    if options.result_expires != "default":
+        seconds = options.result_expires
+    if options.unique_for and seconds is not None and status == Status.SUCCESS:
         # The row holds its unique key for that time.
-        seconds = max(seconds, function.options.unique_for or 0)
+        seconds = max(seconds, options.unique_for)
     return seconds

@@ -12,6 +12,7 @@ from django.db import Error, connections, transaction
 from .. import log
 from ..db import Kind, kind_of
 from ..db.attempts import transaction_ended_by
+from ..define.current import Request
 from ..exceptions import TransactionLeftOpen, TransactionLost, WorkerLost
 from ..failure import describe
 from ..status import Status
@@ -29,13 +30,15 @@ _CONFLICT_TRIES = 8
 
 def body(execution: Execution) -> Any:
     """Call the function and return its result; an ``async def`` returns a coroutine."""
-    function, request = execution.function, execution.context.request
+    function, context = execution.function, execution.context
+    # Hooks and middleware may have given the request other arguments.
+    given: Execution | Request = context.made_request or execution
     before = forks.generation
     try:
         if function.options.bind or function.base_wraps:
-            value = execution.context(*request.args, **request.kwargs)
+            value = context(*given.args, **given.kwargs)
         else:
-            value = function.__wrapped__(*request.args, **request.kwargs)
+            value = function.__wrapped__(*given.args, **given.kwargs)
     except BaseException as error:
         if forks.generation != before:
             forks.leave(error)
@@ -84,7 +87,7 @@ def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
         # A random wait, so that the transactions in conflict do not meet again.
         time.sleep(random.uniform(0, 0.01 * 2**number))
         context = execution.context
-        context.added, context.journal, context.has_ended = [], None, False
+        context.added, context.journal, context.has_ended = (), None, False
     raise AssertionError("the last try returns or raises")
 
 
@@ -134,7 +137,7 @@ def _run(execution: Execution, environment: Environment) -> Any:
 
 
 def _run_limited(execution: Execution, environment: Environment) -> Any:
-    seconds = execution.context.request.soft_time_limit
+    seconds = execution.soft_time_limit
     if execution.function.is_async:
         # The coroutine runs in another thread, so the limit must be raised inside the coroutine.
         return run_limited(body(execution), seconds)

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ..define.context import JobContext
-from ..define.current import Request
 from ..values import Outcome
 from .middleware import Factory, middleware
 
@@ -37,8 +36,11 @@ class Environment:
     time_limits: Mapping[str, tuple[float | None, float | None]] = dataclasses.field(
         default_factory=dict
     )
-    #: Returns why this pool cannot enforce the time limits of a job, or None.
-    unable: Callable[[Request, JobFunction[..., Any, Any]], str | None] | None = None
+    #: Takes a job function and the hard and the soft limit of a job, and returns why this pool
+    #: cannot enforce them, or None.
+    unable: (
+        Callable[[JobFunction[..., Any, Any], float | None, float | None], str | None] | None
+    ) = None
     #: Called before any code of the job runs.
     begins: Callable[[Execution], None] = lambda execution: None
     #: Writes SUCCESS of an atomic job in the transaction of its body; returns False if another

@@ -31,6 +31,7 @@ __all__ = [
     "execute",
     "execute_async",
     "execute_crash",
+    "execute_here",
     "execute_refusal",
     "left_open",
 ]
@@ -39,9 +40,13 @@ __all__ = [
 def execute(job: Claimed, environment: Environment) -> Outcome:
     """Run one attempt in this thread and return how it ended."""
     # Context variables, the active language and the time zone end with the copy.
-    variables = contextvars.copy_context()
-    outcome = variables.run(_execute, job, environment)
-    keep_for_later(outcome, variables)
+    return contextvars.copy_context().run(execute_here, job, environment)
+
+
+def execute_here(job: Claimed, environment: Environment) -> Outcome:
+    """Do as :func:`execute` does, in a copied context that the caller has entered for the job."""
+    outcome = _execute(job, environment)
+    keep_for_later(outcome)
     return outcome
 
 
@@ -70,7 +75,7 @@ def _execute(job: Claimed, environment: Environment) -> Outcome:
     conclude(outcome, environment)
     if around is not None:
         # With the variables that the middleware has set.
-        keep_for_later(outcome, contextvars.copy_context())
+        keep_for_later(outcome)
         around.leave(outcome)
     return outcome
 
@@ -103,7 +108,7 @@ async def execute_async(
             around.error = error
     outcome.execution = execution
     await conclude_async(outcome, confirm)
-    keep_for_later(outcome, contextvars.copy_context())
+    keep_for_later(outcome)
     if around is not None:
         await around.leave_async(outcome)
     return outcome
@@ -121,7 +126,8 @@ def _reason(error: BaseException, environment: Environment) -> BaseException:
 
 def _name_in_records(job: Claimed, environment: Environment) -> None:
     log.subject.set(job)
-    log.worker_name.set(environment.worker_name)
+    if log.worker_name.get() != environment.worker_name:
+        log.worker_name.set(environment.worker_name)
 
 
 def _enter(execution: Execution) -> None:

@@ -36,11 +36,13 @@ _HOOKS: dict[str, str] = {
 
 
 def start(execution: Execution) -> None:
-    job, request = execution.job, execution.context.request
+    job, context = execution.job, execution.context
     log.job_started(job)
-    if _overrides(execution.context, "before_start"):
+    if type(context) is not JobContext and _overrides(context, "before_start"):
+        request = context.request
         _hook(execution, "before_start", request.id, request.args, request.kwargs)
-    _send(signals.job_prerun, job, args=request.args, kwargs=request.kwargs)
+    if signals.job_prerun.receivers:
+        _send(signals.job_prerun, job, args=context.request.args, kwargs=context.request.kwargs)
 
 
 def conclude(outcome: Outcome, environment: Environment) -> Outcome:
@@ -80,11 +82,11 @@ def has_listeners(outcome: Outcome) -> bool:
     """Return whether a hook or a receiver wants to hear of this end."""
     status, name = outcome.status, outcome.job.name
     signal = _SIGNALS.get(status)
-    if signal is not None and signals.is_heard(signal, name):
+    if signal is not None and signal.receivers and signals.is_heard(signal, name):
         return True
     if outcome.execution is None:
         return False
-    if signals.is_heard(signals.job_postrun, name):
+    if signals.job_postrun.receivers and signals.is_heard(signals.job_postrun, name):
         return True
     context = outcome.execution.context
     if type(context) is JobContext or not _ends_attempt(status):
@@ -94,14 +96,17 @@ def has_listeners(outcome: Outcome) -> bool:
     )
 
 
-def keep_for_later(outcome: Outcome, variables: contextvars.Context) -> None:
-    """Keep for :func:`tell_later` what it may need: many outcomes wait for one record."""
+def keep_for_later(outcome: Outcome) -> None:
+    """Keep for :func:`tell_later` what it may need: many outcomes wait for one record.
+
+    That is the current context, if a hook, a receiver or the log hears of the end.
+    """
     if outcome.told:
         outcome.execution = None
     elif outcome.variables is not None:  # its slot has kept them
         return
     elif outcome.status != Status.SUCCESS or log.logs_successes():
-        outcome.variables = variables
+        outcome.variables = contextvars.copy_context()
     elif outcome.execution is not None and type(outcome.execution.context) is JobContext:
         outcome.execution = None
 
@@ -157,7 +162,7 @@ def _tell_receivers(outcome: Outcome) -> None:
         _send(signals.job_failure, job, exception=value, traceback=trace)
     elif status == Status.REVOKED:
         _send(signals.job_revoked, job, terminated=False, reason="expired")
-    if outcome.execution is not None:
+    if outcome.execution is not None and signals.job_postrun.receivers:
         request = outcome.execution.context.request
         _send(
             signals.job_postrun,

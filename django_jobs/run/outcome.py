@@ -41,15 +41,24 @@ REQUEUE_SECONDS = 1.0
 
 @dataclasses.dataclass(slots=True)
 class Execution:
-    """A job whose function and arguments were found; ``began`` is of :func:`time.monotonic`."""
+    """A job whose function and arguments were found.
+
+    The limits are in seconds, ``began`` is of :func:`time.monotonic`.
+    """
 
     job: Claimed
-    context: JobContext
-    began: float
+    function: JobFunction[..., Any, Any]
+    args: list[Any]
+    kwargs: dict[str, Any]
+    time_limit: float | None
+    soft_time_limit: float | None
+    context: JobContext = dataclasses.field(init=False)
+    began: float = dataclasses.field(init=False)
 
     @property
-    def function(self) -> JobFunction[..., Any, Any]:
-        return self.context.function
+    def ignores_result(self) -> bool:
+        own = self.job.row_options.call.ignore_result
+        return self.function.options.ignore_result if own is None else own
 
 
 def returned(execution: Execution, value: Any) -> Outcome:
@@ -58,8 +67,7 @@ def returned(execution: Execution, value: Any) -> Outcome:
     if journal is not None and (problem := journal.swallowed()):
         return _failed(execution, problem)
     # A dependent may need the result, even if the caller ignores it.
-    stored = execution.job.has_dependents or not execution.context.request.ignore_result
-    if value is not None and stored:
+    if value is not None and (execution.job.has_dependents or not execution.ignores_result):
         try:
             types = execution.function.result_type
             text = _result_text(value if types is None else encoded_result(types, value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,5 @@ def hidden(job: Claimed, result: Any = None, calls: Sequence[Call] = ()) -> Secr
 
 def plain(job: Claimed, status: Status, function: JobFunction[..., Any, Any] | None) -> Outcome:
     """Return the outcome with which a job gets *status*, as its row has it otherwise."""
-    outcome = Outcome.of(job, status)
-    outcome.deferrals, outcome.keep_seconds = 0, keep_seconds(function, status)
-    return outcome
+    now, keep = time.monotonic(), keep_seconds(function, status)
+    return Outcome(job, status.value, now, now, None, job.retries, job.crashes, 0, keep)

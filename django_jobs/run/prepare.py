@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import serialization
 from ..define import registry
+from ..define.context import JobContext
 from ..define.current import Request
 from ..define.hidden_arguments import CALLERS
-from ..define.row_options import CallOptions, json_type
+from ..define.row_options import json_type
 from ..exceptions import ArgumentError, UnknownJob
 from ..values import Claimed, Outcome
 from .environment import Environment
@@ -20,6 +22,8 @@ from .outside_body import expired, not_here, unrunnable
 if TYPE_CHECKING:
     from ..api.job import JobFunction
     from ..define.options import JobOptions
+
+_NO_LIMITS = (None, None)
 
 
 def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
@@ -42,35 +46,42 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
             args, kwargs = function.argument_types.decode(args, kwargs)
         except ArgumentError as error:
             return unrunnable(job, error)
-    request = _request(job, function, (args, kwargs, headers), environment)
-    context = function.options.base(function, request, environment.report)
+    hard, soft = _time_limits(job, function.options, environment)
+    if environment.unable and (unable := environment.unable(function, hard, soft)):
+        return _left(job, UnknownJob(unable), environment)
+    execution = Execution(job, function, args, kwargs, hard, soft)
+    execution.context = _context(execution, headers, environment)
+    execution.began = time.monotonic()
+    return execution
+
+
+def _context(
+    execution: Execution, headers: Mapping[str, Any], environment: Environment
+) -> JobContext:
+    job, function = execution.job, execution.function
+    base = function.options.base
+    request: Any = functools.partial(_request, execution, headers, environment)
+    if base.__init__ is not JobContext.__init__:
+        request = request()  # a class of the project may read it
+    context = base(function, request, environment.report)
     context.claimed, context.claims = job, job.claims
-    context.row_options = job.row_options
     context.step_store = environment.steps
+    if job.options is not None:
+        context.row_options = job.row_options
     if function.options.keep_log:
         from .kept_log import KeptLog  # its import lets it hear every record of the process
 
         context.kept_log = KeptLog(job, function.options)
-    unable = environment.unable(request, function) if environment.unable else None
-    if unable:
-        return _left(job, UnknownJob(unable), environment)
-    return Execution(job, context, time.monotonic())
+    return context
 
 
-def _request(
-    job: Claimed,
-    function: JobFunction[..., Any, Any],
-    parsed: tuple[list[Any], dict[str, Any], Mapping[str, Any]],
-    environment: Environment,
-) -> Request:
-    args, kwargs, headers = parsed
-    call, defaults = job.row_options.call, function.options
-    hard, soft = _time_limits(job.name, call, defaults, environment)
+def _request(execution: Execution, headers: Mapping[str, Any], environment: Environment) -> Request:
+    job = execution.job
     return Request(
         uuid=job.id,
         name=job.name,
-        args=args,
-        kwargs=kwargs,
+        args=execution.args,
+        kwargs=execution.kwargs,
         retries=job.retries,
         queue=job.queue,
         priority=job.priority,
@@ -83,11 +94,9 @@ def _request(
         worker=environment.worker_name,
         called_directly=False,
         is_eager=environment.is_eager,
-        time_limit=hard,
-        soft_time_limit=soft,
-        ignore_result=(
-            defaults.ignore_result if call.ignore_result is None else call.ignore_result
-        ),
+        time_limit=execution.time_limit,
+        soft_time_limit=execution.soft_time_limit,
+        ignore_result=execution.ignores_result,
     )
 
 
@@ -114,10 +123,11 @@ def _misfit(
 
 
 def _time_limits(
-    name: str, call: CallOptions, defaults: JobOptions, environment: Environment
+    job: Claimed, defaults: JobOptions, environment: Environment
 ) -> tuple[float | None, float | None]:
     """Return the call's own limits, else an operator's, the function's or the worker's."""
-    hard, soft = environment.time_limits.get(name, (None, None))
+    call = job.row_options.call
+    hard, soft = environment.time_limits.get(job.name, _NO_LIMITS)
     return (
         call.time_limit or hard or defaults.time_limit or environment.time_limit,
         call.soft_time_limit or soft or defaults.soft_time_limit or environment.soft_time_limit,
@@ -134,6 +144,6 @@ def _parsed(job: Claimed) -> tuple[list[Any], dict[str, Any], Mapping[str, Any]]
         raise ArgumentError(f"kwargs must be a JSON object, the row has {json_type(kwargs)}.")
     if not isinstance(headers, dict):
         raise ArgumentError(f"headers must be a JSON object, the row has {json_type(headers)}.")
-    if job.row_options.problem:
+    if job.options is not None and job.row_options.problem:
         raise ArgumentError(job.row_options.problem)
     return args, kwargs, headers

@@ -15,8 +15,6 @@ from ..define.current import running
 _log = logging.getLogger("django_jobs.output")
 #: At most this many characters of an unfinished line are kept.
 LONGEST = 8_192
-# The key of a context's __dict__: its lines that have not ended, by thread and stream.
-_PARTS = "_printed_parts"
 
 
 class _Here(threading.local):
@@ -40,7 +38,8 @@ class Printed:
         if context is None or _here.logging:
             written: int = self._stream.write(text)
             return written
-        parts: dict[Any, Any] = vars(context).setdefault(_PARTS, {})
+        # Threads of the job that begin to print at the same time get the same dict.
+        parts: dict[Any, Any] = context.printed or vars(context).setdefault("printed", {})
         # A thread writes to its own part only, so that no lock is needed: a fork may copy a lock
         # that another thread holds.
         key = threading.get_ident(), id(self)
@@ -85,9 +84,10 @@ def redirected(level: str | None) -> Iterator[None]:
 
 def finish(context: JobContext) -> None:
     """Log the unfinished lines of the running job."""
-    parts: dict[Any, Any] | None = vars(context).pop(_PARTS, None)
-    for text, level in list((parts or {}).values()):
-        _write(text, level)
+    if context.printed is not None:
+        parts = vars(context).pop("printed", None)
+        for text, level in list((parts or {}).values()):
+            _write(text, level)
 
 
 def _visible(line: str) -> str:

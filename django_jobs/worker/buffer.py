@@ -16,8 +16,9 @@ from .sleepers import Sleepers
 
 #: Most jobs that one statement claims or records.
 MAX_BATCH = 1000
-# The weight of the newest job in the smoothed run time. The first jobs weigh more.
-_NEWEST = 0.1
+# The weight of the newest job in the smoothed run time, when there were many. The first ones weigh
+# more.
+_NEWEST, _MANY = 0.1, 9
 
 # A clock that also runs while the host sleeps, where the platform has one.
 boot_time: Callable[[], float] = (
@@ -42,8 +43,7 @@ class JobBuffer:
         """*budget* is the number of jobs that this process may still begin; None: any number."""
         self._clock = clock
         self.low_water = 0
-        #: The seconds that a job takes, smoothed. The first value counts as one long job: a worker
-        #: claims few jobs ahead before some jobs were short.
+        #: The smoothed seconds of a job. A worker claims few jobs ahead until some were short.
         self.run_seconds = 0.5
         self.jobs_done = 0
         #: The moment at which the oldest waiting job became the next one: the job before it began,
@@ -87,11 +87,12 @@ class JobBuffer:
 
     def _next(self) -> Claimed | None:
         # A process that slept past its lease starts no job: other workers may have its jobs.
-        while self._waiting and not self.spent and boot_time() < self._lease_until:
+        may_begin = self._budget is None or self._budget > 0
+        while self._waiting and may_begin and boot_time() < self._lease_until:
             job = self._waiting.popleft()
-            self.last_move = self._clock()
-            if job.begin_by is None or self.last_move <= job.begin_by:
-                self.last_begin = self.last_move
+            self.last_move = now = self._clock()
+            if job.begin_by is None or now <= job.begin_by:
+                self.last_begin = now
                 return job
             # Its rate limit allowed a start until then. The loop releases it.
             self._late.append(job)
@@ -113,7 +114,7 @@ class JobBuffer:
                 self._ended.append(outcome)
             self.jobs_done += 1
             took = (self._clock() if handed_in else outcome.ended) - outcome.began
-            newest = max(_NEWEST, 1 / (self.jobs_done + 1))
+            newest = _NEWEST if self.jobs_done >= _MANY else 1 / (self.jobs_done + 1)
             self.run_seconds += newest * (took - self.run_seconds)
             wake = first or len(self._waiting) <= self.low_water
         if wake:

@@ -46,7 +46,9 @@ NAMED = log.about(CLAIMED.id, CLAIMED.name)
 
 
 def ended(status: Status, failure: Failure | None = None) -> Outcome:
-    return dataclasses.replace(Outcome.of(CLAIMED, status), failure=failure)
+    outcome = Outcome.of(CLAIMED, status)
+    outcome.failure = failure
+    return outcome
 
 
 #: For each function of the log that makes a record: a call of it, and the attributes it must have.

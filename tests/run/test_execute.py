@@ -13,6 +13,7 @@ from django.db import OperationalError, connection, transaction
 
 from django_jobs import SoftTimeLimitExceeded, current_job, job, progress, signals
 from django_jobs.define.context import JobContext
+from django_jobs.define.current import Request
 from django_jobs.log import JobFilter
 from django_jobs.log.console import console_handler
 from django_jobs.models import Job, Worker
@@ -34,6 +35,55 @@ def test_job_runs_with_its_arguments(run: Run) -> None:
     assert outcome.status == "SUCCESS"
     assert outcome.value == [[1, [2]], {"x": {"y": None}}]
     assert Job.objects.get().result == outcome.value
+
+
+def test_request_is_made_only_for_a_job_that_asks_for_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    def make(**values: Any) -> Request:
+        made.append(values)
+        return Request(**values)
+
+    monkeypatch.setattr("django_jobs.run.prepare.Request", make)
+    for signal in (signals.job_prerun, signals.job_postrun):
+        monkeypatch.setattr(signal, "receivers", [])
+
+    @job
+    def asks() -> bool:
+        requests = [current_job.request for _ in range(2)]
+        return requests[0] is requests[1]
+
+    assert run(jobs.add, 1, b=2).value == 3
+    assert made == []
+    assert run(asks).value is True
+    assert len(made) == 1
+
+
+def test_request_that_a_hook_gives_other_arguments_counts(run: Run) -> None:
+    class Doubles(JobContext):
+        def before_start(self, job_id: Any, args: Any, kwargs: Any) -> None:
+            self.request.args = [2 * each for each in args]
+
+    @job(base=Doubles)
+    def first(number: int) -> int:
+        return number
+
+    assert run(first, 4).value == 8
+
+
+def test_class_of_the_project_may_read_the_request_when_it_is_made(run: Run) -> None:
+    class Reads(JobContext):
+        def __init__(self, function: Any, request: Request, *others: Any) -> None:
+            super().__init__(function, request, *others)
+            self.first = request.args[0]
+
+    @job(base=Reads, bind=True)
+    def first(self: Any, number: int) -> int:
+        return int(self.first)
+
+    assert run(first, 4).value == 4
 
 
 def test_async_job_runs_in_a_thread(run: Run) -> None:

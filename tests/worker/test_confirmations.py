@@ -561,7 +561,7 @@ def test_error_after_the_end_of_a_short_job_leaves_no_slot_waiting(
     told: list[tuple[int, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def keep(outcome: Outcome, variables: Any) -> None:
+    def keep(outcome: Outcome) -> None:
         monkeypatch.undo()
         raise KeyError("an alarm")
 

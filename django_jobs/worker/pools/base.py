@@ -3,6 +3,7 @@ from __future__ import annotations
 import abc
 import contextvars
 import dataclasses
+import functools
 import logging
 import time
 from collections import deque
@@ -17,7 +18,7 @@ from ...db.session import distrust
 from ...define.context import JobContext
 from ...process.memory import resident_bytes
 from ...run import forks
-from ...run.execute import Environment, execute
+from ...run.execute import Environment, execute_here
 from ...run.hooks import conclude, tell_later
 from ...run.outcome import Execution
 from ...run.outside_body import escaped
@@ -70,7 +71,7 @@ class Pool(abc.ABC):
     def __init__(self, setup: PoolSetup) -> None:
         self.setup = setup
         self.buffer = setup.buffer
-        self.contexts: dict[tuple[UUID, int], JobContext] = {}
+        self.contexts: dict[int, JobContext] = {}  # by slot
         # Jobs with acks_late=False, while they run; and where the shared_slots notes their ends.
         self._once: set[tuple[UUID, int]] = set()
         self._unrecorded: dict[tuple[UUID, int], int] = {}
@@ -99,10 +100,10 @@ class Pool(abc.ABC):
 
         A pool that cannot stop a job only sets ``current_job.revoked``.
         """
-        context = self.contexts.get((job_id, claims))
-        if context is not None:
+        found = [each for each in list(self.contexts.values()) if _is_of(each, job_id, claims)]
+        for context in found:
             context.revoked = True
-        return context is not None
+        return bool(found)
 
     def environment(self, slot: int, **others: Any) -> Environment:
         """Return what the jobs in *slot* run with."""
@@ -114,13 +115,11 @@ class Pool(abc.ABC):
             time_limit=options.time_limit,
             soft_time_limit=options.soft_time_limit,
             time_limits=self.setup.time_limits,
-            unable=lambda request, function: unable(
-                options.pool, function, request.time_limit, request.soft_time_limit
-            ),
-            begins=lambda execution: self._begins(slot, execution),
+            unable=functools.partial(unable, options.pool),
+            begins=functools.partial(self._begins, slot),
             commit=self.setup.commit,
             steps=self.setup.steps,
-            confirm=lambda outcome: self._confirm(slot, outcome),
+            confirm=functools.partial(self._confirm, slot),
             refused=self.setup.refused,
             tidy=end_attempt,
             **others,
@@ -144,18 +143,21 @@ class Pool(abc.ABC):
                 break
 
     def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
-        with log.working_as(self.setup.name, job):
-            begin_attempt()
-            before = forks.generation
-            try:
-                outcome = execute(job, environment)
-            except BaseException as error:  # after any error the slot must become free
-                outcome = conclude(escaped(job, error), environment)
-            if forks.generation != before:  # a hook or a receiver has forked
-                forks.leave(None)
-            # Hooks and receivers may have used the sessions after the body.
-            end_attempt()
-            self.ended(slot, job, outcome)
+        """Run one job; its context variables, language and time zone end with it."""
+        contextvars.copy_context().run(self._run_here, slot, job, environment)
+
+    def _run_here(self, slot: int, job: Claimed, environment: Environment) -> None:
+        begin_attempt()
+        before = forks.generation
+        try:
+            outcome = execute_here(job, environment)
+        except BaseException as error:  # after any error the slot must become free
+            outcome = conclude(escaped(job, error), environment)
+        if forks.generation != before:  # a hook or a receiver has forked
+            forks.leave(None)
+        # Hooks and receivers may have used the sessions after the body.
+        end_attempt()
+        self.ended(slot, job, outcome)
 
     def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
         self._put_back()
@@ -179,7 +181,7 @@ class Pool(abc.ABC):
 
     def _leave(self, slot: int, job: Claimed) -> None:
         """Note that the body has ended: nothing can stop it any more."""
-        self.contexts.pop((job.id, job.claims), None)
+        self.contexts.pop(slot, None)
         if self._once:
             self._keep_end(job)
         self.setup.shared_slots.end(slot)
@@ -248,10 +250,9 @@ class Pool(abc.ABC):
             self._unrecorded[key] = self.setup.shared_slots.keep_end(*key)
 
     def _begins(self, slot: int, execution: Execution) -> None:
-        job = execution.job
-        self.contexts[job.id, job.claims] = execution.context
+        self.contexts[slot] = execution.context
         if not execution.function.options.acks_late:
-            self._once.add((job.id, job.claims))
+            self._once.add((execution.job.id, execution.job.claims))
         self._show(slot, execution, execution.began)
 
     def _show_hooks(self, slot: int, outcome: Outcome) -> None:
@@ -261,14 +262,19 @@ class Pool(abc.ABC):
 
     def _show(self, slot: int, execution: Execution, began: float) -> None:
         """Show the supervisor what runs in the slot, and when to kill the process."""
-        job, limit = execution.job, execution.context.request.time_limit
-        deadline = _deadline(self.setup.options.pool, began, limit)
+        job, limit = execution.job, execution.time_limit
+        deadline = _deadline(self.setup.options.pool, began, limit) if limit else 0.0
         self.setup.shared_slots.begin(slot, job.id, job.claims, began, deadline)
 
 
-def _deadline(pool: str, began: float, limit: float | None) -> float:
+def _is_of(context: JobContext, job_id: UUID, claims: int) -> bool:
+    job = context.claimed
+    return job is not None and job.id == job_id and job.claims == claims
+
+
+def _deadline(pool: str, began: float, limit: float) -> float:
     """Return the moment at which the supervisor kills the process; 0 for never."""
-    return began + limit + _GRACE_SECONDS[pool] if limit and pool in _GRACE_SECONDS else 0.0
+    return began + limit + _GRACE_SECONDS[pool] if pool in _GRACE_SECONDS else 0.0
 
 
 def _is_busy(buffer: JobBuffer) -> bool:

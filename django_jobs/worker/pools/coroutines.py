@@ -49,14 +49,13 @@ class Coroutines:
         return value
 
     async def _call_limited(self, execution: Execution) -> Any:
-        request = execution.context.request
         key = execution.job.id, execution.job.claims
-        coroutine = soft_limited(body(execution), request.soft_time_limit)
+        coroutine = soft_limited(body(execution), execution.soft_time_limit)
         task = asyncio.current_task()
         assert task is not None
         try:
-            if request.time_limit:
-                return await self._hard_limited(key, coroutine, request.time_limit)
+            if execution.time_limit:
+                return await self._hard_limited(key, coroutine, execution.time_limit)
             self._tasks[key] = task
             return await coroutine
         finally:

@@ -107,7 +107,7 @@ class Bodies:
         self._greenlet = gevent.getcurrent()
         self._key = execution.job.id, execution.job.claims
         self._pool.bodies[self._key] = self
-        if limit := execution.context.request.time_limit:
+        if limit := execution.time_limit:
             left = max(0.0, execution.began + limit - time.monotonic())
             self._timer = gevent.get_hub().loop.timer(left)
             self._timer.start(self.stop, TimeLimitExceeded(f"The job ran longer than {limit} s."))
