@@ -66,6 +66,8 @@ class Settings:
     shutdown_grace_seconds: float = 30.0
     #: Further parts of names of arguments whose values are never shown, in any case.
     sensitive_names: Sequence[str] = ()
+    #: Keys of Fernet for ``@job(encrypt=...)``. The first one encrypts, and all of them decrypt.
+    encryption_keys: Sequence[str] = dataclasses.field(default=(), repr=False)
     #: The bearer token that Prometheus sends to read the metrics, at least 16 characters. None:
     #: only users with the permission ``view_measurement`` can read them.
     metrics_token: str | None = None
@@ -98,6 +100,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "max_crashes": (int,),
     "shutdown_grace_seconds": (int, float),
     "sensitive_names": (list, tuple),
+    "encryption_keys": (list, tuple),
     "metrics_token": (str, type(None)),
     "health_urls": (bool,),
     "schedules": (Mapping,),
@@ -162,7 +165,7 @@ def problems() -> list[tuple[str, str]]:
             kinds = _KINDS[key.lower()]
             texts = [repr(text) for text in _TEXTS.get(key.lower(), ())]
             named = " or ".join([*(kind.__name__ for kind in kinds), *texts])
-            is_secret = key in ("METRICS_TOKEN", "SCHEDULES")
+            is_secret = key in ("ENCRYPTION_KEYS", "METRICS_TOKEN", "SCHEDULES")
             shown = type(value).__name__ if is_secret else repr(value)
             hint = "Use " + " or ".join([*(_WORDS[kind] for kind in kinds), *texts]) + "."
             found.append((f"{SETTING}[{key!r}] must be {named}, got {shown}.", hint))

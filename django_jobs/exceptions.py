@@ -41,6 +41,10 @@ class ArgumentError(JobsError, ValueError):
     """
 
 
+class EncryptionError(JobsError):
+    """A value cannot be encrypted or decrypted: a key is missing or wrong, or the package is."""
+
+
 class QueueFull(JobsError):
     """The new jobs would exceed the queue's ``MAX_PENDING``."""
 

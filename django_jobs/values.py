@@ -57,6 +57,10 @@ class Claimed:
     begin_by: float | None = dataclasses.field(default=None, init=False)
     #: Why it cannot run, if the worker found that out after the claim.
     problem: str = dataclasses.field(default="", init=False)
+    #: Whether the problem is that its arguments or a parent's result cannot be decrypted.
+    is_closed: bool = dataclasses.field(default=False, init=False)
+    #: Whether a result that it takes is encrypted in its parent's row.
+    took_encrypted: bool = dataclasses.field(default=False, init=False)
     _row_options: RowOptions | None = dataclasses.field(default=None, init=False)
 
     def __post_init__(self, waited: float) -> None:

@@ -29,7 +29,7 @@ from .filters import (
 )
 from .job_actions import DELETE
 from .job_buttons import JobButtonsMixin
-from .job_fields import JobFields, payload_of
+from .job_fields import VIEW_ENCRYPTED, JobFields, payload_of, show_encrypted
 from .operations import actions_of
 from .run_history import runs_of_function, runs_svg
 from .search import search
@@ -98,6 +98,8 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
     ) -> HttpResponse:
         job = context.get("original")
         if isinstance(job, Job):
+            if request.user.has_perm(VIEW_ENCRYPTED):
+                show_encrypted(job)
             kept = kept_attempts(job)
             context["attempts"] = attempts_of(job, kept, logs_of(job), payload_of(job).text)
             context["steps"] = timeline(job, kept)

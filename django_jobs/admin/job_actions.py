@@ -18,6 +18,7 @@ from ..control import jobs
 from ..control.moving import move
 from ..db import without_deadlock
 from ..define import registry, row_options
+from ..define.envelopes import opened_call
 from ..display.job_text import reason_text
 from ..exceptions import JobsError, QueueFull
 from ..ids import uuid7
@@ -90,9 +91,10 @@ def _copy(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]
             continue
         wanted = uuid7()
         try:
+            args, kwargs = opened_call(job.args, job.kwargs)
             with transaction.atomic(using):
                 made = function.apply_async(
-                    job.args, job.kwargs, queue=job.queue, priority=job.priority,
+                    args, kwargs, queue=job.queue, priority=job.priority,
                     headers=job.headers or {}, task_id=str(wanted),
                 )  # fmt: skip
                 if made.uuid == wanted:

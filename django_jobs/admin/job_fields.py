@@ -30,6 +30,9 @@ from .attempts import worker_name
 from .badges import moment, status_badge
 from .base import _Mixed
 
+#: The permission to see what is encrypted, on the page of a job.
+VIEW_ENCRYPTED = f"{Job._meta.app_label}.view_encrypted_job"
+
 _NONE = "–"
 _ARGUMENTS_WIDTH = 80
 # A result may have a megabyte, which makes browsers slow.
@@ -209,11 +212,20 @@ def _json(value: Any) -> SafeString:
 
 
 def payload_of(job: Job) -> Payload:
-    """Return the visible part of a job's payload; the first call for *job* reads it."""
+    """Return the visible part of a job's payload; the first call for *job* reads it.
+
+    What is encrypted is only visible after :func:`show_encrypted`.
+    """
     shown: Payload | None = vars(job).get("_shown_payload")
     if shown is None:
-        shown = vars(job)["_shown_payload"] = shown_payload(job)
+        decrypts = vars(job).get("_shows_encrypted", False)
+        shown = vars(job)["_shown_payload"] = shown_payload(job, decrypts=decrypts)
     return shown
+
+
+def show_encrypted(job: Job) -> None:
+    """Let the fields of *job* show what is encrypted, to a user who may see it."""
+    vars(job)["_shows_encrypted"] = True
 
 
 def _joined(*parts: str) -> str:

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from ..define import registry
+from ..define.envelopes import MARK
 from ..define.hidden_arguments import rules_of
 from ..define.row_options import MAY_TAKE_A_RESULT, TAKES_A_RESULT
 from ..redaction import is_sensitive
@@ -20,7 +21,8 @@ QUALIFIERS = {"job": "name__icontains", "queue": "queue", "error": "error_class_
 
 _MOST_WORDS = 50
 _TEXT = r'"([^"\\]|\\.)*"'
-_SCALAR = rf'({_TEXT}|[^]\[,"{{}}]+)'
+# What is encrypted is never searched, but may stand before what is.
+_SCALAR = rf'({_TEXT}|[^]\[,"{{}}]+|\{{"{MARK}":{_TEXT}\}})'
 
 
 def is_id(term: str) -> UUID | None:
@@ -80,7 +82,7 @@ def _argument(name: str, value: str) -> Q:
     condition = Q(name__in=named, kwargs__regex=pattern)
     positions: dict[int, list[str]] = {}
     for function, one in rules.items():
-        if name in one.positional:
+        if name in one.positional and not one.encrypts_name(name):
             positions.setdefault(one.positional.index(name), []).append(function)
     takes_none = Q(options=None) | ~Q(options__regex=MAY_TAKE_A_RESULT)
     takes_one = Q(options__regex=TAKES_A_RESULT)

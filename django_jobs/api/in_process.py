@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from .. import log
 from ..conf import get_settings
-from ..define.canvas import signature
+from ..define.canvas import opened_errback
 from ..define.headers import inherited
 from ..define.row_options import parse, taking_one_more
 from ..define.sensitive import secrets_in
@@ -28,7 +28,7 @@ from ..steps.memory import MemoryStore
 from ..values import Claimed, Graph, KeptLines, NewEdge, NewJob, Outcome
 from ..workflows.compile import Plan
 from ..workflows.completion import Ended, body_errbacks, error_argument
-from ..workflows.inputs import Taken, give
+from ..workflows.inputs import Taken, give, open_arguments
 from ..workflows.surroundings import Around, Given
 from ..workflows.upstream import UPSTREAM_FAILED
 from .result import AsyncResult
@@ -141,6 +141,7 @@ class _Run:
             self._fail(row, self._origins[lost[0]])
             return
         job = _claimed(row, timezone.now())
+        open_arguments(job)
         takes = job.row_options.workflow.taken_as
         if takes is not None:
             give(job, takes, [Taken(edge.parent, str(self.done[edge.parent].status),
@@ -198,7 +199,7 @@ class _Run:
         try:
             cause = loads(self._rows[failed.id].headers or "{}")
             plan = Plan(failed.root_id or failed.id, failed.id, headers=inherited(cause))
-            plan.add(signature(form), Given([error_argument(failed)]), Around())
+            plan.add(opened_errback(form), Given([error_argument(failed)]), Around())
         except Exception as error:  # as in a worker, it does not change the job's own outcome
             log.errback_failed(form, failed.attributes(), describe(error, secrets_in(form)))
             return

@@ -70,8 +70,9 @@ class JobFunction(Generic[P, R, T]):
         #: The settings under which :mod:`~django_jobs.enqueue.rows` makes rows of calls without
         #: options, and the function that makes them.
         self.plain_maker: tuple[Settings | None, Callable[..., NewJob] | None] = (None, None)
-        for option in ("concurrency_key", "rate_limit_key"):
-            check_names(self, option, getattr(options, option))
+        for option in ("concurrency_key", "rate_limit_key", "encrypt"):
+            wanted = getattr(options, option)
+            check_names(self, option, None if isinstance(wanted, bool) else wanted)
         if options.schedule is not None:
             check_schedule(self)
 

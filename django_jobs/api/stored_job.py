@@ -9,6 +9,7 @@ from uuid import UUID
 
 from ..define import registry
 from ..define.conversion import brought_back
+from ..define.envelopes import opened, opened_progress
 from ..define.routing import databases
 from ..exceptions import ArgumentError, JobDoesNotExist
 from ..ids import JobId, job_id
@@ -123,7 +124,7 @@ class StoredJob(Identified):
         ``progress()`` sets ``done``, ``total`` and ``message``; ``update_state()`` sets ``state``
         and ``meta``.
         """
-        progress: dict[str, Any] | None = self.job.progress
+        progress: dict[str, Any] | None = opened_progress(self.job.progress)
         return progress
 
     @property
@@ -149,9 +150,10 @@ class StoredJob(Identified):
         """Return the result, converted by the annotation of a job function that is known here."""
         if row.result is None:
             return None
+        result = opened(row.result)
         function = registry.find(self._name or row.name)
         types = None if function is None else function.result_type
-        return row.result if types is None else brought_back(types, row.result)
+        return result if types is None else brought_back(types, result)
 
     @property
     def traceback(self) -> str | None:
@@ -192,4 +194,4 @@ class StoredJob(Identified):
 
 def _progress_part(row: Job, what: str) -> Any:
     """Return what ``update_state`` wrote, or None for a column that was edited by hand."""
-    return row.progress.get(what) if isinstance(row.progress, dict) else None
+    return opened(row.progress.get(what)) if isinstance(row.progress, dict) else None

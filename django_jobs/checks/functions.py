@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from django.core import checks
 
 from ..beat.sync import schedules as code_schedules
+from ..conf import get_settings
 from ..define import job_defaults, registry
 from ..define.annotations import Converters, hints_of
 from ..define.converters import TYPES
+from ..define.envelopes import NEW_KEY
 from ..define.records import without_fields
 from ..suggest import did_you_mean
 
@@ -54,6 +56,22 @@ def check_annotations(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessa
     )
     return [
         checks.Warning(text, hint=hint, id="django_jobs.W006") for text, hint in filter(None, found)
+    ]
+
+
+@checks.register("django_jobs")
+def check_encryption(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Refuse job functions with ``encrypt`` in a project without ``ENCRYPTION_KEYS``."""
+    if get_settings().encryption_keys:
+        return []
+    return [
+        checks.Error(
+            f"{function.name} has encrypt, and DJANGO_JOBS['ENCRYPTION_KEYS'] is empty.",
+            hint=f"Make a key, and keep it out of the code: {NEW_KEY}.",
+            id="django_jobs.E026",
+        )
+        for function in registry.every()
+        if function.options.encrypt
     ]
 
 

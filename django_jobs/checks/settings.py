@@ -11,6 +11,7 @@ from django.db import connections
 from ..conf import Settings, get_settings, problems
 from ..define import job_defaults
 from ..define.dotted_paths import import_problem
+from ..define.envelopes import key_problems, package_problem
 from ..define.option_problems import priority_problems, queue_problems
 from ..define.rates import parse
 from ..define.routing import route_problem
@@ -74,6 +75,17 @@ def _token(settings: Settings) -> Iterator[checks.CheckMessage]:
             hint="Take a random one: python -c 'import secrets; print(secrets.token_urlsafe())'.",
             id="django_jobs.E010",
         )
+
+
+def _encryption_keys(settings: Settings) -> Iterator[checks.CheckMessage]:
+    for problem in key_problems(settings.encryption_keys):
+        yield checks.Error(
+            problem,
+            hint="The first key encrypts, and all of them decrypt: put a new key first.",
+            id="django_jobs.E024",
+        )
+    if settings.encryption_keys and (problem := package_problem()):
+        yield checks.Error(problem, id="django_jobs.E025")
 
 
 def _seconds(settings: Settings) -> Iterator[checks.CheckMessage]:
@@ -186,6 +198,6 @@ def _middleware(settings: Settings) -> Iterator[checks.CheckMessage]:
 
 
 _CHECKS = (
-    _lease, _least_values, _token, _seconds, _queue_names, _routes, _headers, _middleware, _worker,
-    _queues, _job_options,
+    _lease, _least_values, _token, _encryption_keys, _seconds, _queue_names, _routes, _headers,
+    _middleware, _worker, _queues, _job_options,
 )  # fmt: skip

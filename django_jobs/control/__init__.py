@@ -10,11 +10,13 @@ from .commands import wait as wait_for_answers
 from .jobs import retry, revoke, revoke_workflow, run_now
 from .moving import move
 from .queues import clear_queue, pause_queue, resume_queue
+from .reencryption import reencrypt
 
 __all__ = [
     "clear_queue",
     "move",
     "pause_queue",
+    "reencrypt",
     "resume_queue",
     "retry",
     "revoke",

@@ -9,11 +9,13 @@ from __future__ import annotations
 import abc
 import copy
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..serialization import MAX_DEPTH, arguments_problems, type_of
 from . import registry
+from .encrypted_calls import stored_call
+from .envelopes import opened, opened_call
 from .hidden_arguments import rules_of
 from .sensitive import redact, shown_arguments
 from .twins import twin
@@ -85,12 +87,30 @@ def stored_errbacks(options: Mapping[str, Any]) -> list[Canvas]:
         each = left.pop()
         left += _parts_of(each)
         function = registry.find(each.task) if isinstance(each, Signature) else None
-        if function is not None and function.argument_types is not None:
+        if function is not None:
             # One argument comes first: the failed job's dict, or the result of the errback before.
             taken = 0 if each.immutable else 1
-            types = function.argument_types
-            each["args"], each["kwargs"] = types.encode(each.args, each.kwargs, taken)
+            if (types := function.argument_types) is not None:
+                each["args"], each["kwargs"] = types.encode(each.args, each.kwargs, taken)
+            each["args"], each["kwargs"] = stored_call(
+                function, each.args, each.kwargs, is_partial=bool(taken)
+            )
     return errbacks
+
+
+def opened_errback(form: Any, by: Callable[[Any], Any] = opened) -> Canvas:
+    """Return the errback that a row has as *form*, each argument opened *by* a function.
+
+    Raises ``EncryptionError``.
+    """
+    errback = signature(form)
+    left: list[Any] = [errback]
+    while left:
+        each = left.pop()
+        left += _parts_of(each)
+        if isinstance(each, Signature):
+            each["args"], each["kwargs"] = opened_call(each.args, each.kwargs, by)
+    return errback
 
 
 class Canvas(dict[str, Any], metaclass=abc.ABCMeta):

@@ -13,6 +13,8 @@ from ..moments import aware, expiry, seconds
 from ..serialization import dumps, loads
 from .current import Request
 from .durable import Durable
+from .encrypted_calls import encrypts_results
+from .envelopes import stored_progress
 from .row_options import NOTHING
 
 if TYPE_CHECKING:
@@ -232,7 +234,7 @@ class JobContext(_Running, Durable):
         # the body may change its objects before the worker writes them.
         text = dumps(progress, where="progress", max_bytes=get_settings().max_payload_bytes)
         if self._report is not None:
-            self._report(self, loads(text))
+            self._report(self, stored_progress(loads(text), encrypt=encrypts_results(self)))
 
     # --- hooks, with Celery's names and arguments -----------------------------------------------
 

@@ -35,6 +35,8 @@ class Rules:
     rest: str | None = None
     keywords: str | None = None
     sensitive: tuple[str, ...] = ()
+    #: The names in ``encrypt=``, or True for all. Rows have these arguments encrypted.
+    encrypted: bool | tuple[str, ...] = ()
     #: Without the function's rules nothing is shown.
     is_known: bool = True
     #: Results of other jobs may come before the arguments, any number of them.
@@ -47,25 +49,43 @@ class Rules:
 
     def hides_position(self, position: int) -> bool:
         """Return whether the positional argument at *position* is hidden."""
-        if not self.is_known:
+        if not self.is_known or self._any_at(position, self._hides):
             return True
-        names = self.positional[position : None if self.is_partial else position + 1]
-        if any(is_sensitive(name, self.sensitive) for name in names):
-            return True
-        if self.rest is not None:
-            is_rest = self.is_partial or position >= len(self.positional)
-            return is_rest and is_sensitive(self.rest, self.sensitive)
         # An argument without a parameter may be meant for any of them.
-        return position >= len(self.positional)
+        return self.rest is None and position >= len(self.positional)
 
     def hides_name(self, name: str) -> bool:
         """Return whether the keyword argument *name* is hidden."""
-        if not self.is_known or is_sensitive(name, self.sensitive):
-            return True
+        return not self.is_known or self._any_named(name, self._hides)
+
+    def encrypts_position(self, position: int) -> bool:
+        """Return whether a row has the positional argument at *position* encrypted."""
+        return self.encrypted is True or self._any_at(position, self._encrypts)
+
+    def encrypts_name(self, name: str) -> bool:
+        """Return whether a row has the keyword argument *name* encrypted."""
+        return self._any_named(name, self._encrypts)
+
+    def decrypted(self) -> Rules:
+        """Return the rules for people who may see what is encrypted."""
+        return dataclasses.replace(self, encrypted=())
+
+    def _any_at(self, position: int, holds: Callable[[str], bool]) -> bool:
+        names = self.positional[position : None if self.is_partial else position + 1]
+        is_rest = self.is_partial or position >= len(self.positional)
+        rest = self.rest if is_rest else None
+        return any(map(holds, names)) or (rest is not None and holds(rest))
+
+    def _any_named(self, name: str, holds: Callable[[str], bool]) -> bool:
         is_own = name in self.positional or name in self.named
-        return (
-            not is_own and self.keywords is not None and is_sensitive(self.keywords, self.sensitive)
-        )
+        rest = None if is_own else self.keywords
+        return holds(name) or (rest is not None and holds(rest))
+
+    def _hides(self, name: str) -> bool:
+        return is_sensitive(name, self.sensitive) or self._encrypts(name)
+
+    def _encrypts(self, name: str) -> bool:
+        return self.encrypted is True or (self.encrypted is not False and name in self.encrypted)
 
 
 #: The rules of a job whose function this process does not have.
@@ -90,8 +110,10 @@ def rules_of(name: Any, options: str | None = None) -> Rules:
 
 def rules_of_function(function: JobFunction[..., Any, Any]) -> Rules:
     """Return the rules for a call of *function* with all its arguments."""
+    encrypt = function.options.encrypt
     return dataclasses.replace(
         _rules(function.call_signature, function.options.sensitive),
+        encrypted=encrypt if isinstance(encrypt, bool) else tuple(encrypt),
         calls=CALLERS.get(function.name, ""),
         types=function.argument_types,
     )

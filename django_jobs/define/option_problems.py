@@ -60,6 +60,16 @@ def keep_log_problems(lines: object) -> list[str]:
     return [f"keep_log must be {allowed}, got {lines!r}."]
 
 
+def encrypt_problems(encrypt: object) -> list[str]:
+    """Check ``encrypt``, which is a bool or the names of some parameters."""
+    is_names = isinstance(encrypt, (list, tuple, set, frozenset)) and len(encrypt) > 0
+    if isinstance(encrypt, bool) or (
+        is_names and all(isinstance(name, str) for name in encrypt)  # type: ignore[attr-defined]
+    ):
+        return []
+    return [f"encrypt must be True, False or a list of names of parameters, got {encrypt!r}."]
+
+
 def max_retries_problems(limit: object) -> list[str]:
     if limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0):
         return []

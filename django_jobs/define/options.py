@@ -15,6 +15,7 @@ from .key_values import Key
 from .option_problems import (
     backoff_problems,
     concurrency_problems,
+    encrypt_problems,
     exception_problems,
     expiry_problems,
     is_seconds,
@@ -83,6 +84,9 @@ class JobOptions:
     typing: bool = True
     #: Names of arguments whose values are never shown.
     sensitive: Sequence[str] = ()
+    #: Store the arguments, the result and the progress encrypted; names: only these arguments, and
+    #: the result and the progress. Needs the setting ``ENCRYPTION_KEYS``.
+    encrypt: bool | Sequence[str] = False
     #: The job's writes and its SUCCESS commit in one transaction.
     atomic: bool = False
     #: While a job with the same key is live, enqueuing returns that job (``True``, ``"reject"``),
@@ -154,7 +158,7 @@ class JobOptions:
             )
         if self.on_worker_lost not in ("retry", "fail"):
             found.append(f"on_worker_lost must be 'retry' or 'fail', got {self.on_worker_lost!r}.")
-        found += keep_log_problems(self.keep_log)
+        found += keep_log_problems(self.keep_log) + encrypt_problems(self.encrypt)
         found += base_problems(self.base, JobOptions.__dataclass_fields__)
         if self.result_expires not in (None, "default") and not is_seconds(self.result_expires):
             found.append(
@@ -214,6 +218,7 @@ class JobKeywords(TypedDict, total=False):
     throws: Exceptions
     typing: bool
     sensitive: Sequence[str]
+    encrypt: bool | Sequence[str]
     atomic: bool
     unique: bool | Literal["reject", "raise", "replace"]
     unique_for: float | None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..redaction import NO_SECRETS, REDACTED, Secrets, is_sensitive
 from .conversion import spellings
+from .envelopes import ENCRYPTED, is_envelope, unmarked
 from .hidden_arguments import UNKNOWN, Rules, rules_of
 from .text_secrets import blanked_text
 
@@ -53,6 +54,9 @@ class Shown:
         """Return a result, headers or progress without secrets."""
         if value is None:
             return None
+        if is_envelope(value):
+            return ENCRYPTED
+        value = unmarked(value)
         if not self.rules.is_known:
             return REDACTED
         return self.secrets.blanked_value(redact(value, self.rules.sensitive))
@@ -93,7 +97,7 @@ def secrets_of(
         walk.arguments(rules, args, kwargs)
         found += walk.blanked
     for row in rows:
-        rules = rules_of(row.name, None if has_taken else row.options)
+        rules = rules_of_row(row, has_taken=has_taken)
         walk = _Walk(rules.sensitive)
         args, kwargs = _read(row.args), _read(row.kwargs)
         walk.arguments(rules, args, kwargs)
@@ -103,8 +107,21 @@ def secrets_of(
             typed.arguments(rules, *rules.types.seen(args, kwargs, rules.taken))
             found += [text for value in typed.blanked for text in spellings(value)]
         walk.value([_read(row.headers or "null"), result])
+        if rules.encrypted:
+            walk.blank(result)
         found += walk.blanked
     return Secrets(found) if found else NO_SECRETS
+
+
+def rules_of_row(row: Row, *, has_taken: bool = False) -> Rules:
+    """Return the rules for the arguments of *row*, as :func:`secrets_of` takes it."""
+    rules = rules_of(row.name, None if has_taken else row.options)
+    first = (*rules.positional, rules.rest)[0]
+    took = has_taken and getattr(row, "took_encrypted", False)
+    if not took or first is None or rules.encrypted is True:
+        return rules
+    # The first argument is the result of a job that encrypts it.
+    return dataclasses.replace(rules, encrypted=(*(rules.encrypted or ()), first))
 
 
 def shown_schedule(schedule: Schedule) -> Shown:
@@ -149,16 +166,22 @@ class _Walk:
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
             return self.blank(args), self.blank(kwargs)
         shown_args = [
-            self.blank(value) if rules.hides_position(position) else self.value(value, depth)
+            self._argument(value, rules.hides_position(position), depth)
             for position, value in enumerate(args)
         ]
         shown_kwargs = {
-            name: self.blank(value) if rules.hides_name(str(name)) else self.value(value, depth)
+            name: self._argument(value, rules.hides_name(str(name)), depth)
             for name, value in kwargs.items()
         }
         if rules.calls:
             self._called(rules, args, kwargs, shown_args, shown_kwargs)
         return shown_args, shown_kwargs
+
+    def _argument(self, value: Any, is_hidden: bool, depth: int) -> Any:
+        if is_envelope(value):
+            return ENCRYPTED
+        value = unmarked(value)
+        return self.blank(value) if is_hidden else self.value(value, depth)
 
     def _called(
         self,
@@ -178,6 +201,8 @@ class _Walk:
             shown_kwargs["items"] = self._items(called, kwargs["items"], rules.calls)
 
     def _items(self, called: Rules, items: Any, calls: str) -> Any:
+        if is_envelope(items):
+            return ENCRYPTED
         if not isinstance(items, (list, tuple)):
             return self.blank(items)
         if calls == "one":

@@ -12,10 +12,12 @@ from django.db.models.functions import Length
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from ..define import registry
+from ..define import envelopes, registry
+from ..define.envelopes import opened, opened_call, opened_progress
 from ..define.hidden_arguments import rules_of
 from ..define.row_options import RowOptions, parse, read
 from ..define.sensitive import Shown, shown_arguments
+from ..exceptions import EncryptionError
 from ..models import Job, JobQuerySet
 from ..models.fields import JSONTextField
 from ..redaction import NO_SECRETS
@@ -104,25 +106,27 @@ def listed_arguments(job: Job) -> tuple[Any, Any]:
     return _arguments(_shown(job.name, args, kwargs, None, texts["options_text"]))
 
 
-def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD) -> Payload:
+def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD, *, decrypts: bool = False) -> Payload:
     """Return the *columns* of a job without secrets, read in one query or two.
 
-    The secrets among the arguments are blanked in all columns. The arguments are read if they are
-    in *columns*, or if another column may quote them.
+    What is encrypted is shown as ``[encrypted]``, unless the reader *decrypts* it. The secrets
+    among the arguments are blanked in all columns. The arguments are read if they are in *columns*,
+    or if another column may quote them.
     """
     rest = [name for name in columns if name not in ("args", "kwargs")]
     is_whole = "args" in columns
     texts = _stored_texts(job, list(dict.fromkeys([*rest, *(_CALL if is_whole else ())])))
     if texts is None:  # the row was deleted
         return Payload()
-    values = {name: _read(texts[name]) for name in rest}
+    values = {name: _plain_value(name, _read(texts[name]), decrypts) for name in rest}
     message = texts["error_message"]
     if not is_whole:
         if not message and not any(map(_may_quote, values.values())):
             return Payload(**values)
         if (texts := _stored_texts(job, _CALL)) is None:
             return Payload()
-    shown = _shown(job.name, *(texts[name] for name in _CALL))
+    args_text, kwargs_text, headers, options = (texts[name] for name in _CALL)
+    shown = _shown(job.name, args_text, kwargs_text, headers, options, decrypts)
     args, kwargs = _arguments(shown) if is_whole else (None, None)
     seen = {
         name: value if isinstance(value, Unreadable) else shown.value(value)
@@ -206,10 +210,36 @@ def _text(column: str) -> ExpressionWrapper[Any]:
     return ExpressionWrapper(F(column), output_field=TextField())
 
 
-def _shown(name: str, args: str, kwargs: str, headers: str | None, options: str | None) -> Shown:
+def _shown(
+    name: str,
+    args: str,
+    kwargs: str,
+    headers: str | None,
+    options: str | None,
+    decrypts: bool = False,
+) -> Shown:
     values = (_read(args), _read(kwargs), _read(headers))
-    known = (None if isinstance(value, Unreadable) else value for value in values)
-    return shown_arguments(rules_of(name, options), *known)
+    known = [None if isinstance(value, Unreadable) else value for value in values]
+    rules = rules_of(name, options)
+    if decrypts:
+        rules = rules.decrypted()
+        known[:2] = opened_call(known[0], known[1], _opened)
+    return shown_arguments(rules, *known)
+
+
+def _plain_value(name: str, value: Any, decrypts: bool) -> Any:
+    """Return a result, headers or progress, decrypted where the reader may see that."""
+    if name == "progress":
+        return opened_progress(value, by=_opened if decrypts else envelopes.shown)
+    return _opened(value) if decrypts and name == "result" else value
+
+
+def _opened(value: Any) -> Any:
+    """Return *value* decrypted; as it is if the key is missing, so that it shows as encrypted."""
+    try:
+        return opened(value)
+    except EncryptionError:
+        return value
 
 
 def _arguments(shown: Shown) -> tuple[Any, Any]:

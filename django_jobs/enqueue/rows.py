@@ -12,8 +12,11 @@ from ..conf import get_settings
 from ..define.call_options import CallKeywords, check
 from ..define.canvas import STORED_LEVELS, stored_errbacks
 from ..define.current import running
+from ..define.encrypted_calls import stored_texts
+from ..define.envelopes import MARK
 from ..define.fitting import check_errback
 from ..define.headers import implied_headers
+from ..define.hidden_arguments import CALLERS
 from ..define.routing import route
 from ..define.row_options import CALL_OPTIONS, CallOptions, RowOptions, WorkflowOptions
 from ..ids import uuid7, uuids7
@@ -31,6 +34,7 @@ Headers = Mapping[str, Any]
 #: Calls of one place share these: the headers' JSON text, the ids of the root and the parent.
 Around = tuple[str | None, UUID | None, UUID | None]
 _NOTHING_AROUND: Around = (None, None, None)
+_NO_ROUTE: Mapping[str, Any] = {}
 
 
 def rows_of(
@@ -106,8 +110,8 @@ def _maker(function: JobFunction[..., Any, Any], options: CallKeywords) -> Calla
     options_text = _options_text(options)
     given_id = UUID(str(options["task_id"])) if options.get("task_id") else None
     queue, priority = options.get("queue"), options.get("priority")
-    takes_route = queue is None or priority is None
-    no_route: Mapping[str, Any] = {}
+    is_routed = settings.routes and (queue is None or priority is None)
+    encrypts = bool(defaults.encrypt) or function.name in CALLERS
 
     def row(
         args: Sequence[Any], kwargs: Mapping[str, Any], around: Around, *,
@@ -115,13 +119,13 @@ def _maker(function: JobFunction[..., Any, Any], options: CallKeywords) -> Calla
     ) -> NewJob:  # fmt: skip
         if types is not None:
             args, kwargs = types.encode(args, kwargs, taken)
-        args_text, kwargs_text = serialization.dumps_arguments(
-            args, kwargs, max_bytes=settings.max_payload_bytes
-        )
+        limit = settings.max_payload_bytes
+        args_text, kwargs_text = serialization.dumps_arguments(args, kwargs, max_bytes=limit)
+        if encrypts or MARK in args_text or MARK in kwargs_text:
+            args_text, kwargs_text = stored_texts(function, args_text, kwargs_text, taken)
         if types is not None and (settings.routes or defaults.unique):
             args, kwargs = types.seen(args, kwargs, taken)
-        is_routed = takes_route and settings.routes
-        routed = _routed(function.name, args, kwargs) if is_routed else no_route
+        routed = _routed(function.name, args, kwargs) if is_routed else _NO_ROUTE
         return NewJob(
             given_id or job_id or uuid7(),
             function.name,

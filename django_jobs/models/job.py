@@ -105,6 +105,7 @@ class Job(models.Model):
             ("run_job", _("Can run scheduled jobs at once")),
             ("enqueue_job", _("Can enqueue jobs")),
             ("move_job", _("Can move jobs to another queue or priority")),
+            ("view_encrypted_job", _("Can view encrypted values of jobs")),
         ]
 
     def __str__(self) -> str:

@@ -11,9 +11,12 @@ from ..backoff import exponential
 from ..conf import get_settings
 from ..define.context import JobContext
 from ..define.conversion import encoded_result
+from ..define.encrypted_calls import encrypts_results
+from ..define.envelopes import stored_text
 from ..define.retry_after import retry_after
 from ..exceptions import (
     ArgumentError,
+    EncryptionError,
     Ignore,
     Reject,
     Replaced,
@@ -70,8 +73,8 @@ def returned(execution: Execution, value: Any) -> Outcome:
     if value is not None and (execution.job.has_dependents or not execution.ignores_result):
         try:
             types = execution.function.result_type
-            text = _result_text(value if types is None else encoded_result(types, value))
-        except ArgumentError as error:
+            text = _result_text(execution, value if types is None else encoded_result(types, value))
+        except (ArgumentError, EncryptionError) as error:
             return _failed(execution, error)
     outcome = _outcome(execution, Status.SUCCESS, value, text)
     outcome.added = execution.context.added
@@ -203,15 +206,16 @@ def _replaced(execution: Execution, graph: Graph) -> Outcome:
 def _ignored(execution: Execution) -> Outcome:
     state, meta = execution.context.ended_state or (Status.SUCCESS, None)
     try:
-        text = None if meta is None else _result_text(meta)
-    except ArgumentError as error:
+        text = None if meta is None else _result_text(execution, meta)
+    except (ArgumentError, EncryptionError) as error:
         return _failed(execution, error)
     return _outcome(execution, Status(state), meta, text)
 
 
-def _result_text(value: Any) -> str:
+def _result_text(execution: Execution, value: Any) -> str:
     limit = get_settings().max_result_bytes
-    return serialization.dumps(value, where="the result", max_bytes=limit)
+    text = serialization.dumps(value, where="the result", max_bytes=limit)
+    return stored_text(text, encrypt=encrypts_results(execution.context))
 
 
 def _is_autoretried(execution: Execution, error: BaseException) -> bool:

@@ -11,9 +11,10 @@ from .. import serialization
 from ..define import registry
 from ..define.context import JobContext
 from ..define.current import Request
+from ..define.envelopes import refuse_without_keys
 from ..define.hidden_arguments import CALLERS
 from ..define.row_options import json_type
-from ..exceptions import ArgumentError, UnknownJob
+from ..exceptions import ArgumentError, EncryptionError, UnknownJob
 from ..values import Claimed, Outcome
 from .environment import Environment
 from .outcome import Execution
@@ -34,7 +35,13 @@ def prepare(job: Claimed, environment: Environment) -> Execution | Outcome:
     if function is None:
         return _left(job, UnknownJob(registry.missing(job.name)), environment)
     if job.problem:
-        return unrunnable(job, ArgumentError(job.problem))
+        kind = EncryptionError if job.is_closed else ArgumentError
+        return unrunnable(job, kind(job.problem))
+    if function.options.encrypt:
+        try:
+            refuse_without_keys()
+        except EncryptionError as error:  # its result could not be stored
+            return unrunnable(job, error)
     try:
         args, kwargs, headers = _parsed(job)
     except (TypeError, ValueError, RecursionError) as error:

@@ -17,7 +17,7 @@ from .. import log
 from ..backoff import exponential
 from ..db import Kind, kind_of
 from ..db.attempts import transaction_ended_by
-from ..define.hidden_arguments import rules_of_callable
+from ..define.hidden_arguments import UNKNOWN, rules_of_callable
 from ..define.retry_after import retry_after
 from ..define.step_function import StepOptions, atomic_needs_plain, called, inside, name_of
 from ..exceptions import ArgumentError, Ignore, Reject, Replaced, Retry, Snooze
@@ -151,7 +151,9 @@ class _Call:
         if isinstance(error, _STEERING):
             return
         journal, step = self.journal, self.step
-        rules = rules_of_callable(self.function, self.options.sensitive)
+        # A job that encrypts its arguments hands them on to its steps.
+        own = rules_of_callable(self.function, self.options.sensitive)
+        rules = UNKNOWN if journal.encrypts else own
         journal.secret_calls.append((rules, self.args, self.kwargs))
         failure = describe(error, journal.secrets())
         # The function has run, and would return the same again.

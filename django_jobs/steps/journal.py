@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..define.current import running
+from ..define.encrypted_calls import encrypts_results
 from ..define.sensitive import Call, secrets_of
 from ..define.step_function import inside
 from ..exceptions import StepError, StepMismatch, Suspended
@@ -41,9 +42,11 @@ class Store(Protocol):
 class Journal:
     """The steps of one running job."""
 
-    def __init__(self, job: Claimed, name: str, store: Store) -> None:
+    def __init__(self, job: Claimed, name: str, store: Store, *, encrypts: bool = False) -> None:
         self.job = job
         self.name = name
+        #: Whether rows have the results of the steps encrypted.
+        self.encrypts = encrypts
         self.store = store
         self._known = {step.key: step for step in store.load(job)}
         self._uses = Counter[str]()
@@ -77,6 +80,7 @@ class Journal:
                 "from that step on, which forgets it."
             )
             raise self.error
+        known.encrypts = self.encrypts
         return known
 
     def record(self, step: Recorded, value: Any) -> Any:
@@ -143,7 +147,9 @@ def journal_of(context: JobContext, verb: str) -> Journal:
     if journal is None:
         if context.claimed is None or context.step_store is None:
             raise StepError(f"{verb}() needs a running job. Enqueue {context.name}, or apply() it.")
-        made = Journal(context.claimed, context.name, context.step_store)
+        made = Journal(
+            context.claimed, context.name, context.step_store, encrypts=encrypts_results(context)
+        )
         # Two coroutines may come here at once.
         journal = vars(context).setdefault("journal", made)
     if journal.suspension is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import serialization
 from ..conf import get_settings
+from ..define.envelopes import opened_text, stored_text
 from ..models import Step
 from ..values import Failure
 
@@ -19,7 +20,7 @@ class Recorded:
     """A step under its key; ``id`` is None before it has a row.
 
     ``began`` and ``ended`` are of :func:`time.monotonic`: the database subtracts their ages from
-    its own clock. ``text`` is the result as JSON.
+    its own clock. ``text`` is the result as JSON, as rows have it.
     """
 
     key: str
@@ -37,10 +38,15 @@ class Recorded:
     began: float = dataclasses.field(default_factory=time.monotonic)
     ended: float | None = None
     failure: Failure | None = dataclasses.field(default=None, repr=False)
+    #: Whether ``text`` is encrypted when it becomes DONE.
+    encrypts: bool = False
 
     def value(self) -> Any:
-        """Return the result: a new object each time, which JSON can hold."""
-        return None if self.text is None else serialization.loads(self.text)
+        """Return the result: a new object each time, which JSON can hold.
+
+        Raises ``EncryptionError`` when no key opens it.
+        """
+        return None if self.text is None else serialization.loads(opened_text(self.text))
 
     def done(self, value: Any) -> Any:
         """Become DONE with *value*, and return it as every later run gets it.
@@ -52,6 +58,7 @@ class Recorded:
             limit = get_settings().max_result_bytes
             where = f"the result of step {self.key!r}"
             text = serialization.dumps(value, where=where, max_bytes=limit)
+            text = stored_text(text, encrypt=self.encrypts)
         self.text, self.state, self.failure, self.ended = text, State.DONE, None, time.monotonic()
         return self.value()
 

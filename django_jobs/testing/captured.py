@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from django.utils import timezone
 
+from ..define.envelopes import opened_call
 from ..define.hidden_arguments import rules_of
 from ..define.routing import databases
 from ..define.sensitive import shown_arguments
@@ -45,13 +46,14 @@ class EnqueuedJob:
     def of_call(cls, row: NewJob) -> EnqueuedJob:
         """Return the job of a captured call."""
         countdown = row.countdown
+        args, kwargs = opened_call(loads(row.args), loads(row.kwargs))
         if row.eta is not None:
             countdown = (row.eta - timezone.now()).total_seconds()
         return cls(
             JobId(row.id),
             row.name,
-            loads(row.args),
-            loads(row.kwargs),
+            args,
+            kwargs,
             row.queue,
             -row.rank,
             loads(row.headers or "{}"),
@@ -69,8 +71,7 @@ class EnqueuedJob:
         return cls(
             JobId(row.pk),
             row.name,
-            row.args,
-            row.kwargs,
+            *opened_call(row.args, row.kwargs),
             row.queue,
             row.priority,
             row.headers or {},

@@ -17,6 +17,7 @@ from ..api.result_set import ResultSet
 from ..define import registry
 from ..define.conversion import brought_back
 from ..define.current import running
+from ..define.envelopes import opened
 from ..define.routing import database_of, databases
 from ..exceptions import JobFailed
 from ..models import Job
@@ -68,7 +69,7 @@ class RanJob:
             # It raised Ignore after update_state(state="FAILURE").
             error = JobFailed("django_jobs.exceptions.Ignore", "The body ended its job as FAILURE.")
         args, kwargs = loads(job.args), loads(job.kwargs)
-        result = None if outcome.result is None else loads(outcome.result)
+        result = None if outcome.result is None else opened(loads(outcome.result))
         if (function := registry.find(job.name)) is not None:
             if function.argument_types is not None:
                 args, kwargs = function.argument_types.seen(args, kwargs)

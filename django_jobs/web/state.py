@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..define.envelopes import ENCRYPTED
 from ..display.job_text import Unreadable, is_number, plain, shown_payload
 from ..models import Job
 from ..status import Status
@@ -59,7 +60,8 @@ def _progress(progress: Any) -> tuple[float | None, float | None, str]:
     done, total = (
         value if is_number(value := shown.get(key)) else None for key in ("done", "total")
     )
-    return done, total, str(shown.get("message") or "")
+    message = str(shown.get("message") or "")
+    return done, total, "" if message == ENCRYPTED else message
 
 
 def _text(job: Job, done: float | None, total: float | None, message: str) -> str:

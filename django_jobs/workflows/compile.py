@@ -18,6 +18,7 @@ from ..define.canvas import (
     callbacks,
     refuse_deep,
 )
+from ..define.encrypted_calls import ACCUMULATE
 from ..define.fitting import bind_with_result
 from ..ids import uuid7
 from ..models import Edge
@@ -28,8 +29,6 @@ from .surroundings import START, Around, Given
 if TYPE_CHECKING:
     from ..api.job import JobFunction
 
-#: Name of the built-in job function that returns the results that it takes.
-ACCUMULATE = "django_jobs.accumulate"
 # A group after a group needs an edge from each member to each. With more edges than this, one job
 # between the groups connects them.
 MOST_EDGES = 10_000

@@ -15,7 +15,7 @@ from .. import log, signals, transitions
 from ..db import clock, dialect_for
 from ..db.base import chunks
 from ..define import registry
-from ..define.canvas import signature
+from ..define.canvas import opened_errback
 from ..define.headers import causing, inherited
 from ..define.retention import keep_seconds
 from ..define.row_options import RowOptions, parse, read
@@ -245,7 +245,7 @@ def _enqueue_errbacks(errbacks: Sequence[tuple[Any, Ended]], using: str) -> set[
         try:
             cause = _headers_of(failed.id, using)
             plan = Plan(failed.root_id or failed.id, failed.id, headers=inherited(cause))
-            plan.add(signature(form), Given([error_argument(failed)]), Around())
+            plan.add(opened_errback(form), Given([error_argument(failed)]), Around())
             where = database_for([node.row for node in plan.nodes])
             if where != using and plan.nodes and not plan.named and failed.claims is not None:
                 key = json.dumps([str(failed.id), failed.claims, form], sort_keys=True)

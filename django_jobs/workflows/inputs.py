@@ -17,6 +17,9 @@ from uuid import UUID
 from django.db import connections
 
 from ..db import dialect_for
+from ..define.envelopes import MARK, is_encrypted, json_of, opened_call, opened_text
+from ..exceptions import EncryptionError
+from ..serialization import loads
 from ..status import Status
 from ..values import Claimed
 
@@ -37,9 +40,13 @@ def add_results(jobs: Sequence[Claimed], using: str) -> None:
     """
     takers: list[tuple[Claimed, Any]] = []
     for job in jobs:
+        if MARK in job.args or MARK in job.kwargs:
+            open_arguments(job)
         if job.options is None:
             continue
         options = job.row_options
+        if job.problem:
+            continue
         if options.problem:
             job.problem = options.problem
         elif (takes := options.workflow.taken_as) is not None:
@@ -56,6 +63,17 @@ def add_results(jobs: Sequence[Claimed], using: str) -> None:
         give(job, takes, by_child.get(job.id, []))
 
 
+def open_arguments(job: Claimed) -> None:
+    """Decrypt the arguments of *job*; if that is not possible, ``problem`` says so."""
+    try:
+        args, kwargs = opened_call(loads(job.args), loads(job.kwargs))
+        job.args, job.kwargs = json_of(args), json_of(kwargs)
+    except EncryptionError as error:
+        job.problem, job.is_closed = str(error), True
+    except (ValueError, RecursionError):
+        return  # edited by hand into no JSON; it is refused when it runs
+
+
 def give(job: Claimed, takes: Any, taken: Sequence[Taken]) -> None:
     """Put what *job* takes before its arguments."""
     if takes == "summary":
@@ -66,9 +84,13 @@ def give(job: Claimed, takes: Any, taken: Sequence[Taken]) -> None:
             state = f"is {each.status}" if each.status else "is gone: it was deleted or pruned"
             job.problem = f"The result of job {each.parent_id} is an argument, and it {state}."
             return
-    texts = iter([each.result or "null" for each in taken])
+    results = [each.result or "null" for each in taken]
     try:
+        texts = iter([opened_text(result) for result in results])
         value = _shaped(takes, texts)
+    except EncryptionError as error:
+        job.problem, job.is_closed = str(error), True
+        return
     except StopIteration:
         job.problem = f"A result that is an argument is gone: {len(taken)} are left of {takes}."
         return
@@ -76,6 +98,7 @@ def give(job: Claimed, takes: Any, taken: Sequence[Taken]) -> None:
         job.problem = "The option takes is nested too deeply."
         return
     job.args = _prepended(value, job.args)
+    job.took_encrypted = any(map(is_encrypted, results))
 
 
 def summary(job: Claimed, taken: Sequence[Taken]) -> dict[str, Any]:

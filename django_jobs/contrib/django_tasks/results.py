@@ -11,6 +11,7 @@ from django.utils import timezone
 from ...api.in_process import EagerResult
 from ...api.result import AsyncResult
 from ...define.current import Request
+from ...define.envelopes import opened, opened_call
 from ...define.twins import twin
 from ...exceptions import ArgumentError, JobDoesNotExist, JobRevoked
 from ...models import Attempt, Job
@@ -162,19 +163,20 @@ def _of_history(row: Job, task: AnyTask, alias: str, attempts: Sequence[Attempt]
     # The row has the start of its last claim itself.
     moments = [each.started_at for each in attempts if each.claims != row.claims]
     starts = [moment for moment in [*moments, row.started_at] if moment is not None]
+    args, kwargs = opened_call(row.args, row.kwargs)
     return made(
         _as_stored(task, row, alias),
         str(row.pk),
         STATUSES[row.status],
-        args=row.args,
-        kwargs=row.kwargs,
+        args=args,
+        kwargs=kwargs,
         enqueued_at=row.enqueued_at,
         started_at=min(starts, default=None),
         last_attempted_at=max(starts, default=None),
         finished_at=row.ended_at,
         errors=_errors(row, attempts),
         worker_ids=_worker_ids(row, attempts),
-        _return_value=row.result if row.status == Status.SUCCESS else None,
+        _return_value=opened(row.result) if row.status == Status.SUCCESS else None,
     )
 
 

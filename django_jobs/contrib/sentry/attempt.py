@@ -16,8 +16,7 @@ import sentry_sdk
 from sentry_sdk.utils import capture_internal_exceptions
 
 from ...define.context import JobContext
-from ...define.hidden_arguments import rules_of
-from ...define.sensitive import secrets_of, shown_arguments
+from ...define.sensitive import rules_of_row, secrets_of, shown_arguments
 from ...exceptions import Replaced
 from ...status import Status
 from ...values import Claimed, NewJob
@@ -158,7 +157,7 @@ def _describe(
 
 
 def _arguments(job: Claimed) -> dict[str, Any]:
-    rules = rules_of(job.name, job.options if job.problem else None)
+    rules = rules_of_row(job, has_taken=not job.problem)
     try:
         args, kwargs = json.loads(job.args), json.loads(job.kwargs)
     except ValueError:  # a person has made them unreadable

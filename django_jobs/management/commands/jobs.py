@@ -24,6 +24,7 @@ from ..jobs import (
     health,
     inspecting,
     listing,
+    reencrypting,
     schedules,
     top,
     worker_parsers,
@@ -53,6 +54,7 @@ class Command(OfflineCommand):
             _schedules,
             _import,
             _doctor_celery,
+            _reencrypt,
         ):
             add(verbs)
         worker_parsers.add_control(verbs)
@@ -93,8 +95,8 @@ class Command(OfflineCommand):
 
 _PROCESSES: dict[str, type[OfflineCommand]] = {"worker": runworker.Command, "beat": runbeat.Command}
 
-# They use the database of the queue; without a queue, health looks at all.
-_AT_QUEUES = {"pause", "resume", "limit", "purge", "health"}
+# They use the database of the queue; without a queue, health and reencrypt look at all.
+_AT_QUEUES = {"reencrypt", "pause", "resume", "limit", "purge", "health"}
 
 # One that returns true makes the command end with code 1.
 _VERBS: dict[str, Callable[..., bool | None]] = {
@@ -117,6 +119,7 @@ _VERBS: dict[str, Callable[..., bool | None]] = {
     "schedules": schedules.list_schedules,
     "import-celery-beat": schedules.import_celery_beat,
     "doctor-celery": doctor_celery.doctor_celery,
+    "reencrypt": reencrypting.show_reencryption,
 }
 
 
@@ -231,6 +234,11 @@ def _import(verbs: Any) -> None:
     text = gettext_noop("Copy the periodic tasks of django-celery-beat, which must be installed.")
     parser = add_verb(verbs, "import-celery-beat", text, "dry_run")
     parser.add_argument("--dry-run", action="store_true", help=_("only print what would be done"))
+
+
+def _reencrypt(verbs: Any) -> None:
+    text = gettext_noop("Encrypt all encrypted values of jobs with the first of ENCRYPTION_KEYS.")
+    add_verb(verbs, "reencrypt", text)
 
 
 def _doctor_celery(verbs: Any) -> None:
