@@ -1,41 +1,59 @@
 """How Sphinx builds these pages: ``make docs``."""
 
 import os
-import re
 import sys
 from pathlib import Path
 
+import django
+from django.conf import settings
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-INIT = (ROOT / "django_jobs" / "__init__.py").read_text()
-VERSION = re.search(r'__version__ = "(.+)"', INIT)
+
+import django_jobs  # noqa: E402
 
 project = "django_jobs"
 author = "the django_jobs developers"
-version = release = VERSION[1] if VERSION else ""
+version = release = django_jobs.__version__
 
 exclude_patterns = ["_build"]
 # A message is found as it was printed.
 smartquotes = False
 nitpicky = True
 
-# Names of Django and Python are links in the hosted pages. Elsewhere they are plain text, since a
-# build needs no network.
+extensions = ["sphinx.ext.autodoc"]
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+# Annotations name private classes, which have no page.
+nitpick_ignore_regex = [("py:.*", ".*")]
+# The docstrings of public names are read from the code, which Django has to load.
+settings.configure(
+    SECRET_KEY="docs",  # noqa: S106
+    USE_TZ=True,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    INSTALLED_APPS=[
+        "django.contrib.admin",
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.messages",
+        "django_jobs",
+    ],
+)
+django.setup()
+# The package loads its names when they are used, so autodoc does not see them.
+vars(django_jobs).update({name: getattr(django_jobs, name) for name in django_jobs.__all__})
+
+# Names of Django and Python are links in the hosted pages. A build elsewhere needs no network.
 if os.environ.get("READTHEDOCS"):
-    extensions = ["sphinx.ext.intersphinx"]
+    extensions.append("sphinx.ext.intersphinx")
+    objects = "https://docs.djangoproject.com/en/stable"
     intersphinx_mapping = {
         "python": ("https://docs.python.org/3", None),
-        "django": (
-            "https://docs.djangoproject.com/en/stable",
-            "https://docs.djangoproject.com/en/stable/_objects/",
-        ),
+        "django": (objects, f"{objects}/_objects/"),
     }
-else:
-    nitpick_ignore_regex = [("py:.*", r"(?!django_jobs\b).*")]
 
 html_theme = "furo"
 HOSTED = "https://django-background-jobs.readthedocs.io/en/latest/"

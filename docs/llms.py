@@ -22,7 +22,7 @@ TREE = re.compile(
 )
 # Blocks and comments for the tests, and directives that only the HTML needs.
 HIDDEN = re.compile(
-    r"^( *)\.\. (?:check:|a worker runs|compiled only:|contents::|toctree::|architecture-diagram::)"
+    r"^( *)\.\. (?:check:|a worker runs|compiled only:|toctree::|architecture-diagram::)"
     r"(?: .*)?\n(?:\1 +.*\n|\s*\n(?=\1 +))*",
     re.MULTILINE,
 )

@@ -177,6 +177,13 @@ def test_the_test_knows_public_from_private_names() -> None:
     assert not is_public("django_jobs.control.jobs.move")
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_page_has_no_list_of_contents(path: Path) -> None:
+    """The theme shows one beside each page, and an error in place of a second one."""
+    assert not re.search(r"^\.\. contents::", path.read_text(), re.MULTILINE)
+
+
 def test_pages_have_code() -> None:
     kinds = [block.kind for page in PAGES for block in blocks(page) if block.runs]
     assert kinds.count("python") > 20
