@@ -54,6 +54,8 @@ SEAMS = {
     ("define.canvas", "api.calls"),
     ("define.context", "api.calls"),
     ("define.durable", "steps.calls"),
+    ("define.durable", "steps.iteration"),
+    ("define.durable", "steps.sleeping"),
 }
 # A handle on a job and one on several are made of each other.
 MOST_IN_A_CIRCLE = 3

@@ -129,8 +129,8 @@ def test_two_retries_at_once_count_up_once(
     result = chain(add.s(1), add.s(2)).apply_async()
     jobs = taken(worker)
     record(worker.pk, outcomes(jobs), "default")
-    pause = Pause(control.jobs._why_not_retry)
-    monkeypatch.setattr("django_jobs.control.jobs._why_not_retry", pause)
+    pause = Pause(control.retrying._why_not_retry)
+    monkeypatch.setattr("django_jobs.control.retrying._why_not_retry", pause)
     again = [jobs[0].id]
     done = race(lambda: control.retry(again)[0], pause, lambda: control.retry(again)[0])
     assert sorted(done) == [0, 1]

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..control import jobs
+from ..control import jobs, retrying
 from ..control.moving import move
 from ..db import without_deadlock
 from ..define import registry, row_options
@@ -60,7 +60,7 @@ class Operation:
 
 
 def _retry(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
-    _done, skipped = jobs.retry(ids, using=using, note=note)
+    _done, skipped = retrying.retry(ids, using=using, note=note)
     return skipped
 
 

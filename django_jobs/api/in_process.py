@@ -17,7 +17,7 @@ from ..define.headers import inherited
 from ..define.row_options import parse, taking_one_more
 from ..define.sensitive import secrets_in
 from ..enqueue.instrumented import NO_CAUSE, sent
-from ..exceptions import JobFailed, JobRevoked
+from ..exceptions import JobFailed, JobRevoked, Suspended
 from ..failure import describe
 from ..models import Edge, Job
 from ..models.attempt_log import LogLine, read_lines
@@ -155,12 +155,17 @@ class _Run:
             began = timezone.now()
             outcome = execute(job, self._environment)
             self._steps.end(outcome)
-            sleeps = bool(outcome.steps) and outcome.status == Status.SCHEDULED
+            sleeps = isinstance(outcome.value, Suspended) and outcome.status in (
+                Status.SCHEDULED, Status.PENDING,
+            )  # fmt: skip
             if outcome.status != Status.RETRY and not sleeps:
                 break
             job.retries = outcome.retries
             job.claims += 1
-            _expire(job, outcome)
+            if sleeps:
+                job.expires_at = None  # it has begun
+            else:
+                _expire(job, outcome)
         for graph in outcome.added:
             self._add_member(row, graph)
         if outcome.replacement is not None:

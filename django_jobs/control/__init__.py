@@ -7,10 +7,11 @@ from ..limits.overrides import set_limits, set_queue_limits
 from . import schedules
 from .commands import send as send_command
 from .commands import wait as wait_for_answers
-from .jobs import retry, revoke, revoke_workflow, run_now
+from .jobs import revoke, revoke_workflow, run_now
 from .moving import move
 from .queues import clear_queue, pause_queue, resume_queue
 from .reencryption import reencrypt
+from .retrying import retry
 
 __all__ = [
     "clear_queue",

@@ -1,15 +1,13 @@
-"""Operations on jobs: revoke, retry, run now."""
+"""Operations on jobs: revoke, run now."""
 
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
-from django.utils.translation import gettext_noop
 
 from .. import log, signals, transitions
 from ..db import clock, dialect_for, without_deadlock
@@ -18,15 +16,14 @@ from ..define import registry, row_options
 from ..define.retention import keep_seconds
 from ..define.routing import databases
 from ..enqueue.notify import Topic, announce
-from ..enqueue.unique import acquire_again
 from ..ids import uuids
 from ..limits import concurrency
-from ..locking import in_order, lock_jobs, need
+from ..locking import in_order, lock_jobs
 from ..metrics import collector
 from ..models import Command, Job
 from ..status import QUEUED, TIMED, Status
+from ..steps import operating
 from ..workflows.completion import Ended, wake_dependents
-from ..workflows.reopen import around, reopen, why_not
 
 #: Is called in a transaction with the jobs that it changes, as to write the admin's log.
 Note = Callable[[Sequence[Job]], object]
@@ -139,70 +136,6 @@ def _attributes(job: Job) -> dict[str, Any]:
     return log.about(job.pk, job.name, queue=job.queue, attempt=job.retries + 1)
 
 
-def retry(
-    ids: Sequence[UUID | str], *, using: str = "", note: Note = nothing
-) -> tuple[int, dict[str, int]]:
-    """Make ended jobs pending again, with all their retries.
-
-    Returns how many were, and a dict of the skipped: the reason, and how many jobs it concerns. It
-    skips a job that has not ended, one whose unique key another live job holds, and one that
-    depends on a job that did not succeed. Jobs that failed because of this one wait for it again.
-    *ids*, *using* and the errors are those of :func:`revoke`; *note* is called in the transaction
-    of each job.
-    """
-    if not using:
-        parts = [retry(some, using=alias, note=note) for alias, some in by_database(ids)]
-        reasons = sum((Counter(skipped) for _done, skipped in parts), Counter[str]())
-        return sum(done for done, _skipped in parts), dict(reasons)
-    skipped: dict[str, int] = {}
-    queues: set[str] = set()
-    done = 0
-    for job_id in uuids(ids):
-        queue, reason = without_deadlock(using, functools.partial(_retry, job_id, using, note))
-        if reason:
-            skipped[reason] = skipped.get(reason, 0) + 1
-        else:
-            queues.add(queue)
-            done += 1
-    if queues:
-        announce(using, queues)
-    return done, skipped
-
-
-def _retry(job_id: UUID, using: str, note: Note) -> tuple[str, str]:
-    """Make one job pending; return its queue, or "" and the reason why it was skipped."""
-
-    def again() -> str:
-        ids = around(job_id, using) if has_dependents else {job_id}
-        locked = {job.pk: job for job in lock_jobs(ids, using)}
-        job = locked.get(job_id)
-        reason = _why_not_retry(job, using)
-        if job is None or reason:
-            raise _Refused(reason)
-        if job.has_dependents and (reason := reopen(job, using)):
-            raise _Refused(reason)
-        transitions.retry(rows, clock(using))
-        if job.pending_parents > 0:
-            transitions.wait_again(rows)
-        note([job])
-        return job.queue
-
-    rows = Job.objects.using(using).filter(id=job_id)
-    key, has_dependents = rows.values_list("unique_key", "has_dependents").first() or ("", False)
-    try:
-        return in_order(using, again, keys=[key] if key else ()), ""
-    except _Refused as refused:
-        return "", refused.reason
-
-
-class _Refused(Exception):
-    """The job is skipped: the transaction is rolled back."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 def run_now(ids: Sequence[UUID | str], *, using: str = "", note: Note = nothing) -> int:
     """Make jobs pending that wait for their time (SCHEDULED, RETRY); return how many were.
 
@@ -218,6 +151,7 @@ def _run_now(ids: Sequence[UUID], using: str, note: Note) -> int:
     found = lock_jobs(ids, using, statuses=TIMED)
     for chunk in chunks([job.pk for job in found]):
         transitions.run_now(Job.objects.using(using).filter(id__in=chunk), clock(using))
+        operating.end_sleeps(chunk, using)
     note(found)
     if found:
         announce(using, {job.queue for job in found})
@@ -240,20 +174,6 @@ def by_database(ids: Sequence[UUID | str]) -> Iterator[tuple[str, list[UUID]]]:
             left = [job_id for job_id in left if job_id not in found]
     if left:
         yield default, left
-
-
-def _why_not_retry(job: Job | None, using: str) -> str:
-    if job is None:
-        return gettext_noop("gone")
-    if not job.has_ended:
-        return f"is {job.status.lower()}"
-    if reason := why_not(job, using):
-        return reason
-    if job.unique_key:
-        need(using, keys=[job.unique_key])
-        if not acquire_again(job, using):
-            return gettext_noop("another live job holds its unique key")
-    return ""
 
 
 def _stop_running(started: Sequence[Job], using: str) -> None:

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+import datetime
+import functools
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
+from asgiref.sync import sync_to_async
+
 from .step_function import Backoff, StepOptions, options_of
+from .twins import twin
 
 if TYPE_CHECKING:
+    from django.db.models import Model, QuerySet
+
     from ..steps.journal import Journal, Store
     from .context import JobContext
 
 T = TypeVar("T")
+Row = TypeVar("Row", bound="Model")
+
+
+def _total(seconds: Any, days: float, hours: float, minutes: float) -> Any:
+    """Return the sum of the lengths; a wrong *seconds* as it is, to be refused."""
+    if isinstance(seconds, datetime.timedelta):
+        seconds = seconds.total_seconds()
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        return seconds
+    return seconds + 86_400 * days + 3_600 * hours + 60 * minutes
 
 
 def _running(job: Durable) -> JobContext:
@@ -77,6 +102,60 @@ class Durable:
         """Asynchronous twin of :meth:`step`; it awaits an ``async def`` in this event loop."""
         options = options_of(function).with_(atomic=atomic, retries=retries, backoff=backoff)
         return await self._call_step_async(key, function, args, kwargs, options)
+
+    def sleep(
+        self, seconds: float | datetime.timedelta = 0, /, *, days: float = 0, hours: float = 0,
+        minutes: float = 0, key: str = "sleep",
+    ) -> None:  # fmt: skip
+        """Suspend the job for so long: no worker is busy, and no retry is counted.
+
+        *seconds* may be a timedelta; the lengths are added. The job is SCHEDULED meanwhile, and
+        then runs again from the top, up to this call. *key* names the step. Raises ``ValueError``
+        for an invalid length, and ``StepMismatch`` and ``StepError`` as :meth:`step` does.
+        """
+        from ..steps.sleeping import sleep
+
+        sleep(_running(self), _total(seconds, days, hours, minutes), key)
+
+    asleep = twin(sleep)
+
+    def sleep_until(self, moment: datetime.datetime, /, *, key: str = "sleep") -> None:
+        """Suspend the job until *moment*; a naive one is in the current time zone.
+
+        A moment in the past lets the job go on at once. Otherwise it is as :meth:`sleep`. The
+        moment counts with which the first run came here.
+        """
+        from ..steps.sleeping import sleep_until
+
+        sleep_until(_running(self), moment, key)
+
+    asleep_until = twin(sleep_until)
+
+    def iterate(
+        self, key: str, queryset: QuerySet[Row], /, *, batch: int = 500, atomic: bool = False
+    ) -> Iterator[list[Row]]:
+        """Yield the rows of *queryset* by primary key, in lists of up to *batch*, once in all runs.
+
+        When the loop asks for the next batch, the job keeps its place behind the last one, and
+        shows its progress; a later run goes on from there. With *atomic* the body of the loop is a
+        transaction, in which that place is kept: an exception or ``break`` rolls the batch back.
+        The queue is looked at once a second: if it was paused, the job is suspended until it is
+        resumed. Raises as :meth:`step` does, ``ValueError`` for a sliced queryset, and
+        ``TypeError`` for rows that are no model objects.
+        """
+        from ..steps.iteration import iterate
+
+        return iterate(_running(self), key, queryset, batch, atomic)
+
+    async def aiterate(
+        self, key: str, queryset: QuerySet[Row], /, *, batch: int = 500
+    ) -> AsyncIterator[list[Row]]:
+        """Asynchronous twin of :meth:`iterate`, without ``atomic``."""
+        begin = functools.partial(self.iterate, key, queryset, batch=batch)
+        batches = await sync_to_async(begin)()
+        nothing: list[Row] = []
+        while rows := await sync_to_async(lambda: next(batches, nothing))():
+            yield rows
 
     def _call_step(
         self, key: str, function: Callable[..., Any], args: Sequence[Any],

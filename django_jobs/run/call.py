@@ -130,10 +130,14 @@ def _call_in_transaction(
 
 
 def _run(execution: Execution, environment: Environment) -> Any:
-    if environment.stoppable is None:
-        return _run_limited(execution, environment)
-    with environment.stoppable:
-        return _run_limited(execution, environment)
+    try:
+        if environment.stoppable is None:
+            return _run_limited(execution, environment)
+        with environment.stoppable:
+            return _run_limited(execution, environment)
+    finally:
+        if execution.context.journal is not None:
+            execution.context.journal.close()
 
 
 def _run_limited(execution: Execution, environment: Environment) -> Any:

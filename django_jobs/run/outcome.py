@@ -87,7 +87,7 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
     if journal is not None and journal.error is not None:
         return _failed(execution, journal.error)
     if isinstance(error, Suspended):
-        return _suspended(execution, error.suspension)
+        return _suspended(execution, error)
     if isinstance(error, TransactionLost) and execution.function.options.acks_late:
         return _run_out(execution, error)
     if isinstance(error, WorkerStopping):
@@ -110,8 +110,9 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
     return _failed(execution, error)
 
 
-def _suspended(execution: Execution, suspension: Suspension) -> Outcome:
-    outcome = _outcome(execution, suspension.status)
+def _suspended(execution: Execution, error: Suspended) -> Outcome:
+    suspension: Suspension = error.suspension
+    outcome = _outcome(execution, suspension.status, error)
     outcome.delay, outcome.run_at = suspension.delay, suspension.run_at
     # The steps so far are no part of the next crash.
     outcome.crashes = 0

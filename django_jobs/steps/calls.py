@@ -117,7 +117,7 @@ class _Call:
         """
         step, using = self.step, self.journal.store.using
         is_inner = connections[using].in_atomic_block
-        before = step.state, step.id
+        before = step.state, step.has_row
         for number in range(_CONFLICT_TRIES):
             try:
                 with transaction.atomic(using):
@@ -130,7 +130,7 @@ class _Call:
                         )
                     return self.journal.record(step, value)
             except BaseException as error:
-                step.state, step.id = before
+                step.state, step.has_row = before
                 conflict = isinstance(error, Error) and kind_of(error) is Kind.CONFLICT
                 if not conflict or is_inner or number == _CONFLICT_TRIES - 1:
                     raise

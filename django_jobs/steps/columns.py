@@ -36,9 +36,8 @@ def saved(job: Claimed, step: Recorded, using: str) -> None:
         "traceback": failure.traceback if failure else "",
     }
     rows = Step.objects.using(using)
-    if step.id is not None:
-        rows.filter(id=step.id).update(**columns)
-        return
-    columns |= {"key": step.key, "position": step.position, "kind": step.kind}
-    (row,) = rows.bulk_create([Step(job_id=job.id, function=step.function, **columns)])
-    step.id = row.pk if row.pk is not None else rows.get(job_id=job.id, key=step.key).pk
+    # A transaction of the body may have taken the row back.
+    if not step.has_row or not rows.filter(job_id=job.id, key=step.key).update(**columns):
+        columns |= {"key": step.key, "position": step.position, "kind": step.kind}
+        rows.bulk_create([Step(job_id=job.id, function=step.function, **columns)])
+        step.has_row = True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -56,6 +58,8 @@ class Journal:
         self.suspension: Suspension | None = None
         #: The job fails with it, whatever the body does.
         self.error: StepError | None = None
+        #: Weak references to the loops over batches.
+        self.open: list[weakref.ref[Any]] = []
         #: The calls of the steps that failed: no text may show their hidden arguments.
         self.secret_calls: list[Call] = []
 
@@ -86,9 +90,13 @@ class Journal:
     def record(self, step: Recorded, value: Any) -> Any:
         """Record *step* as done with *value*; return it as every later run gets it."""
         returned = step.done(value)
+        self.write(step)
+        return returned
+
+    def write(self, step: Recorded) -> None:
+        """Write *step* as it is now; raises ``JobLost`` when the job is another worker's."""
         self.store.record(self.job, step)
         self.to_write.pop(step.key, None)
-        return returned
 
     def note(self, step: Recorded) -> None:
         """Have a step that failed written with the end of the run."""
@@ -96,11 +104,19 @@ class Journal:
 
     def suspend(self, suspension: Suspension) -> NoReturn:
         """End the run here; the job goes on from this step when *suspension* is over."""
-        if suspension.step.state != State.RETRY:
+        if not suspension.step.state:
             suspension.step.state = State.WAITING
         self.suspension = suspension
         self.to_write[suspension.step.key] = suspension
         raise Suspended(suspension)
+
+    def close(self) -> None:
+        """End the loops that the body left open: what their last batch wrote is rolled back."""
+        for reference in self.open:
+            if (batches := reference()) is not None:
+                with contextlib.suppress(Exception):
+                    batches.close()
+        self.open.clear()
 
     def secrets(self) -> Secrets:
         """Return the secrets that no text about the job and its failed steps may show."""

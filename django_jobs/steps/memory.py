@@ -21,8 +21,6 @@ class MemoryStore:
 
     def record(self, job: Claimed, step: Recorded) -> None:
         self._steps.setdefault(job.id, {})[step.key] = step
-        # As if it had a row.
-        step.id = step.id or step.position
 
     def end(self, outcome: Outcome) -> None:
         """Keep what the end of a run writes; no wait is waited for, so each is over at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import time
 from typing import Any
 
@@ -17,7 +18,7 @@ State = Step.State
 
 @dataclasses.dataclass(slots=True)
 class Recorded:
-    """A step under its key; ``id`` is None before it has a row.
+    """A step under its key.
 
     ``began`` and ``ended`` are of :func:`time.monotonic`: the database subtracts their ages from
     its own clock. ``text`` is the result as JSON, as rows have it.
@@ -32,7 +33,9 @@ class Recorded:
     data: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
     #: How often it raised in this round; a FAILED step begins a new one.
     tries: int = 0
-    id: int | None = None
+    has_row: bool = False
+    #: Until when the job is suspended; None if nothing says so.
+    wake_at: datetime.datetime | None = None
     #: Whether its ``wake_at`` was over when the run began.
     is_due: bool = False
     began: float = dataclasses.field(default_factory=time.monotonic)

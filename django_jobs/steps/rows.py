@@ -61,7 +61,7 @@ class RowStore:
             rest = min(2 * rest, _LONGEST_REST)
 
     def _write(self, job: Claimed, step: Recorded) -> None:
-        write = self._insert if step.id is None else self._update
+        write = self._update if step.has_row else self._insert
         if write(job, step):
             return
         held = [(job.id, job.claims)]
@@ -75,15 +75,14 @@ class RowStore:
         columns = _columns(job, step)
         worker_id = self._worker_id()
         try:
-            if insert_step(job.id, worker_id, job.claims, columns, self.using):
-                return True
+            step.has_row = insert_step(job.id, worker_id, job.claims, columns, self.using)
         except IntegrityError:
             if connections[self.using].in_atomic_block:
                 raise
             # An earlier try was committed, and its answer was lost.
             row = Step.objects.using(self.using).filter(job_id=job.id, key=step.key)
-            return row.filter(claims=job.claims).exists()
-        return False
+            step.has_row = row.filter(claims=job.claims).exists()
+        return step.has_row
 
     def _update(self, job: Claimed, step: Recorded) -> bool:
         using, worker_id = self.using, self._worker_id()
@@ -126,6 +125,7 @@ def _recorded(row: Any) -> Recorded:
         text=None if row.result is None else json.dumps(row.result),
         data=row.data if isinstance(row.data, dict) else None,
         tries=row.tries if row.state == State.RETRY else 0,
-        id=row.pk,
+        has_row=True,
+        wake_at=row.wake_at,
         is_due=bool(row.is_due),
     )

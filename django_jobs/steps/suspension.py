@@ -40,12 +40,12 @@ class Suspension(Written):
 
     def write(self, outcome: Outcome, using: str) -> set[str]:
         saved(outcome.job, self.step, using)
-        assert self.step.id is not None
         job = Job.objects.using(using).filter(id=outcome.job.id)
         if self.status == Status.SCHEDULED:
             # The job's own moment, so that the step is over whenever the job is due.
             moment = Subquery(job.values("run_at"))
-            Step.objects.using(using).filter(id=self.step.id).update(wake_at=moment)
+            steps = Step.objects.using(using).filter(job_id=outcome.job.id, key=self.step.key)
+            steps.update(wake_at=moment)
         if outcome.job.expires_at is not None:
             # It says how late the job may begin, and it has begun.
             job.update(expires_at=None)

@@ -246,7 +246,7 @@ def job_of_a_dead_process(site: Site) -> Any:
     return lambda: rescue.clean_up_after(site.worker.pk, running, "default"), {"own"}
 
 
-@path("control.jobs.retry")
+@path("control.retrying.retry")
 def retry_by_an_operator(site: Site) -> Any:
     result = add.apply_async((1,), queue="own")
     control.revoke([result.uuid])

@@ -1,0 +1,120 @@
+"""A job goes through the rows of a queryset in batches, and keeps the place where it is."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Model, QuerySet
+
+from ..models import Queue
+from ..serialization import type_of
+from ..status import Status
+from .journal import Journal, journal_of
+from .recorded import Recorded, State
+from .suspension import Suspension
+
+if TYPE_CHECKING:
+    from ..define.context import JobContext
+
+_KIND = "iteration"
+# The seconds between two looks whether the queue of the job was paused.
+_LOOK_SECONDS = 1.0
+
+
+def iterate(
+    context: JobContext, key: str, queryset: QuerySet[Any], batch: int, atomic: bool
+) -> Iterator[list[Any]]:
+    """Return the batches of *queryset* that no run of the job has gone through, by primary key."""
+    _check(queryset, batch)
+    journal = journal_of(context, "iterate")
+    step = journal.use(key, _KIND, queryset.model._meta.label_lower)
+    if step.state == State.DONE:
+        return iter(())
+    if step.data is None:
+        step.data = {"last": None, "done": 0, "total": queryset.count()}
+    batches = _Batches(context, journal, step, queryset.order_by("pk"), batch)
+    every = batches.atomic() if atomic else batches.plain()
+    journal.open.append(weakref.ref(every))
+    return every
+
+
+class _Batches:
+    def __init__(
+        self, context: JobContext, journal: Journal, step: Recorded, rows: QuerySet[Any], batch: int
+    ) -> None:
+        self._context, self._journal, self._step = context, journal, step
+        self._rows, self._batch = rows, batch
+        self._looked_at = time.monotonic()
+
+    def plain(self) -> Iterator[list[Any]]:
+        while rows := self._next():
+            yield rows
+            self._went_through(rows)
+            self._leave_if_paused()
+        self._end()
+
+    def atomic(self) -> Iterator[list[Any]]:
+        """Yield each batch inside a transaction, which also keeps the place behind it."""
+        while True:
+            with transaction.atomic(self._journal.store.using):
+                rows = self._next()
+                if not rows:
+                    break
+                # A loop that is left by an exception or by break rolls its batch back.
+                yield rows
+                self._went_through(rows)
+            self._leave_if_paused()
+        self._end()
+
+    def _next(self) -> list[Any]:
+        data: Any = self._step.data
+        rows = self._rows if data["last"] is None else self._rows.filter(pk__gt=data["last"])
+        found = list(rows[: self._batch])
+        if found and not isinstance(found[-1], Model):
+            raise TypeError(
+                "iterate() takes a queryset of model objects, and this one has rows of type "
+                f"{type(found[-1]).__name__}. Leave out values() and values_list(); only() reads "
+                "less, too."
+            )
+        return found
+
+    def _went_through(self, rows: list[Any]) -> None:
+        data: Any = self._step.data
+        primary_key: Any = self._rows.model._meta.pk
+        last, done = primary_key.value_to_string(rows[-1]), data["done"] + len(rows)
+        self._step.data = data | {"last": last, "done": done}
+        self._step.state, self._step.failure = State.OPEN, None
+        self._journal.write(self._step)
+        self._context.progress(done, max(done, data["total"]), self._step.key)
+
+    def _leave_if_paused(self) -> None:
+        """Suspend the job if its queue is paused; it goes on when the queue is resumed."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        queues = Queue.objects.using(self._journal.store.using)
+        if queues.filter(name=self._journal.job.queue, paused_at__isnull=False).exists():
+            self._journal.suspend(Suspension(self._step, status=Status.PENDING))
+
+    def _end(self) -> None:
+        data: Any = self._step.data
+        self._journal.record(self._step, data["done"])
+
+
+def _check(queryset: object, batch: object) -> None:
+    if not isinstance(queryset, QuerySet):
+        raise TypeError(
+            f"iterate() takes a queryset, got {type_of(queryset)}. Pass Model.objects.all()."
+        )
+    if queryset.query.is_sliced:
+        raise ValueError(
+            "iterate() takes a queryset that is not sliced. Filter it, or leave the loop by break."
+        )
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        shown = batch if isinstance(batch, int) else type_of(batch)
+        raise ValueError(f"iterate(batch=...) must be an integer of at least 1, got {shown}.")

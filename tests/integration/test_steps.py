@@ -1,0 +1,41 @@
+"""Workers are killed before, in and after each step of jobs."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.models import Group
+
+from django_jobs.models import Job, Step
+from tests.integration import durable
+from tests.waiting import LONG
+
+
+def test_each_effect_of_a_killed_job_is_seen_once(runworker: Any, folder: str) -> None:
+    points = list(durable.points())
+    Group.objects.bulk_create(
+        Group(name=f"row of {point}.{number}") for point in points for number in range(4)
+    )
+    results = durable.sell.delay_many([(folder, point) for point in points])
+    worker = runworker("-c", "2")
+    for result in results:
+        assert result.get(timeout=LONG) == list(durable.STEPS)
+    assert worker.stop() == 0
+    for point in points:
+        assert Path(folder, f"killed {point}").exists(), point
+        done = Path(folder, point).read_text().split()
+        # A step that is not atomic may run again, but never after a later one.
+        assert list(dict.fromkeys(done)) == list(durable.STEPS), point
+        assert done == sorted(done, key=durable.STEPS.index), point
+        again = collections.Counter(done) - collections.Counter(durable.STEPS)
+        lost = [name for name in durable.STEPS if point == f"at the end of {name}"]
+        assert list(again.elements()) == lost, point
+        # The rows of the atomic step and of the atomic loop exist once.
+        names = Group.objects.filter(name__startswith=f"{point}: reserve").count()
+        rows = Group.objects.filter(name__startswith=f"row of {point}.", name__contains="done")
+        assert (names, rows.count()) == (1, 4), point
+    assert set(Step.objects.values_list("state", flat=True)) == {"DONE"}
+    assert Step.objects.count() == 5 * len(points)
+    assert not Job.objects.exclude(status="SUCCESS").exists()
