@@ -31,7 +31,9 @@ class Settings:
     default_queue: str = "default"
     #: A dict for each queue, by its name: ``MAX_PENDING`` (with more pending jobs, enqueuing raises
     #: ``QueueFull``), ``DATABASE`` (alias of the database that holds the queue's jobs),
-    #: ``CONCURRENCY`` (most jobs of the queue that run at once), ``RATE_LIMIT`` (as in ``@job``).
+    #: ``CONCURRENCY`` (most jobs of the queue that run at once), ``RATE_LIMIT`` (as in ``@job``),
+    #: ``FAIR_BY`` (the name of a parameter or a header, or a function: its values take turns) and
+    #: ``WEIGHTS`` (jobs in the turn of each value).
     queues: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     #: A dict from globs of job names to ``{"queue": ..., "priority": ...}``, or a list of such
     #: dicts and callables; the first match wins.

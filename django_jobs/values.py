@@ -244,6 +244,8 @@ class NewJob(NamedTuple):
     group_id: UUID | None = None
     pending_parents: int = 0
     has_dependents: bool = False
+    #: The key by which the job takes turns in a fair queue.
+    fair_key: str | None = None
 
     def __repr__(self) -> str:
         # Without the arguments: trackers of errors send the reprs of what stands in frames.

@@ -13,6 +13,21 @@ def add(a: int, b: int = 0) -> int:
 
 
 @job
+def of_tenant(tenant: Any, number: int = 0) -> Any:
+    return tenant
+
+
+@job(concurrency=1, concurrency_key=["tenant"])
+def one_a_tenant(tenant: str) -> str:
+    return tenant
+
+
+@job(unique="replace", unique_key=[])
+def one_import(tenant: str) -> str:
+    return tenant
+
+
+@job
 def echo(*args: Any, **kwargs: Any) -> list[Any]:
     return [list(args), kwargs]
 

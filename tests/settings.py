@@ -35,6 +35,8 @@ if "TEST_GRACE_SECONDS" in os.environ:
     DJANGO_JOBS = {"SHUTDOWN_GRACE_SECONDS": float(os.environ["TEST_GRACE_SECONDS"])}
 if "TEST_POOL" in os.environ:
     DJANGO_JOBS = {"WORKER": {"POOL": os.environ["TEST_POOL"]}}
+if "TEST_FAIR_BY" in os.environ:
+    DJANGO_JOBS = {"QUEUES": {"imports": {"FAIR_BY": os.environ["TEST_FAIR_BY"]}}}
 if "TEST_MIDDLEWARE" in os.environ:
     DJANGO_JOBS = {"MIDDLEWARE": [os.environ["TEST_MIDDLEWARE"]]}
 

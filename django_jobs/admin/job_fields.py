@@ -16,6 +16,7 @@ from ..display.job_text import (
     Payload,
     arguments_line,
     attempt_line,
+    fair_key_line,
     is_number,
     plain,
     pretty,
@@ -47,7 +48,7 @@ class JobFields(_Mixed):
     """The fields of one job that :class:`~django_jobs.admin.JobAdminMixin` shows."""
 
     detail_fieldsets: Any = (
-        (None, {"fields": ("status_column", "progress_shown", "error", "id", "name", "queue",
+        (None, {"fields": ("status_column", "progress_shown", "error", "id", "name", "queue_shown",
                            "priority", "retries_shown", "worker", "enqueued_by", "runs_after",
                            "needed_by")}),
         (gettext_lazy("Arguments"), {"fields": ("arguments", "keyword_arguments",
@@ -97,6 +98,13 @@ class JobFields(_Mixed):
         return short_class(job.error_class) or _NONE
 
     # --- a job's page ---------------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("queue"))
+    def queue_shown(self, job: Job) -> str:
+        if job.fair_key is None:
+            return job.queue
+        key = fair_key_line(job, payload_of(job))
+        return _("%(queue)s, key %(key)s") % {"queue": job.queue, "key": key}
 
     @admin.display(description=gettext_lazy("retries"))
     def retries_shown(self, job: Job) -> str:

@@ -12,6 +12,7 @@ from ..conf import Settings, get_settings, problems
 from ..define import job_defaults
 from ..define.dotted_paths import import_problem
 from ..define.envelopes import key_problems, package_problem
+from ..define.fairness import fairness_problems
 from ..define.option_problems import priority_problems, queue_problems
 from ..define.rates import parse
 from ..define.routing import route_problem
@@ -21,7 +22,7 @@ from ..suggest import did_you_mean
 from .database import check_configuration
 
 _SHORTEST_TOKEN = 16
-_QUEUE_KEYS = {"MAX_PENDING", "DATABASE", "CONCURRENCY", "RATE_LIMIT"}
+_QUEUE_KEYS = {"MAX_PENDING", "DATABASE", "CONCURRENCY", "RATE_LIMIT", "FAIR_BY", "WEIGHTS"}
 
 
 @checks.register("django_jobs")
@@ -148,9 +149,16 @@ def _queues(settings: Settings) -> Iterator[checks.CheckMessage]:
         if not _is_queue(options):
             yield checks.Error(
                 f"DJANGO_JOBS['QUEUES'][{queue!r}] must be a dict with MAX_PENDING and CONCURRENCY "
-                "(whole numbers ≥ 1), RATE_LIMIT (as in @job) and DATABASE (one of "
+                "(whole numbers ≥ 1), RATE_LIMIT (as in @job), FAIR_BY, WEIGHTS, DATABASE (one of "
                 f"{', '.join(connections)}), got {options!r}.",
                 hint='Write {"MAX_PENDING": 1000, "RATE_LIMIT": "10/s"}.',
+                id="django_jobs.E008",
+            )
+            continue
+        for problem in fairness_problems(options):
+            yield checks.Error(
+                f"DJANGO_JOBS['QUEUES'][{queue!r}] is wrong: {problem}",
+                hint='Write {"FAIR_BY": "tenant_id", "WEIGHTS": {"acme": 3}}.',
                 id="django_jobs.E008",
             )
 

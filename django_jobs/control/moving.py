@@ -14,6 +14,7 @@ from .. import transitions
 from ..db import clock, without_deadlock
 from ..db.base import chunks
 from ..define import key_values
+from ..define.fairness import fair_queues, key_of_row
 from ..define.option_problems import priority_problems, queue_problems
 from ..define.routing import database_of
 from ..enqueue.insert import refuse_when_full
@@ -87,6 +88,7 @@ def _move(
     if priority is not None:
         columns["priority"] = priority
     _update([job.pk for job in changed], using, **columns)
+    _set_keys(moved, queue or "", using)
     note(changed)
     # Last, because it locks jobs that wait for a limit.
     concurrency.wake(woken, using)
@@ -130,6 +132,19 @@ def _leave_limits(moved: Sequence[Job], queue: str, using: str) -> Counter[str]:
     if topics:
         announce(using, topics)
     return Counter(own[job.pk] for job in in_line if job.status == Status.PENDING)
+
+
+def _set_keys(moved: Sequence[Job], queue: str, using: str) -> None:
+    """Give the jobs the keys by which they take turns in their new queue, if it is fair."""
+    fairness = fair_queues().get(queue)
+    if fairness is None:
+        _update([job.pk for job in moved if job.fair_key is not None], using, fair_key=None)
+        return
+    for chunk in chunks([job.pk for job in moved]):
+        jobs = list(Job.objects.using(using).filter(pk__in=chunk))
+        for job in jobs:
+            job.fair_key = key_of_row(fairness, job)
+        Job.objects.using(using).bulk_update(jobs, ["fair_key"])
 
 
 def _reservations(own: dict[UUID, str], using: str) -> dict[int, UUID]:

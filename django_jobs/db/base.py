@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import datetime
+import functools
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,11 +15,13 @@ from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from ..define.fairness import Fairness
 from ..moments import FIRST_YEAR, LAST_YEAR
 from ..status import ENDED
-from ..transitions import NOT_YET, PARENTS_ENDED, READY
+from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY
 from ..values import CLAIMED_TYPES, NEW_TYPES, Claimed, NewEdge, NewJob, Outcome
 from .errors import Kind, kind_of
+from .turns import NO_KEY, Head, Turns
 
 JOBS = "django_jobs_job"
 WORKERS = "django_jobs_worker"
@@ -47,6 +50,8 @@ NEEDED = f"""
     LIMIT 1 OFFSET 0))
 """
 
+#: Most keys of a fair queue in one statement.
+KEYS = 50
 #: At most this many parameters of one kind are in a statement.
 CHUNK = 1_000
 #: Most characters of the jobs' texts in a statement: half of the 16 MiB that MariaDB takes at most,
@@ -199,6 +204,117 @@ class Dialect(abc.ABC):
 
     def expect_older(self) -> None:
         """Older jobs than the last claims took may have become ready: look for them at once."""
+
+    # --- fair queues ----------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _turns(self) -> Turns:
+        return Turns(self)
+
+    def claim_in_turns(
+        self, worker_id: UUID, plain: Sequence[str], fair: Mapping[str, Fairness], limit: int
+    ) -> tuple[list[Claimed], bool]:
+        """Do as :meth:`claim` for *plain* and *fair* queues; keys of a fair one take turns.
+
+        Also if it returns that other jobs are locked, other jobs of fair queues may be ready.
+        """
+        return self._claim_widening(
+            limit, lambda wanted: self._turns.claim(worker_id, plain, fair, limit, wanted)
+        )
+
+    #: SQL of the index of fair jobs: its condition with the queue as parameter, and the key.
+    fair_ready: ClassVar[str] = f"status = {CLAIM.source} AND fair_key IS NOT NULL AND queue = %s"
+    fair_column: ClassVar[str] = "fair_key"
+
+    def ready_keys(self, queue: str, place: str, most: int, *, again: bool) -> list[str]:
+        """Return the next keys of ready jobs behind *place* on the ring, once around at most.
+
+        With *again* the key *place* is the first one, else the last one. The key
+        :data:`~.turns.NO_KEY` stands for jobs without a key, if the oldest ready job has none. A
+        paused queue has no keys.
+        """
+        ahead, behind = (">=", "<") if again else (">", "<=")
+        last = f"AND {self.fair_column} {behind} %s"
+        sql = self.recursive(
+            f"ahead (found, n) AS ({self._walk_keys('ahead', f'{self.fair_column} {ahead} %s')}), "
+            f"behind (found, n) AS ({self._walk_keys('behind', f'{self.fair_column} > %s', last)})",
+            "found FROM (SELECT found FROM ahead "
+            f"UNION ALL SELECT '{NO_KEY}' WHERE ({self._is_oldest_keyless}) "
+            "UNION ALL SELECT found FROM behind) AS ring WHERE found IS NOT NULL "
+            f"AND NOT EXISTS (SELECT 1 FROM {QUEUES} q WHERE q.name = %s "
+            "AND q.paused_at IS NOT NULL) LIMIT %s",
+        )
+        rows = self._rows(
+            sql,
+            [queue, place, queue, most, queue, NO_KEY, place, queue, place, most, queue, queue,
+             most],
+        )  # fmt: skip
+        return [found for (found,) in rows]
+
+    def _walk_keys(self, name: str, first: str, last: str = "") -> str:
+        """SQL of a loose index scan: the next key after each, until there is none."""
+        key = self.fair_column
+        one = f"SELECT {key} FROM {JOBS} WHERE {self.fair_ready} AND {{}} {last} ORDER BY {key}"
+        return (
+            f"SELECT ({one.format(first)} LIMIT 1), 1 UNION ALL "
+            f"SELECT ({one.format(f'{key} > {name}.found')} LIMIT 1), n + 1 "
+            f"FROM {name} WHERE found IS NOT NULL AND n < %s"
+        )
+
+    @property
+    def _is_oldest_keyless(self) -> str:
+        rank = self.connection.ops.quote_name("rank")
+        return (
+            f"SELECT fair_key IS NULL FROM {JOBS} WHERE status = {CLAIM.source} AND queue = %s "
+            f"ORDER BY {rank}, id LIMIT 1"
+        )
+
+    def heads(self, queue: str, most: Mapping[str, int]) -> dict[str, list[Head]]:
+        """Return the first ready jobs of each of these keys of *queue*, so many at *most*."""
+        found: dict[str, list[Head]] = {key: [] for key in most}
+        keys = list(most)
+        for start in range(0, len(keys), KEYS):
+            some = keys[start : start + KEYS]
+            parts, params = [], []
+            for number, key in enumerate(some, start):
+                parts.append(f"SELECT * FROM ({self._heads_of(number, key)}) AS k{number}")
+                params += [queue, most[key]] if key == NO_KEY else [queue, key, most[key]]
+            for number, job_id, rank in self._rows(" UNION ALL ".join(parts), params):
+                key = keys[number]
+                found[key].append(Head(as_uuid(job_id), rank, queue, key))
+        for heads in found.values():
+            heads.sort(key=lambda head: (head.rank, head.id.int))
+        return found
+
+    def _heads_of(self, number: int, key: str) -> str:
+        """SQL of the first ready jobs of *key*, with the queue, the key and a limit to give."""
+        rank = self.connection.ops.quote_name("rank")
+        if key == NO_KEY:
+            return (
+                f"SELECT {number}, id, {rank} FROM (SELECT id, {rank}, fair_key FROM {JOBS} "
+                f"WHERE status = {CLAIM.source} AND queue = %s ORDER BY {rank}, id LIMIT %s) "
+                "AS oldest WHERE fair_key IS NULL"
+            )
+        return (
+            f"SELECT {number}, id, {rank} FROM {JOBS} WHERE {self.fair_ready} "
+            f"AND {self.fair_column} = %s ORDER BY {rank}, id LIMIT %s"
+        )
+
+    @abc.abstractmethod
+    def first_ready(self, worker_id: UUID, queues: Sequence[str], most: int) -> list[Head]:
+        """Return the first jobs that a worker may claim of plain *queues*, *most* of them.
+
+        They are in the order of priority and age.
+        """
+
+    @abc.abstractmethod
+    def claim_these(self, worker_id: UUID, ids: Sequence[UUID], limit: int) -> list[Claimed]:
+        """Claim the first *limit* of these jobs that are ready and not locked, in this order."""
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return list(cursor.fetchall())
 
     def _claim_widening(
         self, limit: int, claim: Callable[[int], tuple[list[Claimed], int]]

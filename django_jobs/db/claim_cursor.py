@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 from uuid import UUID
-
-from ..values import Claimed
 
 # A claim that takes longer has read many entries that it could not claim. Per claim, per job.
 SLOW_SECONDS, SLOW_SECONDS_A_JOB = 0.004, 0.00005
@@ -15,6 +14,20 @@ HOLD_SECONDS = 2.0
 
 #: The rank and the id of the first ready job of each queue.
 Beginnings = Mapping[str, tuple[int, UUID]]
+
+
+class Ready(Protocol):
+    """A job that is ready, or was until its claim."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def queue(self) -> str: ...
+
+
+T = TypeVar("T", bound=Ready)
 
 
 class ClaimCursor:
@@ -43,10 +56,11 @@ class ClaimCursor:
         self._beginnings: dict[str, tuple[int, UUID]] = {}
         self._hold_until = 0.0
 
-    def claim(
-        self, claim: Callable[[Beginnings], tuple[list[Claimed], bool]]
-    ) -> tuple[list[Claimed], bool]:
-        """Claim by *claim*, which may leave out jobs that are older than the given beginnings."""
+    def claim(self, claim: Callable[[Beginnings], tuple[list[T], bool]]) -> tuple[list[T], bool]:
+        """Claim by *claim*, which may leave out jobs that are older than the given beginnings.
+
+        It may also return the jobs that would be claimed first.
+        """
         began = self._clock()
         known = self._beginnings if began < self._hold_until else {}
         jobs, contended = claim(known)
@@ -65,7 +79,7 @@ class ClaimCursor:
         """Let the next claim look at all ready jobs, because older ones may have become ready."""
         self._hold_until = 0.0
 
-    def _remember(self, jobs: Sequence[Claimed], known: Beginnings) -> None:
+    def _remember(self, jobs: Sequence[Ready], known: Beginnings) -> None:
         # Backwards, so that the first of each queue is what stays.
         for job in reversed(jobs):
             if job.queue not in known or job.rank == known[job.queue][0]:

@@ -24,15 +24,18 @@ from .base import (
     NEW_COLUMNS,
     NEW_FIELDS,
     OF_JOBS,
+    QUEUES,
     SECONDS_OF,
     UNIQUE_KEYS,
     WORKERS,
     Capacity,
     Dialect,
     Pruned,
+    as_uuid,
     chunks,
 )
 from .descriptor import descriptor_of
+from .turns import NO_KEY, Head, in_order_of
 
 # Most queues in one statement: each takes three tables from the server's cache.
 _QUEUES = 50
@@ -85,6 +88,8 @@ class MySQL(Dialect):
     first_moment = f"TIMESTAMP{Dialect.first_moment}"
     last_moment = f"TIMESTAMP{Dialect.last_moment}"
     insert_chunk = 1_000
+    fair_ready = "queue = %s"
+    fair_column = "fair_ready_key"
     unix_time = "UNIX_TIMESTAMP(NOW(6))"
 
     @property
@@ -144,7 +149,7 @@ class MySQL(Dialect):
         self, worker_id: UUID, queues: Sequence[str], limit: int, wanted: int
     ) -> tuple[list[Claimed], int]:
         with transaction.atomic(self.connection.alias), self.connection.cursor() as cursor:
-            ids = self._first_ids(cursor, worker_id, queues, wanted)
+            ids = [row[0] for row in self._first(cursor, worker_id, queues, wanted)]
             if not ids:
                 return [], 0
             condition = f"id IN ({', '.join(['%s'] * len(ids))}) AND status = {CLAIM.source}"
@@ -154,9 +159,9 @@ class MySQL(Dialect):
             self._start(cursor, worker_id, jobs)
         return jobs, len(ids)
 
-    def _first_ids(
+    def _first(
         self, cursor: CursorWrapper, worker_id: UUID, queues: Sequence[str], limit: int
-    ) -> list[Any]:
+    ) -> list[tuple[Any, int]]:
         first = (
             f"(SELECT id, `rank` FROM {JOBS} WHERE status = {CLAIM.source} AND queue = %s "
             f"AND {self.claimable()} ORDER BY `rank`, id LIMIT %s)"
@@ -175,7 +180,51 @@ class MySQL(Dialect):
             found += cursor.fetchall()
         if len(queues) > _QUEUES:
             found.sort(key=lambda row: (row[1], row[0]))
-        return [row[0] for row in found[:limit]]
+        return found[:limit]
+
+    def ready_keys(self, queue: str, place: str, most: int, *, again: bool) -> list[str]:
+        # One probe for each key. The server reads a whole queue for the next key after each row of
+        # a query: it makes a range of an index from constants only.
+        found: list[str] = []
+        with self.connection.cursor() as cursor:
+            paused = f"SELECT 1 FROM {QUEUES} WHERE name = %s AND paused_at IS NOT NULL"
+            cursor.execute(paused, [queue])
+            if cursor.fetchone():
+                return found
+
+            def walk(comparison: str, key: str, until: str = "", last: Sequence[str] = ()) -> None:
+                while len(found) < most:
+                    cursor.execute(
+                        f"SELECT fair_ready_key FROM {JOBS} WHERE queue = %s AND fair_ready_key "
+                        f"{comparison} %s {until} ORDER BY fair_ready_key LIMIT 1",
+                        [queue, key, *last],
+                    )
+                    row = cursor.fetchone()
+                    if row is None:
+                        return
+                    comparison, key = ">", row[0]
+                    found.append(key)
+
+            walk(">=" if again else ">", place)
+            if len(found) < most:
+                cursor.execute(self._is_oldest_keyless, [queue])
+                row = cursor.fetchone()
+                found += [NO_KEY] if row and row[0] else []
+            walk(">", NO_KEY, f"AND fair_ready_key {'<' if again else '<='} %s", [place])
+        return found
+
+    def first_ready(self, worker_id: UUID, queues: Sequence[str], most: int) -> list[Head]:
+        with self.connection.cursor() as cursor:
+            rows = self._first(cursor, worker_id, queues, most)
+        return [Head(as_uuid(job_id), rank) for job_id, rank in rows]
+
+    def claim_these(self, worker_id: UUID, ids: Sequence[UUID], limit: int) -> list[Claimed]:
+        with transaction.atomic(self.connection.alias), self.connection.cursor() as cursor:
+            condition = f"id IN ({', '.join(['%s'] * len(ids))}) AND status = {CLAIM.source}"
+            jobs = in_order_of(ids, self._lock(cursor, condition, self.uuids(ids)))
+            del jobs[limit:]
+            self._start(cursor, worker_id, jobs)
+        return jobs
 
     def _lock(self, cursor: CursorWrapper, condition: str, params: Sequence[Any]) -> list[Claimed]:
         cursor.execute(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
 import operator
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from .base import (
 )
 from .claim_cursor import Beginnings, ClaimCursor
 from .reconnect import in_own_transaction
+from .turns import NO_KEY, Head, in_order_of
 
 CHANNEL = "django_jobs"
 _NOW = "statement_timestamp()"
@@ -202,6 +204,47 @@ claimed AS (
         COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
 SELECT claimed.*, seen.n FROM (SELECT count(*) AS n FROM candidate) AS seen CROSS JOIN setting
 LEFT JOIN claimed ON TRUE ORDER BY claimed.rank, claimed.id
+""".format(**_CLAIM_NAMES)
+
+# The first jobs of each key, and the candidates of plain queues for a claim that has fair ones.
+_HEADS = f"""
+SELECT wanted.number, first.id, first.rank
+FROM unnest(%s::text[], %s::int[]) WITH ORDINALITY AS wanted (key, most, number)
+CROSS JOIN LATERAL (
+    SELECT id, rank FROM {JOBS} j
+    WHERE j.status = {CLAIM.source} AND j.fair_key IS NOT NULL
+    AND j.queue = %s AND j.fair_key = wanted.key
+    ORDER BY j.rank, j.id LIMIT wanted.most) AS first
+"""
+_OLDEST_KEYLESS = f"""
+SELECT id, rank FROM (SELECT id, rank, fair_key FROM {JOBS} j
+    WHERE j.status = {CLAIM.source} AND j.queue = %s ORDER BY j.rank, j.id LIMIT %s) AS oldest
+WHERE fair_key IS NULL
+"""
+_FIRST_READY = f"""
+SELECT first.id, first.rank, wanted.name
+FROM unnest(%s::text[], %s::smallint[], %s::uuid[], %s::smallint[])
+    AS wanted (name, from_rank, from_id, to_rank)
+CROSS JOIN LATERAL (
+    SELECT id, rank FROM {JOBS} j
+    WHERE j.status = {CLAIM.source} AND j.queue = wanted.name
+    AND (j.rank, j.id) >= (wanted.from_rank, wanted.from_id) AND j.rank <= wanted.to_rank
+    ORDER BY j.rank, j.id LIMIT %s) AS first
+WHERE NOT EXISTS (SELECT 1 FROM django_jobs_queue q
+    WHERE q.name = wanted.name AND q.paused_at IS NOT NULL)
+ORDER BY first.rank, first.id LIMIT %s
+"""
+_CLAIM_THESE = """
+WITH {setting}, claimed AS (
+    UPDATE {jobs} SET status = {target}, claims = claims + 1, worker_id = %s, started_at = {now}
+    WHERE id = ANY(ARRAY(
+        SELECT j.id FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted (id, place)
+        JOIN {jobs} j ON j.id = ANY(ARRAY[wanted.id]) AND j.status || '' = {source}
+        ORDER BY wanted.place LIMIT %s FOR UPDATE OF j SKIP LOCKED))
+    AND {locked}
+    RETURNING {columns}, (expires_at <= {now}) IS TRUE AS expired,
+        COALESCE(date_part('epoch', {now} - ready_at), 0) AS waited)
+SELECT claimed.* FROM claimed, setting
 """.format(**_CLAIM_NAMES)
 
 # What nearly all jobs need, apart: each further array costs every job the parsing of its element.
@@ -472,6 +515,34 @@ class PostgreSQL(Dialect):
             return [Claimed(*row[:-1]) for row in rows if row[0] is not None], rows[0][-1]
 
         return self._claim_widening(limit, several)
+
+    def heads(self, queue: str, most: Mapping[str, int]) -> dict[str, list[Head]]:
+        found: dict[str, list[Head]] = {key: [] for key in most}
+        keys = [key for key in most if key != NO_KEY]
+        if keys:
+            arrays = [_array(keys), _array([most[key] for key in keys])]
+            for number, job_id, rank in self._rows(_HEADS, [*arrays, queue]):
+                key = keys[number - 1]
+                found[key].append(Head(job_id, rank, queue, key))
+        if NO_KEY in most:
+            rows = self._rows(_OLDEST_KEYLESS, [queue, most[NO_KEY]])
+            found[NO_KEY] = [Head(job_id, rank, queue) for job_id, rank in rows]
+        return found
+
+    def first_ready(self, worker_id: UUID, queues: Sequence[str], most: int) -> list[Head]:
+        def first(beginnings: Beginnings) -> tuple[list[Head], bool]:
+            rows = self._rows(_FIRST_READY, [*_ranges(queues, beginnings), most, most])
+            return list(itertools.starmap(Head, rows)), False
+
+        if self.claim_cursor is None:
+            return first({})[0]
+        return self.claim_cursor.claim(first)[0]
+
+    def claim_these(self, worker_id: UUID, ids: Sequence[UUID], limit: int) -> list[Claimed]:
+        commit = "off" if self._is_own_session and not self._claims_durably else None
+        params = [commit, worker_id, _id_array(ids), limit, worker_id]
+        jobs = [Claimed(*row) for row in self._rows(_CLAIM_THESE, params)]
+        return in_order_of(ids, jobs)
 
     @functools.cached_property
     def _claim_one(self) -> str:

@@ -28,6 +28,7 @@ from .base import (
     Dialect,
     Pruned,
 )
+from .turns import Head, in_order_of
 
 _COLUMNS = ", ".join(CLAIMED_TYPES)
 
@@ -55,11 +56,17 @@ _FEW_QUEUES = 100
 
 _CLAIM = f"""
 UPDATE {JOBS} SET status = {CLAIM.target}, claims = claims + 1, worker_id = %s, started_at = %s
-WHERE id IN (SELECT id FROM ({{first}}) ORDER BY rank, id LIMIT %s)
+WHERE id IN ({{ids}})
 AND EXISTS (SELECT 1 FROM {WORKERS} w
     WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > %s)
 RETURNING {_COLUMNS}, COALESCE((julianday(%s) - julianday(ready_at)) * 86400, 0)
 """
+
+_CLAIM_FIRST = _CLAIM.format(ids="SELECT id FROM ({first}) ORDER BY rank, id LIMIT %s")
+_CLAIM_THESE = _CLAIM.format(
+    ids=f"SELECT j.id FROM json_each(%s) AS wanted CROSS JOIN {JOBS} j ON j.id = wanted.value "
+    f"WHERE j.status = {CLAIM.source} ORDER BY wanted.key LIMIT %s"
+)
 
 _WRITE = f"""
 UPDATE {JOBS} SET {", ".join(f"{name} = %s" for name in OUTCOME_TYPES)},
@@ -164,11 +171,26 @@ class SQLite(Dialect):
         params += [limit, worker_id.hex, now, now]
         # An UPDATE takes the write lock before it reads, so no other statement comes between.
         with self.connection.cursor() as cursor:
-            cursor.execute(_CLAIM.format(first=first), params)
+            cursor.execute(_CLAIM_FIRST.format(first=first), params)
             rows = cursor.fetchall()
         jobs = [self._claimed(row, now) for row in rows]
         jobs.sort(key=lambda job: (job.rank, job.id.int))
         return jobs, False
+
+    def first_ready(self, worker_id: UUID, queues: Sequence[str], most: int) -> list[Head]:
+        found: list[Head] = []
+        for queue in queues:
+            rows = self._rows(_FIRST, [queue, queue, most])
+            found += [Head(UUID(job_id), rank, queue) for job_id, rank in rows]
+        found.sort(key=lambda head: (head.rank, head.id.int))
+        return found[:most]
+
+    def claim_these(self, worker_id: UUID, ids: Sequence[UUID], limit: int) -> list[Claimed]:
+        now = self._clock()
+        wanted = json.dumps([job_id.hex for job_id in ids])
+        params = [worker_id.hex, now, wanted, limit, worker_id.hex, now, now]
+        jobs = [self._claimed(row, now) for row in self._rows(_CLAIM_THESE, params)]
+        return in_order_of(ids, jobs)
 
     def _claimed(self, row: Sequence[Any], now: str) -> Claimed:
         *columns, waited = row

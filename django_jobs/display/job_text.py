@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from ..define import envelopes, registry
 from ..define.envelopes import opened, opened_call, opened_progress
+from ..define.fairness import value_of
 from ..define.hidden_arguments import rules_of
 from ..define.row_options import RowOptions, parse, read
 from ..define.sensitive import Shown, shown_arguments
@@ -133,6 +134,11 @@ def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD, *, decrypts: bool 
         for name, value in values.items()
     }
     return Payload(args, kwargs, **seen, message=shown.text(message), text=shown.text)
+
+
+def fair_key_line(job: Job, payload: Payload) -> str:
+    """Return the text of the key by which the job takes turns, without secrets."""
+    return payload.text(value_of(job.fair_key or "")) or "–"
 
 
 def pretty(value: Any) -> str:

@@ -14,6 +14,7 @@ from ..define.canvas import STORED_LEVELS, stored_errbacks
 from ..define.current import running
 from ..define.encrypted_calls import stored_texts
 from ..define.envelopes import MARK
+from ..define.fairness import fair_queues
 from ..define.fitting import check_errback
 from ..define.headers import implied_headers
 from ..define.hidden_arguments import CALLERS
@@ -144,6 +145,27 @@ def _maker(function: JobFunction[..., Any, Any], options: CallKeywords) -> Calla
             around[2],
             key_of(function, args, kwargs) if defaults.unique else None,
         )
+
+    return _keyed(function, row) if fair_queues() else row
+
+
+def _keyed(
+    function: JobFunction[..., Any, Any], make: Callable[..., NewJob]
+) -> Callable[..., NewJob]:
+    """Return a function that makes rows as *make* does, with the keys of fair queues."""
+
+    def row(
+        args: Sequence[Any], kwargs: Mapping[str, Any], around: Around, *,
+        taken: int = 0, job_id: UUID | None = None,
+    ) -> NewJob:  # fmt: skip
+        made = make(args, kwargs, around, taken=taken, job_id=job_id)
+        fairness, types = fair_queues().get(made.queue), function.argument_types
+        if fairness is None:
+            return made
+        if types is not None:
+            args, kwargs = types.encode(args, kwargs, taken)
+        headers = serialization.loads(made.headers) if made.headers else {}
+        return made._replace(fair_key=fairness.key_of(function, args, kwargs, headers, taken))
 
     return row
 

@@ -141,6 +141,7 @@ def _give(job_id: UUID, row: NewJob, using: str) -> bool:
         row.status,
         queue=row.queue,
         rank=row.rank,
+        fair_key=row.fair_key,
         args=loads(row.args),
         kwargs=loads(row.kwargs),
         headers=None if row.headers is None else loads(row.headers),

@@ -92,6 +92,9 @@ class Job(models.Model):
     # The key of the limit that a WAITING job without unfinished parents waits for. It stays while
     # the job is PENDING after it was woken, until the job takes a permit.
     waiting_for = models.CharField(max_length=200, null=True)
+    # The key by which it takes turns in a fair queue: see django_jobs.define.fairness. Jobs of
+    # other queues have none.
+    fair_key = models.CharField(max_length=200, null=True)
 
     objects = JobQuerySet.as_manager()
 

@@ -9,6 +9,7 @@ from django.db import OperationalError, connections
 
 from ..db import Kind, dialect_for, kind_of, without_deadlock
 from ..define import registry
+from ..define.fairness import fair_queues
 from ..values import Claimed
 from ..workflows.inputs import add_results
 
@@ -18,6 +19,8 @@ def claim(
 ) -> tuple[list[Claimed], bool]:
     """Take up to *limit* jobs, by priority and age over all *queues*, in one transaction.
 
+    In fair queues the keys take turns, with priority and age inside of a key.
+
     Returns the jobs, and whether other transactions had locked more ready jobs at that moment. If
     they had, the queues are not empty. A worker whose lease has expired gets no job. A crash of the
     database may take back the claims of jobs that may run again, and of no others.
@@ -25,8 +28,18 @@ def claim(
     if not queues or limit < 1:
         return [], False
     dialect = dialect_for(connections[using])
+    fair = fair_queues()
+    served = {queue: fair[queue] for queue in queues if queue in fair} if fair else {}
+    plain = [queue for queue in queues if queue not in served] if served else queues
     try:
-        jobs, contended = without_deadlock(using, lambda: dialect.claim(worker_id, queues, limit))
+        jobs, contended = without_deadlock(
+            using,
+            lambda: (
+                dialect.claim_in_turns(worker_id, plain, served, limit)
+                if served
+                else dialect.claim(worker_id, queues, limit)
+            ),
+        )
     except OperationalError as error:
         if kind_of(error) is not Kind.CONFLICT:
             raise

@@ -125,6 +125,7 @@ def go_on_as(job_id: UUID, graph: Graph, using: str) -> set[str]:
         name=last.name,
         queue=last.queue,
         rank=last.rank,
+        fair_key=last.fair_key,
         pending_parents=F("pending_parents") + last.pending_parents,
         retries=0,
         crashes=0,

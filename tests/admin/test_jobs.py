@@ -134,6 +134,13 @@ def test_detail_is_read_only(boss: Client) -> None:
     assert 'name="_save"' not in boss.get(page(row)).content.decode()
 
 
+def test_detail_shows_the_key_of_a_fair_queue(boss: Client) -> None:
+    row = make(queue="imports", fair_key="00000000:acme <b>")
+    assert "imports, key acme &lt;b&gt;" in boss.get(page(row)).content.decode()
+    row = make(queue="imports", fair_key="00000000:acme-hunter2", kwargs={"password": "hunter2"})
+    assert "acme-hunter2" not in boss.get(page(row)).content.decode()
+
+
 # --- operations -----------------------------------------------------------------------------------
 
 

@@ -106,6 +106,12 @@ def test_show_prints_everything_about_a_job() -> None:
     assert shown["attempts"][0]["traceback"].startswith("Traceback")
 
 
+def test_show_prints_the_key_of_a_fair_queue() -> None:
+    text = jobs("show", make(queue="imports", fair_key="00000000:acme").pk)
+    assert [line.split() for line in text.splitlines() if "acme" in line] == [["key", "acme"]]
+    assert "key" not in jobs("show", make().pk).split()
+
+
 def test_show_unknown_id() -> None:
     with pytest.raises(CommandError, match="No job has the id 0192") as caught:
         jobs("show", "01920000-0000-7000-8000-000000000000")

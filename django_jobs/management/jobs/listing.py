@@ -15,6 +15,7 @@ from ...display.job_text import (
     Unreadable,
     arguments_line,
     attempt_line,
+    fair_key_line,
     listed_arguments,
     pretty,
     retries_line,
@@ -183,6 +184,7 @@ def _fields(job: Job, payload: Payload, logged: int) -> list[tuple[str, object]]
         ("status", job.status),
         ("queue", _("%(queue)s, priority %(priority)d") % {"queue": job.queue,
                                                            "priority": job.priority}),
+        *([("key", fair_key_line(job, payload))] if job.fair_key is not None else []),
         ("retries", retries_line(job)),
         *((name, f"{exact(moment)} ({relative(moment)})") for name, moment in times if moment),
         *((name, duration(length)) for name, length in (("wait", waited(job)), ("run", ran(job)))

@@ -30,10 +30,10 @@ TITLES = (
 )  # fmt: skip
 FIELDS = (
     gettext_noop("id"), gettext_noop("job"), gettext_noop("status"), gettext_noop("queue"),
-    gettext_noop("retries"), gettext_noop("enqueued"), gettext_noop("run"), gettext_noop("ready"),
-    gettext_noop("started"), gettext_noop("ended"), gettext_noop("expires"), gettext_noop("wait"),
-    gettext_noop("args"), gettext_noop("kwargs"), gettext_noop("headers"), gettext_noop("result"),
-    gettext_noop("progress"), gettext_noop("error"), gettext_noop("log"),
+    gettext_noop("key"), gettext_noop("retries"), gettext_noop("enqueued"), gettext_noop("run"),
+    gettext_noop("ready"), gettext_noop("started"), gettext_noop("ended"), gettext_noop("expires"),
+    gettext_noop("wait"), gettext_noop("args"), gettext_noop("kwargs"), gettext_noop("headers"),
+    gettext_noop("result"), gettext_noop("progress"), gettext_noop("error"), gettext_noop("log"),
 )  # fmt: skip
 
 
