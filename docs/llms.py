@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
@@ -36,6 +37,7 @@ def pages() -> Iterator[tuple[str, list[str]]]:
         yield caption, [name.strip() for name in names if "zh-hans" not in name]
 
 
+@cache
 def source(name: str) -> str:
     """Return the text of a page, without what is for the tests."""
     text = (DOCS / f"{name}.rst").read_text()

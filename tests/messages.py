@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "django_jobs"
@@ -70,9 +71,12 @@ def messages(
         yield from messages(node, function, placeholder)
 
 
-def all_messages(placeholder: str | None = None) -> Iterator[tuple[str, int, str, bool]]:
-    """Yield the file below the package, and what ``messages()`` yields for it."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for line, text, continued in messages(ast.parse(path.read_text()), "", placeholder):
-            if " " in text:
-                yield str(path.relative_to(PACKAGE)), line, text, continued
+@cache
+def all_messages(placeholder: str | None = None) -> list[tuple[str, int, str, bool]]:
+    """Return what ``messages()`` yields for each file, with its path below the package."""
+    return [
+        (str(path.relative_to(PACKAGE)), line, text, continued)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for line, text, continued in messages(ast.parse(path.read_text()), "", placeholder)
+        if " " in text
+    ]
