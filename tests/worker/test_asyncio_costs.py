@@ -375,8 +375,8 @@ def test_terminate_that_comes_late_does_not_cancel_what_follows_the_body(
     @job
     async def ends() -> int:
         # The call comes to the loop after the body has ended.
-        (key,) = setting.pool.contexts
-        assert setting.pool.terminate(*key)
+        (running,) = setting.pool.contexts.values()
+        assert setting.pool.terminate(running.claimed.id, running.claims)
         return 7
 
     (outcome,) = run(ends)
@@ -391,8 +391,8 @@ def test_terminate_cancels_the_body_and_not_what_follows_it(
 
     @job
     async def waits() -> None:
-        (key,) = setting.pool.contexts
-        assert setting.pool.terminate(*key)
+        (running,) = setting.pool.contexts.values()
+        assert setting.pool.terminate(running.claimed.id, running.claims)
         await asyncio.Event().wait()
 
     (outcome,) = run(waits)

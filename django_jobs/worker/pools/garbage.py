@@ -1,4 +1,4 @@
-"""Python's collector of reference cycles, while many jobs run at once in one thread."""
+"""Python's collector of reference cycles, while a worker runs jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-# New objects that the collector counts for a coroutine from its begin to its end, rounded up.
+# New objects that the collector counts for a job from its begin to its end, rounded up.
 _OBJECTS_A_JOB = 25
 
 
@@ -14,8 +14,10 @@ _OBJECTS_A_JOB = 25
 def rare_collections(jobs: int) -> Iterator[None]:
     """Let the collector look less often at objects that are no garbage.
 
-    It leaves out what was loaded before the first job, and starts for as many new objects as the
-    running *jobs* have. With a project's own threshold it starts no earlier, and not if it is off.
+    It leaves out what was loaded before the first job. Jobs that wait for their record survive the
+    first collections, and enough of them make it look at everything else. It starts for as many new
+    objects as the running *jobs* have. With a project's own threshold it starts no earlier, and not
+    if it is off.
     """
     before = gc.get_threshold()
     gc.freeze()

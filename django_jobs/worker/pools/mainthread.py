@@ -11,6 +11,7 @@ from uuid import UUID
 from ...exceptions import SoftTimeLimitExceeded, WorkerStopping
 from ..isolation import watched_sessions
 from .base import Pool, PoolSetup
+from .garbage import rare_collections
 
 
 class MainThreadPool(Pool):
@@ -27,7 +28,7 @@ class MainThreadPool(Pool):
         stoppable = self.stoppable if self.setup.options.pool == "solo" else None
         self.isolation.keep_signals()
         self.isolation.keep_process()
-        with watched_sessions():
+        with watched_sessions(), rare_collections(1):
             self.work(0, self.environment(0, soft_limit=self._soft_limit, stoppable=stoppable))
 
     def terminate(self, job_id: UUID, claims: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 from django.db import connections
@@ -9,6 +10,7 @@ from django.db import connections
 from ..interpreter_exit import GivenBackAtExit
 from ..isolation import ignore_alarms, watched_sessions
 from .base import Pool
+from .garbage import rare_collections
 
 
 class ThreadPool(Pool):
@@ -19,9 +21,14 @@ class ThreadPool(Pool):
             threading.Thread(target=self._run, args=(slot,), name=f"slot-{slot}", daemon=True)
             for slot in range(self.setup.options.slots)
         ]
-        if not self.setup.options.embedded:
+        options = self.setup.options
+        # An embedded worker leaves the web process as the project has set it up.
+        collections = (
+            contextlib.nullcontext() if options.embedded else rare_collections(options.slots)
+        )
+        if not options.embedded:
             ignore_alarms()
-        with watched_sessions():
+        with watched_sessions(), collections:
             for thread in threads:
                 thread.start()
             for thread in threads:
