@@ -372,10 +372,11 @@ def test_names_in_rows_import_nothing(work: Any) -> None:
                 error_args=["x"], ended_at=row.ended_at)
         for row in rows[:500]
     )  # fmt: skip
-    from django_jobs.api.remote_exception import _loaded_class, exception_of
+    from django_jobs.api.remote_exception import exception_of
+    from django_jobs.define.rebuilt_errors import loaded_class
 
     for name in names:
-        _loaded_class(name)
+        loaded_class(name)
     for row in Job.objects.filter(status=Status.FAILURE)[:500]:
         assert isinstance(exception_of(row), Exception)
     Job.objects.filter(status=Status.FAILURE).update(status=Status.PENDING, ended_at=None)

@@ -18,7 +18,7 @@ from .hidden_arguments import UNKNOWN, Rules, rules_of
 from .text_secrets import blanked_text
 
 if TYPE_CHECKING:
-    from ..models import Schedule
+    from ..models import Schedule, Step
 
 # Deeper values are blanked. Arguments nest at most 32 deep when a job is enqueued.
 _DEEPEST = 64
@@ -49,6 +49,12 @@ class Shown:
     secrets: Secrets
     #: The job's other values follow the same rules.
     rules: Rules
+
+    def step_result(self, step: Step) -> Any:
+        """Return the result of a step of the job without secrets, by the step's own names, too."""
+        kept = step.data.get("sensitive") if isinstance(step.data, dict) else None
+        shown = self.value(step.result)
+        return redact(shown, [name for name in kept or () if isinstance(name, str)])
 
     def value(self, value: Any) -> Any:
         """Return a result, headers or progress without secrets."""

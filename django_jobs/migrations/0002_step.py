@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 ('position', models.IntegerField()),
                 ('kind', models.CharField(max_length=20, verbose_name='kind')),
                 ('function', models.CharField(default='', max_length=255, verbose_name='function')),
-                ('state', models.CharField(choices=[('DONE', 'done'), ('FAILED', 'failed'), ('RETRY', 'waits for a retry'), ('WAITING', 'waiting'), ('OPEN', 'in progress')], max_length=9, verbose_name='state')),
+                ('state', models.CharField(choices=[('DONE', 'done'), ('FAILED', 'failed'), ('CAUGHT', 'failed, and the job went on'), ('RETRY', 'waits for a retry'), ('WAITING', 'waiting'), ('OPEN', 'in progress')], max_length=9, verbose_name='state')),
                 ('result', django_jobs.models.fields.JSONTextField(null=True, verbose_name='result')),
                 ('data', django_jobs.models.fields.JSONTextField(null=True)),
                 ('tries', models.IntegerField(default=0)),

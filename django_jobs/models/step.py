@@ -17,6 +17,8 @@ class Step(models.Model):
         DONE = "DONE", _("done")
         # It raised its last try. The next run of the job calls it again.
         FAILED = "FAILED", _("failed")
+        # It raised, and the body went on: every later run gets the same exception.
+        CAUGHT = "CAUGHT", _("failed, and the job went on")
         # It raised, and is called again at wake_at.
         RETRY = "RETRY", _("waits for a retry")
         # The job is suspended until something outside of it happens, or until wake_at.

@@ -86,6 +86,8 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
     journal = execution.context.journal
     if journal is not None and journal.error is not None:
         return _failed(execution, journal.error)
+    if journal is not None and not isinstance(error, Suspended):
+        journal.end_by(error)
     if isinstance(error, Suspended):
         return _suspended(execution, error)
     if isinstance(error, TransactionLost) and execution.function.options.acks_late:

@@ -74,8 +74,8 @@ class _Call:
             raise TypeError(atomic_needs_plain(self.name))
 
     def run(self, context: JobContext, key: str) -> Any:
-        if self._is_done(context, key):
-            return self.step.value()
+        if self._is_over(context, key):
+            return self.journal.replay(self.step)
         with self._failures():
             if self.options.atomic:
                 return self._run_atomic()
@@ -84,8 +84,8 @@ class _Call:
     async def run_async(self, context: JobContext, key: str) -> Any:
         if not self.is_async:
             return await sync_to_async(self.run)(context, key)
-        if await sync_to_async(self._is_done)(context, key):
-            return self.step.value()
+        if await sync_to_async(self._is_over)(context, key):
+            return self.journal.replay(self.step)
         try:
             with _inside(self.step):
                 value = await self.function(*self.args, **self.kwargs)
@@ -94,10 +94,10 @@ class _Call:
             await sync_to_async(self._fail)(error)
             raise
 
-    def _is_done(self, context: JobContext, key: str) -> bool:
+    def _is_over(self, context: JobContext, key: str) -> bool:
         self.journal = journal_of(context, "step")
         self.step = self.journal.use(key, "call", self.name)
-        if self.step.state == State.DONE:
+        if self.step.is_over:
             return True
         self.step.began = time.monotonic()
         if self.options.sensitive:
@@ -159,7 +159,7 @@ class _Call:
         # The function has run, and would return the same again.
         if step.tries >= self.options.retries or isinstance(error, ArgumentError):
             step.failed(failure)
-            journal.note(step)
+            journal.failed(step, error)
             return
         delay, run_at = self._wait(error)
         step.failed(failure, State.RETRY)

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..define.current import running
@@ -58,6 +58,8 @@ class Journal:
         self.suspension: Suspension | None = None
         #: The job fails with it, whatever the body does.
         self.error: StepError | None = None
+        # The exceptions that steps raised in this run, by key.
+        self._raised: dict[str, tuple[Recorded, Exception]] = {}
         #: Weak references to the loops over batches.
         self.open: list[weakref.ref[Any]] = []
         #: The calls of the steps that failed: no text may show their hidden arguments.
@@ -69,6 +71,7 @@ class Journal:
         Raises :class:`StepMismatch` when it was something else.
         """
         _check_key(key)
+        self._keep_caught()
         self._uses[key] += 1
         if self._uses[key] > 1:
             key = f"{key}#{self._uses[key]}"
@@ -98,9 +101,32 @@ class Journal:
         self.store.record(self.job, step)
         self.to_write.pop(step.key, None)
 
-    def note(self, step: Recorded) -> None:
-        """Have a step that failed written with the end of the run."""
+    def replay(self, step: Recorded) -> Any:
+        """Return the result of a step that is over, or raise the exception that the body caught."""
+        if step.state == State.CAUGHT:
+            self._raised[step.key] = step, step.error()
+            raise self._raised[step.key][1]
+        return step.value()
+
+    def failed(self, step: Recorded, error: Exception) -> None:
+        """Have a FAILED step, which is about to raise *error*, written with the end of the run."""
+        self._raised[step.key] = step, error
         self.to_write[step.key] = Written(step)
+
+    def _keep_caught(self) -> None:
+        """Write the failures that the body has caught, because it goes on with another step."""
+        for written in list(self.to_write.values()):
+            if written.step.state == State.FAILED:
+                written.step.caught()
+                self.write(written.step)
+
+    def end_by(self, error: BaseException) -> None:
+        """Let the steps whose exception ended the run be called again in the next one."""
+        ending = set(map(id, _chain(error)))
+        for step, raised in self._raised.values():
+            if step.state == State.CAUGHT and id(raised) in ending:
+                step.state = State.FAILED
+                self.to_write[step.key] = Written(step)
 
     def suspend(self, suspension: Suspension) -> NoReturn:
         """End the run here; the job goes on from this step when *suspension* is over."""
@@ -133,6 +159,19 @@ class Journal:
                 "it again."
             )
         return self.error
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and what it came from, or consists of."""
+    found: dict[int, BaseException] = {}
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in found:
+            found[id(one)] = one
+            left += [one.__cause__, one.__context__, getattr(one, "exc", None)]
+            left += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+            yield one
 
 
 def journal_of(context: JobContext, verb: str) -> Journal:

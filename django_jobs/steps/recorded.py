@@ -10,6 +10,8 @@ from typing import Any
 from .. import serialization
 from ..conf import get_settings
 from ..define.envelopes import opened_text, stored_text
+from ..define.rebuilt_errors import built, loaded_class
+from ..exceptions import JobFailed
 from ..models import Step
 from ..values import Failure
 
@@ -51,6 +53,28 @@ class Recorded:
         """
         return None if self.text is None else serialization.loads(opened_text(self.text))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no run does it again."""
+        return self.state in (State.DONE, State.CAUGHT)
+
+    def error(self) -> Exception:
+        """Return the exception of a CAUGHT step, of its class if this process has that."""
+        failure = self.failure or Failure("", "")
+        known = loaded_class(failure.error_class)
+        stored = (self.data or {}).get("error_args")
+        error = None if known is None else built(known, stored)
+        if isinstance(error, Exception):
+            return error
+        return JobFailed(failure.error_class, failure.message, failure.traceback)
+
+    def caught(self) -> None:
+        """Become CAUGHT, after FAILED: the body goes on."""
+        self.state = State.CAUGHT
+        if self.failure is not None and self.failure.args is not None:
+            args = serialization.loads(self.failure.args)
+            self.data = {**(self.data or {}), "error_args": args}
+
     def done(self, value: Any) -> Any:
         """Become DONE with *value*, and return it as every later run gets it.
 
@@ -63,6 +87,8 @@ class Recorded:
             text = serialization.dumps(value, where=where, max_bytes=limit)
             text = stored_text(text, encrypt=self.encrypts)
         self.text, self.state, self.failure, self.ended = text, State.DONE, None, time.monotonic()
+        if self.data is not None:
+            self.data.pop("error_args", None)
         return self.value()
 
     def failed(self, failure: Failure, state: str = State.FAILED) -> None:

@@ -16,7 +16,7 @@ from ..db import clock, is_away
 from ..db.steps import holds_job, insert_step
 from ..exceptions import JobLost
 from ..models import Step
-from ..values import Claimed
+from ..values import Claimed, Failure
 from .columns import ages, saved
 from .recorded import Recorded, State
 
@@ -96,6 +96,7 @@ class RowStore:
 
 def _columns(job: Claimed, step: Recorded) -> dict[str, Any]:
     began, ended = ages(step)
+    failure = step.failure
     return {
         "key": step.key,
         "position": step.position,
@@ -109,9 +110,9 @@ def _columns(job: Claimed, step: Recorded) -> dict[str, Any]:
         "began_at": began,
         "ended_at": ended,
         "wake_at": None,
-        "error_class": "",
-        "error_message": "",
-        "traceback": "",
+        "error_class": failure.error_class if failure else "",
+        "error_message": failure.message if failure else "",
+        "traceback": failure.traceback if failure else "",
     }
 
 
@@ -126,6 +127,9 @@ def _recorded(row: Any) -> Recorded:
         data=row.data if isinstance(row.data, dict) else None,
         tries=row.tries if row.state == State.RETRY else 0,
         has_row=True,
+        failure=Failure(row.error_class, row.error_message, row.traceback)
+        if row.error_class
+        else None,
         wake_at=row.wake_at,
         is_due=bool(row.is_due),
     )

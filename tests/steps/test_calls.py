@@ -10,9 +10,11 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from django_jobs import current_job, job, step
-from django_jobs.control import retry, revoke
+from django_jobs.control import retry, revoke, run_now
 from django_jobs.define.context import JobContext
-from django_jobs.exceptions import JobLost, StepError, StepMismatch
+from django_jobs.define.hidden_arguments import rules_of
+from django_jobs.define.sensitive import shown_arguments
+from django_jobs.exceptions import JobFailed, JobLost, StepError, StepMismatch
 from django_jobs.models import Attempt, Job, Step
 from django_jobs.run.release import release_strays
 from django_jobs.status import Status
@@ -212,7 +214,76 @@ def test_error_that_the_body_catches_is_kept(registered: Any, run: Any) -> None:
         return ""
 
     assert run(pay).value == "sorry"
-    assert [(key, state) for key, state, _ in steps()] == [("charge", "FAILED"), ("excuse", "DONE")]
+    assert [(key, state) for key, state, _ in steps()] == [("charge", "CAUGHT"), ("excuse", "DONE")]
+
+
+class Declined(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Declined, type("Local", (Exception,), {})])
+def test_caught_exception_is_raised_again_in_later_runs(
+    registered: Any, work: Work, calls: Calls, kind: type[Exception]
+) -> None:
+    def charge() -> None:
+        calls.append("charge")
+        raise kind("no money", 7)
+
+    @job(bind=True)
+    def pay(self: JobContext) -> Any:
+        try:
+            self.step("charge", charge)
+        except (kind, JobFailed) as error:
+            found = error
+        self.step("excuse", calls.add, "sorry")
+        self.sleep(0)
+        return [type(found).__name__, list(found.args)]
+
+    pay.delay()
+    assert work()[0].status == "SCHEDULED"
+    assert Step.objects.get(key="charge").state == "CAUGHT"
+    run_now([Job.objects.get().pk])
+    (outcome,) = work()
+    if kind is Declined:
+        assert outcome.value == ["Declined", ["no money", 7]]
+    else:  # this process cannot find the class by its name
+        assert outcome.value[0] == "JobFailed"
+    assert calls == ["charge", "sorry"]
+
+
+@pytest.mark.parametrize("way", ["again", "from", "retry"])
+def test_step_whose_exception_ends_the_run_is_called_again(
+    registered: Any, work: Work, calls: Calls, way: str
+) -> None:
+    def charge() -> str:
+        calls.append("charge")
+        if calls.count("charge") == 1:
+            raise Declined("no money")
+        return "paid"
+
+    @job(bind=True)
+    def pay(self: JobContext) -> Any:
+        try:
+            return self.step("charge", charge)
+        except Declined as error:
+            self.step("note", calls.add, "noted")
+            if way == "again":
+                raise
+            if way == "from":
+                raise ValueError from error
+            raised = error
+        return self.retry(exc=raised, countdown=0)
+
+    result = pay.delay()
+    work()
+    assert {key: state for key, state, _ in steps()} == {"charge": "FAILED", "note": "DONE"}
+    if way == "retry":
+        Job.objects.update(status="PENDING")
+    else:
+        retry([result.id])
+    assert work()[0].value == "paid"
+    assert calls == ["charge", "noted", "charge"]
+    assert Step.objects.get(key="charge").data == {}
 
 
 def test_retry_of_a_step_is_no_retry_of_the_job(registered: Any, work: Work, calls: Calls) -> None:
@@ -543,6 +614,23 @@ def test_secret_names_of_a_step_are_kept_with_it(registered: Any, run: Any) -> N
     row = Step.objects.get()
     assert (row.error_message, row.data) == ("no ********", {"sensitive": ["iris"]})
     assert "blue-grey" not in Job.objects.get().error_message
+
+
+def test_result_is_shown_without_the_secrets_of_its_step(registered: Any, run: Any) -> None:
+    @step(sensitive=("iris",))
+    def scan() -> dict[str, str]:
+        return {"iris": "blue-grey", "token": "t0ken", "name": "ann"}
+
+    @job
+    def enter() -> None:
+        scan()
+
+    run(enter)
+    row = Step.objects.get()
+    shown = shown_arguments(rules_of(enter.name), [], {})
+    assert shown.step_result(row) == {"iris": "********", "token": "********", "name": "ann"}
+    unknown = shown_arguments(rules_of("gone"), [], {})
+    assert unknown.step_result(row) == "********"
 
 
 # --- async --------------------------------------------------------------------------------------
