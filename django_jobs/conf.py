@@ -73,6 +73,10 @@ class Settings:
     #: The bearer token that Prometheus sends to read the metrics, at least 16 characters. None:
     #: only users with the permission ``view_measurement`` can read them.
     metrics_token: str | None = None
+    #: Lets other programs enqueue by a signed POST to ``enqueue`` of ``django_jobs.urls``:
+    #: ``{"SECRETS": [...], "JOBS": [...]}``, the secrets that may sign, and globs of the names of
+    #: the jobs that may be enqueued. Empty: it is 404.
+    enqueue_url: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     #: Whether ``health/live`` and ``health/ready`` of ``django_jobs.urls`` answer everybody. They
     #: are 404 otherwise.
     health_urls: bool = False
@@ -104,6 +108,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "sensitive_names": (list, tuple),
     "encryption_keys": (list, tuple),
     "metrics_token": (str, type(None)),
+    "enqueue_url": (Mapping,),
     "health_urls": (bool,),
     "schedules": (Mapping,),
     "worker": (Mapping,),
@@ -167,7 +172,7 @@ def problems() -> list[tuple[str, str]]:
             kinds = _KINDS[key.lower()]
             texts = [repr(text) for text in _TEXTS.get(key.lower(), ())]
             named = " or ".join([*(kind.__name__ for kind in kinds), *texts])
-            is_secret = key in ("ENCRYPTION_KEYS", "METRICS_TOKEN", "SCHEDULES")
+            is_secret = key in ("ENCRYPTION_KEYS", "ENQUEUE_URL", "METRICS_TOKEN", "SCHEDULES")
             shown = type(value).__name__ if is_secret else repr(value)
             hint = "Use " + " or ".join([*(_WORDS[kind] for kind in kinds), *texts]) + "."
             found.append((f"{SETTING}[{key!r}] must be {named}, got {shown}.", hint))

@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from .web import health, views
+from .web import enqueue, health, views
 
 app_name = "django_jobs"
 urlpatterns = [
+    path("enqueue", enqueue.enqueue, name="enqueue"),
     path("metrics", views.metrics, name="metrics"),
     path("health/live", health.live, name="health_live"),
     path("health/ready", health.ready, name="health_ready"),

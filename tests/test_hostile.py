@@ -420,7 +420,8 @@ def test_digest_of_a_key_needs_the_secret_key(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("given", [
-    {"METRICS_TOKEN": b"bytes-token-secret-1"}, {"SCHEDULES": ["bytes-token-secret-1"]},
+    {"METRICS_TOKEN": b"bytes-token-secret-1"}, {"ENQUEUE_URL": ["bytes-token-secret-1"]},
+    {"ENCRYPTION_KEYS": "bytes-token-secret-1"}, {"SCHEDULES": ["bytes-token-secret-1"]},
     ["bytes-token-secret-1"],
 ])  # fmt: skip
 def test_check_of_the_settings_tells_no_secret(settings: Any, given: Any) -> None:

@@ -78,7 +78,8 @@ def _argument(name: str, value: str) -> Q:
     key = re.escape(json.dumps(name, ensure_ascii=False))
     rules = {function.name: rules_of(function.name) for function in functions}
     named = [function for function, one in rules.items() if not one.hides_name(name)]
-    pattern = rf"^\{{({_TEXT}:{_SCALAR},)*{key}:({wanted})[,}}]"
+    # Rows of other programs may have a blank behind each comma and colon.
+    pattern = rf"^\{{({_TEXT}: ?{_SCALAR}, ?)*{key}: ?({wanted})[,}}]"
     condition = Q(name__in=named, kwargs__regex=pattern)
     positions: dict[int, list[str]] = {}
     for function, one in rules.items():
@@ -87,10 +88,10 @@ def _argument(name: str, value: str) -> Q:
     takes_none = Q(options=None) | ~Q(options__regex=MAY_TAKE_A_RESULT)
     takes_one = Q(options__regex=TAKES_A_RESULT)
     for position, names in positions.items():
-        pattern = rf"^\[({_SCALAR},){{{position}}}({wanted})[],]"
+        pattern = rf"^\[({_SCALAR}, ?){{{position}}}({wanted})[],]"
         condition |= takes_none & Q(name__in=names, args__regex=pattern)
         if position:  # the first parameter gets the previous job's result
-            pattern = rf"^\[({_SCALAR},){{{position - 1}}}({wanted})[],]"
+            pattern = rf"^\[({_SCALAR}, ?){{{position - 1}}}({wanted})[],]"
             condition |= takes_one & Q(name__in=names, args__regex=pattern)
     return condition
 

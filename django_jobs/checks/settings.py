@@ -22,6 +22,7 @@ from ..suggest import did_you_mean
 from .database import check_configuration
 
 _SHORTEST_TOKEN = 16
+_SHORTEST_SECRET = 32
 _QUEUE_KEYS = {"MAX_PENDING", "DATABASE", "CONCURRENCY", "RATE_LIMIT", "FAIR_BY", "WEIGHTS"}
 
 
@@ -76,6 +77,34 @@ def _token(settings: Settings) -> Iterator[checks.CheckMessage]:
             hint="Take a random one: python -c 'import secrets; print(secrets.token_urlsafe())'.",
             id="django_jobs.E010",
         )
+
+
+def _enqueue_url(settings: Settings) -> Iterator[checks.CheckMessage]:
+    given = settings.enqueue_url
+    secrets, globs = given.get("SECRETS"), given.get("JOBS")
+    wrong = [f"has an unknown key {key!r}" for key in given if key not in ("SECRETS", "JOBS")]
+    if given and not _are_texts(globs):
+        wrong.append("must have JOBS, a list of globs of names of jobs")
+    if given and not _are_texts(secrets):
+        wrong.append("must have SECRETS, a list of texts")
+    elif secrets:
+        wrong += [
+            f"['SECRETS'][{number}] has {len(each)} characters, fewer than {_SHORTEST_SECRET}"
+            for number, each in enumerate(secrets)
+            if len(each) < _SHORTEST_SECRET
+        ]
+    for problem in wrong:
+        yield checks.Error(
+            f"DJANGO_JOBS['ENQUEUE_URL'] {problem}.".replace("] [", "]["),
+            hint='Write {"SECRETS": [os.environ["JOBS_SECRET"]], "JOBS": ["shop.jobs.*"]}. Make a '
+            "secret: python -c 'import secrets; print(secrets.token_urlsafe(32))'.",
+            id="django_jobs.E027",
+        )
+
+
+def _are_texts(several: object) -> bool:
+    is_list = isinstance(several, (list, tuple)) and len(several) > 0
+    return is_list and all(isinstance(each, str) for each in several)  # type: ignore[attr-defined]
 
 
 def _encryption_keys(settings: Settings) -> Iterator[checks.CheckMessage]:
@@ -206,6 +235,6 @@ def _middleware(settings: Settings) -> Iterator[checks.CheckMessage]:
 
 
 _CHECKS = (
-    _lease, _least_values, _token, _encryption_keys, _seconds, _queue_names, _routes, _headers,
-    _middleware, _worker, _queues, _job_options,
+    _lease, _least_values, _token, _enqueue_url, _encryption_keys, _seconds, _queue_names, _routes,
+    _headers, _middleware, _worker, _queues, _job_options,
 )  # fmt: skip

@@ -151,14 +151,32 @@ def test_a_dependent_gets_the_result_of_an_encrypted_job(functions: Any) -> None
     ended = chain(f.charge.s(SECRET), f.named.s(), f.charge.s()).delay()
     several = chord(group(f.charge.s(SECRET), f.plain.s(2)), f.named.s()).delay()
     gathered = group(f.charge.s(SECRET), f.plain.s(2)) | f.named.s(1)
+    shifted = chain(f.plain.s(7), f.named.s(SECRET)).delay()
     twice = (group(f.charge.s(SECRET)) | group(f.named.s(), f.named.s())).delay()
     handle = gathered.delay()
+    assert SECRET not in everything()
     run_jobs()
     assert ended.result["number"][0]["number"] == SECRET
+    assert shifted.result == [7, SECRET, {}]
     assert several.result[0][0]["number"] == SECRET
     assert handle.result[0][0]["number"] == SECRET
     assert twice.get()[0][0][0]["number"] == SECRET
     assert SECRET not in everything()
+
+
+def test_what_gathers_encrypted_results_encrypts_them(functions: Any, registered: Any) -> None:
+    @job(name="enc.become", bind=True)
+    def become(self: Any) -> None:
+        self.replace(
+            group(functions.charge.s(self.request.headers["number"]), functions.plain.s(2))
+        )
+
+    result = become.apply_async(headers={"number": "a number of a card"})
+    run_jobs()
+    assert result.get()[0]["number"] == "a number of a card"
+    gathering = Job.objects.get(pk=result.uuid)
+    assert gathering.name == "django_jobs.accumulate"
+    assert is_envelope(gathering.result)
 
 
 def test_an_error_of_a_plain_dependent_hides_what_it_takes(functions: Any) -> None:
@@ -297,7 +315,7 @@ def test_the_results_of_steps_are_encrypted(registered: Any, keys: None, setting
         found = self.step("token", token, number)
         if self.request.retries == 0:
             try:
-                self.step("broken", broken, f"part of {number}")
+                self.step("broken", broken, number[::-1])
             except OSError as error:
                 raise self.retry(exc=error, countdown=0) from error
         return str(found)
@@ -307,6 +325,8 @@ def test_the_results_of_steps_are_encrypted(registered: Any, keys: None, setting
     assert result.result == f"token of {SECRET}"
     assert calls == [SECRET]
     assert SECRET not in everything()
+    assert SECRET[::-1] not in everything()
+    assert "refused" in everything()
     settings.DJANGO_JOBS = {"ENCRYPTION_KEYS": [OLD, NEW]}
     assert reencrypt().renewed == 3
     settings.DJANGO_JOBS = {"ENCRYPTION_KEYS": [OLD]}

@@ -1,0 +1,202 @@
+"""Enqueues a job for a program that signs its request; off without ``ENQUEUE_URL``.
+
+The signature is the HMAC-SHA256 of the timestamp, a dot and the body, in hex digits. The id of a
+job is derived from the signature, so that a request that is sent again finds its job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import time
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import RequestDataTooBig
+from django.http import Http404, HttpRequest, JsonResponse
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+
+from ..api.result import AsyncResult
+from ..conf import get_settings
+from ..define import registry
+from ..define.conversion import refuse_misfits
+from ..define.hidden_arguments import rules_of_function
+from ..define.retention import keep_seconds
+from ..define.sensitive import shown_arguments
+from ..exceptions import ArgumentError, DuplicateKey, EncryptionError, JobDoesNotExist, QueueFull
+from ..ids import derived
+from ..status import Status
+
+if TYPE_CHECKING:
+    from ..api.job import JobFunction
+
+#: A request is refused whose timestamp is further than this from the clock of the server, in
+#: seconds. Until then the row of its job must be kept, or the request could be sent again.
+WINDOW = 300
+# What a request has besides the arguments: names, queue and headers.
+_ROOM = 16 * 1024
+# The fields of a body that are options of the call.
+_OPTIONS = {
+    "queue": (str,),
+    "priority": (int,),
+    "countdown": (int, float),
+    "expires": (int, float),
+    "headers": (dict,),
+}
+_FIELDS = ("job", "args", "kwargs", "id", *_OPTIONS)
+
+
+class _Refused(Exception):
+    """The request is answered with *status* and an error."""
+
+    def __init__(self, status: int, error: str) -> None:
+        super().__init__(error)
+        self.status = status
+
+
+@csrf_exempt  # it is not a browser that signs
+@login_not_required
+@never_cache
+def enqueue(request: HttpRequest) -> JsonResponse:
+    """Enqueue the call in the body; 201 with the job's id, or 200 if it was enqueued before."""
+    if not get_settings().enqueue_url:
+        raise Http404("DJANGO_JOBS['ENQUEUE_URL'] is empty.")
+    if request.method != "POST":
+        response = _answer(405, error="send a POST")
+        response["Allow"] = "POST"
+        return response
+    try:
+        return _enqueued(*_read(request))
+    except _Refused as refused:
+        return _answer(refused.status, error=str(refused))
+
+
+def sign(secret: str, timestamp: str, body: bytes) -> str:
+    """Return the signature of a request: 64 hex digits."""
+    text = timestamp.encode() + b"." + body
+    return hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
+
+
+def _read(request: HttpRequest) -> tuple[UUID, Mapping[str, Any]]:
+    """Return the id of the job and the fields of the body, or refuse the request."""
+    limit = get_settings().max_payload_bytes + _ROOM
+    too_large = _Refused(413, f"the body must have at most {limit:,} bytes")
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+            raise too_large
+        body = request.body
+    except (ValueError, RequestDataTooBig):
+        raise too_large from None
+    if len(body) > limit:
+        raise too_large
+    timestamp = request.headers.get("X-Jobs-Timestamp", "")
+    signature = request.headers.get("X-Jobs-Signature", "")
+    if not _is_signed(timestamp, signature, body):
+        raise _Refused(401, "the signature is missing or wrong")
+    # Only who can sign learns that the clocks differ.
+    sent = int(timestamp) if re.fullmatch(r"[0-9]{1,12}", timestamp) else -1
+    if abs(time.time() - sent) > WINDOW:
+        raise _Refused(
+            401, f"the timestamp must be seconds since 1970, {WINDOW} s from now at most"
+        )
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _Refused(400, "the body must be JSON") from None
+    _check(fields)
+    if "id" in fields:
+        return _uuid(fields["id"]), fields
+    first = UUID(int=sent * 1000 << 80 | 0x7 << 76)
+    return derived(first, signature), fields
+
+
+def _is_signed(timestamp: str, signature: str, body: bytes) -> bool:
+    secrets = get_settings().enqueue_url.get("SECRETS", ())
+    good = [constant_time_compare(sign(each, timestamp, body), signature) for each in secrets]
+    # All secrets were tried: the time does not tell which one is right.
+    return any(good)
+
+
+def _check(fields: Any) -> None:
+    if not isinstance(fields, dict):
+        raise _Refused(400, "the body must be a JSON object")
+    if unknown := sorted(fields.keys() - set(_FIELDS)):
+        raise _Refused(400, f"unknown field {unknown[0]!r:.100}; allowed: {', '.join(_FIELDS)}")
+    kinds = {"job": (str,), "args": (list,), "kwargs": (dict,), "id": (str,), **_OPTIONS}
+    for name, value in fields.items():
+        if not isinstance(value, kinds[name]) or isinstance(value, bool):
+            raise _Refused(400, f"{name} must be {_WORDS[kinds[name][0]]}")
+    if "job" not in fields:
+        raise _Refused(400, "job must be the name of a job function")
+
+
+_WORDS: dict[type, str] = {
+    str: "a text", list: "an array", dict: "an object", int: "a number",
+}  # fmt: skip
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise _Refused(400, "id must be a UUID, best of version 7") from None
+
+
+def _enqueued(wanted: UUID, fields: Mapping[str, Any]) -> JsonResponse:
+    function = _function(fields["job"])
+    args, kwargs = fields.get("args", []), fields.get("kwargs", {})
+    options = {name: fields[name] for name in _OPTIONS if name in fields}
+    try:
+        refuse_misfits(function, args, kwargs)
+        result = function.apply_async(args, kwargs, task_id=str(wanted), **options)
+    except QueueFull:
+        response = _answer(503, error="the queue is full")
+        response["Retry-After"] = "60"
+        return response
+    except EncryptionError:
+        raise _Refused(503, "the job cannot be encrypted") from None
+    except DuplicateKey:
+        return _known(wanted, function.name)
+    except (ArgumentError, TypeError, ValueError) as error:
+        shown = shown_arguments(rules_of_function(function), args, kwargs)
+        raise _Refused(400, shown.text(str(error))) from None
+    created = result.uuid == wanted
+    return _answer(201 if created else 200, id=str(result.id), created=created)
+
+
+def _function(name: str) -> JobFunction[..., Any, Any]:
+    """Return the job function; refuse one that is unknown just as one that is not allowed."""
+    allowed = get_settings().enqueue_url.get("JOBS", ())
+    function = registry.find(name)
+    if function is None or not any(fnmatchcase(name, glob) for glob in allowed):
+        raise _Refused(403, "this job is not allowed here")
+    kept = [keep_seconds(function, status) for status in (Status.SUCCESS, Status.FAILURE)]
+    if any(seconds is not None and seconds < 2 * WINDOW for seconds in kept):
+        raise _Refused(
+            403,
+            f"rows of this job are kept for less than {2 * WINDOW} s, so that a request that is "
+            "sent again would not find its job",
+        )
+    return function
+
+
+def _known(wanted: UUID, name: str) -> JsonResponse:
+    """Answer a request whose job exists, or whose unique key another job holds."""
+    try:
+        same = AsyncResult(wanted).job.name == name
+    except JobDoesNotExist:
+        same = False
+    if not same:
+        raise _Refused(409, "another job has this id or this unique key")
+    return _answer(200, id=str(wanted), created=False)
+
+
+def _answer(status: int, **content: Any) -> JsonResponse:
+    return JsonResponse(content, status=status)
