@@ -56,6 +56,7 @@ if os.environ.get("READTHEDOCS"):
     }
 
 html_theme = "furo"
+html_search_scorer = str(ROOT / "docs/scorer.js")
 HOSTED = "https://django-background-jobs.readthedocs.io/en/latest/"
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 html_title = f"django_jobs {release}"

@@ -46,7 +46,7 @@ def source(name: str) -> str:
         from docs.message_list import lines
 
         text += "\n".join(lines())
-    return HIDDEN.sub("", text)
+    return HIDDEN.sub("", text.removeprefix(":nosearch:\n"))
 
 
 def title(text: str) -> str:

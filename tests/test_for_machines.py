@@ -36,6 +36,7 @@ def test_llms_txt_links_every_page_and_says_what_it_is_about() -> None:
     found = re.findall(r"^- \[(.+)\]\((.+)\): (.+\.)$", llms.index(BASE), re.MULTILINE)
     assert [link for _title, link, _about in found] == [f"{BASE}{name}.html" for name in names()]
     assert not [about for _title, _link, about in found if re.search(":[a-z]+:`|``", about)]
+    assert all(title[0].isalpha() for title, _link, _about in found)
 
 
 @pytest.mark.once
