@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .api.job import JobFunction
     from .api.result import AsyncResult
     from .api.result_set import ResultSet
+    from .define.batch import Call
     from .define.canvas import (
         Canvas,
         Chain,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .define.step_function import step
     from .exceptions import (
         ArgumentError,
+        BatchError,
         DuplicateKey,
         Ignore,
         JobDoesNotExist,
@@ -51,6 +53,8 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
     "AsyncResult",
+    "BatchError",
+    "Call",
     "Canvas",
     "Chain",
     "Chord",
@@ -97,6 +101,7 @@ _PLACES = {
         "define.canvas",
     ),
     "AsyncResult": "api.result",
+    "Call": "define.batch",
     "GroupResult": "api.group_result",
     "ResultSet": "api.result_set",
     "JobContext": "define.context",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -238,3 +239,40 @@ class Snooze(JobsError):
     def __init__(self, seconds: float | datetime.timedelta) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+
+
+class BatchError(JobsError):
+    """Some calls of a batch fail: *errors* has their exceptions, by the indices of the calls.
+
+    A call that it names ends as if its job had raised that exception, which may also be ``Retry``,
+    ``Snooze``, ``Reject`` or ``Ignore``. The other calls succeed. *results* has one result for each
+    call, in order; those of failed calls are not used. Without it the results are None.
+
+    Raises ``TypeError`` when *errors* is no dict of exceptions by whole numbers, ``ValueError``
+    when it is empty.
+    """
+
+    def __init__(
+        self, errors: Mapping[int, BaseException], results: Sequence[Any] | None = None
+    ) -> None:
+        if not isinstance(errors, Mapping):
+            raise TypeError(
+                "BatchError() takes a dict of exceptions by the indices of the calls, got "
+                f"{type(errors).__name__}."
+            )
+        for index, error in errors.items():
+            if isinstance(index, bool) or not isinstance(index, int):
+                raise TypeError(
+                    "BatchError() takes the indices of the calls as whole numbers, got "
+                    f"{type(index).__name__}."
+                )
+            if not isinstance(error, BaseException):
+                raise TypeError(
+                    f"BatchError() takes an exception for each index, got {type(error).__name__} "
+                    f"for {index}."
+                )
+        if not errors:
+            raise ValueError("BatchError() names no call. If all succeeded, return their results.")
+        super().__init__(f"{len(errors)} calls of the batch failed")
+        self.errors = dict(errors)
+        self.results = results

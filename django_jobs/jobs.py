@@ -7,6 +7,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
+from .api.batch import BatchFunction
 from .api.decorator import job
 from .define import registry
 from .define.conversion import encoded_result
@@ -28,6 +29,8 @@ def map_(name: str, items: Sequence[Any]) -> list[Any]:
 def starmap(name: str, items: Sequence[Sequence[Any]]) -> list[Any]:
     """Call the job function of that *name* with the arguments in each of *items*."""
     function = registry.get(name)
+    if isinstance(function, BatchFunction):
+        function.starmap(items)
     call: Any = async_to_sync(function.__call__) if function.is_async else function
     if function.argument_types is not None:
         items = [function.argument_types.decode(item, {})[0] for item in items]

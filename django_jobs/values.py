@@ -80,6 +80,32 @@ class Claimed:
         return -self.rank
 
 
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
+class Batch:
+    """Claimed jobs of one function, whose body gets their calls at once."""
+
+    jobs: list[Claimed]
+
+    @property
+    def name(self) -> str:
+        return self.jobs[0].name
+
+    @property
+    def begin_by(self) -> float | None:
+        """The latest moment at which the rate limits of all its jobs let it begin."""
+        moments = [job.begin_by for job in self.jobs if job.begin_by is not None]
+        return min(moments, default=None)
+
+
+#: What runs in a slot.
+Work = Claimed | Batch
+
+
+def jobs_of(*works: Work) -> list[Claimed]:
+    """Return the jobs and those of the batches."""
+    return [job for each in works for job in (each.jobs if isinstance(each, Batch) else [each])]
+
+
 @dataclasses.dataclass(slots=True)
 class Failure:
     """The error of one attempt; ``error_class`` is a dotted name, ``args`` a JSON text."""

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..api.job import JobFunction
-from ..define.annotations import hints_of
+from ..define.annotations import parameter_hints
 from ..define.converters import TYPES
 from ..define.hidden_arguments import rules_of_function
 from ..define.option_problems import MAX_PRIORITY
@@ -71,7 +71,7 @@ class EnqueueForm(forms.Form):
     def __init__(self, function: JobFunction[..., Any, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.function = function
-        hints = hints_of(function.__wrapped__)
+        hints = parameter_hints(function.called)
         own = {
             _PREFIX + parameter.name: _field(parameter, hints.get(parameter.name), function)
             for parameter in function.call_signature.parameters.values()

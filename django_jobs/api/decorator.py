@@ -13,10 +13,14 @@ from ..define.option_problems import unknown_options
 from ..define.options import JobKeywords, JobOptions
 from ..exceptions import NestedJob
 from ..from_celery.tasks import body_of
+from .batch import BatchFunction
 from .job import JobFunction
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Unpack
+
+    from ..define.batch import Call
 
 P = ParamSpec("P")
 #: The type of the job's result.
@@ -33,6 +37,18 @@ def job(function: Callable[P, T], /) -> JobFunction[P, T, T]: ...
 def job(*, bind: Literal[True], **options: Unpack[JobKeywords]) -> _BoundDecorator: ...
 @overload
 def job(*, bind: Literal[False] = ..., **options: Unpack[JobKeywords]) -> _Decorator: ...
+@overload
+def job(
+    *,
+    batch_size: int,
+    batch_seconds: float | None = ...,
+    call_signature: Callable[P, Any],
+    **options: Unpack[JobKeywords],
+) -> _BatchDecorator[P]: ...
+@overload
+def job(
+    *, batch_size: int, batch_seconds: float | None = ..., **options: Unpack[JobKeywords]
+) -> _BatchDecorator[...]: ...
 def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a job function: ``@job`` or ``@job(queue="mail", max_retries=5)``.
 
@@ -52,7 +68,8 @@ def _define(function: Callable[..., Any], options: Mapping[str, Any]) -> JobFunc
     if unknown := unknown_options(options, JobOptions.__dataclass_fields__):
         raise TypeError(f"@job {where}: {unknown}")
     checked = with_defaults(options.get("name") or where, options)
-    defined: JobFunction[..., Any, Any] = JobFunction(function, checked)
+    kind = JobFunction if checked.batch_size is None else BatchFunction
+    defined: JobFunction[..., Any, Any] = kind(function, checked)
     registry.register(defined)
     return defined
 
@@ -100,6 +117,24 @@ if TYPE_CHECKING:
         ) -> JobFunction[P, Coroutine[Any, Any, T], T]: ...
         @overload
         def __call__(self, function: Callable[P, T], /) -> JobFunction[P, T, T]: ...
+
+    class _BatchDecorator(Protocol[P]):
+        @overload
+        def __call__(
+            self, function: Callable[[list[Call]], Coroutine[Any, Any, Sequence[T]]], /
+        ) -> BatchFunction[P, Coroutine[Any, Any, Sequence[T]], T]: ...
+        @overload
+        def __call__(
+            self, function: Callable[[list[Call]], Coroutine[Any, Any, None]], /
+        ) -> BatchFunction[P, Coroutine[Any, Any, None], None]: ...
+        @overload
+        def __call__(
+            self, function: Callable[[list[Call]], Sequence[T]], /
+        ) -> BatchFunction[P, Sequence[T], T]: ...
+        @overload
+        def __call__(
+            self, function: Callable[[list[Call]], None], /
+        ) -> BatchFunction[P, None, None]: ...
 
     class _BoundDecorator(Protocol):
         @overload

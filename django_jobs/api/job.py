@@ -63,7 +63,9 @@ class JobFunction(Generic[P, R, T]):
             )
         self.base_wraps = options.base.__call__ is not JobContext.__call__
         #: The signature that a call must fit: without the running job of ``bind=True``.
-        self.call_signature = call_signature(function, self.name, options.bind)
+        self.call_signature = call_signature(function, self.name, options)
+        #: The function or the class whose parameters a call fills.
+        self.called: Callable[..., Any] = options.call_signature or function
         #: Names of the parameters that positional arguments fill, in order.
         self.parameters = positional(self.call_signature)
         self._fitting = fitting_numbers(self.call_signature)

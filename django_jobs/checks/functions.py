@@ -12,7 +12,7 @@ from django.core import checks
 from ..beat.sync import schedules as code_schedules
 from ..conf import get_settings
 from ..define import job_defaults, registry
-from ..define.annotations import Converters, hints_of
+from ..define.annotations import Converters, parameter_hints
 from ..define.converters import TYPES
 from ..define.envelopes import NEW_KEY
 from ..define.records import without_fields
@@ -83,7 +83,7 @@ def _problem(
 ) -> tuple[str, str] | None:
     """Return what is wrong with an annotation and what to do, or None."""
     begin = f"{function.name} annotates its parameter {parameter.name!r} as"
-    written, hints = parameter.annotation, hints_of(function.__wrapped__)
+    written, hints = parameter.annotation, parameter_hints(function.called)
     if parameter.name in hints:
         record = without_fields(Converters().of_annotation(hints[parameter.name]))
         if record is None:

@@ -61,6 +61,23 @@ def hints_of(thing: Any) -> dict[str, Any]:
         return found
 
 
+def parameter_hints(thing: Any) -> dict[str, Any]:
+    """Return the annotations of the parameters of a function, or of a class that is called."""
+    if not isinstance(thing, type) or dataclasses.is_dataclass(thing):
+        return hints_of(thing)
+    return hints_of(thing.__init__)  # type: ignore[misc]
+
+
+def item_of(hint: Any) -> Any:
+    """Return the type of the items of a list or a tuple, also of ``list[T] | None``, or Any."""
+    args = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        others = [each for each in args if each is not types.NoneType]
+        return item_of(others[0]) if len(others) == 1 else Any
+    is_list = typing.get_origin(hint) in (list, tuple, _abc.Sequence, _abc.MutableSequence)
+    return args[0] if is_list and args else Any
+
+
 def unpacked(hint: Any) -> Any:
     """Return the type that ``*hint`` or ``Unpack[hint]`` unpacks, or None for another *hint*."""
     if typing.get_origin(hint) is typing.Unpack:

@@ -13,18 +13,24 @@ from ..suggest import closest
 if TYPE_CHECKING:
     from ..api.job import JobFunction
     from .key_values import Key
+    from .options import JobOptions
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def call_signature(function: Callable[..., Any], name: str, bind: bool) -> inspect.Signature:
+def call_signature(
+    function: Callable[..., Any], name: str, options: JobOptions
+) -> inspect.Signature:
     """Return the signature that a call must fit.
 
-    With *bind* the first parameter, for the running job, is left out. Raises
-    ``ImproperlyConfigured`` when there is none. *name* is the job function's.
+    With ``bind`` the first parameter, for the running job, is left out. Raises
+    ``ImproperlyConfigured`` when there is none. The calls of a batch fit that of the option
+    ``call_signature``; without it they may have any arguments. *name* is the job function's.
     """
+    if options.batch_size is not None:
+        return _ANY_CALL if options.call_signature is None else _signature(options.call_signature)
     signature = _signature(function)
-    if not bind:
+    if not options.bind:
         return signature
     parameters = list(signature.parameters.values())
     if not parameters or parameters[0].kind not in _POSITIONAL:
@@ -33,6 +39,13 @@ def call_signature(function: Callable[..., Any], name: str, bind: bool) -> inspe
             "positional argument. Give it one, as in def f(self, ...)."
         )
     return signature.replace(parameters=parameters[1:])
+
+
+def _any_call(*args, **kwargs):  # type: ignore[no-untyped-def]
+    """Take any call; annotations would stand in the texts of the signature."""
+
+
+_ANY_CALL = inspect.signature(_any_call)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ArgumentError
 from ..serialization import type_of
-from .annotations import NONE, Converters, hints_of, unpacked
+from .annotations import NONE, Converters, hints_of, item_of, parameter_hints, unpacked
 from .containers import Either, Entries, Items
 from .converters import ANY, Converter, Mismatch, converts
 from .records import Keys
@@ -138,7 +138,7 @@ def argument_types(function: JobFunction[..., Any, Any]) -> ArgumentTypes | None
 
 def _found(function: JobFunction[..., Any, Any]) -> tuple[dict[str, Converter], Keys | None]:
     """Return the converters by parameter, and that of ``**options: Unpack[SomeTypedDict]``."""
-    hints, converters = hints_of(function.__wrapped__), Converters()
+    hints, converters = parameter_hints(function.called), Converters()
     found: dict[str, Converter] = {}
     options = None
     for each in function.call_signature.parameters.values():
@@ -159,8 +159,10 @@ def _found(function: JobFunction[..., Any, Any]) -> tuple[dict[str, Converter], 
 
 def result_type(function: JobFunction[..., Any, Any]) -> Converter | None:
     """Return the converter of the result of *function*, or None if JSON keeps the result."""
-    hints = hints_of(function.__wrapped__)
-    converter = Converters().of_annotation(hints["return"]) if "return" in hints else ANY
+    hint = hints_of(function.__wrapped__).get("return", Any)
+    if function.options.batch_size is not None:
+        hint = item_of(hint)  # the body returns a list of results
+    converter = Converters().of_annotation(hint)
     return converter if converts(converter) else None
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 from django.core.exceptions import ImproperlyConfigured
 
 from .base_problems import base_problems
+from .batch_problems import batch_problems
 from .context import JobContext
 from .key_values import Key
 from .option_problems import (
@@ -116,6 +117,14 @@ class JobOptions:
     #: When beat enqueues it: ``crontab(hour=3, minute=0)``, seconds, a timedelta, or a dict as in
     #: ``DJANGO_JOBS["SCHEDULES"]``, which can have arguments.
     schedule: Spelling | Mapping[str, Any] | None = None
+    #: Give the function up to so many calls at once, from 1 to 1,000, as a list of
+    #: :class:`~django_jobs.define.batch.Call`. None calls it once for each job.
+    batch_size: int | None = None
+    #: A call waits at most this long in a worker for others, from 0 to 60; None is 1 second.
+    batch_seconds: float | None = None
+    #: A function or a class with the parameters of one call of a batch. Without it a call takes
+    #: any arguments.
+    call_signature: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -159,7 +168,7 @@ class JobOptions:
         if self.on_worker_lost not in ("retry", "fail"):
             found.append(f"on_worker_lost must be 'retry' or 'fail', got {self.on_worker_lost!r}.")
         found += keep_log_problems(self.keep_log) + encrypt_problems(self.encrypt)
-        found += base_problems(self.base, JobOptions.__dataclass_fields__)
+        found += base_problems(self.base, JobOptions.__dataclass_fields__) or batch_problems(self)
         if self.result_expires not in (None, "default") and not is_seconds(self.result_expires):
             found.append(
                 "result_expires must be seconds or None, a century at most, "

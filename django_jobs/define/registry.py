@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _NO_JOBS = re.compile(r"__main__|conftest|tests?|test_.*")
 
 _functions: dict[str, JobFunction[..., Any, Any]] = {}
+#: The names of the functions that are given several calls at once.
+batched: set[str] = set()
 # The import of its module that defined each function, if an import did.
 _defined_by: dict[str, ModuleSpec | None] = {}
 
@@ -50,6 +52,10 @@ def register(function: JobFunction[..., Any, Any]) -> None:
             "Give one of them another name with @job(name=...)."
         )
     _functions[function.name] = function
+    if function.options.batch_size is None:
+        batched.discard(function.name)
+    else:
+        batched.add(function.name)
     _near.cache_clear()
     _defined_by[function.name] = spec
 

@@ -63,8 +63,7 @@ IMPORTS: tuple[Rule, ...] = (
         "arguments, result and attempts. Old rows are not read."),
     rule("django_celery_results.*", "None: a job's row has its result"),
     rule("celery_once.* celery_singleton.*", "``unique=`` of ``@job`` (:doc:`defining`)"),
-    rule("celery_batches.*", "``unique=``, a schedule, or a list as the argument: a job function "
-        "gets one job"),
+    rule("celery_batches.*", "``@job(batch_size=..., batch_seconds=...)`` (:doc:`batches`)"),
     rule("kombu.Queue kombu.Exchange", "None: a queue is a name"),
     rule("kombu kombu.*", "None: there are no messages"),
     rule("flower.* redbeat.* celery_progress.* djcelery.* djkombu.*",
@@ -160,7 +159,8 @@ PACKAGES: tuple[Rule, ...] = (
         "``{% job_progress result %}`` (:doc:`results`)"),
     rule("health_check.contrib.celery health_check.contrib.celery_ping",
         "``manage.py jobs health`` (:doc:`monitoring`)"),
-    rule("celery-batches tenant-schemas-celery django-celery django-celery-email djcelery "
+    rule("celery-batches", "``@job(batch_size=..., batch_seconds=...)`` (:doc:`batches`)"),
+    rule("tenant-schemas-celery django-celery django-celery-email djcelery "
         "django-structlog[celery]", "None: see its imports"),
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 import types
@@ -12,16 +13,15 @@ from django.db import Error, connections, transaction
 from .. import log
 from ..db import Kind, kind_of
 from ..db.attempts import transaction_ended_by
+from ..define.batch import jobs_of
 from ..define.current import Request
-from ..exceptions import TransactionLeftOpen, TransactionLost, WorkerLost
+from ..exceptions import TransactionLeftOpen, TransactionLost
 from ..failure import describe
-from ..status import Status
 from ..values import Outcome
 from . import forks
 from .environment import Environment
 from .hooks import is_interrupt
 from .outcome import Execution, returned
-from .outside_body import hidden
 from .time_limits import run_limited
 
 # An atomic job whose transaction meets a conflict is tried this many times.
@@ -50,12 +50,23 @@ def body(execution: Execution) -> Any:
 
 def call_body(execution: Execution, environment: Environment) -> Outcome:
     if execution.function.options.atomic:
-        return _call_atomic(execution, environment)
+        return _call_atomic(execution, environment)[0]
     value = _run(execution, environment)
     alias = environment.tidy()
     if alias:
         raise left_open(execution, alias)
     return returned(execution, value)
+
+
+def call_batch(execution: Execution, environment: Environment) -> list[Outcome]:
+    """Call the body of a batch; return an outcome for each call."""
+    if execution.function.options.atomic:
+        return _call_atomic(execution, environment)
+    outcomes = execution.ends(functools.partial(_run, execution, environment))
+    alias = environment.tidy()
+    if alias:
+        raise left_open(execution, alias)
+    return outcomes
 
 
 def left_open(execution: Execution, alias: str) -> TransactionLeftOpen:
@@ -66,7 +77,7 @@ def left_open(execution: Execution, alias: str) -> TransactionLeftOpen:
     )
 
 
-def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
+def _call_atomic(execution: Execution, environment: Environment) -> list[Outcome]:
     """Call the body in the transaction that also writes SUCCESS; repeat both after a conflict.
 
     A deadlock or a serialization failure has rolled back what the body wrote.
@@ -93,27 +104,29 @@ def _call_atomic(execution: Execution, environment: Environment) -> Outcome:
 
 def _in_transaction(
     execution: Execution, environment: Environment, ended: list[Outcome]
-) -> Outcome:
+) -> list[Outcome]:
     committed: list[bool] = []
     try:
         with transaction.atomic(environment.using):
             # It runs before the on_commit hooks of the body. If it ran, an error comes from those.
             transaction.on_commit(lambda: committed.append(True), environment.using)
-            outcome = _call_in_transaction(execution, environment, ended)
+            outcomes = _call_in_transaction(execution, environment, ended)
     except BaseException as error:
         if not committed or is_interrupt(error):
             raise
-        job = execution.job
-        log.hook_failed("on_commit", job, describe(error, hidden(job)))
-    outcome.recorded = outcome.status == Status.SUCCESS
-    return outcome
+        job = jobs_of(execution.context)[0]
+        log.hook_failed("on_commit", job, describe(error, execution.secrets()))
+    recorded = execution.may_commit(outcomes)
+    for outcome in outcomes:
+        outcome.recorded = recorded
+    return outcomes
 
 
 def _call_in_transaction(
     execution: Execution, environment: Environment, ended: list[Outcome]
-) -> Outcome:
-    outcome = returned(execution, _run(execution, environment))
-    ended.append(outcome)
+) -> list[Outcome]:
+    outcomes = execution.ends(functools.partial(_run, execution, environment))
+    ended += outcomes
     cause = transaction_ended_by(environment.using)
     if cause:
         raise transaction.TransactionManagementError(
@@ -121,12 +134,12 @@ def _call_in_transaction(
             "time: what it wrote is not one unit with its success. Leave COMMIT and ROLLBACK "
             "to atomic()."
         )
-    if outcome.status != Status.SUCCESS:
+    if not execution.may_commit(outcomes):
         # The result cannot be stored, so the writes of the body are rolled back too.
         transaction.set_rollback(True, environment.using)
-    elif not environment.commit(outcome):
-        raise WorkerLost("The job is no longer this worker's; what it wrote was rolled back.")
-    return outcome
+    elif not environment.commit(outcomes):
+        raise execution.lost()
+    return outcomes
 
 
 def _run(execution: Execution, environment: Environment) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +43,14 @@ class Environment:
     ) = None
     #: Called before any code of the job runs.
     begins: Callable[[Execution], None] = lambda execution: None
-    #: Writes SUCCESS of an atomic job in the transaction of its body; returns False if another
-    #: worker has the job.
-    commit: Callable[[Outcome], bool] = lambda outcome: True
+    #: Writes the outcomes of an atomic body in its transaction; returns False if another worker has
+    #: one of the jobs.
+    commit: Callable[[Sequence[Outcome]], bool] = lambda outcomes: True
     #: Has an outcome recorded and waits for that; returns the outcome that the row has now, or None
     #: if it was dropped. Without it nothing is recorded, as for eager jobs.
     confirm: Callable[[Outcome], Outcome | None] | None = None
+    #: Does the same for the outcomes of a batch, together.
+    confirm_all: Callable[[Sequence[Outcome]], list[Outcome | None]] | None = None
     #: Closes or cleans the database sessions that the body used; returns the alias of the
     #: database on which the body left a transaction open, or "".
     tidy: Callable[[], str] = lambda: ""

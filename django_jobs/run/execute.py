@@ -7,16 +7,15 @@ receivers hear of an end after the environment has confirmed that it is recorded
 from __future__ import annotations
 
 import contextvars
-import decimal
-from collections.abc import Awaitable, Callable
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from .. import log
-from ..db import refusing_database
-from ..define.current import running
-from ..exceptions import WorkerStopping
 from ..failure import describe
 from ..values import Claimed, Outcome
+from .attempt import enter, name_in_records, reason_of
+from .batch import ConfirmAllAsync, execute_batch, execute_batch_async
 from .call import body, call_body, left_open
 from .environment import Environment
 from .hooks import conclude, conclude_async, keep_for_later, start
@@ -30,6 +29,8 @@ __all__ = [
     "body",
     "execute",
     "execute_async",
+    "execute_batch",
+    "execute_batch_async",
     "execute_crash",
     "execute_here",
     "execute_refusal",
@@ -51,11 +52,13 @@ def execute_here(job: Claimed, environment: Environment) -> Outcome:
 
 
 def _execute(job: Claimed, environment: Environment) -> Outcome:
-    _name_in_records(job, environment)
+    name_in_records(job, environment)
     execution = prepare(job, environment)
     if isinstance(execution, Outcome):
         return conclude(execution, environment)
-    _enter(execution)
+    if execution.function.options.batch_size is not None:
+        return execute_batch([job], dataclasses.replace(environment, confirm_all=None))[0]
+    enter(execution)
     around = Around(execution, environment.middleware) if environment.middleware else None
     try:
         # This comes first: if the process dies after it, the job counts as the cause.
@@ -68,7 +71,7 @@ def _execute(job: Claimed, environment: Environment) -> Outcome:
         if environment.is_eager and isinstance(error, KeyboardInterrupt):
             raise
         environment.tidy()
-        outcome = raised(execution, _reason(error, environment))
+        outcome = raised(execution, reason_of(error, environment))
         if around is not None:
             around.error = error
     outcome.execution = execution
@@ -90,11 +93,13 @@ async def execute_async(
 
     *confirm* does what ``environment.confirm`` does for plain functions.
     """
-    _name_in_records(job, environment)
+    name_in_records(job, environment)
     execution = prepare(job, environment)
     if isinstance(execution, Outcome):
         return await conclude_async(execution, confirm)
-    _enter(execution)
+    if execution.function.options.batch_size is not None:
+        return (await execute_batch_async([job], environment, call, _each(confirm)))[0]
+    enter(execution)
     around = Around(execution, environment.middleware) if environment.middleware else None
     try:
         environment.begins(execution)
@@ -103,7 +108,7 @@ async def execute_async(
         start(execution)
         outcome = returned(execution, await call(execution))
     except BaseException as error:
-        outcome = raised(execution, _reason(error, environment))
+        outcome = raised(execution, reason_of(error, environment))
         if around is not None:
             around.error = error
     outcome.execution = execution
@@ -114,26 +119,11 @@ async def execute_async(
     return outcome
 
 
-def _reason(error: BaseException, environment: Environment) -> BaseException:
-    """Return *error*; if the database of the jobs refused a connection, a ``WorkerStopping``."""
-    if environment.is_eager or refusing_database(error) != environment.using:
-        return error
-    environment.refused(error)
-    stopping = WorkerStopping(f"it could not connect to database {environment.using!r}: {error}")
-    stopping.__cause__ = error
-    return stopping
+def _each(confirm: Callable[[Outcome], Awaitable[Outcome | None]]) -> ConfirmAllAsync:
+    async def confirm_all(outcomes: Sequence[Outcome]) -> list[Outcome | None]:
+        return [await confirm(outcome) for outcome in outcomes]
 
-
-def _name_in_records(job: Claimed, environment: Environment) -> None:
-    log.subject.set(job)
-    if log.worker_name.get() != environment.worker_name:
-        log.worker_name.set(environment.worker_name)
-
-
-def _enter(execution: Execution) -> None:
-    running.set(execution.context)
-    # Copies of a context share one decimal context, and code changes it in place.
-    decimal.setcontext(decimal.getcontext().copy())
+    return confirm_all
 
 
 def execute_crash(job: Claimed, error: BaseException | None, environment: Environment) -> Outcome:

@@ -18,10 +18,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from ..db.descriptor import descriptor_of
+from ..define.batch import jobs_of
 from ..define.current import running
+from ..define.sensitive import secrets_of
 from ..failure import describe
-from ..redaction import NO_SECRETS
-from .outside_body import hidden
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -91,8 +91,8 @@ def leave(error: BaseException | None) -> NoReturn:
     trace = ""
     if error is not None and not isinstance(error, SystemExit):
         # The exception itself may quote the job's arguments, so no handler gets it.
-        claimed = context.claimed if context else None
-        trace = "\n" + describe(error, hidden(claimed) if claimed else NO_SECRETS).traceback
+        jobs = jobs_of(context) if context else ()
+        trace = "\n" + describe(error, secrets_of(*jobs, has_taken=True)).traceback
     _log.warning(
         "a forked child left the job's body and ends pid=%d code=%d name=%s id=%s%s",
         os.getpid(),

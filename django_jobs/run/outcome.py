@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import log, serialization
@@ -29,6 +30,7 @@ from ..exceptions import (
 )
 from ..failure import describe
 from ..moments import aware, expiry, seconds
+from ..redaction import Secrets
 from ..status import Status
 from ..values import Claimed, Graph, Outcome
 from . import redirect_output
@@ -57,25 +59,48 @@ class Execution:
     soft_time_limit: float | None
     context: JobContext = dataclasses.field(init=False)
     began: float = dataclasses.field(init=False)
+    #: Returns the secrets of all jobs of its batch: what the body raises may quote any of them.
+    of_batch: Callable[[], Secrets] | None = None
 
     @property
     def ignores_result(self) -> bool:
         own = self.job.row_options.call.ignore_result
         return self.function.options.ignore_result if own is None else own
 
+    def secrets(self) -> Secrets:
+        """Return what no text about the attempt may show."""
+        if self.of_batch is not None:
+            return self.of_batch()
+        journal = self.context.journal
+        return hidden(self.job, calls=journal.secret_calls if journal is not None else ())
+
+    # What differs in a batch:
+
+    def ends(self, call: Callable[[], Any]) -> list[Outcome]:
+        """Call the body; return the outcomes of its jobs."""
+        return [returned(self, call())]
+
+    def may_commit(self, outcomes: Sequence[Outcome]) -> bool:
+        """Return whether the writes of an atomic body may commit with *outcomes*."""
+        return outcomes[0].status == Status.SUCCESS
+
+    def lost(self) -> BaseException:
+        """Return the error of an atomic body some of whose jobs are no longer this worker's."""
+        return WorkerLost("The job is no longer this worker's; what it wrote was rolled back.")
+
 
 def returned(execution: Execution, value: Any) -> Outcome:
     """Return the outcome of a body that returned *value*."""
     journal, text = execution.context.journal, None
     if journal is not None and (problem := journal.swallowed()):
-        return _failed(execution, problem)
+        return failed(execution, problem)
     # A dependent may need the result, even if the caller ignores it.
     if value is not None and (execution.job.has_dependents or not execution.ignores_result):
         try:
             types = execution.function.result_type
             text = _result_text(execution, value if types is None else encoded_result(types, value))
         except (ArgumentError, EncryptionError) as error:
-            return _failed(execution, error)
+            return failed(execution, error)
     outcome = _outcome(execution, Status.SUCCESS, value, text)
     outcome.added = execution.context.added
     return outcome
@@ -85,7 +110,7 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
     """Return the outcome of a body that raised *error* or was stopped by it."""
     journal = execution.context.journal
     if journal is not None and journal.error is not None:
-        return _failed(execution, journal.error)
+        return failed(execution, journal.error)
     if journal is not None and not isinstance(error, Suspended):
         journal.end_by(error)
     if isinstance(error, Suspended):
@@ -96,9 +121,9 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
         if execution.function.options.acks_late:
             return _outcome(execution, Status.PENDING)
         reason = str(error) or "Its worker was stopped while it ran."
-        return _failed(execution, WorkerLost(reason))
+        return failed(execution, WorkerLost(reason))
     if isinstance(error, Retry) and not error.is_counted and _is_last(execution):
-        return _failed(execution, error.exc or error)
+        return failed(execution, error.exc or error)
     if isinstance(error, (Retry, Snooze)):
         return _asked_later(execution, error)
     if isinstance(error, Replaced):
@@ -109,7 +134,7 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
         return _ignored(execution)
     if _is_autoretried(execution, error):
         return _retried(execution, error, *_next_try(execution, error))
-    return _failed(execution, error)
+    return failed(execution, error)
 
 
 def _suspended(execution: Execution, error: Suspended) -> Outcome:
@@ -125,9 +150,9 @@ def _run_out(execution: Execution, error: TransactionLost) -> Outcome:
     """Return the outcome after a lost transaction: another run, or a failure after too many."""
     crashes = execution.job.crashes + 1
     if crashes < get_settings().max_crashes:
-        outcome = _failed(execution, error, Status.PENDING)
+        outcome = failed(execution, error, Status.PENDING)
     else:
-        outcome = _failed(execution, error)
+        outcome = failed(execution, error)
     outcome.crashes = crashes
     return outcome
 
@@ -147,11 +172,9 @@ def _outcome(
     return outcome
 
 
-def _failed(execution: Execution, error: BaseException, status: Status = Status.FAILURE) -> Outcome:
+def failed(execution: Execution, error: BaseException, status: Status = Status.FAILURE) -> Outcome:
     outcome = _outcome(execution, status, error)
-    journal = execution.context.journal
-    calls = journal.secret_calls if journal is not None else ()
-    outcome.failure = describe(error, hidden(execution.job, calls=calls))
+    outcome.failure = describe(error, execution.secrets())
     return outcome
 
 
@@ -161,7 +184,7 @@ def _retried(
     delay: float | None,
     eta: datetime.datetime | None = None,
 ) -> Outcome:
-    outcome = _failed(execution, error, Status.RETRY)
+    outcome = failed(execution, error, Status.RETRY)
     outcome.retries += 1
     outcome.delay, outcome.run_at = delay, eta
     return outcome
@@ -189,7 +212,7 @@ def _asked_later(execution: Execution, asked: Retry | Snooze) -> Outcome:
     except ValueError as error:
         # So the traceback shows the line of the body that asked.
         error.__cause__ = asked
-        return _failed(execution, error)
+        return failed(execution, error)
 
 
 def _later(execution: Execution, delay: float) -> Outcome:
@@ -211,7 +234,7 @@ def _ignored(execution: Execution) -> Outcome:
     try:
         text = None if meta is None else _result_text(execution, meta)
     except (ArgumentError, EncryptionError) as error:
-        return _failed(execution, error)
+        return failed(execution, error)
     return _outcome(execution, Status(state), meta, text)
 
 
@@ -252,7 +275,7 @@ def _asked_by(
     try:
         return retry_after(error) if error is not None else (None, None)
     except Exception as problem:
-        log.retry_after_ignored(execution.job, describe(problem, hidden(execution.job)))
+        log.retry_after_ignored(execution.job, describe(problem, execution.secrets()))
         return None, None
 
 
@@ -263,7 +286,7 @@ def _backoff(execution: Execution, error: BaseException) -> float:
         try:
             return seconds(backoff(execution.job.retries, error), "retry_backoff", least=0.0)
         except Exception as problem:
-            log.backoff_failed(execution.job, describe(problem, hidden(execution.job)))
+            log.backoff_failed(execution.job, describe(problem, execution.secrets()))
             backoff = True
     if backoff is False:
         return options.default_retry_delay

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from ..process import native
-from ..values import Claimed, Outcome
+from ..values import Claimed, Outcome, Work, jobs_of
 from .confirmations import Confirmations
+from .held_calls import HeldCalls, take_out
 from .sleepers import Sleepers
 
 #: Most jobs that one statement claims or records.
@@ -56,11 +57,13 @@ class JobBuffer:
         self._lease_until = math.inf
         self._budget = budget
         self._wake_loop = wake_loop
-        self._waiting: deque[Claimed] = deque()
+        self._waiting: deque[Work] = deque()
         self._late: list[Claimed] = []
         #: The job that waits to run alone; :meth:`counts` leaves it out.
         self.aside: Claimed | None = None
-        self._running: dict[int, Claimed] = {}
+        #: The calls that wait to become batches; :meth:`counts` leaves them out.
+        self.calls = HeldCalls()
+        self._running: dict[int, Work] = {}
         self._ended: list[Outcome] = []
         #: Whether every slot's next :meth:`take` returns None.
         self.closed = False
@@ -70,8 +73,8 @@ class JobBuffer:
 
     # --- the pool's side ------------------------------------------------------------------------
 
-    def take(self, slot: int, *, wait: bool = True) -> Claimed | None:
-        """Return the next job to run in *slot*; None when the buffer is closed and empty.
+    def take(self, slot: int, *, wait: bool = True) -> Work | None:
+        """Return what to run next in *slot*; None when the buffer is closed and empty.
 
         Without *wait*, None also when no job is ready now.
         """
@@ -82,10 +85,10 @@ class JobBuffer:
                 self._sleepers.sleep()
             self._running[slot] = job
             if self._budget is not None:
-                self._budget -= 1
+                self._budget -= len(jobs_of(job))
             return job
 
-    def _next(self) -> Claimed | None:
+    def _next(self) -> Work | None:
         # A process that slept past its lease starts no job: other workers may have its jobs.
         may_begin = self._budget is None or self._budget > 0
         while self._waiting and may_begin and boot_time() < self._lease_until:
@@ -95,25 +98,25 @@ class JobBuffer:
                 self.last_begin = now
                 return job
             # Its rate limit allowed a start until then. The loop releases it.
-            self._late.append(job)
+            self._late += jobs_of(job)
             self._wake_loop()
         return None
 
-    def hand_in(self, outcome: Outcome) -> None:
-        """Take the outcome of a job whose slot stays taken; wake the loop."""
+    def hand_in(self, *outcomes: Outcome) -> None:
+        """Take the outcomes of a slot that stays taken; wake the loop."""
         with self._lock:
-            self._ended.append(outcome)
+            self._ended += outcomes
         self._wake_loop()
 
-    def end(self, slot: int, outcome: Outcome, *, handed_in: bool = False) -> None:
-        """Free the slot and take its outcome; wake the loop where it would sleep too long."""
+    def end(self, slot: int, *outcomes: Outcome, handed_in: bool = False) -> None:
+        """Free the slot and take its outcomes; wake the loop where it would sleep too long."""
         with self._lock:
             del self._running[slot]
             first = not handed_in and not self._ended
             if not handed_in:
-                self._ended.append(outcome)
-            self.jobs_done += 1
-            took = (self._clock() if handed_in else outcome.ended) - outcome.began
+                self._ended += outcomes
+            self.jobs_done += len(outcomes)
+            took = (self._clock() if handed_in else outcomes[0].ended) - outcomes[0].began
             newest = _NEWEST if self.jobs_done >= _MANY else 1 / (self.jobs_done + 1)
             self.run_seconds += newest * (took - self.run_seconds)
             wake = first or len(self._waiting) <= self.low_water
@@ -152,7 +155,7 @@ class JobBuffer:
         """Whether this process may start no more jobs."""
         return self._budget is not None and self._budget <= 0
 
-    def put(self, jobs: Iterable[Claimed]) -> None:
+    def put(self, jobs: Iterable[Work]) -> None:
         with self._lock:
             if not self._waiting:
                 self.last_move = self._clock()
@@ -161,11 +164,11 @@ class JobBuffer:
             self._sleepers.wake(len(self._waiting) - before)
 
     def withdraw(self, keep: int = 0) -> list[Claimed]:
-        """Remove and return the jobs that have not started, except the first *keep* of them."""
+        """Remove and return what has not started, except the first *keep* jobs and batches."""
         with self._lock:
-            jobs = list(self._waiting)
-            self._waiting = deque(jobs[:keep])
-            return jobs[keep:]
+            waiting = list(self._waiting)
+            self._waiting = deque(waiting[:keep])
+            return jobs_of(*waiting[keep:])
 
     def take_aside(self) -> Claimed | None:
         """Remove and return the job that waits to run alone, if it is still there."""
@@ -175,11 +178,10 @@ class JobBuffer:
 
     def remove(self, job_id: UUID, claims: int) -> bool:
         """Remove a job that has not started; return whether it was here. Safe from any thread."""
+        key = (job_id, claims)
+        found = self.calls.remove(key)
         with self._lock:
-            key = (job_id, claims)
-            found = [job for job in self._waiting if (job.id, job.claims) == key]
-            for job in found:
-                self._waiting.remove(job)
+            found += take_out(self._waiting, key)
             if self.aside is not None and (self.aside.id, self.aside.claims) == key:
                 found.append(self.aside)
                 self.aside = None
@@ -211,16 +213,14 @@ class JobBuffer:
 
     def held(self) -> set[tuple[UUID, int]]:
         """Return the id and the number of claims of each job in the buffer."""
+        # In this order: a call leaves the held ones before it waits in a batch.
+        calls = self.calls.keys()
         with self._lock:
-            jobs = [*self._waiting, *self._late, *self._running.values()]
+            jobs = jobs_of(*self._waiting, *self._running.values(), *self._late)
             jobs += [outcome.job for outcome in self._ended]
             if self.aside is not None:
                 jobs.append(self.aside)
-            return {(job.id, job.claims) for job in jobs}
-
-    def running(self) -> list[Claimed]:
-        with self._lock:
-            return list(self._running.values())
+            return calls | {(job.id, job.claims) for job in jobs}
 
     def close(self) -> None:
         """Let every slot's next :meth:`take` return None."""

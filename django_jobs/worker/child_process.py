@@ -122,11 +122,13 @@ class Child:
     def _kill_if_running(self, job: tuple[UUID, int], reason: BaseException | None) -> None:
         # Between a look and a kill the job may end and another one start: stop, look again, kill.
         os.kill(self.pid, signal.SIGSTOP)
-        running = [(entry.job_id, entry.claims) for entry in self.shared_slots.running()]
+        running = {(each.job_id, each.claims): each.slot for each in self.shared_slots.running()}
         if job in running:
-            # The others are not to blame: they are given back.
+            # Other slots are not to blame: their jobs are given back. A batch is one slot.
             stopped = WorkerStopping("Its process was killed for another job's time limit.")
-            self.reasons = {**dict.fromkeys(running, stopped), job: reason}
+            self.reasons = {
+                each: reason if slot == running[job] else stopped for each, slot in running.items()
+            }
             self.killed = True
             _log.warning(
                 "killing pid=%d job=%s reason=%s",

@@ -62,8 +62,8 @@ class _Recorder:
         self._using = using
         self._ends: dict[UUID, Outcome | None] = {}
 
-    def commit(self, outcome: Outcome) -> bool:
-        return len(record(self._worker_id, [outcome], self._using)) == 1
+    def commit(self, outcomes: Sequence[Outcome]) -> bool:
+        return len(record(self._worker_id, outcomes, self._using)) == len(outcomes)
 
     def confirm(self, outcome: Outcome) -> Outcome | None:
         if outcome.job.id in self._ends:

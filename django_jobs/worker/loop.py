@@ -16,6 +16,7 @@ from .buffer import JobBuffer
 from .claim_timer import PATIENCE_SECONDS, SHORTEST_LOCKED, ClaimTimer
 from .completer import Completer
 from .connection_backoff import ConnectionBackoff
+from .gatherer import Gatherer
 from .loop_state import LoopState
 from .options import WorkerOptions
 from .producer import Producer
@@ -76,21 +77,16 @@ class WorkerLoop:
         self.quarantine = Quarantine(
             state, buffer, start=self.starter.start, write=self.completer.write, clock=clock
         )
+        self.gatherer = Gatherer(state, buffer, self.starter, self.quarantine, clock)
         self.producer = self._make_producer()
 
     def _make_producer(self) -> Producer:
         return Producer(
-            self.state,
-            self.buffer,
-            self.wakeup,
-            timer=self.timer,
-            queues=self.queues,
-            quarantine=self.quarantine,
-            connections=self.connections,
-            hand_over=self._hand_over,
+            self.state, self.buffer, self.wakeup, timer=self.timer, queues=self.queues,
+            quarantine=self.quarantine, connections=self.connections, hand_over=self._hand_over,
             rests_until=lambda: self._parts.rests_until("claiming"),
-            clock=self._clock,
-        )
+            fills_batches=self.gatherer.wanted, clock=self._clock,
+        )  # fmt: skip
 
     def take(self, options: WorkerOptions) -> None:
         """Work by other options from the next claim on; called from another thread."""
@@ -166,11 +162,13 @@ class WorkerLoop:
             self.state.used_up = self.state.stopping = True
         run("giving late jobs back", self.releaser.release_late)
         run("giving waiting jobs back", self.releaser.release_waiting)
+        if self.gatherer:
+            run("starting batches", self.gatherer.start_due)
         if self.state.stopping:
             return None if self._is_empty() else self._pause()
         if want > 0:
             run("claiming", self.producer.claim, want)
-        if self.state.options.burst and self.timer.found_nothing and self._is_empty():
+        if self.state.options.burst and self.timer.found_nothing:
             self._end_burst()
         return self._pause()
 
@@ -194,13 +192,16 @@ class WorkerLoop:
             until = now + 1.0 if (claim_at := self.producer.next_claim()) == math.inf else claim_at
         if waiting:
             until = min(until, self.buffer.last_move + RELEASE_SECONDS)
-        return max(0.0, min(until, self.strays.due_at) - now)
+        return max(0.0, min(until, self.strays.due_at, self.gatherer.due_at()) - now)
 
     def _is_empty(self) -> bool:
-        return not any(self.buffer.counts()) and self.buffer.aside is None
+        return not (any(self.buffer.counts()) or self.buffer.aside or self.buffer.calls)
 
     def _end_burst(self) -> None:
         """Stop when a claim found nothing after all that is due was made ready."""
+        self.gatherer.hurry()
+        if not self._is_empty():
+            return
         if self._due_is_ready:
             self.state.stopping = True
             return
@@ -212,7 +213,7 @@ class WorkerLoop:
         """Take claimed jobs: start them, and set one that was in a crash aside."""
         self._due_is_ready = False
         self.collector.claimed(jobs)
-        if innocent := self.quarantine.separate(jobs):
+        if innocent := self.gatherer.separate(self.quarantine.separate(jobs)):
             self.starter.start(innocent)
         self.quarantine.begin()
 

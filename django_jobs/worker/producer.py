@@ -21,7 +21,8 @@ class Producer:
     """Claims as many jobs as fit, for the free slots and a little ahead.
 
     *hand_over* takes the jobs of a claim. *rests_until* returns the moment of *clock* before which
-    the worker claims nothing, because the database refused a claim.
+    the worker claims nothing, because the database refused a claim. *fills_batches* returns how
+    many jobs to claim where so many fit.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Producer:
         connections: ConnectionBackoff,
         hand_over: Callable[[list[Claimed]], None],
         rests_until: Callable[[], float],
+        fills_batches: Callable[[int], int] = lambda room: room,
         claim: Callable[..., tuple[list[Claimed], bool]] = claim,
         expect_older: Callable[[str], None] = expect_older,
         clock: Callable[[], float] = time.monotonic,
@@ -49,6 +51,7 @@ class Producer:
         self._connections = connections
         self._hand_over = hand_over
         self._rests_until = rests_until
+        self._fills_batches = fills_batches
         self._claim = claim
         self._expect_older = expect_older
         self._clock = clock
@@ -60,8 +63,9 @@ class Producer:
             return 0
         if self._clock() < self.next_look():
             return 0
-        one = self._quarantine.is_wary or self._connections.tries_one
-        return min(self.room(), 1 if one else MAX_BATCH)
+        if self._quarantine.is_wary or self._connections.tries_one:
+            return min(self.room(), 1)
+        return min(self._fills_batches(self.room()), MAX_BATCH)
 
     def takes_none(self) -> bool:
         """Return whether this worker claims no jobs as it is."""

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from ..define.batch_problems import MOST_CALLS
 from .autoscale import Load, Report
 
 _NO_JOB = b"\0" * 16
 # A slot: state, claims and id of its job, the monotonic times of its start and of its hard limit
-# (0: none).
-_ENTRY = struct.Struct("=ii16sdd")
+# (0: none), and the number of the other jobs of its batch.
+_ENTRY = struct.Struct("=ii16sddi")
 # A flag; the claims and the id of a job whose process the supervisor must kill.
 _KILL = struct.Struct("=ii16s")
 # Whether the supervisor asks for the load; the load, and the monotonic time of its last change.
@@ -28,10 +30,12 @@ _PULSE = struct.Struct("=d")
 _STEPPED = struct.Struct("=d")
 _STATE = struct.Struct("=i")
 _RUNNING, _ENDED = 1, 2
-# The id and the claims of a job that must not run twice and whose outcome is not recorded yet.
-_UNRECORDED = struct.Struct("=16si")
-# Most of such jobs besides those in the slots: a process claims so many ahead.
+# The id and the claims of a job.
+_JOB = struct.Struct("=16si")
+# The most ended jobs that must not run twice and that are not recorded yet, besides those in the
+# slots: a process claims so many ahead.
 _MOST_UNRECORDED = 1000
+_OTHERS_SIZE = MOST_CALLS * _JOB.size
 
 _WATCHED_AT = _KILL.size
 _LOAD_AT = _WATCHED_AT + _WATCHED.size
@@ -42,12 +46,16 @@ _ENTRIES_AT = _STEPPED_AT + _STEPPED.size
 
 
 class Entry(NamedTuple):
-    """A job in a slot, with monotonic times; ``deadline`` is 0 without a hard limit."""
+    """A job in a slot, with monotonic times; ``deadline`` is 0 without a hard limit.
+
+    The jobs of a batch have the same slot.
+    """
 
     job_id: UUID
     claims: int
     began: float
     deadline: float
+    slot: int
 
 
 class SharedSlots:
@@ -57,12 +65,29 @@ class SharedSlots:
         self.slots = slots
         self._unrecorded_at = _ENTRIES_AT + slots * _ENTRY.size
         room = slots + _MOST_UNRECORDED
-        self._memory = mmap.mmap(-1, self._unrecorded_at + room * _UNRECORDED.size)
+        self._others_at = self._unrecorded_at + room * _JOB.size
+        # The system gives a page of it when somebody writes there.
+        self._memory = mmap.mmap(-1, self._others_at + slots * _OTHERS_SIZE)
         self._unused = list(range(room))
 
-    def begin(self, slot: int, job_id: UUID, claims: int, began: float, deadline: float) -> None:
+    def begin(
+        self,
+        slot: int,
+        job_id: UUID,
+        claims: int,
+        began: float,
+        deadline: float,
+        others: Sequence[tuple[UUID, int]] = (),
+    ) -> None:
+        """Note what runs in *slot*: a job, and the id and the claims of the others in its batch."""
+        for number, (other_id, other_claims) in enumerate(others):
+            _JOB.pack_into(self._memory, self._other(slot, number), other_id.bytes, other_claims)
         where = _ENTRIES_AT + slot * _ENTRY.size
-        _ENTRY.pack_into(self._memory, where, _RUNNING, claims, job_id.bytes, began, deadline)
+        entry = _RUNNING, claims, job_id.bytes, began, deadline, len(others)
+        _ENTRY.pack_into(self._memory, where, *entry)
+
+    def _other(self, slot: int, number: int) -> int:
+        return self._others_at + slot * _OTHERS_SIZE + number * _JOB.size
 
     def end(self, slot: int) -> None:
         _STATE.pack_into(self._memory, _ENTRIES_AT + slot * _ENTRY.size, _ENDED)
@@ -70,22 +95,22 @@ class SharedSlots:
     def keep_end(self, job_id: UUID, claims: int) -> int:
         """Note the end of a job that must not run twice; return the key for :meth:`forget_end`."""
         position = self._unused.pop()
-        where = self._unrecorded_at + position * _UNRECORDED.size
-        _UNRECORDED.pack_into(self._memory, where, job_id.bytes, claims)
+        where = self._unrecorded_at + position * _JOB.size
+        _JOB.pack_into(self._memory, where, job_id.bytes, claims)
         return position
 
     def forget_end(self, position: int) -> None:
         """Remove the note: the job's outcome is recorded."""
-        where = self._unrecorded_at + position * _UNRECORDED.size
-        _UNRECORDED.pack_into(self._memory, where, _NO_JOB, 0)
+        where = self._unrecorded_at + position * _JOB.size
+        _JOB.pack_into(self._memory, where, _NO_JOB, 0)
         self._unused.append(position)
 
     def unrecorded(self) -> list[tuple[UUID, int]]:
         """Return the jobs whose ends were noted, and not recorded before the process died."""
         found = []
         for position in range(self.slots + _MOST_UNRECORDED):
-            job_id, claims = _UNRECORDED.unpack_from(
-                self._memory, self._unrecorded_at + position * _UNRECORDED.size
+            job_id, claims = _JOB.unpack_from(
+                self._memory, self._unrecorded_at + position * _JOB.size
             )
             if job_id != _NO_JOB:
                 found.append((UUID(bytes=job_id), claims))
@@ -102,11 +127,13 @@ class SharedSlots:
     def _entries(self, wanted: int) -> list[Entry]:
         found = []
         for slot in range(self.slots):
-            state, claims, job_id, began, deadline = _ENTRY.unpack_from(
+            state, claims, job_id, began, deadline, others = _ENTRY.unpack_from(
                 self._memory, _ENTRIES_AT + slot * _ENTRY.size
             )
             if state == wanted:
-                found.append(Entry(UUID(bytes=job_id), claims, began, deadline))
+                places = [self._other(slot, number) for number in range(others)]
+                jobs = [(job_id, claims), *(_JOB.unpack_from(self._memory, at) for at in places)]
+                found += [Entry(UUID(bytes=i), n, began, deadline, slot) for i, n in jobs]
         return found
 
     def ask_kill(self, job_id: UUID, claims: int) -> None:

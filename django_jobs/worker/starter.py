@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..define import registry
 from ..limits.admission import Admission
 from ..run.execute import execute_refusal
-from ..values import Claimed, Outcome
+from ..values import Batch, Claimed, Outcome, Work
 from .buffer import JobBuffer
 from .loop_state import LoopState
 
@@ -34,10 +35,24 @@ class Starter:
 
     def start(self, jobs: list[Claimed]) -> bool:
         """Put the jobs that may start into the buffer; return whether there was one."""
+        if admitted := self._admitted(jobs):
+            # A job that runs alone after a crash may be a call of a batch.
+            self._buffer.put(map(_work, admitted) if registry.batched else admitted)
+            self._on_put()
+        return bool(admitted)
+
+    def start_batch(self, jobs: list[Claimed]) -> None:
+        """Put those of *jobs* that may start into the buffer, as one batch."""
+        if admitted := self._admitted(jobs):
+            self._buffer.put([Batch(admitted)])
+            self._on_put()
+
+    def _admitted(self, jobs: list[Claimed]) -> list[Claimed]:
         admitted, failed = self._admission.admit(self._state.worker_id, jobs)
         if failed:
             self._write([execute_refusal(job, error) for job, error in failed])
-        if admitted:
-            self._buffer.put(admitted)
-            self._on_put()
-        return bool(admitted)
+        return admitted
+
+
+def _work(job: Claimed) -> Work:
+    return Batch([job]) if job.name in registry.batched else job

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -212,6 +212,7 @@ class WorkerProcess:
         self.buffer.lease(until=0.0)
         self.buffer.withdraw()
         self.buffer.take_aside()
+        self.buffer.calls.withdraw()
         self.loop.state.worker_id = new_id
 
     # --- the threads ----------------------------------------------------------------------------
@@ -243,9 +244,9 @@ class WorkerProcess:
         if self.coordinator is not None:
             self.coordinator.stop()
 
-    def _commit(self, outcome: Outcome) -> bool:
-        """Write an atomic job's success in the body's own transaction, in the pool's thread."""
-        return len(record(self.worker_id, [outcome], self.options.using)) == 1
+    def _commit(self, outcomes: Sequence[Outcome]) -> bool:
+        """Write the outcomes of an atomic body in its own transaction, in the pool's thread."""
+        return len(record(self.worker_id, outcomes, self.options.using)) == len(outcomes)
 
 
 def send_init(options: WorkerOptions) -> None:

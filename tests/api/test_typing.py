@@ -14,7 +14,8 @@ pytestmark = pytest.mark.once
 SNIPPET = """
 import datetime
 from typing import Any
-from django_jobs import AsyncResult, JobContext, job
+from collections.abc import Sequence
+from django_jobs import AsyncResult, Call, JobContext, job
 
 @job
 def plain(user_id: int, note: str = "") -> str:
@@ -46,6 +47,37 @@ typed.delay(datetime.date.today())              # arg-type
 typed.delay(datetime.datetime.now(), "")        # arg-type
 typed.delay(datetime.datetime.now(), day=None)  # ok
 reveal_type(typed.delay(datetime.datetime.now()).get())  # set[bytes]
+
+def visit(page: str, user_id: int = 0) -> None: ...
+
+@job(batch_size=10, call_signature=visit, queue="mail")
+def visits(calls: list[Call]) -> list[float]:
+    return [1.0 for call in calls]
+
+@job(batch_size=10, batch_seconds=0.5, call_signature=visit)
+async def visits_async(calls: list[Call]) -> Sequence[bytes]:
+    return [b"" for call in calls]
+
+@job(batch_size=10)
+def visits_of_any(calls: list[Call]) -> None: ...
+
+visits.delay("/", user_id=1)            # ok
+visits.delay("/", user=1)               # call-arg
+visits.delay(1)                         # arg-type
+visits([Call(args=["/"])])              # ok
+visits("/")                             # arg-type
+visits_async.delay(1)                   # arg-type
+visits_of_any.delay(1, b=2)             # ok
+reveal_type(visits.delay("/").get())    # float
+reveal_type(visits([]))                 # typing.Sequence[float]
+reveal_type(visits_async.delay("/").get())  # bytes
+reveal_type(visits_of_any.delay().get())  # None
+
+@job(batch_size=10, bind=True)          # call-overload
+def bound_batch(self: JobContext, calls: list[Call]) -> None: ...
+
+@job(batch_size=10)                     # arg-type
+def not_a_batch(calls: int) -> None: ...
 
 plain(1)                                # ok
 plain("1")                              # arg-type

@@ -102,8 +102,9 @@ def test_unknown_option_is_a_type_error() -> None:
 
 
 def test_keywords_of_the_decorator_are_the_options() -> None:
-    # bind has overloads of its own, because it changes the function's type.
-    assert set(get_type_hints(JobKeywords)) | {"bind"} == set(JobOptions.__dataclass_fields__)
+    # These have overloads of their own, because they change the function's type.
+    own = {"bind", "batch_size", "batch_seconds", "call_signature"}
+    assert set(get_type_hints(JobKeywords)) | own == set(JobOptions.__dataclass_fields__)
 
 
 def test_keywords_of_a_call_are_options_of_the_function_or_its_time() -> None:

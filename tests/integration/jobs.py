@@ -25,7 +25,11 @@ from django.db import connection, transaction
 
 from django_jobs import JobContext, SoftTimeLimitExceeded, current_job, job, progress
 from django_jobs.models import Job
-from tests.integration import durable, greenlets  # noqa: F401 (their functions are found here)
+from tests.integration import (  # noqa: F401 (their functions are found here)
+    batch_jobs,
+    durable,
+    greenlets,
+)
 
 
 def wait_for(path: str) -> None:

@@ -218,7 +218,7 @@ def test_atomic_job_frees_its_permit_with_its_success(worker: Worker, admit: Adm
 
     body.delay_many([(), ()])
     (first,) = admit()
-    commit = Environment(commit=lambda outcome: bool(record(worker.pk, [outcome], "default")))
+    commit = Environment(commit=lambda outcomes: bool(record(worker.pk, outcomes, "default")))
     assert execute(first, commit).recorded
     assert statuses() == {"SUCCESS": 1, "PENDING": 1}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -163,8 +163,8 @@ def test_atomic_job_whose_commit_was_lost_is_never_a_failure(
 
 
 def committing(worker: Worker, **others: Any) -> Environment:
-    def commit(outcome: Outcome) -> bool:
-        return len(record(worker.pk, [outcome], "default")) == 1
+    def commit(outcomes: Sequence[Outcome]) -> bool:
+        return len(record(worker.pk, outcomes, "default")) == len(outcomes)
 
     return Environment(commit=commit, **others)
 

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -333,9 +333,9 @@ def make_user(answer: str = "") -> Any:
 def test_atomic_job_commits_its_success_with_its_writes(worker: Worker, run: Run) -> None:
     seen: list[Any] = []
 
-    def commit(outcome: Outcome) -> bool:
+    def commit(outcomes: Sequence[Outcome]) -> bool:
         seen.append((connection.in_atomic_block, User.objects.count()))
-        return bool(record(worker.pk, [outcome], "default"))
+        return bool(record(worker.pk, outcomes, "default"))
 
     make_user.delay()
     claimed = claim_one(worker)
@@ -368,8 +368,8 @@ def test_atomic_job_that_is_no_longer_ours_leaves_no_writes(worker: Worker) -> N
     claimed = claim_one(worker)
     Job.objects.update(status="REVOKED")
 
-    def commit(outcome: Outcome) -> bool:
-        return bool(record(worker.pk, [outcome], "default"))
+    def commit(outcomes: Sequence[Outcome]) -> bool:
+        return bool(record(worker.pk, outcomes, "default"))
 
     outcome = execute(claimed, Environment(commit=commit))
     assert not outcome.recorded
@@ -404,8 +404,8 @@ def test_on_commit_hook_that_raises_changes_no_success(
     assert "hook=on_commit" in caplog.text
 
 
-def committed_by(worker: Worker, outcome: Outcome) -> bool:
-    return bool(record(worker.pk, [outcome], "default"))
+def committed_by(worker: Worker, outcomes: Sequence[Outcome]) -> bool:
+    return bool(record(worker.pk, outcomes, "default"))
 
 
 # --- hooks and signals --------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def test_atomic_job_commits_though_its_claim_was_lost(
     (claimed,) = take()
     lose(claimed)
     environment = Environment(
-        commit=lambda outcome: len(record(worker.pk, [outcome], "default")) == 1
+        commit=lambda outcomes: len(record(worker.pk, outcomes, "default")) == 1
     )
     assert execute(claimed, environment).recorded
     assert result.status == "SUCCESS"
@@ -181,7 +181,7 @@ def test_loop_claims_its_jobs_again_before_any_other_claim(
     running = loop.buffer.take(0, wait=False)
     held = loop.buffer.held()
     assert len(held) == 3
-    lose(*loop.buffer.running(), *loop.buffer._waiting)
+    lose(*loop.buffer._running.values(), *loop.buffer._waiting)
 
     def away() -> None:
         raise OperationalError("gone")
@@ -196,7 +196,7 @@ def test_loop_claims_its_jobs_again_before_any_other_claim(
     loop.queues.read_again()
     loop.step()
     assert loop.buffer.held() == held
-    assert running in loop.buffer.running()
+    assert running in loop.buffer._running.values()
     assert set(Job.objects.values_list("pk", "claims")) == held
     assert set(Job.objects.values_list("status", flat=True)) == {"STARTED"}
 

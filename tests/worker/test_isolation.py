@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -89,8 +89,8 @@ def run_pool(worker: Worker, name: str, claimed: list[Any], slots: int = 1) -> d
         grace_seconds=30,
     )  # fmt: skip
 
-    def commit(outcome: Outcome) -> bool:
-        return bool(record(worker.pk, [outcome], "default"))
+    def commit(outcomes: Sequence[Outcome]) -> bool:
+        return bool(record(worker.pk, outcomes, "default"))
 
     setup = PoolSetup("w", options, buffer, SharedSlots(slots), {}, lambda *_: None, commit)
     pool = POOLS[name](setup)

@@ -272,7 +272,7 @@ def test_burst_looks_at_once_for_what_a_job_enqueued_while_other_jobs_run(loop, 
     end_running(loop, clock)
     assert loop.producer.next_look() > clock()
     loop.step()
-    assert long in loop.buffer.running()
+    assert long in loop.buffer._running.values()
     assert loop.producer.next_look() <= clock()
 
 
@@ -356,7 +356,7 @@ def test_worker_that_is_always_busy_keeps_it_in_the_end(busy, clock):
     clock.advance(RELEASE_SECONDS)
     assert busy.step() > RELEASE_SECONDS
     assert Job.objects.get(crashes=1).status == Status.STARTED
-    (job,) = busy.buffer.running()
+    (job,) = busy.buffer._running.values()
     now = clock()
     busy.buffer.end(0, Outcome(job, Status.SUCCESS, began=now, ended=now))
     assert busy.step() == 0

@@ -58,7 +58,7 @@ def test_no_job_starts_between_the_end_of_a_lease_and_its_renewal() -> None:
 
 def solo_pool(buffer: JobBuffer) -> MainThreadPool:
     options = SimpleNamespace(pool="solo", slots=1, max_memory=None)
-    return MainThreadPool(SimpleNamespace(options=options, buffer=buffer))
+    return MainThreadPool(SimpleNamespace(options=options, buffer=buffer, shared_slots=None))
 
 
 def test_stop_from_a_signal_handler_takes_no_lock() -> None:

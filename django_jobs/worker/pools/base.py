@@ -18,20 +18,20 @@ from ...db.session import distrust
 from ...define.context import JobContext
 from ...process.memory import resident_bytes
 from ...run import forks
+from ...run.batch_ends import BatchExecution
 from ...run.execute import Environment, execute_here
 from ...run.hooks import conclude, tell_later
 from ...run.outcome import Execution
 from ...run.outside_body import escaped
 from ...steps.journal import Store
-from ...values import Claimed, Outcome
+from ...values import Batch, Claimed, Outcome, Work
 from ..buffer import JobBuffer
 from ..isolation import Isolation
 from ..options import WorkerOptions, unable
 from ..shared_slots import SharedSlots
-
-# So many seconds after a hard limit the supervisor kills the process, in these pools. In a gevent
-# pool the body has swallowed the limit by then, or it never waits.
-_GRACE_SECONDS = {"prefork": 0.0, "gevent": 1.0}
+from .batches import Batches
+from .deadlines import deadline
+from .end_notes import EndNotes
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -50,7 +50,7 @@ class PoolSetup:
     #: :attr:`WorkerOptions.time_limits`; operators change them while the pool runs.
     time_limits: dict[str, tuple[float | None, float | None]]
     report: Callable[[JobContext, dict[str, Any]], None]
-    commit: Callable[[Outcome], bool]
+    commit: Callable[[Sequence[Outcome]], bool]
     #: Where the steps of the jobs are kept.
     steps: Store | None = None
     #: Called when a job could not connect to the database of the jobs.
@@ -72,14 +72,13 @@ class Pool(abc.ABC):
         self.setup = setup
         self.buffer = setup.buffer
         self.contexts: dict[int, JobContext] = {}  # by slot
-        # Jobs with acks_late=False, while they run; and where the shared_slots notes their ends.
-        self._once: set[tuple[UUID, int]] = set()
-        self._unrecorded: dict[tuple[UUID, int], int] = {}
+        self._end_notes = EndNotes(setup.shared_slots)
         # The slots whose outcomes the buffer has already.
         self._handed_in: set[int] = set()
         # Of each slot that runs short jobs one after the other: the ends that it has yet to tell.
         self._untold: dict[int, deque[tuple[Outcome, Future[Outcome | None]]]] = {}
         self.isolation = Isolation()
+        self.batches = Batches(self)
 
     @abc.abstractmethod
     def run(self) -> None:
@@ -103,7 +102,7 @@ class Pool(abc.ABC):
         found = [each for each in list(self.contexts.values()) if _is_of(each, job_id, claims)]
         for context in found:
             context.revoked = True
-        return bool(found)
+        return bool(found) or self.batches.revoke(job_id, claims)
 
     def environment(self, slot: int, **others: Any) -> Environment:
         """Return what the jobs in *slot* run with."""
@@ -120,6 +119,7 @@ class Pool(abc.ABC):
             commit=self.setup.commit,
             steps=self.setup.steps,
             confirm=functools.partial(self._confirm, slot),
+            confirm_all=functools.partial(self.batches.confirm, slot),
             refused=self.setup.refused,
             tidy=end_attempt,
             **others,
@@ -142,9 +142,12 @@ class Pool(abc.ABC):
             else:
                 break
 
-    def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
+    def run_one(self, slot: int, job: Work, environment: Environment) -> None:
         """Run one job; its context variables, language and time zone end with it."""
-        contextvars.copy_context().run(self._run_here, slot, job, environment)
+        if isinstance(job, Batch):
+            self.batches.run(slot, job, environment)
+        else:
+            contextvars.copy_context().run(self._run_here, slot, job, environment)
 
     def _run_here(self, slot: int, job: Claimed, environment: Environment) -> None:
         begin_attempt()
@@ -160,7 +163,7 @@ class Pool(abc.ABC):
         self.ended(slot, job, outcome)
 
     def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
-        self._put_back()
+        self.put_back()
         handed_in = slot in self._handed_in
         if handed_in:
             self._handed_in.discard(slot)
@@ -169,7 +172,7 @@ class Pool(abc.ABC):
             self._leave(slot, job)
         self.buffer.end(slot, outcome, handed_in=handed_in)
 
-    def _put_back(self) -> None:
+    def put_back(self) -> None:
         """Restore what code of the project changed; otherwise let the process be replaced."""
         reason = self.isolation.end()
         limit = self.setup.options.max_memory
@@ -182,8 +185,7 @@ class Pool(abc.ABC):
     def _leave(self, slot: int, job: Claimed) -> None:
         """Note that the body has ended: nothing can stop it any more."""
         self.contexts.pop(slot, None)
-        if self._once:
-            self._keep_end(job)
+        self._end_notes.ended(job)
         self.setup.shared_slots.end(slot)
 
     def ask(self, slot: int, outcome: Outcome) -> Future[Outcome | None]:
@@ -231,28 +233,21 @@ class Pool(abc.ABC):
                     forks.leave(None)
                 end_attempt()
                 self.setup.shared_slots.end(slot)
-                self._put_back()
+                self.put_back()
         # Not in between: a hook may enqueue, and a burst ends when all slots are free.
         self.buffer.free(slot, time.monotonic() - began)
 
     def recorded(self, outcomes: Sequence[Outcome]) -> None:
-        """Remove the notes of :meth:`_keep_end`; the loop's thread calls this."""
-        for outcome in outcomes if self._unrecorded else ():
-            position = self._unrecorded.pop((outcome.job.id, outcome.job.claims), None)
-            if position is not None:
-                self.setup.shared_slots.forget_end(position)
-
-    def _keep_end(self, job: Claimed) -> None:
-        """Note the end for the supervisor: the job must not run again if this process dies now."""
-        key = (job.id, job.claims)
-        if key in self._once:
-            self._once.discard(key)
-            self._unrecorded[key] = self.setup.shared_slots.keep_end(*key)
+        """Note that these outcomes are recorded; the loop's thread calls this."""
+        self._end_notes.recorded(outcomes)
 
     def _begins(self, slot: int, execution: Execution) -> None:
+        if isinstance(execution, BatchExecution):
+            self.batches.begins(slot, execution)
+            return
         self.contexts[slot] = execution.context
         if not execution.function.options.acks_late:
-            self._once.add((execution.job.id, execution.job.claims))
+            self._end_notes.begins(execution.job)
         self._show(slot, execution, execution.began)
 
     def _show_hooks(self, slot: int, outcome: Outcome) -> None:
@@ -263,18 +258,13 @@ class Pool(abc.ABC):
     def _show(self, slot: int, execution: Execution, began: float) -> None:
         """Show the supervisor what runs in the slot, and when to kill the process."""
         job, limit = execution.job, execution.time_limit
-        deadline = _deadline(self.setup.options.pool, began, limit) if limit else 0.0
-        self.setup.shared_slots.begin(slot, job.id, job.claims, began, deadline)
+        until = deadline(self.setup.options.pool, began, limit) if limit else 0.0
+        self.setup.shared_slots.begin(slot, job.id, job.claims, began, until)
 
 
 def _is_of(context: JobContext, job_id: UUID, claims: int) -> bool:
     job = context.claimed
     return job is not None and job.id == job_id and job.claims == claims
-
-
-def _deadline(pool: str, began: float, limit: float) -> float:
-    """Return the moment at which the supervisor kills the process; 0 for never."""
-    return began + limit + _GRACE_SECONDS[pool] if pool in _GRACE_SECONDS else 0.0
 
 
 def _is_busy(buffer: JobBuffer) -> bool:

@@ -7,17 +7,17 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 from ... import log
 from ...db.attempts import begin_attempt
 from ...define import registry
-from ...run.execute import Environment, execute_async
+from ...run.execute import Environment, execute_async, execute_batch_async
 from ...run.hooks import conclude_async
 from ...run.outside_body import escaped
-from ...values import Claimed, Outcome
+from ...values import Batch, Claimed, Outcome, Work, jobs_of
 from ..isolation import ignore_alarms, watched_sessions
 from .base import Pool, PoolSetup
 from .coroutines import Coroutines, new_task
@@ -44,7 +44,7 @@ class EventLoopPool(Pool):
         self._answers = Answers()
         self._bodies = Coroutines()
         # The task of each slot in which a coroutine runs; None for a thread.
-        self._running: dict[int, asyncio.Task[Outcome] | None] = {}
+        self._running: dict[int, asyncio.Task[list[Outcome]] | None] = {}
         self._free = list(range(setup.options.slots))
         # The environments of coroutines and of plain functions, by slot.
         self._environments: dict[int, tuple[Environment, _Confirm]] = {}
@@ -119,33 +119,38 @@ class EventLoopPool(Pool):
             self._begin(slot, job)
         self._filling.ask_in_loop()
 
-    def _begin(self, slot: int, job: Claimed) -> None:
+    def _begin(self, slot: int, job: Work) -> None:
         function = registry.find(job.name)
         # Without a task nothing in the loop can free the slot of a thread before it is done.
         self._running[slot] = None
         if function is not None and not function.is_async:
             self._threads.submit(self._run_plain, slot, job)
             return
-        task = new_task(self._loop, self._run(slot, job))
+        run = self._run_batch(slot, job) if isinstance(job, Batch) else self._run(slot, job)
+        task = new_task(self._loop, run)
         if task.done():
             self._ended(slot, job, task)
         else:
             self._running[slot] = task
             task.add_done_callback(functools.partial(self._ended, slot, job))
 
-    def _ended(self, slot: int, job: Claimed, task: asyncio.Task[Outcome]) -> None:
+    def _ended(self, slot: int, job: Work, task: asyncio.Task[list[Outcome]]) -> None:
         # A task that is cancelled before its first step runs no code, so it returned no outcome.
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         try:
-            outcome = task.result() if error is None else escaped(job, error)
-            with log.working_as(self.setup.name, job):
-                self.ended(slot, job, outcome)
+            jobs = jobs_of(job)
+            outcomes = task.result() if error is None else [escaped(each, error) for each in jobs]
+            if isinstance(job, Batch):
+                self.batches.ended(slot, outcomes)
+            else:
+                with log.working_as(self.setup.name, job):
+                    self.ended(slot, job, outcomes[0])
         except BaseException as defect:
             self._fail(defect)
         self._is_free(slot)
         self._filling.ask_in_loop()
 
-    def _run_plain(self, slot: int, job: Claimed) -> None:
+    def _run_plain(self, slot: int, job: Work) -> None:
         try:
             self.run_one(slot, job, self._plain_environment(slot))
         finally:
@@ -167,7 +172,7 @@ class EventLoopPool(Pool):
 
     # --- a coroutine ----------------------------------------------------------------------------
 
-    async def _run(self, slot: int, job: Claimed) -> Outcome:
+    async def _run(self, slot: int, job: Claimed) -> list[Outcome]:
         begin_attempt()
         environment, confirm = self._environment_of(slot)
         loan = self._lent.lend()
@@ -179,7 +184,25 @@ class EventLoopPool(Pool):
         # Middleware may have used the sessions after the body.
         if executor := loan.end():
             await _undisturbed(asyncio.ensure_future(executor.end()))
-        return outcome
+        return [outcome]
+
+    async def _run_batch(self, slot: int, batch: Batch) -> list[Outcome]:
+        begin_attempt()
+        environment, _confirm = self._environment_of(slot)
+        loan = self._lent.lend()
+        try:
+            call = functools.partial(self._bodies.call, loan)
+            confirm = functools.partial(self._confirm_batch, slot)
+            outcomes = await execute_batch_async(batch.jobs, environment, call, confirm)
+        except BaseException as error:  # after any error the slot must become free
+            outcomes = [escaped(job, error) for job in batch.jobs]
+        if executor := loan.end():
+            await _undisturbed(asyncio.ensure_future(executor.end()))
+        return outcomes
+
+    async def _confirm_batch(self, slot: int, outcomes: Sequence[Outcome]) -> list[Outcome | None]:
+        asked = [self._answers.to(each) for each in self.batches.ask(slot, outcomes)]
+        return [await _undisturbed(each) for each in asked]
 
     def _environment_of(self, slot: int) -> tuple[Environment, _Confirm]:
         known = self._environments.get(slot)

@@ -18,7 +18,7 @@ from gevent.timeout import Timeout
 from ...exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerStopping
 from ...run.environment import Environment
 from ...run.outcome import Execution
-from ...values import Claimed, Outcome
+from ...values import Outcome, Work
 from ..isolation import ignore_alarms, watched_sessions
 from . import sqlite_waits
 from .base import Pool, PoolSetup
@@ -70,7 +70,7 @@ class GreenletPool(Pool):
             bodies = Bodies(self, slot)
             self.work(slot, self.environment(slot, soft_limit=_soft_limit, stoppable=bodies))
 
-    def run_one(self, slot: int, job: Claimed, environment: Environment) -> None:
+    def run_one(self, slot: int, job: Work, environment: Environment) -> None:
         super().run_one(slot, job, environment)
         self.attempts.pop(slot, None)
         self._seats.leave()

@@ -32,6 +32,8 @@ class MainThreadPool(Pool):
             self.work(0, self.environment(0, soft_limit=self._soft_limit, stoppable=stoppable))
 
     def terminate(self, job_id: UUID, claims: int) -> bool:
+        if self.batches.revoke(job_id, claims):
+            return True  # the other calls of the batch go on
         if not super().terminate(job_id, claims):
             return False
         if self.setup.options.pool == "prefork":
