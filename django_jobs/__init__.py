@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api.approvals import aanswer, answer, approval_url
     from .api.decorator import job
     from .api.group_result import GroupResult
     from .api.job import JobFunction
@@ -23,17 +24,21 @@ if TYPE_CHECKING:
     )
     from .define.context import JobContext
     from .define.current import current_job, progress
+    from .define.decision import Decision
     from .define.schedule_spec import add_periodic_task, crontab, solar
     from .define.step_function import step
+    from .events.send import asend_event, send_event
     from .exceptions import (
         ArgumentError,
         BatchError,
         DuplicateKey,
+        EventTimeout,
         Ignore,
         JobDoesNotExist,
         JobFailed,
         JobRevoked,
         MaxRetriesExceededError,
+        NoOpenQuestion,
         QueueFull,
         Reject,
         Replaced,
@@ -58,7 +63,9 @@ __all__ = [
     "Canvas",
     "Chain",
     "Chord",
+    "Decision",
     "DuplicateKey",
+    "EventTimeout",
     "Group",
     "GroupResult",
     "Ignore",
@@ -68,6 +75,7 @@ __all__ = [
     "JobFunction",
     "JobRevoked",
     "MaxRetriesExceededError",
+    "NoOpenQuestion",
     "QueueFull",
     "Reject",
     "Replaced",
@@ -82,7 +90,11 @@ __all__ = [
     "StepMismatch",
     "TimeLimitExceeded",
     "UpstreamFailed",
+    "aanswer",
     "add_periodic_task",
+    "answer",
+    "approval_url",
+    "asend_event",
     "chain",
     "chord",
     "crontab",
@@ -90,6 +102,7 @@ __all__ = [
     "group",
     "job",
     "progress",
+    "send_event",
     "signature",
     "solar",
     "step",
@@ -100,8 +113,11 @@ _PLACES = {
         ("Canvas", "Chain", "Chord", "Group", "Signature", "chain", "chord", "group", "signature"),
         "define.canvas",
     ),
+    **dict.fromkeys(("aanswer", "answer", "approval_url"), "api.approvals"),
+    **dict.fromkeys(("asend_event", "send_event"), "events.send"),
     "AsyncResult": "api.result",
     "Call": "define.batch",
+    "Decision": "define.decision",
     "GroupResult": "api.group_result",
     "ResultSet": "api.result_set",
     "JobContext": "define.context",

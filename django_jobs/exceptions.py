@@ -109,6 +109,17 @@ class StepMismatch(StepError):
     """
 
 
+# --- Events and approvals ---------------------------------------------------------------------
+
+
+class EventTimeout(JobsError, TimeoutError):
+    """No event, or no decision of a person, came within the *timeout* of the running job."""
+
+
+class NoOpenQuestion(JobsError):
+    """The job asks nothing, or somebody has decided already."""
+
+
 # --- Results ----------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@
     reopen       FAILURE ──> WAITING                       revoke       live ──> REVOKED
     run_now      SCHEDULED, RETRY ──> PENDING              take_over    not begun ──> as enqueue
     delay        PENDING ──> SCHEDULED                     fail_upstream  WAITING ──> FAILURE
-    reassert     PENDING ──> STARTED
+    reassert     PENDING ──> STARTED                    resume       WAITING ──> PENDING
 
 A job that a workflow replaces is recorded with the status with which its last job begins.
 
@@ -93,6 +93,8 @@ TRANSITIONS: Mapping[str, Transition] = {
     "wait_for_limit": Transition(_STARTED, _WAITING),
     # Its limit has a free permit, or the job has no such limit any more.
     "wake": Transition(_WAITING, _PENDING),
+    # What its step waited for has come: an event, the decision of a person, or the timeout.
+    "resume": Transition(_WAITING, _PENDING),
     # Its attempt succeeded. Most do, so they have a statement of their own.
     "succeed": Transition(_STARTED, (Status.SUCCESS,)),
     # Its attempt ended.
@@ -159,6 +161,11 @@ def wait_for_limit(jobs: JobQuerySet, key: str) -> int:
 def wake(jobs: JobQuerySet, now: Moment) -> int:
     """Make jobs ready that waited for a limit."""
     return _change("wake", jobs, ready_at=now)
+
+
+def resume(jobs: JobQuerySet, now: Moment) -> int:
+    """Make jobs ready whose step waited for something that has come."""
+    return _change("resume", jobs, ready_at=now)
 
 
 def refuse(jobs: JobQuerySet, error_class: str, message: str, now: Moment) -> int:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .web import enqueue, health, views
+from .web import approvals, enqueue, health, views
 
 app_name = "django_jobs"
 urlpatterns = [
@@ -11,4 +11,5 @@ urlpatterns = [
     path("health/live", health.live, name="health_live"),
     path("health/ready", health.ready, name="health_ready"),
     path("status/<uuid:job_id>", views.status, name="status"),
+    path("approval/<uuid:job_id>", approvals.approval, name="approval"),
 ]

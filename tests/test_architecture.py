@@ -29,7 +29,7 @@ LINES = """
     api
     run | control
     steps
-    workflows | limits | schedules
+    workflows | limits | schedules | events
     enqueue
     locking
     metrics
@@ -56,6 +56,8 @@ SEAMS = {
     ("define.durable", "steps.calls"),
     ("define.durable", "steps.iteration"),
     ("define.durable", "steps.sleeping"),
+    ("define.durable_waits", "steps.approvals"),
+    ("define.durable_waits", "steps.events"),
 }
 # A handle on a job and one on several are made of each other.
 MOST_IN_A_CIRCLE = 3

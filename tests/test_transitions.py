@@ -34,6 +34,7 @@ CALLS: dict[str, Callable[[Any], int]] = {
     "reassert": lambda rows: transitions.reassert(rows, uuid7(), NOW),
     "wait_for_limit": lambda rows: transitions.wait_for_limit(rows, "job:a"),
     "wake": lambda rows: transitions.wake(rows, NOW),
+    "resume": lambda rows: transitions.resume(rows, NOW),
     "refuse": lambda rows: transitions.refuse(rows, "Error", "told", NOW),
     "release": transitions.release,
     "revoke": lambda rows: transitions.revoke(rows, "told", NOW, None),

@@ -1,4 +1,4 @@
-"""Dashboard, job functions, jobs, queues, schedules and workers in the Django admin.
+"""Dashboard, approvals, job functions, jobs, queues, schedules and workers in the Django admin.
 
 Each admin is a mixin, which a project can put on another base class::
 
@@ -10,7 +10,8 @@ Each admin is a mixin, which a project can put on another base class::
 
 from django.contrib import admin
 
-from ..models import Dashboard, Function, Job, Queue, Schedule, Worker
+from ..models import Approval, Dashboard, Function, Job, Queue, Schedule, Worker
+from .approvals import ApprovalAdmin, ApprovalAdminMixin
 from .dashboard import DashboardAdmin, DashboardAdminMixin
 from .function import FunctionAdmin, FunctionAdminMixin
 from .job import JobAdmin, JobAdminMixin
@@ -19,6 +20,8 @@ from .schedule import ScheduleAdmin, ScheduleAdminMixin
 from .worker import WorkerAdmin, WorkerAdminMixin
 
 __all__ = [
+    "ApprovalAdmin",
+    "ApprovalAdminMixin",
     "DashboardAdmin",
     "DashboardAdminMixin",
     "FunctionAdmin",
@@ -33,6 +36,7 @@ __all__ = [
     "WorkerAdminMixin",
 ]
 
+admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(Dashboard, DashboardAdmin)
 admin.site.register(Function, FunctionAdmin)
 admin.site.register(Job, JobAdmin)

@@ -15,8 +15,10 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
+from ..display.approvals import number_of_questions
 from ..display.job_text import short_class
 from ..display.times import duration
+from ..metrics.capped_count import CappedCount
 from ..metrics.open_jobs import QueueState
 from ..metrics.snapshot import (
     FAILURES_READ,
@@ -26,7 +28,7 @@ from ..metrics.snapshot import (
     recent_statistics,
 )
 from ..metrics.summaries import PERIODS, Statistics
-from ..models import Function, Job, Queue, Schedule, Worker
+from ..models import Approval, Function, Job, Queue, Schedule, Worker
 from ..status import Status
 from .alerts import Alert, alerts
 from .auto_refresh import REFRESH_SCRIPT, page_or_parts
@@ -75,7 +77,10 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             "alerts": [_shown_alert(one, pages) for one in alerts(snapshot)],
             "pages": pages,
             "windows": _windows(window),
-            "tiles": self.tiles(snapshot, numbers),
+            "tiles": [
+                *self.tiles(snapshot, numbers),
+                *self.tile_of_questions(using, may["view_approval"]),
+            ],
             "charts": drawn(numbers),
             "functions": [{**row, "url": self._jobs(name=row["name"])} for row in busiest(numbers)],
             "queues": [self.shown_queue(queue, numbers) for queue in snapshot.queues],
@@ -105,6 +110,15 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             self._tile(_("Failed"), counts[Status.FAILURE], Status.FAILURE, _recently(numbers)),
             self._tile(_("Oldest ready"), waited, Status.PENDING),
         ]
+
+    def tile_of_questions(self, using: str, may_view: bool) -> list[dict[str, Any]]:
+        """Return a tile that counts the questions of jobs, if there are some to be seen."""
+        number = number_of_questions(using) if may_view else CappedCount(0)
+        if not number:
+            return []
+        page = self._page("approval_changelist")
+        return [{"label": _("Waiting for people"), "value": str(number), "kind": "waiting",
+                 "url": page, "is_linked": True}]  # fmt: skip
 
     def shown_queue(self, queue: QueueState, numbers: Statistics) -> dict[str, Any]:
         activity = next((one for one in numbers.queues if one.name == queue.name), None)
@@ -201,7 +215,7 @@ def _windows(chosen: str) -> list[dict[str, Any]]:
 
 
 def _permissions(site: AdminSite, request: HttpRequest) -> Mapping[str, bool]:
-    models: tuple[type[Model], ...] = (Job, Queue, Worker, Schedule, Function)
+    models: tuple[type[Model], ...] = (Job, Queue, Worker, Schedule, Function, Approval)
     may = {f"view_{model._meta.model_name}": may_view(site, model, request) for model in models}
     for name in ("retry_job", "pause_queue"):
         may[name] = request.user.has_perm(f"{Job._meta.app_label}.{name}")

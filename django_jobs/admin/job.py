@@ -13,6 +13,7 @@ from ..display.attempt_logs import logs_of
 from ..display.job_text import with_argument_texts
 from ..models import Job
 from ..workflows.graph import workflow_of
+from .approvals import shown_approvals
 from .attempts import attempts_of, kept_attempts
 from .auto_refresh import COPY_SCRIPT, HEADER, REFRESH_SCRIPT, list_or_parts, parts_response
 from .base import ModelAdmin, ReadOnlyAdminMixin
@@ -106,6 +107,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
             runs = runs_of_function(job.name, str(job._state.db), until=job.pk)
             context["runs"] = runs_svg(runs, room=len(runs))
             context["workflow"] = self.shown_workflow(job)
+            context["approvals"] = shown_approvals(self.admin_site, request, job)
             context["operations"] = [
                 operation
                 for operation in self.operations

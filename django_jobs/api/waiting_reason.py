@@ -9,7 +9,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from ..define import key_values
-from ..models import Job, Queue, Worker
+from ..models import EventWait, Job, Queue, Worker
 from ..status import ENDED, TIMED, Status
 
 
@@ -29,7 +29,7 @@ def _reason(job: Job, using: str) -> str:
     if job.status == Status.STARTED:
         return _by_whom(job, using)
     if job.status == Status.WAITING:
-        return _for_what(job)
+        return _for_what(job, using)
     if job.is_deferred:
         return job.error_message.rstrip(".")
     if job.status in TIMED and left > 0:
@@ -45,9 +45,14 @@ def _by_whom(job: Job, using: str) -> str:
     return f"{name} has run it for {-_seconds_until(job.started_at):.0f} s"
 
 
-def _for_what(job: Job) -> str:
+def _for_what(job: Job, using: str) -> str:
     if job.pending_parents > 0:
         return f"jobs that it depends on have not ended ({job.pending_parents})"
+    wait = EventWait.objects.using(using).filter(job=job).first()
+    if wait is not None:
+        what = f"the event {wait.name!r}" if wait.name else "the decision of a person"
+        until = f" until {wait.until}" if wait.until else ""
+        return f"its step {wait.key!r} waits for {what}{until}"
     limited = (
         "its queue" if job.waiting_for == key_values.of_queue(job.queue) else "its job function"
     )

@@ -1,12 +1,14 @@
-"""Operations on jobs, queues, schedules, limits and workers, for people and code.
+"""Operations on jobs, events, queues, schedules, limits and workers, for people and code.
 
 The names below are for projects. :mod:`.schedules` enables, disables, skips and runs schedules.
 """
 
 from ..limits.overrides import set_limits, set_queue_limits
 from . import schedules
+from .approvals import answer
 from .commands import send as send_command
 from .commands import wait as wait_for_answers
+from .events import awaited_events, send_event
 from .jobs import revoke, revoke_workflow, run_now
 from .moving import move
 from .queues import clear_queue, pause_queue, resume_queue
@@ -14,6 +16,8 @@ from .reencryption import reencrypt
 from .retrying import retry
 
 __all__ = [
+    "answer",
+    "awaited_events",
     "clear_queue",
     "move",
     "pause_queue",
@@ -25,6 +29,7 @@ __all__ = [
     "run_now",
     "schedules",
     "send_command",
+    "send_event",
     "set_limits",
     "set_queue_limits",
     "wait_for_answers",

@@ -20,7 +20,7 @@ from ..ids import uuids
 from ..limits import concurrency
 from ..locking import in_order, lock_jobs
 from ..metrics import collector
-from ..models import Command, Job
+from ..models import Command, EventWait, Job
 from ..status import QUEUED, TIMED, Status
 from ..steps import operating
 from ..workflows.completion import Ended, wake_dependents
@@ -107,6 +107,9 @@ def _revoke(
             for chunk in chunks([job.pk for job in found if job.name == name]):
                 rows = Job.objects.using(using).filter(id__in=chunk)
                 transitions.revoke(rows, reason, clock(using), _prune_at(name, using))
+        if waiting := [job.pk for job in found if job.status == Status.WAITING]:
+            for chunk in chunks(waiting):
+                EventWait.objects.using(using).filter(job_id__in=chunk)._raw_delete(using)
         note(found)
         collector.revoked([(job.queue, job.name, job.claims) for job in found], using)
         started = [job for job in found if job.status == Status.STARTED]

@@ -38,7 +38,11 @@ OF_JOBS = (
 )
 #: Tables with rows of few jobs, and the column that names the job. Whether they have any rows is
 #: asked first, because to look for those of a thousand jobs takes as long as to delete the jobs.
-OF_FEW_JOBS = (("django_jobs_step", "job_id"),)
+OF_FEW_JOBS = (
+    ("django_jobs_step", "job_id"),
+    ("django_jobs_eventwait", "job_id"),
+    ("django_jobs_approval", "job_id"),
+)
 
 #: SQL condition of an ended job whose result another job may still take: that one has not ended, or
 #: it failed and an operator may retry it. With an OFFSET no planner first reads every such job of
@@ -429,6 +433,12 @@ class Dialect(abc.ABC):
         """Return the rows of a query that has a long text and does little work."""
         cursor.execute(sql, params)
         return list(cursor.fetchall())
+
+    def commit_early(self, cursor: CursorWrapper) -> None:
+        """Let the open transaction commit without a wait for the disk, where that is possible.
+
+        A crash of the database may then take it back, but never without all later transactions.
+        """
 
     # --- workflows ------------------------------------------------------------------------------
 

@@ -641,6 +641,9 @@ class PostgreSQL(Dialect):
         cursor.execute(_READY_QUEUES)
         return [queue for (queue,) in cursor.fetchall()]
 
+    def commit_early(self, cursor: CursorWrapper) -> None:
+        cursor.execute("SET LOCAL synchronous_commit = off")
+
     def notify(self, topics: Sequence[str]) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 
+from .durable_waits import Waits
 from .step_function import Backoff, StepOptions, options_of
 from .twins import twin
 
@@ -43,7 +44,7 @@ def _running(job: Durable) -> JobContext:
     return cast("JobContext", job)
 
 
-class Durable:
+class Durable(Waits):
     """The methods of a running job that record steps.
 
     A job that runs again, after a crash, a retry or a suspension, gets the recorded result of each

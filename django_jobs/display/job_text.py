@@ -107,6 +107,15 @@ def listed_arguments(job: Job) -> tuple[Any, Any]:
     return _arguments(_shown(job.name, args, kwargs, None, texts["options_text"]))
 
 
+def listed_text(job: Job, text: str) -> str:
+    """Return *text*, which may quote arguments of a row from :func:`with_argument_texts`."""
+    texts = vars(job)
+    args, kwargs = texts["args_text"], texts["kwargs_text"]
+    if args is None or kwargs is None:
+        return "…"
+    return _shown(job.name, args, kwargs, None, texts["options_text"]).text(text)
+
+
 def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD, *, decrypts: bool = False) -> Payload:
     """Return the *columns* of a job without secrets, read in one query or two.
 

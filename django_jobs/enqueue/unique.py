@@ -15,7 +15,7 @@ from ..db import clock, dialect_for
 from ..define import registry
 from ..define.key_values import digest, value_of
 from ..exceptions import DuplicateKey
-from ..models import Edge, Job, Step, UniqueKey
+from ..models import Approval, Edge, EventWait, Job, Step, UniqueKey
 from ..serialization import loads
 from ..status import ENDED, Status
 from ..values import NewJob
@@ -152,7 +152,8 @@ def _give(job_id: UUID, row: NewJob, using: str) -> bool:
     )
     if changed:
         # It may have been suspended, and its steps were those of another call.
-        Step.objects.using(using).filter(job_id=job_id)._raw_delete(using)
+        for rows in (Step, EventWait, Approval):
+            rows.objects.using(using).filter(job_id=job_id)._raw_delete(using)
     return changed == 1
 
 

@@ -14,7 +14,7 @@ from ..control.commands import answer_for_gone
 from ..db import clock, dialect_for
 from ..db.base import Pruned
 from ..models import Command, Lease, Worker
-from . import prune_limits, prune_unique_keys
+from . import events, prune_limits, prune_unique_keys
 
 #: Jobs in the first batch, which is the smallest, and in the biggest one.
 BATCH, MOST = 2_000, 10_000
@@ -126,5 +126,6 @@ def _prune_around(using: str) -> None:
     workers.filter(lost_at__lt=before)._raw_delete(using)
     answer_for_gone(using)
     Command.objects.using(using).filter(created_at__lt=before)._raw_delete(using)
+    events.prune(using)
     prune_limits.run_once(using)
     prune_unique_keys.run_once(using)

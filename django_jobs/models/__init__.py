@@ -1,9 +1,11 @@
 """The tables: jobs, attempts, steps, workers, queues, schedules, limits, measurements."""
 
+from .approval import Approval
 from .attempt import Attempt
 from .attempt_log import AttemptLog
 from .command import Command
 from .edge import Edge
+from .event import Event, EventWait
 from .job import Job, JobQuerySet
 from .lease import Lease
 from .limit import Limit, LimitLock, Permit, Reservation, UniqueKey
@@ -15,11 +17,14 @@ from .step import Step
 from .worker import Worker, WorkerQuerySet
 
 __all__ = [
+    "Approval",
     "Attempt",
     "AttemptLog",
     "Command",
     "Dashboard",
     "Edge",
+    "Event",
+    "EventWait",
     "Function",
     "Job",
     "JobQuerySet",

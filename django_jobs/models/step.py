@@ -30,6 +30,8 @@ class Step(models.Model):
         CALL = "call", _("call")
         SLEEP = "sleep", _("sleep")
         ITERATION = "iteration", _("iteration")
+        EVENT = "event", _("event")
+        APPROVAL = "approval", _("approval")
 
     job = models.ForeignKey(
         Job, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="steps"

@@ -90,6 +90,11 @@ class Journal:
         known.encrypts = self.encrypts
         return known
 
+    def recorded(self, kind: str, function: str) -> list[Recorded]:
+        """Return the steps of that kind and function that are known."""
+        wanted = (kind, function)
+        return [each for each in self._known.values() if (each.kind, each.function) == wanted]
+
     def record(self, step: Recorded, value: Any) -> Any:
         """Record *step* as done with *value*; return it as every later run gets it."""
         returned = step.done(value)

@@ -16,9 +16,9 @@ from ..beat.fire import fire_due
 from ..beat.sync import synchronize
 from ..db import clock
 from ..define.context import JobContext
-from ..maintenance import promote, unblock
+from ..maintenance import events, promote, unblock
 from ..metrics.capped_count import ready_queues
-from ..models import Attempt, AttemptLog, Job, Queue, Schedule, Worker
+from ..models import Attempt, AttemptLog, EventWait, Job, Queue, Schedule, Worker
 from ..run.environment import Environment
 from ..run.record import save_progress
 from ..schedules.planning import plan, plan_changed
@@ -62,20 +62,21 @@ class InlineWorker:
         synchronize(self.using)
 
     def come_to(self, *, fires: bool) -> None:
-        """Do what time brings: fire due schedules, promote due jobs, wake jobs for free permits."""
+        """Do what time brings: fire schedules, end waits, promote jobs, wake jobs for permits."""
         if fires:
             while plan(self.using):
                 continue
             plan_changed(self.using)
             while fire_due(self.using):
                 continue
+        events.run_all(self.using)
         promote.run_all(self.using)
         unblock.run_all(self.using)
 
     def next_due(self, *, schedules: bool) -> datetime.datetime | None:
         """Return the moment at which the next job or schedule is due, in UTC."""
         timed = Job.objects.using(self.using).timed().aggregate(at=Min("run_at"))["at"]
-        found = [timed]
+        found = [timed, EventWait.objects.using(self.using).aggregate(at=Min("until"))["at"]]
         if schedules:
             planned = Schedule.objects.using(self.using).filter(enabled=True)
             found.append(planned.aggregate(at=Min("next_run_at"))["at"])

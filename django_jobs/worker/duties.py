@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..ids import uuid7
-from ..maintenance import promote, rollup, unblock
+from ..maintenance import events, promote, rollup, unblock
 from ..maintenance.prune import Pruner
 from ..process import native
 from ..process.timers import Timer, Timers
@@ -24,6 +24,7 @@ class Duties:
         self.timers = Timers(
             [
                 Timer("promote", 10.0, self._promote),
+                Timer("events", 10.0, self._end_waits),
                 Timer("rescue", rescue_seconds(), leases.rescue),
                 Timer("wake", 10.0, lambda: unblock.run_once(using), after=2.0),
                 Timer("prune", 60.0, Pruner(using, self._holder).run_once, after=30.0),
@@ -34,12 +35,21 @@ class Duties:
         )
 
     def look_for_due_jobs(self) -> None:
-        """Jobs were scheduled, or are due; safe from any thread."""
+        """Jobs were scheduled, are due, or wait with a timeout; safe from any thread."""
         # One look serves many that come together.
-        self.timers.ask("promote", within=_TOGETHER_SECONDS)
+        for name in ("promote", "events"):
+            self.timers.ask(name, within=_TOGETHER_SECONDS)
 
     def _promote(self) -> float:
-        return promote.run_once(self._using, longest_pause=10.0 if self.listens else 1.0)
+        return promote.run_once(self._using, longest_pause=self._longest_pause)
+
+    def _end_waits(self) -> float:
+        return events.run_once(self._using, longest_pause=self._longest_pause)
+
+    @property
+    def _longest_pause(self) -> float:
+        """Seconds after which times that no notification told of are noticed."""
+        return 10.0 if self.listens else 1.0
 
     def _roll_up(self) -> float | None:
         return 0.1 if rollup.run_once(self._using, self._holder) else None

@@ -30,12 +30,18 @@ QUEUES = [["default"], ["default", "mail", "empty"]]
 
 @pytest.fixture(params=["fresh", "stale"])
 def backlog(request: pytest.FixtureRequest) -> None:
-    """Many ready jobs of mixed priorities in two queues, and as many that have ended.
+    """Many ready jobs of mixed priorities in two queues, and as many that have ended or wait.
 
     Stale statistics say that no job is ready: they are from before the backlog grew.
     """
     jobs.add.delay_many(((number,) for number in range(BACKLOG)), queue="old")
     Job.objects.filter(queue="old").update(status="SUCCESS")
+    # Jobs that sleep or wait for an event would come first.
+    for status in ("SCHEDULED", "WAITING"):
+        jobs.add.delay_many(
+            ((number,) for number in range(BACKLOG // 3)), queue="default", priority=9
+        )
+        Job.objects.filter(status="PENDING").update(status=status)
     if request.param == "stale":
         analyze()
     for queue in ("default", "mail"):
