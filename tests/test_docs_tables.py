@@ -202,3 +202,25 @@ def test_stability_names_modules_and_columns_that_exist() -> None:
         row = text[start : text.index("\n\n", start)].split("   * - ")[1]
         columns = set(re.findall(r"``(\w+)``", row)) - {model.__name__}
         assert columns <= {field.name for field in model._meta.get_fields()} | {"worker_id"}
+
+
+EVENT = re.compile(r"^   \* - ``([^`]+)``\n     - ``django_jobs\.\w+``: (.+)$", re.MULTILINE)
+
+
+def warnings_of_the_log() -> set[str]:
+    """The lines at WARNING and above; a test of the page "Logging" keeps its table complete."""
+    listed = EVENT.findall((DOCS / "logging.rst").read_text())
+    return {name for name, levels in listed if re.search("WARNING|ERROR|CRITICAL", levels)}
+
+
+def exception_classes() -> set[str]:
+    return {
+        name
+        for name, each in vars(exceptions).items()
+        if inspect.isclass(each) and each.__module__ == exceptions.__name__
+    }
+
+
+def test_troubleshooting_has_every_warning_of_the_log_and_every_exception() -> None:
+    assert len(warnings_of_the_log()) > 40
+    assert set(rows("troubleshooting.rst")) == warnings_of_the_log() | exception_classes()
