@@ -8,7 +8,7 @@ import json
 from typing import Any
 from uuid import UUID
 
-from django.db.models import ExpressionWrapper, F, Q, TextField, Value
+from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, TextField, Value
 
 from ..db import without_deadlock
 from ..define.canvas import opened_errback
@@ -92,8 +92,8 @@ def _next(last: UUID, using: str) -> list[UUID]:
     marked = Q()
     for column in _COLUMNS:
         marked |= Q(**{f"{column}__contains": MARK})
-    with_steps = Step.objects.using(using).filter(result__contains=MARK).values("job_id")
-    marked |= Q(id__in=with_steps)
+    steps = Step.objects.using(using).filter(job_id=OuterRef("id"), result__contains=MARK)
+    marked |= Q(Exists(steps))
     rows = Job.objects.using(using).filter(marked, id__gt=last)
     return list(rows.order_by("id").values_list("id", flat=True)[:_BATCH])
 

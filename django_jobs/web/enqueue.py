@@ -22,6 +22,7 @@ from django.http import Http404, HttpRequest, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.debug import sensitive_variables
 
 from ..api.result import AsyncResult
 from ..conf import get_settings
@@ -78,6 +79,7 @@ def enqueue(request: HttpRequest) -> JsonResponse:
         return _answer(refused.status, error=str(refused))
 
 
+@sensitive_variables()
 def sign(secret: str, timestamp: str, body: bytes) -> str:
     """Return the signature of a request: 64 hex digits."""
     text = timestamp.encode() + b"." + body
@@ -117,6 +119,7 @@ def _read(request: HttpRequest) -> tuple[UUID, Mapping[str, Any]]:
     return derived(first, signature), fields
 
 
+@sensitive_variables()
 def _is_signed(timestamp: str, signature: str, body: bytes) -> bool:
     secrets = get_settings().enqueue_url.get("SECRETS", ())
     good = [constant_time_compare(sign(each, timestamp, body), signature) for each in secrets]

@@ -331,3 +331,15 @@ def test_the_results_of_steps_are_encrypted(registered: Any, keys: None, setting
     assert reencrypt().renewed == 3
     settings.DJANGO_JOBS = {"ENCRYPTION_KEYS": [OLD]}
     assert opened(Step.objects.get(key="token").result) == f"token of {SECRET}"
+
+
+def test_steps_alone_are_encrypted_anew(registered: Any, keys: None, settings: Any) -> None:
+    @job(name="enc.only_steps", bind=True, encrypt=True)
+    def only_steps(self: Any) -> None:
+        self.step("secret", lambda: SECRET)
+
+    only_steps.delay()
+    run_jobs()
+    settings.DJANGO_JOBS = {"ENCRYPTION_KEYS": [OLD, NEW]}
+    done = reencrypt()
+    assert (done.jobs, done.renewed) == (1, 1)
