@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 from django.db import connections
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from django_jobs import AsyncResult, job
 from django_jobs.models import Job
 from django_jobs.testing import run_jobs
-from django_jobs.web.enqueue import WINDOW, sign
+from django_jobs.web.enqueue import WINDOW, enqueue, sign
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered", "on")]
 
@@ -204,6 +204,13 @@ def test_a_large_body_is_refused(client: Client, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
     response = post(client, large)
     assert (response.status_code, "MAX_PAYLOAD_BYTES" in response.json()["error"]) == (400, True)
+
+
+def test_a_large_body_of_unknown_length_is_refused(rf: RequestFactory) -> None:
+    request = rf.post("/", b"x" * 300_000, content_type="application/json")
+    del request.META["CONTENT_LENGTH"]  # as with chunks
+    request._body = b"x" * 300_000  # type: ignore[attr-defined]
+    assert enqueue(request).status_code == 413
 
 
 def test_a_full_queue_asks_to_come_later(client: Client, settings: Any) -> None:
