@@ -101,7 +101,7 @@ def _arguments_of(error: BaseException, secrets: Secrets) -> str | None:
 
 
 def _arguments(error: BaseException, secrets: Secrets) -> str | None:
-    """Return the JSON text from which :mod:`django_jobs.api.remote_exception` rebuilds *error*.
+    """Return the JSON text from which :mod:`django_jobs.define.rebuilt_errors` makes *error* again.
 
     It is the list of its ``args``, or a dict of ``args`` and ``attributes`` if it has attributes;
     None if JSON cannot hold them.

@@ -54,6 +54,8 @@ SEAMS = {
     ("define.canvas", "api.calls"),
     ("define.context", "api.calls"),
     ("define.durable", "steps.calls"),
+    ("define.context", "steps.children"),
+    ("define.durable", "steps.children"),
     ("define.durable", "steps.iteration"),
     ("define.durable", "steps.sleeping"),
     ("define.durable_waits", "steps.approvals"),

@@ -372,8 +372,8 @@ def test_names_in_rows_import_nothing(work: Any) -> None:
                 error_args=["x"], ended_at=row.ended_at)
         for row in rows[:500]
     )  # fmt: skip
-    from django_jobs.api.remote_exception import exception_of
     from django_jobs.define.rebuilt_errors import loaded_class
+    from django_jobs.workflows.remote_exception import exception_of
 
     for name in names:
         loaded_class(name)
@@ -386,7 +386,7 @@ def test_names_in_rows_import_nothing(work: Any) -> None:
             **{field: {"link_error": [["", {"task": row.name, "args": []}]], "base": row.name}}
         )
     work(limit=500, environment=Environment(worker_name="w"))
-    assert set(sys.modules) - before <= {"django_jobs.api.remote_exception"}
+    assert set(sys.modules) - before <= {"django_jobs.workflows.remote_exception"}
 
 
 # --- labels and digests ---------------------------------------------------------------------------

@@ -30,8 +30,9 @@ from ..workflows.replace import addition, is_member, replacement
 from ..workflows.shape import Output, Shape
 from ..workflows.submit import only_link, planned, write_plan
 from ..workflows.surroundings import Around
+from .eager_result import EagerResult
 from .group_result import GroupResult
-from .in_process import EagerResult, run, run_graph
+from .in_process import run, run_graph
 from .result import AsyncResult
 from .waiting import Commit, awaited_commit
 

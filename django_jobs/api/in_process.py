@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
@@ -13,6 +14,7 @@ from django.utils import timezone
 from .. import log
 from ..conf import get_settings
 from ..define.canvas import opened_errback
+from ..define.envelopes import opened_text
 from ..define.headers import inherited
 from ..define.row_options import parse, taking_one_more
 from ..define.sensitive import secrets_in
@@ -20,74 +22,19 @@ from ..enqueue.instrumented import NO_CAUSE, sent
 from ..exceptions import JobFailed, JobRevoked, Suspended
 from ..failure import describe
 from ..models import Edge, Job
-from ..models.attempt_log import LogLine, read_lines
 from ..run.execute import Environment, execute
 from ..serialization import loads
 from ..status import ENDED, Status
+from ..steps.children import ChildrenWait
+from ..steps.journal import Child
 from ..steps.memory import MemoryStore
-from ..values import Claimed, Graph, KeptLines, NewEdge, NewJob, Outcome
+from ..values import Claimed, Graph, NewEdge, NewJob, Outcome
 from ..workflows.compile import Plan
 from ..workflows.completion import Ended, body_errbacks, error_argument
 from ..workflows.inputs import Taken, give, open_arguments
 from ..workflows.surroundings import Around, Given
 from ..workflows.upstream import UPSTREAM_FAILED
-from .result import AsyncResult
-
-T = TypeVar("T")
-
-
-class EagerResult(AsyncResult[T]):
-    """The result of a job that ran in this process. Its row exists only in memory."""
-
-    def __init__(
-        self,
-        row: Job,
-        error: BaseException | None,
-        traceback: str,
-        log: KeptLines | None = None,
-    ) -> None:
-        super().__init__(row.pk, name=row.name)
-        self._ended: Job | None = row
-        self.error = error
-        self._traceback = traceback
-        self._log = log
-        #: The result of the job that caused the failure: itself, or one before it in a workflow.
-        self.origin: EagerResult[Any] = self
-
-    def _await_end(self, timeout: float | None, allow_join: bool) -> None:
-        """Return at once: the job has run."""
-
-    async def _aawait_end(self, timeout: float | None, allow_join: bool) -> None: ...
-
-    def _value(self, propagate: bool) -> Any:
-        if self.error is not None:
-            if propagate:
-                raise self.error
-            return self.error
-        return super()._value(propagate)
-
-    @property
-    def result(self) -> Any:
-        return self._value(propagate=False)
-
-    @property
-    def info(self) -> Any:
-        return self.result
-
-    @property
-    def traceback(self) -> str | None:
-        return self._traceback or None
-
-    @property
-    def log(self) -> list[LogLine]:
-        return list(read_lines(self._log.lines)) if self._log else []
-
-    def forget(self) -> None:
-        """Do nothing: there is no row to delete."""
-
-    def revoke(self, *, terminate: bool = False, workflow: bool = False) -> bool:
-        """Return False: the job has ended."""
-        return False
+from .eager_result import EagerResult
 
 
 def run(row: NewJob) -> EagerResult[Any]:
@@ -155,14 +102,11 @@ class _Run:
             began = timezone.now()
             outcome = execute(job, self._environment)
             self._steps.end(outcome)
-            sleeps = isinstance(outcome.value, Suspended) and outcome.status in (
-                Status.SCHEDULED, Status.PENDING,
-            )  # fmt: skip
-            if outcome.status != Status.RETRY and not sleeps:
+            if not self._goes_on(outcome):
                 break
             job.retries = outcome.retries
             job.claims += 1
-            if sleeps:
+            if isinstance(outcome.value, Suspended):
                 job.expires_at = None  # it has begun
             else:
                 _expire(job, outcome)
@@ -178,6 +122,21 @@ class _Run:
         if outcome.status == Status.FAILURE:
             for errback, _since in ended.options.workflow.errbacks:
                 self._run_errback(errback, ended)
+
+    def _goes_on(self, outcome: Outcome) -> bool:
+        """Return whether the job runs again at once; run the jobs that it waits for first."""
+        if not isinstance(outcome.value, Suspended):
+            return outcome.status == Status.RETRY
+        wait = outcome.value.suspension
+        if isinstance(wait, ChildrenWait):
+            self.run(wait.graph)
+            for row in wait.graph.rows:
+                result = self.done[row.id]
+                value = functools.partial(loads, opened_text(self._texts.get(row.id) or "null"))
+                error = functools.partial(_error_of, result)
+                self._steps.ended[row.id] = Child(str(result.status), value, error)
+            return True
+        return outcome.status in (Status.SCHEDULED, Status.PENDING)
 
     def _continue_as(self, row: NewJob, graph: Graph) -> None:
         output = graph.output_row()
@@ -223,6 +182,11 @@ class _Run:
                     self._rows[child] = known._replace(options=longer)
         # The new member may add members itself.
         self.run(graph)
+
+
+def _error_of(result: EagerResult[Any]) -> Exception:
+    error = result.error
+    return error if isinstance(error, Exception) else JobRevoked(f"{result.name} {result.id}")
 
 
 def _expire(job: Claimed, outcome: Outcome) -> None:

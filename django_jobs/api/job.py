@@ -29,6 +29,7 @@ from ..enqueue.rows import rows_of
 from ..from_celery.tasks import no_attribute
 from ..serialization import arguments_problems, type_of
 from .calls import enqueue, enqueue_at_commit, enqueue_one
+from .eager_result import EagerResult
 from .in_process import run
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from ..conf import Settings
     from ..values import NewJob
-    from .in_process import EagerResult
+    from .eager_result import EagerResult
     from .result import AsyncResult
 
 P = ParamSpec("P")

@@ -19,8 +19,8 @@ from ..models import Job
 from ..models.fields import decoded
 from ..status import ENDED, Status
 from ..workflows.graph import children_of, is_needed, parents_of
+from ..workflows.remote_exception import exception_of
 from . import signed_urls, waiting
-from .remote_exception import exception_of
 from .stored_job import StoredJob
 from .waiting_reason import why_open
 from .workflow_progress import progress_of

@@ -16,7 +16,7 @@ from ..ids import JobId, job_id
 from ..models import AttemptLog, Job
 from ..models.attempt_log import LogLine
 from ..status import Status
-from .remote_exception import deferral_of, exception_of, last_attempt
+from ..workflows.remote_exception import deferral_of, exception_of, last_attempt
 
 
 def uuid_of(id: UUID | str, noun: str) -> UUID:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..conf import get_settings
 from ..exceptions import MaxRetriesExceededError, Retry
 from ..moments import aware, expiry, seconds
 from ..serialization import dumps, loads
+from .canvas import Canvas
 from .current import Request
 from .durable import Durable
 from .encrypted_calls import encrypts_results
 from .envelopes import stored_progress
 from .row_options import NOTHING
+from .twins import twin
 
 if TYPE_CHECKING:
     from typing import Never
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from ..ids import JobId
     from ..run.kept_log import KeptLog
     from ..values import Claimed, Failure, Graph
-    from .canvas import Canvas
     from .options import Expiry
 
 
@@ -122,10 +123,26 @@ class JobContext(_Running, Durable):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body. Override it to wrap each attempt, and call ``super().__call__()``."""
-        return self.run(*args, **kwargs)
+        return self._run_body(args, kwargs)
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function as it was written; an ``async def`` function returns a coroutine."""
+    def run(self, /, *args: Any, key: str = "run", **kwargs: Any) -> Any:
+        """Run *sig*, a signature or a workflow, as jobs, and return its result.
+
+        It is :meth:`gather` for one; *key* names the step. With other arguments than one canvas it
+        calls the function as it was written; an ``async def`` function returns a coroutine.
+        """
+        if len(args) == 1 and not kwargs and isinstance(args[0], Canvas):
+            from ..steps.children import gather
+
+            (result,) = gather(self, args, key, "run")
+            return result
+        if key != "run":
+            kwargs["key"] = key
+        return self._run_body(args, kwargs)
+
+    arun = twin(run)
+
+    def _run_body(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if self.function.options.bind:
             return self.function.__wrapped__(self, *args, **kwargs)
         return self.function.__wrapped__(*args, **kwargs)

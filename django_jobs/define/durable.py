@@ -9,6 +9,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
+    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
 
     from ..steps.journal import Journal, Store
+    from .canvas import Canvas
     from .context import JobContext
 
 T = TypeVar("T")
@@ -157,6 +159,21 @@ class Durable(Waits):
         nothing: list[Row] = []
         while rows := await sync_to_async(lambda: next(batches, nothing))():
             yield rows
+
+    def gather(self, canvases: Iterable[Canvas], /, *, key: str = "gather") -> list[Any]:
+        """Run signatures and workflows as jobs, all at once; return their results in order.
+
+        The jobs are written in the transaction that suspends this one: it is WAITING, and no worker
+        is busy, until all of them have ended. The result of a group is a list. The exception of the
+        first that failed is raised here; ``JobRevoked`` if it was revoked. When the attempt fails
+        with it, the next attempt runs those that failed once more. Raises ``TypeError`` for other
+        values than canvases, and else as :meth:`step` does.
+        """
+        from ..steps.children import gather
+
+        return gather(_running(self), canvases, key, "gather")
+
+    agather = twin(gather)
 
     def _call_step(
         self, key: str, function: Callable[..., Any], args: Sequence[Any],

@@ -12,10 +12,11 @@ from ..values import Claimed
 from .recorded import Recorded
 
 
-def ages(step: Recorded) -> tuple[float, float | None]:
+def ages(step: Recorded) -> tuple[float | None, float | None]:
     """Return the seconds since it began, and since it ended if it did."""
     now = time.monotonic()
-    return now - step.began, None if step.ended is None else now - step.ended
+    began = None if step.began is None else now - step.began
+    return began, None if step.ended is None else now - step.ended
 
 
 def saved(job: Claimed, step: Recorded, using: str) -> None:
@@ -28,13 +29,14 @@ def saved(job: Claimed, step: Recorded, using: str) -> None:
         "data": step.data,
         "tries": step.tries,
         "claims": job.claims,
-        "began_at": clock(using, -began),
         "ended_at": None if ended is None else clock(using, -ended),
         "wake_at": None,
         "error_class": failure.error_class if failure else "",
         "error_message": failure.message if failure else "",
         "traceback": failure.traceback if failure else "",
     }
+    if began is not None:
+        columns["began_at"] = clock(using, -began)
     rows = Step.objects.using(using)
     # A transaction of the body may have taken the row back.
     if not step.has_row or not rows.filter(job_id=job.id, key=step.key).update(**columns):

@@ -7,8 +7,9 @@ import contextlib
 import itertools
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+from uuid import UUID
 
 from ..define.current import running
 from ..define.encrypted_calls import encrypts_results
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
 MOST_KEY = 200
 
 
+class Child(NamedTuple):
+    """A job that the running one has started; it may not have ended."""
+
+    status: str
+    #: Returns its result.
+    value: Callable[[], Any]
+    #: Returns the exception because of which it has no result.
+    error: Callable[[], Exception]
+
+
 class Store(Protocol):
     """Where the steps of jobs are kept."""
 
@@ -39,6 +50,9 @@ class Store(Protocol):
 
     def record(self, job: Claimed, step: Recorded) -> None:
         """Write a step, a new one or again; raises ``JobLost`` when the job is another's."""
+
+    def children(self, ids: Sequence[UUID]) -> dict[UUID, Child]:
+        """Return the jobs with these *ids* that exist."""
 
 
 class Journal:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from ..values import Claimed, Outcome
+from .journal import Child
 from .recorded import Recorded
 
 
@@ -15,12 +16,17 @@ class MemoryStore:
     def __init__(self, using: str) -> None:
         self.using = using
         self._steps: dict[UUID, dict[str, Recorded]] = {}
+        #: The jobs that ran as children of others.
+        self.ended: dict[UUID, Child] = {}
 
     def load(self, job: Claimed) -> Sequence[Recorded]:
         return list(self._steps.get(job.id, {}).values())
 
     def record(self, job: Claimed, step: Recorded) -> None:
         self._steps.setdefault(job.id, {})[step.key] = step
+
+    def children(self, ids: Sequence[UUID]) -> dict[UUID, Child]:
+        return {each: self.ended[each] for each in ids if each in self.ended}
 
     def end(self, outcome: Outcome) -> None:
         """Keep what the end of a run writes; no wait is waited for, so each is over at once."""

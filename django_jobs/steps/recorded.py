@@ -23,7 +23,8 @@ class Recorded:
     """A step under its key.
 
     ``began`` and ``ended`` are of :func:`time.monotonic`: the database subtracts their ages from
-    its own clock. ``text`` is the result as JSON, as rows have it.
+    its own clock. ``began`` is None if an earlier run began it. ``text`` is the result as JSON, as
+    rows have it.
     """
 
     key: str
@@ -40,7 +41,7 @@ class Recorded:
     wake_at: datetime.datetime | None = None
     #: Whether its ``wake_at`` was over when the run began.
     is_due: bool = False
-    began: float = dataclasses.field(default_factory=time.monotonic)
+    began: float | None = dataclasses.field(default_factory=time.monotonic)
     ended: float | None = None
     failure: Failure | None = dataclasses.field(default=None, repr=False)
     #: Whether ``text`` is encrypted when it becomes DONE.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +13,16 @@ from django.db import Error, IntegrityError, connections, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from ..db import clock, is_away
+from ..db.base import chunks
 from ..db.steps import holds_job, insert_step
-from ..exceptions import JobLost
-from ..models import Step
+from ..define.envelopes import opened
+from ..exceptions import JobFailed, JobLost, JobRevoked
+from ..models import Job, Step
+from ..status import Status
 from ..values import Claimed, Failure
+from ..workflows.remote_exception import exception_of
 from .columns import ages, saved
+from .journal import Child
 from .recorded import Recorded, State
 
 # A step whose function has run is recorded even if the database is away for so many seconds.
@@ -60,6 +65,10 @@ class RowStore:
             time.sleep(random.uniform(0, rest))
             rest = min(2 * rest, _LONGEST_REST)
 
+    def children(self, ids: Sequence[UUID]) -> dict[UUID, Child]:
+        rows = Job.objects.using(self.using)
+        return {row.pk: _child(row) for some in chunks(ids) for row in rows.filter(id__in=some)}
+
     def _write(self, job: Claimed, step: Recorded) -> None:
         write = self._update if step.has_row else self._insert
         if write(job, step):
@@ -92,6 +101,16 @@ class RowStore:
                 return False
             saved(job, step, using)
         return True
+
+
+def _child(row: Job) -> Child:
+    def error() -> Exception:
+        if row.status == Status.REVOKED:
+            return JobRevoked(f"{row.name} {row.pk}: {row.error_message or 'revoked'}")
+        found = exception_of(row)
+        return found if isinstance(found, Exception) else JobFailed(row.error_class, str(found))
+
+    return Child(row.status, lambda: opened(row.result), error)
 
 
 def _columns(job: Claimed, step: Recorded) -> dict[str, Any]:
@@ -127,6 +146,7 @@ def _recorded(row: Any) -> Recorded:
         data=row.data if isinstance(row.data, dict) else None,
         tries=row.tries if row.state == State.RETRY else 0,
         has_row=True,
+        began=None,
         failure=Failure(row.error_class, row.error_message, row.traceback)
         if row.error_class
         else None,

@@ -115,8 +115,8 @@ def _count_down(parents: Sequence[Ended], using: str) -> set[str]:
 
 
 def _delay(job_id: UUID, later: Mapping[str, float], using: str) -> None:
-    """Start the countdown and the expiry of a job that has become ready."""
-    job = Job.objects.using(using).filter(id=job_id)
+    """Start the countdown and the expiry of a job that has become ready and has not begun yet."""
+    job = Job.objects.using(using).filter(id=job_id, started_at=None)
     changes = {"expires_at": clock(using, later["expires"])} if "expires" in later else {}
     if later.get("countdown", 0) > 0:
         transitions.delay(job, clock(using, later["countdown"]), **changes)

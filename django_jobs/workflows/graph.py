@@ -17,6 +17,8 @@ from ..status import ENDED, Status
 
 #: Most jobs of one workflow that are shown.
 MOST_NODES = 1_000
+# A suspended job waits for jobs that it has started itself: they come after it.
+_CHILDREN = Q(kind=Edge.Kind.COMPLETE, position__lt=0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def workflow_of(job: Job, most: int = MOST_NODES) -> Workflow:
 def _into(ids: Sequence[UUID], using: str) -> dict[UUID, list[UUID]]:
     found: dict[UUID, list[UUID]] = {}
     for chunk in chunks(ids):
-        edges = Edge.objects.using(using).filter(child_id__in=chunk)
+        edges = Edge.objects.using(using).filter(child_id__in=chunk).exclude(_CHILDREN)
         for child, parent in edges.order_by("position").values_list("child_id", "parent_id"):
             found.setdefault(child, []).append(parent)
     return found
@@ -115,7 +117,7 @@ def parents_of(job: Job) -> list[UUID]:
     """Return the ids of the jobs that *job* runs after, or of the one that enqueued it."""
     if job._state.adding:  # it ran in this process and has no row
         return []
-    edges = Edge.objects.using(job._state.db).filter(child_id=job.pk)
+    edges = Edge.objects.using(job._state.db).filter(child_id=job.pk).exclude(_CHILDREN)
     found = list(edges.order_by("position", "parent_id").values_list("position", "parent_id"))
     # A replaced job keeps the edges of its former parents, with a position below zero.
     ids = [each for position, each in found if position >= 0] or [each for _p, each in found]

@@ -18,6 +18,7 @@ def points() -> Iterator[str]:
     """Yield the points at which the process may be killed."""
     for name in STEPS:
         yield from (f"before {name}", f"in {name}", f"at the end of {name}", f"after {name}")
+    yield from ("before the child", "after the child")
     yield from ("after the sleep", "after the first batch", "in the second batch", "at the end")
 
 
@@ -39,14 +40,22 @@ def effect(folder: str, name: str, point: str) -> str:
     return name
 
 
+@job(atomic=True)
+def pack(point: str) -> None:
+    Group.objects.create(name=f"{point}: packed {os.urandom(8).hex()}")
+
+
 @job(bind=True)
 def sell(self: JobContext, folder: str, point: str) -> list[str]:
-    """Do three steps, sleep, and go through rows; the second step and the loop are atomic."""
+    """Do three steps, run a child, sleep, and go through rows; the second step and the loop are atomic."""
     found = []
     for name in STEPS:
         killed_at(folder, f"before {name}", point)
         found.append(self.step(name, effect, folder, name, point, atomic=name == "reserve"))
         killed_at(folder, f"after {name}", point)
+    killed_at(folder, "before the child", point)
+    self.run(pack.s(point))
+    killed_at(folder, "after the child", point)
     self.sleep(0)
     killed_at(folder, "after the sleep", point)
     # Without the rows that the loop itself writes.

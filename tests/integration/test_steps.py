@@ -32,10 +32,11 @@ def test_each_effect_of_a_killed_job_is_seen_once(runworker: Any, folder: str) -
         again = collections.Counter(done) - collections.Counter(durable.STEPS)
         lost = [name for name in durable.STEPS if point == f"at the end of {name}"]
         assert list(again.elements()) == lost, point
-        # The rows of the atomic step and of the atomic loop exist once.
+        # The rows of the atomic step, of the atomic loop and of the child exist once.
         names = Group.objects.filter(name__startswith=f"{point}: reserve").count()
         rows = Group.objects.filter(name__startswith=f"row of {point}.", name__contains="done")
-        assert (names, rows.count()) == (1, 4), point
+        packed = Group.objects.filter(name__startswith=f"{point}: packed").count()
+        assert (names, rows.count(), packed) == (1, 4, 1), point
     assert set(Step.objects.values_list("state", flat=True)) == {"DONE"}
-    assert Step.objects.count() == 5 * len(points)
+    assert Step.objects.count() == 6 * len(points)
     assert not Job.objects.exclude(status="SUCCESS").exists()

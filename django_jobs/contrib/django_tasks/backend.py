@@ -27,7 +27,7 @@ from .names import (
 from .task import JobTask, define
 
 if TYPE_CHECKING:
-    from ...api.in_process import EagerResult
+    from ...api.eager_result import EagerResult
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from ...api.in_process import EagerResult
+from ...api.eager_result import EagerResult
 from ...api.result import AsyncResult
 from ...define.current import Request
 from ...define.envelopes import opened, opened_call

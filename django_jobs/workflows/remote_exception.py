@@ -6,7 +6,7 @@ from ..define.rebuilt_errors import built, loaded_class
 from ..exceptions import JobFailed, JobRevoked, UpstreamFailed
 from ..models import Attempt, Job
 from ..status import Status
-from ..workflows.upstream import UPSTREAM_FAILED, origin_of
+from .upstream import UPSTREAM_FAILED, origin_of
 
 
 def last_attempt(row: Job) -> Attempt | None:
