@@ -28,12 +28,13 @@ from .filters import (
     StatusFilter,
     WorkerFilter,
 )
-from .job_actions import DELETE
+from .job_actions import DELETE, RETRY_FROM
 from .job_buttons import JobButtonsMixin
 from .job_fields import VIEW_ENCRYPTED, JobFields, payload_of, show_encrypted
 from .operations import actions_of
 from .run_history import runs_of_function, runs_svg
 from .search import search
+from .steps import shown_steps
 from .timeline import timeline
 from .workflow_svg import MOST_DRAWN, graph
 
@@ -103,7 +104,8 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
                 show_encrypted(job)
             kept = kept_attempts(job)
             context["attempts"] = attempts_of(job, kept, logs_of(job), payload_of(job).text)
-            context["steps"] = timeline(job, kept)
+            context["events"] = timeline(job, kept)
+            context["steps"], context["steps_left_out"] = shown_steps(job)
             runs = runs_of_function(job.name, str(job._state.db), until=job.pk)
             context["runs"] = runs_svg(runs, room=len(runs))
             context["workflow"] = self.shown_workflow(job)
@@ -112,6 +114,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
                 operation
                 for operation in self.operations
                 if job.status in operation.allowed
+                and (context["steps"] or operation is not RETRY_FROM)
                 and self.has_operation_permission(request, operation)
             ]
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)

@@ -107,6 +107,19 @@ def _copy(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]
     return skipped
 
 
+def retrying_from(step: str) -> Operation:
+    """Return the operation that retries jobs from that step, by its key; from the start for ""."""
+
+    def run(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
+        _done, skipped = retrying.retry(
+            ids, from_step=step or None, from_start=not step, using=using, note=note
+        )
+        return skipped
+
+    audit = f"Retried from step {step}." if step else "Retried from the start."
+    return dataclasses.replace(RETRY_FROM, run=run, audit=audit)
+
+
 def moving(queue: str | None, priority: int | None) -> Operation:
     """Return the operation that moves jobs to *queue* and *priority*; None changes nothing."""
 
@@ -123,7 +136,7 @@ def moving(queue: str | None, priority: int | None) -> Operation:
 
 
 def _without_target(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
-    raise ValueError("Use moving(), which knows the target.")
+    raise ValueError("Use moving() or retrying_from(), which know the target.")
 
 
 def _delete(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
@@ -145,6 +158,11 @@ def _delete(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, in
 RETRY = Operation(
     "retry", gettext_lazy("Retry"), gettext_lazy("Retry selected jobs"), ENDED, _retry,
     "Retried.", "retry_job",
+)  # fmt: skip
+RETRY_FROM = Operation(
+    "retry_from", gettext_lazy("Retry from a step"),
+    gettext_lazy("Retry selected jobs from a step or from the start"), ENDED, _without_target, "",
+    "retry_job", destructive=True,
 )  # fmt: skip
 RUN_NOW = Operation(
     "run_now", gettext_lazy("Run now"), gettext_lazy("Run selected jobs now"), TIMED, _run_now,
@@ -171,7 +189,7 @@ DELETE = Operation(
     "delete_selected", gettext_lazy("Delete"), gettext_lazy("Delete selected ended jobs"), ENDED,
     _delete, "", "delete_job", destructive=True, flag=DELETION,
 )  # fmt: skip
-OPERATIONS = (RETRY, RUN_NOW, MOVE, REVOKE, TERMINATE, COPY, DELETE)
+OPERATIONS = (RETRY, RETRY_FROM, RUN_NOW, MOVE, REVOKE, TERMINATE, COPY, DELETE)
 
 
 def perform(

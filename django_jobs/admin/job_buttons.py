@@ -13,9 +13,10 @@ from django.utils.translation import gettext as _
 
 from ..metrics import cache
 from .auto_refresh import page_to_return_to
-from .job_actions import DELETE, MOST_JOBS, MOVE, OPERATIONS, Operation, perform, report
+from .job_actions import DELETE, MOST_JOBS, MOVE, OPERATIONS, RETRY_FROM, Operation, perform, report
 from .move_form import MoveForm
 from .operations import OperationsAdminMixin
+from .step_form import StepForm
 
 #: An operation on more jobs than these asks for confirmation.
 UNASKED = 100
@@ -31,13 +32,18 @@ class JobButtonsMixin(OperationsAdminMixin):
     def perform_operation(
         self, operation: Any, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
-        if operation is not MOVE:
+        if operation not in (MOVE, RETRY_FROM):
             return self._perform(operation, request, queryset)
         given = request.POST if "confirmed" in request.POST else None
-        form = MoveForm(given, using=queryset.db)
+        ids = self._first_ids(request, queryset)
+        form: MoveForm | StepForm
+        if operation is MOVE:
+            form = MoveForm(given, using=queryset.db)
+        else:
+            form = StepForm(given, using=queryset.db, ids=ids)
         if form.is_valid():
             return self._perform(form.operation, request, queryset)
-        return self._ask(operation, request, queryset, self._first_ids(request, queryset), form)
+        return self._ask(operation, request, queryset, ids, form)
 
     def _perform(
         self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any]
@@ -61,14 +67,14 @@ class JobButtonsMixin(OperationsAdminMixin):
         request: HttpRequest,
         queryset: QuerySet[Any],
         ids: list[Any],
-        form: MoveForm | None = None,
+        form: MoveForm | StepForm | None = None,
     ) -> HttpResponse:
         allowed = queryset.filter(pk__in=ids, status__in=operation.allowed)
         number = allowed.order_by().count()
         question = _("%(operation)s: are you sure?") % {"operation": operation.label}
         context = {
             **self.admin_site.each_context(request),
-            "title": _("Move jobs") if form else question,
+            "title": operation.label if form else question,
             "form": form,
             "opts": self.opts,
             "media": self.media,
@@ -84,7 +90,7 @@ class JobButtonsMixin(OperationsAdminMixin):
             "next": page_to_return_to(request) or request.get_full_path(),
         }
         request.current_app = self.admin_site.name
-        page = "move" if form else "confirm"
+        page = "form" if form else "confirm"
         return TemplateResponse(request, f"admin/django_jobs/job/{page}.html", context)
 
     def _first_ids(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:

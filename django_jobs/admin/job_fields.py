@@ -141,20 +141,20 @@ class JobFields(_Mixed):
 
     @admin.display(description=gettext_lazy("arguments"))
     def arguments(self, job: Job) -> SafeString:
-        return _json(payload_of(job).args)
+        return json_shown(payload_of(job).args)
 
     @admin.display(description=gettext_lazy("keyword arguments"))
     def keyword_arguments(self, job: Job) -> SafeString:
-        return _json(payload_of(job).kwargs)
+        return json_shown(payload_of(job).kwargs)
 
     @admin.display(description=gettext_lazy("headers"))
     def headers_shown(self, job: Job) -> SafeString | str:
-        return _json(headers) if (headers := payload_of(job).headers) else _NONE
+        return json_shown(headers) if (headers := payload_of(job).headers) else _NONE
 
     @admin.display(description=gettext_lazy("result"))
     def result_shown(self, job: Job) -> SafeString | str:
         result = payload_of(job).result
-        return _NONE if result is None else _json(result)
+        return _NONE if result is None else json_shown(result)
 
     @admin.display(description=gettext_lazy("progress"))
     def progress_shown(self, job: Job) -> SafeString | str:
@@ -190,7 +190,7 @@ def progress_bar(progress: Any) -> SafeString:
     known = progress if isinstance(progress, dict) else {}
     done, total = known.get("done"), known.get("total")
     if not is_number(done) or not (total is None or (is_number(total) and total > 0)):
-        return _json(progress)
+        return json_shown(progress)
     text = plain(done)
     if total is not None:
         text = f"{text}/{plain(total)} ({done / total:.0%})"
@@ -203,7 +203,7 @@ def progress_bar(progress: Any) -> SafeString:
     )  # fmt: skip
 
 
-def _json(value: Any) -> SafeString:
+def json_shown(value: Any) -> SafeString:
     text = pretty(value)
     if len(text) > _LONGEST_JSON:
         more = len(text) - _LONGEST_JSON

@@ -17,7 +17,7 @@ from .badges import moment
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Step:
+class Event:
     at: datetime.datetime
     label: str
 
@@ -27,45 +27,45 @@ class Step:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ShownStep:
+class ShownEvent:
     label: str
     moment: SafeString
-    #: The time since the previous step.
+    #: The time since the previous event.
     after: str
 
 
-def timeline(job: Job, attempts: Sequence[Attempt]) -> list[ShownStep]:
-    """Return the steps in the order of their times; *attempts* are the job's Attempt rows."""
-    # A stable sort: steps of the same time keep the order of _steps().
-    steps = sorted(_steps(job, attempts), key=attrgetter("at"))
-    befores = [None, *steps[:-1]]
+def timeline(job: Job, attempts: Sequence[Attempt]) -> list[ShownEvent]:
+    """Return the events in the order of their times; *attempts* are the job's Attempt rows."""
+    # A stable sort: events of the same time keep the order of _events().
+    events = sorted(_events(job, attempts), key=attrgetter("at"))
+    befores = [None, *events[:-1]]
     return [
-        ShownStep(step.label, step.moment, duration(step.at - before.at) if before else "")
-        for before, step in zip(befores, steps, strict=True)
+        ShownEvent(event.label, event.moment, duration(event.at - before.at) if before else "")
+        for before, event in zip(befores, events, strict=True)
     ]
 
 
-def _steps(job: Job, attempts: Sequence[Attempt]) -> Iterator[Step]:
-    yield Step(job.enqueued_at, _("enqueued"))
+def _events(job: Job, attempts: Sequence[Attempt]) -> Iterator[Event]:
+    yield Event(job.enqueued_at, _("enqueued"))
     if job.run_at:
         retries = job.status == Status.RETRY
-        yield Step(job.run_at, _("next attempt is due") if retries else _("scheduled for"))
+        yield Event(job.run_at, _("next attempt is due") if retries else _("scheduled for"))
     for attempt in sorted(attempts, key=attrgetter("pk")):
         number = {"number": attempt.attempt}
         if attempt.started_at:
-            yield Step(attempt.started_at, _("attempt %(number)d started") % number)
+            yield Event(attempt.started_at, _("attempt %(number)d started") % number)
         text = _("attempt %(number)d ended: %(status)s")
-        yield Step(attempt.ended_at, text % {**number, "status": attempt.get_status_display()})
+        yield Event(attempt.ended_at, text % {**number, "status": attempt.get_status_display()})
     if job.ready_at:
-        yield Step(job.ready_at, _("ready"))
+        yield Event(job.ready_at, _("ready"))
     if _is_kept(job, attempts):
         return
     if job.started_at:
-        yield Step(job.started_at, _("attempt %(number)d started") % {"number": job.attempt})
+        yield Event(job.started_at, _("attempt %(number)d started") % {"number": job.attempt})
     if job.ended_at:
-        yield Step(job.ended_at, _("ended: %s") % job.get_status_display())
+        yield Event(job.ended_at, _("ended: %s") % job.get_status_display())
     if job.expires_at and not job.has_ended:
-        yield Step(job.expires_at, _("expires"))
+        yield Event(job.expires_at, _("expires"))
 
 
 def _is_kept(job: Job, attempts: Sequence[Attempt]) -> bool:

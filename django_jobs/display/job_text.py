@@ -19,9 +19,9 @@ from ..define.hidden_arguments import rules_of
 from ..define.row_options import RowOptions, parse, read
 from ..define.sensitive import Shown, shown_arguments
 from ..exceptions import EncryptionError
-from ..models import Job, JobQuerySet
+from ..models import Job, JobQuerySet, Step
 from ..models.fields import JSONTextField
-from ..redaction import NO_SECRETS
+from ..redaction import NO_SECRETS, REDACTED
 from ..serialization import MAX_INT
 from ..status import Status
 
@@ -45,7 +45,11 @@ class Unreadable:
 
 @dataclasses.dataclass(slots=True)
 class Payload:
-    """The columns of one job without secrets. ``text`` blanks secrets in a message or traceback."""
+    """The columns of one job without secrets.
+
+    ``text`` blanks secrets in a message or traceback. ``step_result`` returns the result of one of
+    the job's steps; it is known if the arguments were read.
+    """
 
     args: Any = None
     kwargs: Any = None
@@ -54,6 +58,7 @@ class Payload:
     progress: Any = None
     message: str = ""
     text: Callable[[str], str] = NO_SECRETS.blanked
+    step_result: Callable[[Step], Any] = lambda step: REDACTED
 
 
 def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
@@ -92,8 +97,8 @@ def arguments_line(job: Job, limit: int) -> str:
         return "…"
     if isinstance(args, Unreadable) or isinstance(kwargs, Unreadable):
         return str(Unreadable())
-    parts = [_compact(value) for value in args]
-    parts += [f"{name}={_compact(value)}" for name, value in kwargs.items()]
+    parts = [compact(value) for value in args]
+    parts += [f"{name}={compact(value)}" for name, value in kwargs.items()]
     line = ", ".join(parts)
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
@@ -142,12 +147,24 @@ def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD, *, decrypts: bool 
         name: value if isinstance(value, Unreadable) else shown.value(value)
         for name, value in values.items()
     }
-    return Payload(args, kwargs, **seen, message=shown.text(message), text=shown.text)
+
+    def step_result(step: Step) -> Any:
+        if decrypts:
+            step.result = _opened(step.result)
+        return shown.step_result(step)
+
+    message = shown.text(message)
+    return Payload(args, kwargs, **seen, message=message, text=shown.text, step_result=step_result)
 
 
 def fair_key_line(job: Job, payload: Payload) -> str:
     """Return the text of the key by which the job takes turns, without secrets."""
     return payload.text(value_of(job.fair_key or "")) or "–"
+
+
+def compact(value: Any) -> str:
+    """Return a JSON value on one line."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def pretty(value: Any) -> str:
@@ -277,7 +294,3 @@ def _read(text: str | None) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return Unreadable()
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)

@@ -148,10 +148,17 @@ def _workflow(verbs: Any) -> None:
 
 def _retry(verbs: Any) -> None:
     text = gettext_noop("Retry ended jobs, by id or all that match.")
-    parser = add_verb(verbs, "retry", text, "ids", "status", "name", "queue")
+    parser = add_verb(
+        verbs, "retry", text, "ids", "status", "name", "queue", "from_step", "from_start"
+    )
     parser.add_argument("ids", nargs="*", metavar="ID")
     _add_status(parser, sorted(ENDED))
     _add_name_and_queue(parser)
+    parser.add_argument(
+        "--from-step", metavar="KEY",
+        help=_("forget this step and later ones (default: go on from the step that failed)"),
+    )  # fmt: skip
+    parser.add_argument("--from-start", action="store_true", help=_("forget all steps"))
 
 
 def _revoke(verbs: Any) -> None:

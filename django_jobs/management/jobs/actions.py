@@ -38,14 +38,21 @@ def retry(
     status: str | None,
     name: str | None,
     queue: str | None,
+    from_step: str | None,
+    from_start: bool,
 ) -> None:
-    """Retry ended jobs by their ids, or all that match (by default the failed ones)."""
+    """Retry ended jobs by their ids, or all that match (by default the failed ones).
+
+    They go on from the step that failed, from the step with the key *from_step*, or from the start.
+    """
+    if from_start and from_step is not None:
+        raise CommandError("Give --from-step or --from-start, not both.")
     if not _by_id(ids, status=status, name=name, queue=queue):
         jobs = matching(using, status=status or Status.FAILURE, name=name, queue=queue)
         wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
     else:
         wanted = given(ids, using)
-    done, skipped = control.retry(wanted, using=using)
+    done, skipped = control.retry(wanted, from_step=from_step, from_start=from_start, using=using)
     _report(out, as_json, "retried", done, skipped)
 
 

@@ -23,10 +23,12 @@ from ...display.job_text import (
     shown_payload,
     with_argument_texts,
 )
+from ...display.step_text import steps_of
 from ...display.times import duration, exact, moment_of, ran, relative, waited
 from ...metrics.capped_count import CappedCount, capped_counts, ready_queues, status_counts
 from ...metrics.snapshot import lacks_beat
 from ...models import Attempt, AttemptLog, Job, Queue, Worker
+from . import job_steps
 from .output import one_line, printable, write_fields, write_json, write_table
 from .selection import matching, one
 
@@ -61,14 +63,17 @@ def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str, with
         Attempt.objects.using(using).filter(job_id=job.pk).order_by("-id")[:_MOST_ATTEMPTS]
     )
     logs = logs_of(job)
+    steps, steps_left_out = steps_of(job, payload)
     if as_json:
         error = {"error_class": job.error_class, "error_message": payload.message}
         shown = {name: _plain(getattr(payload, name)) for name in PAYLOAD}
         history = [_attempt(attempt, payload) for attempt in attempts]
         logged = [_log(log, payload) for log in logs]
-        write_json(out, {**_columns(job), **shown, **error, "attempts": history, "logs": logged})
+        parts = {"attempts": history, "logs": logged, "steps": [*map(job_steps.as_json, steps)]}
+        write_json(out, {**_columns(job), **shown, **error, **parts})
         return
     write_fields(out, _fields(job, payload, sum(len(log.log_lines) for log in logs)))
+    job_steps.write_steps(out, steps, steps_left_out)
     rows: list[Attempt | AttemptLog] = [*attempts]
     if with_log:
         known = {attempt.claims for attempt in attempts}

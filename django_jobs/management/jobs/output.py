@@ -17,15 +17,18 @@ from ..width import padded, width
 #: The titles of the tables and the names of the fields, marked for the catalogue.
 TITLES = (
     gettext_noop("ANSWER"), gettext_noop("ARGUMENTS"), gettext_noop("ATTEMPT"),
-    gettext_noop("BUSY"), gettext_noop("CHECK"), gettext_noop("DATABASE"), gettext_noop("DONE"),
-    gettext_noop("ERROR"), gettext_noop("FOR"),
+    gettext_noop("BEGAN"), gettext_noop("BUSY"), gettext_noop("CHECK"), gettext_noop("DATABASE"),
+    gettext_noop("DONE"),
+    gettext_noop("ERROR"), gettext_noop("FOR"), gettext_noop("FUNCTION"),
     gettext_noop("HEARTBEAT"), gettext_noop("HOST"), gettext_noop("ID"), gettext_noop("JOB"),
     gettext_noop("JOBS"), gettext_noop("LAST"), gettext_noop("LIMITED TO"), gettext_noop("MEMORY"),
     gettext_noop("NAME"), gettext_noop("NEXT"), gettext_noop("OLDEST"), gettext_noop("PAUSED"),
     gettext_noop("PID"), gettext_noop("POOL"), gettext_noop("QUEUE"), gettext_noop("QUEUES"),
-    gettext_noop("READY"), gettext_noop("RUN"), gettext_noop("RUNNING"), gettext_noop("RUNS"),
+    gettext_noop("READY"), gettext_noop("RESULT"), gettext_noop("RUN"), gettext_noop("RUNNING"),
+    gettext_noop("RUNS"),
     gettext_noop("SETS"), gettext_noop("SKIPPED"), gettext_noop("SLOTS"), gettext_noop("STATE"),
-    gettext_noop("STATUS"), gettext_noop("UP"), gettext_noop("WAIT"), gettext_noop("WHEN"),
+    gettext_noop("STATUS"), gettext_noop("STEP"), gettext_noop("TOOK"), gettext_noop("UNTIL"),
+    gettext_noop("UP"), gettext_noop("WAIT"), gettext_noop("WHEN"),
     gettext_noop("WHY"), gettext_noop("WORKER"), gettext_noop("WORKERS"),
 )  # fmt: skip
 FIELDS = (

@@ -1,0 +1,199 @@
+"""The steps of a job on its page and in ``jobs show``, and the retry from one of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from django_jobs import job, step
+from django_jobs.define.context import JobContext
+from django_jobs.display import step_text
+from django_jobs.models import Job, Step
+from django_jobs.values import Outcome
+
+pytestmark = pytest.mark.django_db
+
+Work = Callable[..., list[Outcome]]
+LIST = "/admin/django_jobs/job/"
+SECRET = "hunter2-top"
+
+
+@step(sensitive=("pin",))
+def charge(card: str) -> dict[str, Any]:
+    return {"pin": "9274-secret", "card": card, "lines": list(range(40))}
+
+
+def ship(card: str) -> None:
+    raise ValueError(f"no lorry for <{card}>")
+
+
+@pytest.fixture
+def order(registered: Any) -> Any:
+    @job(bind=True, sensitive=("card",))
+    def order(self: JobContext, card: str) -> None:
+        charge(card)
+        self.step("ship", ship, card)
+
+    return order
+
+
+@pytest.fixture
+def failed(order: Any, work: Work) -> Job:
+    result = order.delay(SECRET)
+    work()
+    assert result.status == "FAILURE"
+    row: Job = Job.objects.get()
+    return row
+
+
+def page(row: Job) -> str:
+    return reverse("admin:django_jobs_job_change", args=[row.pk])
+
+
+def text_of(client: Client, row: Job) -> str:
+    html = client.get(page(row)).content.decode()
+    (part,) = re.findall(r'data-region="steps">(.*?)<div data-region', html, re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", part))
+
+
+def shown(*options: str) -> str:
+    out = io.StringIO()
+    call_command("jobs", *options, stdout=out)
+    return out.getvalue()
+
+
+def post(client: Client, row: Job, **more: str) -> Any:
+    data = {"action": "retry_from", "index": "0", "_selected_action": str(row.pk), **more}
+    return client.post(LIST, data, follow=True)
+
+
+def test_page_shows_the_steps_without_secrets(boss: Client, failed: Job) -> None:
+    text = text_of(boss, failed)
+    assert re.search(r"charge done .*charge .*pin", text)
+    assert re.search(r"ship failed .*ValueError: no lorry for", text)
+    html = boss.get(page(failed)).content.decode()
+    assert html.count("no lorry for") >= 2
+    assert SECRET not in html
+    assert "9274-secret" not in html
+    assert "<********>" not in html
+
+
+def test_page_of_a_job_without_steps_has_no_such_part(boss: Client, work: Work) -> None:
+    from tests.jobs import add
+
+    add.delay(1, 2)
+    work()
+    html = boss.get(page(Job.objects.get())).content.decode()
+    assert '<div data-region="steps"></div>' in html
+    assert "jobs-steps-heading" not in html
+    assert 'value="retry_from"' not in re.findall(r"jobs-operations.*?</div>", html, re.DOTALL)[0]
+
+
+def test_page_says_until_when_a_job_waits(boss: Client, registered: Any, work: Work) -> None:
+    @job(bind=True)
+    def patient(self: JobContext) -> None:
+        self.sleep(days=3)
+
+    patient.delay()
+    work()
+    assert re.search(r"sleep waiting until 20\d\d-", text_of(boss, Job.objects.get()))
+
+
+def test_page_shows_the_last_of_many_steps_with_two_statements_at_most(
+    boss: Client, registered: Any, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @job(bind=True)
+    def long(self: JobContext, number: int) -> None:
+        for each in range(number):
+            self.step(f"step {each}", int, each)
+
+    def statements() -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            assert boss.get(page(Job.objects.latest("pk"))).status_code == 200
+        return len(queries)
+
+    monkeypatch.setattr(step_text, "MOST_STEPS", 3)
+    for number in (0, 1, 4):
+        long.delay(number)
+        work()
+        if number == 0:
+            without = statements()
+    assert statements() - without == 1
+    text = text_of(boss, Job.objects.latest("pk"))
+    assert "1 earlier step is not shown." in text
+    assert "step 1" in text
+    assert "step 0" not in text
+
+
+def test_retry_from_a_step_asks_first_and_is_logged(boss: Client, failed: Job) -> None:
+    html = post(boss, failed).content.decode()
+    assert re.findall(r'<option value="([^"]*)"', html) == ["", "charge", "ship"]
+    failed.refresh_from_db()
+    assert failed.status == "FAILURE"
+    post(boss, failed, confirmed="1", **{"retry-step": "ship"})
+    failed.refresh_from_db()
+    assert failed.status == "PENDING"
+    assert list(Step.objects.values_list("key", flat=True)) == ["charge"]
+    assert LogEntry.objects.get().change_message == "Retried from step ship."
+
+
+def test_retry_from_the_start_forgets_all(boss: Client, failed: Job) -> None:
+    post(boss, failed, confirmed="1", **{"retry-step": ""})
+    failed.refresh_from_db()
+    assert (failed.status, Step.objects.count()) == ("PENDING", 0)
+    assert LogEntry.objects.get().change_message == "Retried from the start."
+
+
+def test_retry_from_an_unknown_step_changes_nothing(boss: Client, failed: Job) -> None:
+    html = post(boss, failed, confirmed="1", **{"retry-step": "gone"}).content.decode()
+    assert "Select a valid choice" in html
+    failed.refresh_from_db()
+    assert (failed.status, Step.objects.count()) == ("FAILURE", 2)
+
+
+def test_retry_from_a_step_needs_the_permission_to_retry(
+    client_of: Callable[..., Client], failed: Job
+) -> None:
+    client = client_of("view_job", "revoke_job")
+    assert 'value="retry_from"' not in client.get(page(failed)).content.decode()
+    post(client, failed, confirmed="1", **{"retry-step": ""})
+    failed.refresh_from_db()
+    assert (failed.status, Step.objects.count()) == ("FAILURE", 2)
+
+
+def test_command_shows_the_steps(failed: Job) -> None:
+    text = shown("show", str(failed.pk))
+    assert re.search(r"^STEP +STATE +FUNCTION", text, re.MULTILINE)
+    assert re.search(r"^charge +DONE", text, re.MULTILINE)
+    assert re.search(r"^ship +FAILED .*ValueError", text, re.MULTILINE)
+    assert SECRET not in text
+    assert "9274-secret" not in text
+    steps = json.loads(shown("show", str(failed.pk), "--json"))["steps"]
+    assert [(each["key"], each["state"], each["position"]) for each in steps] == [
+        ("charge", "DONE", 1), ("ship", "FAILED", 2),
+    ]  # fmt: skip
+    assert steps[0]["result"]["pin"] == "********"
+
+
+def test_command_retries_from_a_step_or_the_start(failed: Job) -> None:
+    with pytest.raises(CommandError, match="not both"):
+        shown("retry", str(failed.pk), "--from-step", "ship", "--from-start")
+    assert "has no such step" in shown("retry", str(failed.pk), "--from-step", "sihp")
+    assert shown("retry", str(failed.pk), "--from-step", "ship").strip() == "1 retried"
+    assert list(Step.objects.values_list("key", flat=True)) == ["charge"]
+    Job.objects.update(status="FAILURE")
+    shown("retry", str(failed.pk), "--from-start")
+    assert Step.objects.count() == 0
