@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from ..conf import get_settings
-from ..define import registry
+from ..define import instrumentation, registry
 from ..define.call_options import CallKeywords
 from ..define.canvas import Canvas, Signature, callbacks, refuse_deep
 from ..define.current import running
@@ -52,7 +52,7 @@ def enqueue_one(
     options: CallKeywords,
 ) -> AsyncResult[Any]:
     """Enqueue one call of *function*; the errors are those of :func:`enqueue`."""
-    if captures or get_settings().eager or (options and not _NOT_ALONE.isdisjoint(options)):
+    if _is_watched() or (options and not _NOT_ALONE.isdisjoint(options)):
         return enqueue(function, [(args, kwargs)], options)[0]
     row = row_of(function, args, kwargs, options)
     using = write_alone(row)
@@ -109,6 +109,11 @@ def enqueue(
         _raise_first_error(ran)
         return list(ran)
     return _write(function, rows, options)
+
+
+def _is_watched() -> bool:
+    """Return whether somebody must see the rows of calls before, or instead of, the database."""
+    return bool(captures or get_settings().eager or instrumentation.instrumentations)
 
 
 def _write(

@@ -118,6 +118,14 @@ def test_each_call_is_one_enqueue(tracer: Tracer) -> None:
     assert headers_of() == [{"trace": f"web>{number}"} for number in (0, 1, 1, 2, 2, 2)]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_calls_outside_of_a_transaction_are_enqueues(tracer: Tracer) -> None:
+    jobs.add.delay(1)
+    jobs.add.apply_async((1,), queue="own")
+    jobs.add.delay_many([(1,), (2,)])
+    assert headers_of() == [{"trace": f"web>{number}"} for number in (0, 1, 2, 2)]
+
+
 def test_own_headers_of_a_call_stay(tracer: Tracer) -> None:
     jobs.add.apply_async((1,), headers={"order": 7})
     jobs.add.apply_async((1,), headers={"trace": "mine"})
