@@ -13,14 +13,15 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from ..conf import get_settings
+from ..db.alike import AlikeJobs
 from ..define import instrumentation, registry
 from ..define.call_options import CallKeywords
 from ..define.canvas import Canvas, Signature, callbacks, refuse_deep
 from ..define.current import running
 from ..define.routing import database_of
 from ..enqueue.capture import captures, is_writing, note
-from ..enqueue.insert import write_alone, write_calls
-from ..enqueue.rows import Pair, lineage, refuse_one_id, row_of, rows_of
+from ..enqueue.insert import write_alike, write_alone, write_calls
+from ..enqueue.rows import Pair, alike_of, lineage, refuse_one_id, row_of, rows_of
 from ..exceptions import Replaced
 from ..from_celery.options import warn_once
 from ..status import Status
@@ -99,6 +100,10 @@ def enqueue(
     """
     if options.get("link"):
         return _enqueue_linked(function, calls, options)
+    if not _is_watched() and _NOT_ALONE.isdisjoint(options):
+        alike = alike_of(function, calls, options)
+        if alike is not None:
+            return _write_alike(alike)
     rows = rows_of(function, calls, options)
     if captures and not is_writing():
         note(rows)
@@ -114,6 +119,20 @@ def enqueue(
 def _is_watched() -> bool:
     """Return whether somebody must see the rows of calls before, or instead of, the database."""
     return bool(captures or get_settings().eager or instrumentation.instrumentations)
+
+
+def _write_alike(jobs: AlikeJobs) -> list[AsyncResult[Any]]:
+    """Write validated *jobs*; return the handles on them."""
+    using, name = write_alike(jobs), jobs.first.name
+    results: list[AsyncResult[Any]] = [
+        AsyncResult(job_id, name=name, using=using) for job_id in jobs.ids
+    ]
+    commit = awaited_commit(using)
+    if commit is not None:
+        for result in results:
+            result._commit = commit
+    _note_children(results)
+    return results
 
 
 def _write(

@@ -20,6 +20,7 @@ from ..moments import FIRST_YEAR, LAST_YEAR
 from ..status import ENDED
 from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY
 from ..values import CLAIMED_TYPES, NEW_TYPES, Claimed, NewEdge, NewJob, Outcome
+from .alike import AlikeJobs
 from .errors import Kind, kind_of
 from .turns import NO_KEY, Head, Turns
 
@@ -176,11 +177,16 @@ class Dialect(abc.ABC):
             len(row.args) + len(row.kwargs) + len(row.headers or "") + len(row.options or "")
             for row in rows
         )
-        return _pieces(rows, lengths, self.insert_chunk)
+        return pieces_of(rows, lengths, self.insert_chunk)
 
     @abc.abstractmethod
     def insert(self, cursor: CursorWrapper, rows: Sequence[NewJob]) -> None:
         """Insert the jobs of one of the pieces of :meth:`insertable`, all or none."""
+
+    def inserts_of(self, jobs: AlikeJobs) -> Sequence[Callable[[CursorWrapper], None]]:
+        """Return the INSERTs that write *jobs*, each all or none."""
+        pieces = self.insertable(jobs.rows())
+        return [functools.partial(self.insert, rows=piece) for piece in pieces]
 
     def insert_and_wake(self, row: NewJob, topic: str) -> bool:
         """Insert one job, commit and wake the workers in one round trip, outside a transaction.
@@ -353,7 +359,7 @@ class Dialect(abc.ABC):
         )
         return sum(
             self._write_outcomes(cursor, worker_id, piece)
-            for piece in _pieces(outcomes, lengths, len(outcomes))
+            for piece in pieces_of(outcomes, lengths, len(outcomes))
         )
 
     @abc.abstractmethod
@@ -674,7 +680,7 @@ def _marks(values: Sequence[Any]) -> str:
     return ", ".join(["%s"] * len(values))
 
 
-def _pieces(items: Sequence[T], lengths: Iterable[int], most: int) -> Iterator[Sequence[T]]:
+def pieces_of(items: Sequence[T], lengths: Iterable[int], most: int) -> Iterator[Sequence[T]]:
     """Return *items* in pieces of at most *most* and, unless it is one alone, so much text."""
     start = total = 0
     for position, length in enumerate(lengths):

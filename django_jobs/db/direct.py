@@ -120,49 +120,63 @@ def _is_untouched(method: Any) -> bool:
     return type(method) is FunctionType and method.__globals__ is vars(utils)
 
 
-class Enqueue(NamedTuple):
-    """The statements of one call. Each has parameters of its own."""
+class Statements(NamedTuple):
+    """What an enqueue runs besides its INSERT. Each statement has one parameter."""
 
-    insert: Message
-    #: It notifies, as the only statement of a transaction.
-    tell: Message
-    #: It notifies, and lets its transaction commit asynchronously.
-    tell_early: Message
-    #: It changes nothing of the new row, and writes it once more.
-    touch: Message
+    #: It notifies of a topic, as the only statement of a transaction.
+    tell: bytes
+    #: It notifies of a topic, and lets its transaction commit asynchronously.
+    tell_early: bytes
+    #: It changes nothing of the row with an id, and writes it once more.
+    touch: bytes
 
 
-def enqueue(connection: BaseDatabaseWrapper, call: Enqueue) -> None:
-    """Insert a job and notify of it, in one round trip. The job is on disk on return.
+def enqueue(
+    connection: BaseDatabaseWrapper, insert: Message, topic: bytes, job_id: bytes, use: Statements
+) -> None:
+    """Insert the job *job_id* and notify of *topic*, in one round trip.
 
-    Raises the error of the INSERT or of its commit; nothing is changed then. When the connection is
-    lost, it is unknown whether the job exists, and the error says so.
+    The job is on disk on return. Raises the error of the INSERT or of its commit; nothing is
+    changed then. When the connection is lost, it is unknown whether the job exists, and the error
+    says so.
     """
     raw: Any = connection.connection
-    prepared = vars(raw).get(_KEPT)
+    kept = vars(raw)
+    prepared = kept.get(_KEPT)
     if prepared is None:
-        prepared = vars(raw)[_KEPT] = Prepared(raw, after=UNPREPARED)
-    is_alone = monotonic() - vars(raw).get(_HEARD, 0.0) > _ALONE
+        prepared = kept[_KEPT] = Prepared(raw, after=UNPREPARED)
+    is_alone = monotonic() - kept.get(_HEARD, 0.0) > _ALONE
     try:
         with raw.lock:
             if not (
                 is_alone
                 and connection.alias not in _CANNOT_FLUSH
-                and _enqueue_early(connection, prepared, call)
+                and _enqueue_early(connection, prepared, insert, topic, job_id, use)
             ):
-                _commit(prepared, call.insert, call.tell)
+                # Once the INSERT has committed, nothing is raised.
+                messages = (_BEGIN, insert, _END, (use.tell, (topic,)))
+                failed = _run_prepared(prepared, messages, needed=3)
+                if failed is not None:
+                    raise errors.error_from_result(failed.result)
     except psycopg.Error:
         with connection.wrap_database_errors:
             raise
-    vars(raw)[_HEARD] = monotonic()
+    kept[_HEARD] = monotonic()
 
 
-def _enqueue_early(connection: BaseDatabaseWrapper, prepared: Prepared, call: Enqueue) -> bool:
+def _enqueue_early(
+    connection: BaseDatabaseWrapper,
+    prepared: Prepared,
+    insert: Message,
+    topic: bytes,
+    job_id: bytes,
+    use: Statements,
+) -> bool:
     """Wake a worker before the disk has the job; return False if nothing was changed.
 
     The other way then shows whether the INSERT itself is refused, or only the NOTIFY.
     """
-    messages = [_BEGIN, call.insert, call.tell_early, _END, (_FLUSH, None)]
+    messages = (_BEGIN, insert, (use.tell_early, (topic,)), _END, (_FLUSH, None))
     failed = _run_prepared(prepared, messages, needed=len(messages))
     if failed is None:
         return True
@@ -170,17 +184,10 @@ def _enqueue_early(connection: BaseDatabaseWrapper, prepared: Prepared, call: En
         return False
     # The row is committed, and may not be on disk.
     _CANNOT_FLUSH.add(connection.alias)
-    failed = _run(prepared.raw, [_BEGIN, call.touch, _END], None, needed=3)
+    failed = _run(prepared.raw, [_BEGIN, (use.touch, (job_id,)), _END], None, needed=3)
     if failed is not None:
         raise psycopg.OperationalError(_UNSURE) from errors.error_from_result(failed.result)
     return True
-
-
-def _commit(prepared: Prepared, change: Message, tell: Message) -> None:
-    """Commit *change*, then run *tell*. Once the change has committed, nothing is raised."""
-    failed = _run_prepared(prepared, [_BEGIN, change, _END, tell], needed=3)
-    if failed is not None:
-        raise errors.error_from_result(failed.result)
 
 
 def _run_prepared(prepared: Prepared, messages: Sequence[Message], needed: int) -> _Failed | None:

@@ -15,7 +15,16 @@ from django.db.backends.utils import CursorWrapper
 
 from ..status import Status
 from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY, RECORD, SUCCEED
-from ..values import CLAIMED_TYPES, NEW_TYPES, OUTCOME_TYPES, Claimed, NewEdge, NewJob, Outcome
+from ..values import (
+    CLAIMED_TYPES,
+    NEW_TYPES,
+    OUTCOME_TYPES,
+    Claimed,
+    NewEdge,
+    NewJob,
+    Outcome,
+)
+from .alike import AlikeJobs
 from .base import (
     CLAIMED_TIMES,
     COMMANDS,
@@ -30,6 +39,7 @@ from .base import (
     Capacity,
     Dialect,
     Pruned,
+    pieces_of,
 )
 from .claim_cursor import Beginnings, ClaimCursor
 from .reconnect import in_own_transaction
@@ -428,6 +438,7 @@ class PostgreSQL(Dialect):
         from .prepared import WorkerStatements
 
         self._direct = direct
+        self._of_one = direct.Statements(_NUMBERED_NOTIFY, _NOTIFY_EARLY, _TOUCH)
         self._statements = WorkerStatements(connection)
 
     def clock_texts(self, moment: datetime.datetime) -> Mapping[str, str]:
@@ -441,8 +452,27 @@ class PostgreSQL(Dialect):
             insert = _insert_one(rows[0])
             cursor.execute(insert.sql, insert.parameters(rows[0]))
             return
+        self._insert_columns(
+            cursor, dict(zip(NewJob._fields, zip(*rows, strict=True), strict=True))
+        )
+
+    def inserts_of(self, jobs: AlikeJobs) -> Sequence[Callable[[CursorWrapper], None]]:
+        positions = range(len(jobs.ids))
+        lengths = map(operator.add, map(len, jobs.args), map(len, jobs.kwargs))
+        pieces = pieces_of(positions, lengths, self.insert_chunk)
+        return [functools.partial(self._insert_alike, jobs=jobs.piece(at)) for at in pieces]
+
+    def _insert_alike(self, cursor: CursorWrapper, jobs: AlikeJobs) -> None:
+        columns: dict[str, Sequence[Any]] = {
+            name: (value,) for name, value in jobs.first._asdict().items()
+        }
+        columns |= {"id": jobs.ids, "args": jobs.args, "kwargs": jobs.kwargs}
+        self._insert_columns(cursor, columns)
+
+    def _insert_columns(self, cursor: CursorWrapper, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Insert jobs. All have the value of a column whose values are one, or equal."""
         same, arrays = {}, {}
-        for name, values in zip(NewJob._fields, zip(*rows, strict=True), strict=True):
+        for name, values in columns.items():
             if name == "id":
                 arrays[name] = _id_array(values)
             elif values.count(values[0]) == len(values):
@@ -461,16 +491,11 @@ class PostgreSQL(Dialect):
     def insert_and_wake(self, row: NewJob, topic: str) -> bool:
         insert, connection = _insert_one(row), self.connection
         if self._direct.is_open_to(connection):
-            told = [topic.encode()]
-            call = self._direct.Enqueue(
-                insert=(insert.numbered, insert.texts(row)),
-                tell=(_NUMBERED_NOTIFY, told),
-                tell_early=(_NOTIFY_EARLY, told),
-                touch=(_TOUCH, [row.id.hex.encode()]),
-            )
-            self._direct.enqueue(connection, call)
+            values = insert.texts(row)
+            message = insert.numbered, values
+            self._direct.enqueue(connection, message, topic.encode(), values[0], self._of_one)
             return True
-        values = insert.parameters(row)
+        parameters = insert.parameters(row)
         features: Any = connection.features
         if features.uses_server_side_binding or not connection.get_autocommit():
             return False
@@ -478,7 +503,7 @@ class PostgreSQL(Dialect):
             if in_own_transaction(connection.connection):
                 return False
             try:
-                cursor.execute(f"BEGIN; {insert.sql}; COMMIT; {_NOTIFY}", [*values, topic])
+                cursor.execute(f"BEGIN; {insert.sql}; COMMIT; {_NOTIFY}", [*parameters, topic])
             except Error:
                 raw: Any = connection.connection
                 if raw is not None and not raw.closed:

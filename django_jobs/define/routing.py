@@ -36,6 +36,12 @@ def route(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[
     return {}
 
 
+def are_routed_by_arguments() -> bool:
+    """Return whether calls of one job function may have several routes."""
+    routes = get_settings().routes
+    return not isinstance(routes, Mapping) and any(map(callable, routes))
+
+
 def route_problem(options: Any) -> str:
     """Return what is wrong with the options of a route, or an empty text."""
     if not isinstance(options, Mapping):

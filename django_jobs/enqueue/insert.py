@@ -14,6 +14,7 @@ from django.db import IntegrityError, NotSupportedError, connections, transactio
 from .. import log, signals
 from ..conf import get_settings
 from ..db import dialect_for, own_connection, without_deadlock
+from ..db.alike import AlikeJobs
 from ..db.base import chunks
 from ..define import instrumentation
 from ..define.routing import database_of, max_pending, misplaced
@@ -47,6 +48,29 @@ def write_alone(row: NewJob, *, limited: bool = True) -> str:
         return ""
     if signals.job_enqueued.receivers:
         _send_signals([row], using)
+    return using
+
+
+def write_alike(jobs: AlikeJobs) -> str:
+    """Write the validated *jobs* in one transaction; return their database's alias.
+
+    They have no unique keys. Raises ``QueueFull``.
+    """
+    using = database_of(jobs.first.queue)
+    refuse_when_full(jobs.first.queue, len(jobs.ids), using)
+    connection = connections[using]
+    inserts = dialect_for(connection).inserts_of(jobs)
+
+    def insert() -> None:
+        together = transaction.atomic(using) if len(inserts) > 1 else contextlib.nullcontext()
+        with together, connection.cursor() as cursor:
+            for each in inserts:
+                each(cursor)
+
+    without_deadlock(using, insert)
+    announce(using, {topic_of(jobs.first)})
+    if signals.job_enqueued.receivers:
+        _send_signals(jobs.rows(), using)
     return using
 
 

@@ -34,12 +34,14 @@ def topic_of(row: NewJob) -> str:
 
 # No queue has it in its name.
 _OF_ONE = "\t"
+_PENDING = Status.PENDING.value
 
 
 def topic_of_one(row: NewJob) -> str:
     """Return the topic of a row that no other row shares: its queue and its id."""
-    topic = topic_of(row)
-    return f"{topic}{_OF_ONE}{row.id.hex}" if topic == row.queue else topic
+    if row.status == _PENDING:
+        return f"{row.queue}{_OF_ONE}{row.id.hex}"
+    return topic_of(row)
 
 
 def queue_of(topic: str) -> str:

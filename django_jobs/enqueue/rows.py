@@ -9,6 +9,7 @@ from uuid import UUID
 
 from .. import serialization
 from ..conf import get_settings
+from ..db.alike import AlikeJobs
 from ..define.call_options import CallKeywords, check
 from ..define.canvas import STORED_LEVELS, stored_errbacks
 from ..define.current import running
@@ -18,7 +19,7 @@ from ..define.fairness import fair_queues
 from ..define.fitting import check_errback
 from ..define.headers import implied_headers
 from ..define.hidden_arguments import CALLERS
-from ..define.routing import route
+from ..define.routing import are_routed_by_arguments, route
 from ..define.row_options import CALL_OPTIONS, CallOptions, RowOptions, WorkflowOptions
 from ..ids import uuid7, uuids7
 from ..moments import aware, expiry
@@ -43,15 +44,36 @@ def rows_of(
 ) -> list[NewJob]:
     """Return a validated row for each of *calls*; it is not written yet."""
     refuse_one_id(calls, options)
-    if function.options.typing:
-        for args, kwargs in calls:
-            function.bind(args, kwargs)
+    _bind_all(function, calls)
     make = _maker(function, options) if options else _plain_maker(function)
     around = _around(options)
     return [
         make(args, kwargs, around, job_id=job_id)
         for (args, kwargs), job_id in zip(calls, uuids7(len(calls)), strict=True)
     ]
+
+
+def alike_of(
+    function: JobFunction[..., Any, Any], calls: Sequence[Pair], options: CallKeywords
+) -> AlikeJobs | None:
+    """Return what :func:`rows_of` does, or None if the jobs may differ in more than arguments."""
+    if len(calls) < 2 or function.options.unique or are_routed_by_arguments():
+        return None
+    refuse_one_id(calls, options)
+    _bind_all(function, calls)
+    make = _maker(function, options) if options else _plain_maker(function)
+    first = make(*calls[0], _around(options))
+    if first.queue in fair_queues():
+        return None
+    types, texts_of = function.argument_types, _texts_maker(function)
+    all_args, all_kwargs = [], []
+    for args, kwargs in calls:
+        if types is not None:
+            args, kwargs = types.encode(args, kwargs, 0)
+        args_text, kwargs_text = texts_of(args, kwargs, 0)
+        all_args.append(args_text)
+        all_kwargs.append(kwargs_text)
+    return AlikeJobs(first, list(uuids7(len(calls))), all_args, all_kwargs)
 
 
 def row_of(
@@ -66,6 +88,12 @@ def row_of(
     if options or make is None or settings is not get_settings():
         make = _maker(function, options) if options else _plain_maker(function)
     return make(args, kwargs, _around(options))
+
+
+def _bind_all(function: JobFunction[..., Any, Any], calls: Sequence[Pair]) -> None:
+    if function.options.typing:
+        for args, kwargs in calls:
+            function.bind(args, kwargs)
 
 
 def refuse_one_id(calls: Sequence[Pair], options: CallKeywords) -> None:
@@ -112,7 +140,7 @@ def _maker(function: JobFunction[..., Any, Any], options: CallKeywords) -> Calla
     given_id = UUID(str(options["task_id"])) if options.get("task_id") else None
     queue, priority = options.get("queue"), options.get("priority")
     is_routed = settings.routes and (queue is None or priority is None)
-    encrypts = bool(defaults.encrypt) or function.name in CALLERS
+    texts_of = _texts_maker(function)
 
     def row(
         args: Sequence[Any], kwargs: Mapping[str, Any], around: Around, *,
@@ -120,10 +148,7 @@ def _maker(function: JobFunction[..., Any, Any], options: CallKeywords) -> Calla
     ) -> NewJob:  # fmt: skip
         if types is not None:
             args, kwargs = types.encode(args, kwargs, taken)
-        limit = settings.max_payload_bytes
-        args_text, kwargs_text = serialization.dumps_arguments(args, kwargs, max_bytes=limit)
-        if encrypts or MARK in args_text or MARK in kwargs_text:
-            args_text, kwargs_text = stored_texts(function, args_text, kwargs_text, taken)
+        args_text, kwargs_text = texts_of(args, kwargs, taken)
         if types is not None and (settings.routes or defaults.unique):
             args, kwargs = types.seen(args, kwargs, taken)
         routed = _routed(function.name, args, kwargs) if is_routed else _NO_ROUTE
@@ -147,6 +172,20 @@ def _maker(function: JobFunction[..., Any, Any], options: CallKeywords) -> Calla
         )
 
     return _keyed(function, row) if fair_queues() else row
+
+
+def _texts_maker(function: JobFunction[..., Any, Any]) -> Callable[..., tuple[str, str]]:
+    """Return a function that makes the texts of JSON arguments; *taken* results come before."""
+    limit = get_settings().max_payload_bytes
+    encrypts = bool(function.options.encrypt) or function.name in CALLERS
+
+    def texts(args: Sequence[Any], kwargs: Mapping[str, Any], taken: int) -> tuple[str, str]:
+        args_text, kwargs_text = serialization.dumps_arguments(args, kwargs, max_bytes=limit)
+        if encrypts or MARK in args_text or MARK in kwargs_text:
+            return stored_texts(function, args_text, kwargs_text, taken)
+        return args_text, kwargs_text
+
+    return texts
 
 
 def _keyed(

@@ -19,7 +19,7 @@ from django.test.utils import CaptureQueriesContext, override_settings
 from psycopg.pq import Trace, TransactionStatus
 
 from django_jobs import AsyncResult, QueueFull
-from django_jobs.db import direct
+from django_jobs.db import dialect_for, direct
 from django_jobs.db.direct import UNPREPARED, is_open_to
 from django_jobs.enqueue.notify import queue_of
 from django_jobs.models import Job
@@ -166,7 +166,9 @@ def test_job_that_may_not_be_on_disk_is_an_error_that_says_so(
     if session != "alone":
         pytest.skip("the commit itself waits for the disk")
     monkeypatch.setattr(direct, "_FLUSH", b"SELECT 1 / (random() * 0)::int")
-    monkeypatch.setattr("django_jobs.db.postgresql._TOUCH", b"SELECT 1 / length(left($1, 0))")
+    dialect: Any = dialect_for(connection)
+    failing = dialect._of_one._replace(touch=b"SELECT 1 / length(left($1, 0))")
+    monkeypatch.setattr(dialect, "_of_one", failing)
     with pytest.raises(DatabaseError, match="did not confirm that it is on disk"):
         jobs.add.delay(1)
     assert Job.objects.count() == 1

@@ -46,6 +46,15 @@ def test_no_column_has_what_is_encrypted(functions: Any) -> None:
     assert is_envelope(row.result)
 
 
+def test_many_calls_are_encrypted(functions: Any) -> None:
+    several = functions.charge.delay_many([(SECRET, 1), (SECRET, 2)])
+    marked = functions.plain.delay_many([({MARK: "x"},), (2,)])
+    assert SECRET not in everything()
+    run_jobs()
+    assert [each.result["amount"] for each in several] == [1, 2]
+    assert [each.result for each in marked] == [{MARK: "x"}, 2]
+
+
 def test_only_the_named_arguments_are_encrypted(functions: Any) -> None:
     result = functions.named.delay(7, SECRET, "rest", extra=SECRET)
     row = Job.objects.get()

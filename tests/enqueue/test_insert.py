@@ -19,6 +19,8 @@ from django_jobs.db import dialect_for
 from django_jobs.define import registry
 from django_jobs.define.context import JobContext
 from django_jobs.define.current import Request, running
+from django_jobs.enqueue.insert import write_alike
+from django_jobs.enqueue.rows import alike_of
 from django_jobs.models import Job
 from django_jobs.values import Claimed
 from tests import jobs
@@ -348,20 +350,83 @@ def test_delay_many_in_chunks_is_one_transaction(
 
 @pytest.mark.django_db(transaction=True)
 def test_delay_many_of_which_one_chunk_fails_writes_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    dialect = dialect_for(connection)
-    monkeypatch.setattr(type(dialect), "insert_chunk", 2)
-    insert, seen = dialect.insert, []
+    monkeypatch.setattr(type(dialect_for(connection)), "insert_chunk", 2)
+    seen = []
 
-    def failing(cursor: Any, rows: Any) -> None:
-        seen.append(rows)
-        if len(seen) == 3:
+    def failing(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        seen.append(sql)
+        if len([each for each in seen if "INSERT" in each]) == 3:
             raise RuntimeError("cut")
-        insert(cursor, rows)
+        return execute(sql, params, many, context)
 
-    monkeypatch.setattr(dialect, "insert", failing)
-    with pytest.raises(RuntimeError, match="cut"):
+    with connection.execute_wrapper(failing), pytest.raises(RuntimeError, match="cut"):
         jobs.add.delay_many((number,) for number in range(6))
     assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"queue": "own", "priority": -3, "headers": {"a": 'ü\\"'}},
+        {"countdown": 60.0, "expires": 3600, "time_limit": 5},
+        {"eta": datetime.datetime(2030, 1, 2, tzinfo=datetime.UTC), "max_retries": 1},
+    ],
+)
+def test_calls_that_differ_in_their_arguments_make_the_rows_of_single_calls(options: Any) -> None:
+    calls: Any = [
+        ((1, 'a "quoted" \\ text, {NULL}'), {}), ((), {"a": None}), (("ü\n",), {"b": "NULL"}),
+    ]  # fmt: skip
+    alone = [jobs.echo.apply_async(args, kwargs, **options).job for args, kwargs in calls]
+    alike = alike_of(jobs.echo, calls, options)
+    assert alike is not None
+    using = write_alike(alike)
+    together = [Job.objects.using(using).get(id=job_id) for job_id in alike.ids]
+    assert list(map(columns, together)) == list(map(columns, alone))
+    for one, other in zip(together, alone, strict=True):
+        for at in ("enqueued_at", "ready_at", "run_at", "expires_at"):
+            moments = getattr(one, at), getattr(other, at)
+            assert moments == (None, None) or 0 <= seconds_between(*moments) < LONG
+
+
+def columns(row: Job) -> dict[str, Any]:
+    """The values of *row* without its id and its times."""
+    own = {"_state", "id", "enqueued_at", "ready_at", "run_at", "expires_at"}
+    return {name: value for name, value in vars(row).items() if name not in own}
+
+
+def test_delay_many_keeps_what_a_route_says_of_each_call(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"ROUTES": [lambda name, args, kwargs: {"queue": f"queue-{args[0]}"}]}
+    assert [each.job.queue for each in jobs.add.delay_many([(1,), (2,)])] == ["queue-1", "queue-2"]
+    settings.DJANGO_JOBS = {"ROUTES": {"tests.jobs.*": {"queue": "routed", "priority": 2}}}
+    rows = [each.job for each in jobs.add.delay_many([(1,), (2,)])]
+    assert {(row.queue, row.priority) for row in rows} == {("routed", 2)}
+
+
+def test_delay_many_gives_each_call_its_key_of_a_fair_queue(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"QUEUES": {"default": {"FAIR_BY": "a"}}}
+    rows = [each.job for each in jobs.add.delay_many([(1,), (2,), (1,)])]
+    assert rows[0].fair_key == rows[2].fair_key != rows[1].fair_key
+
+
+def test_delay_many_that_a_queue_does_not_hold_writes_nothing(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"QUEUES": {"default": {"MAX_PENDING": 2}}}
+    jobs.add.delay(1)
+    with pytest.raises(QueueFull, match="2 more were refused"):
+        jobs.add.delay_many([(1,), (2,)])
+    assert Job.objects.count() == 1
+
+
+def test_delay_many_inside_of_a_job_names_its_parent_and_root() -> None:
+    parent = uuid.uuid4()
+    context = JobContext(jobs.add, Request(uuid=parent, root_uuid=parent))
+    token = running.set(context)
+    try:
+        results = jobs.add.delay_many([(1,), (2,)])
+    finally:
+        running.reset(token)
+    assert {(each.job.root_id, each.job.parent_id) for each in results} == {(parent, parent)}
+    assert context.request.children == results
 
 
 # --- transactions -------------------------------------------------------------------------------

@@ -73,9 +73,14 @@ def path(where: str) -> Callable[[Path_], Path_]:
     return note
 
 
-@path("enqueue.insert.write_sent")
+@path("enqueue.insert.write_alike")
 def several_calls(site: Site) -> Any:
     return lambda: add.delay_many([(1,), (2,)], queue="own"), {"own"}
+
+
+@path("enqueue.insert.write_alike")
+def several_later_calls(site: Site) -> Any:
+    return lambda: add.delay_many([(1,), (2,)], countdown=60), {Topic.TIMED}
 
 
 @path("enqueue.insert.write_sent")
