@@ -8,6 +8,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField
 from django.db.models.expressions import RawSQL
+from django.utils.connection import ConnectionProxy
 
 from . import reconnect
 from .base import Dialect
@@ -30,6 +31,9 @@ def dialect_for(connection: BaseDatabaseWrapper) -> Dialect:
     """Return the dialect that speaks over *connection*; it is made once per connection."""
     dialect: Dialect | None = getattr(connection, "_django_jobs_dialect", None)
     if dialect is None:
+        if isinstance(connection, ConnectionProxy):
+            # Such as django.db.connection: it stands for another connection in each thread.
+            connection = connections[connection.alias]
         try:
             dialect = _DIALECTS[connection.vendor](connection)
         except KeyError:

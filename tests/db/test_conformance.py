@@ -485,3 +485,9 @@ def test_look_of_the_dashboard_is_not_compiled(
     with connection.cursor() as cursor:
         cursor.execute("SHOW jit")
         assert cursor.fetchone() == ("on",)
+
+
+def test_dialect_of_django_s_proxy_speaks_over_the_connection_of_this_thread() -> None:
+    there = connections["default"]
+    vars(there).pop("_django_jobs_dialect", None)
+    assert dialect_for(connection).connection is there
