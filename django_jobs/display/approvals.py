@@ -77,7 +77,7 @@ class AnswerForm(forms.Form):
     """The comment, and the fields that the job named."""
 
     comment = forms.CharField(
-        label=_("comment"),
+        label=_("Comment"),
         required=False,
         max_length=LONGEST_COMMENT,
         widget=forms.Textarea(attrs={"rows": 3}),
