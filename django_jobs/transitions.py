@@ -119,6 +119,7 @@ CLAIM = TRANSITIONS["claim"]
 SUCCEED = TRANSITIONS["succeed"]
 RECORD = TRANSITIONS["record"]
 PARENTS_ENDED = TRANSITIONS["parents_ended"]
+RESUME = TRANSITIONS["resume"]
 #: SQL of the two targets of PARENTS_ENDED; NOT_YET is for a time in the future.
 READY, NOT_YET = (f"'{status.value}'" for status in PARENTS_ENDED.targets)
 

@@ -440,11 +440,17 @@ class Dialect(abc.ABC):
         cursor.execute(sql, params)
         return list(cursor.fetchall())
 
-    def commit_early(self, cursor: CursorWrapper) -> None:
-        """Let the open transaction commit without a wait for the disk, where that is possible.
+    def give_event(
+        self, cursor: CursorWrapper, event_id: int, wait_id: int, job_id: UUID, result: str | None
+    ) -> tuple[bool, bool] | None:
+        """Delete an event and the wait of a WAITING job, which goes on with *result*, JSON.
 
-        A crash of the database may then take it back, but never without all later transactions.
+        Returns whether there was the event, and whether the wait was open. The open transaction may
+        commit only if both are true. It then wakes workers, and need not wait for the disk: if a
+        crash takes it back, event and wait are there again. Returns None, without having done
+        anything, where several statements must do it.
         """
+        return None
 
     # --- workflows ------------------------------------------------------------------------------
 

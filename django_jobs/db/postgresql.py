@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ..status import Status
-from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY, RECORD, SUCCEED
+from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY, RECORD, RESUME, SUCCEED
 from ..values import (
     CLAIMED_TYPES,
     NEW_TYPES,
@@ -146,6 +146,25 @@ FROM (SELECT {{same}}) AS same, unnest({{arrays}}) AS new ({{names}})
 """
 
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
+# The event is locked first, then the job: its status is looked at again when it is locked.
+_GIVE_EVENT = f"""
+WITH event AS (DELETE FROM django_jobs_event WHERE id = %s RETURNING id),
+job AS (
+    SELECT id, queue, pending_parents FROM {JOBS}
+    WHERE id = %s AND status = {RESUME.source} AND EXISTS (SELECT 1 FROM event) FOR UPDATE),
+wait AS (
+    DELETE FROM django_jobs_eventwait w USING job WHERE w.id = %s RETURNING w.job_id, w.key),
+step AS (
+    UPDATE django_jobs_step s SET state = 'DONE', result = %s, data = '{{}}', wake_at = NULL,
+        ended_at = {_NOW}
+    FROM wait WHERE s.job_id = wait.job_id AND s.key = wait.key),
+woken AS (
+    UPDATE {JOBS} j SET status = {RESUME.target}, ready_at = {_NOW}
+    FROM job, wait WHERE j.id = job.id AND job.pending_parents <= 0 RETURNING j.queue)
+SELECT EXISTS (SELECT 1 FROM event), EXISTS (SELECT 1 FROM wait),
+    set_config('synchronous_commit', COALESCE(%s, current_setting('synchronous_commit')), TRUE),
+    (SELECT pg_notify('{CHANNEL}', queue) FROM woken)
+"""
 _NUMBERED_NOTIFY = numbered(_NOTIFY)
 _NOTIFY_EARLY = numbered(f"{_NOTIFY}, set_config('synchronous_commit', 'off', TRUE)")
 _TOUCH = numbered(f"UPDATE {JOBS} SET id = id WHERE id = %s")
@@ -666,8 +685,14 @@ class PostgreSQL(Dialect):
         cursor.execute(_READY_QUEUES)
         return [queue for (queue,) in cursor.fetchall()]
 
-    def commit_early(self, cursor: CursorWrapper) -> None:
-        cursor.execute("SET LOCAL synchronous_commit = off")
+    def give_event(
+        self, cursor: CursorWrapper, event_id: int, wait_id: int, job_id: UUID, result: str | None
+    ) -> tuple[bool, bool]:
+        # Within a savepoint the transaction is another's, and so is its setting.
+        early = None if self.connection.savepoint_ids else "off"
+        cursor.execute(_GIVE_EVENT, [event_id, job_id, wait_id, result, early])
+        had_event, had_wait, *_ = cursor.fetchone()
+        return had_event, had_wait
 
     def notify(self, topics: Sequence[str]) -> None:
         with self.connection.cursor() as cursor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.db import connections, transaction
@@ -12,7 +11,7 @@ from django.db.models import Q, QuerySet
 
 from ..db import clock, dialect_for, without_deadlock
 from ..models import Event, EventWait
-from .ending import End, end_waits
+from .ending import End, end_waits, result_text
 
 #: Jobs that one transaction lets go on with a broadcast.
 BATCH = 200
@@ -73,32 +72,29 @@ def _give(event: Event, waits: Sequence[EventWait], using: str) -> _Given:
 
 
 def _give_away(event: Event, waits: Sequence[EventWait], using: str) -> _Given:
-    with _transaction(using):
-        if not Event.objects.using(using).filter(pk=event.pk)._raw_delete(using):
-            return _Given(is_gone=True, ended=0)
-        ended = end_waits(waits, End(event.payload), using)
-        if not ended:
+    """Give an event to the one job that takes it."""
+    (wait,) = waits
+    result = result_text(wait, event.payload)
+    connection = connections[using]
+    with transaction.atomic(using), connection.cursor() as cursor:
+        given = dialect_for(connection).give_event(cursor, event.pk, wait.pk, wait.job_id, result)
+        had_event, had_wait = given or _given_by_several(event, wait, using)
+        if not had_wait:
             transaction.set_rollback(True, using)
-    if not ended:
+    if had_event and not had_wait:
         # A job that becomes WAITING again has another row.
-        EventWait.objects.using(using).filter(pk__in=[w.pk for w in waits])._raw_delete(using)
-    return _Given(bool(ended), ended)
+        EventWait.objects.using(using).filter(pk=wait.pk)._raw_delete(using)
+    return _Given(is_gone=had_wait or not had_event, ended=int(had_wait))
+
+
+def _given_by_several(event: Event, wait: EventWait, using: str) -> tuple[bool, bool]:
+    if not Event.objects.using(using).filter(pk=event.pk)._raw_delete(using):
+        return False, False
+    return True, bool(end_waits([wait], End(event.payload), using))
 
 
 def _show_to(event: Event, waits: Sequence[EventWait], using: str) -> _Given:
-    with _transaction(using):
+    with transaction.atomic(using):
         if not Event.objects.using(using).filter(pk=event.pk).select_for_update().exists():
             return _Given(is_gone=True, ended=0)
         return _Given(False, end_waits(waits, End(event.payload, broadcast=event.pk), using))
-
-
-@contextlib.contextmanager
-def _transaction(using: str) -> Iterator[None]:
-    connection = connections[using]
-    is_inner = connection.in_atomic_block
-    with transaction.atomic(using):
-        if not is_inner:
-            # If a crash takes the meeting back, both rows are there and meet again.
-            with connection.cursor() as cursor:
-                dialect_for(connection).commit_early(cursor)
-        yield

@@ -73,6 +73,12 @@ def end_waits(waits: Sequence[EventWait], end: End, using: str) -> int:
     return len(ended)
 
 
+def result_text(wait: EventWait, value: Any) -> str | None:
+    """Return *value* as the JSON text that the step's row has."""
+    text: str | None = Step._meta.get_field("result").get_prep_value(End(value).result(wait))
+    return text
+
+
 def _deleted(waits: Sequence[EventWait], using: str) -> set[int]:
     """Delete the rows; return the ids of those that were there."""
     ids = [wait.pk for wait in waits]

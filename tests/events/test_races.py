@@ -9,7 +9,9 @@ import pytest
 from django.db import transaction
 
 from django_jobs import JobContext, control, job, send_event
+from django_jobs.control import jobs as revoking
 from django_jobs.db import clock
+from django_jobs.db.postgresql import PostgreSQL
 from django_jobs.events import delivery, ending
 from django_jobs.maintenance import events
 from django_jobs.models import Event, EventWait, Job
@@ -91,74 +93,77 @@ def test_process_that_died_before_its_look_loses_nothing(
 
 
 @pytest.mark.usefixtures("several_writers")
-def test_two_looks_give_one_event_to_one_job(
-    work: Work, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_looks_give_one_event_to_one_job(work: Work, until: Until) -> None:
     for _ in range(2):
         waits.delay()
         work()
-    first, second = EventWait.objects.order_by("id")
-    event = Event.objects.create(
-        name="paid", payload=4, sent_at=clock("default"), expires_at=clock("default", 60)
-    )
-    pause = Pause(ending.lock_jobs)
-    monkeypatch.setattr(ending, "lock_jobs", pause)
-    one = Aside(lambda: delivery._give(event, [first], "default"))
-    until(pause.reached.is_set)
-    other = Aside(lambda: delivery._give(event, [second], "default"))
-    until(lambda: someone_waits() or not other.is_alive())
-    pause.go()
-    assert [one.result().ended, other.result().ended] == [1, 0]
-    assert states() == [Status.PENDING, Status.WAITING]
+    event = new_event(4)
+    with held(lambda: list(Job.objects.select_for_update())):
+        both = [
+            Aside(lambda wait=wait: delivery._give(event, [wait], "default"))
+            for wait in EventWait.objects.order_by("id")
+        ]
+        until(someone_waits)
+    assert sorted(one.result().ended for one in both) == [0, 1]
+    assert sorted(states()) == [Status.PENDING, Status.WAITING]
+    assert not Event.objects.exists()
 
 
 @pytest.mark.usefixtures("several_writers")
 @pytest.mark.parametrize("second", ["timeout", "revoke", "event"])
 @pytest.mark.parametrize("first", ["timeout", "revoke", "event"])
 def test_wait_ends_once(
-    work: Work, until: Until, monkeypatch: pytest.MonkeyPatch, first: str, second: str
+    work: Work, until: Until, monkeypatch: pytest.MonkeyPatch, vendor: str, first: str, second: str
 ) -> None:
     """Whichever locks the job first ends its wait; the other finds that it is over."""
-    if first == second == "event":
-        pytest.skip("the same event is the test above")
     result = waits.delay()
     work()
     EventWait.objects.update(until=clock("default", -1))
-    event = Event.objects.create(
-        name="paid", payload=5, sent_at=clock("default"), expires_at=clock("default", 60),
-        is_new=False,
-    )  # fmt: skip
     (wait,) = EventWait.objects.all()
+    event = new_event(5)
     do: dict[str, Callable[[], Any]] = {
         "timeout": lambda: events._time_out("default"),
         "revoke": lambda: control.revoke([result.id]),
         "event": lambda: delivery._give(event, [wait], "default"),
     }
-    pauses = {name: Pause(function) for name, function in LOCKS.items()}
-    monkeypatch.setattr(ending, "lock_jobs", pauses["ending"])
-    monkeypatch.setattr("django_jobs.control.jobs.lock_jobs", pauses["revoke"])
-    pause = pauses["revoke" if first == "revoke" else "ending"]
+    pause = paused(monkeypatch, first, vendor)
     one = Aside(do[first])
     until(pause.reached.is_set)
-    for each in pauses.values():
-        each.reached.set()  # only the first one pauses
     other = Aside(do[second])
     until(lambda: someone_waits() or not other.is_alive())
     pause.go()
     one.result()
     other.result()
     assert not EventWait.objects.exists()
+    assert Event.objects.exists() == (first != "event")
     (status,) = states()
     if "revoke" in (first, second):
         # A revoke also ends the job that has just become ready.
         assert status == Status.REVOKED
-    else:
-        assert status == Status.PENDING
-        (outcome,) = work()
-        assert outcome.value == 5 if first == "event" else outcome.status == Status.FAILURE
+        return
+    assert status == Status.PENDING
+    (outcome,) = work()
+    assert outcome.value == 5 if first == "event" else outcome.status == Status.FAILURE
 
 
-LOCKS = {"ending": ending.lock_jobs, "revoke": ending.lock_jobs}
+def new_event(payload: Any) -> Event:
+    """Return an event for which a look has found no job."""
+    return Event.objects.create(
+        name="paid", payload=payload, is_new=False,
+        sent_at=clock("default"), expires_at=clock("default", 60),
+    )  # fmt: skip
+
+
+def paused(monkeypatch: pytest.MonkeyPatch, what: str, vendor: str) -> Pause:
+    """Hold what ends a wait when it has locked the job."""
+    if what == "event" and vendor == "postgresql":
+        pause = Pause(PostgreSQL.give_event)
+        monkeypatch.setattr(PostgreSQL, "give_event", lambda *arguments: pause(*arguments))
+        return pause
+    module: Any = revoking if what == "revoke" else ending
+    pause = Pause(module.lock_jobs)
+    monkeypatch.setattr(module, "lock_jobs", pause)
+    return pause
 
 
 def test_sender_holds_no_lock_of_a_job(work: Work) -> None:
