@@ -47,7 +47,7 @@ def pack(point: str) -> None:
 
 @job(bind=True)
 def sell(self: JobContext, folder: str, point: str) -> list[str]:
-    """Do three steps, run a child, sleep, and go through rows; the second step and the loop are atomic."""
+    """Do three steps, a child, a sleep and a loop; the second step and the loop are atomic."""
     found = []
     for name in STEPS:
         killed_at(folder, f"before {name}", point)
