@@ -224,9 +224,10 @@ class Outcome:
         if self.replacement is not None or self.added or self.steps:
             return True
         job = self.job
-        return self.status in ENDED and (
-            job.has_dependents or bool(job.row_options.workflow.errbacks)
+        is_waited_for = job.has_dependents or (
+            job.options is not None and bool(job.row_options.workflow.errbacks)
         )
+        return is_waited_for and self.status in ENDED
 
     def written(self) -> tuple[Any, ...]:
         """Return the values of the columns :data:`OUTCOME_TYPES`."""

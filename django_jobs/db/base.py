@@ -688,6 +688,10 @@ def _marks(values: Sequence[Any]) -> str:
 
 def pieces_of(items: Sequence[T], lengths: Iterable[int], most: int) -> Iterator[Sequence[T]]:
     """Return *items* in pieces of at most *most* and, unless it is one alone, so much text."""
+    lengths = list(lengths)
+    if sum(lengths) <= TEXT and len(items) <= most:
+        yield items
+        return
     start = total = 0
     for position, length in enumerate(lengths):
         total += length

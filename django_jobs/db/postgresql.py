@@ -433,6 +433,10 @@ def _text_array(values: Sequence[str]) -> str:
     return f'{{"{texts}"}}'
 
 
+def _number_array(values: Sequence[int]) -> str:
+    return f"{{{','.join(map(str, values))}}}"
+
+
 def _id_array(ids: Sequence[UUID]) -> str:
     return "{" + ",".join([each.hex for each in ids]) + "}"
 
@@ -640,14 +644,15 @@ class PostgreSQL(Dialect):
     def _success_arrays(self, outcomes: Sequence[Outcome]) -> list[str]:
         """Return the columns as array literals."""
         now = time.monotonic()
-        ids, claims, results, began, ended = [], [], [], [], []
-        for outcome in outcomes:
-            ids.append(outcome.job.id.hex)
-            claims.append(str(outcome.job.claims))
-            results.append("NULL" if outcome.result is None else _quoted(outcome.result))
-            began.append(str(int((now - outcome.began) * 1000)))
-            ended.append(str(int((now - outcome.ended) * 1000)))
-        return ["{" + ",".join(column) + "}" for column in (ids, claims, results, began, ended)]
+        jobs = [outcome.job for outcome in outcomes]
+        results: list[Any] = [outcome.result for outcome in outcomes]
+        return [
+            _id_array([job.id for job in jobs]),
+            _number_array([job.claims for job in jobs]),
+            _text_array(results) if None not in results else _array(results),
+            _number_array([int((now - outcome.began) * 1000) for outcome in outcomes]),
+            _number_array([int((now - outcome.ended) * 1000) for outcome in outcomes]),
+        ]
 
     def _outcome_row(self, outcome: Outcome) -> tuple[Any, ...]:
         return (

@@ -111,7 +111,7 @@ def clean_up_after(
     back, outcomes = [], []
     for claimed in _all_claimed(jobs, using):
         key = (claimed.id, claimed.claims)
-        if key not in running or (cold and may_run_again(claimed)):
+        if key not in running or (cold and may_run_again(claimed.name)):
             back.append(claimed)
         else:
             outcomes.append(execute_crash(claimed, running[key], environment))
@@ -177,7 +177,7 @@ def _is_blameless(claimed: Claimed, worker: Worker | None) -> bool:
     if worker is None:
         return False
     stopped = worker.lost_at is None
-    return stopped or (worker.stopping_at is not None and may_run_again(claimed))
+    return stopped or (worker.stopping_at is not None and may_run_again(claimed.name))
 
 
 def _all_claimed(jobs: Iterable[Job], using: str) -> list[Claimed]:

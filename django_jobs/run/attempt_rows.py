@@ -25,8 +25,9 @@ _OLDER = 1_000
 
 def was_attempt(outcome: Outcome) -> bool:
     """Return whether the attempt failed and gets a row; a job that did not run made no attempt."""
-    did_not_run = outcome.status == Status.REVOKED or outcome.is_deferred
-    return outcome.failure is not None and not did_not_run
+    if outcome.failure is None:
+        return False
+    return outcome.status != Status.REVOKED and not outcome.is_deferred
 
 
 def keep_attempts(worker_id: UUID, outcomes: Sequence[Outcome], using: str) -> None:

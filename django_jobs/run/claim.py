@@ -45,14 +45,15 @@ def claim(
             raise
         return [], True
     if jobs:
-        dialect.keep_claims(not all(map(may_run_again, jobs)))
+        names = {job.name for job in jobs}
+        dialect.keep_claims(not all(map(may_run_again, names)))
     add_results(jobs, using)
     return jobs, contended
 
 
-def may_run_again(job: Claimed) -> bool:
-    """Return whether the job may run once more after its body began: ``acks_late``."""
-    function = registry.find(job.name)
+def may_run_again(name: str) -> bool:
+    """Return whether jobs of that *name* may run again after their body began: ``acks_late``."""
+    function = registry.find(name)
     return function is None or function.options.acks_late
 
 

@@ -108,9 +108,10 @@ class Completer:
         # A refused outcome has another one in its place, of the same job.
         recorded = {id(each.job): each for each in counted}
         confirmations, logs_each = self._buffer.confirmations, log.logs_successes()
+        asked = bool(confirmations)  # a slot asks before it hands its outcome in
         for outcome in outcomes:
             end = recorded.get(id(outcome.job))
-            if confirmations and confirmations.answer(outcome, end):
+            if asked and confirmations.answer(outcome, end):
                 continue
             if end is None or end.told:
                 continue

@@ -62,7 +62,8 @@ def completer(state: Any, buffer: Any, clock: Clock, calls: Any) -> Completer:
 def a_job(**fields: Any) -> Any:
     given = {
         "id": UUID(int=2), "claims": 1, "name": "add", "queue": "default", "permits": (),
-        "begin_by": None, "ready": 0.0, "has_dependents": False, "row_options": _OPTIONS,
+        "begin_by": None, "ready": 0.0, "has_dependents": False, "options": None,
+        "row_options": _OPTIONS,
     }  # fmt: skip
     return SimpleNamespace(**given | fields)
 
