@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Model, QuerySet
@@ -9,6 +10,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy
 
+from ..control.events import awaited_events
 from ..display.attempt_logs import logs_of
 from ..display.job_text import with_argument_texts
 from ..models import Job
@@ -28,13 +30,13 @@ from .filters import (
     StatusFilter,
     WorkerFilter,
 )
-from .job_actions import DELETE, RETRY_FROM
+from .job_actions import DELETE, RETRY_FROM, SEND_EVENT, Operation
 from .job_buttons import JobButtonsMixin
 from .job_fields import VIEW_ENCRYPTED, JobFields, payload_of, show_encrypted
 from .operations import actions_of
 from .run_history import runs_of_function, runs_svg
 from .search import search
-from .steps import shown_steps
+from .steps import StepRow, shown_steps
 from .timeline import timeline
 from .workflow_svg import MOST_DRAWN, graph
 
@@ -114,7 +116,7 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
                 operation
                 for operation in self.operations
                 if job.status in operation.allowed
-                and (context["steps"] or operation is not RETRY_FROM)
+                and self.has_subject(operation, job, context["steps"])
                 and self.has_operation_permission(request, operation)
             ]
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
@@ -135,6 +137,12 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
             "failed": number_format(workflow.failed, force_grouping=True),
             "left_out": workflow.total > len(workflow.nodes),
         }
+
+    def has_subject(self, operation: Operation, job: Job, steps: Sequence[StepRow]) -> bool:
+        """Return whether the job has what the operation is about."""
+        if operation is RETRY_FROM:
+            return bool(steps)
+        return operation is not SEND_EVENT or bool(awaited_events([job.pk]))
 
     # --- permissions ----------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..control import jobs, retrying
+from ..control import events, jobs, retrying
 from ..control.moving import move
 from ..db import without_deadlock
 from ..define import registry, row_options
@@ -120,6 +120,21 @@ def retrying_from(step: str) -> Operation:
     return dataclasses.replace(RETRY_FROM, run=run, audit=audit)
 
 
+def sending(name: str, payload: Any) -> Operation:
+    """Return the operation that sends the event *name* once for each job that waits for it."""
+
+    def run(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
+        waiting = [each.job_id for each in events.awaited_events(ids) if each.name == name]
+        with transaction.atomic(using):
+            for _each in waiting:
+                events.send_event(name, payload, using=using)
+            note(list(Job.objects.using(using).filter(pk__in=waiting).only("name")))
+        others = len(set(ids)) - len(set(waiting))
+        return {_("does not wait for this event"): others} if others else {}
+
+    return dataclasses.replace(SEND_EVENT, run=run, audit=f"Sent the event {name}.")
+
+
 def moving(queue: str | None, priority: int | None) -> Operation:
     """Return the operation that moves jobs to *queue* and *priority*; None changes nothing."""
 
@@ -136,7 +151,7 @@ def moving(queue: str | None, priority: int | None) -> Operation:
 
 
 def _without_target(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
-    raise ValueError("Use moving() or retrying_from(), which know the target.")
+    raise ValueError("Use moving(), retrying_from() or sending(), which know the target.")
 
 
 def _delete(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
@@ -164,6 +179,10 @@ RETRY_FROM = Operation(
     gettext_lazy("Retry selected jobs from a step or from the start"), ENDED, _without_target, "",
     "retry_job", destructive=True,
 )  # fmt: skip
+SEND_EVENT = Operation(
+    "send_event", gettext_lazy("Send its event"), gettext_lazy("Send selected jobs their event"),
+    frozenset({Status.WAITING}), _without_target, "", "send_event", destructive=True,
+)  # fmt: skip
 RUN_NOW = Operation(
     "run_now", gettext_lazy("Run now"), gettext_lazy("Run selected jobs now"), TIMED, _run_now,
     "Made to run now.", "run_job",
@@ -189,7 +208,7 @@ DELETE = Operation(
     "delete_selected", gettext_lazy("Delete"), gettext_lazy("Delete selected ended jobs"), ENDED,
     _delete, "", "delete_job", destructive=True, flag=DELETION,
 )  # fmt: skip
-OPERATIONS = (RETRY, RETRY_FROM, RUN_NOW, MOVE, REVOKE, TERMINATE, COPY, DELETE)
+OPERATIONS = (RETRY, RETRY_FROM, RUN_NOW, SEND_EVENT, MOVE, REVOKE, TERMINATE, COPY, DELETE)
 
 
 def perform(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from django.contrib import messages
 from django.db.models import QuerySet
@@ -13,7 +14,18 @@ from django.utils.translation import gettext as _
 
 from ..metrics import cache
 from .auto_refresh import page_to_return_to
-from .job_actions import DELETE, MOST_JOBS, MOVE, OPERATIONS, RETRY_FROM, Operation, perform, report
+from .event_form import EventForm
+from .job_actions import (
+    DELETE,
+    MOST_JOBS,
+    MOVE,
+    OPERATIONS,
+    RETRY_FROM,
+    SEND_EVENT,
+    Operation,
+    perform,
+    report,
+)
 from .move_form import MoveForm
 from .operations import OperationsAdminMixin
 from .step_form import StepForm
@@ -24,6 +36,21 @@ UNASKED = 100
 SHOWN_WHEN_ASKED = 10
 
 
+class TargetForm(Protocol):
+    """Asks for what an operation needs besides the jobs."""
+
+    def is_valid(self) -> bool: ...
+    @property
+    def operation(self) -> Operation: ...
+
+
+_FORMS: dict[Operation, Callable[[Any, list[Any], str], TargetForm]] = {
+    MOVE: lambda given, ids, using: MoveForm(given, using=using),
+    RETRY_FROM: lambda given, ids, using: StepForm(given, using=using, ids=ids),
+    SEND_EVENT: lambda given, ids, using: EventForm(given, ids=ids),
+}
+
+
 class JobButtonsMixin(OperationsAdminMixin):
     """Performs the operations of ``job_actions.OPERATIONS`` on the chosen jobs."""
 
@@ -32,15 +59,11 @@ class JobButtonsMixin(OperationsAdminMixin):
     def perform_operation(
         self, operation: Any, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
-        if operation not in (MOVE, RETRY_FROM):
+        if operation not in _FORMS:
             return self._perform(operation, request, queryset)
         given = request.POST if "confirmed" in request.POST else None
         ids = self._first_ids(request, queryset)
-        form: MoveForm | StepForm
-        if operation is MOVE:
-            form = MoveForm(given, using=queryset.db)
-        else:
-            form = StepForm(given, using=queryset.db, ids=ids)
+        form = _FORMS[operation](given, ids, queryset.db)
         if form.is_valid():
             return self._perform(form.operation, request, queryset)
         return self._ask(operation, request, queryset, ids, form)
@@ -67,7 +90,7 @@ class JobButtonsMixin(OperationsAdminMixin):
         request: HttpRequest,
         queryset: QuerySet[Any],
         ids: list[Any],
-        form: MoveForm | StepForm | None = None,
+        form: TargetForm | None = None,
     ) -> HttpResponse:
         allowed = queryset.filter(pk__in=ids, status__in=operation.allowed)
         number = allowed.order_by().count()

@@ -197,3 +197,67 @@ def test_command_retries_from_a_step_or_the_start(failed: Job) -> None:
     Job.objects.update(status="FAILURE")
     shown("retry", str(failed.pk), "--from-start")
     assert Step.objects.count() == 0
+
+
+@pytest.fixture
+def waiting(registered: Any, work: Work) -> Job:
+    @job(bind=True)
+    def patient(self: JobContext, order: int) -> Any:
+        return self.wait_for_event(f"paid:{order}")
+
+    patient.delay(7)
+    work()
+    row: Job = Job.objects.get()
+    assert row.status == "WAITING"
+    return row
+
+
+def send(client: Client, row: Job, **more: str) -> str:
+    data = {"action": "send_event", "index": "0", "_selected_action": str(row.pk), **more}
+    html: str = client.post(LIST, data, follow=True).content.decode()
+    return html
+
+
+@pytest.mark.django_db(transaction=True)
+def test_event_is_sent_by_hand(boss: Client, waiting: Job, work: Work) -> None:
+    assert 'value="send_event"' in boss.get(page(waiting)).content.decode()
+    assert '<option value="paid:7"' in send(boss, waiting)
+    answers = {"event-event": "paid:7", "confirmed": "1"}
+    html = send(boss, waiting, **answers, **{"event-payload": '{"euros": '})
+    assert "This is not JSON: see line 1, column 10." in html
+    waiting.refresh_from_db()
+    assert waiting.status == "WAITING"
+    send(boss, waiting, **answers, **{"event-payload": '{"euros": 20}'})
+    assert [each.value for each in work()] == [{"euros": 20}]
+    assert LogEntry.objects.get().change_message == "Sent the event paid:7."
+
+
+def test_event_is_sent_only_with_the_permission(
+    client_of: Callable[..., Client], waiting: Job, work: Work
+) -> None:
+    client = client_of("view_job", "retry_job", "revoke_job", "enqueue_job")
+    assert 'value="send_event"' not in client.get(page(waiting)).content.decode()
+    send(client, waiting, **{"event-event": "paid:7", "confirmed": "1"})
+    assert work() == []
+    waiting.refresh_from_db()
+    assert waiting.status == "WAITING"
+
+
+def test_job_that_waits_for_no_event_has_no_such_button(boss: Client, failed: Job) -> None:
+    assert 'value="send_event"' not in re.findall(
+        r"jobs-operations.*?</div>", boss.get(page(failed)).content.decode(), re.DOTALL
+    )[0]  # fmt: skip
+
+
+@pytest.mark.django_db(transaction=True)
+def test_command_sends_an_event(
+    waiting: Job, work: Work, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CommandError, match="not JSON"):
+        shown("send-event", "paid:7", "--payload", "{")
+    with pytest.raises(CommandError, match="1 to 200 characters"):
+        shown("send-event", "x" * 201)
+    assert work() == []
+    assert shown("send-event", "paid:7", "--payload", "[1]").strip() == "Sent the event paid:7."
+    assert capsys.readouterr().err == ""
+    assert [each.value for each in work()] == [[1]]

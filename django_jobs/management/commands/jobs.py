@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from ...conf import get_settings
+from ...conf import DAY, get_settings
 from ...status import ENDED, QUEUED, Status
 from ...worker.flag_types import positive, seconds
 from ..arguments import add_verb
@@ -21,6 +21,7 @@ from ..jobs import (
     actions,
     control,
     doctor_celery,
+    event_sending,
     health,
     inspecting,
     listing,
@@ -55,6 +56,7 @@ class Command(OfflineCommand):
             _import,
             _doctor_celery,
             _reencrypt,
+            _send_event,
         ):
             add(verbs)
         worker_parsers.add_control(verbs)
@@ -120,6 +122,7 @@ _VERBS: dict[str, Callable[..., bool | None]] = {
     "import-celery-beat": schedules.import_celery_beat,
     "doctor-celery": doctor_celery.doctor_celery,
     "reencrypt": reencrypting.show_reencryption,
+    "send-event": event_sending.send_event,
 }
 
 
@@ -246,6 +249,20 @@ def _import(verbs: Any) -> None:
 def _reencrypt(verbs: Any) -> None:
     text = gettext_noop("Encrypt all encrypted values of jobs with the first of ENCRYPTION_KEYS.")
     add_verb(verbs, "reencrypt", text)
+
+
+def _send_event(verbs: Any) -> None:
+    text = gettext_noop("Send an event to the job that waits for it.")
+    parser = add_verb(verbs, "send-event", text, "event", "payload", "keep", "broadcast")
+    parser.add_argument("event", metavar="NAME", help=_("name of the event"))
+    parser.add_argument(
+        "--payload", default="null", metavar="JSON", help=_("what the job gets (null)")
+    )
+    parser.add_argument(
+        "--keep", type=seconds, default=float(DAY), metavar="S",
+        help=_("seconds that it is kept for jobs that wait later (a day)"),
+    )  # fmt: skip
+    parser.add_argument("--broadcast", action="store_true", help=_("to all jobs that wait for it"))
 
 
 def _doctor_celery(verbs: Any) -> None:
