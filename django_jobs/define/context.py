@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..api.job import JobFunction
     from ..api.result import AsyncResult
     from ..ids import JobId
+    from ..redaction import Secrets
     from ..run.kept_log import KeptLog
     from ..values import Claimed, Failure, Graph
     from .options import Expiry
@@ -56,6 +57,9 @@ class _Running:
     printed: dict[Any, Any] | None = None
     # The job's row, when it was claimed.
     claimed: Claimed | None = None
+    # For a call of a batch: it returns the secrets of all jobs of the batch and of a result. What
+    # the body raises may quote any of them.
+    batch_secrets: Callable[[Any], Secrets] | None = None
     # With the worker's id the fencing token of this run.
     claims: int = 0
     row_options = NOTHING

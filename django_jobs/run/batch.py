@@ -16,6 +16,7 @@ from ..define.current import Request
 from ..define.sensitive import secrets_of
 from ..exceptions import BatchError
 from ..ids import uuid7
+from ..redaction import Secrets
 from ..values import Claimed, Outcome
 from . import redirect_output
 from .attempt import enter, name_in_records, reason_of
@@ -111,16 +112,32 @@ def _together(members: Sequence[Member], environment: Environment) -> BatchExecu
     # Of the limits of the calls the shortest holds for all.
     hard = _shortest(each.time_limit for each in found)
     soft = _shortest(each.soft_time_limit for each in found)
-    secrets = functools.cache(functools.partial(secrets_of, *jobs, has_taken=True))
-    for each in found:
-        each.of_batch = secrets
-    execution = BatchExecution(job, first.function, [], {}, hard, soft, secrets)
+    execution = BatchExecution(job, first.function, [], {}, hard, soft)
     execution.members = [member for member in members if member.execution is not None]
     request = functools.partial(_request, execution, environment)
     execution.context = BatchContext(first.function, request, jobs)
+    secrets = _Secrets(jobs)
+    for context in (execution.context, *(each.context for each in found)):
+        context.batch_secrets = secrets
     execution.began = time.monotonic()
     enter(execution)
     return execution
+
+
+class _Secrets:
+    """Returns the secrets of all jobs of a batch, and of a result."""
+
+    def __init__(self, jobs: Sequence[Claimed]) -> None:
+        self._jobs = jobs
+
+    @functools.cached_property
+    def _common(self) -> Secrets:
+        return secrets_of(*self._jobs, has_taken=True)
+
+    def __call__(self, result: Any) -> Secrets:
+        if result is None:
+            return self._common
+        return secrets_of(*self._jobs, has_taken=True, result=result)
 
 
 def _request(execution: BatchExecution, environment: Environment) -> Request:

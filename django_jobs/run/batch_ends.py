@@ -9,6 +9,7 @@ from typing import Any
 
 from ..define.context import JobContext
 from ..exceptions import BatchError, WorkerStopping
+from ..redaction import Secrets
 from ..serialization import type_of
 from ..status import Status
 from ..values import Claimed, Outcome
@@ -140,6 +141,10 @@ class BatchExecution(Execution):
         if isinstance(error, _Unusable):
             return [member.failed(error.reason) for member in self.members]
         return [member.raised(error) for member in self.members]
+
+    def secrets(self) -> Secrets:
+        assert self.context.batch_secrets is not None
+        return self.context.batch_secrets(None)
 
     def may_commit(self, outcomes: Sequence[Outcome]) -> bool:
         return True

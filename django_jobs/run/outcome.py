@@ -59,8 +59,6 @@ class Execution:
     soft_time_limit: float | None
     context: JobContext = dataclasses.field(init=False)
     began: float = dataclasses.field(init=False)
-    #: Returns the secrets of all jobs of its batch: what the body raises may quote any of them.
-    of_batch: Callable[[], Secrets] | None = None
 
     @property
     def ignores_result(self) -> bool:
@@ -69,8 +67,6 @@ class Execution:
 
     def secrets(self) -> Secrets:
         """Return what no text about the attempt may show."""
-        if self.of_batch is not None:
-            return self.of_batch()
         journal = self.context.journal
         return hidden(self.job, calls=journal.secret_calls if journal is not None else ())
 

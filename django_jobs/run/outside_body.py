@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..backoff import deferral
 from ..conf import get_settings
 from ..define import registry
+from ..define.current import running
 from ..define.retention import keep_seconds
 from ..define.sensitive import Call, secrets_of
 from ..exceptions import UnknownJob, WorkerLost, WorkerStopping
@@ -104,6 +105,9 @@ def crashed(job: Claimed) -> Outcome:
 
 def hidden(job: Claimed, result: Any = None, calls: Sequence[Call] = ()) -> Secrets:
     """Return the secrets that no text about the job, its *result* or other *calls* may show."""
+    context = running.get()
+    if context is not None and context.claimed is job and context.batch_secrets is not None:
+        return context.batch_secrets(result)
     # From the claimed texts, because the body may have changed its arguments.
     return secrets_of(job, has_taken=not job.problem, result=result, calls=calls)
 

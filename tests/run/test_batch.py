@@ -245,6 +245,32 @@ def test_error_shows_no_secret_of_another_call(run_batch: RunBatch) -> None:
         assert SECRET not in row.attempts.get().traceback
 
 
+class Repeats(JobContext):
+    def on_failure(self, exc: Any, job_id: Any, args: Any, kwargs: Any, einfo: str) -> None:
+        raise RuntimeError(f"heard: {exc}")
+
+
+def test_error_of_a_hook_or_a_receiver_shows_no_secret_of_another_call(
+    run_batch: RunBatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def login(password: str) -> None: ...
+
+    @job(batch_size=10, call_signature=login, base=Repeats)
+    def fails(calls: list[Call]) -> None:
+        raise ValueError(f"refused {calls[1].args[0]}")
+
+    def receive(exception: Any, **_: Any) -> None:
+        raise RuntimeError(f"heard: {exception}")
+
+    signals.job_failure.connect(receive)
+    try:
+        run_batch(fails, "another-password", SECRET)
+    finally:
+        signals.job_failure.disconnect(receive)
+    assert caplog.text.count("heard: refused ********") >= 4
+    assert SECRET not in caplog.text
+
+
 # --- the running job, hooks, middleware ---------------------------------------------------------
 
 
