@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from .current import Request
 
 # They change or show one job, or record its steps.
+_DURABLE = {name for each in Durable.__mro__ if each is not object for name in vars(each)}
 _OF_ONE_JOB = {
     name: name
-    for name in ("retry", "replace", "add_to_chord", "update_state", "progress", *vars(Durable))
+    for name in ({"retry", "replace", "add_to_chord", "update_state", "progress", "run"} | _DURABLE)
     if not name.startswith("_") and callable(getattr(JobContext, name))
 } | {"_call_step": "step", "_call_step_async": "step"}
 
