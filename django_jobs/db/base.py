@@ -236,12 +236,14 @@ class Dialect(abc.ABC):
     fair_ready: ClassVar[str] = f"status = {CLAIM.source} AND fair_key IS NOT NULL AND queue = %s"
     fair_column: ClassVar[str] = "fair_key"
 
-    def ready_keys(self, queue: str, place: str, most: int, *, again: bool) -> list[str]:
+    def ready_keys(
+        self, worker_id: UUID, queue: str, place: str, most: int, *, again: bool
+    ) -> list[str]:
         """Return the next keys of ready jobs behind *place* on the ring, once around at most.
 
         With *again* the key *place* is the first one, else the last one. The key
         :data:`~.turns.NO_KEY` stands for jobs without a key, if the oldest ready job has none. A
-        paused queue has no keys.
+        paused queue has no keys, nor has any queue for a worker whose lease has expired.
         """
         ahead, behind = (">=", "<") if again else (">", "<=")
         last = f"AND {self.fair_column} {behind} %s"
@@ -251,13 +253,13 @@ class Dialect(abc.ABC):
             "found FROM (SELECT found FROM ahead "
             f"UNION ALL SELECT '{NO_KEY}' WHERE ({self._is_oldest_keyless}) "
             "UNION ALL SELECT found FROM behind) AS ring WHERE found IS NOT NULL "
-            f"AND NOT EXISTS (SELECT 1 FROM {QUEUES} q WHERE q.name = %s "
-            "AND q.paused_at IS NOT NULL) LIMIT %s",
+            f"AND {self.claimable()} LIMIT %s",
         )
+        worker = self.uuid(worker_id)
         rows = self._rows(
             sql,
-            [queue, place, queue, most, queue, NO_KEY, place, queue, place, most, queue, queue,
-             most],
+            [queue, place, queue, most, queue, NO_KEY, place, queue, place, most, queue, worker,
+             queue, most],
         )  # fmt: skip
         return [found for (found,) in rows]
 

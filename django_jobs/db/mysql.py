@@ -24,7 +24,6 @@ from .base import (
     NEW_COLUMNS,
     NEW_FIELDS,
     OF_JOBS,
-    QUEUES,
     SECONDS_OF,
     UNIQUE_KEYS,
     WORKERS,
@@ -182,14 +181,16 @@ class MySQL(Dialect):
             found.sort(key=lambda row: (row[1], row[0]))
         return found[:limit]
 
-    def ready_keys(self, queue: str, place: str, most: int, *, again: bool) -> list[str]:
+    def ready_keys(
+        self, worker_id: UUID, queue: str, place: str, most: int, *, again: bool
+    ) -> list[str]:
         # One probe for each key. The server reads a whole queue for the next key after each row of
         # a query: it makes a range of an index from constants only.
         found: list[str] = []
         with self.connection.cursor() as cursor:
-            paused = f"SELECT 1 FROM {QUEUES} WHERE name = %s AND paused_at IS NOT NULL"
-            cursor.execute(paused, [queue])
-            if cursor.fetchone():
+            may_claim = f"SELECT 1 FROM DUAL WHERE {self.claimable()}"
+            cursor.execute(may_claim, [self.uuid(worker_id), queue])
+            if cursor.fetchone() is None:
                 return found
 
             def walk(comparison: str, key: str, until: str = "", last: Sequence[str] = ()) -> None:

@@ -259,7 +259,9 @@ CROSS JOIN LATERAL (
     WHERE j.status = {CLAIM.source} AND j.queue = wanted.name
     AND (j.rank, j.id) >= (wanted.from_rank, wanted.from_id) AND j.rank <= wanted.to_rank
     ORDER BY j.rank, j.id LIMIT %s) AS first
-WHERE NOT EXISTS (SELECT 1 FROM django_jobs_queue q
+WHERE EXISTS (SELECT 1 FROM {WORKERS} w
+    WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > {_NOW})
+AND NOT EXISTS (SELECT 1 FROM django_jobs_queue q
     WHERE q.name = wanted.name AND q.paused_at IS NOT NULL)
 ORDER BY first.rank, first.id LIMIT %s
 """
@@ -579,7 +581,7 @@ class PostgreSQL(Dialect):
 
     def first_ready(self, worker_id: UUID, queues: Sequence[str], most: int) -> list[Head]:
         def first(beginnings: Beginnings) -> tuple[list[Head], bool]:
-            rows = self._rows(_FIRST_READY, [*_ranges(queues, beginnings), most, most])
+            rows = self._rows(_FIRST_READY, [*_ranges(queues, beginnings), most, worker_id, most])
             return list(itertools.starmap(Head, rows)), False
 
         if self.claim_cursor is None:

@@ -178,16 +178,18 @@ class SQLite(Dialect):
         return jobs, False
 
     def first_ready(self, worker_id: UUID, queues: Sequence[str], most: int) -> list[Head]:
+        sql = (
+            f"SELECT id, rank FROM {JOBS} WHERE status = {CLAIM.source} AND queue = %s "
+            f"AND {self.claimable()} ORDER BY rank, id LIMIT %s"
+        )
         found: list[Head] = []
         for queue in queues:
-            rows = self._rows(_FIRST, [queue, queue, most])
+            rows = self._rows(sql, [queue, worker_id.hex, queue, most])
             found += [Head(UUID(job_id), rank, queue) for job_id, rank in rows]
-        found.sort(key=lambda head: (head.rank, head.id.int))
-        return found[:most]
+        return sorted(found, key=lambda head: (head.rank, head.id.int))[:most]
 
     def claim_these(self, worker_id: UUID, ids: Sequence[UUID], limit: int) -> list[Claimed]:
-        now = self._clock()
-        wanted = json.dumps([job_id.hex for job_id in ids])
+        now, wanted = self._clock(), json.dumps([job_id.hex for job_id in ids])
         params = [worker_id.hex, now, wanted, limit, worker_id.hex, now, now]
         jobs = [self._claimed(row, now) for row in self._rows(_CLAIM_THESE, params)]
         return in_order_of(ids, jobs)

@@ -63,7 +63,7 @@ class Turns:
         """
         lines, has_more = [], False
         for queue, fairness in fair.items():
-            line, goes_on = self._line(queue, fairness, wanted)
+            line, goes_on = self._line(worker_id, queue, fairness, wanted)
             lines.append(line)
             has_more |= goes_on
         if plain:
@@ -78,11 +78,13 @@ class Turns:
                 self._places[head.queue] = _Place(head.key, head.served)
         return jobs, wanted if has_more else len(heads)
 
-    def _line(self, queue: str, fairness: Fairness, wanted: int) -> tuple[list[Head], bool]:
+    def _line(
+        self, worker_id: UUID, queue: str, fairness: Fairness, wanted: int
+    ) -> tuple[list[Head], bool]:
         """Return the next jobs of *queue* in their turns, and whether it may have others."""
         place = self._places.get(queue) or _Place(random_place(random.getrandbits), 0)
         is_amid = place.served > 0 and place.served < _weight(queue, fairness, place.key)
-        keys = self._dialect.ready_keys(queue, place.key, wanted, again=is_amid)
+        keys = self._dialect.ready_keys(worker_id, queue, place.key, wanted, again=is_amid)
         served = place.served if is_amid and keys[:1] == [place.key] else 0
         weights: dict[str, int] = {}
         total = -served

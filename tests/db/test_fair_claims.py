@@ -358,10 +358,15 @@ def test_two_workers_at_one_place_take_different_jobs(
     assert len({job.id for job in [*first, *second]}) == 4
 
 
-def test_worker_whose_lease_is_over_claims_nothing(new_worker: Callable[..., Worker]) -> None:
+@pytest.mark.parametrize("queues", [["imports"], ["imports", "plain"]])
+def test_worker_whose_lease_is_over_claims_nothing(
+    new_worker: Callable[..., Worker], queues: list[str]
+) -> None:
     enqueue("A")
-    assert claim(new_worker(-1).pk, ["imports"], 5, "default")[0] == []
-    assert Job.objects.filter(status="PENDING").count() == 1
+    enqueue("A", queue="plain")
+    # Not even "there is more", at which it would look for jobs behind these.
+    assert claim(new_worker(-1).pk, queues, 5, "default") == ([], False)
+    assert not Job.objects.exclude(status="PENDING").exists()
 
 
 # --- limits, pauses, moves ----------------------------------------------------------------------
