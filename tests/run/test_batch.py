@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import datetime
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -27,7 +29,7 @@ from django_jobs import (
     step,
 )
 from django_jobs.models import Job, Worker
-from django_jobs.run.batch import execute_batch
+from django_jobs.run.batch import execute_batch, execute_batch_async
 from django_jobs.run.environment import Environment
 from django_jobs.run.record import record
 from django_jobs.run.record_apart import record_apart
@@ -393,6 +395,47 @@ def test_middleware_is_around_each_call(run_batch: RunBatch) -> None:
     assert statuses(run_batch(count, "a", "refused", "b")) == ["SUCCESS", "FAILURE", "FAILURE"]
     assert sizes == [2]
     assert entered == ["in a", "in b", "out b FAILURE", "out a SUCCESS"]
+
+
+tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
+
+
+class Tenant:
+    """An async context manager that sets a variable for its job."""
+
+    def __init__(self, context: JobContext) -> None:
+        self.name = context.request.args[0]
+
+    async def __aenter__(self) -> None:
+        await asyncio.sleep(0)
+        self.token = tenant.set(self.name)
+
+    async def __aexit__(self, *_: object) -> None:
+        entered.append(f"{self.name} sees {tenant.get()}")
+        tenant.reset(self.token)
+
+
+@override_settings(DJANGO_JOBS={"MIDDLEWARE": [f"{__name__}.Tenant"]})
+def test_asynchronous_batch_has_variables_for_each_call(
+    take: Callable[..., list[Claimed]],
+) -> None:
+    entered.clear()
+
+    @job(batch_size=10)
+    async def look(calls: list[Call]) -> list[str]:
+        return [tenant.get() for call in calls]
+
+    async def call(execution: Any) -> Any:
+        return await execution.function.__wrapped__(*execution.args)
+
+    async def confirm_all(outcomes: Any) -> Any:
+        return outcomes
+
+    look.delay_many([("a",), ("b",)])
+    batch = execute_batch_async(take(), Environment(), call, confirm_all)
+    outcomes = asyncio.run(batch)
+    assert [outcome.value for outcome in outcomes] == ["nobody", "nobody"]
+    assert entered == ["b sees b", "a sees a"]
 
 
 def test_revoked_call_is_seen(run_batch: RunBatch) -> None:
