@@ -16,12 +16,14 @@ from django_jobs import (
     EventTimeout,
     JobContext,
     asend_event,
+    chain,
     control,
     current_job,
     job,
     send_event,
 )
 from django_jobs.api.result import AsyncResult
+from django_jobs.events.delivery import look
 from django_jobs.maintenance import events, unblock
 from django_jobs.models import Event, EventWait, Job, Step
 from django_jobs.status import Status
@@ -212,6 +214,14 @@ def test_event_without_keep_reaches_those_who_wait_only() -> None:
     assert state(late) == Status.WAITING
 
 
+def test_event_of_a_long_transaction_does_not_expire_before_a_look(work: Any) -> None:
+    result = waiting_job().delay()
+    work()
+    send_event("paid:42", keep=0)
+    look(EventWait.objects.get(), "default")
+    assert state(result) == Status.PENDING
+
+
 def test_events_that_are_kept_no_longer_are_deleted() -> None:
     send_event("a", keep=0)
     send_event("b", keep=60)
@@ -315,6 +325,26 @@ def test_event_passes_a_job_that_does_not_wait_any_more() -> None:
     run_jobs()
     assert value(next_one) == 9
     assert not EventWait.objects.exists()
+
+
+def test_job_that_also_waits_for_a_parent_goes_on_after_both() -> None:
+    @job(name="tests.parent")
+    def parent() -> str:
+        return "result"
+
+    @job(name="tests.child", bind=True)
+    def child(self: JobContext, given: str) -> list[Any]:
+        return [given, self.wait_for_event("paid:42")]
+
+    result = chain(parent.s(), child.s()).apply_async()
+    run_jobs()
+    assert state(result) == Status.WAITING
+    control.retry([result.parent.id])
+    send_event("paid:42", 1)
+    events.run_all("default")
+    assert (Step.objects.get().state, state(result)) == ("DONE", Status.WAITING)
+    run_jobs()
+    assert value(result) == ["result", 1]
 
 
 def test_steps_before_the_wait_run_once() -> None:

@@ -23,7 +23,7 @@ from django.contrib.auth.models import Group
 from django.core import mail
 from django.db import connection, transaction
 
-from django_jobs import JobContext, SoftTimeLimitExceeded, current_job, job, progress
+from django_jobs import EventTimeout, JobContext, SoftTimeLimitExceeded, current_job, job, progress
 from django_jobs.models import Job
 from tests.integration import (  # noqa: F401 (their functions are found here)
     batch_jobs,
@@ -47,6 +47,14 @@ def note(folder: str, line: object) -> None:
 def mark(folder: str, line: Any) -> Any:
     note(folder, line)
     return line
+
+
+@job(bind=True)
+def await_event(self: JobContext, name: str, timeout: float | None = None) -> Any:
+    try:
+        return self.wait_for_event(name, timeout=timeout)
+    except EventTimeout:
+        return "too late"
 
 
 @job

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import Group
 
-from django_jobs import TimeLimitExceeded
-from django_jobs.models import Job, Worker
+from django_jobs import TimeLimitExceeded, send_event
+from django_jobs.models import EventWait, Job, Worker
 from tests.integration import jobs
 from tests.integration.with_gevent import WITH_GEVENT, to_greenlets
 from tests.waiting import LONG
@@ -51,6 +51,18 @@ def test_failing_job_is_retried_when_its_time_comes(runworker, folder, notes, po
     assert result.get(timeout=LONG) == 2, worker.output()
     assert notes() == ["0", "1", "2"]
     assert result.job.attempts.count() == 2
+    assert worker.stop() == 0
+
+
+@EACH_POOL
+def test_event_or_timeout_ends_a_wait(runworker, until, pool):
+    paid, late = jobs.await_event.delay("paid"), jobs.await_event.delay("late", 0.5)
+    worker = runworker("-P", *pool, *pool_queues(pool))
+    until(EventWait.objects.filter(name="paid", is_new=False).exists)
+    send_event("paid", 7)
+    assert paid.get(timeout=LONG) == 7, worker.output()
+    assert late.get(timeout=LONG) == "too late", worker.output()
+    assert {result.job.retries for result in (paid, late)} == {0}
     assert worker.stop() == 0
 
 

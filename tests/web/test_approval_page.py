@@ -10,7 +10,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
-from django_jobs import JobContext, answer, approval_url, job
+from django_jobs import JobContext, NoOpenQuestion, answer, approval_url, control, job
 from django_jobs.api import signed_urls
 from django_jobs.ids import uuid7
 from django_jobs.models import Approval, Job, Step
@@ -102,7 +102,11 @@ def test_link_that_has_decided_does_not_decide_when_the_job_asks_again(client: C
     Step.objects.all().delete()  # as an operator lets a job begin anew
     run_jobs()
     assert state(result) == Status.WAITING
-    assert client.post(url, {"choice": "approve"}).status_code == 410
+    for response in (client.get(url), client.post(url, {"choice": "approve"})):
+        assert response.status_code == 410
+    number = Approval.objects.exclude(link="").get().link
+    with pytest.raises(NoOpenQuestion, match="a link decides once"):
+        control.approvals.answer(result.id, "approve", link=number)
     assert state(result) == Status.WAITING
     client.post(unused, {"choice": "approve"})
     assert state(result) == Status.PENDING
