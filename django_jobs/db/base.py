@@ -690,6 +690,8 @@ def _marks(values: Sequence[Any]) -> str:
 
 def pieces_of(items: Sequence[T], lengths: Iterable[int], most: int) -> Iterator[Sequence[T]]:
     """Return *items* in pieces of at most *most* and, unless it is one alone, so much text."""
+    if not items:
+        return
     lengths = list(lengths)
     if sum(lengths) <= TEXT and len(items) <= most:
         yield items
@@ -700,8 +702,7 @@ def pieces_of(items: Sequence[T], lengths: Iterable[int], most: int) -> Iterator
         if position > start and (total > TEXT or position - start == most):
             yield items[start:position]
             start, total = position, length
-    if items:
-        yield items[start:]
+    yield items[start:]
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:

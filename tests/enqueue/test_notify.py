@@ -23,16 +23,31 @@ from django_jobs.beat.fire import fire_due
 from django_jobs.control import commands, schedules
 from django_jobs.db import Dialect, clock, dialect_for, own_connection
 from django_jobs.enqueue.notify import Topic, is_of_one_job, queue_of
+from django_jobs.events.ending import End, end_waits
 from django_jobs.limits.admission import Admission
 from django_jobs.limits.overrides import set_limits
 from django_jobs.maintenance import promote, rescue, unblock
-from django_jobs.models import Job, Limit, Queue, Schedule, Worker
+from django_jobs.models import EventWait, Job, Limit, Queue, Schedule, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
+from django_jobs.run.reassert import reassert
 from django_jobs.run.record import record
 from django_jobs.run.release import release, release_strays
+from django_jobs.steps.rows import RowStore
 from django_jobs.values import Claimed
-from tests.workflows.jobs import add, become, fail, flaky, only_one, received, same, total, widen
+from tests.workflows.jobs import (
+    add,
+    become,
+    employer,
+    fail,
+    flaky,
+    only_one,
+    patient,
+    received,
+    same,
+    total,
+    widen,
+)  # fmt: skip
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,9 +70,12 @@ class Site:
         queues = sorted(set(Job.objects.ready().values_list("queue", flat=True)))
         return claim(self.worker.pk, queues, limit, "default")[0]
 
+    def run(self, claimed: list[Claimed]) -> list[Any]:
+        steps = RowStore(lambda: self.worker.pk, "default", reassert)
+        return [execute(each, Environment(steps=steps)) for each in claimed]
+
     def end(self, claimed: list[Claimed]) -> list[Any]:
-        outcomes = [execute(each, Environment()) for each in claimed]
-        return record(self.worker.pk, outcomes, "default")
+        return record(self.worker.pk, self.run(claimed), "default")
 
 
 def path(where: str) -> Callable[[Path_], Path_]:
@@ -318,6 +336,28 @@ def disabled_schedule(site: Site) -> Any:
 def skipped_tick(site: Site) -> Any:
     schedule = a_schedule(next_run_at=timezone.now())
     return lambda: schedules.skip_next([schedule.pk]), {Topic.SCHEDULES}
+
+
+@path("steps.events.write")
+def wait_with_a_timeout(site: Site) -> Any:
+    patient.delay("paid:1")
+    outcomes = site.run(site.claim())
+    return lambda: record(site.worker.pk, outcomes, "default"), {Topic.TIMED}
+
+
+@path("steps.children.write")
+def job_inside_a_job(site: Site) -> Any:
+    employer.delay("own")
+    outcomes = site.run(site.claim())
+    return lambda: record(site.worker.pk, outcomes, "default"), {"own"}
+
+
+@path("events.ending.end_waits")
+def end_of_a_wait(site: Site) -> Any:
+    patient.apply_async(("paid:1",), queue="own")
+    site.end(site.claim())
+    waits = [EventWait.objects.get()]
+    return lambda: end_waits(waits, End({"euros": 20}), "default"), {"own"}
 
 
 # --- hearing ------------------------------------------------------------------------------------

@@ -110,6 +110,18 @@ def flaky(self: Any, value: int = 0) -> int:
 
 
 @job(bind=True)
+def patient(self: Any, name: str) -> Any:
+    """Wait for an event, for a minute at most."""
+    return self.wait_for_event(name, timeout=60)
+
+
+@job(bind=True)
+def employer(self: Any, queue: str) -> Any:
+    """Run another job in *queue*, and return its result."""
+    return self.run(add.s(1).set(queue=queue))
+
+
+@job(bind=True)
 def spawn(self: Any, value: int) -> list[str]:
     """Start a workflow from inside; result in the ids of what this knows to have started."""
     (add.s(value) | add.s(1)).apply_async()
