@@ -28,6 +28,7 @@ from ..exceptions import JobsError
 from ..limits.overrides import limits_of
 from ..metrics import cache
 from ..metrics.snapshot import recent_statistics
+from ..metrics.step_numbers import step_numbers
 from ..models import Job
 from ..status import Status
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
@@ -35,6 +36,7 @@ from .chart_data import function_row
 from .enqueue_form import EnqueueForm
 from .job_actions import COPY
 from .run_history import runs_of_function, runs_svg
+from .steps import step_row
 
 _WINDOW = "24h"
 _PAYLOAD = frozenset({"args", "kwargs", "headers", "options"})
@@ -100,6 +102,7 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
             "tiles": self._tiles(function.name, function_row(activity) if activity else {}),
             "may": {"view_job": may_view(self.admin_site, Job, request)},
             "runs": runs_svg(runs, room=len(runs)),
+            "steps": [step_row(one) for one in step_numbers(function.name, using)],
             "form": form if may_enqueue else None,
         }
         return TemplateResponse(request, f"{_FOLDER}/function.html", context)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 
 from ..display.job_text import compact, short_class
-from ..display.step_text import ShownStep, steps_of
+from ..display.step_text import ShownStep, steps_of, what
 from ..display.times import duration
+from ..metrics.step_numbers import StepNumbers
 from ..models import Job, Step
 from ..status import Status
 from .badges import ICONS, badge, moment
@@ -50,6 +52,18 @@ def shown_steps(job: Job) -> tuple[list[StepRow], int]:
     """Return the job's last steps in their order, and how many come before them."""
     steps, left_out = steps_of(job, payload_of(job))
     return [_row(step) for step in steps], left_out
+
+
+def step_row(numbers: StepNumbers) -> dict[str, str]:
+    """Return the numbers of one step of a job function as the function's page shows them."""
+    counts = {"done": numbers.done, "failed": numbers.failed, "waiting": numbers.waiting}
+    return {
+        "name": what(numbers.kind, numbers.function),
+        **{name: number_format(count, force_grouping=True) for name, count in counts.items()},
+        "p50": duration(numbers.percentile(0.5)) or "–",
+        "p95": duration(numbers.percentile(0.95)) or "–",
+        "longest": duration(numbers.percentile(1.0)) or "–",
+    }
 
 
 def _row(step: ShownStep) -> StepRow:

@@ -43,16 +43,15 @@ class ShownStep:
 
     @property
     def what(self) -> str:
-        """What was called; for other kinds than a call, the kind as well."""
-        if self.kind == Step.Kind.CALL:
-            return self.function
-        label = str(Step.Kind(self.kind).label) if self.kind in Step.Kind.values else self.kind
-        return f"{label}: {self.function}" if self.function else label
+        return what(self.kind, self.function)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a later run of the job goes on with it."""
-        return self.state != Step.State.DONE
+
+def what(kind: str, function: str) -> str:
+    """Return what a step calls; for other kinds than a call, the kind and what it names."""
+    if kind == Step.Kind.CALL:
+        return function
+    label = str(Step.Kind(kind).label) if kind in Step.Kind.values else kind
+    return f"{label}: {function}" if function else label
 
 
 def steps_of(job: Job, payload: Payload) -> tuple[list[ShownStep], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from django.urls import reverse
 from django_jobs import job, step
 from django_jobs.define.context import JobContext
 from django_jobs.display import step_text
+from django_jobs.metrics import step_numbers
 from django_jobs.models import Job, Step
 from django_jobs.values import Outcome
 
@@ -261,3 +263,30 @@ def test_command_sends_an_event(
     assert shown("send-event", "paid:7", "--payload", "[1]").strip() == "Sent the event paid:7."
     assert capsys.readouterr().err == ""
     assert [each.value for each in work()] == [[1]]
+
+
+def test_page_of_a_function_has_the_numbers_of_its_steps(
+    boss: Client, order: Any, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cells() -> list[list[str]]:
+        html = boss.get(reverse("admin:django_jobs_function_change", args=[order.name])).content
+        part = html.decode().partition('id="jobs-steps"')[2].partition("</section>")[0]
+        found = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", part)
+        return [[name, *re.findall(r"<td>(.*?)</td>", rest)[:3]] for name, rest in found]
+
+    assert cells() == []
+    for _ in range(3):
+        order.delay("x")
+    work()
+    here = "tests.admin.test_steps"
+    assert cells() == [[f"{here}.charge", "3", "0", "0"], [f"{here}.ship", "0", "3", "0"]]
+    monkeypatch.setattr(step_numbers, "MOST_READ", 2)
+    assert cells() == [[f"{here}.charge", "1", "0", "0"], [f"{here}.ship", "0", "1", "0"]]
+
+
+def test_percentiles_of_a_step() -> None:
+    seconds = [datetime.timedelta(seconds=each) for each in (4, 1, 3, 2)]
+    numbers = step_numbers.StepNumbers("call", "f", durations=seconds)
+    shares = [numbers.percentile(share) for share in (0.0, 0.5, 0.95, 1.0)]
+    assert [each and each.total_seconds() for each in shares] == [1, 3, 4, 4]
+    assert step_numbers.StepNumbers("call", "f").percentile(0.5) is None
