@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import inspect
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,6 +107,11 @@ class _Call:
 
     def _value(self) -> Any:
         with _inside(self.step):
+            if self.is_async and _in_greenlets():
+                raise TypeError(
+                    f"Step {self.step.key!r} is an async def, and a gevent pool runs none, as its "
+                    "greenlets share one thread. Write def, or use --pool asyncio."
+                )
             value = self.function(*self.args, **self.kwargs)
             # Also that of a plain function, as a decorator may make of an async def.
             return async_to_sync(_awaited)(value) if inspect.iscoroutine(value) else value
@@ -185,6 +191,11 @@ class _Call:
         if backoff is False:
             return 0.0, None
         return exponential(tries, factor=2.0 if backoff is True else float(backoff)), None
+
+
+def _in_greenlets() -> bool:
+    monkey: Any = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 async def _awaited(coroutine: Any) -> Any:

@@ -71,3 +71,39 @@ def sell(self: JobContext, folder: str, point: str) -> list[str]:
             killed_at(folder, "in the second batch", point)
     killed_at(folder, "at the end", point)
     return found
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+async def add_async(a: int, b: int) -> int:
+    return a + b
+
+
+@job(bind=True)
+def count(self: JobContext, awaits: bool = True) -> int:
+    found = self.step("one", add, 1, 0)
+    found = self.step("two", add, found, 1, atomic=True)
+    self.sleep(0)
+    for _rows in self.iterate("rows", Group.objects.all(), batch=1, atomic=True):
+        pass
+    last = self.run(one.s().set(queue=self.request.queue))
+    if awaits:
+        return self.step("last", add_async, found, last)
+    return self.step("last", add, found, last)
+
+
+@job(bind=True)
+async def count_async(self: JobContext) -> int:
+    found = await self.astep("one", add_async, 1, 0)
+    found = await self.astep("two", add, found, 1, atomic=True)
+    await self.asleep(0)
+    async for _rows in self.aiterate("rows", Group.objects.all(), batch=1):
+        pass
+    return await self.astep("last", add, found, await self.arun(one.s()))
+
+
+@job
+def one() -> int:
+    return 1
