@@ -108,15 +108,16 @@ class JobBuffer:
             self._ended += outcomes
         self._wake_loop()
 
-    def end(self, slot: int, *outcomes: Outcome, handed_in: bool = False) -> None:
+    def end(self, slot: int, outcome: Outcome, *others: Outcome, handed_in: bool = False) -> None:
         """Free the slot and take its outcomes; wake the loop where it would sleep too long."""
         with self._lock:
             del self._running[slot]
             first = not handed_in and not self._ended
             if not handed_in:
-                self._ended += outcomes
-            self.jobs_done += len(outcomes)
-            took = (self._clock() if handed_in else outcomes[0].ended) - outcomes[0].began
+                self._ended.append(outcome)
+                self._ended += others
+            self.jobs_done += 1 + len(others)
+            took = (self._clock() if handed_in else outcome.ended) - outcome.began
             newest = _NEWEST if self.jobs_done >= _MANY else 1 / (self.jobs_done + 1)
             self.run_seconds += newest * (took - self.run_seconds)
             wake = first or len(self._waiting) <= self.low_water

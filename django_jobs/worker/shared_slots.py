@@ -80,11 +80,14 @@ class SharedSlots:
         others: Sequence[tuple[UUID, int]] = (),
     ) -> None:
         """Note what runs in *slot*: a job, and the id and the claims of the others in its batch."""
-        for number, (other_id, other_claims) in enumerate(others):
-            _JOB.pack_into(self._memory, self._other(slot, number), other_id.bytes, other_claims)
-        where = _ENTRIES_AT + slot * _ENTRY.size
-        entry = _RUNNING, claims, job_id.bytes, began, deadline, len(others)
-        _ENTRY.pack_into(self._memory, where, *entry)
+        if others:
+            for number, (other_id, other_claims) in enumerate(others):
+                at = self._other(slot, number)
+                _JOB.pack_into(self._memory, at, other_id.bytes, other_claims)
+        _ENTRY.pack_into(
+            self._memory, _ENTRIES_AT + slot * _ENTRY.size,
+            _RUNNING, claims, job_id.bytes, began, deadline, len(others),
+        )  # fmt: skip
 
     def _other(self, slot: int, number: int) -> int:
         return self._others_at + slot * _OTHERS_SIZE + number * _JOB.size

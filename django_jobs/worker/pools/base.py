@@ -185,7 +185,8 @@ class Pool(abc.ABC):
     def _leave(self, slot: int, job: Claimed) -> None:
         """Note that the body has ended: nothing can stop it any more."""
         self.contexts.pop(slot, None)
-        self._end_notes.ended(job)
+        if self._end_notes.running:
+            self._end_notes.ended(job)
         self.setup.shared_slots.end(slot)
 
     def ask(self, slot: int, outcome: Outcome) -> Future[Outcome | None]:

@@ -14,18 +14,19 @@ class EndNotes:
 
     def __init__(self, shared_slots: SharedSlots) -> None:
         self._shared_slots = shared_slots
-        # The jobs that run now, and where the ends of others are noted.
-        self._running: set[tuple[UUID, int]] = set()
+        #: The jobs that run now; most processes have none.
+        self.running: set[tuple[UUID, int]] = set()
+        # Where the ends of other jobs are noted.
         self._unrecorded: dict[tuple[UUID, int], int] = {}
 
     def begins(self, job: Claimed) -> None:
         """Have the end of *job* noted."""
-        self._running.add((job.id, job.claims))
+        self.running.add((job.id, job.claims))
 
     def ended(self, job: Claimed) -> None:
         """Note the end of *job* if :meth:`begins` asked for that."""
-        if self._running and (key := (job.id, job.claims)) in self._running:
-            self._running.discard(key)
+        if (key := (job.id, job.claims)) in self.running:
+            self.running.discard(key)
             self._unrecorded[key] = self._shared_slots.keep_end(*key)
 
     def recorded(self, outcomes: Sequence[Outcome]) -> None:
