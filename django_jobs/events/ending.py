@@ -56,12 +56,16 @@ def end_waits(waits: Sequence[EventWait], end: End, using: str) -> int:
         for wait in waits
         if wait.pk in known and wait.job_id in jobs and jobs[wait.job_id].status == Status.WAITING
     ]
+    # A broadcast ends many alike.
+    alike: dict[tuple[str, bool, int | None], list[EventWait]] = {}
     for wait in ended:
-        steps = Step.objects.using(using).filter(job_id=wait.job_id, key=wait.key)
-        steps.update(
+        alike.setdefault((wait.key, wait.encrypts, wait.approval_id), []).append(wait)
+    for (key, *_), some in alike.items():
+        ids = [wait.job_id for wait in some]
+        Step.objects.using(using).filter(job_id__in=ids, key=key).update(
             state=Step.State.DONE,
-            result=end.result(wait),
-            data=end.data(wait),
+            result=end.result(some[0]),
+            data=end.data(some[0]),
             wake_at=None,
             ended_at=clock(using),
         )

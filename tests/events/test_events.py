@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from cryptography.fernet import Fernet
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs import (
@@ -164,6 +165,22 @@ def test_broadcast_reaches_all_who_wait_and_who_come_later() -> None:
     run_jobs()
     assert [value(each) for each in (*early, late)] == ["now"] * 3
     assert Event.objects.count() == 1
+
+
+def test_broadcast_takes_as_many_statements_for_many_jobs() -> None:
+    waits = waiting_job("open")
+
+    def statements(number: int) -> int:
+        results = [waits.delay() for _ in range(number)]
+        run_jobs()
+        send_event("open", keep=0, broadcast=True)
+        with CaptureQueriesContext(connection) as captured:
+            events.meet("default")
+        assert {state(each) for each in results} == {Status.PENDING}
+        run_jobs()
+        return len(captured)
+
+    assert statements(3) == statements(9)
 
 
 def test_job_takes_each_broadcast_once() -> None:
