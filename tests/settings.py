@@ -12,7 +12,7 @@ import django
 from testproject.settings import *  # noqa: F403
 from testproject.settings import DATABASES, DJANGO_JOBS, INSTALLED_APPS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests", "tests.integration"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests", "tests.integration", "tests.shop"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},

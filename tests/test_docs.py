@@ -29,6 +29,9 @@ from django_jobs.define.schedule_spec import periodic_tasks
 from django_jobs.metrics.capped_count import ready_queues
 from tests.pages import PAGES, Block, blocks, name_of, parser_of, public_modules
 
+#: Modules of pages that need tables or services; those of ``tests`` take their places.
+STANDING_IN = ("shop/models", "shop/services")
+
 
 class WholeExceptions:
     """Gives doctest the text of an exception in one piece.
@@ -90,8 +93,17 @@ class Page:
             exec(code, self.module.__dict__)
         elif match["path"] == "settings":
             self.run_settings(code)
+        elif match["path"] in STANDING_IN:
+            self.stand_in(match["path"].replace("/", "."))
         else:
             exec(code, self.new_module(match["path"].replace("/", ".")).__dict__)
+
+    def stand_in(self, name: str) -> None:
+        self.new_module(name)
+        module = import_module(f"tests.{name}")
+        self.patch.setitem(sys.modules, name, module)
+        package, _, attribute = name.rpartition(".")
+        self.patch.setattr(sys.modules[package], attribute, module, raising=False)
 
     def run_settings(self, code: types.CodeType) -> None:
         given: dict[str, Any] = {"INSTALLED_APPS": [], "DATABASES": {"default": {}}}

@@ -1,0 +1,5 @@
+"""The tests of the tutorial."""
+
+from . import run_page
+
+run_page("tests", globals())
