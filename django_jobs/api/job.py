@@ -47,13 +47,20 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
+def _wrap(wrapper: JobFunction[..., Any, Any], function: Callable[..., Any]) -> None:
+    functools.update_wrapper(wrapper, function)
+    # Decorators such as RQ's set delay() on the function itself, which would hide the method.
+    for name in [each for each in vars(wrapper) if each[0] != "_" and hasattr(JobFunction, each)]:
+        delattr(wrapper, name)
+
+
 class JobFunction(Generic[P, R, T]):
     """A function whose calls can be enqueued. Calling it directly runs it as a function."""
 
     __wrapped__: Callable[..., R]
 
     def __init__(self, function: Callable[..., R], options: JobOptions) -> None:
-        functools.update_wrapper(self, function)
+        _wrap(self, function)
         self.options = options
         self.name = options.name or f"{function.__module__}.{function.__name__}"
         self.is_async = inspect.iscoroutinefunction(function)

@@ -36,6 +36,16 @@ def test_job_name_given_is_the_registered_one() -> None:
     assert registry.find(f"{__name__}.body") is None
 
 
+def test_attributes_of_the_function_stay_and_hide_no_method() -> None:
+    def body() -> None: ...
+
+    vars(body).update(delay=print, enqueue=print)  # as RQ's decorator does
+    function = job(body)
+    assert "delay" not in vars(function)
+    assert function.delay().name == f"{__name__}.body"
+    assert vars(function)["enqueue"] is print
+
+
 def test_job_keeps_the_function_s_doc_and_signature() -> None:
     @job
     def body(a: int, *, b: str = "") -> None:
