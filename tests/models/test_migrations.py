@@ -14,6 +14,7 @@ from django_jobs.models import Job
 # The indexes of the hot table that stand in the migration only, with what each is for.
 PARTIAL = {
     "django_jobs_claim": (["queue", "rank", "id"], "PENDING"),
+    "django_jobs_fair": (["queue", "fair_key", "rank", "id"], "PENDING"),
     "django_jobs_due": (["run_at"], "SCHEDULED"),
     "django_jobs_running": (["worker_id"], "STARTED"),
     "django_jobs_prune": (["prune_at"], "NOT NULL"),
@@ -27,6 +28,7 @@ PARTIAL = {
 }
 WHOLE = {
     "django_jobs_claim": ["status", "queue", "rank", "id"],
+    "django_jobs_fair": ["queue", "fair_ready_key", "rank", "id"],
     "django_jobs_due": ["status", "run_at"],
     "django_jobs_prune": ["prune_at"],
     "django_jobs_root": ["root_id"],
