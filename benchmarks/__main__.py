@@ -67,6 +67,8 @@ def races(
         taking_part = list(found)
         say("\n".join(left_out[known:]))
         yield peer_race.CASE, taking_part
+        if len(durable := peer_race.with_steps(taking_part)) > 1:
+            yield peer_race.STEPS, durable
         return
     for case in chosen(given):
         taking_part = contestants(case, servers, given.systems)

@@ -1,6 +1,7 @@
 """The job functions of the measured bodies."""
 
 import asyncio
+from typing import Any
 
 from django_jobs import job
 
@@ -33,3 +34,18 @@ def fan_out(number: int, count: int) -> int:
     body.note(number)
     note.delay_many([(child,) for child in range(count)])
     return count
+
+
+@job(name="steps", bind=True)
+def steps(self: Any, number: int, count: int = 3) -> int:
+    """Do *count* steps that only return a number."""
+    for each in range(int(count)):
+        self.step(f"step {each}", body.same, each)
+    return body.note(number)
+
+
+@job(name="awaits", bind=True)
+def awaits(self: Any, number: int) -> int:
+    """Wait for the event of this *number*."""
+    self.wait_for_event(f"event {number}")
+    return body.note(number)

@@ -56,6 +56,17 @@ def drain_small_batches(arena: Arena, jobs: int) -> Figures:
     return drain_sleeping(arena, jobs, 0.005)
 
 
+def drain_steps(arena: Arena, jobs: int) -> Figures:
+    """Drain jobs of three steps that do nothing; each step is a commit."""
+    return _drain(arena, "steps", jobs)
+
+
+def drain_ten_steps(arena: Arena, jobs: int) -> Figures:
+    """Drain jobs of ten steps that do nothing, and count their commits a second."""
+    figures = _drain(arena, "steps", jobs, 10)
+    return {**figures, "steps_per_second": 10 * figures["per_second"]}
+
+
 def drain_pool(arena: Arena, jobs: int) -> Figures:
     """Drain no-op jobs or jobs that wait; measure until the last one has ended (PostgreSQL)."""
     pool = arena.contestant.pool
@@ -136,6 +147,16 @@ def latency(arena: Arena, jobs: int) -> Figures:
 
 def latency_half(arena: Arena, jobs: int) -> Figures:
     return percentiles(_waits(arena, "half_load", jobs))
+
+
+def event(arena: Arena, jobs: int) -> Figures:
+    """Measure from the call of ``send_event()`` to the next line of the job that waits for it."""
+    with arena.workers():
+        sent = arena.produce("events", jobs)["sent"]
+        arena.wait_for(10 + jobs)
+        arena.wait_until_recorded()
+    begun = arena.runs()
+    return percentiles([(begun[number] - at) / 1e6 for number, at in enumerate(sent)])
 
 
 def mix(arena: Arena, seconds: int) -> Figures:

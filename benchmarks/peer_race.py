@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .arena import ROOT, Arena, Contestant, Failed, Pool
 from .cases import Case
-from .measure import Figures, percentiles, rate
+from .measure import Figures, drain_steps, percentiles, rate
 from .peer_catalog import PEERS, Peer
 from .peer_environment import environment
 from .schedules import WARMING
@@ -90,6 +90,28 @@ CASE = Case(
     references=(_OURS,),
     bars=True,
 )
+
+#: Of the systems that record the steps of a job.
+STEPS = Case(
+    "peers_steps",
+    "Durable jobs of three no-op steps, by two worker processes, jobs/s",
+    drain_steps,
+    "per_second",
+    {"": 400, _OURS: 4_000},
+    references=(_OURS,),
+    bars=True,
+)
+# By system, the module that sends and runs jobs with steps.
+_WITH_STEPS = {_OURS: _OURS, "dbos": "dbos_steps"}
+
+
+def with_steps(taking_part: Sequence[Contestant]) -> list[Contestant]:
+    """Return those that record steps, without the number of jobs of other cases."""
+    return [
+        dataclasses.replace(each, system=_WITH_STEPS[each.system], pool=Pool())
+        for each in taking_part
+        if each.system in _WITH_STEPS
+    ]
 
 
 def contestants(

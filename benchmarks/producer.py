@@ -91,6 +91,24 @@ def steady(queue: Client, per_second: str, jobs: str) -> dict[str, Any]:
     return {"sent": sent}
 
 
+def events(queue: Client, jobs: str) -> dict[str, Any]:
+    """Send each waiting job its event, one every 20 ms; return when each was sent."""
+    from django_jobs import send_event
+    from django_jobs.models import EventWait
+
+    number = int(jobs)
+    queue.send_many("awaits", range(number))
+    while EventWait.objects.filter(is_new=False).count() < number:
+        time.sleep(0.05)
+    sent = []
+    began = time.perf_counter()
+    for each in range(number):
+        time.sleep(max(0.0, began + 0.02 * each - time.perf_counter()))
+        sent.append(time.time_ns())
+        send_event(f"event {each}")
+    return {"sent": sent}
+
+
 def claims(queue: Client, batches: str, pause: str = "0") -> dict[str, Any]:
     """Time claims of 50 jobs, without ending the claimed jobs; *pause* seconds between them."""
     from django_jobs.db import clock, own_connection
@@ -154,6 +172,7 @@ OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
         paced,
         steady,
         claims,
+        events,
         prune,
         round_trip,
         workflow,

@@ -37,7 +37,14 @@ def test_peers_have_a_module_that_sends_and_works(peer: Peer) -> None:
 
 def test_peers_are_all_in_the_catalog() -> None:
     modules = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "__main__", "site"}
-    assert modules == {peer.module for peer in PEERS}
+    assert modules == {peer.module for peer in PEERS} | {"dbos_steps"}
+
+
+def test_steps_are_measured_beside_dbos() -> None:
+    server = Redis()
+    both = [Contestant(system, server, "") for system in ("django_jobs", "mayu", "dbos")]
+    found = peer_race.with_steps(both)
+    assert [each.system for each in found] == ["django_jobs", "dbos_steps"]
 
 
 def test_peer_that_does_not_install_is_left_out_with_the_reason(
