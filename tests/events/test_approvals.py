@@ -123,10 +123,10 @@ def test_form_gives_values_with_their_types() -> None:
 
 def test_each_question_of_a_job_has_its_own_answer() -> None:
     @job(name="tests.two", bind=True)
-    def two(self: JobContext) -> list[str]:
+    def asks_twice(self: JobContext) -> list[str]:
         return [self.ask("One?").choice, self.ask("Two?").choice]
 
-    result = two.delay()
+    result = asks_twice.delay()
     run_jobs()
     with pytest.raises(NoOpenQuestion):
         answer(result.id, "approve", key="ask#2")
