@@ -122,7 +122,7 @@ def test_form_gives_values_with_their_types() -> None:
 
 
 def test_each_question_of_a_job_has_its_own_answer() -> None:
-    @job(name="tests.two", bind=True)
+    @job(name="tests.asks_twice", bind=True)
     def asks_twice(self: JobContext) -> list[str]:
         return [self.ask("One?").choice, self.ask("Two?").choice]
 
