@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import weakref
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import Model, QuerySet
 
+from ..limits.rules import read_rules
 from ..models import Queue
 from ..serialization import type_of
 from ..status import Status
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from ..define.context import JobContext
 
 _KIND = "iteration"
-# The seconds between two looks whether the queue of the job was paused.
+# The seconds between two looks whether operators pause or limit the job.
 _LOOK_SECONDS = 1.0
 
 
@@ -48,13 +50,14 @@ class _Batches:
     ) -> None:
         self._context, self._journal, self._step = context, journal, step
         self._rows, self._batch = rows, batch
-        self._looked_at = time.monotonic()
+        self._looked_at = -math.inf
+        self._leaves = False
 
     def plain(self) -> Iterator[list[Any]]:
         while rows := self._next():
             yield rows
             self._went_through(rows)
-            self._leave_if_paused()
+            self._leave_if_held_up()
         self._end()
 
     def atomic(self) -> Iterator[list[Any]]:
@@ -67,7 +70,7 @@ class _Batches:
                 # A loop that is left by an exception or by break rolls its batch back.
                 yield rows
                 self._went_through(rows)
-            self._leave_if_paused()
+            self._leave_if_held_up()
         self._end()
 
     def _next(self) -> list[Any]:
@@ -91,15 +94,28 @@ class _Batches:
         self._journal.write(self._step)
         self._context.progress(done, max(done, data["total"]), self._step.key)
 
-    def _leave_if_paused(self) -> None:
-        """Suspend the job if its queue is paused; it goes on when the queue is resumed."""
+    def _leave_if_held_up(self) -> None:
+        """Make the job PENDING again if its queue is paused, or if a rate limit counts its starts.
+
+        It goes on when the queue is resumed, and when the rate lets it start: so a rate limit
+        counts batches.
+        """
         now = time.monotonic()
-        if now - self._looked_at < _LOOK_SECONDS:
-            return
-        self._looked_at = now
-        queues = Queue.objects.using(self._journal.store.using)
-        if queues.filter(name=self._journal.job.queue, paused_at__isnull=False).exists():
+        if now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            self._leaves = not self._context.request.is_eager and self._is_held_up()
+        if self._leaves:
             self._journal.suspend(Suspension(self._step, status=Status.PENDING))
+
+    def _is_held_up(self) -> bool:
+        job, using = self._journal.job, self._journal.store.using
+        queues = Queue.objects.using(using)
+        if queues.filter(name=job.queue, paused_at__isnull=False).exists():
+            return True
+        try:
+            return any(bound.windows for bound in read_rules(using).bounds_of(job))
+        except Exception:  # of a key function: the job was admitted, and goes on
+            return False
 
     def _end(self) -> None:
         data: Any = self._step.data

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.db import connection
 
 from django_jobs import job
-from django_jobs.control import pause_queue, resume_queue, retry
+from django_jobs.control import pause_queue, resume_queue, retry, run_now, set_limits
 from django_jobs.define.context import JobContext
 from django_jobs.models import Job, Step
 from django_jobs.steps import iteration
@@ -136,6 +136,33 @@ def test_paused_queue_suspends_the_job_between_batches(
     resume_queue("default")
     assert work()[0].value == "done"
     assert [len(each) for each in seen] == [4, 3]
+
+
+def test_rate_limit_counts_batches(
+    registered: Any, work: Work, groups: None, seen: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(iteration, "_LOOK_SECONDS", 0.0)
+
+    @job(bind=True)
+    def go(self: JobContext) -> str:
+        for rows in self.iterate("all", Group.objects.all(), batch=2):
+            seen.append(names(rows))
+            if len(seen) == 2:
+                set_limits(go.name, rate_limit="1/h")
+        return "done"
+
+    go.delay()
+    assert work()[0].status == "PENDING"
+    assert len(seen) == 2
+    work()
+    assert work() == []
+    assert Job.objects.get().status == "SCHEDULED"
+    assert len(seen) == 3
+    set_limits(go.name, rate_limit=None)
+    run_now([Job.objects.get().pk])
+    assert work()[0].value == "done"
+    assert [len(each) for each in seen] == [2, 2, 2, 1]
 
 
 def test_what_cannot_be_iterated_is_refused(registered: Any, run: Any, groups: None) -> None:
