@@ -23,10 +23,13 @@ from django_jobs.maintenance import promote, prune, prune_limits, rescue, unbloc
 from django_jobs.models import Job, LimitLock, Schedule, UniqueKey, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
+from django_jobs.run.reassert import reassert
 from django_jobs.run.record import record
 from django_jobs.run.release import release, release_strays
 from django_jobs.schedules.planning import plan
+from django_jobs.steps.rows import RowStore
 from django_jobs.values import Claimed
+from tests.workflows.jobs import patient
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registered_here")]
 
@@ -203,7 +206,9 @@ class Stage:
         return self.admission.admit(self.worker.pk, self.claim())[0]
 
     def record(self, jobs: list[Claimed]) -> None:
-        record(self.worker.pk, [execute(one, Environment()) for one in jobs], "default")
+        steps = RowStore(lambda: self.worker.pk, "default", reassert)
+        environment = Environment(steps=steps)
+        record(self.worker.pk, [execute(one, environment) for one in jobs], "default")
 
     def busy(self) -> list[Claimed]:
         """Jobs of all kinds run; others wait for them, and for permits under limits."""
@@ -354,16 +359,19 @@ def test_queues(ordered: Ordered, stage: Stage) -> None:
 @pytest.mark.parametrize(
     "operation",
     [
-        job_actions.moving("elsewhere", 3) if each.name == "move" else each
+        {"move": job_actions.moving("elsewhere", 3), "retry_from": job_actions.retrying_from(""),
+         "send_event": job_actions.sending("paid", 20)}.get(each.name, each)
         for each in job_actions.OPERATIONS
     ],
     ids=lambda each: each.name,
-)
+)  # fmt: skip
 def test_buttons_of_the_admin(
     ordered: Ordered, stage: Stage, operation: job_actions.Operation
 ) -> None:
     jobs = stage.busy()
     stage.record([one for one in jobs if one.name in (fail.name, same.name)])
+    patient.delay("paid")
+    stage.record(stage.admit())
     boss = User.objects.create_superuser("boss")
     done: list[int] = []
     ordered(lambda: done.append(job_actions.perform(operation, every_id(), boss.pk, "default")[0]))

@@ -18,35 +18,42 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with an app of its own, ``shop``, beside those of the tests."""
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "__init__.py").touch()
-    (tmp_path / "shop" / "jobs.py").write_text(code_that_returns("old"))
-    (tmp_path / "shop_settings.py").write_text(
-        "from tests.settings import *\nINSTALLED_APPS = [*INSTALLED_APPS, 'shop']\n"
+    """A project with an app of its own, ``store``, beside those of the tests."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "__init__.py").touch()
+    (tmp_path / "store" / "jobs.py").write_text(code_that_returns("old"))
+    (tmp_path / "store_settings.py").write_text(
+        "from tests.settings import *\nINSTALLED_APPS = [*INSTALLED_APPS, 'store']\n"
     )
     return tmp_path
 
 
 def code_that_returns(text: str) -> str:
     return (
-        f"from django_jobs import job\n@job(name='shop.version')\ndef version(): return {text!r}\n"
+        f"from django_jobs import job\n@job(name='store.version')\ndef version(): return {text!r}\n"
     )
 
 
 @pytest.fixture
 def worker(runworker: Callable[..., Any], project: Path) -> Any:
     return runworker(
-        "-c", "1", "--beat", "--reload", "--settings", "shop_settings", "--pythonpath", str(project)
+        "-c",
+        "1",
+        "--beat",
+        "--reload",
+        "--settings",
+        "store_settings",
+        "--pythonpath",
+        str(project),
     )
 
 
 def version() -> Any:
-    """Return what the worker's code of ``shop.version`` returns."""
+    """Return what the worker's code of ``store.version`` returns."""
     from django_jobs.api.result import AsyncResult
 
     row = jobs.hold.apply_async(("unused",), countdown=3600)
-    Job.objects.filter(pk=row.id).update(name="shop.version", args=[], status="PENDING")
+    Job.objects.filter(pk=row.id).update(name="store.version", args=[], status="PENDING")
     return AsyncResult(row.id).get(timeout=LONG)
 
 
@@ -54,7 +61,7 @@ def test_changed_code_is_loaded_and_broken_code_is_not(
     worker: Any, project: Path, until: Any
 ) -> None:
     assert version() == "old"
-    code = project / "shop" / "jobs.py"
+    code = project / "store" / "jobs.py"
     code.write_text("def broken(:\n")
     until(lambda: "not reloading" in worker.output() and "SyntaxError" in worker.output())
     assert version() == "old"
@@ -71,7 +78,7 @@ def test_running_job_ends_before_the_reload(
 ) -> None:
     running = jobs.hold.delay(folder)
     until(lambda: running.status == "STARTED")
-    (project / "shop" / "jobs.py").write_text(code_that_returns("new"))
+    (project / "store" / "jobs.py").write_text(code_that_returns("new"))
     until(lambda: "stopping: finishing what runs" in worker.output())
     assert running.status == "STARTED"
     Path(folder, "go").touch()
@@ -87,7 +94,7 @@ def test_code_that_breaks_while_a_job_ends_is_not_loaded(
 ) -> None:
     running = jobs.hold.delay(folder)
     until(lambda: running.status == "STARTED")
-    code = project / "shop" / "jobs.py"
+    code = project / "store" / "jobs.py"
     code.write_text(code_that_returns("new"))
     until(lambda: "stopping: finishing what runs" in worker.output())
     code.write_text("def broken(:\n")
@@ -102,8 +109,8 @@ def test_code_that_breaks_while_a_job_ends_is_not_loaded(
 
 
 def test_new_module_of_an_app_is_loaded(worker: Any, project: Path, until: Any) -> None:
-    (project / "shop" / "jobs.py").rename(project / "shop" / "aside.txt")
-    (project / "shop" / "tasks.py").write_text(code_that_returns("of the new module"))
+    (project / "store" / "jobs.py").rename(project / "store" / "aside.txt")
+    (project / "store" / "tasks.py").write_text(code_that_returns("of the new module"))
     until(lambda: "starting over" in worker.output())
     assert version() == "of the new module"
     assert worker.stop() == 0

@@ -44,7 +44,7 @@ class Rundev:
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "rundev", str(port), *arguments,
-             "--settings", "shop_settings", "--pythonpath", str(project)],
+             "--settings", "store_settings", "--pythonpath", str(project)],
             env={
                 **os.environ,
                 "TEST_DATABASE_NAME": str(connections["default"].settings_dict["NAME"]),
@@ -119,13 +119,13 @@ def free_port() -> int:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "__init__.py").touch()
-    (tmp_path / "shop" / "jobs.py").touch()
-    (tmp_path / "shop_settings.py").write_text(
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "__init__.py").touch()
+    (tmp_path / "store" / "jobs.py").touch()
+    (tmp_path / "store_settings.py").write_text(
         "from tests.settings import *\n"
         "DEBUG = True\n"
-        "INSTALLED_APPS = [*INSTALLED_APPS, 'shop']\n"
+        "INSTALLED_APPS = [*INSTALLED_APPS, 'store']\n"
         "DJANGO_JOBS = {'HEALTH_URLS': True}\n"
     )
     return tmp_path
@@ -187,7 +187,7 @@ def test_change_reloads_the_site_and_the_worker(
 ) -> None:
     Path(folder, "go").touch()
     before = jobs.hold.delay(folder).get(timeout=LONG)
-    code = project / "shop" / "jobs.py"
+    code = project / "store" / "jobs.py"
     code.write_text("def broken(:\n")
     until(lambda: running.says("worker", "not reloading"))
     assert jobs.hold.delay(folder).get(timeout=LONG) == before
@@ -206,7 +206,7 @@ def test_change_reloads_the_site_and_the_worker(
 def test_part_that_ends_after_a_change_starts_again_after_the_next(
     running: Rundev, project: Path, until: Any
 ) -> None:
-    code = project / "shop" / "jobs.py"
+    code = project / "store" / "jobs.py"
     code.write_text("x = 1\n")
     until(lambda: running.says("worker", "starting over"))
     until(lambda: Worker.objects.live().count() == 2)
