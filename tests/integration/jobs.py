@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -146,14 +147,15 @@ def print_much() -> int:
 @job
 def leave_transaction_open() -> None:
     transaction.atomic().__enter__()
-    Group.objects.create(name="never committed")
+    # Each call has its own name: InnoDB may find a deadlock where three write the same one.
+    Group.objects.create(name=f"never committed {uuid.uuid4()}")
 
 
 @job
 def begin_with_sql() -> None:
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
-    Group.objects.create(name="never committed either")
+    Group.objects.create(name=f"never committed either {uuid.uuid4()}")
 
 
 @job
