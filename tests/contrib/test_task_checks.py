@@ -13,7 +13,7 @@ from django_jobs.contrib.django_tasks.checks import check_task_backends
 from django_jobs.models import Job
 from tests.task_names import task_backends
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.once, pytest.mark.django_db]
 
 
 def found(settings: Any, **alias: Any) -> list[checks.CheckMessage]:

@@ -18,7 +18,7 @@ from django_jobs.models import Job
 from tests import tasks
 from tests.task_names import TAKES_OPTIONS, InvalidTask, task
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
+pytestmark = [pytest.mark.once, pytest.mark.django_db, pytest.mark.usefixtures("registered")]
 
 options_stand_at_the_task = pytest.mark.skipif(
     not TAKES_OPTIONS, reason="this Django's @task takes no options but its own"

@@ -19,7 +19,7 @@ from django_jobs.models import Job
 from tests import jobs, tasks
 from tests.task_names import task_enqueued, task_finished, task_started
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.once, pytest.mark.django_db]
 
 NAMES = {"enqueued": task_enqueued, "started": task_started, "finished": task_finished}
 

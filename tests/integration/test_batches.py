@@ -8,11 +8,17 @@ from django.contrib.auth.models import Group
 from django_jobs.models import Command, Job
 from django_jobs.status import Status
 from tests.integration import batch_jobs, jobs
-from tests.integration.test_pools import EACH_POOL, PLAIN, pool_queues, runs_coroutines
+from tests.integration.test_pools import (
+    EACH_POOL,
+    EACH_POOL_ON_ONE_DATABASE,
+    PLAIN,
+    pool_queues,
+    runs_coroutines,
+)
 from tests.waiting import LONG
 
 
-@EACH_POOL
+@EACH_POOL_ON_ONE_DATABASE
 def test_calls_run_in_batches_and_each_has_its_result(runworker, folder, notes, pool):
     results = batch_jobs.double.delay_many([(folder, n) for n in range(120)])
     if runs_coroutines(pool):
@@ -27,7 +33,7 @@ def test_calls_run_in_batches_and_each_has_its_result(runworker, folder, notes, 
     assert len(sizes) <= len(results) / 10
 
 
-@EACH_POOL
+@EACH_POOL_ON_ONE_DATABASE
 def test_calls_of_a_batch_end_each_in_its_own_way(runworker, pool):
     function = batch_jobs.several_ends
     if runs_coroutines(pool):
@@ -91,7 +97,7 @@ def test_soft_limit_ends_every_call_of_an_asynchronous_batch(runworker, folder, 
     assert worker.stop() == 0
 
 
-@EACH_POOL
+@EACH_POOL_ON_ONE_DATABASE
 def test_held_calls_block_no_job_and_go_back_at_the_stop(runworker, folder, notes, until, pool):
     held = batch_jobs.held.delay_many([(folder,)] * 3)
     queues = pool_queues(pool)

@@ -16,10 +16,13 @@ from django_jobs.models import Job, Queue
 from django_jobs.status import Status
 from docs.screenshots import Browser, browser
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("chromium") or shutil.which("google-chrome")),
-    reason="no Chromium here: apt-get install chromium",
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") or shutil.which("google-chrome")),
+        reason="no Chromium here: apt-get install chromium",
+    ),
+]
 
 DASHBOARD = "/admin/django_jobs/dashboard/"
 

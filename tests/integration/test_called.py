@@ -11,6 +11,8 @@ from django.core.management import call_command
 
 from tests.integration import jobs
 
+pytestmark = pytest.mark.once
+
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGALRM)
 
 

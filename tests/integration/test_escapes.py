@@ -12,6 +12,8 @@ from tests.integration import jobs, tasks
 from tests.integration.test_pools import EACH_POOL, PLAIN, pool_queues, runs_coroutines
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.once
+
 
 @EACH_POOL
 def test_exception_that_ends_a_process_fails_the_job_alone(runworker, folder, pool):

@@ -16,6 +16,8 @@ from django.core.management import CommandError, call_command
 from django_jobs.models import Worker
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -26,7 +28,6 @@ def is_touched(path: Path) -> bool:
     return path.stat().st_mtime > 0
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     "pool",
     [("-c", "2", "--beat"), ("-P", "threads"), ("-P", "asyncio"), ("-P", "solo")],
@@ -43,7 +44,6 @@ def test_file_is_touched_again_and_again_and_removed_at_the_end(
     assert not path.exists()
 
 
-@pytest.mark.once
 def test_killed_worker_leaves_the_file(
     runworker: Callable[..., Any], until: Any, path: Path
 ) -> None:
@@ -54,7 +54,6 @@ def test_killed_worker_leaves_the_file(
     assert is_touched(path)
 
 
-@pytest.mark.once
 def test_reload_keeps_the_file(runworker: Callable[..., Any], until: Any, path: Path) -> None:
     worker = runworker("-c", "1", "--heartbeat-file", str(path))
     until(lambda: is_touched(path))

@@ -10,6 +10,8 @@ from tests.integration import jobs
 from tests.integration.test_pools import EACH_POOL, PLAIN, pool_queues, runs_coroutines
 from tests.waiting import LONG
 
+pytestmark = pytest.mark.once
+
 
 @EACH_POOL
 def test_hooks_of_each_pool_hear_of_the_end_that_the_row_has(runworker, folder, notes, pool):
@@ -27,7 +29,6 @@ def test_hooks_of_each_pool_hear_of_the_end_that_the_row_has(runworker, folder, 
     ]
 
 
-@pytest.mark.once
 @EACH_POOL
 @pytest.mark.parametrize("function", [jobs.be_heard, jobs.be_heard_async, jobs.be_heard_failing])
 def test_middleware_of_each_pool_goes_around_body_and_hooks(

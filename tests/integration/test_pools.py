@@ -26,6 +26,23 @@ EACH_POOL = pytest.mark.parametrize(
     ],
     ids=lambda pool: pool[0],
 )
+#: The same, of which only the prefork pool runs on the other databases.
+EACH_POOL_ON_ONE_DATABASE = pytest.mark.parametrize(
+    "pool",
+    [
+        ("prefork", "-c", "2"),
+        *(
+            pytest.param(pool, marks=[pytest.mark.once, *marks])
+            for pool, *marks in (
+                (("threads", "-c", "3"),),
+                (("asyncio", "-c", "10"),),
+                (("gevent", "-c", "10", "--connections", "3"), WITH_GEVENT),
+                (("solo",),),
+            )
+        ),
+    ],
+    ids=lambda pool: pool[0],
+)
 PLAIN = ("-Q", "default")
 
 

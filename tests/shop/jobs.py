@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import django
 from django.test import override_settings
 
 from django_jobs import JobContext, job
@@ -18,6 +19,13 @@ from django_jobs import JobContext, job
 from . import PAGE, run_page, services
 
 run_page("jobs", globals())
+
+_BACKEND = "tests.shop.services.Mails"
+_MAILS: dict[str, Any] = (
+    {"MAILERS": {"default": {"BACKEND": _BACKEND}}}
+    if django.VERSION >= (6, 1)
+    else {"EMAIL_BACKEND": _BACKEND}
+)
 
 #: A point at which nothing is killed, and all points that are passed are noted.
 ALL = "all"
@@ -59,7 +67,7 @@ def deliver_killed(self: JobContext, folder: str, point: str, order: int, days: 
     before = sys.gettrace()
     sys.settrace(tracer(passed))
     try:
-        with override_settings(EMAIL_BACKEND="tests.shop.services.Mails"):
+        with override_settings(**_MAILS):
             return names["deliver"].__wrapped__(self, order)
     finally:
         sys.settrace(before)

@@ -24,7 +24,7 @@ from django_jobs.testing import (
 )
 from tests import jobs
 
-pytestmark = pytest.mark.usefixtures("registered")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("registered")]
 
 
 @pytest.fixture(

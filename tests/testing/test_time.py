@@ -15,7 +15,7 @@ from django_jobs.testing import run_jobs
 from django_jobs.testing.clock import now
 from tests import jobs
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
+pytestmark = [pytest.mark.once, pytest.mark.django_db, pytest.mark.usefixtures("registered")]
 
 HOUR = datetime.timedelta(hours=1)
 SECOND = datetime.timedelta(seconds=1)
