@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django import forms
@@ -39,7 +39,8 @@ class EventForm(forms.Form):
     def __init__(self, given: Any, *, ids: Sequence[UUID]) -> None:
         super().__init__(given, prefix="event")
         names = dict.fromkeys(each.name for each in awaited_events(ids[:_MOST_JOBS]))
-        self.fields["event"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
+        event = cast(forms.ChoiceField, self.fields["event"])
+        event.choices = [(name, name) for name in names]
 
     def clean_payload(self) -> Any:
         text = self.cleaned_data["payload"] or "null"

@@ -116,8 +116,8 @@ class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
                 operation
                 for operation in self.operations
                 if job.status in operation.allowed
-                and self.has_subject(operation, job, context["steps"])
                 and self.has_operation_permission(request, operation)
+                and self.has_subject(operation, job, context["steps"])
             ]
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         if HEADER in request.headers:

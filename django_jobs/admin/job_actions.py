@@ -127,7 +127,8 @@ def sending(name: str, payload: Any) -> Operation:
         waiting = [each.job_id for each in events.awaited_events(ids) if each.name == name]
         with transaction.atomic(using):
             for _each in waiting:
-                events.send_event(name, payload, using=using)
+                # For the jobs that wait now: none that waits later takes what is left over.
+                events.send_event(name, payload, keep=0.0, using=using)
             note(list(Job.objects.using(using).filter(pk__in=waiting).only("name")))
         others = len(set(ids)) - len(set(waiting))
         return {_("does not wait for this event"): others} if others else {}

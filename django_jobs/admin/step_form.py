@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django import forms
@@ -29,7 +29,8 @@ class StepForm(forms.Form):
     def __init__(self, given: Any, *, using: str, ids: Sequence[UUID]) -> None:
         super().__init__(given, prefix="retry")
         keys = _keys(ids[:_MOST_JOBS], using)
-        self.fields["step"].choices = [("", _("the start")), *((key, key) for key in keys)]  # type: ignore[attr-defined]
+        step = cast(forms.ChoiceField, self.fields["step"])
+        step.choices = [("", _("the start")), *((key, key) for key in keys)]
 
     @property
     def operation(self) -> Operation:

@@ -34,7 +34,8 @@ class StepRow:
     """One step as the page shows it."""
 
     key: str
-    position: int
+    #: A key that is unique on the page.
+    anchor: str
     what: str
     state: SafeString
     began: SafeString
@@ -72,7 +73,7 @@ def _row(step: ShownStep) -> StepRow:
     line = "" if step.result is None else compact(step.result)
     return StepRow(
         key=step.key,
-        position=step.position,
+        anchor=f"step-{step.position}",
         what=step.what,
         state=badge(kind.lower(), ICONS[kind], step.state_label),
         began=moment(step.began_at, precise=True),

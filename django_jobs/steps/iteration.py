@@ -73,10 +73,12 @@ class _Batches:
             self._leave_if_held_up()
         self._end()
 
-    def _next(self) -> list[Any]:
+    def _rest(self) -> QuerySet[Any]:
         data: Any = self._step.data
-        rows = self._rows if data["last"] is None else self._rows.filter(pk__gt=data["last"])
-        found = list(rows[: self._batch])
+        return self._rows if data["last"] is None else self._rows.filter(pk__gt=data["last"])
+
+    def _next(self) -> list[Any]:
+        found = list(self._rest()[: self._batch])
         if found and not isinstance(found[-1], Model):
             raise TypeError(
                 "iterate() takes a queryset of model objects, and this one has rows of type "
@@ -104,7 +106,7 @@ class _Batches:
         if now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now
             self._leaves = not self._context.request.is_eager and self._is_held_up()
-        if self._leaves:
+        if self._leaves and self._rest().exists():
             self._journal.suspend(Suspension(self._step, status=Status.PENDING))
 
     def _is_held_up(self) -> bool:
@@ -112,9 +114,11 @@ class _Batches:
         queues = Queue.objects.using(using)
         if queues.filter(name=job.queue, paused_at__isnull=False).exists():
             return True
+        rules = read_rules(using)
         try:
-            return any(bound.windows for bound in read_rules(using).bounds_of(job))
-        except Exception:  # of a key function: the job was admitted, and goes on
+            return any(bound.windows for bound in rules.bounds_of(job))
+        except Exception:
+            # A key function of the project raised. The job was admitted, so it goes on.
             return False
 
     def _end(self) -> None:

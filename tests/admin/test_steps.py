@@ -16,12 +16,15 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from django_jobs import job, step
+from django_jobs.admin import job_actions
+from django_jobs.control.events import awaited_events
 from django_jobs.define.context import JobContext
 from django_jobs.display import step_text
 from django_jobs.metrics import step_numbers
-from django_jobs.models import Job, Step
+from django_jobs.models import Event, EventWait, Job, Step
 from django_jobs.values import Outcome
 
 pytestmark = pytest.mark.django_db
@@ -232,6 +235,17 @@ def test_event_is_sent_by_hand(boss: Client, waiting: Job, work: Work) -> None:
     send(boss, waiting, **answers, **{"event-payload": '{"euros": 20}'})
     assert [each.value for each in work()] == [{"euros": 20}]
     assert LogEntry.objects.get().change_message == "Sent the event paid:7."
+
+
+def test_event_by_hand_is_not_kept_for_jobs_that_wait_later(
+    waiting: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awaited = awaited_events([waiting.pk])
+    EventWait.objects.all().delete()  # another sender was quicker
+    monkeypatch.setattr(job_actions.events, "awaited_events", lambda ids: awaited)
+    job_actions.sending("paid:7", 20).run([waiting.pk], "default", lambda jobs: None)
+    assert not Event.objects.filter(expires_at__gt=timezone.now()).exists()
+    assert Event.objects.exists()
 
 
 def test_event_is_sent_only_with_the_permission(

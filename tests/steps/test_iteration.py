@@ -165,6 +165,19 @@ def test_rate_limit_counts_batches(
     assert [len(each) for each in seen] == [2, 2, 2, 1]
 
 
+def test_last_batch_under_a_rate_limit_ends_the_job(
+    registered: Any, work: Work, groups: None, seen: list[list[str]]
+) -> None:
+    @job(bind=True, rate_limit="1/h")
+    def go(self: JobContext) -> str:
+        seen.extend(names(rows) for rows in self.iterate("all", Group.objects.all(), batch=7))
+        return "done"
+
+    go.delay()
+    assert work()[0].value == "done"
+    assert [len(each) for each in seen] == [7]
+
+
 def test_what_cannot_be_iterated_is_refused(registered: Any, run: Any, groups: None) -> None:
     @job(bind=True)
     def go(self: JobContext) -> None:
