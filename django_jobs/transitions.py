@@ -93,7 +93,7 @@ TRANSITIONS: Mapping[str, Transition] = {
     "wait_for_limit": Transition(_STARTED, _WAITING),
     # Its limit has a free permit, or the job has no such limit any more.
     "wake": Transition(_WAITING, _PENDING),
-    # What its step waited for has come: an event, the decision of a person, or the timeout.
+    # An event, the decision of a person or the timeout has ended the wait of its step.
     "resume": Transition(_WAITING, _PENDING),
     # Its attempt succeeded. Most do, so they have a statement of their own.
     "succeed": Transition(_STARTED, (Status.SUCCESS,)),

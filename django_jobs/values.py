@@ -97,7 +97,7 @@ class Batch:
         return min(moments, default=None)
 
 
-#: What runs in a slot.
+#: The work of one slot: a job, or a batch of calls.
 Work = Claimed | Batch
 
 
@@ -197,8 +197,7 @@ class Outcome:
     #: Workflows to add to the header of the job's chord when it succeeds; the chord's body takes
     #: the result of the output row of each.
     added: Sequence[Graph] = dataclasses.field(default=(), init=False)
-    #: What the attempt writes of its steps in the transaction of the record
-    #: (``steps.suspension.Written``).
+    #: The steps that the transaction of the record writes, too (``steps.suspension.Written``).
     steps: Sequence[Any] = dataclasses.field(default=(), init=False, repr=False)
     #: The attempt (``run.outcome.Execution``), if one began, and its context variables: for hooks
     #: and log lines after its end.

@@ -1,4 +1,4 @@
-"""Whoever meets a message finds it in the documentation."""
+"""The documentation has each message of the package."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def json_shown(value: Any) -> SafeString:
 def payload_of(job: Job) -> Payload:
     """Return the visible part of a job's payload; the first call for *job* reads it.
 
-    What is encrypted is only visible after :func:`show_encrypted`.
+    Encrypted values are visible only after :func:`show_encrypted`.
     """
     shown: Payload | None = vars(job).get("_shown_payload")
     if shown is None:

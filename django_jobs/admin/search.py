@@ -21,7 +21,7 @@ QUALIFIERS = {"job": "name__icontains", "queue": "queue", "error": "error_class_
 
 _MOST_WORDS = 50
 _TEXT = r'"([^"\\]|\\.)*"'
-# What is encrypted is never searched, but may stand before what is.
+# The search skips encrypted values, which may stand before other ones.
 _SCALAR = rf'({_TEXT}|[^]\[,"{{}}]+|\{{"{MARK}":{_TEXT}\}})'
 
 

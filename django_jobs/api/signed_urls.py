@@ -25,7 +25,7 @@ class ApprovalTicket(NamedTuple):
     """The right to decide once, of a signed token."""
 
     key: str
-    #: Whose link it is.
+    #: The person who got the link.
     by: str
     #: It tells the link from others for the same question.
     number: str

@@ -35,7 +35,7 @@ _MOST_NAMED = 20
 
 @dataclasses.dataclass(slots=True)
 class Reencryption:
-    """What :func:`reencrypt` has done."""
+    """The counts that :func:`reencrypt` returns."""
 
     #: Jobs with encrypted values.
     jobs: int = 0

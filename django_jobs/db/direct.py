@@ -57,8 +57,8 @@ _LOST = "The connection was lost before the commit was confirmed. The job may ex
 _UNSURE = "The job is written, but the server did not confirm that it is on disk. Look for it."
 _BEGIN: Message = (b"BEGIN", None)
 _END: Message = (b"COMMIT", None)
-#: It writes to the server's log, without which a commit waits for nothing. What committed before is
-#: on disk after it.
+#: It writes to the server's log: a commit without log waits for nothing. After it, all earlier
+#: commits are on disk.
 FLUSH = "SELECT pg_logical_emit_message(TRUE, 'django_jobs', '')"
 _FLUSH = FLUSH.encode()
 # Seconds after the last answer from which a call stands alone.
@@ -121,7 +121,7 @@ def _is_untouched(method: Any) -> bool:
 
 
 class Statements(NamedTuple):
-    """What an enqueue runs besides its INSERT. Each statement has one parameter."""
+    """The statements of an enqueue besides its INSERT. Each has one parameter."""
 
     #: It notifies of a topic, as the only statement of a transaction.
     tell: bytes

@@ -149,7 +149,7 @@ def _merged(lines: Sequence[Sequence[Head]]) -> Sequence[Head]:
     for line in lines:
         latest = (-(2**31), 0)
         for head in line:
-            # What comes earlier in its queue is not overtaken.
+            # A job does not overtake earlier jobs of its queue.
             latest = max(latest, (head.rank, head.id.int))
             placed.append((latest, head))
     placed.sort(key=lambda each: each[0])

@@ -1,4 +1,4 @@
-"""What a person enters to answer the question of a job, and its checks."""
+"""The fields that a person fills in to answer a job, and their checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the body of a batch gets: the calls, and a ``current_job`` that stands for all of them."""
+"""The calls that the body of a batch gets, and the ``current_job`` that stands for all of them."""
 
 from __future__ import annotations
 

@@ -47,13 +47,13 @@ class JobOutcome:
 
 
 class _Running:
-    """What a worker knows of the job that it runs. Most jobs have the class's own values."""
+    """A worker's data about the job that it runs. Most jobs have the class's own values."""
 
     # Its request, as soon as something has asked for it.
     made_request: Request | None = None
     # The lines that it logs, if its function has keep_log.
     kept_log: KeptLog | None = None
-    # What it printed without an end of the line, by thread and stream.
+    # The lines that it has begun to print and not ended, by thread and stream.
     printed: dict[Any, Any] | None = None
     # The job's row, when it was claimed.
     claimed: Claimed | None = None

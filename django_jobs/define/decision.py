@@ -12,7 +12,7 @@ from .approval_form import read_answers
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person decided; ``self.ask()`` returns it."""
+    """The decision of a person; ``self.ask()`` returns it."""
 
     #: One of the choices.
     choice: str

@@ -1,4 +1,4 @@
-"""What a running job can do once and for all: its steps."""
+"""Steps, sleeps, loops and children: the methods of a running job that record what they did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running job can wait for: events, and the decisions of people."""
+"""The methods by which a running job waits for events and for the decisions of people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which values of a job are encrypted: ``@job(encrypt=...)``."""
+"""Decides which values of a job are encrypted: ``@job(encrypt=...)``."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: The only key of an envelope.
 MARK = "__encrypted__"
-#: What pages and commands show in place of an encrypted value.
+#: Pages and commands show it in place of an encrypted value.
 ENCRYPTED = "[encrypted]"
 
 _SETTING = "DJANGO_JOBS['ENCRYPTION_KEYS']"

@@ -31,7 +31,7 @@ inside: contextvars.ContextVar[str | None] = contextvars.ContextVar(
 class StepOptions:
     """How a step runs."""
 
-    #: What it writes to the database of the jobs is committed together with its record.
+    #: Its writes to the database of the jobs are committed together with its record.
     atomic: bool = False
     #: How often it is called again after an exception, apart from the retries of the job.
     retries: int = 0
@@ -77,7 +77,7 @@ class StepFunction(Generic[P, T]):
         functools.update_wrapper(self, function)
         self.__wrapped__ = function
         self.options = options
-        #: What the job's row keeps of the function.
+        #: The name of the function in the step's row.
         self.name = name or name_of(function)
         self.is_async = inspect.iscoroutinefunction(function)
         if self.is_async and options.atomic:

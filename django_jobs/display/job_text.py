@@ -124,7 +124,7 @@ def listed_text(job: Job, text: str) -> str:
 def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD, *, decrypts: bool = False) -> Payload:
     """Return the *columns* of a job without secrets, read in one query or two.
 
-    What is encrypted is shown as ``[encrypted]``, unless the reader *decrypts* it. The secrets
+    Encrypted values are shown as ``[encrypted]``, unless the reader *decrypts* it. The secrets
     among the arguments are blanked in all columns. The arguments are read if they are in *columns*,
     or if another column may quote them.
     """

@@ -21,7 +21,7 @@ BROADCAST, APPROVAL, TIMED_OUT = "broadcast", "approval", "timed_out"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class End:
-    """What ends a wait: the value that the step returns, or nothing in time."""
+    """The end of a wait: the step returns a value, or nothing came in time."""
 
     value: Any = dataclasses.field(default=None, repr=False)
     #: The id of the event, if it was a broadcast.

@@ -18,7 +18,7 @@ class StepNumbers:
     """The newest uses of one step; the durations are those of the uses that are done."""
 
     kind: str
-    #: What a call calls. The uses of another kind are counted together.
+    #: The called function. The uses of another kind are counted together.
     function: str
     done: int = 0
     #: It raised, and is not done yet.

@@ -22,7 +22,7 @@ class Approval(models.Model):
     # The permission that a person needs to decide, with its app's label.
     permission = models.CharField(_("permission"), max_length=255)
     choices = JSONTextField(_("choices"), default=list)
-    # What else a person enters: the kind of each field, or a list of choices.
+    # The further fields for a person: the kind of each, or a list of choices.
     form = JSONTextField(default=dict)
     asked_at = models.DateTimeField(_("asked"))
     decided_at = models.DateTimeField(_("decided"), null=True)

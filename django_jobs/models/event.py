@@ -37,8 +37,8 @@ class Event(models.Model):
 class EventWait(models.Model):
     """A step of a WAITING job that waits for an event or for a person; the ids give the order.
 
-    The transaction that makes the job WAITING writes the row. What ends the wait deletes it, under
-    the lock of the job.
+    The transaction that makes the job WAITING writes the row. The transaction that ends the wait
+    deletes it, under the lock of the job.
     """
 
     job = models.ForeignKey(

@@ -8,7 +8,7 @@ from .job import Job
 
 
 class Step(models.Model):
-    """What a job has recorded under one key: it is not done again when the job runs again.
+    """A record of a job under one key: a later run of the job does not do it again.
 
     Only the run that has the job's fencing token writes the rows of a running job.
     """
@@ -41,11 +41,11 @@ class Step(models.Model):
     #: The order of the first use, from 1 on.
     position = models.IntegerField()
     kind = models.CharField(_("kind"), max_length=20)
-    #: What the code must ask for under this key when the job runs again.
+    #: The function for which the code must ask under this key when the job runs again.
     function = models.CharField(_("function"), max_length=255, default="")
     state = models.CharField(_("state"), max_length=9, choices=State.choices)
     result = JSONTextField(_("result"), null=True)
-    #: What its kind keeps besides: a dict.
+    #: A dict of further data, which its kind decides.
     data = JSONTextField(null=True)
     #: How often it raised since it was last begun anew.
     tries = models.IntegerField(default=0)

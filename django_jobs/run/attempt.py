@@ -1,4 +1,4 @@
-"""What an attempt at one job and the attempts of a batch begin and end alike."""
+"""The begin and the end that an attempt at one job and the attempts of a batch share."""
 
 from __future__ import annotations
 

@@ -66,11 +66,11 @@ class Execution:
         return self.function.options.ignore_result if own is None else own
 
     def secrets(self) -> Secrets:
-        """Return what no text about the attempt may show."""
+        """Return the secrets that no text about the attempt may show."""
         journal = self.context.journal
         return hidden(self.job, calls=journal.secret_calls if journal is not None else ())
 
-    # What differs in a batch:
+    # A batch overrides these:
 
     def ends(self, call: Callable[[], Any]) -> list[Outcome]:
         """Call the body; return the outcomes of its jobs."""

@@ -67,7 +67,7 @@ class Journal:
         self._known = {step.key: step for step in store.load(job)}
         self._uses = Counter[str]()
         self._positions = itertools.count(1)
-        #: What the end of the run writes besides: failed steps, and why the job is suspended.
+        #: The end of the run writes them, too: failed steps, and why the job is suspended.
         self.to_write: dict[str, Written] = {}
         self.suspension: Suspension | None = None
         #: The job fails with it, whatever the body does.

@@ -1,4 +1,4 @@
-"""What people do with the steps of a job: forget them, and end its sleep."""
+"""Operations of people on the steps of a job: forget them, end its sleep."""
 
 from __future__ import annotations
 

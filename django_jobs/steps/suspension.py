@@ -1,4 +1,4 @@
-"""What the end of a run writes of its steps, in the transaction that records it."""
+"""The rows of steps that the end of a run writes, in the transaction that records it."""
 
 from __future__ import annotations
 

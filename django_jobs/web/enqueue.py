@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: A request is refused whose timestamp is further than this from the clock of the server, in
 #: seconds. Until then the row of its job must be kept, or the request could be sent again.
 WINDOW = 300
-# What a request has besides the arguments: names, queue and headers.
+# Bytes of a request besides the arguments: names, queue and headers.
 _ROOM = 16 * 1024
 # The fields of a body that are options of the call.
 _OPTIONS = {
@@ -102,7 +102,7 @@ def _read(request: HttpRequest) -> tuple[UUID, Mapping[str, Any]]:
     signature = request.headers.get("X-Jobs-Signature", "")
     if not _is_signed(timestamp, signature, body):
         raise _Refused(401, "the signature is missing or wrong")
-    # Only who can sign learns that the clocks differ.
+    # This comes second: only a program that can sign learns that the clocks differ.
     sent = int(timestamp) if re.fullmatch(r"[0-9]{1,12}", timestamp) else -1
     if abs(time.time() - sent) > WINDOW:
         raise _Refused(
