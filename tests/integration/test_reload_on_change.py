@@ -83,6 +83,8 @@ def test_running_job_ends_before_the_reload(
     assert running.status == "STARTED"
     Path(folder, "go").touch()
     assert running.get(timeout=LONG)
+    # The old worker may claim until the stop has reached it.
+    until(lambda: "starting over" in worker.output())
     assert version() == "new"
     job = Job.objects.get(pk=running.id)
     assert (job.retries, job.crashes) == (0, 0)
