@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from ..display.times import exact, relative
+from ..display.times import duration, exact, relative
 from ..models import Worker
 from ..status import Status
 
@@ -59,9 +60,29 @@ def paused_badge() -> SafeString:
 
 
 def moment(value: datetime.datetime | None, *, precise: bool = False) -> SafeString:
-    """Return a relative time with the exact one as its title; *precise* swaps the two."""
+    """Return a relative time with the exact one as its title; *precise* shows the exact one.
+
+    The script keeps the relative time up to date.
+    """
     if value is None:
         return mark_safe("–")
-    texts = (exact(value), relative(value))
-    shown, title = texts if precise else texts[::-1]
-    return format_html('<time datetime="{}" title="{}">{}</time>', value.isoformat(), title, shown)
+    if precise:
+        return format_html('<time datetime="{}">{}</time>', _iso(value), exact(value))
+    return format_html(
+        '<time data-age datetime="{}" title="{}">{}</time>',
+        _iso(value), exact(value), relative(value),
+    )  # fmt: skip
+
+
+def elapsed(since: datetime.datetime) -> SafeString:
+    """Return how long something has lasted that began at *since*; the script goes on counting."""
+    return format_html(
+        '<time data-since datetime="{}">{}</time>',
+        _iso(since), duration(timezone.now() - since),
+    )  # fmt: skip
+
+
+def _iso(value: datetime.datetime) -> str:
+    """Return the time with its offset, without which a browser takes its own time zone."""
+    aware = value if timezone.is_aware(value) else timezone.make_aware(value)
+    return aware.isoformat()

@@ -26,9 +26,10 @@ from ..display.job_text import (
 )
 from ..display.times import duration, moment_of, ran, waited
 from ..models import Job
+from ..status import Status
 from ..workflows.graph import after, before
 from .attempts import worker_name
-from .badges import moment, status_badge
+from .badges import elapsed, moment, status_badge
 from .base import _Mixed
 
 #: The permission to see what is encrypted, on the page of a job.
@@ -86,12 +87,14 @@ class JobFields(_Mixed):
         return moment(moment_of(job))
 
     @admin.display(description=gettext_lazy("wait"))
-    def wait_column(self, job: Job) -> str:
+    def wait_column(self, job: Job) -> SafeString | str:
+        if job.status == Status.PENDING and job.ready_at:
+            return elapsed(job.ready_at)
         return duration(waited(job)) or _NONE
 
     @admin.display(description=gettext_lazy("run"))
-    def run_column(self, job: Job) -> str:
-        return duration(ran(job)) or _NONE
+    def run_column(self, job: Job) -> SafeString | str:
+        return run_time(job) or _NONE
 
     @admin.display(description=gettext_lazy("error"))
     def error_column(self, job: Job) -> str:
@@ -183,6 +186,13 @@ class JobFields(_Mixed):
         if number == len(jobs):
             return links
         return format_html("{}<br>{}", links, _("… and %d more") % (number - len(jobs)))
+
+
+def run_time(job: Job) -> SafeString | str:
+    """Return how long the last attempt took; for a running one, a time that goes on."""
+    if job.status == Status.STARTED and job.started_at:
+        return elapsed(job.started_at)
+    return duration(ran(job))
 
 
 def progress_bar(progress: Any) -> SafeString:

@@ -39,7 +39,8 @@ def runs_svg(runs: Sequence[Job], room: int = 20) -> SafeString:
 
 
 def _title(job: Job) -> str:
-    took = duration(ran(job))
+    # The page is sent again when a title changes.
+    took = "" if job.status == Status.STARTED else duration(ran(job))
     return f"{exact(job.run_at or job.enqueued_at)}: {_label(job)}{f', {took}' if took else ''}"
 
 

@@ -12,12 +12,12 @@ from django.utils.translation import gettext_lazy
 from ..conf import get_settings
 from ..db import clock
 from ..display.job_text import arguments_line, pretty, with_argument_texts
-from ..display.times import duration, ran
 from ..models import Command, Job, Worker
 from .auto_refresh import HEADER, REFRESH_SCRIPT, list_or_parts, parts_response
 from .badges import moment
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .job_actions import TERMINATE
+from .job_fields import run_time
 from .operations import actions_of
 from .worker_buttons import WorkerButtonsMixin, takes_commands
 from .worker_fields import SHORT_FIELDS, WorkerFields
@@ -123,7 +123,7 @@ class WorkerAdminMixin(WorkerFields, WorkerButtonsMixin, ReadOnlyAdminMixin):
                 "queue": job.queue,
                 "arguments": arguments_line(job, _ARGUMENTS_WIDTH) if may_view_job else "",
                 "started": moment(job.started_at),
-                "ran": duration(ran(job)),
+                "ran": run_time(job),
             }
             for job in shown
         ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..display.times import duration
 from ..models import Worker
-from .badges import moment, worker_badge
+from .badges import elapsed, moment, worker_badge
 from .base import _Mixed
 
 SHORT_FIELDS = ("name", "state", "hostname", "pid", "pool", "busy_slots", "served", "heartbeat")
@@ -45,9 +44,9 @@ class WorkerFields(_Mixed):
         return moment(worker.heartbeat_at)
 
     @admin.display(description=gettext_lazy("uptime"))
-    def uptime(self, worker: Worker) -> str:
-        until = worker.stopped_at or worker.lost_at or timezone.now()
-        return duration(until - worker.started_at)
+    def uptime(self, worker: Worker) -> SafeString | str:
+        until = worker.stopped_at or worker.lost_at
+        return duration(until - worker.started_at) if until else elapsed(worker.started_at)
 
     @admin.display(description=gettext_lazy("memory"))
     def memory(self, worker: Worker) -> str:

@@ -133,7 +133,40 @@ if (document.querySelector("[data-refresh]")) {
         return `${element.tagName} ${own || element.textContent.trim().slice(0, 80)}`;
     }
 
+    const ages = JSON.parse(controls.dataset.ages);
+    // This browser's clock may be wrong.
+    const ahead = Date.now() / 1000 - ages.at;
+
+    function agoOf(time) {
+        const past = Math.round(Date.now() / 1000 - ahead - Date.parse(time.dateTime) / 1000);
+        const [size, text] = ages.ages.find(([least]) => Math.abs(past) >= least) || [];
+        if (!size) {
+            return ages.now;
+        }
+        const number = text.replace("%d", Math.floor(Math.abs(past) / size));
+        return (past > 0 ? ages.ago : ages.in).replace("%s", number);
+    }
+
+    function durationOf(time) {
+        const past = Math.max(0, Math.round(Date.now() / 1000 - ahead - Date.parse(time.dateTime) / 1000));
+        const [size, part, text] = ages.durations.find(([least]) => past >= least);
+        const numbers = size ? [Math.floor(past / size), Math.floor(past % size / part)] : [past];
+        return numbers.reduce((told, number) => told.replace(/%(\(\w+\))?d/, number), text);
+    }
+
+    function tick() {
+        const selection = document.getSelection();
+        for (const time of document.querySelectorAll("time[data-age], time[data-since]")) {
+            const text = "age" in time.dataset ? agoOf(time) : durationOf(time);
+            // A selection is lost where a text is replaced.
+            if (time.textContent !== text && (selection.isCollapsed || !selection.containsNode(time, true))) {
+                time.textContent = text;
+            }
+        }
+    }
+
     function showAge() {
+        tick();
         const past = Math.round((Date.now() - updated) / 1000);
         age.textContent = controls.dataset.updated.replace("%s", past);
     }
