@@ -83,10 +83,15 @@ def spark(activity: Activity | None) -> SafeString | str:
 
 def share(activity: Activity) -> str:
     """Return the share of failed jobs, as ``0.4 %``."""
-    percent = 100 * activity.failed_share
-    digits = 1 if 0 < percent < 10 else 0
+    return percent(activity.failed_share)
+
+
+def percent(part: float) -> str:
+    """Return a share of 0 to 1, as ``0.4 %``."""
+    value = 100 * part
+    digits = 1 if 0 < value < 10 else 0
     # number_format truncates, so the value is rounded first.
-    return f"{number_format(round(percent, digits), digits)} %"
+    return f"{number_format(round(value, digits), digits)} %"
 
 
 def seconds(value: float | None) -> str:

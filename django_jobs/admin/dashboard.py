@@ -13,30 +13,26 @@ from django.urls import URLPattern, path, reverse
 from django.utils.formats import number_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from ..conf import get_settings
-from ..display.approvals import number_of_questions
+from ..display.failure_groups import FailureGroup, failure_groups
 from ..display.job_text import short_class
 from ..display.times import duration
-from ..metrics.capped_count import CappedCount
 from ..metrics.open_jobs import QueueState
-from ..metrics.snapshot import (
-    FAILURES_READ,
-    FailureGroup,
-    Overview,
-    overview,
-    recent_statistics,
-)
+from ..metrics.snapshot import Overview, overview, recent_statistics
 from ..metrics.summaries import PERIODS, Statistics
 from ..models import Approval, Function, Job, Queue, Schedule, Worker
+from ..models.histogram import OTHERS
 from ..status import Status
 from .alerts import Alert, alerts
 from .auto_refresh import REFRESH_SCRIPT, page_or_parts
 from .badges import moment, paused_badge, worker_badge
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
-from .chart_data import busiest, drawn, share, spark
+from .chart_data import busiest, drawn, percent, share, spark
+from .charts import sparkline
 
-_FAILURES_SHOWN = 10
+_FAILURES_SHOWN, _FAILURES_KEPT = 10, 100
 _WORKERS_SHOWN = 10
 
 
@@ -79,13 +75,12 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             "windows": _windows(window),
             "tiles": [
                 *self.tiles(snapshot, numbers),
-                *self.tile_of_questions(using, may["view_approval"]),
+                *self.tile_of_questions(snapshot, may["view_approval"]),
             ],
             "charts": drawn(numbers),
             "functions": [{**row, "url": self._jobs(name=row["name"])} for row in busiest(numbers)],
             "queues": [self.shown_queue(queue, numbers) for queue in snapshot.queues],
-            "failures": [self.shown_failure(one) for one in snapshot.failures[:_FAILURES_SHOWN]],
-            "failures_read": number_format(FAILURES_READ) if snapshot.failures_capped else "",
+            **self.failures(using),
             "workers": [self.shown_worker(one) for one in _busiest(snapshot)],
             "workers_left": max(0, len(snapshot.workers) - _WORKERS_SHOWN),
             "schedules": [self.shown_schedule(one) for one in snapshot.schedules],
@@ -111,10 +106,10 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             self._tile(_("Oldest ready"), waited, Status.PENDING),
         ]
 
-    def tile_of_questions(self, using: str, may_view: bool) -> list[dict[str, Any]]:
+    def tile_of_questions(self, snapshot: Overview, may_view: bool) -> list[dict[str, Any]]:
         """Return a tile that counts the questions of jobs, if there are some to be seen."""
-        number = number_of_questions(using) if may_view else CappedCount(0)
-        if not number:
+        number = snapshot.questions
+        if not (number and may_view):
             return []
         page = self._page("approval_changelist")
         return [{"label": _("Waiting for people"), "value": str(number), "kind": "waiting",
@@ -137,17 +132,37 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
             "badge": paused_badge() if queue.is_paused else "",
         }
 
-    def shown_failure(self, group: FailureGroup) -> dict[str, Any]:
-        filters = {"status": Status.FAILURE, "name": group.name, "error": group.error_class}
+    def failures(self, using: str) -> dict[str, Any]:
+        """Return the rows of the groups of failures: the first ones, and those that are folded."""
+        groups = failure_groups(using)
+        every = sum(group.day for group in groups)
+        rows = [self.shown_failure(group, every) for group in groups[:_FAILURES_KEPT]]
+        return {"failures": rows[:_FAILURES_SHOWN], "failures_folded": rows[_FAILURES_SHOWN:]}
+
+    def shown_failure(self, group: FailureGroup, every: int) -> dict[str, Any]:
+        """Return the cells of a group; *every* is the number of all failures of the day."""
+        filters = {"status": Status.FAILURE, "name": group.name}
+        if group.error_class not in ("", OTHERS):
+            filters["error"] = group.error_class
+        sample = group.sample or group.consequence
         return {
             "name": group.name,
-            "error": short_class(group.error_class),
+            "error": short_class(group.error_class) if group.error_class else _("revoked"),
             "hour": number_format(group.hour),
             "day": number_format(group.day),
             "week": number_format(group.week),
+            "share": percent(group.day / every) if every else "–",
+            "sparkline": sparkline(
+                group.by_step,
+                ngettext("%s failure in 7 days", "%s failures in 7 days", group.week)
+                % number_format(group.week),
+            ),
+            "first_seen": moment(group.first_seen),
             "last_seen": moment(group.last_seen),
-            "sample": self._page("job_change", group.sample),
+            "consequences": consequences(group.consequences),
+            "sample": self._page("job_change", sample) if sample else "",
             "url": self._jobs(**filters),
+            "is_retriable": bool(group.week),
         }
 
     def shown_worker(self, worker: Worker) -> dict[str, Any]:
@@ -207,6 +222,11 @@ def _recently(numbers: Statistics) -> str:
         "window": numbers.period.name,
         "share": share(numbers.total),
     }
+
+
+def consequences(number: int) -> str:
+    text = ngettext("%s failed with it", "%s failed with them", number)
+    return text % number_format(number) if number else ""
 
 
 def _windows(chosen: str) -> list[dict[str, Any]]:

@@ -15,10 +15,12 @@ from django.utils.translation import gettext_lazy as _
 
 from ..conf import get_settings
 from ..define import registry
+from ..display.failure_groups import failure_groups
 from ..metrics.capped_count import of_status, ready_queues, status_counts
-from ..metrics.snapshot import failure_groups
 from ..models import Queue, Schedule
+from ..models.histogram import OTHERS
 from ..status import Status
+from ..workflows.upstream import UPSTREAM_FAILED
 from .badges import status_badge
 
 
@@ -66,14 +68,16 @@ class QueueFilter(_ColumnFilter):
 
 
 class ErrorFilter(_ColumnFilter):
-    """Offers the errors of the newest failed jobs."""
+    """Offers the errors of the failures of a week."""
 
     title = _("error")
     parameter_name = "error"
     column = "error_class"
 
     def values(self) -> Iterable[str]:
-        return {group.error_class for group in failure_groups()[0] if group.error_class}
+        groups = failure_groups()
+        found = {group.error_class for group in groups} - {"", OTHERS}
+        return found | {UPSTREAM_FAILED for group in groups if group.consequences}
 
 
 class _LinkedFilter(_ColumnFilter):

@@ -12,7 +12,6 @@ from django.utils.translation import gettext_lazy as _
 
 from ..control.approvals import LONGEST_COMMENT
 from ..define.approval_form import KINDS
-from ..metrics.capped_count import CappedCount, capped_count
 from ..models import Approval, EventWait, Job
 from .job_text import listed_text, shown_payload, with_argument_texts
 
@@ -51,11 +50,6 @@ def open_questions(using: str, most: int) -> list[Question]:
         for wait in rows
         if (approval := approvals.get(wait.approval_id)) and (job := by_id.get(wait.job_id))
     ]
-
-
-def number_of_questions(using: str) -> CappedCount:
-    """Return how many questions are open."""
-    return capped_count(EventWait.objects.using(using).filter(approval_id__isnull=False))
 
 
 def open_question(job: Job, key: str = "") -> Question | None:

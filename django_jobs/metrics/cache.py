@@ -8,8 +8,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..conf import get_settings
+from ..db import unix_time as db_time
 
 T = TypeVar("T")
+
+# Seconds after which the clocks are compared again.
+_CLOCK_SECONDS = 30.0
 
 _lock = threading.RLock()
 # By reader and database: when the value was read, by time.monotonic(), and the value.
@@ -27,6 +31,15 @@ def recent(read: Callable[[str], T], using: str, seconds: float) -> T:
             _kept[key] = (time.monotonic(), value)
         found: T = value
         return found
+
+
+def unix_time(using: str) -> float:
+    """Return the database's Unix time; the difference to this host's clock is kept for a while."""
+    return time.monotonic() + recent(_offset, using, _CLOCK_SECONDS)
+
+
+def _offset(using: str) -> float:
+    return db_time(using) - time.monotonic()
 
 
 def clear() -> None:

@@ -1,28 +1,33 @@
 """Statistics of the past, from :class:`Measurement` rows.
 
 They read no jobs, of which there may be millions. Workers write what they measured every 15
-seconds. Each function takes two statements, :func:`totals` one.
+seconds. Each function takes one statement, and at times another one for the database's clock.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import operator
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db.models import ExpressionWrapper, F, Q, TextField
 
 from ..conf import get_settings
-from ..db import unix_time
 from ..models import Measurement
 from ..models.histogram import COUNTS, Tally, counted_as
+from . import cache
 from .accumulator import EDGES, HISTOGRAMS, SECONDS, Accumulator, moment
 from .collector import MINUTE, Series
 from .summaries import DAY, HOUR, PERIODS, WEEK, Failures, Statistics
+
+#: Seconds of each number in :attr:`Failures.by_step`.
+FAILURE_STEP = 6 * HOUR
+_FAILURE_STEPS = WEEK // FAILURE_STEP
 
 
 def statistics(period: str = "1h", using: str = "") -> Statistics:
@@ -36,7 +41,7 @@ def statistics(period: str = "1h", using: str = "") -> Statistics:
     if period not in PERIODS:
         raise ValueError(f"The period must be one of {', '.join(PERIODS)}, got {period!r}.")
     wanted = PERIODS[period]
-    now = unix_time(using)
+    now = cache.unix_time(using)
     steps = wanted.seconds // wanted.step
     start = int(now) // wanted.step * wanted.step - (steps - 1) * wanted.step
     points = [Accumulator() for _step in range(steps)]
@@ -73,14 +78,20 @@ def failures(using: str = "") -> tuple[Failures, ...]:
     workflow did. *using* is the database's alias, by default that of the ``DATABASE`` setting.
     """
     using = using or get_settings().database
-    now = unix_time(using)
+    now = cache.unix_time(using)
+    start = int(now) - WEEK
     rows = Measurement.objects.using(using).filter(
-        seconds__gt=Measurement.TOTAL, starts_at__gte=int(now) - WEEK, failed__gt=0
+        seconds__gt=Measurement.TOTAL, starts_at__gte=start, failed__gt=0
     )
+    text = ExpressionWrapper(F("errors"), TextField())
+    found = list(rows.values_list("starts_at", "name", text))
     groups: defaultdict[tuple[str, str], _Group] = defaultdict(_Group)
-    for starts_at, name, errors in rows.values_list("starts_at", "name", "errors"):
+    for (starts_at, name, _text), errors in zip(found, _parsed(found), strict=True):
+        step = min((starts_at - start) // FAILURE_STEP, _FAILURE_STEPS - 1)
         for error_class, (count, last, sample) in errors.items():
             group = groups[name, error_class]
+            group.by_step[step] += count
+            group.first = min(group.first, starts_at)
             group.hour += count if starts_at >= now - HOUR else 0
             group.day += count if starts_at >= now - DAY else 0
             group.week += count
@@ -88,9 +99,12 @@ def failures(using: str = "") -> tuple[Failures, ...]:
                 group.last, group.sample = last, sample
     latest = sorted(groups.items(), key=lambda item: -item[1].last)
     return tuple(
-        Failures(*key, each.hour, each.day, each.week, moment(each.last), UUID(each.sample))
+        Failures(
+            *key, each.hour, each.day, each.week, moment(each.first), moment(each.last),
+            UUID(each.sample), tuple(each.by_step),
+        )
         for key, each in latest
-    )
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(slots=True)
@@ -98,9 +112,12 @@ class _Group:
     hour: int = 0
     day: int = 0
     week: int = 0
+    #: Unix time at which the first row of measurements with one of them begins.
+    first: float = math.inf
     #: Unix time of the latest failure, and the id of its job.
     last: float = 0
     sample: str = ""
+    by_step: list[int] = dataclasses.field(default_factory=lambda: [0] * _FAILURE_STEPS)
 
 
 def totals(using: str = "") -> dict[Series, Tally]:
@@ -127,6 +144,12 @@ def _rows(start: int, using: str) -> Iterator[tuple[Any, ...]]:
     )
     texts = [ExpressionWrapper(F(name), TextField()) for name in HISTOGRAMS]
     found = list(rows.values_list("starts_at", "queue", "name", *COUNTS, *SECONDS, *EDGES, *texts))
-    # One long JSON text is parsed several times as fast as thousands of short ones.
-    read = iter(json.loads(f"[{','.join(text for row in found for text in row[-2:])}]"))
+    read = _parsed(found, len(HISTOGRAMS))
     return ((*row[:-2], waits, next(read)) for row, waits in zip(found, read, strict=False))
+
+
+def _parsed(rows: Sequence[tuple[Any, ...]], texts: int = 1) -> Iterator[Any]:
+    """Yield the values of the last *texts* columns of *rows*, which are JSON, row by row."""
+    # One long JSON text is parsed several times as fast as thousands of short ones.
+    joined = ",".join(text for row in rows for text in row[-texts:])
+    return iter(json.loads(f"[{joined}]"))

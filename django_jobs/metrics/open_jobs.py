@@ -8,17 +8,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import connections
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from ..conf import get_settings
 from ..db import dialect_for
 from ..define import registry
 from ..define.routing import database_of
-from ..models import Job, Queue, Worker
+from ..models import EventWait, Job, Queue, Worker
 from ..status import Status
 from .capped_count import CAP, CappedCount, compiled, of_status
 
+# The name of a count, beside those of the statuses.
+_QUESTIONS = "QUESTIONS"
 # The oldest job of a queue is the oldest among this many that workers claim next.
 _OLDEST_AMONG = 100
 
@@ -60,6 +62,16 @@ class Counted:
     oldest: datetime.datetime | None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class OpenJobs:
+    """The numbers of jobs."""
+
+    statuses: dict[Status, CappedCount]
+    by_queue: list[Counted]
+    #: Questions that wait for the answers of people.
+    questions: CappedCount
+
+
 def queue_states(
     using: str, live: Iterable[Worker], ready: Iterable[str], counted: Iterable[Counted]
 ) -> list[QueueState]:
@@ -85,8 +97,8 @@ def queue_states(
     return [states[name] for name in sorted(states)]
 
 
-def open_jobs(using: str, ready: Iterable[str]) -> tuple[dict[Status, CappedCount], list[Counted]]:
-    """Count the jobs of each status, and the open jobs by queue, with one statement."""
+def open_jobs(using: str, ready: Iterable[str]) -> OpenJobs:
+    """Count the jobs of each status, the open jobs by queue, and questions, with one statement."""
     jobs: Any = Job.objects.using(using)
     groups = [(Status.STARTED, "started_at", jobs.running())]
     groups += [(Status.SCHEDULED, "run_at", jobs.timed().order_by("run_at"))]
@@ -103,21 +115,23 @@ def open_jobs(using: str, ready: Iterable[str]) -> tuple[dict[Status, CappedCoun
             f"(SELECT MIN(at) FROM ({head}) head) FROM ({sql}) counted GROUP BY queue"
         )
         params += [*head_values, *values]
-    for status in Status:
-        rows = of_status(jobs.all(), status).order_by().values("pk")[: CAP + 1]
-        sql, values = compiled(rows, using)
-        parts.append(f"SELECT '{status.value}', NULL, COUNT(*), NULL FROM ({sql}) counted")  # noqa: S608
+    wholes: dict[str, QuerySet[Any]] = {each: of_status(jobs.all(), each) for each in Status}
+    wholes[_QUESTIONS] = EventWait.objects.using(using).filter(approval_id__isnull=False)
+    for whole, rows in wholes.items():
+        sql, values = compiled(rows.order_by().values("pk")[: CAP + 1], using)
+        parts.append(f"SELECT '{whole!s}', NULL, COUNT(*), NULL FROM ({sql}) counted")  # noqa: S608
         params += values
     connection = connections[using]
     with connection.cursor() as cursor:
         found = dialect_for(connection).long_query(cursor, " UNION ALL ".join(parts), params)
-    statuses = {Status(row[0]): CappedCount(row[2]) for row in found if row[1] is None}
+    counts = {row[0]: CappedCount(row[2]) for row in found if row[1] is None}
+    questions = counts.pop(_QUESTIONS)
     by_queue = [
         Counted(status, queue, number, _moment(oldest, using))
         for status, queue, number, oldest in found
         if queue is not None
     ]
-    return statuses, by_queue
+    return OpenJobs({Status(one): count for one, count in counts.items()}, by_queue, questions)
 
 
 def oldest_ready(using: str, queues: Iterable[str]) -> dict[str, datetime.datetime]:

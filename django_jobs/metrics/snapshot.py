@@ -1,7 +1,7 @@
 """A snapshot of all open jobs, workers and schedules.
 
-It takes eight statements, however large the tables are, and a few seconds' callers share it. Ended
-jobs are not counted; the numbers of the past are in :mod:`.history`.
+It takes seven statements or less, however large the tables are. The callers of a few seconds share
+it. Ended jobs are not counted; the numbers of the past are in :mod:`.history`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from django.db import connections
 from django.db.models import BooleanField, Case, Exists, QuerySet, Value, When
@@ -33,8 +32,6 @@ from .summaries import PERIODS, Statistics
 CACHE_SECONDS = 3.0
 #: Seconds for the statistics of a day and of a week.
 LONG_CACHE_SECONDS = 30.0
-#: The newest failed jobs, which are grouped by job function and error.
-FAILURES_READ = 2_000
 #: Job functions with deferred jobs.
 DEFERRALS_READ = 5
 #: Rows of workers.
@@ -43,20 +40,6 @@ WORKERS_READ = 2_000
 SCHEDULES_READ = 8
 #: The text for people when :func:`lacks_beat` is true.
 NO_BEAT = gettext_lazy("No beat runs: schedules do not fire.")
-
-
-@dataclasses.dataclass(slots=True)
-class FailureGroup:
-    """Failed jobs of one job function with one class of error, among the newest."""
-
-    name: str
-    error_class: str
-    hour: int = 0
-    day: int = 0
-    week: int = 0
-    #: The newest of them.
-    sample: UUID | None = None
-    last_seen: datetime.datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,15 +58,13 @@ class Overview:
 
     at: datetime.datetime
     statuses: Mapping[Status, CappedCount]
+    #: Questions of jobs that wait for the answers of people.
+    questions: CappedCount
     queues: list[QueueState]
     #: Neither stopped nor lost. Their ``vars()`` have ``is_live`` and ``is_late``.
     workers: list[Worker]
     #: The enabled ones that fire next, in this order; ``vars()`` have ``is_overdue``.
     schedules: list[Schedule]
-    #: The most frequent first.
-    failures: list[FailureGroup]
-    #: There are more failed jobs than :data:`FAILURES_READ`.
-    failures_capped: bool
     #: The most frequent first.
     deferrals: list[Deferral]
     #: Schedules are enabled, and no live beat fires them.
@@ -116,11 +97,6 @@ def overview(using: str = "") -> Overview:
     return cache.recent(look, using, CACHE_SECONDS)
 
 
-def failure_groups(using: str = "") -> tuple[list[FailureGroup], bool]:
-    """Return the groups of failed jobs as :class:`Overview` has them, and whether it is capped."""
-    return cache.recent(_failure_groups, using, CACHE_SECONDS)
-
-
 def recent_statistics(period: str = "1h", using: str = "") -> Statistics:
     """Return :func:`~django_jobs.metrics.statistics`, at most some seconds old.
 
@@ -133,20 +109,18 @@ def recent_statistics(period: str = "1h", using: str = "") -> Statistics:
 def look(using: str) -> Overview:
     """Read a snapshot now."""
     workers = _workers(using)
-    groups, capped = failure_groups(using)
     ready = ready_queues(using)
-    statuses, counted = open_jobs(using, ready)
+    counted = open_jobs(using, ready)
     live = [one for one in workers if vars(one)["is_live"]]
     return Overview(
         at=timezone.now(),
-        statuses=statuses,
-        queues=queue_states(using, live, ready, counted),
+        statuses=counted.statuses,
+        questions=counted.questions,
+        queues=queue_states(using, live, ready, counted.by_queue),
         workers=workers,
         schedules=list(_next_schedules(using)),
-        failures=groups,
-        failures_capped=capped,
         deferrals=_deferrals(using),
-        lacks_beat=lacks_beat(using),
+        lacks_beat=_lacks_beat(workers, using),
     )
 
 
@@ -157,6 +131,14 @@ def lacks_beat(using: str) -> bool:
     return Schedule.objects.using(using).filter(~Exists(beats), enabled=True).exists()
 
 
+def _lacks_beat(workers: Sequence[Worker], using: str) -> bool:
+    """Return what :func:`lacks_beat` does, without its statement if there are workers."""
+    if not workers:
+        return lacks_beat(using)
+    beats = (one for one in workers if one.pool == Worker.BEAT and vars(one)["is_live"])
+    return bool(vars(workers[0])["has_schedules"]) and not any(beats)
+
+
 def _workers(using: str) -> list[Worker]:
     # Compared with the database's clock: this host's may be wrong.
     lives = When(lost_at=None, lease_until__gte=clock(using), then=Value(True))
@@ -165,6 +147,7 @@ def _workers(using: str) -> list[Worker]:
     rows = Worker.objects.using(using).filter(stopped_at=None, lost_at=None)
     flags = {
         "is_live": Case(lives, default=Value(False), output_field=BooleanField()),
+        "has_schedules": Exists(Schedule.objects.using(using).filter(enabled=True)),
         "is_late": Case(late, default=Value(False), output_field=BooleanField()),
     }
     return list(rows.annotate(**flags).order_by("hostname", "pid")[:WORKERS_READ])
@@ -175,23 +158,6 @@ def _next_schedules(using: str) -> QuerySet[Schedule]:
     rows = Schedule.objects.using(using).filter(enabled=True, next_run_at__isnull=False)
     flag = Case(overdue, default=Value(False), output_field=BooleanField())
     return rows.annotate(is_overdue=flag).order_by("next_run_at")[:SCHEDULES_READ]
-
-
-def _failure_groups(using: str) -> tuple[list[FailureGroup], bool]:
-    jobs: Any = Job.objects.using(using)
-    newest = of_status(jobs.all(), Status.FAILURE).order_by("-pk")
-    rows = list(newest.values_list("pk", "name", "error_class", "ended_at")[: FAILURES_READ + 1])
-    now, groups = timezone.now(), dict[tuple[str, str], FailureGroup]()
-    for pk, name, error_class, ended_at in rows[:FAILURES_READ]:
-        group = groups.setdefault((name, error_class), FailureGroup(name, error_class))
-        age = (now - ended_at).total_seconds() if ended_at else 0.0
-        group.hour += age < 3600
-        group.day += age < 86_400
-        group.week += age < 604_800
-        if group.last_seen is None or (ended_at and ended_at > group.last_seen):
-            group.last_seen, group.sample = ended_at, pk
-    by_number = sorted(groups.values(), key=lambda group: (-group.day, -group.week, group.name))
-    return by_number, len(rows) > FAILURES_READ
 
 
 def _deferrals(using: str) -> list[Deferral]:

@@ -104,6 +104,11 @@ class Failures:
     hour: int
     day: int
     week: int
+    #: The start of the minute, or of the longer period into which it was merged, that has the
+    #: first of the week.
+    first_seen: datetime.datetime
     last_seen: datetime.datetime
     #: The id of the latest. Its row may have been pruned.
     sample_id: UUID
+    #: The jobs of each six hours of the week.
+    by_step: tuple[int, ...] = ()

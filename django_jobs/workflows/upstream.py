@@ -14,6 +14,7 @@ from ..status import Status
 #: ``Job.error_class`` of these jobs.
 UPSTREAM_FAILED = f"{UpstreamFailed.__module__}.{UpstreamFailed.__qualname__}"
 _ORIGIN = re.compile(r"job ([0-9a-f-]{36}) \(")
+_CAUSE = re.compile(r"job [0-9a-f-]{36} \((.+?)\) (?:was revoked|failed(?:: ([^\s:]+))?)")
 
 
 def upstream_message(
@@ -29,3 +30,12 @@ def origin_of(message: str) -> UUID | None:
     """Return the id of the job that an :func:`upstream_message` names; None for another text."""
     named = _ORIGIN.match(message)
     return UUID(named[1]) if named else None
+
+
+def cause_of(message: str) -> tuple[str, str] | None:
+    """Return the job function and the class of error that an :func:`upstream_message` names.
+
+    The class is empty if the job was revoked. Another text has no cause.
+    """
+    named = _CAUSE.match(message)
+    return (named[1], named[2] or "") if named else None

@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -16,10 +17,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs.db import clock
-from django_jobs.metrics import cache, snapshot
+from django_jobs.metrics import cache
 from django_jobs.models import Job, Measurement, Queue, Reservation, Schedule
 from django_jobs.models.histogram import BUCKETS
 from django_jobs.status import Status
+from django_jobs.workflows.upstream import UPSTREAM_FAILED, upstream_message
 from tests.admin.test_jobs import make, make_many, messages_of
 
 pytestmark = pytest.mark.django_db
@@ -81,36 +83,60 @@ def test_worker_with_excluded_queues_serves_all_others(boss: Client, new_worker:
     assert queues["default"]["running"] == "0/2"
 
 
-def test_failures_are_grouped_by_function_and_error(boss: Client) -> None:
+def failed(error_class: str, number: int = 1, name: str = "shop.send", age: float = 0) -> str:
+    """Measure failures of one class, and return the id of their sample."""
+    sample = str(uuid4())
+    now = int(timezone.now().timestamp() - age)
+    measure(name, age=age, succeeded=0, failed=number, errors={error_class: [number, now, sample]})
+    return sample
+
+
+def test_failures_are_counted_by_function_and_error(boss: Client) -> None:
     for age in (10, 7200, 90_000, 700_000):
-        make(Status.FAILURE, error_class="smtplib.SMTPException", ended_at=ago(seconds=age))
-    other = make(Status.FAILURE, error_class="builtins.KeyError", ended_at=ago(seconds=5))
+        failed("smtplib.SMTPException", 4, age=age)
+    sample = failed("builtins.KeyError", 2)
     first, second = shown(boss, "failures")
     assert (first["error"], first["hour"], first["day"], first["week"]) == (
-        "SMTPException", "1", "2", "3",
+        "SMTPException", "4", "8", "12",
     )  # fmt: skip
-    assert str(other.pk) in second["sample"]
-    assert list(boss.get(second["url"]).context["cl"].result_list) == [other]
+    assert (first["share"], second["share"]) == ("80 %", "20 %")
+    assert ("1 d ago" in first["first_seen"], "polyline" in first["sparkline"]) == (True, True)
+    assert sample in second["sample"]
+    kept = make(Status.FAILURE, error_class="builtins.KeyError", name="shop.send")
+    make(Status.FAILURE, error_class="smtplib.SMTPException", name="shop.send")
+    assert list(boss.get(second["url"]).context["cl"].result_list) == [kept]
 
 
-def test_page_says_that_older_failures_were_not_read(
-    boss: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(snapshot, "FAILURES_READ", 2)
-    monkeypatch.setattr("django_jobs.admin.dashboard.FAILURES_READ", 2)
-    make_many(2, Status.FAILURE)
-    assert "were looked at" not in boss.get(DASHBOARD).content.decode()
-    make_many(1, Status.FAILURE)
-    cache.clear()
+def test_no_class_of_errors_hides_behind_another(boss: Client) -> None:
+    for number in range(12):
+        failed(f"shop.Error{number}", 30_000 - number)
     html = boss.get(DASHBOARD).content.decode()
-    assert "Only the newest 2 failed jobs were read." in html
-    assert shown(boss, "failures")[0]["week"] == "2"
+    assert all(f"Error{number}<" in html for number in range(12))
+    assert "2 more kinds" in html
+
+
+def test_consequences_count_at_their_root_cause(boss: Client) -> None:
+    failed("shop.Down", 1)
+    make(Status.FAILURE, name="shop.send", error_class="shop.Down")
+    for name in ("shop.merge", "shop.publish"):
+        text = upstream_message(uuid4(), "shop.send", Status.FAILURE, "shop.Down", "it: is away")
+        make(Status.FAILURE, name=name, error_class=UPSTREAM_FAILED, error_message=text)
+    text = upstream_message(uuid4(), "shop.plan", Status.REVOKED, "", "terminated")
+    last = make(Status.FAILURE, error_class=UPSTREAM_FAILED, error_message=text)
+    first, second = shown(boss, "failures")
+    assert (first["error"], first["day"], first["consequences"]) == (
+        "Down", "1", "2 failed with them",
+    )  # fmt: skip
+    assert (second["name"], second["error"]) == ("shop.plan", "revoked")
+    assert second["consequences"] == "1 failed with it"
+    assert str(last.pk) in second["sample"]
 
 
 def test_dashboard_links_only_to_pages_the_user_may_view(
     client_of: Callable[..., Client], new_worker: Any
 ) -> None:
-    make(Status.FAILURE, error_class="a.B")
+    text = upstream_message(uuid4(), "shop.send", Status.FAILURE, "a.B")
+    make(Status.FAILURE, error_class=UPSTREAM_FAILED, error_message=text)
     new_worker()
     Schedule.objects.create(
         name="nightly", job_name="tests.jobs.add", kind="interval", interval_seconds=60,
@@ -131,8 +157,9 @@ def test_dashboard_links_only_to_pages_the_user_may_view(
 
 
 def test_retry_all_of_a_failure_asks_with_its_number(boss: Client) -> None:
-    make(Status.FAILURE, error_class="a.B")
-    make(Status.FAILURE, error_class="a.C")
+    for name in ("B", "C"):
+        failed(f"a.{name}", name="tests.jobs.add")
+        make(Status.FAILURE, error_class=f"a.{name}")
     (url,) = (one["url"] for one in shown(boss, "failures") if one["error"] == "B")
     form = {"action": "retry", "index": "0", "select_across": "1", "_selected_action": "all"}
     boss.post(url, {**form, "confirmed": "1"})
