@@ -22,7 +22,7 @@ from ..workflows.graph import children_of, is_needed, parents_of
 from ..workflows.remote_exception import exception_of
 from . import signed_urls, waiting
 from .stored_job import StoredJob
-from .waiting_reason import why_open
+from .waiting_text import why_open
 from .workflow_progress import progress_of
 
 if TYPE_CHECKING:

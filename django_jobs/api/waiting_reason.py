@@ -1,76 +1,67 @@
-"""Says why a job has not ended yet."""
+"""The reason why one job waits."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.utils import timezone
-
-from ..define import key_values
-from ..models import EventWait, Job, Queue, Worker
-from ..status import ENDED, TIMED, Status
+from ..metrics.waiting import Kind
 
 
-def why_open(job_id: UUID, using: str) -> str:
-    """Return a job's status and what it waits for: "It is PENDING: no live worker …"."""
-    rows = Job.objects.using(using).defer("args", "kwargs", "headers", "result", "progress")
-    job = rows.filter(pk=job_id).first()
-    if job is None:
-        return "Its row was deleted."
-    if job.status in ENDED:
-        return f"It is {job.status} since a moment ago."
-    return f"It is {job.status}: {_reason(job, using)}."
+class OtherJob(NamedTuple):
+    """A job for which another one waits."""
+
+    id: UUID
+    name: str
 
 
-def _reason(job: Job, using: str) -> str:
-    left = _seconds_until(job.run_at)
-    if job.status == Status.STARTED:
-        return _by_whom(job, using)
-    if job.status == Status.WAITING:
-        return _for_what(job, using)
-    if job.is_deferred:
-        return job.error_message.rstrip(".")
-    if job.status in TIMED and left > 0:
-        again = f" again, as it failed with {job.error_class}" if job.status == Status.RETRY else ""
-        return f"it is to run{again} in {left:.0f} s"
-    return _of_queue(job.queue, using)
+@dataclasses.dataclass(frozen=True, slots=True)
+class WaitingReason:
+    """For what a job waits. Its *kind* decides which of the other fields are set."""
 
+    kind: Kind
+    #: The queue of the job.
+    queue: str
+    #: The job function of a limit, or empty for the limit of the queue; the name of an event; the
+    #: unknown job function; the class of the error after which it runs again.
+    subject: str = ""
+    #: The step that waits.
+    step: str = ""
+    #: When the wait ends, or its timeout.
+    until: datetime.datetime | None = None
+    #: Since when the queue is paused.
+    since: datetime.datetime | None = None
+    #: Who paused the queue; the worker that has claimed the job.
+    by: str = ""
+    worker_id: UUID | None = None
+    #: The limit, such as ``6/m`` or ``1``; empty if this process does not know it.
+    limit: str = ""
+    #: The key of the limit. It contains a digest of values, never the values.
+    key: str = ""
+    #: The parameters by whose values jobs have limits of their own.
+    per: str = ""
+    #: The jobs that hold the permits, or that have to end first; at most the first three.
+    jobs: tuple[OtherJob, ...] = ()
+    #: How many jobs have to end first.
+    number: int | None = None
+    #: How many jobs are before it in line.
+    position: int | None = None
+    #: There are more than ``position`` jobs before it.
+    is_capped: bool = False
+    slots: int = 0
+    busy: int = 0
 
-def _by_whom(job: Job, using: str) -> str:
-    workers: Any = Worker.objects.using(using)
-    worker = workers.filter(pk=job.worker_id).only("name").first()
-    name = f"worker {worker.name}" if worker else "a worker whose row is gone"
-    return f"{name} has run it for {-_seconds_until(job.started_at):.0f} s"
-
-
-def _for_what(job: Job, using: str) -> str:
-    if job.pending_parents > 0:
-        return f"jobs that it depends on have not ended ({job.pending_parents})"
-    wait = EventWait.objects.using(using).filter(job=job).first()
-    if wait is not None:
-        what = f"the event {wait.name!r}" if wait.name else "the decision of a person"
-        until = f" until {wait.until}" if wait.until else ""
-        return f"its step {wait.key!r} waits for {what}{until}"
-    limited = (
-        "its queue" if job.waiting_for == key_values.of_queue(job.queue) else "its job function"
-    )
-    return f"the limit of {limited} is reached ({job.waiting_for})"
-
-
-def _of_queue(queue: str, using: str) -> str:
-    if Queue.objects.using(using).filter(name=queue).exclude(paused_at=None).exists():
-        return f"queue {queue!r} is paused"
-    live: Any = Worker.objects.using(using)
-    workers = [worker for worker in live.live() if worker.serves(queue)]
-    if not workers:
-        return f"no live worker serves queue {queue!r}"
-    if all(worker.quiet for worker in workers):
-        return f"the workers of queue {queue!r} are quiet"
-    slots, busy = (sum(getattr(each, name) for each in workers) for name in ("slots", "busy"))
-    return f"no worker has claimed it yet, {busy} of {slots} slots of queue {queue!r} are busy"
-
-
-def _seconds_until(moment: datetime.datetime | None) -> float:
-    return 0.0 if moment is None else (moment - timezone.now()).total_seconds()
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields that are set, as JSON has them."""
+        found: dict[str, Any] = {"kind": self.kind.value}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "kind" and value not in (None, "", (), False):
+                found[field.name] = value
+        if self.jobs:
+            found["jobs"] = [{"id": str(one.id), "name": one.name} for one in self.jobs]
+        if self.worker_id:
+            found["worker_id"] = str(self.worker_id)
+        return found

@@ -43,6 +43,14 @@ def parse(rate: Rate | None) -> tuple[Window, ...]:
     raise _wrong(rate)
 
 
+def text_of(windows: Sequence[Window]) -> str:
+    """Return *windows* as people write a rate: ``6/m``, or ``1/120 s`` for another length."""
+    names = {seconds: unit for unit, seconds in _SECONDS.items()}
+    return ", ".join(
+        f"{each.starts}/{names.get(each.seconds) or f'{each.seconds:g} s'}" for each in windows
+    )
+
+
 def _parse_part(part: object, rate: object) -> tuple[Window, ...]:
     if isinstance(part, (str, int, float)) and part != "":
         return parse(part)

@@ -216,5 +216,5 @@ class _Batch:
             dialect_for(connection).write_outcomes(cursor, self.worker_id, outcomes)
         Job.objects.using(self.using).filter(
             id__in=[job.id for job, _slot in self.later], status=Status.SCHEDULED
-        ).update(started_at=None)
+        ).update(started_at=None, worker_id=None)
         announce(self.using, {Topic.TIMED})

@@ -67,11 +67,17 @@ class Rules:
         if key == key_values.of_queue(queue):
             bound = self.queues.get(queue)
             return True, bound.permits if bound else None
+        bound = self.of_key(key, name)
+        return bound is not None, bound.permits if bound else None
+
+    def of_key(self, key: str, name: str) -> Bound | None:
+        """Return the limit *key* of a job function, or None if this process does not know it."""
         function = registry.find(name)
         if function is None:
-            return False, None
-        base = key_values.of_function(name)
-        return True, self._limit(base, key, function.options.concurrency, ())[0]
+            return None
+        options, base = function.options, key_values.of_function(name)
+        rate = parse(options.rate_limit)
+        return Bound(key, *self._limit(base, key, options.concurrency, rate))
 
     def _limit(
         self, base: str, key: str, number: int | None, windows: tuple[Window, ...]

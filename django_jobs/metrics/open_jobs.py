@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import connections
@@ -18,11 +19,14 @@ from ..define.routing import database_of
 from ..models import EventWait, Job, Queue, Worker
 from ..status import Status
 from .capped_count import CAP, CappedCount, compiled, of_status
+from .waiting import COUNTED, Kind, kinds_of_jobs
 
 # The name of a count, beside those of the statuses.
 _QUESTIONS = "QUESTIONS"
 # The oldest job of a queue is the oldest among this many that workers claim next.
 _OLDEST_AMONG = 100
+# In the place of a status: the row counts the jobs that wait for one kind of thing.
+_KIND = "kind"
 
 
 @dataclasses.dataclass(slots=True)
@@ -70,6 +74,8 @@ class OpenJobs:
     by_queue: list[Counted]
     #: Questions that wait for the answers of people.
     questions: CappedCount
+    #: For what WAITING and SCHEDULED jobs wait, among ten thousand of each.
+    kinds: Mapping[Kind, int]
 
 
 def queue_states(
@@ -121,9 +127,15 @@ def open_jobs(using: str, ready: Iterable[str]) -> OpenJobs:
         sql, values = compiled(rows.order_by().values("pk")[: CAP + 1], using)
         parts.append(f"SELECT '{whole!s}', NULL, COUNT(*), NULL FROM ({sql}) counted")  # noqa: S608
         params += values
+    for rows in kinds_of_jobs(jobs.all()):
+        sql, values = compiled(rows[: CAP + 1], using)
+        parts.append(f"SELECT '{_KIND}', kind, COUNT(*), NULL FROM ({sql}) counted GROUP BY kind")  # noqa: S608
+        params += values
     connection = connections[using]
     with connection.cursor() as cursor:
         found = dialect_for(connection).long_query(cursor, " UNION ALL ".join(parts), params)
+    kinds = {Kind(row[1]): row[2] for row in found if row[0] == _KIND}
+    found = [row for row in found if row[0] != _KIND]
     counts = {row[0]: CappedCount(row[2]) for row in found if row[1] is None}
     questions = counts.pop(_QUESTIONS)
     by_queue = [
@@ -131,7 +143,22 @@ def open_jobs(using: str, ready: Iterable[str]) -> OpenJobs:
         for status, queue, number, oldest in found
         if queue is not None
     ]
-    return OpenJobs({Status(one): count for one, count in counts.items()}, by_queue, questions)
+    statuses = {Status(one): count for one, count in counts.items()}
+    return OpenJobs(statuses, by_queue, questions, kinds)
+
+
+def waiting(open_jobs: OpenJobs, queues: Iterable[QueueState]) -> dict[Kind, CappedCount]:
+    """Return how many jobs wait for what."""
+    numbers = Counter(open_jobs.kinds)
+    numbers[Kind.RETRY] = _uncapped(open_jobs.statuses[Status.RETRY])
+    for queue in queues:
+        kind = Kind.QUEUED if queue.slots else Kind.NO_WORKER
+        numbers[Kind.PAUSED if queue.is_paused else kind] += _uncapped(queue.ready)
+    return {kind: CappedCount(numbers[kind]) for kind in COUNTED}
+
+
+def _uncapped(number: CappedCount) -> int:
+    return int(number) + number.capped
 
 
 def oldest_ready(using: str, queues: Iterable[str]) -> dict[str, datetime.datetime]:

@@ -24,6 +24,7 @@ from .collector import Series
 from .history import totals
 from .open_jobs import QueueState
 from .snapshot import Overview, overview
+from .waiting import COUNTED
 
 _LABELS = ("name", "queue")
 _COUNTERS = {
@@ -55,6 +56,7 @@ class JobsCollector(Collector):
         yield from _histograms(tallies)
         looks = [overview(using) for using in databases()]
         yield from _queues(looks)
+        yield _waiting(looks)
         yield from _workers(looks)
 
 
@@ -117,6 +119,13 @@ def _queues(looks: Sequence[Overview]) -> Iterator[Metric]:
         if status not in ENDED:
             jobs.add_metric([status.value], sum(look.statuses[status] for look in looks))
     yield from (length, oldest, target, running, slots, paused, jobs)
+
+
+def _waiting(looks: Sequence[Overview]) -> Metric:
+    waiting = _gauge("waiting", "Jobs that wait, by what for, at most 10000", ["reason"])
+    for kind in COUNTED:
+        waiting.add_metric([kind.value], sum(look.waiting[kind] for look in looks))
+    return waiting
 
 
 def _workers(looks: Sequence[Overview]) -> Iterator[Metric]:

@@ -25,8 +25,9 @@ from ..status import Status
 from . import cache
 from .capped_count import CAP, CappedCount, compiled, of_status, ready_queues
 from .history import statistics
-from .open_jobs import QueueState, open_jobs, queue_states
+from .open_jobs import QueueState, open_jobs, queue_states, waiting
 from .summaries import PERIODS, Statistics
+from .waiting import Kind
 
 #: Seconds for which all callers get the same snapshot.
 CACHE_SECONDS = 3.0
@@ -60,6 +61,8 @@ class Overview:
     statuses: Mapping[Status, CappedCount]
     #: Questions of jobs that wait for the answers of people.
     questions: CappedCount
+    #: How many jobs wait for what: see :data:`.waiting.COUNTED`.
+    waiting: Mapping[Kind, CappedCount]
     queues: list[QueueState]
     #: Neither stopped nor lost. Their ``vars()`` have ``is_live`` and ``is_late``.
     workers: list[Worker]
@@ -112,11 +115,13 @@ def look(using: str) -> Overview:
     ready = ready_queues(using)
     counted = open_jobs(using, ready)
     live = [one for one in workers if vars(one)["is_live"]]
+    queues = queue_states(using, live, ready, counted.by_queue)
     return Overview(
         at=timezone.now(),
         statuses=counted.statuses,
         questions=counted.questions,
-        queues=queue_states(using, live, ready, counted.by_queue),
+        waiting=waiting(counted, queues),
+        queues=queues,
         workers=workers,
         schedules=list(_next_schedules(using)),
         deferrals=_deferrals(using),

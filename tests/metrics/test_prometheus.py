@@ -118,6 +118,8 @@ def test_counters_histograms_and_gauges(client: Client, new_worker) -> None:
     targets = {key: value for key, value in samples.items() if key[0] == "queue_target_seconds"}
     assert targets == {("queue_target_seconds", (("queue", "mail"),)): 90}
     assert samples["jobs", (("status", "PENDING"),)] == 1
+    assert samples["waiting", (("reason", "paused"),)] == 1
+    assert samples["waiting", (("reason", "queued"),)] == 0
     assert samples["active_workers", ()] == 1
     assert samples["lost_workers", ()] == 1
     assert samples["beat_lag_seconds", ()] == 0
