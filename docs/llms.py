@@ -23,7 +23,8 @@ TREE = re.compile(
 )
 # Blocks and comments for the tests, and directives that only the HTML needs.
 HIDDEN = re.compile(
-    r"^( *)\.\. (?:check:|a worker runs|compiled only:|toctree::|architecture-diagram::)"
+    r"^( *)\.\. (?:check:|a worker runs|a beat runs|the worker runs until|compiled only:"
+    r"|toctree::|architecture-diagram::)"
     r"(?: .*)?\n(?:\1 +.*\n|\s*\n(?=\1 +))*",
     re.MULTILINE,
 )

@@ -14,13 +14,19 @@ from django.core.management import load_command_class
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("README*.rst")), *sorted(DOCS.rglob("*.rst"))]
-CODE = re.compile(r"( *)\.\. (?:code-block:: (\w+)|check:)$")
+CODE = re.compile(r"( *)\.\. (?:code-block:: ([\w+]+)|check:)$")
+#: Comments that let something run at their place.
+RUNS = {
+    ".. a worker runs": "worker",
+    ".. a beat runs": "beat",
+    ".. the worker runs until all jobs have ended": "until",
+}
 ROW = re.compile(r"^   \* - ``([^`]+)``\n     - (.*)", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    kind: str  # python, pycon, console, … or worker
+    kind: str  # python, pycon, console, … or one of RUNS
     text: str
     line: int
     runs: bool = True
@@ -36,8 +42,8 @@ def name_of(page: Path) -> str:
 def blocks(page: Path) -> list[Block]:
     lines, found, runs = page.read_text().splitlines(), [], True
     for number, line in enumerate(lines, 1):
-        if line == ".. a worker runs":
-            found.append(Block("worker", "", number))
+        if line in RUNS:
+            found.append(Block(RUNS[line], "", number))
         elif line.startswith(".. compiled only: "):
             runs = False
         elif match := CODE.match(line):

@@ -29,6 +29,8 @@ from django_jobs.define.schedule_spec import periodic_tasks
 from django_jobs.metrics.capped_count import ready_queues
 from tests.pages import PAGES, Block, blocks, name_of, parser_of, public_modules
 
+#: tests/test_docs_tutorial.py runs the tutorial, as a project of its own.
+RUN_HERE = [page for page in PAGES if name_of(page) != "tutorial"]
 #: Modules of pages that need tables or services; those of ``tests`` take their places.
 STANDING_IN = ("shop/models", "shop/services")
 
@@ -126,7 +128,7 @@ def scheduled() -> Iterator[None]:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", PAGES, ids=name_of)
+@pytest.mark.parametrize("path", RUN_HERE, ids=name_of)
 @pytest.mark.usefixtures("registered", "scheduled")
 def test_code_of_page_runs(
     path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, work: Callable[..., Any]
