@@ -22,6 +22,7 @@ from ..jobs import (
     control,
     doctor_celery,
     event_sending,
+    failures,
     health,
     inspecting,
     listing,
@@ -32,6 +33,7 @@ from ..jobs import (
     workflow,
 )
 from ..jobs.warn import warnings
+from ..mcp import command as mcp
 from . import runbeat, runworker
 
 
@@ -59,6 +61,7 @@ class Command(OfflineCommand):
             _send_event,
         ):
             add(verbs)
+        failures.add_failures(verbs)
         worker_parsers.add_control(verbs)
         worker_parsers.add_inspect(verbs)
         worker_parsers.add_pause_and_resume(verbs)
@@ -95,7 +98,11 @@ class Command(OfflineCommand):
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-_PROCESSES: dict[str, type[OfflineCommand]] = {"worker": runworker.Command, "beat": runbeat.Command}
+_PROCESSES: dict[str, type[OfflineCommand]] = {
+    "worker": runworker.Command,
+    "beat": runbeat.Command,
+    "mcp": mcp.Command,
+}
 
 # They use the database of the queue; without a queue, health and reencrypt look at all.
 _AT_QUEUES = {"reencrypt", "pause", "resume", "limit", "purge", "health"}
@@ -106,6 +113,7 @@ _VERBS: dict[str, Callable[..., bool | None]] = {
     "show": listing.show_job,
     "workflow": workflow.show_workflow,
     "stats": listing.show_stats,
+    "failures": failures.show_failures,
     "health": health.show,
     "retry": actions.retry,
     "revoke": actions.revoke,

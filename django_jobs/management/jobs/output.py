@@ -18,6 +18,7 @@ from ..width import padded, width
 TITLES = (
     gettext_noop("ANSWER"), gettext_noop("ARGUMENTS"), gettext_noop("ATTEMPT"),
     gettext_noop("BEGAN"), gettext_noop("BUSY"), gettext_noop("CHECK"), gettext_noop("DATABASE"),
+    gettext_noop("DAY"), gettext_noop("HOUR"), gettext_noop("WEEK"),
     gettext_noop("DONE"),
     gettext_noop("ERROR"), gettext_noop("FOR"), gettext_noop("FUNCTION"),
     gettext_noop("HEARTBEAT"), gettext_noop("HOST"), gettext_noop("ID"), gettext_noop("JOB"),

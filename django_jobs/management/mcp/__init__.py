@@ -1,0 +1,1 @@
+"""``jobs mcp``: the verbs of ``manage.py jobs`` as tools of the Model Context Protocol."""
