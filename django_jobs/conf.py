@@ -80,6 +80,9 @@ class Settings:
     #: Whether ``health/live`` and ``health/ready`` of ``django_jobs.urls`` answer everybody. They
     #: are 404 otherwise.
     health_urls: bool = False
+    #: Whether the pages of the admin take tokens of ``manage.py jobs token``, to read them as JSON
+    #: and to call their actions.
+    api_tokens: bool = False
     #: Schedules in code, by name: ``{"job": ..., "schedule": ..., "args": ..., "kwargs": ...}``
     #: and the options of a schedule.
     schedules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -110,6 +113,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "metrics_token": (str, type(None)),
     "enqueue_url": (Mapping,),
     "health_urls": (bool,),
+    "api_tokens": (bool,),
     "schedules": (Mapping,),
     "worker": (Mapping,),
 }

@@ -31,12 +31,13 @@ from .badges import moment, paused_badge, worker_badge
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .chart_data import busiest, drawn, percent, share, spark
 from .charts import sparkline
+from .http_api.dashboard import DashboardJsonMixin
 
 _FAILURES_SHOWN, _FAILURES_KEPT = 10, 100
 _WORKERS_SHOWN = 10
 
 
-class DashboardAdminMixin(ReadOnlyAdminMixin):
+class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
     """One page that shows alerts, queues, failures, workers and schedules, and refreshes itself."""
 
     class Media:
@@ -46,7 +47,8 @@ class DashboardAdminMixin(ReadOnlyAdminMixin):
     def get_urls(self) -> list[URLPattern]:
         # Only a list: the model has no table.
         name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
-        return [path("", self.admin_site.admin_view(self.changelist_view), name=name)]
+        page = path("", self.admin_site.admin_view(self.changelist_view), name=name)
+        return self.with_json([page])
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

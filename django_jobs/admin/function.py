@@ -7,9 +7,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.contrib.admin.models import ADDITION, LogEntry
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -19,14 +18,12 @@ from django.utils.translation import gettext as _
 from ..api.job import JobFunction
 from ..conf import get_settings
 from ..define import registry
-from ..define.conversion import refuse_misfits
 from ..define.hidden_arguments import rules_of
 from ..define.options import JobOptions
 from ..define.routing import database_of
 from ..define.sensitive import shown_arguments
 from ..exceptions import JobsError
 from ..limits.overrides import limits_of
-from ..metrics import cache
 from ..metrics.snapshot import recent_statistics
 from ..metrics.step_numbers import step_numbers
 from ..models import Job
@@ -34,6 +31,7 @@ from ..status import Status
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .chart_data import function_row
 from .enqueue_form import EnqueueForm
+from .http_api.functions import FunctionJsonMixin, enqueue_logged
 from .job_actions import COPY
 from .run_history import runs_of_function, runs_svg
 from .steps import step_row
@@ -43,16 +41,16 @@ _PAYLOAD = frozenset({"args", "kwargs", "headers", "options"})
 _FOLDER = "admin/django_jobs/function"
 
 
-class FunctionAdminMixin(ReadOnlyAdminMixin):
+class FunctionAdminMixin(FunctionJsonMixin, ReadOnlyAdminMixin):
     """The registered job functions: their options, their statistics, and a form to enqueue one."""
 
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}"
         wrap = self.admin_site.admin_view
-        return [
+        return self.with_json([
             path("", wrap(self.changelist_view), name=f"{name}_changelist"),
             path("<path:function_name>/", wrap(self.function_view), name=f"{name}_change"),
-        ]
+        ])  # fmt: skip
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -125,21 +123,14 @@ class FunctionAdminMixin(ReadOnlyAdminMixin):
     def _enqueue(self, request: HttpRequest, form: EnqueueForm) -> HttpResponse | None:
         """Enqueue the call; return None when it is refused, and the form shows the reason."""
         args, kwargs = form.call()
-        using = get_settings().database
-        user_id: Any = request.user.pk
         try:
-            refuse_misfits(form.function, args, kwargs)
-            with transaction.atomic(using):
-                result = form.function.apply_async(args, kwargs, **form.options)
-                job = Job(pk=result.uuid, name=form.function.name)
-                LogEntry.objects.log_actions(user_id, [job], ADDITION, "Enqueued.")
+            result = enqueue_logged(form.function, args, kwargs, form.options, request.user.pk)
         except (DatabaseError, InterfaceError):
             raise
         except Exception as error:  # the function's own unique_key may raise anything
             hidden = shown_arguments(rules_of(form.function.name), args, kwargs)
             form.add_error(None, hidden.text(_message(error)))
             return None
-        cache.clear()
         self.message_user(request, _("A job was enqueued."), messages.SUCCESS)
         if may_view(self.admin_site, Job, request) and not get_settings().eager:
             return HttpResponseRedirect(self._url("job_change", result.id))

@@ -30,6 +30,7 @@ from .filters import (
     StatusFilter,
     WorkerFilter,
 )
+from .http_api.jobs import JobJsonMixin
 from .job_actions import DELETE, RETRY_FROM, SEND_EVENT, Operation
 from .job_buttons import JobButtonsMixin
 from .job_fields import VIEW_ENCRYPTED, JobFields, payload_of, show_encrypted
@@ -44,7 +45,7 @@ from .workflow_svg import MOST_DRAWN, graph
 _LONGEST_ARGUMENTS = 2_000
 
 
-class JobAdminMixin(JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
+class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
     """The jobs, and the operations on them, each with a permission of its own."""
 
     class Media:

@@ -30,6 +30,7 @@ from .auto_refresh import REFRESH_SCRIPT, page_or_parts, page_to_return_to
 from .badges import moment, paused_badge
 from .base import ModelAdmin, ReadOnlyAdminMixin
 from .chart_data import spark
+from .http_api.queues import QueueJsonMixin
 from .queue_form import QueueForm
 
 _FOLDER = "admin/django_jobs/queue"
@@ -37,7 +38,7 @@ _FOLDER = "admin/django_jobs/queue"
 _BUTTONS = {"pause": "pause_queue", "resume": "pause_queue", "clear": "delete_job"}
 
 
-class QueueAdminMixin(ReadOnlyAdminMixin):
+class QueueAdminMixin(QueueJsonMixin, ReadOnlyAdminMixin):
     """All queues, with or without a row: their open jobs and limits, and buttons to pause them."""
 
     form = QueueForm

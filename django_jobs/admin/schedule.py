@@ -12,6 +12,7 @@ from ..metrics.snapshot import NO_BEAT, lacks_beat
 from ..models import Schedule
 from ..schedules.planning import plan
 from .base import FilteredAdminMixin, ModelAdmin
+from .http_api.schedules import ScheduleJsonMixin
 from .operations import actions_of
 from .schedule_buttons import ScheduleButtonsMixin
 from .schedule_fields import ScheduleFields
@@ -19,7 +20,9 @@ from .schedule_form import ScheduleForm
 from .schedule_runs import runs_of_schedules
 
 
-class ScheduleAdminMixin(ScheduleFields, ScheduleButtonsMixin, FilteredAdminMixin):
+class ScheduleAdminMixin(
+    ScheduleJsonMixin, ScheduleFields, ScheduleButtonsMixin, FilteredAdminMixin
+):
     """The schedules: those of the admin can be edited, those of the code are shown."""
 
     form = ScheduleForm

@@ -16,6 +16,7 @@ from ..models import Command, Job, Worker
 from .auto_refresh import HEADER, REFRESH_SCRIPT, list_or_parts, parts_response
 from .badges import moment
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
+from .http_api.workers import WorkerJsonMixin
 from .job_actions import TERMINATE
 from .job_fields import run_time
 from .operations import actions_of
@@ -41,7 +42,7 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
-class WorkerAdminMixin(WorkerFields, WorkerButtonsMixin, ReadOnlyAdminMixin):
+class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOnlyAdminMixin):
     """The worker processes: their state, their running jobs, and the commands sent to them."""
 
     list_display = (*SHORT_FIELDS, "uptime", "jobs_done", "memory")

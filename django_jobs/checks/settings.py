@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.apps import apps
 from django.core import checks
 from django.db import connections
 
@@ -105,6 +106,16 @@ def _enqueue_url(settings: Settings) -> Iterator[checks.CheckMessage]:
 def _are_texts(several: object) -> bool:
     is_list = isinstance(several, (list, tuple)) and len(several) > 0
     return is_list and all(isinstance(each, str) for each in several)  # type: ignore[attr-defined]
+
+
+def _api_tokens(settings: Settings) -> Iterator[checks.CheckMessage]:
+    if settings.api_tokens and not apps.is_installed("django.contrib.admin"):
+        yield checks.Error(
+            "DJANGO_JOBS['API_TOKENS'] is True, but no page takes tokens: INSTALLED_APPS lacks "
+            "'django.contrib.admin'.",
+            hint="Install the admin, which has the pages, or remove API_TOKENS.",
+            id="django_jobs.E028",
+        )
 
 
 def _encryption_keys(settings: Settings) -> Iterator[checks.CheckMessage]:
@@ -235,6 +246,6 @@ def _middleware(settings: Settings) -> Iterator[checks.CheckMessage]:
 
 
 _CHECKS = (
-    _lease, _least_values, _token, _enqueue_url, _encryption_keys, _seconds, _queue_names, _routes,
-    _headers, _middleware, _worker, _queues, _job_options,
+    _lease, _least_values, _token, _enqueue_url, _api_tokens, _encryption_keys, _seconds,
+    _queue_names, _routes, _headers, _middleware, _worker, _queues, _job_options,
 )  # fmt: skip

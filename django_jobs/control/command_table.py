@@ -50,6 +50,12 @@ class CommandType:
         """The names of the arguments."""
         return tuple(inspect.signature(self.check).parameters)
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The names of the arguments without a default."""
+        parameters = inspect.signature(self.check).parameters.values()
+        return tuple(each.name for each in parameters if each.default is each.empty)
+
 
 # --- arguments ----------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The tables: jobs, attempts, steps, workers, queues, schedules, limits, measurements."""
 
+from .api_token import ApiToken
 from .approval import Approval
 from .attempt import Attempt
 from .attempt_log import AttemptLog
@@ -17,6 +18,7 @@ from .step import Step
 from .worker import Worker, WorkerQuerySet
 
 __all__ = [
+    "ApiToken",
     "Approval",
     "Attempt",
     "AttemptLog",

@@ -27,7 +27,8 @@ class Page(models.Model):
         default_permissions = ("view",)
 
     def __str__(self) -> str:
-        return str(self._meta.verbose_name)
+        # A job function in the admin's log has its name as its key.
+        return str(self.pk or self._meta.verbose_name)
 
 
 class Dashboard(Page):

@@ -29,6 +29,7 @@ from ..conf import get_settings
 from ..define import registry
 from ..define.conversion import refuse_misfits
 from ..define.hidden_arguments import rules_of_function
+from ..define.json_body import CALL, CALL_OPTIONS, wrong_body
 from ..define.retention import keep_seconds
 from ..define.sensitive import shown_arguments
 from ..exceptions import ArgumentError, DuplicateKey, EncryptionError, JobDoesNotExist, QueueFull
@@ -43,15 +44,7 @@ if TYPE_CHECKING:
 WINDOW = 300
 # Bytes of a request besides the arguments: names, queue and headers.
 _ROOM = 16 * 1024
-# The fields of a body that are options of the call.
-_OPTIONS = {
-    "queue": (str,),
-    "priority": (int,),
-    "countdown": (int, float),
-    "expires": (int, float),
-    "headers": (dict,),
-}
-_FIELDS = ("job", "args", "kwargs", "id", *_OPTIONS)
+_FIELDS = {**CALL, "id": (str,)}
 
 
 class _Refused(Exception):
@@ -128,21 +121,10 @@ def _is_signed(timestamp: str, signature: str, body: bytes) -> bool:
 
 
 def _check(fields: Any) -> None:
-    if not isinstance(fields, dict):
-        raise _Refused(400, "the body must be a JSON object")
-    if unknown := sorted(fields.keys() - set(_FIELDS)):
-        raise _Refused(400, f"unknown field {unknown[0]!r:.100}; allowed: {', '.join(_FIELDS)}")
-    kinds = {"job": (str,), "args": (list,), "kwargs": (dict,), "id": (str,), **_OPTIONS}
-    for name, value in fields.items():
-        if not isinstance(value, kinds[name]) or isinstance(value, bool):
-            raise _Refused(400, f"{name} must be {_WORDS[kinds[name][0]]}")
+    if problem := wrong_body(fields, _FIELDS):
+        raise _Refused(400, problem)
     if "job" not in fields:
         raise _Refused(400, "job must be the name of a job function")
-
-
-_WORDS: dict[type, str] = {
-    str: "a text", list: "an array", dict: "an object", int: "a number",
-}  # fmt: skip
 
 
 def _uuid(text: str) -> UUID:
@@ -155,7 +137,7 @@ def _uuid(text: str) -> UUID:
 def _enqueued(wanted: UUID, fields: Mapping[str, Any]) -> JsonResponse:
     function = _function(fields["job"])
     args, kwargs = fields.get("args", []), fields.get("kwargs", {})
-    options = {name: fields[name] for name in _OPTIONS if name in fields}
+    options = {name: fields[name] for name in CALL_OPTIONS if name in fields}
     try:
         refuse_misfits(function, args, kwargs)
         result = function.apply_async(args, kwargs, task_id=str(wanted), **options)

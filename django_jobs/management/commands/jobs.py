@@ -28,6 +28,7 @@ from ..jobs import (
     listing,
     reencrypting,
     schedules,
+    tokens,
     top,
     worker_parsers,
     workflow,
@@ -67,6 +68,7 @@ class Command(OfflineCommand):
         worker_parsers.add_pause_and_resume(verbs)
         worker_parsers.add_limit(verbs)
         worker_parsers.add_top(verbs)
+        tokens.add(verbs)
         # For projects with another app's command of the same name: Channels has a runworker.
         for name, command in _PROCESSES.items():
             command().add_arguments(verbs.add_parser(name, help=_(command.help)))
@@ -131,6 +133,7 @@ _VERBS: dict[str, Callable[..., bool | None]] = {
     "doctor-celery": doctor_celery.doctor_celery,
     "reencrypt": reencrypting.show_reencryption,
     "send-event": event_sending.send_event,
+    "token": tokens.token,
 }
 
 

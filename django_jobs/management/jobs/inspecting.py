@@ -10,13 +10,14 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from ...display import json_rows
 from ...display.job_text import arguments_line, attempt_line, pretty, with_argument_texts
 from ...display.times import duration, ran, relative
 from ...limits.overrides import limits_of
 from ...models import Job, Worker
 from ...worker.worker_info import registered, settings_shown
 from .claimed_jobs import held
-from .listing import ARGUMENTS_WIDTH, LONGEST_ARGUMENTS, listed
+from .listing import ARGUMENTS_WIDTH, LONGEST_ARGUMENTS
 from .output import one_line, printable, write_json, write_table
 from .queue_states import show_queues, takes
 from .selection import live_workers
@@ -61,7 +62,9 @@ def _show_held(
         .values_list("pk", "name")
     )
     if as_json:
-        write_json(out, [{**listed(job), "worker": names.get(job.worker_id)} for job in shown])
+        write_json(
+            out, [{**json_rows.listed(job), "worker": names.get(job.worker_id)} for job in shown]
+        )
     elif shown:
         titles = ("WORKER", "ID", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "FOR")
         write_table(out, titles, [_held_cells(job, names) for job in shown])
@@ -80,7 +83,7 @@ def _scheduled(out: OutputWrapper, *, using: str, as_json: bool, limit: int) -> 
     jobs: Any = Job.objects.using(using).timed().order_by("run_at", "pk")
     rows = list(with_argument_texts(jobs, LONGEST_ARGUMENTS)[:limit])
     if as_json:
-        write_json(out, [listed(job) for job in rows])
+        write_json(out, [json_rows.listed(job) for job in rows])
     elif rows:
         cells = [
             (
@@ -179,11 +182,6 @@ def _with_details(workers: Sequence[Worker]) -> list[Worker]:
     return list(workers)
 
 
-_STATS = ("id", "name", "hostname", "pid", "pool", "slots", "busy", "jobs_done", "memory_bytes",
-          "queues", "exclude_queues", "quiet", "version", "supervisor_id", "started_at",
-          "heartbeat_at", "lease_until")  # fmt: skip
-
-
 def _stats(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[str]) -> None:
     rows = live_workers(using, workers)
     # The number in the worker's row is as old as its last heartbeat.
@@ -191,7 +189,7 @@ def _stats(out: OutputWrapper, *, using: str, as_json: bool, workers: Sequence[s
     for row in rows:
         row.busy = busy[row.pk]
     if as_json:
-        write_json(out, [{name: getattr(row, name) for name in _STATS} for row in rows])
+        write_json(out, [json_rows.worker(row) for row in rows])
     elif rows:
         titles = ("WORKER", "PID", "POOL", "BUSY", "DONE", "UP", "MEMORY", "HEARTBEAT", "QUEUES")
         write_table(out, titles, [_stats_cells(row) for row in rows])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.core.management.base import OutputWrapper
 from django.utils.formats import number_format
@@ -34,13 +33,6 @@ def write_steps(out: OutputWrapper, steps: Sequence[ShownStep], left_out: int) -
     for step in steps:
         if step.error_class:
             out.write(printable(f"\n{step.key}: {step.traceback or _error(step)}"))
-
-
-def as_json(step: ShownStep) -> dict[str, Any]:
-    """Return a step as ``jobs show --json`` has it."""
-    names = ("key", "position", "kind", "function", "state", "result", "tries", "began_at",
-             "ended_at", "waits_until", "error_class", "error_message", "traceback")  # fmt: skip
-    return {name: getattr(step, name) for name in names}
 
 
 def _cells(step: ShownStep) -> list[object]:

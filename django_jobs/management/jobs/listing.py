@@ -8,24 +8,23 @@ from django.core.management.base import OutputWrapper
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ...display import json_rows
 from ...display.attempt_logs import logs_of, shown_log
 from ...display.job_text import (
-    PAYLOAD,
     Payload,
-    Unreadable,
     arguments_line,
     attempt_line,
     fair_key_line,
-    listed_arguments,
     pretty,
     retries_line,
     short_class,
     shown_payload,
     with_argument_texts,
 )
+from ...display.json_rows import TIMES, counted
 from ...display.step_text import steps_of
 from ...display.times import duration, exact, moment_of, ran, relative, waited
-from ...metrics.capped_count import CappedCount, capped_counts, ready_queues, status_counts
+from ...metrics.capped_count import capped_counts, ready_queues, status_counts
 from ...metrics.snapshot import lacks_beat
 from ...models import Attempt, AttemptLog, Job, Queue, Worker
 from . import job_steps
@@ -36,9 +35,6 @@ _COLUMNS = ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN", "WAI
 ARGUMENTS_WIDTH = 50
 # Longer arguments are left out of lists.
 LONGEST_ARGUMENTS = 10_000
-_MOST_ATTEMPTS = 50
-
-_TIMES = ("enqueued_at", "run_at", "ready_at", "started_at", "ended_at", "expires_at")
 
 
 def list_jobs(
@@ -48,7 +44,7 @@ def list_jobs(
     jobs = with_argument_texts(matching(using, **wanted), LONGEST_ARGUMENTS)
     rows = list(jobs.order_by("-pk")[:limit])
     if as_json:
-        write_json(out, [listed(job) for job in rows])
+        write_json(out, [json_rows.listed(job) for job in rows])
     elif rows:
         write_table(out, _COLUMNS, [_cells(job) for job in rows])
     else:
@@ -59,19 +55,11 @@ def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str, with
     """Print everything about one job except its secrets; *with_log*: also its log lines."""
     job = one(job_id, using)
     payload = shown_payload(job)
-    attempts = list(
-        Attempt.objects.using(using).filter(job_id=job.pk).order_by("-id")[:_MOST_ATTEMPTS]
-    )
-    logs = logs_of(job)
-    steps, steps_left_out = steps_of(job, payload)
     if as_json:
-        error = {"error_class": job.error_class, "error_message": payload.message}
-        shown = {name: _plain(getattr(payload, name)) for name in PAYLOAD}
-        history = [_attempt(attempt, payload) for attempt in attempts]
-        logged = [_log(log, payload) for log in logs]
-        parts = {"attempts": history, "logs": logged, "steps": [*map(job_steps.as_json, steps)]}
-        write_json(out, {**_columns(job), **shown, **error, **parts})
+        write_json(out, json_rows.whole(job, payload))
         return
+    attempts, logs = json_rows.attempts_of(job), logs_of(job)
+    steps, steps_left_out = steps_of(job, payload)
     write_fields(out, _fields(job, payload, sum(len(log.log_lines) for log in logs)))
     job_steps.write_steps(out, steps, steps_left_out)
     rows: list[Attempt | AttemptLog] = [*attempts]
@@ -129,7 +117,7 @@ def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
             {
                 "statuses": {status: counted(count) for status, count in statuses.items()},
                 "queues": [{**queue, "ready": counted(queue["ready"])} for queue in queues],
-                "workers": [_worker(worker) for worker in workers],
+                "workers": [json_rows.worker(worker) for worker in workers],
                 "lacks_beat": lacks_beat(using),
             },
         )
@@ -158,29 +146,8 @@ def _cells(job: Job) -> list[object]:
     ]  # fmt: skip
 
 
-def _columns(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.pk,
-        "name": job.name,
-        "status": job.status,
-        "queue": job.queue,
-        "priority": job.priority,
-        "attempt": job.attempt,
-        "retries": job.retries,
-        "crashes": job.crashes,
-        "worker_id": job.worker_id,
-        **{name: getattr(job, name) for name in _TIMES},
-    }
-
-
-def listed(job: Job) -> dict[str, Any]:
-    args, kwargs = listed_arguments(job)
-    shown = {"args": _plain(args), "kwargs": _plain(kwargs)}
-    return {**_columns(job), **shown, "error_class": job.error_class}
-
-
 def _fields(job: Job, payload: Payload, logged: int) -> list[tuple[str, object]]:
-    times = [(name.removesuffix("_at"), getattr(job, name)) for name in _TIMES]
+    times = [(name.removesuffix("_at"), getattr(job, name)) for name in TIMES]
     optional = [(name, getattr(payload, name)) for name in ("headers", "result", "progress")]
     error = ": ".join(part for part in (job.error_class, payload.message) if part)
     return [
@@ -206,22 +173,6 @@ def _kept(lines: int) -> str:
     return ngettext("%d line, shown by --log", "%d lines, shown by --log", lines) % lines
 
 
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Unreadable) else value
-
-
-def _attempt(attempt: Attempt, payload: Payload) -> dict[str, Any]:
-    names = ("attempt", "status", "worker_id", "started_at", "ended_at", "error_class")
-    texts = {name: payload.text(getattr(attempt, name)) for name in ("error_message", "traceback")}
-    return {name: getattr(attempt, name) for name in names} | texts
-
-
-def _log(log: AttemptLog, payload: Payload) -> dict[str, Any]:
-    names = ("attempt", "status", "worker_id", "started_at", "ended_at", "left_out")
-    lines = [{**line._asdict(), "text": payload.text(line.text)} for line in log.read()]
-    return {name: getattr(log, name) for name in names} | {"lines": lines}
-
-
 def _queues(using: str) -> list[dict[str, Any]]:
     paused = dict(
         Queue.objects.using(using).exclude(paused_at=None).values_list("name", "paused_at")
@@ -244,16 +195,6 @@ def _queues(using: str) -> list[dict[str, Any]]:
 def _oldest(waiting: Any) -> Any:
     # In the order of the claim, so this is the job that a worker claims next.
     return waiting.order_by("rank", "pk").values_list("ready_at", flat=True).first()
-
-
-def counted(count: CappedCount) -> dict[str, Any]:
-    return {"count": int(count), "capped": count.capped}
-
-
-def _worker(worker: Worker) -> dict[str, Any]:
-    names = ("id", "name", "hostname", "pid", "pool", "slots", "busy", "queues", "quiet",
-             "started_at", "heartbeat_at")  # fmt: skip
-    return {name: getattr(worker, name) for name in names}
 
 
 def _worker_cells(worker: Worker) -> list[object]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.core.management.base import OutputWrapper
 from django.utils.translation import gettext as _
 
+from ...display import json_rows
 from ...display.times import relative
 from ...metrics.open_jobs import QueueState
 from ...metrics.snapshot import look
 from ...models import Worker
-from .listing import counted
 from .output import served, write_json, write_table
 from .selection import live_workers
 
@@ -22,23 +21,10 @@ def show_queues(out: OutputWrapper, *, using: str, as_json: bool) -> None:
     states = sorted(look(using).queues, key=lambda state: state.name)
     workers = live_workers(using, [])
     if as_json:
-        write_json(out, [_queue(state, workers) for state in states])
+        write_json(out, [json_rows.queue(state, workers) for state in states])
         return
     titles = ("QUEUE", "READY", "RUNNING", "SLOTS", "OLDEST", "PAUSED", "WORKERS")
     write_table(out, titles, [_queue_cells(state, workers) for state in states])
-
-
-def _queue(state: QueueState, workers: Sequence[Worker]) -> dict[str, Any]:
-    return {
-        "name": state.name,
-        "ready": counted(state.ready),
-        "running": state.running,
-        "slots": state.slots,
-        "oldest": state.oldest,
-        "paused_at": state.row.paused_at if state.row else None,
-        "paused_by": state.row.paused_by if state.row else "",
-        "workers": [worker.name for worker in workers if worker.serves(state.name)],
-    }
 
 
 def _queue_cells(state: QueueState, workers: Sequence[Worker]) -> list[object]:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from ...control.schedules import changed
 from ...define.sensitive import shown_schedule
+from ...display import json_rows
 from ...display.schedule_text import description
 from ...display.times import relative
 from ...models import Schedule
@@ -20,11 +21,6 @@ from .celery_beat import converted
 from .output import one_line, write_json, write_table
 
 _TITLES = ("NAME", "JOB", "WHEN", "STATE", "NEXT", "LAST", "RUNS", "SKIPPED", "ERROR")
-_COLUMNS = (
-    "id", "name", "description", "job_name", "kind", "interval_seconds", "crontab", "clocked_at",
-    "solar_event", "latitude", "longitude", "timezone", "enabled", "source", "starts_at", "ends_at",
-    "one_off", "next_run_at", "last_run_at", "last_job_id", "run_count", "skipped_count",
-)  # fmt: skip
 _ERROR_WIDTH = 60
 
 
@@ -32,9 +28,7 @@ def list_schedules(out: OutputWrapper, *, using: str, as_json: bool) -> None:
     """Print all schedules, ordered by name, without their arguments."""
     rows = list(Schedule.objects.using(using).order_by("name"))
     if as_json:
-        shown = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
-        errors = [{"last_error": _error(row)} for row in rows]
-        write_json(out, [one | error for one, error in zip(shown, errors, strict=True)])
+        write_json(out, [json_rows.schedule(row) for row in rows])
     elif rows:
         write_table(out, _TITLES, [_cells(row) for row in rows])
     else:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...beat.sync import schedules
+from ...conf import get_settings
 from ...define.routing import database_of
 from ...metrics import known_names
 from ...metrics.snapshot import lacks_beat
@@ -18,6 +19,11 @@ _NAMES_SHOWN = 5
 def warnings(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
     """Yield warnings about the *given* options of a verb, and about missing beats."""
     yield from filter(None, _unknown_names(verb, given))
+    if verb == "token" and given["what"] == "make" and not get_settings().api_tokens:
+        yield (
+            "DJANGO_JOBS['API_TOKENS'] is not True, so no token opens anything. Set it in "
+            "settings.py."
+        )
     shows_beats = verb in ("stats", "schedules") or (verb, given.get("what")) == ("inspect", "ping")
     if shows_beats and lacks_beat(given["using"]):
         yield (
@@ -34,7 +40,7 @@ def _unknown_names(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
         yield known_names.unknown_queue(queue, using or database_of(queue))
     if name and verb == "limit":
         yield known_names.unknown_limited(name, using or database_of(name))
-    elif name and verb != "run":  # it refuses unknown names
+    elif name and verb not in ("run", "token"):  # it refuses unknown names
         yield known_names.unknown_function(name, using or "")
 
 

@@ -9,6 +9,7 @@ from itertools import groupby
 from django.core.management.base import OutputWrapper
 from django.utils.translation import gettext as _
 
+from ...display import json_rows
 from ...workflows.graph import Node, Workflow, workflow_of
 from .output import one_line, write_json
 from .selection import one
@@ -22,12 +23,7 @@ def show_workflow(out: OutputWrapper, *, using: str, as_json: bool, job_id: str)
     workflow = workflow_of(one(job_id, using))
     numbers = {"done": workflow.done, "total": workflow.total, "failed": workflow.failed}
     if as_json:
-        nodes = [
-            {"id": node.id, "name": node.name, "status": node.status, "group_id": node.group_id,
-             "parents": node.parents}
-            for node in workflow.nodes
-        ]  # fmt: skip
-        write_json(out, {**numbers, "statuses": workflow.counts, "nodes": nodes})
+        write_json(out, json_rows.workflow(workflow))
         return
     statuses = ", ".join(f"{number} {status}" for status, number in sorted(workflow.counts.items()))
     text = _("%(done)d of %(total)d done, %(failed)d failed: %(statuses)s")

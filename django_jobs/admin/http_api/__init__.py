@@ -1,0 +1,1 @@
+"""The pages of the admin as JSON, and their actions for programs that have a token."""

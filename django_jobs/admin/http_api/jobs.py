@@ -1,0 +1,133 @@
+"""Jobs as JSON, and the operations on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
+
+from ...define.option_problems import priority_problems, queue_problems
+from ...display import json_rows
+from ...metrics import cache
+from ...workflows.graph import workflow_of
+from ..job_actions import (
+    COPY,
+    DELETE,
+    MOST_JOBS,
+    RETRY,
+    REVOKE,
+    RUN_NOW,
+    TERMINATE,
+    Operation,
+    moving,
+    perform,
+    retrying_from,
+    sending,
+)
+from .pages import JsonPagesMixin
+from .requests import ANY, JsonAction, Refused, texts
+
+# What makes an operation of the fields of a body.
+_Made = Callable[[dict[str, Any]], Operation]
+
+
+def _retry(fields: dict[str, Any]) -> Operation:
+    return retrying_from(fields["from_step"]) if "from_step" in fields else RETRY
+
+
+def _revoke(fields: dict[str, Any]) -> Operation:
+    return TERMINATE if fields.get("terminate") else REVOKE
+
+
+def _move(fields: dict[str, Any]) -> Operation:
+    queue, priority = fields.get("queue"), fields.get("priority")
+    if queue is None and priority is None:
+        raise Refused(400, "give queue, priority or both")
+    problems = [] if queue is None else list(queue_problems(queue))
+    problems += [] if priority is None else list(priority_problems(priority))
+    if problems:
+        raise Refused(400, problems[0])
+    return moving(queue, priority)
+
+
+def _send(fields: dict[str, Any]) -> Operation:
+    if "event" not in fields:
+        raise Refused(400, "the field event is missing")
+    return sending(fields["event"], fields.get("payload"))
+
+
+def _action(summary: str, made: _Made, **fields: tuple[type, ...]) -> JsonAction:
+    def act(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
+        operation = made(given)
+        may = admin.has_operation_permission(request, operation)
+        if not (may and admin.has_view_permission(request)):
+            raise PermissionDenied
+        wanted = [_uuid(each) for each in texts(given, "ids", MOST_JOBS)]
+        rows = admin.get_queryset(request)
+        seen = set(rows.order_by().filter(pk__in=wanted).values_list("pk", flat=True))
+        chosen = [pk for pk in wanted if pk in seen]
+        done, skipped = perform(operation, chosen, request.user.pk, rows.db)
+        cache.clear()
+        if unknown := len(wanted) - len(seen):
+            skipped["unknown"] += unknown
+        return {"changed": done, "skipped": skipped}
+
+    return JsonAction(summary, act, {"ids": (list,), **fields}, ("ids",))
+
+
+_ACTIONS = {
+    "retry": _action(
+        "Retry ended jobs; from_step begins again with that step, or from the start if it is empty",
+        _retry, from_step=(str,),
+    ),
+    "revoke": _action(
+        "Revoke jobs that have not started; with terminate, stop those that run",
+        _revoke, terminate=(bool,),
+    ),
+    "run-now": _action("Run scheduled jobs now", lambda given: RUN_NOW),
+    "move": _action(
+        "Move jobs that have not started to a queue or a priority",
+        _move, queue=(str,), priority=(int,),
+    ),
+    "copy": _action("Enqueue a copy of jobs", lambda given: COPY),
+    "send-event": _action(
+        "Send an event to jobs that wait for it", _send, event=(str,), payload=ANY
+    ),
+    "delete": _action("Delete ended jobs", lambda given: DELETE),
+}  # fmt: skip
+
+
+class JobJsonMixin(JsonPagesMixin):
+    json_actions = _ACTIONS
+
+    def json_list(self, request: HttpRequest) -> Any:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = self.get_changelist_instance(request)
+        return {
+            "jobs": [json_rows.listed(job) for job in found.result_list],
+            "count": json_rows.counted(found.paginator.count),
+            "page": found.page_num,
+            "pages": found.paginator.num_pages,
+            "note": getattr(found, "bound_note", ""),
+        }
+
+    def json_page(self, request: HttpRequest, key: str) -> Any:
+        job = self.get_object(request, key)
+        if job is None:
+            raise Http404("There is no such job.")
+        if not self.has_view_permission(request, job):
+            raise PermissionDenied
+        found = workflow_of(job)
+        shown = json_rows.workflow(found) if found.total > 1 else None
+        return {**json_rows.whole(job), "workflow": shown}
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Refused(400, "ids must be UUIDs") from None

@@ -1,0 +1,387 @@
+"""The pages as JSON and their actions: who may use them, what they answer, what is never shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import jsonschema
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.test.utils import override_settings
+from django.utils import timezone
+
+from django_jobs import job
+from django_jobs.control import tokens
+from django_jobs.metrics import cache
+from django_jobs.models import ApiToken, Attempt, Command, Job, Limit, Queue, Schedule
+from django_jobs.redaction import REDACTED
+from django_jobs.status import Status
+from docs import openapi
+from tests.admin.test_jobs import make
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered", "tokens_on")]
+
+BASE = "/admin/django_jobs"
+SECRET = "hunter2-top"
+DESCRIBED = openapi.document()
+
+
+@pytest.fixture
+def tokens_on(settings: Any) -> None:
+    settings.DJANGO_JOBS = {**settings.DJANGO_JOBS, "API_TOKENS": True}
+    cache.clear()
+
+
+@pytest.fixture
+def user_with(db: None) -> Callable[..., User]:
+    from django.contrib.auth.models import Permission
+
+    def made(*codenames: str, **fields: Any) -> User:
+        user = User.objects.create_user(f"joe{User.objects.count()}", is_staff=True)
+        for name, value in fields.items():
+            setattr(user, name, value)
+        user.save()
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        return user
+
+    return made
+
+
+def bearer(user: User, **given: Any) -> dict[str, str]:
+    _row, token = tokens.make(user, "test", **given)
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def root(db: None) -> dict[str, str]:
+    return bearer(User.objects.create_superuser("root"))
+
+
+def read(path: str, headers: dict[str, str] | None = None, **query: str) -> Any:
+    return Client().get(f"{BASE}{path}", {"format": "json", **query}, headers=headers)
+
+
+def act(path: str, headers: dict[str, str] | None = None, /, **body: Any) -> Any:
+    client = Client(enforce_csrf_checks=True)
+    return client.post(f"{BASE}{path}", json.dumps(body), "application/json", headers=headers)
+
+
+def check(schema: str, value: Any) -> None:
+    """Hold *value* against a schema of the file."""
+    described = {**openapi.ref(schema), "components": DESCRIBED["components"]}
+    jsonschema.Draft202012Validator(
+        described, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+    ).validate(value)
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+@pytest.mark.once
+def test_file_is_what_the_code_describes() -> None:
+    assert openapi.FILE.read_text() == openapi.text(), "run python -m docs.openapi"
+
+
+@pytest.mark.once
+def test_page_of_the_documentation_names_every_address() -> None:
+    text = (openapi.FILE.parent / "http_api.rst").read_text()
+    assert [address for address in DESCRIBED["paths"] if f"``{address[1:]}" not in text] == []
+
+
+def test_every_page_answers_as_the_file_says(
+    root: dict[str, str], user_with: Any, new_worker: Any
+) -> None:
+    failed = make(Status.FAILURE, error_class="builtins.ValueError", error_message="no luck")
+    Attempt.objects.create(
+        job_id=failed.pk, attempt=1, claims=1, status="FAILURE", ended_at=timezone.now(),
+        error_class="builtins.ValueError", error_message="no luck", traceback="…",
+    )  # fmt: skip
+    child = make(Status.WAITING, root_id=failed.pk, parent_id=failed.pk)
+    busy = new_worker()
+    make(Status.STARTED, worker_id=busy.pk)
+    Command.objects.create(worker_id=busy.pk, name="ping", created_at=timezone.now())
+    schedule = Schedule.objects.create(
+        name="hourly", job_name="tests.jobs.add", kind="interval", interval_seconds=3600, args=[1]
+    )
+    Queue.objects.create(name="mail", concurrency=3)
+    Limit.objects.create(key="f:tests.jobs.add", concurrency=2)
+    keys = {
+        "/job/{id}/change/": child.pk, "/function/{name}/": "tests.jobs.add",
+        "/queue/{name}/change/": "mail", "/worker/{id}/change/": busy.pk,
+        "/schedule/{id}/change/": schedule.pk,
+    }  # fmt: skip
+    for address, _summary, schema, _filters in openapi.PAGES:
+        head, brace, _rest = address.partition("{")
+        path = f"{head}{keys[address]}{address.partition('}')[2]}" if brace else address
+        response = read(path, root)
+        assert response.status_code == 200, (path, response.content)
+        check(schema, response.json())
+    assert read("/job/", root, status="FAILURE").json()["jobs"][0]["id"] == str(failed.pk)
+    shown = read(f"/job/{failed.pk}/change/", root).json()
+    assert shown["attempts"][0]["error_message"] == "no luck"
+    assert shown["workflow"]["total"] == 2
+    check("Dashboard", read("/dashboard/", bearer(user_with("view_dashboard"))).json())
+
+
+def test_every_action_answers_as_the_file_says(root: dict[str, str], new_worker: Any) -> None:
+    running = new_worker()
+    Schedule.objects.create(
+        name="hourly", job_name="tests.jobs.add", kind="interval", interval_seconds=3600, args=[1]
+    )
+    several = {status: str(make(status).pk) for status in Status}
+    bodies: dict[str, dict[str, Any]] = {
+        "job/retry": {"ids": [several["FAILURE"]]},
+        "job/revoke": {"ids": [several["PENDING"]]},
+        "job/run-now": {"ids": [several["SCHEDULED"]]},
+        "job/move": {"ids": [several["SCHEDULED"]], "queue": "other"},
+        "job/copy": {"ids": [several["SUCCESS"]]},
+        "job/send-event": {"ids": [several["WAITING"]], "event": "paid"},
+        "job/delete": {"ids": [several["SUCCESS"]]},
+        "function/enqueue": {"job": "tests.jobs.add", "args": [1], "priority": 3},
+        "function/limit": {"job": "tests.jobs.add", "rate_limit": "10/m"},
+        "queue/pause": {"queues": ["mail"]},
+        "queue/resume": {"queues": ["mail"]},
+        "queue/clear": {"queue": "mail"},
+        "queue/limit": {"queue": "mail", "concurrency": 3, "rate_limit": None},
+    }
+    arguments = {
+        "add-queue": {"queue": "mail"}, "remove-queue": {"queue": "mail"},
+        "time-limit": {"job": "tests.jobs.add", "hard": 5},
+        "autoscale": {"most": 3, "least": 1}, "shutdown": {"cold": True},
+    }  # fmt: skip
+    seen = set()
+    for address, described in DESCRIBED["paths"].items():
+        if "post" not in described:
+            continue
+        model, _api, name = address[1:].split("/")
+        body = bodies.get(f"{model}/{name}")
+        if model == "worker":
+            body = {"workers": [running.name], **arguments.get(name, {})}
+        elif model == "schedule":
+            body = {"schedules": ["hourly"]}
+        response = act(address, root, **(body or {}))
+        assert response.status_code == 200, (address, response.content)
+        schema = described["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        check(schema["$ref"].rpartition("/")[2], response.json())
+        content = described["post"]["requestBody"]["content"]["application/json"]
+        jsonschema.Draft202012Validator(content["schema"]).validate(body)
+        seen.add(f"{model}/{name}")
+    assert seen >= bodies.keys()
+    assert Job.objects.get(pk=several["FAILURE"]).status == Status.PENDING
+    assert Job.objects.get(pk=several["PENDING"]).status == Status.REVOKED
+    assert not Job.objects.filter(pk=several["SUCCESS"]).exists()
+    assert Limit.objects.get().rate_limit == "10/m"
+    assert Queue.objects.get(name="mail").concurrency == 3
+    assert Command.objects.filter(name="shutdown", arguments={"cold": True}).exists()
+    assert LogEntry.objects.filter(user__username="root").count() >= 20
+    assert set(LogEntry.objects.values_list("change_message", flat=True)) >= {
+        "Retried.", "Revoked.", "Paused.", "Enqueued.", "Sent shutdown: {'cold': True}.",
+        "Limited: {'rate_limit': '10/m'}.",
+    }  # fmt: skip
+
+
+# --- who may ------------------------------------------------------------------------------------
+
+
+def test_session_reads_but_does_not_act(client_of: Callable[..., Client]) -> None:
+    client = client_of("view_job")
+    row = make(Status.FAILURE)
+    assert client.get(f"{BASE}/job/?format=json").json()["jobs"][0]["id"] == str(row.pk)
+    assert client.get(f"{BASE}/queue/?format=json").status_code == 403
+    body = json.dumps({"ids": [str(row.pk)]})
+    answer = client.post(f"{BASE}/job/api/retry", body, "application/json")
+    assert (answer.status_code, "Bearer" in answer["WWW-Authenticate"]) == (401, True)
+    assert Job.objects.get().status == Status.FAILURE
+
+
+def test_pages_keep_their_protection_against_forged_requests() -> None:
+    user = User.objects.create_superuser("root")
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    row = make(Status.FAILURE)
+    data = {"action": "retry", "_selected_action": str(row.pk)}
+    for header in ({}, bearer(user)):
+        assert client.post(f"{BASE}/job/", data, headers=header).status_code == 403
+    assert Job.objects.get().status == Status.FAILURE
+
+
+def test_nobody_reads_without_a_session_or_a_token() -> None:
+    for path in ("/dashboard/", "/job/", "/function/", "/queue/", "/worker/", "/schedule/"):
+        response = read(path)
+        assert response.status_code == 401
+        check("Error", response.json())
+        assert read(path, {"Authorization": "Bearer nonsense"}).status_code == 401
+        assert read(path, {"Authorization": "Basic cm9vdDpyb290"}).status_code == 401
+
+
+def test_wrong_token_is_not_replaced_by_the_session(boss: Client) -> None:
+    response = boss.get(f"{BASE}/job/?format=json", headers={"Authorization": "Bearer wrong"})
+    assert response.status_code == 401
+
+
+def test_token_is_off_by_default(root: dict[str, str], settings: Any) -> None:
+    settings.DJANGO_JOBS = {**settings.DJANGO_JOBS, "API_TOKENS": False}
+    assert "API_TOKENS" in read("/job/", root).json()["error"]
+    assert act("/job/api/retry", root, ids=[]).status_code == 404
+
+
+def test_token_ends_with_its_user_its_time_and_its_row(user_with: Any) -> None:
+    user = user_with("view_job")
+    assert read("/job/", bearer(user)).status_code == 200
+    assert read("/job/", bearer(user, seconds=-1)).status_code == 401
+    good = bearer(user)
+    user.is_active = False
+    user.save()
+    assert read("/job/", good).status_code == 401
+    user.is_active, user.is_staff = True, False
+    user.save()
+    assert read("/job/", good).status_code == 403
+    ApiToken.objects.all().delete()
+    assert read("/job/", good).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "permission"),
+    [
+        ("/job/api/retry", {"ids": ["ID"]}, "retry_job"),
+        ("/job/api/delete", {"ids": ["ID"]}, "delete_job"),
+        ("/function/api/enqueue", {"job": "tests.jobs.add", "args": [1]}, "enqueue_job"),
+        ("/function/api/limit", {"job": "tests.jobs.add", "concurrency": 1}, "change_limit"),
+        ("/queue/api/pause", {"queues": ["mail"]}, "pause_queue"),
+        ("/worker/api/ping", {"workers": ["w"]}, "control_worker"),
+        ("/schedule/api/run-now", {"schedules": ["s"]}, "run_schedule"),
+    ],
+)
+def test_action_needs_its_permission_and_that_to_see_the_page(
+    path: str, body: dict[str, Any], permission: str, user_with: Any
+) -> None:
+    row = make(Status.FAILURE)
+    body = {key: [str(row.pk)] if value == ["ID"] else value for key, value in body.items()}
+    view = f"view_{path.split('/')[1]}"
+    assert act(path, bearer(user_with(permission)), **body).status_code == 403
+    assert act(path, bearer(user_with(view)), **body).status_code == 403
+    assert act(path, bearer(user_with(view, permission)), **body).status_code != 403
+    narrow = bearer(user_with(view, permission), permissions=[f"django_jobs.{view}"])
+    assert act(path, narrow, **body).status_code == 403
+    assert read(f"/{path.split('/')[1]}/", narrow).status_code == 200
+
+
+# --- what is refused and what is hidden ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "error"),
+    [
+        ("/job/api/retri", {}, 404, "retry"),
+        ("/job/api/retry", {}, 400, "ids is missing"),
+        ("/job/api/retry", {"ids": ["x"]}, 400, "UUID"),
+        ("/job/api/retry", {"ids": []}, 400, "1 to 10,000"),
+        ("/job/api/retry", {"id": "x"}, 400, "unknown field 'id'"),
+        ("/job/api/move", {"ids": ["0" * 32]}, 400, "queue, priority"),
+        ("/job/api/move", {"ids": ["0" * 32], "priority": True}, 400, "a number"),
+        ("/job/api/move", {"ids": ["0" * 32], "queue": "@x"}, 400, "@x"),
+        ("/function/api/enqueue", {"job": "tests.jobs.ad"}, 404, "tests.jobs.add"),
+        ("/function/api/enqueue", {"job": "tests.jobs.add"}, 400, "a"),
+        ("/function/api/limit", {"job": "tests.jobs.add", "rate_limit": "x"}, 400, "x"),
+        ("/queue/api/pause", {"queues": ["@x"]}, 400, "@x"),
+        ("/worker/api/shutdown", {"workers": ["nobody"]}, 404, "live worker"),
+        ("/schedule/api/run-now", {"schedules": ["none"]}, 404, "no schedule"),
+    ],
+)
+def test_wrong_request_is_told_what_to_do(
+    path: str, body: dict[str, Any], status: int, error: str, root: dict[str, str]
+) -> None:
+    response = act(path, root, **body)
+    assert (response.status_code, error in response.json()["error"]) == (status, True)
+    check("Error", response.json())
+
+
+def test_body_and_filters_are_checked(root: dict[str, str]) -> None:
+    send = Client().post
+    for body in ("{", "[]", "[" * 10_000):
+        response = send(f"{BASE}/job/api/retry", body, "application/json", headers=root)
+        assert response.status_code == 400
+    response = send(f"{BASE}/job/api/retry", "x" * 2_000_000, "text/plain", headers=root)
+    assert response.status_code == 413
+    assert read("/job/", root, args__regex="hunter").status_code == 400
+    assert read("/job/", root, p="x").status_code in (200, 400)
+    assert read("/dashboard/", root, window="2h").status_code == 400
+    assert read(f"/job/{'0' * 32}/change/", root).status_code == 404
+    assert Client().delete(f"{BASE}/job/?format=json", headers=root).status_code == 405
+    assert Client().get(f"{BASE}/job/api/retry", headers=root).status_code == 405
+
+
+def test_secrets_are_shown_nowhere(root: dict[str, str]) -> None:
+    @job(name="spell", sensitive=("word",))
+    def spell(word: str) -> None: ...
+
+    refused = act("/function/api/enqueue", root, job="spell", args=[SECRET, SECRET])
+    assert SECRET not in refused.content.decode()
+    made = act("/function/api/enqueue", root, job="spell", args=[SECRET])
+    path = f"/job/{made.json()['id']}/change/"
+    Schedule.objects.create(
+        name="hourly", job_name="spell", kind="interval", interval_seconds=60, args=[SECRET],
+        last_error=f"about {SECRET}",
+    )  # fmt: skip
+    number = Schedule.objects.get().pk
+    for shown in (path, "/job/", "/schedule/", f"/schedule/{number}/change/"):
+        text = read(shown, root).content.decode()
+        assert SECRET not in text
+    assert REDACTED in read(path, root).content.decode()
+    assert not LogEntry.objects.filter(change_message__contains=SECRET).exists()
+
+
+def test_answer_is_in_english_and_is_not_cached(root: dict[str, str]) -> None:
+    row = make(Status.SUCCESS)
+    with override_settings(LANGUAGE_CODE="zh-hans"):
+        response = act("/job/api/revoke", root, ids=[str(row.pk), "0" * 32])
+    assert response.json() == {"changed": 0, "skipped": {"is success": 1, "unknown": 1}}
+    assert "no-store" in response["Cache-Control"]
+    assert "Authorization" in response["Vary"]
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command("jobs", "token", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_command_makes_lists_and_revokes_a_token(user_with: Any) -> None:
+    user = user_with("view_job", "retry_job")
+    token = run("make", user.username, "grafana", "--permission", "django_jobs.view_job").strip()
+    row = ApiToken.objects.get()
+    assert token.startswith(tokens.PREFIX)
+    assert token not in str(vars(row))
+    assert read("/job/", {"Authorization": f"Bearer {token}"}).status_code == 200
+    listed = run("list")
+    assert "grafana" in listed
+    assert "django_jobs.view_job" in listed
+    assert "revoked" in run("revoke", str(row.pk))
+    assert read("/job/", {"Authorization": f"Bearer {token}"}).status_code == 401
+    assert json.loads(run("list", "--json")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["make", "joee0", "x"], "Did you mean 'joe0'"),
+        (["make", "joe0", "x" * 101], "1 to 100"),
+        (["make", "joe0", "x", "--permission", "django_jobs.vew_job"], "'django_jobs.view_job'"),
+        (["make", "guest", "x"], "is_staff"),
+        (["revoke", "99"], "jobs token list"),
+    ],
+)
+def test_command_says_what_is_wrong(arguments: list[str], error: str, user_with: Any) -> None:
+    user_with("view_job")
+    User.objects.create_user("guest")
+    with pytest.raises(CommandError, match=error.replace("(", r"\(")):
+        run(*arguments)
