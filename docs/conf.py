@@ -82,6 +82,13 @@ def add_messages(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] += "\n".join(lines())
 
 
+def write_tables(app: Sphinx, name: str, source: list[str]) -> None:
+    """Write the tables that come from the code in place of their comments."""
+    from docs.reference_tables import written
+
+    source[0] = written(name, source[0])
+
+
 def write_llms(app: Sphinx, error: Exception | None) -> None:
     """Write the texts for programs that read beside the pages of HTML."""
     from docs import llms
@@ -93,4 +100,5 @@ def write_llms(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     app.connect("build-finished", write_llms)
     app.connect("source-read", add_messages)
+    app.connect("source-read", write_tables)
     app.add_directive("architecture-diagram", ArchitectureDiagram)

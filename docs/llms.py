@@ -47,6 +47,9 @@ def source(name: str) -> str:
         from docs.message_list import lines
 
         text += "\n".join(lines())
+    from docs.reference_tables import written
+
+    text = written(name, text)
     return HIDDEN.sub("", text.removeprefix(":nosearch:\n"))
 
 
