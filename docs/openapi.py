@@ -52,7 +52,7 @@ _JOB = {
     "attempt": WHOLE, "retries": WHOLE, "crashes": WHOLE, "worker_id": maybe(UUID),
     "enqueued_at": maybe(TIME), "run_at": maybe(TIME), "ready_at": maybe(TIME),
     "started_at": maybe(TIME), "ended_at": maybe(TIME), "expires_at": maybe(TIME),
-    "args": ANY, "kwargs": ANY, "error_class": TEXT,
+    "waiting": maybe(ref("Waiting")), "args": ANY, "kwargs": ANY, "error_class": TEXT,
 }  # fmt: skip
 _RUN = {
     "attempt": WHOLE, "status": TEXT, "worker_id": maybe(UUID), "started_at": maybe(TIME),
@@ -90,6 +90,8 @@ SCHEMAS = {
     "Status": {"enum": STATUSES},
     "Count": record(count=WHOLE, capped=BOOL),
     "Counts": {"type": "object", "additionalProperties": ref("Count")},
+    # Of the fields of django_jobs.api.waiting_reason it has those that are set.
+    "Waiting": {"type": "object", "properties": {"kind": TEXT}, "required": ["kind"]},
     "ListedJob": record(**_JOB),
     "Jobs": record(jobs=array(ref("ListedJob")), count=ref("Count"), note=TEXT, **_PAGED),
     "Job": record(

@@ -11,6 +11,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
+from ..display.waiting import with_reasons
 from ..metrics.capped_count import of_status
 from ..models import Job
 from ..status import Status
@@ -38,6 +39,10 @@ class JobChangeList(ChangeList):
             return rows
         self.bound_note = _bound_note(status) % number_format(MOST_SEARCHED, force_grouping=True)
         return rows.filter(pk__gte=oldest)
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        with_reasons(self.result_list)
 
     def _is_scan(self) -> bool:
         if self.query and is_id(self.query) is not None:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from ..control.events import awaited_events
 from ..display.attempt_logs import logs_of
 from ..display.job_text import with_argument_texts
+from ..display.waiting import reason_of
 from ..models import Job
 from ..workflows.graph import workflow_of
 from .approvals import shown_approvals
@@ -39,6 +40,7 @@ from .run_history import runs_of_function, runs_svg
 from .search import search
 from .steps import StepRow, shown_steps
 from .timeline import timeline
+from .waiting import waiting_shown
 from .workflow_svg import MOST_DRAWN, graph
 
 # Longer arguments appear on the job's own page only.
@@ -112,6 +114,8 @@ class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin
             runs = runs_of_function(job.name, str(job._state.db), until=job.pk)
             context["runs"] = runs_svg(runs, room=len(runs))
             context["workflow"] = self.shown_workflow(job)
+            if reason := reason_of(job, payload_of(job)):
+                context["waiting"] = waiting_shown(reason, request, self.admin_site)
             context["approvals"] = shown_approvals(self.admin_site, request, job)
             context["operations"] = [
                 operation

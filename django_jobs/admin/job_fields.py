@@ -31,6 +31,7 @@ from ..workflows.graph import after, before
 from .attempts import worker_name
 from .badges import elapsed, moment, status_badge
 from .base import _Mixed
+from .waiting import waits_in_list
 
 #: The permission to see what is encrypted, on the page of a job.
 VIEW_ENCRYPTED = f"{Job._meta.app_label}.view_encrypted_job"
@@ -97,8 +98,8 @@ class JobFields(_Mixed):
         return run_time(job) or _NONE
 
     @admin.display(description=gettext_lazy("error"))
-    def error_column(self, job: Job) -> str:
-        return short_class(job.error_class) or _NONE
+    def error_column(self, job: Job) -> SafeString | str:
+        return short_class(job.error_class) or waits_in_list(job) or _NONE
 
     # --- a job's page ---------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -52,6 +53,12 @@ class WaitingReason:
     is_capped: bool = False
     slots: int = 0
     busy: int = 0
+
+    def blanked(self, text: Callable[[str], str]) -> WaitingReason:
+        """Return it without the secrets of the job in the names of events and of steps."""
+        if not self.step:
+            return self
+        return dataclasses.replace(self, subject=text(self.subject), step=text(self.step))
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that are set, as JSON has them."""

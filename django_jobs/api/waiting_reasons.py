@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
+from django.db.models import Q
 
+from ..db import clock
 from ..define import key_values, registry
 from ..define.rates import text_of
 from ..exceptions import UnknownJob
@@ -19,7 +20,7 @@ from ..limits.rules import Rules, read_rules
 from ..metrics.heads import heads, uuid_of
 from ..metrics.waiting import Kind
 from ..models import Edge, EventWait, Job, Permit, Reservation, Step
-from ..status import ENDED, QUEUED, TIMED, Status
+from ..status import ENDED, TIMED, Status
 from .waiting_for_workers import of_claimed, of_ready, unknown_to_all
 from .waiting_reason import OtherJob, WaitingReason
 
@@ -41,11 +42,10 @@ def waiting_reasons(jobs: Iterable[Job], using: str = "") -> Reasons:
     if not rows:
         return {}
     using = using or str(rows[0]._state.db)
-    now = timezone.now()
     waiting = [job for job in rows if job.status == Status.WAITING]
-    timed = [job for job in rows if job.status in TIMED and job.run_at and job.run_at > now]
-    is_timed = {job.pk for job in timed}
-    due = [job for job in rows if job.status in QUEUED and job.status != Status.WAITING]
+    timed = [job for job in rows if job.status in TIMED]
+    due = _due(timed, using)
+    ready = [job for job in rows if job.status == Status.PENDING or job.pk in due]
     after = [job for job in waiting if job.pending_parents > 0]
     in_line = [job for job in waiting if job.pending_parents <= 0 and job.waiting_for]
     asking = [job for job in waiting if job.pending_parents <= 0 and not job.waiting_for]
@@ -53,10 +53,19 @@ def waiting_reasons(jobs: Iterable[Job], using: str = "") -> Reasons:
         **_of_parents(after, using),
         **_of_limits(in_line, using),
         **_of_events(asking, using),
-        **_of_times(timed, using),
-        **of_ready([job for job in due if job.pk not in is_timed], using),
+        **_of_times([job for job in timed if job.pk not in due], using),
+        **of_ready(ready, using),
         **of_claimed([job for job in rows if job.status == Status.STARTED], using),
     }
+
+
+def _due(jobs: Sequence[Job], using: str) -> set[UUID]:
+    """Return the SCHEDULED and RETRY jobs whose time has come, by the database's clock."""
+    if not jobs:
+        return set()
+    rows = Job.objects.using(using).filter(pk__in=[job.pk for job in jobs])
+    over = rows.filter(Q(run_at=None) | Q(run_at__lte=clock(using)))
+    return set(over.values_list("pk", flat=True))
 
 
 def _of_parents(jobs: Sequence[Job], using: str) -> Reasons:

@@ -169,12 +169,12 @@ _BY_KIND: dict[Kind, Callable[[WaitingReason, dict[str, Any]], str]] = {
 
 
 def clock_time(moment: datetime.datetime | None) -> str:
-    """Return the time of day in the current time zone, with the date if that is not today."""
+    """Return the time of day in the current time zone, with the date if a day is between."""
     if moment is None:
         return ""
     local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
-    now = timezone.localtime() if timezone.is_aware(moment) else timezone.now()
-    return f"{local:%H:%M:%S}" if local.date() == now.date() else f"{local:%Y-%m-%d %H:%M:%S}"
+    is_near = abs(moment - timezone.now()) < datetime.timedelta(days=1)
+    return f"{local:%H:%M:%S}" if is_near else f"{local:%Y-%m-%d %H:%M:%S}"
 
 
 def why_open(job_id: UUID, using: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..api.waiting_reason import WaitingReason
 from ..define.sensitive import shown_schedule
 from ..metrics.capped_count import CappedCount
 from ..metrics.open_jobs import QueueState
@@ -16,6 +17,7 @@ from .attempt_logs import logs_of
 from .failure_groups import FailureGroup
 from .job_text import PAYLOAD, Payload, Unreadable, listed_arguments, shown_payload
 from .step_text import ShownStep, steps_of
+from .waiting import listed_reason, reason_of
 
 #: The most attempts of a job.
 MOST_ATTEMPTS = 50
@@ -43,10 +45,14 @@ def counted(count: CappedCount) -> dict[str, Any]:
 
 
 def listed(job: Job) -> dict[str, Any]:
-    """Return a row of ``with_argument_texts()``: the arguments are null where they are long."""
+    """Return a row of ``with_argument_texts()``: the arguments are null where they are long.
+
+    ``waiting`` is known after ``with_reasons()``.
+    """
     args, kwargs = listed_arguments(job)
     shown = {"args": plain(args), "kwargs": plain(kwargs)}
-    return {**_columns(job), **shown, "error_class": job.error_class}
+    waiting = _waiting(listed_reason(job))
+    return {**_columns(job), **waiting, **shown, "error_class": job.error_class}
 
 
 def whole(job: Job, payload: Payload | None = None) -> dict[str, Any]:
@@ -57,6 +63,7 @@ def whole(job: Job, payload: Payload | None = None) -> dict[str, Any]:
     shown = {name: plain(getattr(payload, name)) for name in PAYLOAD}
     return {
         **_columns(job),
+        **_waiting(reason_of(job, payload)),
         **shown,
         **error,
         "attempts": [_attempt(attempt, payload) for attempt in attempts_of(job)],
@@ -92,6 +99,10 @@ def _columns(job: Job) -> dict[str, Any]:
                         "crashes", "worker_id")),
         **_picked(job, TIMES),
     }  # fmt: skip
+
+
+def _waiting(reason: WaitingReason | None) -> dict[str, Any]:
+    return {"waiting": reason.as_json() if reason else None}
 
 
 def _attempt(attempt: Attempt, payload: Payload) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from django_jobs.conf import SETTING
 from django_jobs.models import Attempt, Command, Edge, Job, Queue, UniqueKey
 from django_jobs.redaction import REDACTED
 from django_jobs.status import ENDED, Status
+from tests.jobs import add
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +74,16 @@ def test_list_filters() -> None:
     both = ("--queue", "mail", "--name", "tests.jobs.send", "--status", "failure")
     assert [row["id"] for row in jobs_json("list", *both)] == [str(wanted.pk)]
     assert len(jobs_json("list", "--limit", 2)) == 2
+
+
+def test_list_and_show_say_for_what_a_job_waits() -> None:
+    result = add.apply_async((1,), queue="gpu")
+    why = "no live worker serves queue “gpu” (runworker -Q gpu)"
+    assert why in jobs("list")
+    assert f"waits     {why}" in jobs("show", result.id)
+    kind = {"kind": "no_worker", "queue": "gpu"}
+    assert json.loads(jobs("list", "--json"))[0]["waiting"] == kind
+    assert json.loads(jobs("show", result.id, "--json"))["waiting"] == kind
 
 
 def test_list_of_nothing() -> None:

@@ -8,6 +8,7 @@ from django.core.management.base import OutputWrapper
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ...api.waiting_text import sentence
 from ...display import json_rows
 from ...display.attempt_logs import logs_of, shown_log
 from ...display.job_text import (
@@ -24,6 +25,7 @@ from ...display.job_text import (
 from ...display.json_rows import TIMES, counted
 from ...display.step_text import steps_of
 from ...display.times import duration, exact, moment_of, ran, relative, waited
+from ...display.waiting import listed_reason, reason_of, with_reasons
 from ...metrics.capped_count import capped_counts, ready_queues, status_counts
 from ...metrics.snapshot import lacks_beat
 from ...models import Attempt, AttemptLog, Job, Queue, Worker
@@ -31,7 +33,7 @@ from . import job_steps
 from .output import one_line, printable, write_fields, write_json, write_table
 from .selection import matching, one
 
-_COLUMNS = ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN", "WAIT", "RUN", "ERROR")
+_COLUMNS = ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN", "WAIT", "RUN", "WHY")
 ARGUMENTS_WIDTH = 50
 # Longer arguments are left out of lists.
 LONGEST_ARGUMENTS = 10_000
@@ -43,6 +45,7 @@ def list_jobs(
     """Print the newest jobs that match."""
     jobs = with_argument_texts(matching(using, **wanted), LONGEST_ARGUMENTS)
     rows = list(jobs.order_by("-pk")[:limit])
+    with_reasons(rows)
     if as_json:
         write_json(out, [json_rows.listed(job) for job in rows])
     elif rows:
@@ -60,7 +63,10 @@ def show_job(out: OutputWrapper, *, using: str, as_json: bool, job_id: str, with
         return
     attempts, logs = json_rows.attempts_of(job), logs_of(job)
     steps, steps_left_out = steps_of(job, payload)
-    write_fields(out, _fields(job, payload, sum(len(log.log_lines) for log in logs)))
+    fields = _fields(job, payload, sum(len(log.log_lines) for log in logs))
+    if reason := reason_of(job, payload):
+        fields.insert(3, ("waits", sentence(reason)))
+    write_fields(out, fields)
     job_steps.write_steps(out, steps, steps_left_out)
     rows: list[Attempt | AttemptLog] = [*attempts]
     if with_log:
@@ -139,10 +145,12 @@ def show_stats(out: OutputWrapper, *, using: str, as_json: bool) -> None:
 
 
 def _cells(job: Job) -> list[object]:
+    reason = listed_reason(job)
+    waits = sentence(reason) if reason else ""
     return [
         job.pk, job.status, job.name, arguments_line(job, ARGUMENTS_WIDTH), job.queue,
         attempt_line(job), relative(moment_of(job)), duration(waited(job)), duration(ran(job)),
-        short_class(job.error_class),
+        short_class(job.error_class) or waits,
     ]  # fmt: skip
 
 

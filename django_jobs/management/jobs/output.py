@@ -39,6 +39,7 @@ FIELDS = (
     gettext_noop("ready"), gettext_noop("started"), gettext_noop("ended"), gettext_noop("expires"),
     gettext_noop("wait"), gettext_noop("args"), gettext_noop("kwargs"), gettext_noop("headers"),
     gettext_noop("result"), gettext_noop("progress"), gettext_noop("error"), gettext_noop("log"),
+    gettext_noop("waits"),
 )  # fmt: skip
 
 
