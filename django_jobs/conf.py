@@ -156,9 +156,13 @@ def get_settings() -> Settings:
     return Settings(**values)
 
 
-def problems() -> list[tuple[str, str]]:
-    """Return ``(what is wrong, what to do)`` for each mistake in the setting's shape."""
-    given = getattr(django_settings, SETTING, {})
+def problems(given: object = None) -> list[tuple[str, str]]:
+    """Return ``(what is wrong, what to do)`` for each mistake in the setting's shape.
+
+    *given* is what the setting would be; by default that is what it is.
+    """
+    if given is None:
+        given = getattr(django_settings, SETTING, {})
     if not isinstance(given, Mapping):
         return [
             (

@@ -100,6 +100,16 @@ def gevent_server(django_db_setup: None) -> Iterator[Callable[[], ForkServer]]:
         server().stop()
 
 
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Undo what commands and tests change of the package's logger."""
+    package = logging.getLogger("django_jobs")
+    level, handlers = package.level, package.handlers[:]
+    yield
+    package.setLevel(level)
+    package.handlers[:] = handlers
+
+
 @pytest.fixture
 def registered() -> Iterator[dict[str, Any]]:
     """The registry of job functions; what a test adds to it is gone afterwards."""

@@ -8,25 +8,21 @@ from typing import Any
 from django.conf import settings
 from django.test import override_settings
 
-from ..conf import KEYS, SETTING
-from ..suggest import did_you_mean
+from ..conf import SETTING, problems
 
 
 class override_jobs(override_settings):
     """Override keys of ``DJANGO_JOBS``, as ``override_jobs(EAGER=True)``; the others stay.
 
     A context manager, and a decorator of functions, coroutine functions and of test case classes,
-    as Django's ``override_settings``. Raises ``ValueError`` for an unknown key.
+    as Django's ``override_settings``. Raises ``ValueError`` for an unknown key and for a value of
+    the wrong type, with the text of the system check.
     """
 
     def __init__(self, **keys: Any) -> None:
         super().__init__()
-        for key in keys:
-            if key not in KEYS:
-                raise ValueError(
-                    f"{SETTING} has no key {key!r}.{did_you_mean(key, KEYS)} Allowed: "
-                    f"{', '.join(KEYS)}."
-                )
+        for problem in problems(keys):
+            raise ValueError(" ".join(problem))
         self._keys = keys
 
     def enable(self) -> None:

@@ -15,12 +15,10 @@ from .. import log
 from ..beat.fire import fire_due
 from ..beat.sync import synchronize
 from ..db import clock
-from ..define.context import JobContext
 from ..maintenance import events, promote, unblock
 from ..metrics.capped_count import ready_queues
 from ..models import Attempt, AttemptLog, EventWait, Job, Queue, Schedule, Worker
 from ..run.environment import Environment
-from ..run.record import save_progress
 from ..schedules.planning import plan, plan_changed
 from ..schedules.ticks import stored, utc
 from ..values import Claimed, Outcome
@@ -40,9 +38,7 @@ class InlineWorker:
         #: The moment, in UTC, at which the clock stands. With None it runs.
         self.moment: datetime.datetime | None = None
         self.row = Worker(name=_NAME, hostname=socket.gethostname(), pid=os.getpid(), pool="solo")
-        self._environment = Environment(
-            worker_name=_NAME, using=using, report=self._report, tidy=end_transactions
-        )
+        self._environment = Environment(worker_name=_NAME, using=using, tidy=end_transactions)
 
     @contextlib.contextmanager
     def registered(self) -> Iterator[InlineWorker]:
@@ -126,8 +122,3 @@ class InlineWorker:
         job = Job.objects.using(self.using).filter(pk=claimed.id)
         job.filter(started_at__isnull=False).update(started_at=moment)
         job.filter(ended_at__isnull=False).update(ended_at=moment)
-
-    def _report(self, context: JobContext, progress: dict[str, Any]) -> None:
-        if context.request.uuid is not None:
-            shown = {(context.request.uuid, context.claims): progress}
-            save_progress(self.row.pk, shown, self.using)

@@ -24,6 +24,7 @@ class Completer:
 
     *on_recorded* is called with each batch that was written, *on_ready* with each queue that has
     new jobs by it, *on_freed* when a job has freed its permit under a concurrency limit.
+    *before_write* is called with outcomes that are about to be written.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Completer:
         state: LoopState,
         buffer: JobBuffer,
         collector: Collector,
+        before_write: Callable[[Sequence[Outcome]], None] = lambda outcomes: None,
         *,
         on_recorded: Callable[[Sequence[Outcome]], None],
         on_ready: Callable[[str], None],
@@ -43,6 +45,7 @@ class Completer:
         self._on_recorded = on_recorded
         self._on_ready = on_ready
         self._on_freed = on_freed
+        self._before_write = before_write
         # Ends that have listeners, while no slot tells them.
         self._untold: deque[Outcome] = deque()
         self._clock = clock
@@ -95,6 +98,7 @@ class Completer:
         self._tell(outcomes, self._write(outcomes))
 
     def _write(self, outcomes: list[Outcome]) -> list[Outcome]:
+        self._before_write(outcomes)
         counted = record_apart(
             self._state.worker_id, outcomes, self._state.using, on_ready=self._on_ready
         )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
+from ..define.context import JobContext
 from ..limits.admission import Admission
 from ..run.claim import claim
 from ..run.environment import Environment
@@ -13,7 +15,7 @@ from ..run.execute import execute, execute_refusal
 from ..run.hooks import conclude, tell_later
 from ..run.outside_body import escaped
 from ..run.reassert import reassert
-from ..run.record import record
+from ..run.record import record, save_progress
 from ..run.record_apart import record_apart
 from ..steps.rows import RowStore
 from ..values import Claimed, Outcome
@@ -35,14 +37,16 @@ def run_ready(
     it again for that. The row of the worker *worker_id* must have a lease, or no job is claimed.
 
     *environment* is what the jobs run with; its ``using``, ``commit``, ``confirm`` and ``steps``
-    are replaced. *on_claim* is called with the claimed jobs, some of which limits may let wait.
-    Outcomes that did not count, because someone else owns the job by then, are left out. An error
-    of a job is its outcome; an error of the database is raised, and claimed jobs then stay STARTED.
+    are replaced, and without a ``report`` progress is written to the rows. *on_claim* is called
+    with the claimed jobs, some of which limits may let wait. Outcomes that did not count, because
+    someone else owns the job by then, are left out. An error of a job is its outcome; an error of
+    the database is raised, and claimed jobs then stay STARTED.
     """
     recorder = _Recorder(worker_id, using)
     environment = dataclasses.replace(
         environment,
         using=using,
+        report=environment.report or recorder.report,
         commit=recorder.commit,
         confirm=recorder.confirm,
         steps=RowStore(lambda: worker_id, using, reassert),
@@ -61,6 +65,11 @@ class _Recorder:
         self._worker_id = worker_id
         self._using = using
         self._ends: dict[UUID, Outcome | None] = {}
+
+    def report(self, context: JobContext, progress: dict[str, Any]) -> None:
+        if context.request.uuid is not None:
+            shown = {(context.request.uuid, context.claims): progress}
+            save_progress(self._worker_id, shown, self._using)
 
     def commit(self, outcomes: Sequence[Outcome]) -> bool:
         return len(record(self._worker_id, outcomes, self._using)) == len(outcomes)

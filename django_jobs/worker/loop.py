@@ -70,8 +70,8 @@ class WorkerLoop:
         self.progress = ProgressBuffer(state, wakeup.waker.wake, clock)
         self.releaser = Releaser(state, buffer, clock)
         self.completer = Completer(
-            state, buffer, collector, on_recorded=self._recorded, on_ready=self._made_ready,
-            on_freed=lambda: self.producer.permits_freed(), clock=clock,
+            state, buffer, collector, self.progress.save_last, on_recorded=self._recorded,
+            on_ready=self._made_ready, on_freed=lambda: self.producer.permits_freed(), clock=clock,
         )  # fmt: skip
         self.starter = Starter(state, buffer, write=self.completer.write, on_put=on_put)
         self.quarantine = Quarantine(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from django.db import Error
 from ..db import is_away
 from ..define.context import JobContext
 from ..run.record import save_progress
+from ..values import Outcome
 from .loop_state import LoopState
 
 # Progress is written at most so often.
@@ -61,6 +62,19 @@ class ProgressBuffer:
         self._saved_at = self._clock()
         with self._lock:
             shown, self._shown = self._shown, {}
+        self._write(shown)
+
+    def save_last(self, ended: Sequence[Outcome]) -> None:
+        """Write the last progress of jobs before their ends are recorded: no later one counts."""
+        if not self._shown:
+            return
+        with self._lock:
+            keys = [(each.job.id, each.job.claims) for each in ended]
+            shown = {key: self._shown.pop(key) for key in keys if key in self._shown}
+        if shown:
+            self._write(shown)
+
+    def _write(self, shown: dict[tuple[UUID, int], dict[str, Any]]) -> None:
         try:
             save_progress(self._state.worker_id, shown, self._state.using)
         except Error as error:

@@ -193,6 +193,16 @@ def test_progress_goes_to_the_pool(run: Run) -> None:
     progress(1)  # outside of a job it does nothing
 
 
+def test_progress_is_in_the_row_by_default(work: Callable[..., list[Outcome]]) -> None:
+    @job
+    def body() -> None:
+        progress(1, 2, "half")
+
+    result = body.delay()
+    work()
+    assert result.progress == {"done": 1, "total": 2, "message": "half"}
+
+
 def test_progress_is_what_the_job_showed_though_it_changes_its_own_later(run: Run) -> None:
     @job(bind=True)
     def body(self: JobContext) -> None:

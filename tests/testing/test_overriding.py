@@ -83,6 +83,14 @@ def test_class() -> None:
     assert now() == ("mine", False)
 
 
-def test_unknown_key_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"no key 'EAGRE'\. Did you mean 'EAGER'"):
-        override_jobs(EAGRE=True)
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({"EAGRE": True}, r"unknown key 'EAGRE'\. Did you mean 'EAGER'"),
+        ({"EAGER": 7}, r"DJANGO_JOBS\['EAGER'\] must be bool or 'raise', got 7\. Use True or"),
+        ({"METRICS_TOKEN": 5}, r"METRICS_TOKEN.* got int\."),
+    ],
+)
+def test_wrong_keys_and_values_are_refused_as_by_the_check(keys: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        override_jobs(**keys)

@@ -13,6 +13,8 @@ from django.db import OperationalError
 
 from django_jobs.ids import uuid7
 from django_jobs.models import Worker
+from django_jobs.status import Status
+from django_jobs.values import Outcome
 from django_jobs.worker.loop_state import LoopState
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.progress_buffer import PROGRESS_SECONDS, ProgressBuffer
@@ -79,6 +81,17 @@ def test_first_progress_is_saved_at_once_and_the_next_after_a_pause(progress, sa
     assert progress.due_at is None
 
 
+def test_last_progress_of_a_job_is_saved_before_its_end_without_a_pause(progress, saved):
+    ended, running = Running(), Running()
+    progress.show(running, {"done": 0})
+    progress.save()
+    progress.show(ended, {"done": 234})
+    progress.show(running, {"done": 1})
+    progress.save_last([SimpleNamespace(job=SimpleNamespace(id=ended.request.uuid, claims=1))])
+    assert saved == [0, 234]
+    assert progress.due_at is not None
+
+
 def test_loop_is_woken_by_the_first_progress_only(clock):
     woken = []
     progress = ProgressBuffer(
@@ -109,6 +122,20 @@ def test_jobs_show_their_progress_while_the_loop_saves(progress, saved, clock, s
         save_now(progress, clock)
     save_now(progress, clock)
     assert sorted(saved) == sorted([*range(2_000)] * 3)
+
+
+@pytest.mark.django_db
+def test_the_loop_writes_the_last_progress_before_the_end(new_loop, clock):
+    result = jobs.add.delay(1, 2)
+    loop = new_loop(clock=clock)
+    loop.step()
+    claimed = loop.buffer.take(0, wait=False)
+    for done in (1, 2):  # the second one follows within the pause
+        loop.progress.show(Running(claimed.id), {"done": done})
+        loop.progress.save()
+    loop.buffer.end(0, Outcome(claimed, Status.SUCCESS, began=clock(), ended=clock()))
+    loop.step()
+    assert (result.status, result.progress) == (Status.SUCCESS, {"done": 2})
 
 
 @pytest.mark.django_db
