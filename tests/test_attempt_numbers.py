@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from django_jobs import current_job, job
 from django_jobs.control import retry
-from django_jobs.display.job_text import attempt_line
+from django_jobs.display.attempt_numbers import attempt_line
 from django_jobs.maintenance import rescue
 from django_jobs.models import Attempt, Job, Worker
 from django_jobs.run.execute import Environment, execute

@@ -21,7 +21,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_jobs import job, log
-from django_jobs.display.job_text import attempt_line
+from django_jobs.display.attempt_numbers import attempt_line
 from django_jobs.management.commands import runworker
 from django_jobs.models import Job
 from django_jobs.worker.options import WorkerOptions

@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy
 
 from ..control.events import awaited_events
 from ..display.attempt_logs import logs_of
-from ..display.job_text import with_argument_texts
+from ..display.job_text import short_class, with_argument_texts
 from ..display.waiting import reason_of
-from ..models import Job
+from ..models import Attempt, Job
 from ..workflows.graph import workflow_of
 from .approvals import shown_approvals
 from .attempts import attempts_of, kept_attempts
@@ -34,8 +34,10 @@ from .filters import (
 from .http_api.jobs import JobJsonMixin
 from .job_actions import DELETE, RETRY_FROM, SEND_EVENT, Operation
 from .job_buttons import JobButtonsMixin
-from .job_fields import VIEW_ENCRYPTED, JobFields, payload_of, show_encrypted
+from .job_facts import Pages, arguments_shown, facts, heading, shown_error
+from .job_fields import VIEW_ENCRYPTED, JobFields, json_shown, payload_of, show_encrypted
 from .operations import actions_of
+from .phases import bar, phases, sums
 from .run_history import runs_of_function, runs_svg
 from .search import search
 from .steps import StepRow, shown_steps
@@ -70,8 +72,8 @@ class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin
     )
     actions = actions_of(JobButtonsMixin.operations)
     change_list_template = "admin/django_jobs/refreshed_list.html"
-    fieldsets = JobFields.detail_fieldsets
-    readonly_fields = JobFields.detail_fields
+    # The page shows the job itself; a project may add fields of its own.
+    fieldsets = ((None, {"fields": ()}),)
 
     # --- rows -----------------------------------------------------------------------------------
 
@@ -109,7 +111,7 @@ class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin
                 show_encrypted(job)
             kept = kept_attempts(job)
             context["attempts"] = attempts_of(job, kept, logs_of(job), payload_of(job).text)
-            context["events"] = timeline(job, kept)
+            context |= self.shown_job(request, job, kept)
             context["steps"], context["steps_left_out"] = shown_steps(job)
             runs = runs_of_function(job.name, str(job._state.db), until=job.pk)
             context["runs"] = runs_svg(runs, room=len(runs))
@@ -128,6 +130,24 @@ class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin
         if HEADER in request.headers:
             return parts_response(request, "admin/django_jobs/job/parts.html", context)
         return page
+
+    def shown_job(self, request: HttpRequest, job: Job, kept: Sequence[Attempt]) -> dict[str, Any]:
+        """Return what the page says of the job itself."""
+        payload, shown = payload_of(job), phases(job, kept)
+        return {
+            "title": short_class(job.name),
+            "subtitle": None,
+            "show_close": False,
+            "heading": heading(job),
+            "error": shown_error(job, kept, payload),
+            "facts": facts(job, Pages(self.admin_site, request)),
+            "arguments": arguments_shown(job),
+            "result": "" if payload.result is None else json_shown(payload.result),
+            "headers": json_shown(payload.headers) if payload.headers else "",
+            "events": timeline(job, kept),
+            "bar": bar(shown),
+            "sums": sums(shown),
+        }
 
     def shown_workflow(self, job: Job) -> dict[str, Any] | None:
         """Return the drawing of the job's workflow, or None for a job without one."""

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from ..display.attempt_numbers import attempt_line
 from ..display.job_text import (
     Payload,
     arguments_line,
-    attempt_line,
-    fair_key_line,
     is_number,
     plain,
     pretty,
-    retries_line,
     short_class,
     shown_payload,
 )
 from ..display.times import duration, moment_of, ran, waited
 from ..models import Job
 from ..status import Status
-from ..workflows.graph import after, before
-from .attempts import worker_name
 from .badges import elapsed, moment, status_badge
 from .base import _Mixed
 from .waiting import waits_in_list
@@ -48,16 +42,6 @@ _UNFOLDED_LINES = 12
 
 class JobFields(_Mixed):
     """The fields of one job that :class:`~django_jobs.admin.JobAdminMixin` shows."""
-
-    detail_fieldsets: Any = (
-        (None, {"fields": ("status_column", "progress_shown", "error", "id", "name", "queue_shown",
-                           "priority", "retries_shown", "worker", "enqueued_by", "runs_after",
-                           "needed_by")}),
-        (gettext_lazy("Arguments"), {"fields": ("arguments", "keyword_arguments",
-                                                "headers_shown")}),
-        (gettext_lazy("Outcome"), {"fields": ("result_shown",)}),
-    )  # fmt: skip
-    detail_fields = tuple(name for _title, part in detail_fieldsets for name in part["fields"])
 
     # --- columns --------------------------------------------------------------------------------
 
@@ -100,93 +84,6 @@ class JobFields(_Mixed):
     @admin.display(description=gettext_lazy("error"))
     def error_column(self, job: Job) -> SafeString | str:
         return short_class(job.error_class) or waits_in_list(job) or _NONE
-
-    # --- a job's page ---------------------------------------------------------------------------
-
-    @admin.display(description=gettext_lazy("queue"))
-    def queue_shown(self, job: Job) -> str:
-        if job.fair_key is None:
-            return job.queue
-        key = fair_key_line(job, payload_of(job))
-        return _("%(queue)s, key %(key)s") % {"queue": job.queue, "key": key}
-
-    @admin.display(description=gettext_lazy("retries"))
-    def retries_shown(self, job: Job) -> str:
-        if not job.crashes:
-            return retries_line(job)
-        text = ngettext(
-            "%(retries)s, and %(crashes)d lost worker",
-            "%(retries)s, and %(crashes)d lost workers",
-            job.crashes,
-        )
-        return text % {"retries": retries_line(job), "crashes": job.crashes}
-
-    @admin.display(description=gettext_lazy("worker"))
-    def worker(self, job: Job) -> str:
-        return worker_name(job.worker_id, str(job._state.db))
-
-    @admin.display(description=gettext_lazy("enqueued by"))
-    def enqueued_by(self, job: Job) -> SafeString | str:
-        if job.schedule_id is not None:
-            page = self._page("schedule", job.schedule_id)
-            return format_html('<a href="{}">{}</a>', page, _("schedule %s") % job.schedule_id)
-        if job.parent_id is not None:
-            page = self._page("job", job.parent_id)
-            return format_html('<a href="{}">{}</a>', page, _("job %s") % job.parent_id)
-        return _NONE
-
-    @admin.display(description=gettext_lazy("runs after"))
-    def runs_after(self, job: Job) -> SafeString | str:
-        return self._links(*before(job, _MOST_LINKS))
-
-    @admin.display(description=gettext_lazy("needed by"))
-    def needed_by(self, job: Job) -> SafeString | str:
-        return self._links(*after(job, _MOST_LINKS))
-
-    @admin.display(description=gettext_lazy("arguments"))
-    def arguments(self, job: Job) -> SafeString:
-        return json_shown(payload_of(job).args)
-
-    @admin.display(description=gettext_lazy("keyword arguments"))
-    def keyword_arguments(self, job: Job) -> SafeString:
-        return json_shown(payload_of(job).kwargs)
-
-    @admin.display(description=gettext_lazy("headers"))
-    def headers_shown(self, job: Job) -> SafeString | str:
-        return json_shown(headers) if (headers := payload_of(job).headers) else _NONE
-
-    @admin.display(description=gettext_lazy("result"))
-    def result_shown(self, job: Job) -> SafeString | str:
-        result = payload_of(job).result
-        return _NONE if result is None else json_shown(result)
-
-    @admin.display(description=gettext_lazy("progress"))
-    def progress_shown(self, job: Job) -> SafeString | str:
-        progress = payload_of(job).progress
-        return _NONE if progress is None else progress_bar(progress)
-
-    @admin.display(description=gettext_lazy("error"))
-    def error(self, job: Job) -> SafeString | str:
-        message = payload_of(job).message
-        if not job.error_class and not message:
-            return _NONE
-        return format_html('<pre class="jobs-text">{}</pre>', _joined(job.error_class, message))
-
-    # --- links ----------------------------------------------------------------------------------
-
-    def _page(self, model: str, pk: Any) -> str:
-        # A project may have several admin sites; the link stays on the current one.
-        name = f"admin:django_jobs_{model}_change"
-        return reverse(name, args=[pk], current_app=self.admin_site.name)
-
-    def _links(self, jobs: Sequence[Job], number: int) -> SafeString | str:
-        if not jobs:
-            return _NONE
-        rows = [(status_badge(each.status), self._page("job", each.pk), each.name) for each in jobs]
-        links = format_html_join(mark_safe("<br>"), '{} <a href="{}">{}</a>', rows)
-        if number == len(jobs):
-            return links
-        return format_html("{}<br>{}", links, _("… and %d more") % (number - len(jobs)))
 
 
 def run_time(job: Job) -> SafeString | str:

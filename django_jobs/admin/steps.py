@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 
-from ..display.job_text import compact, short_class
+from ..display.call_text import compact
+from ..display.job_text import short_class
 from ..display.step_text import ShownStep, steps_of, what
 from ..display.times import duration
 from ..metrics.step_numbers import StepNumbers

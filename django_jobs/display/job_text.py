@@ -12,11 +12,10 @@ from django.db.models.functions import Length
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from ..define import envelopes, registry
+from ..define import envelopes
 from ..define.envelopes import opened, opened_call, opened_progress
 from ..define.fairness import value_of
 from ..define.hidden_arguments import rules_of
-from ..define.row_options import RowOptions, parse, read
 from ..define.sensitive import Shown, shown_arguments
 from ..exceptions import EncryptionError
 from ..models import Job, JobQuerySet, Step
@@ -24,6 +23,7 @@ from ..models.fields import JSONTextField
 from ..redaction import NO_SECRETS, REDACTED
 from ..serialization import MAX_INT
 from ..status import Status
+from .call_text import call_line, named_arguments
 
 #: Columns that may be large; a list of jobs leaves them in the database.
 LARGE_COLUMNS = ("args", "kwargs", "headers", "options", "result", "progress", "error_message")
@@ -53,6 +53,8 @@ class Payload:
 
     args: Any = None
     kwargs: Any = None
+    #: The arguments with their names: see :func:`named_arguments`. None if they are unreadable.
+    call: list[tuple[str, Any]] | None = None
     headers: Any = None
     result: Any = None
     progress: Any = None
@@ -97,9 +99,7 @@ def arguments_line(job: Job, limit: int) -> str:
         return "…"
     if isinstance(args, Unreadable) or isinstance(kwargs, Unreadable):
         return str(Unreadable())
-    parts = [compact(value) for value in args]
-    parts += [f"{name}={compact(value)}" for name, value in kwargs.items()]
-    line = ", ".join(parts)
+    line = call_line(named_arguments(job.name, vars(job)["options_text"], args, kwargs))
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
@@ -154,17 +154,17 @@ def shown_payload(job: Job, columns: Sequence[str] = PAYLOAD, *, decrypts: bool 
         return shown.step_result(step)
 
     message = shown.text(message)
-    return Payload(args, kwargs, **seen, message=message, text=shown.text, step_result=step_result)
+    call = None
+    if isinstance(args, list) and isinstance(kwargs, dict):
+        call = named_arguments(job.name, options, args, kwargs)
+    return Payload(
+        args, kwargs, call, **seen, message=message, text=shown.text, step_result=step_result
+    )
 
 
 def fair_key_line(job: Job, payload: Payload) -> str:
     """Return the text of the key by which the job takes turns, without secrets."""
     return payload.text(value_of(job.fair_key or "")) or "–"
-
-
-def compact(value: Any) -> str:
-    """Return a JSON value on one line."""
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def pretty(value: Any) -> str:
@@ -178,16 +178,6 @@ def reason_text(reason: str) -> str:
     """Return the reason why an operation skipped a job, in the current language."""
     status = reason.removeprefix("is ").upper()
     return _("is %s") % Status(status).label if status in Status.values else _(reason)
-
-
-def retries_line(job: Job) -> str:
-    """Return ``2/3``: the job's retries, and how many it may have."""
-    return f"{job.retries}{_out_of(job, 0)}"
-
-
-def attempt_line(job: Job) -> str:
-    """Return ``2/4``: the number of the last attempt, and how many there may be."""
-    return f"{job.attempt}{_out_of(job, 1)}"
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -206,25 +196,6 @@ def plain(number: float) -> str:
 def short_class(path: str) -> str:
     """Return the last part of an exception's dotted name."""
     return path.rpartition(".")[2]
-
-
-def _out_of(job: Job, first: int) -> str:
-    function = registry.find(job.name)
-    if function is None:
-        return ""
-    options = function.options
-    if not (job.retries or options.autoretry_for or options.bind):
-        return ""  # it is never retried
-    limit = _own_options(job).call.max_retries
-    if limit is None:
-        limit = options.max_retries
-    return "/∞" if limit is None else f"/{limit + first}"
-
-
-def _own_options(job: Job) -> RowOptions:
-    if "options" in job.get_deferred_fields():  # as with_argument_texts() leaves them
-        return parse(vars(job).get("options_text"))
-    return read(job.options)
 
 
 def _stored_texts(job: Job, columns: Sequence[str]) -> dict[str, Any] | None:

@@ -390,7 +390,7 @@ def test_page_links_to_the_enqueuing_job_or_schedule(boss: Client) -> None:
 def test_page_refreshes_itself(boss: Client) -> None:
     row = make(Status.PENDING)
     part = boss.get(page(row), headers={"X-Jobs-Refresh": "1"})
-    assert part.content.decode().count("data-region=") == 7
+    assert part.content.decode().count("data-region=") == 9
     assert 'value="revoke"' in part.content.decode()
     ask = {"X-Jobs-Refresh": "1", "If-None-Match": part["ETag"]}
     row.status = Status.SUCCESS

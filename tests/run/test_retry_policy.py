@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from django_jobs import Retry, chain, job
 from django_jobs.define.retry_after import LONGEST_WAIT, retry_after
-from django_jobs.display.job_text import attempt_line, with_argument_texts
+from django_jobs.display.attempt_numbers import attempt_line
+from django_jobs.display.job_text import with_argument_texts
 from django_jobs.models import Job
 from django_jobs.values import Outcome
 from tests import jobs

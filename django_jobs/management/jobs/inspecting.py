@@ -11,7 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ...display import json_rows
-from ...display.job_text import arguments_line, attempt_line, pretty, with_argument_texts
+from ...display.attempt_numbers import attempt_line
+from ...display.job_text import arguments_line, pretty, with_argument_texts
 from ...display.times import duration, ran, relative
 from ...limits.overrides import limits_of
 from ...models import Job, Worker

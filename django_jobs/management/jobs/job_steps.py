@@ -8,7 +8,8 @@ from django.core.management.base import OutputWrapper
 from django.utils.formats import number_format
 from django.utils.translation import ngettext
 
-from ...display.job_text import compact, short_class
+from ...display.call_text import compact
+from ...display.job_text import short_class
 from ...display.step_text import ShownStep
 from ...display.times import duration, exact
 from .output import printable, write_table

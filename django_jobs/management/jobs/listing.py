@@ -11,13 +11,12 @@ from django.utils.translation import ngettext
 from ...api.waiting_text import sentence
 from ...display import json_rows
 from ...display.attempt_logs import logs_of, shown_log
+from ...display.attempt_numbers import attempt_line, retries_line
 from ...display.job_text import (
     Payload,
     arguments_line,
-    attempt_line,
     fair_key_line,
     pretty,
-    retries_line,
     short_class,
     shown_payload,
     with_argument_texts,
