@@ -18,7 +18,7 @@ from django.db.backends.utils import CursorWrapper
 from ..define.fairness import Fairness
 from ..moments import FIRST_YEAR, LAST_YEAR
 from ..status import ENDED
-from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY
+from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY, RECORD
 from ..values import CLAIMED_TYPES, NEW_TYPES, Claimed, NewEdge, NewJob, Outcome
 from .alike import AlikeJobs
 from .errors import Kind, kind_of
@@ -30,6 +30,7 @@ QUEUES = "django_jobs_queue"
 UNIQUE_KEYS = "django_jobs_uniquekey"
 COMMANDS = "django_jobs_command"
 EDGES = "django_jobs_edge"
+STEPS = "django_jobs_step"
 #: The other tables with rows of a job, and the columns that name it.
 OF_JOBS = (
     ("django_jobs_attempt", "job_id"),
@@ -40,7 +41,7 @@ OF_JOBS = (
 #: Tables with rows of few jobs, and the column that names the job. Whether they have any rows is
 #: asked first, because to look for those of a thousand jobs takes as long as to delete the jobs.
 OF_FEW_JOBS = (
-    ("django_jobs_step", "job_id"),
+    (STEPS, "job_id"),
     ("django_jobs_eventwait", "job_id"),
     ("django_jobs_approval", "job_id"),
 )
@@ -88,6 +89,17 @@ _NEW_IDS, _NEW_TIMES = (
     tuple(at for at, name in enumerate(NEW_FIELDS) if NEW_TYPES[name] is wanted)
     for wanted in (UUID, datetime.datetime)
 )
+
+#: The columns of a step's row that get values; its two times are ages, and the others are NULL.
+STEP_COLUMNS = (
+    "claims", "key", "position", "kind", "function", "state", "result", "data", "tries",
+    "error_class", "error_message", "traceback",
+)  # fmt: skip
+INSERT_STEP = f"""
+INSERT INTO {STEPS} (job_id, {{columns}}, began_at, ended_at)
+SELECT id, {", ".join(["%s"] * len(STEP_COLUMNS))}, {{began}}, {{ended}} FROM {JOBS}
+WHERE id = %s AND status = {RECORD.source} AND worker_id = %s AND claims = %s
+"""
 
 _DEADLOCK_TRIES = 5
 
@@ -441,6 +453,28 @@ class Dialect(abc.ABC):
         """Return the rows of a query that has a long text and does little work."""
         cursor.execute(sql, params)
         return list(cursor.fetchall())
+
+    def insert_step(
+        self,
+        job_id: UUID,
+        worker_id: UUID,
+        values: Sequence[Any],
+        ages: Sequence[float | None],
+        lock: str,
+    ) -> bool:
+        """Insert the row of a step; return whether *worker_id* has the job.
+
+        *values* are those of :data:`STEP_COLUMNS`, the job's claims first. *lock* ends the search
+        for the job.
+        """
+        moments = ["NULL" if age is None else self.after(-age) for age in ages]
+        sql = INSERT_STEP.format(
+            columns=self.quoted(STEP_COLUMNS), began=moments[0], ended=moments[1]
+        )
+        fence = [self.uuid(job_id), self.uuid(worker_id), values[0]]
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql + lock, [*values, *fence])
+            return bool(cursor.rowcount)
 
     def give_event(
         self, cursor: CursorWrapper, event_id: int, wait_id: int, job_id: UUID, result: str | None

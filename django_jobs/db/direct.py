@@ -1,9 +1,5 @@
 """Inserts one job past Django's cursors: two transactions in one round trip of psycopg.
 
-Django makes a cursor and psycopg a query for each statement; together they take longer than the
-INSERT itself. Here the parameters go to the server apart from the statement, which the server
-parses once for a session.
-
 A call that stands alone wakes a worker before the disk has the job. Its first transaction is the
 INSERT with a NOTIFY, and commits asynchronously. The second one writes an empty message and commits
 as the session does: the server's log is in order, so its end is on disk only after the first one.
@@ -14,45 +10,23 @@ less work. Each commits as the session does, and no NOTIFY makes other enqueues 
 
 from __future__ import annotations
 
-import functools
-import threading
-from asyncio import _get_running_loop
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Generator, Sequence
 from time import monotonic
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import psycopg
-from django.conf import settings
-from django.db.backends import utils
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.postgresql import base
 from psycopg import errors, generators
-from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
+from .past_cursors import HEARD, leave, prepared_by
 from .prepared import Prepared
-
-#: A session prepares its statements when it has inserted so many jobs without them.
-UNPREPARED = 5
-# The key of a session's ``__dict__`` under which its :class:`Prepared` is found.
-_KEPT = "_django_jobs_prepared"
-
-_own = object.__getattribute__
-_IDLE, _OFF = TransactionStatus.IDLE, PipelineStatus.OFF
-_CURSORS: set[Any] = {base.Cursor, base.ServerBindingCursor}
-# These methods make a cursor of Django's. A class that overrides one wants to see the statements.
-_METHODS = ("cursor", "_cursor", "_prepare_cursor", "create_cursor", "make_cursor")
 
 Exchange = Generator[Wait, Ready, Any]
 #: A statement and its parameters, as the driver sends them.
 Message = tuple[bytes, Sequence[bytes] | None]
 
-# The key of a session's ``__dict__`` under which it has when the server answered last.
-_HEARD = "_django_jobs_heard"
-# Seconds for which a session that has answered counts as open. The look at its socket costs a loop
-# of calls a tenth of its time.
-_SURELY_OPEN = 0.001
 _LOST = "The connection was lost before the commit was confirmed. The job may exist; look for it."
 _UNSURE = "The job is written, but the server did not confirm that it is on disk. Look for it."
 _BEGIN: Message = (b"BEGIN", None)
@@ -65,59 +39,6 @@ _FLUSH = FLUSH.encode()
 _ALONE = 0.005
 # Databases whose role may not flush so.
 _CANNOT_FLUSH: set[str] = set()
-
-
-def is_open_to(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether statements may go past Django's cursors on *connection*.
-
-    They may not while anybody watches them: the log of queries, an execute wrapper, a subclass of
-    a cursor or of the database's backend, a tracer that has patched them. Nor may they in a
-    transaction, in another encoding than UTF-8, and with a libpq that has no pipelines.
-    """
-    try:
-        # The settings keep what was read of them; their own access takes longer than all checks.
-        debugs = _own(settings, "DEBUG")
-    except AttributeError:
-        debugs = settings.DEBUG
-    if connection.execute_wrappers or connection.force_debug_cursor or debugs:
-        return False
-    if "cursor" in vars(connection):
-        return False
-    raw: Any = connection.connection
-    if raw is None or monotonic() - vars(raw).get(_HEARD, 0.0) > _SURELY_OPEN:
-        # cursor() does this first.
-        connection.close_if_health_check_failed()
-        raw = connection.connection
-    if raw is None or _get_running_loop() is not None:
-        connection.ensure_connection()
-        raw = connection.connection
-    if vars(connection)["_thread_ident"] != threading.get_ident():
-        connection.validate_thread_sharing()
-    if not (raw.__class__ is psycopg.Connection and raw.cursor_factory in _CURSORS):
-        return False
-    pgconn = raw.pgconn
-    kind: Any = type(connection)
-    return (
-        pgconn.transaction_status == _IDLE
-        and pgconn.pipeline_status == _OFF
-        and raw.autocommit
-        and pgconn.parameter_status(b"client_encoding") == b"UTF8"
-        and _is_django(kind)
-        and _is_untouched(utils.CursorWrapper.execute)
-    )
-
-
-@functools.cache
-def _is_django(kind: Hashable) -> bool:
-    """Return whether the cursors of this class of connections are those of Django's own class."""
-    return psycopg.capabilities.has_pipeline() and all(
-        getattr(kind, name) is getattr(base.DatabaseWrapper, name) for name in _METHODS
-    )
-
-
-@functools.lru_cache(1)
-def _is_untouched(method: Any) -> bool:
-    return type(method) is FunctionType and method.__globals__ is vars(utils)
 
 
 class Statements(NamedTuple):
@@ -141,11 +62,8 @@ def enqueue(
     says so.
     """
     raw: Any = connection.connection
-    kept = vars(raw)
-    prepared = kept.get(_KEPT)
-    if prepared is None:
-        prepared = kept[_KEPT] = Prepared(raw, after=UNPREPARED)
-    is_alone = monotonic() - kept.get(_HEARD, 0.0) > _ALONE
+    kept, prepared = vars(raw), prepared_by(raw)
+    is_alone = monotonic() - kept.get(HEARD, 0.0) > _ALONE
     try:
         with raw.lock:
             if not (
@@ -161,7 +79,7 @@ def enqueue(
     except psycopg.Error:
         with connection.wrap_database_errors:
             raise
-    kept[_HEARD] = monotonic()
+    kept[HEARD] = monotonic()
 
 
 def _enqueue_early(
@@ -228,8 +146,7 @@ def _run(
         if pgconn.status == ConnStatus.OK:
             pgconn.exit_pipeline_mode()
     except BaseException:
-        # Answers may come that nobody waits for. Django opens another connection at the next use.
-        raw.close()
+        leave(raw)
         raise
     if failed is not None and (
         pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)

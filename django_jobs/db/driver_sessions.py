@@ -105,6 +105,11 @@ def _noticing(factory: Any) -> Any:
     return noticing
 
 
+def unwatched(factory: Any) -> Any:
+    """Return the cursor class behind one that tells a session of its statements."""
+    return factory.__base__ if factory in _NOTICING.values() else factory
+
+
 _NOTICING: dict[Any, Any] = {}
 _CLASSES: dict[str, type[Session]] = {
     "postgresql": PostgreSQLSession,

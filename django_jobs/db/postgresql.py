@@ -29,12 +29,14 @@ from .base import (
     CLAIMED_TIMES,
     COMMANDS,
     EDGES,
+    INSERT_STEP,
     JOBS,
     NEW_COLUMNS,
     NEW_FIELDS,
     OF_FEW_JOBS,
     OF_JOBS,
     SECONDS_OF,
+    STEP_COLUMNS,
     WORKERS,
     Capacity,
     Dialect,
@@ -169,6 +171,9 @@ _NUMBERED_NOTIFY = numbered(_NOTIFY)
 _NOTIFY_EARLY = numbered(f"{_NOTIFY}, set_config('synchronous_commit', 'off', TRUE)")
 _TOUCH = numbered(f"UPDATE {JOBS} SET id = id WHERE id = %s")
 _numbered = functools.lru_cache(32)(numbered)
+# Ages are parameters, so that the statement is the same for every step.
+_AGE = f"{_NOW} - %s::float8 * {_SECOND}"
+_INSERT_STEP = INSERT_STEP.format(columns=", ".join(STEP_COLUMNS), began=_AGE, ended=_AGE)
 
 # With 'off' the claim commits asynchronously: a crash of the database may take it back (see
 # run/reassert.py). NULL leaves the setting as it is. It holds to the end of the transaction, so
@@ -459,10 +464,10 @@ class PostgreSQL(Dialect):
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
         # It imports psycopg, which may not be installed beside another database.
-        from . import direct
+        from . import direct, past_cursors
         from .prepared import WorkerStatements
 
-        self._direct = direct
+        self._direct, self._past_cursors = direct, past_cursors
         self._of_one = direct.Statements(_NUMBERED_NOTIFY, _NOTIFY_EARLY, _TOUCH)
         self._statements = WorkerStatements(connection)
 
@@ -515,7 +520,7 @@ class PostgreSQL(Dialect):
 
     def insert_and_wake(self, row: NewJob, topic: str) -> bool:
         insert, connection = _insert_one(row), self.connection
-        if self._direct.is_open_to(connection):
+        if self._past_cursors.is_open_to(connection):
             values = insert.texts(row)
             message = insert.numbered, values
             self._direct.enqueue(connection, message, topic.encode(), values[0], self._of_one)
@@ -617,7 +622,7 @@ class PostgreSQL(Dialect):
         return int(cursor.rowcount)
 
     def _goes_past_django(self) -> bool:
-        return self.claim_cursor is not None and self._direct.is_open_to(self.connection)
+        return self.claim_cursor is not None and self._past_cursors.is_open_to(self.connection)
 
     def _write_outcomes(
         self, cursor: CursorWrapper, worker_id: UUID, outcomes: Sequence[Outcome]
@@ -691,6 +696,23 @@ class PostgreSQL(Dialect):
     def ready_queues(self, cursor: CursorWrapper) -> list[str]:
         cursor.execute(_READY_QUEUES)
         return [queue for (queue,) in cursor.fetchall()]
+
+    def insert_step(
+        self,
+        job_id: UUID,
+        worker_id: UUID,
+        values: Sequence[Any],
+        ages: Sequence[float | None],
+        lock: str,
+    ) -> bool:
+        params = [*values, *ages, job_id.hex, worker_id.hex, values[0]]
+        if lock and self._past_cursors.is_open_to(self.connection):
+            return bool(
+                self._past_cursors.change(self.connection, _numbered(_INSERT_STEP + lock), params)
+            )
+        with self.connection.cursor() as cursor:
+            cursor.execute(_INSERT_STEP + lock, params)
+            return bool(cursor.rowcount)
 
     def give_event(
         self, cursor: CursorWrapper, event_id: int, wait_id: int, job_id: UUID, result: str | None

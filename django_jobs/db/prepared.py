@@ -7,7 +7,11 @@ from the statement, which has one plan for as long as the session lives.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import math
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -34,13 +38,23 @@ class Prepared:
     """The statements that one session of the server has prepared. It lives as long as it.
 
     It prepares none for the first uses, *after* of them. Before the first one it sends *settings*.
-    *prefix* begins the statements' names.
+    *prefix* begins the statements' names. Each is planned again after *lasts* seconds: a plan for a
+    table of a few rows reads the whole table, which may have grown since.
     """
 
     def __init__(
-        self, raw: Any, prefix: bytes = b"django_jobs", *, after: int = 0, settings: bytes = b""
+        self,
+        raw: Any,
+        prefix: bytes = b"django_jobs",
+        *,
+        after: int = 0,
+        settings: bytes = b"",
+        lasts: float = math.inf,
     ) -> None:
         self.raw = raw
+        self._lasts = lasts
+        self._until = math.inf
+        self._numbers = itertools.count()
         self._prefix = prefix
         self._left = after
         self._settings = settings
@@ -52,6 +66,8 @@ class Prepared:
         names = self.names
         if names is None:
             return None
+        if monotonic() > self._until:
+            self._forget(names)
         try:
             return list(map(names.__getitem__, statements))
         except KeyError:
@@ -65,17 +81,28 @@ class Prepared:
             return None
         if len(names) > _MOST - len(statements):
             return None
-        if not names and not self._begin():
-            self.names = None
-            return None
+        if not names:
+            if not self._begin():
+                self.names = None
+                return None
+            self._until = monotonic() + self._lasts
         pgconn = self.raw.pgconn
         for sql in statements:
             if sql not in names:
-                name = b"%b_%d" % (self._prefix, len(names))
+                name = b"%b_%d" % (self._prefix, next(self._numbers))
                 pgconn.send_prepare(name, sql)
                 answer(self.raw)
                 names[sql] = name
         return [names[sql] for sql in statements]
+
+    def _forget(self, names: dict[bytes, bytes]) -> None:
+        """Have all statements prepared anew at their next use."""
+        self._until = math.inf
+        self.raw.pgconn.send_query(b"; ".join(b"DEALLOCATE " + name for name in names.values()))
+        # DISCARD ALL may have taken them away.
+        with contextlib.suppress(errors.InvalidSqlStatementName):
+            answer(self.raw)
+        names.clear()
 
     def _begin(self) -> bool:
         """Return whether no pooler shares the server's session: it tells another process id."""
@@ -92,7 +119,7 @@ class Prepared:
 class WorkerStatements:
     """Runs the statements of claims and records on a worker's own connection.
 
-    The caller has asked :func:`~django_jobs.db.direct.is_open_to`.
+    The caller has asked :func:`~django_jobs.db.past_cursors.is_open_to`.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:

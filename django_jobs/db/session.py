@@ -22,6 +22,8 @@ from . import statements
 
 _log = logging.getLogger("django_jobs.worker")
 
+#: The key under which a connection, and the driver's own, have their :class:`Session`.
+SESSION = "_django_jobs_session"
 #: A session that lay idle for longer is asked with a statement before the next attempt uses it.
 IDLE_SECONDS = 5.0
 #: States in which no session is handed on.

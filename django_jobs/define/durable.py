@@ -81,7 +81,9 @@ class Durable(Waits):
         under *key*; ``ArgumentError`` for a result that cannot be stored; ``StepError`` outside of
         the running job; ``TypeError`` and ``ValueError`` for invalid arguments.
         """
-        options = options_of(function).with_(atomic=atomic, retries=retries, backoff=backoff)
+        options = options_of(function)
+        if not (atomic is None and retries is None and backoff is None):
+            options = options.with_(atomic=atomic, retries=retries, backoff=backoff)
         value: T = self._call_step(key, function, args, kwargs, options)
         return value
 

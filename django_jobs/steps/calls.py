@@ -7,8 +7,7 @@ import inspect
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -77,10 +76,13 @@ class _Call:
     def run(self, context: JobContext, key: str) -> Any:
         if self._is_over(context, key):
             return self.journal.replay(self.step)
-        with self._failures():
+        try:
             if self.options.atomic:
                 return self._run_atomic()
             return self.journal.record(self.step, self._value())
+        except Exception as error:
+            self._fail(error)
+            raise
 
     async def run_async(self, context: JobContext, key: str) -> Any:
         if not self.is_async:
@@ -88,8 +90,11 @@ class _Call:
         if await sync_to_async(self._is_over)(context, key):
             return self.journal.replay(self.step)
         try:
-            with _inside(self.step):
+            token = inside.set(self.step.key)
+            try:
                 value = await self.function(*self.args, **self.kwargs)
+            finally:
+                inside.reset(token)
             return await sync_to_async(self.journal.record)(self.step, value)
         except Exception as error:
             await sync_to_async(self._fail)(error)
@@ -106,15 +111,18 @@ class _Call:
         return False
 
     def _value(self) -> Any:
-        with _inside(self.step):
-            if self.is_async and _in_greenlets():
-                raise TypeError(
-                    f"Step {self.step.key!r} is an async def, and a gevent pool runs none, as its "
-                    "greenlets share one thread. Write def, or use --pool asyncio."
-                )
+        if self.is_async and _in_greenlets():
+            raise TypeError(
+                f"Step {self.step.key!r} is an async def, and a gevent pool runs none, as its "
+                "greenlets share one thread. Write def, or use --pool asyncio."
+            )
+        token = inside.set(self.step.key)
+        try:
             value = self.function(*self.args, **self.kwargs)
             # Also that of a plain function, as a decorator may make of an async def.
             return async_to_sync(_awaited)(value) if inspect.iscoroutine(value) else value
+        finally:
+            inside.reset(token)
 
     def _run_atomic(self) -> Any:
         """Call the function in the transaction of the record; repeat both after a conflict.
@@ -143,14 +151,6 @@ class _Call:
             # A random wait, so that the transactions in conflict do not meet again.
             time.sleep(random.uniform(0, 0.01 * 2**number))
         raise AssertionError("the last try returns or raises")
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self._fail(error)
-            raise
 
     def _fail(self, error: Exception) -> None:
         """Note the failure of the step; suspend the job if the step is to be tried again."""
@@ -200,12 +200,3 @@ def _in_greenlets() -> bool:
 
 async def _awaited(coroutine: Any) -> Any:
     return await coroutine
-
-
-@contextmanager
-def _inside(step: Recorded) -> Iterator[None]:
-    token = inside.set(step.key)
-    try:
-        yield
-    finally:
-        inside.reset(token)

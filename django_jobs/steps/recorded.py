@@ -16,6 +16,7 @@ from ..models import Step
 from ..values import Failure
 
 State = Step.State
+_SAME = frozenset((int, bool, str, type(None)))
 
 
 @dataclasses.dataclass(slots=True)
@@ -90,7 +91,8 @@ class Recorded:
         self.text, self.state, self.failure, self.ended = text, State.DONE, None, time.monotonic()
         if self.data is not None:
             self.data.pop("error_args", None)
-        return self.value()
+        # JSON gives these back as they are.
+        return value if type(value) in _SAME else self.value()
 
     def failed(self, failure: Failure, state: str = State.FAILED) -> None:
         """Become FAILED, or RETRY, with one more try."""

@@ -81,10 +81,9 @@ class RowStore:
             )
 
     def _insert(self, job: Claimed, step: Recorded) -> bool:
-        columns = _columns(job, step)
-        worker_id = self._worker_id()
+        worker_id, values = self._worker_id(), _values(job, step)
         try:
-            step.has_row = insert_step(job.id, worker_id, job.claims, columns, self.using)
+            step.has_row = insert_step(job.id, worker_id, values, ages(step), self.using)
         except IntegrityError:
             if connections[self.using].in_atomic_block:
                 raise
@@ -113,26 +112,15 @@ def _child(row: Job) -> Child:
     return Child(row.status, lambda: opened(row.result), error)
 
 
-def _columns(job: Claimed, step: Recorded) -> dict[str, Any]:
-    began, ended = ages(step)
+def _values(job: Claimed, step: Recorded) -> tuple[Any, ...]:
+    """Return the values of :data:`~django_jobs.db.base.STEP_COLUMNS`."""
     failure = step.failure
-    return {
-        "key": step.key,
-        "position": step.position,
-        "kind": step.kind,
-        "function": step.function,
-        "state": step.state,
-        "result": step.text,
-        "data": None if step.data is None else json.dumps(step.data),
-        "tries": step.tries,
-        "claims": job.claims,
-        "began_at": began,
-        "ended_at": ended,
-        "wake_at": None,
-        "error_class": failure.error_class if failure else "",
-        "error_message": failure.message if failure else "",
-        "traceback": failure.traceback if failure else "",
-    }
+    error = (failure.error_class, failure.message, failure.traceback) if failure else ("", "", "")
+    data = None if step.data is None else json.dumps(step.data)
+    return (
+        job.claims, step.key, step.position, step.kind, step.function, step.state, step.text, data,
+        step.tries, *error,
+    )  # fmt: skip
 
 
 def _recorded(row: Any) -> Recorded:

@@ -20,7 +20,7 @@ from psycopg.pq import Trace, TransactionStatus
 
 from django_jobs import AsyncResult, QueueFull
 from django_jobs.db import dialect_for, direct
-from django_jobs.db.direct import UNPREPARED, is_open_to
+from django_jobs.db.past_cursors import UNPREPARED, is_open_to
 from django_jobs.enqueue.notify import queue_of
 from django_jobs.models import Job
 from django_jobs.testing import override_jobs
