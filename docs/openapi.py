@@ -116,7 +116,7 @@ SCHEMAS = {
     ),
     "FailureGroup": record(name=TEXT, error_class=TEXT, hour=WHOLE, day=WHOLE, week=WHOLE,
                            first_seen=maybe(TIME), last_seen=maybe(TIME), sample=maybe(UUID),
-                           by_step=array(WHOLE), consequences=WHOLE, consequence=maybe(UUID)),
+                           by_step=array(WHOLE), left=WHOLE, consequences=WHOLE),
     "Dashboard": record(
         at=TIME, statuses=ref("Counts"), waiting=ref("Counts"), slots=WHOLE, lacks_beat=BOOL,
         alerts=array(TEXT),

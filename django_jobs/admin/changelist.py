@@ -15,6 +15,7 @@ from ..display.waiting import with_reasons
 from ..metrics.capped_count import of_status
 from ..models import Job
 from ..status import Status
+from .filters import ended_between, first_id_at
 from .search import is_id
 
 #: A condition without an index searches only this many of the newest jobs (of the chosen status).
@@ -34,7 +35,8 @@ class JobChangeList(ChangeList):
         if not self._is_scan():
             return rows
         status = self.params.get("status")
-        oldest = _oldest_searched(status if status in _LISTED else None)
+        times = ended_between(str(self.params.get("ended", "")))
+        oldest = _oldest_searched(status if status in _LISTED else None, times and times[1])
         if oldest is None:
             return rows
         self.bound_note = _bound_note(status) % number_format(MOST_SEARCHED, force_grouping=True)
@@ -59,9 +61,14 @@ def _bound_note(status: str | None) -> str:
     return _("Only the newest %s jobs were searched.")
 
 
-def _oldest_searched(status: str | None) -> Any:
-    """Return the lowest id to search, or None when there are fewer jobs than the bound."""
+def _oldest_searched(status: str | None, ended_before: int | None = None) -> Any:
+    """Return the lowest id to search, or None when there are fewer jobs than the bound.
+
+    With *ended_before*, a Unix time, the search begins with the jobs that existed then.
+    """
     jobs: Any = Job.objects.using(get_settings().database)
     rows = of_status(jobs.all(), status) if status else jobs.all()
+    if ended_before is not None:
+        rows = rows.filter(pk__lt=first_id_at(ended_before))
     newest = rows.order_by("-pk").values_list("pk", flat=True)
     return newest[MOST_SEARCHED - 1 : MOST_SEARCHED].first()

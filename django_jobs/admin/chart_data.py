@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..display.times import duration
 from ..metrics.summaries import DAY, HOUR, Activity, Spread, Statistics
-from . import charts
+from . import chart_axes, charts
+
+#: Takes two Unix times.
+Link = Callable[[int, int], str]
 
 _FUNCTIONS_SHOWN = 10
 _NONE = "–"
@@ -32,24 +36,61 @@ class Chart:
     rows: Sequence[Sequence[str]]
     #: The class and the label of each line or bar, in the order of the heads.
     legend: Sequence[tuple[str, str]]
+    #: What the faint line shows, if there is one.
+    before: str
 
 
-def drawn(numbers: Statistics) -> list[Chart]:
-    """Return the charts: the ended jobs, their wait and their run time."""
-    points = numbers.points
-    times = [_time(point.starts_at, numbers.period.seconds) for point in points]
+def drawn(
+    numbers: Statistics, link: Link | None = None, marks: Sequence[tuple[float, str]] = ()
+) -> list[Chart]:
+    """Return the charts: the ended jobs, their wait and their run time.
+
+    *link* returns the address of the jobs that ended between two Unix times. *marks* are Unix times
+    and their texts.
+    """
+    points, period, before = numbers.points, numbers.period, _before(numbers.period.seconds)
+    starts = [int(_unix(point.starts_at)) for point in points]
+    frame = charts.Frame(
+        times=[_time(point.starts_at, period.seconds) for point in points],
+        ticks=chart_axes.times([point.starts_at for point in points], period.seconds),
+        axis=chart_axes.counts,
+        shown=number_format,
+        nothing=_("nothing ran"),
+        links=[link(start, start + period.step) for start in starts] if link else (),
+        past=numbers.previous.ended,
+        marks=[((at - starts[0]) / period.step, text) for at, text in marks],
+    )
     ended = [
         charts.Series("success", _("succeeded"), [point.succeeded for point in points]),
         charts.Series("failure", _("failed"), [point.failed for point in points]),
         charts.Series("retry", _("retried"), [point.retried for point in points]),
     ]
     titles = {HOUR: _("Jobs per minute"), DAY: _("Jobs per ten minutes")}
-    title = titles.get(numbers.period.seconds, _("Jobs per hour"))
+    title = titles.get(period.seconds, _("Jobs per hour"))
+    times = dataclasses.replace(frame, axis=chart_axes.seconds, shown=seconds)
+    waits = dataclasses.replace(times, past=numbers.previous.wait_p95)
+    runs = dataclasses.replace(times, past=numbers.previous.run_p95)
+    p95 = f"p95 {before}"
     return [
-        _chart("ended", title, times, ended, charts.bars, number_format),
-        _spreads("wait", _("Wait"), times, [point.wait for point in points]),
-        _spreads("run", _("Run time"), times, [point.run for point in points]),
+        _chart("ended", title, frame, ended, charts.bars, before),
+        _spreads("wait", _("Wait"), waits, [point.wait for point in points], p95),
+        _spreads("run", _("Run time"), runs, [point.run for point in points], p95),
     ]
+
+
+def change(now: float, before: float) -> str:
+    """Return how a number differs from that of the period before, as ``▲ 12 %``; "" if it can't."""
+    if not before:
+        return ""
+    part = (now - before) / before
+    if abs(part) < 0.005:
+        return "="
+    return f"{'▲' if part > 0 else '▼'} {percent(abs(part))}"
+
+
+def compared_with(window_seconds: int) -> str:
+    """Return what :func:`change` compares a window of so many seconds with."""
+    return _("compared with %s") % _before(window_seconds)
 
 
 def busiest(numbers: Statistics) -> list[dict[str, Any]]:
@@ -98,32 +139,51 @@ def seconds(value: float | None) -> str:
     return _NONE if value is None else duration(datetime.timedelta(seconds=value))
 
 
-def _spreads(key: str, title: str, times: Sequence[str], spreads: Sequence[Spread]) -> Chart:
+def _spreads(
+    key: str, title: str, frame: charts.Frame, spreads: Sequence[Spread], before: str
+) -> Chart:
     series = [
         charts.Series("p50", "p50", [spread.p50 for spread in spreads]),
         charts.Series("p95", "p95", [spread.p95 for spread in spreads]),
         charts.Series("p99", "p99", [spread.p99 for spread in spreads]),
     ]
-    return _chart(key, title, times, series, charts.lines, seconds)
+    return _chart(key, title, frame, series, charts.lines, before)
 
 
 def _chart(
-    key: str, title: str, times: Sequence[str], series: Sequence[charts.Series], draw: Any,
-    shown: Any,
+    key: str, title: str, frame: charts.Frame, series: Sequence[charts.Series], draw: Any,
+    before: str,
 ) -> Chart:  # fmt: skip
+    links = frame.links or [""] * len(frame.times)
     rows = [
-        [time, *(_NONE if value is None else shown(value) for value in values)]
-        for time, *values in zip(times, *(one.values for one in series), strict=True)
+        [_linked(time, link), *(_NONE if each is None else frame.shown(each) for each in values)]
+        for time, link, *values in zip(
+            frame.times, links, *(one.values for one in series), strict=True
+        )
         if any(values)
     ]
     return Chart(
         key=key,
         title=title,
-        svg=draw(times, series, title, shown),
+        svg=draw(frame, series, title),
         heads=[_("Time"), *(one.label for one in series)],
         rows=rows[::-1],
         legend=[(one.kind, one.label) for one in series],
+        before=before if any(frame.past) else "",
     )
+
+
+def _linked(time: str, link: str) -> str:
+    return format_html('<a href="{}">{}</a>', link, time) if link else time
+
+
+def _before(window_seconds: int) -> str:
+    names = {HOUR: _("the hour before"), DAY: _("the day before")}
+    return names.get(window_seconds, _("the week before"))
+
+
+def _unix(moment: datetime.datetime) -> float:
+    return (moment if timezone.is_aware(moment) else timezone.make_aware(moment)).timestamp()
 
 
 def _time(moment: datetime.datetime, window_seconds: int) -> str:

@@ -2,7 +2,8 @@
 
 They use classes and presentation attributes only. So a strict content security policy allows them,
 and both themes of the admin colour them. Colour is never the only difference between series: bars
-are hatched or hollow, lines are dashed, marks differ in shape, and each has a tooltip.
+are hatched or hollow, lines are dashed, marks differ in shape, and each has a tooltip. The script
+``charts.js`` shows the tooltips also by touch and by keyboard.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-_WIDTH, _HEIGHT = 400, 120
-# Margins for the highest value, above, and for the times, below.
-_TOP, _BOTTOM = 16, 18
-_PLOT = _HEIGHT - _TOP - _BOTTOM
+from .chart_axes import Line
+
+_WIDTH, _HEIGHT = 320, 130
+# Margins for the values, on the left, and for the times, below.
+_LEFT, _TOP, _BOTTOM = 36, 12, 18
+_BASE = _HEIGHT - _BOTTOM
+_PLOT = _BASE - _TOP
+_DOT = 2
 
 _SPARK_WIDTH, _SPARK_HEIGHT = 100, 20
 _MARK_STEP, _MARK_HEIGHT = 8, 18
@@ -45,6 +50,28 @@ class Series:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Frame:
+    """What is around the series of a chart."""
+
+    #: The moment of each value, for its tooltip.
+    times: Sequence[str]
+    #: Some of their indexes, and the texts below the chart.
+    ticks: Sequence[tuple[int, str]]
+    #: Takes the greatest value; returns the gridlines, the last one at this value or above.
+    axis: Callable[[float], Sequence[Line]]
+    #: How a value is written in a tooltip.
+    shown: Callable[[float], str]
+    #: In the middle of a chart without values, and in the tooltips of moments without one.
+    nothing: str
+    #: The address of each moment's bar, if it leads to one.
+    links: Sequence[str] = ()
+    #: The values of the period before, for a faint line.
+    past: Sequence[float | None] = ()
+    #: Vertical lines: where they are, as an index with a fraction, and their texts.
+    marks: Sequence[tuple[float, str]] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Mark:
     """One run: its *kind* (``success``, ``failure``, …) and its tooltip."""
 
@@ -52,50 +79,29 @@ class Mark:
     title: str
 
 
-def bars(
-    times: Sequence[str], series: Sequence[Series], label: str, shown: Callable[[float], str]
-) -> SafeString:
-    """Return a stacked bar of the *series* for each of *times*."""
-    top = max((sum(_numbers(column)) for column in _columns(series)), default=0)
-    if not top:
-        return _chart(label, times, "", mark_safe(""))
-    step = _WIDTH / len(times)
-    drawn = format_html_join(
-        "\n",
-        "<g>{}<title>{}</title></g>",
-        (
-            (_stack(column, series, index * step, step, top), _tooltip(time, series, column, shown))
-            for index, (time, column) in enumerate(zip(times, _columns(series), strict=True))
-            if any(column)
-        ),
-    )
-    return _chart(label, times, shown(top), drawn)
+def bars(frame: Frame, series: Sequence[Series], label: str) -> SafeString:
+    """Return a stacked bar of the *series* for each moment."""
+    tops = [sum(_numbers(column)) for column in _columns(series)]
+    scale = _Scale(frame, max([*tops, *_numbers(frame.past)], default=0))
+    if not any(tops):
+        return _empty(frame, scale, label)
+    drawn = [_stack(column, series, index, scale) for index, column in enumerate(_columns(series))]
+    return _chart(frame, scale, label, mark_safe(""), _hits(frame, series, scale, drawn))
 
 
-def lines(
-    times: Sequence[str], series: Sequence[Series], label: str, shown: Callable[[float], str]
-) -> SafeString:
+def lines(frame: Frame, series: Sequence[Series], label: str) -> SafeString:
     """Return a line for each of the *series*, with a gap where a value is None."""
-    top = max((value for one in series for value in _numbers(one.values)), default=0)
-    if not top:
-        return _chart(label, times, "", mark_safe(""))
-    step = _WIDTH / len(times)
+    values = [value for one in series for value in _numbers(one.values)]
+    scale = _Scale(frame, max([*values, *_numbers(frame.past)], default=0))
+    if not any(values):
+        return _empty(frame, scale, label)
     paths = format_html_join(
         "\n",
         '<path class="jobs-line jobs-{}" d="{}"><title>{}</title></path>',
-        ((one.kind, _path(one.values, step, top), one.label) for one in series),
+        ((one.kind, _path(one.values, scale), one.label) for one in series),
     )
-    # Invisible columns over the lines show a tooltip wherever the pointer is.
-    columns = format_html_join(
-        "\n",
-        '<rect class="jobs-hit" x="{}" y="0" width="{}" height="{}"><title>{}</title></rect>',
-        (
-            (_n(index * step), _n(step), _HEIGHT, _tooltip(time, series, column, shown))
-            for index, (time, column) in enumerate(zip(times, _columns(series), strict=True))
-            if any(value is not None for value in column)
-        ),
-    )
-    return _chart(label, times, shown(top), format_html("{}\n{}", paths, columns))
+    drawn = [mark_safe("")] * len(frame.times)
+    return _chart(frame, scale, label, paths, _hits(frame, series, scale, drawn))
 
 
 def sparkline(values: Sequence[float], label: str) -> SafeString:
@@ -121,7 +127,7 @@ def run_marks(marks: Sequence[Mark], label: str, room: int = 20) -> SafeString:
     first = max(0, room - len(marks))
     drawn = format_html_join(
         "\n",
-        '<path class="jobs-run jobs-run-{}" d="{}" transform="translate({} 1)">'
+        '<path class="jobs-run jobs-{}" d="{}" transform="translate({} 1)">'
         "<title>{}</title></path>",
         (
             (mark.kind, _SHAPES.get(mark.kind, _HOLLOW), (first + index) * _MARK_STEP + 1,
@@ -137,63 +143,139 @@ def run_marks(marks: Sequence[Mark], label: str, room: int = 20) -> SafeString:
     )  # fmt: skip
 
 
-def _chart(label: str, times: Sequence[str], highest: str, drawn: SafeString) -> SafeString:
-    return format_html(
-        '<svg class="jobs-chart" role="img" aria-label="{label}" viewBox="0 0 {width} {height}">\n'
-        '<line class="jobs-axis" x1="0" y1="{base}" x2="{width}" y2="{base}"/>\n'
-        '<text class="jobs-axis-text" x="0" y="11">{highest}</text>\n'
-        '<text class="jobs-axis-text" x="0" y="{foot}">{first}</text>\n'
-        '<text class="jobs-axis-text" x="{width}" y="{foot}" text-anchor="end">{last}</text>\n'
-        "{drawn}\n</svg>",
-        label=label,
-        width=_WIDTH,
-        height=_HEIGHT,
-        base=_HEIGHT - _BOTTOM,
-        foot=_HEIGHT - 4,
-        highest=highest,
-        first=times[0] if times else "",
-        last=times[-1] if times else "",
-        drawn=drawn,
+class _Scale:
+    """Where the values and the moments of a chart are."""
+
+    def __init__(self, frame: Frame, top: float) -> None:
+        self.grid = frame.axis(top) if top else []
+        self._full = self.grid[-1][0] if self.grid else 1.0
+        self.step = (_WIDTH - _LEFT) / max(len(frame.times), 1)
+
+    def x(self, index: float) -> float:
+        return _LEFT + index * self.step
+
+    def y(self, value: float) -> float:
+        return _BASE - self.height(value)
+
+    def height(self, value: float) -> float:
+        return value / self._full * _PLOT
+
+
+def _chart(
+    frame: Frame, scale: _Scale, label: str, below: SafeString, columns: SafeString
+) -> SafeString:
+    grid = format_html_join(
+        "\n",
+        '<path class="jobs-grid" d="M{} {}H{}"/><text class="jobs-axis-text" x="{}" y="{}" '
+        'text-anchor="end">{}</text>',
+        (
+            (_LEFT, _n(scale.y(value)), _WIDTH, _LEFT - 4, _n(scale.y(value) + 4), text)
+            for value, text in scale.grid
+        ),
     )
+    ticks = format_html_join(
+        "\n",
+        '<text class="jobs-axis-text" x="{}" y="{}" text-anchor="middle">{}</text>',
+        (
+            (_n(min(scale.x(index + 0.5), _WIDTH - 16)), _HEIGHT - 4, text)
+            for index, text in frame.ticks
+        ),
+    )
+    marks = format_html_join(
+        "\n",
+        '<g class="jobs-deploy"><path d="M{0} {1}V{2}"/><text class="jobs-axis-text" x="{0}" '
+        'y="9" text-anchor="{3}">{4}</text></g>',
+        (
+            (_n(scale.x(index)), _TOP, _BASE, "end" if index > len(frame.times) / 2 else "start",
+             text)
+            for index, text in frame.marks
+        ),
+    )  # fmt: skip
+    past = mark_safe("")
+    if any(_numbers(frame.past)):
+        past = format_html('<path class="jobs-past" d="{}"/>', _path(frame.past, scale))
+    return format_html(
+        '<svg class="jobs-chart" role="group" aria-label="{}" viewBox="0 0 {} {}">\n'
+        '{}\n<path class="jobs-axis" d="M{} {}H{}"/>\n{}\n{}\n{}\n{}\n'
+        '<g class="jobs-moments" aria-hidden="true">\n{}\n</g>\n</svg>',
+        label, _WIDTH, _HEIGHT, grid, _LEFT, _BASE, _WIDTH, ticks, past, below, marks, columns,
+    )  # fmt: skip
+
+
+def _empty(frame: Frame, scale: _Scale, label: str) -> SafeString:
+    middle = (_LEFT + _WIDTH) // 2
+    note = format_html(
+        '<text class="jobs-axis-text" x="{}" y="{}" text-anchor="middle">{}</text>',
+        middle, _TOP + _PLOT // 2, frame.nothing,
+    )  # fmt: skip
+    return _chart(frame, scale, label, note, mark_safe(""))
+
+
+def _hits(
+    frame: Frame, series: Sequence[Series], scale: _Scale, drawn: Sequence[SafeString]
+) -> SafeString:
+    """Return for each moment what is *drawn* there, with a tooltip and a link.
+
+    An invisible rectangle shows the tooltip wherever the pointer is.
+    """
+    rows = []
+    for index, column in enumerate(_columns(series)):
+        hit = format_html(
+            '<rect class="jobs-hit" x="{}" y="{}" width="{}" height="{}"/>{}<title>{}</title>',
+            _n(scale.x(index)), _TOP, _n(scale.step), _PLOT, drawn[index],
+            _tooltip(frame, index, series, column),
+        )  # fmt: skip
+        if frame.links and any(column):
+            hit = format_html('<a href="{}" tabindex="-1">{}</a>', frame.links[index], hit)
+        else:
+            hit = format_html("<g>{}</g>", hit)
+        rows.append((hit,))
+    return format_html_join("\n", "{}", rows)
 
 
 def _stack(
-    column: Sequence[float | None], series: Sequence[Series], x: float, step: float, top: float
+    column: Sequence[float | None], series: Sequence[Series], index: int, scale: _Scale
 ) -> SafeString:
-    foot, rows = float(_HEIGHT - _BOTTOM), []
+    foot, rows = float(_BASE), []
     for one, value in zip(series, column, strict=True):
         if value:
             # A single failure among thousands must be visible.
-            height = max(1.5, value / top * _PLOT)
+            height = max(1.5, scale.height(value))
             foot -= height
-            rows.append((one.kind, _n(x + step * 0.1), _n(foot), _n(step * 0.8), _n(height)))
+            x, width = scale.x(index) + scale.step * 0.1, scale.step * 0.8
+            rows.append((one.kind, _n(x), _n(foot), _n(width), _n(height)))
     return format_html_join(
         "", '<rect class="jobs-bar jobs-{}" x="{}" y="{}" width="{}" height="{}"/>', rows
     )
 
 
-def _path(values: Sequence[float | None], step: float, top: float) -> str:
-    parts, drawing = [], False
+def _path(values: Sequence[float | None], scale: _Scale) -> str:
+    """Return a path through *values*. A value without neighbours is a dot."""
+    parts = []
     for index, value in enumerate(values):
         if value is None:
-            drawing = False
             continue
-        x, y = _n((index + 0.5) * step), _n(_HEIGHT - _BOTTOM - value / top * _PLOT)
-        parts.append(f"L{x} {y}" if drawing else f"M{x} {y}h.1")
-        drawing = True
+        x, y = scale.x(index + 0.5), scale.y(value)
+        if index and values[index - 1] is not None:
+            parts.append(f"L{_n(x)} {_n(y)}")
+        elif index + 1 < len(values) and values[index + 1] is not None:
+            parts.append(f"M{_n(x)} {_n(y)}")
+        else:
+            half = f"a{_DOT} {_DOT} 0 0 1"
+            parts.append(f"M{_n(x - _DOT)} {_n(y)}{half} {2 * _DOT} 0{half} -{2 * _DOT} 0")
     return "".join(parts)
 
 
 def _tooltip(
-    time: str, series: Sequence[Series], column: Sequence[float | None],
-    shown: Callable[[float], str],
-) -> str:  # fmt: skip
+    frame: Frame, index: int, series: Sequence[Series], column: Sequence[float | None]
+) -> str:
     parts = [
-        f"{one.label} {shown(value)}"
+        f"{one.label} {frame.shown(value)}"
         for one, value in zip(series, column, strict=True)
         if value is not None
     ]
-    return f"{time}: {', '.join(parts)}"
+    text = ", ".join(parts) if any(column) else frame.nothing
+    return f"{frame.times[index]}: {text}"
 
 
 def _columns(series: Sequence[Series]) -> Iterator[tuple[float | None, ...]]:

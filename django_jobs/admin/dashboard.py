@@ -26,10 +26,10 @@ from ..models import Approval, Function, Job, Queue, Schedule, Worker
 from ..models.histogram import OTHERS
 from ..status import Status
 from .alerts import Alert, alerts
-from .auto_refresh import REFRESH_SCRIPT, page_or_parts
+from .auto_refresh import CHART_SCRIPT, REFRESH_SCRIPT, page_or_parts
 from .badges import moment, paused_badge, worker_badge
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
-from .chart_data import busiest, drawn, percent, share, spark
+from .chart_data import busiest, change, compared_with, drawn, percent, seconds, share, spark
 from .charts import sparkline
 from .http_api.dashboard import DashboardJsonMixin
 
@@ -42,7 +42,7 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
 
     class Media:
         css = {"all": ["django_jobs/admin.css"]}
-        js = (REFRESH_SCRIPT,)
+        js = (REFRESH_SCRIPT, CHART_SCRIPT)
 
     def get_urls(self) -> list[URLPattern]:
         # Only a list: the model has no table.
@@ -79,7 +79,7 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
                 *self.tiles(snapshot, numbers),
                 *self.tile_of_questions(snapshot, may["view_approval"]),
             ],
-            "charts": drawn(numbers),
+            "charts": drawn(numbers, self._ended if may["view_job"] else None),
             "functions": [{**row, "url": self._jobs(name=row["name"])} for row in busiest(numbers)],
             "queues": [self.shown_queue(queue, numbers) for queue in snapshot.queues],
             **self.failures(using),
@@ -98,15 +98,39 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
         running = f"{counts[Status.STARTED]}/{snapshot.slots}"
         oldest = max((queue.oldest_seconds for queue in snapshot.queues), default=0.0)
         waited = duration(datetime.timedelta(seconds=oldest)) if oldest else "–"
+        now, before = numbers.total, numbers.previous.total
+        compared = compared_with(numbers.period.seconds)
+
+        def tile(
+            label: str, value: object, status: Status, change: str, hint: str = ""
+        ) -> dict[str, Any]:
+            return {
+                **self._tile(label, value, status, hint),
+                "change": change,
+                "compared": compared,
+            }
+
+        done = _("Done in %(window)s") % {"window": numbers.period.name}
         return [
             self._tile(_("Ready"), counts[Status.PENDING], Status.PENDING),
             self._tile(_("Running / slots"), running, Status.STARTED),
             self._tile(_("Waiting"), counts[Status.WAITING], Status.WAITING),
             self._tile(_("Scheduled"), counts[Status.SCHEDULED], Status.SCHEDULED),
             self._tile(_("Retrying"), counts[Status.RETRY], Status.RETRY),
-            self._tile(_("Failed"), counts[Status.FAILURE], Status.FAILURE, _recently(numbers)),
-            self._tile(_("Oldest ready"), waited, Status.PENDING),
-        ]
+            tile(
+                done, number_format(now.succeeded), Status.SUCCESS,
+                change=change(now.succeeded, before.succeeded),
+            ),
+            tile(
+                _("Failed"), counts[Status.FAILURE], Status.FAILURE,
+                change=change(now.failed, before.failed), hint=_recently(numbers),
+            ),
+            tile(
+                _("Oldest ready"), waited, Status.PENDING,
+                change=change(now.wait.p95 or 0.0, before.wait.p95 or 0.0),
+                hint=_("wait p95 %s") % seconds(now.wait.p95),
+            ),
+        ]  # fmt: skip
 
     def tile_of_questions(self, snapshot: Overview, may_view: bool) -> list[dict[str, Any]]:
         """Return a tile that counts the questions of jobs, if there are some to be seen."""
@@ -136,17 +160,23 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
 
     def failures(self, using: str) -> dict[str, Any]:
         """Return the rows of the groups of failures: the first ones, and those that are folded."""
-        groups = failure_groups(using)
-        every = sum(group.day for group in groups)
-        rows = [self.shown_failure(group, every) for group in groups[:_FAILURES_KEPT]]
+        found = failure_groups(using)
+        every = sum(group.day for group in found.groups)
+        rows = [
+            self.shown_failure(group, every, found.is_capped)
+            for group in found.groups[:_FAILURES_KEPT]
+        ]
         return {"failures": rows[:_FAILURES_SHOWN], "failures_folded": rows[_FAILURES_SHOWN:]}
 
-    def shown_failure(self, group: FailureGroup, every: int) -> dict[str, Any]:
-        """Return the cells of a group; *every* is the number of all failures of the day."""
+    def shown_failure(self, group: FailureGroup, every: int, is_capped: bool) -> dict[str, Any]:
+        """Return the cells of a group.
+
+        *every* is the number of all failures of the day. With *is_capped* not all failed jobs were
+        counted.
+        """
         filters = {"status": Status.FAILURE, "name": group.name}
         if group.error_class not in ("", OTHERS):
             filters["error"] = group.error_class
-        sample = group.sample or group.consequence
         return {
             "name": group.name,
             "error": short_class(group.error_class) if group.error_class else _("revoked"),
@@ -162,9 +192,10 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
             "first_seen": moment(group.first_seen),
             "last_seen": moment(group.last_seen),
             "consequences": consequences(group.consequences),
-            "sample": self._page("job_change", sample) if sample else "",
+            "sample": self._page("job_change", group.sample) if group.sample else "",
             "url": self._jobs(**filters),
-            "is_retriable": bool(group.week),
+            "left": f"{number_format(group.left)}{'+' if is_capped else ''}",
+            "is_retriable": group.left > 0 or is_capped,
         }
 
     def shown_worker(self, worker: Worker) -> dict[str, Any]:
@@ -194,6 +225,10 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
             "kind": status.lower(),
             "url": self._jobs(status=status),
         }
+
+    def _ended(self, start: int, end: int) -> str:
+        """Return the address of the jobs that ended between two Unix times."""
+        return self._jobs(ended=f"{start}-{end}")
 
     def _jobs(self, **filters: str) -> str:
         return f"{self._page('job_changelist')}?{urlencode(filters)}"

@@ -16,12 +16,17 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import get_settings
 from ..define import registry
 from ..display.failure_groups import failure_groups
+from ..display.times import local_text
+from ..metrics.accumulator import moment
 from ..metrics.capped_count import of_status, ready_queues, status_counts
 from ..models import Queue, Schedule
 from ..models.histogram import OTHERS
 from ..status import Status
 from ..workflows.upstream import UPSTREAM_FAILED
 from .badges import status_badge
+
+# The year 9000: later times are not sure to be a datetime in every time zone.
+_LAST_MOMENT = 221_845_392_000
 
 
 class _ColumnFilter(admin.SimpleListFilter):
@@ -75,7 +80,7 @@ class ErrorFilter(_ColumnFilter):
     column = "error_class"
 
     def values(self) -> Iterable[str]:
-        groups = failure_groups()
+        groups = failure_groups().groups
         found = {group.error_class for group in groups} - {"", OTHERS}
         return found | {UPSTREAM_FAILED for group in groups if group.consequences}
 
@@ -139,6 +144,39 @@ class AgeFilter(admin.SimpleListFilter):
         return queryset if seconds is None else queryset.filter(pk__gte=first_id(seconds))
 
 
+class EndedFilter(_LinkedFilter):
+    """Filters by two Unix times, ``1700000000-1700000060``: the bars of charts link to it."""
+
+    title = _("ended")
+    parameter_name = "ended"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        if (times := ended_between(str(self.value()))) is None:
+            return queryset.none()
+        start, end = times
+        # A job is enqueued before it ends, so the index of the ids ends there.
+        return queryset.filter(
+            ended_at__gte=moment(start), ended_at__lt=moment(end), pk__lt=first_id_at(end)
+        )
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        times = ended_between(str(self.value() or ""))
+        if times is None:
+            return super().lookups(request, model_admin)
+        start, end = map(local_text, map(moment, times))
+        return [(str(self.value()), f"{start[:16]} – {end[11:16]}")]
+
+
+def ended_between(text: str) -> tuple[int, int] | None:
+    """Return the two Unix times that *text* names, or None."""
+    first, _dash, last = text.partition("-")
+    if not (_is_number(first) and _is_number(last) and int(first) < int(last) < _LAST_MOMENT):
+        return None
+    return int(first), int(last)
+
+
 class AttemptsFilter(admin.SimpleListFilter):
     title = _("attempts")
     parameter_name = "attempts"
@@ -152,8 +190,12 @@ class AttemptsFilter(admin.SimpleListFilter):
 
 def first_id(seconds: float) -> UUID:
     """Return the lowest possible id of a job that was enqueued at most *seconds* ago."""
-    milliseconds = int((time.time() - seconds) * 1000)
-    return UUID(int=milliseconds << 80)
+    return first_id_at(time.time() - seconds)
+
+
+def first_id_at(unix_time: float) -> UUID:
+    """Return the lowest possible id of a job that was enqueued then."""
+    return UUID(int=int(unix_time * 1000) << 80)
 
 
 class StatusFilter(admin.SimpleListFilter):

@@ -24,6 +24,7 @@ from .changelist import JobChangeList
 from .filters import (
     AgeFilter,
     AttemptsFilter,
+    EndedFilter,
     ErrorFilter,
     NameFilter,
     QueueFilter,
@@ -63,7 +64,7 @@ class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin
     list_display_links = ("function_column",)
     list_filter = (
         StatusFilter, QueueFilter, NameFilter, ErrorFilter, AgeFilter, AttemptsFilter,
-        ScheduleFilter, WorkerFilter,
+        EndedFilter, ScheduleFilter, WorkerFilter,
     )  # fmt: skip
     search_fields = ("id", "name")
     search_help_text = gettext_lazy(

@@ -1,4 +1,4 @@
-"""The failures of a week by root cause: true numbers, with the jobs that failed because of them."""
+"""The failures of a week by root cause, with the jobs that did not run because of them."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Subquery, UUIDField, Value
+from django.db.models import Case, Count, F, Subquery, TextField, UUIDField, Value, When
 from django.db.models.functions import Coalesce
 
 from ..metrics import cache
 from ..metrics.capped_count import of_status
 from ..metrics.history import failures
-from ..metrics.snapshot import LONG_CACHE_SECONDS
+from ..metrics.snapshot import CACHE_SECONDS, LONG_CACHE_SECONDS
 from ..metrics.summaries import Failures
 from ..models import Job
 from ..status import Status
-from ..workflows.upstream import UPSTREAM_FAILED, cause_of
+from ..workflows.upstream import UPSTREAM_FAILED, cause_of, origin_of
 
-#: The newest failed jobs among which consequences are looked for.
-NEWEST = 20_000
+#: The newest failed jobs, which are counted as they are now.
+NEWEST = 10_000
 
 
 @dataclasses.dataclass(slots=True)
 class FailureGroup:
     """The failed jobs of one job function with one class of error.
 
-    The numbers are measured. Only the consequences are counted in the table of jobs.
+    The numbers of an hour, a day and a week are measured: they do not fall when jobs are retried.
     """
 
     name: str
@@ -41,25 +41,44 @@ class FailureGroup:
     #: The latest of them.
     sample: UUID | None = None
     by_step: tuple[int, ...] = ()
-    #: The jobs among the :data:`NEWEST` failed ones that did not run because of these.
+    #: Those that are still FAILURE, among the :data:`NEWEST` ones.
+    left: int = 0
+    #: The jobs among the :data:`NEWEST` ones that did not run because of these.
     consequences: int = 0
-    #: One of the consequences, if none of the jobs themselves is known.
-    consequence: UUID | None = None
 
 
-def failure_groups(using: str = "") -> list[FailureGroup]:
-    """Return all groups of the week, at most some seconds old; the most frequent of a day first."""
-    return cache.recent(_read, using, LONG_CACHE_SECONDS)
+@dataclasses.dataclass(frozen=True, slots=True)
+class FailureGroups:
+    """All groups of the week, the most frequent of a day first."""
+
+    groups: list[FailureGroup]
+    #: There are more failed jobs than :data:`NEWEST`.
+    is_capped: bool
 
 
-def _read(using: str) -> list[FailureGroup]:
-    groups = {(one.name, one.error_class): _group(one) for one in failures(using)}
-    for job_id, message in _consequences(using):
-        if (cause := cause_of(message)) is not None:
-            group = groups.setdefault(cause, FailureGroup(*cause))
-            group.consequences += 1
-            group.consequence = group.consequence or job_id
-    return sorted(groups.values(), key=lambda one: (-one.day, -one.week, -one.consequences))
+def failure_groups(using: str = "") -> FailureGroups:
+    """Return the groups of failures, at most some seconds old."""
+    return cache.recent(_read, using, CACHE_SECONDS)
+
+
+def _read(using: str) -> FailureGroups:
+    measured = cache.recent(failures, using, LONG_CACHE_SECONDS)
+    groups = {(one.name, one.error_class): _group(one) for one in measured}
+    counted = 0
+    for name, error_class, message, number in _failed_now(using):
+        counted += number
+        cause = cause_of(message) if message else None
+        group = groups.setdefault(cause or (name, error_class), FailureGroup(name, error_class))
+        if cause is None:
+            group.left += number
+            continue
+        group.name, group.error_class = cause
+        group.consequences += number
+        group.sample = group.sample or origin_of(message)
+    ordered = sorted(
+        groups.values(), key=lambda one: (-one.day, -one.week, -one.left, -one.consequences)
+    )
+    return FailureGroups(ordered, counted >= NEWEST)
 
 
 def _group(one: Failures) -> FailureGroup:
@@ -69,11 +88,16 @@ def _group(one: Failures) -> FailureGroup:
     )  # fmt: skip
 
 
-def _consequences(using: str) -> list[tuple[UUID, str]]:
-    """Return ids and messages of the jobs that failed because another one did, newest first."""
+def _failed_now(using: str) -> list[tuple[str, str, str, int]]:
+    """Return function, class and number of failed jobs, by the message of those that did not run.
+
+    One statement reads the newest ones.
+    """
     jobs: Any = Job.objects.using(using)
-    failed = of_status(jobs.all(), Status.FAILURE).order_by("-pk")
-    oldest = Subquery(failed.values("pk")[NEWEST - 1 : NEWEST])
+    failed = of_status(jobs.all(), Status.FAILURE)
+    oldest = Subquery(failed.order_by("-pk").values("pk")[NEWEST - 1 : NEWEST])
     bound = Coalesce(oldest, Value(UUID(int=0), UUIDField()))
-    rows = failed.filter(error_class=UPSTREAM_FAILED, pk__gte=bound)
-    return list(rows.values_list("pk", "error_message"))
+    did_not_run = When(error_class=UPSTREAM_FAILED, then=F("error_message"))
+    message = Case(did_not_run, default=Value(""), output_field=TextField())
+    rows = failed.filter(pk__gte=bound).annotate(message=message).order_by()
+    return list(rows.values_list("name", "error_class", "message").annotate(Count("pk")))

@@ -17,9 +17,11 @@ BATCH = 2_000
 TEN_MINUTES, HOUR, DAY = 600, 3_600, 86_400
 #: Rows of a minute are merged this long after it began: by then most workers have written them.
 FRESH_SECONDS = 90
-#: For how long a window of an hour, of a day and of a week finds what it needs.
+#: For how long a window of an hour and of a day find what they need. The period before each is
+#: shown, too, but in longer steps.
 MINUTES_SECONDS, TEN_MINUTES_SECONDS = HOUR + TEN_MINUTES, DAY + HOUR
-KEEP_SECONDS = 8 * DAY
+#: Two weeks, for a window of a week and the week before.
+KEEP_SECONDS = 15 * DAY
 
 
 def run_once(using: str, holder: UUID, *, lease_seconds: float = 120.0) -> bool:

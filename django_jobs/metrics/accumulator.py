@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
 from ..models.histogram import COUNTS, edge, percentile
-from .summaries import Activity, Point, Spread
+from .summaries import Activity, Period, Point, Previous, Spread
 
 # The columns of a measurement, in the order of Accumulator.add(), after COUNTS.
 SECONDS = ("wait_seconds", "run_seconds", "longest_run_seconds")
@@ -80,6 +80,33 @@ class Accumulator:
     def run(self) -> Spread:
         edges = self.shortest_run_seconds, self.longest_run_seconds
         return _spread(_added(self.runs), self.run_seconds, *edges)
+
+
+class Past:
+    """Adds up the rows of a whole period, of which some are longer than its steps."""
+
+    def __init__(self, start: int, period: Period) -> None:
+        self._start, self._step = start, period.step
+        self._steps = [Accumulator() for _step in range(period.seconds // period.step)]
+        self._ended = [0.0] * len(self._steps)
+        self._total = Accumulator()
+
+    def add(self, starts_at: int, seconds: int, numbers: Sequence[Any]) -> None:
+        """Add a row; its numbers are spread over the steps that it is as long as."""
+        self._total.add(numbers)
+        first, length = (starts_at - self._start) // self._step, max(1, seconds // self._step)
+        for step in range(first, min(first + length, len(self._steps))):
+            # The shares of its histograms are those of each step.
+            self._steps[step].add(numbers)
+            self._ended[step] += (numbers[1] + numbers[2]) / length
+
+    def summary(self) -> Previous:
+        return Previous(
+            tuple(self._ended),
+            tuple(each.wait.p95 for each in self._steps),
+            tuple(each.run.p95 for each in self._steps),
+            self._total.activity(""),
+        )
 
 
 def _added(histograms: list[list[int]]) -> list[int]:

@@ -21,7 +21,7 @@ from ..conf import get_settings
 from ..models import Measurement
 from ..models.histogram import COUNTS, Tally, counted_as
 from . import cache
-from .accumulator import EDGES, HISTOGRAMS, SECONDS, Accumulator, moment
+from .accumulator import EDGES, HISTOGRAMS, SECONDS, Accumulator, Past, moment
 from .collector import MINUTE, Series
 from .summaries import DAY, HOUR, PERIODS, WEEK, Failures, Statistics
 
@@ -45,8 +45,12 @@ def statistics(period: str = "1h", using: str = "") -> Statistics:
     steps = wanted.seconds // wanted.step
     start = int(now) // wanted.step * wanted.step - (steps - 1) * wanted.step
     points = [Accumulator() for _step in range(steps)]
+    past = Past(start - wanted.seconds, wanted)
     parts: defaultdict[Series, Accumulator] = defaultdict(lambda: Accumulator(steps))
-    for starts_at, queue, name, *numbers in _rows(start, using):
+    for starts_at, seconds, queue, name, *numbers in _rows(start - wanted.seconds, using):
+        if starts_at < start:
+            past.add(starts_at, seconds, numbers)
+            continue
         step = min((starts_at - start) // wanted.step, steps - 1)
         points[step].add(numbers)
         part = parts[queue, name]
@@ -68,6 +72,7 @@ def statistics(period: str = "1h", using: str = "") -> Statistics:
         tuple(each.activity(name) for name, each in busiest),
         tuple(each.activity(name) for name, each in sorted(queues.items())),
         total.activity(""),
+        past.summary(),
     )
 
 
@@ -142,8 +147,9 @@ def _rows(start: int, using: str) -> Iterator[tuple[Any, ...]]:
     rows = Measurement.objects.using(using).filter(
         seconds__gt=Measurement.TOTAL, starts_at__gte=start
     )
+    keys = ("starts_at", "seconds", "queue", "name")
     texts = [ExpressionWrapper(F(name), TextField()) for name in HISTOGRAMS]
-    found = list(rows.values_list("starts_at", "queue", "name", *COUNTS, *SECONDS, *EDGES, *texts))
+    found = list(rows.values_list(*keys, *COUNTS, *SECONDS, *EDGES, *texts))
     read = _parsed(found, len(HISTOGRAMS))
     return ((*row[:-2], waits, next(read)) for row, waits in zip(found, read, strict=False))
 

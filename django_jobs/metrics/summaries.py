@@ -82,6 +82,18 @@ class Activity:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Previous:
+    """The period before, in as many steps. Its older measurements cover several steps each."""
+
+    #: Jobs that succeeded or failed, for each step.
+    ended: tuple[float, ...]
+    #: The 95th percentiles of each step, in seconds.
+    wait_p95: tuple[float | None, ...]
+    run_p95: tuple[float | None, ...]
+    total: Activity
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Statistics:
     """The numbers of a period. ``points`` has every step; the last one is not over."""
 
@@ -93,6 +105,7 @@ class Statistics:
     #: By name.
     queues: tuple[Activity, ...]
     total: Activity
+    previous: Previous
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import datetime
 import re
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -17,12 +17,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs.db import clock
+from django_jobs.display import failure_groups
 from django_jobs.metrics import cache
 from django_jobs.models import Job, Measurement, Queue, Reservation, Schedule
 from django_jobs.models.histogram import BUCKETS
 from django_jobs.status import Status
 from django_jobs.workflows.upstream import UPSTREAM_FAILED, upstream_message
-from tests.admin.test_jobs import make, make_many, messages_of
+from tests.admin.test_jobs import LIST, make, make_many, messages_of
 
 pytestmark = pytest.mark.django_db
 
@@ -83,15 +84,19 @@ def test_worker_with_excluded_queues_serves_all_others(boss: Client, new_worker:
     assert queues["default"]["running"] == "0/2"
 
 
-def failed(error_class: str, number: int = 1, name: str = "shop.send", age: float = 0) -> str:
+def failed(
+    error_class: str, number: int = 1, name: str = "shop.send", age: float = 0, sample: str = ""
+) -> str:
     """Measure failures of one class, and return the id of their sample."""
-    sample = str(uuid4())
+    sample = sample or str(uuid4())
     now = int(timezone.now().timestamp() - age)
     measure(name, age=age, succeeded=0, failed=number, errors={error_class: [number, now, sample]})
     return sample
 
 
-def test_failures_are_counted_by_function_and_error(boss: Client) -> None:
+def test_failures_are_counted_by_function_and_error(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for age in (10, 7200, 90_000, 700_000):
         failed("smtplib.SMTPException", 4, age=age)
     sample = failed("builtins.KeyError", 2)
@@ -105,6 +110,9 @@ def test_failures_are_counted_by_function_and_error(boss: Client) -> None:
     kept = make(Status.FAILURE, error_class="builtins.KeyError", name="shop.send")
     make(Status.FAILURE, error_class="smtplib.SMTPException", name="shop.send")
     assert list(boss.get(second["url"]).context["cl"].result_list) == [kept]
+    assert [one["left"] for one in shown(boss, "failures")] == ["1", "1"]
+    monkeypatch.setattr(failure_groups, "NEWEST", 1)
+    assert [one["left"] for one in shown(boss, "failures")] == ["1+", "0+"]
 
 
 def test_no_class_of_errors_hides_behind_another(boss: Client) -> None:
@@ -121,21 +129,25 @@ def test_consequences_count_at_their_root_cause(boss: Client) -> None:
     for name in ("shop.merge", "shop.publish"):
         text = upstream_message(uuid4(), "shop.send", Status.FAILURE, "shop.Down", "it: is away")
         make(Status.FAILURE, name=name, error_class=UPSTREAM_FAILED, error_message=text)
-    text = upstream_message(uuid4(), "shop.plan", Status.REVOKED, "", "terminated")
-    last = make(Status.FAILURE, error_class=UPSTREAM_FAILED, error_message=text)
+    origin = uuid4()
+    text = upstream_message(origin, "shop.plan", Status.REVOKED, "", "terminated")
+    make(Status.FAILURE, error_class=UPSTREAM_FAILED, error_message=text)
     first, second = shown(boss, "failures")
     assert (first["error"], first["day"], first["consequences"]) == (
         "Down", "1", "2 failed with them",
     )  # fmt: skip
     assert (second["name"], second["error"]) == ("shop.plan", "revoked")
     assert second["consequences"] == "1 failed with it"
-    assert str(last.pk) in second["sample"]
+    assert str(origin) in second["sample"]
+    assert first["is_retriable"]
+    assert not second["is_retriable"]
 
 
 def test_dashboard_links_only_to_pages_the_user_may_view(
     client_of: Callable[..., Client], new_worker: Any
 ) -> None:
-    text = upstream_message(uuid4(), "shop.send", Status.FAILURE, "a.B")
+    origin = make(Status.FAILURE, error_class="a.B")
+    text = upstream_message(origin.pk, origin.name, Status.FAILURE, "a.B")
     make(Status.FAILURE, error_class=UPSTREAM_FAILED, error_message=text)
     new_worker()
     Schedule.objects.create(
@@ -235,8 +247,9 @@ def test_alert_of_a_worker_without_heartbeats(boss: Client, new_worker: Any) -> 
 def measure(name: str, queue: str = "default", age: float = 0, **numbers: Any) -> None:
     counts = [0] * BUCKETS
     counts[5] = numbers["succeeded"] + numbers.get("failed", 0)
+    length = numbers.get("seconds", 60)
     Measurement.objects.create(
-        starts_at=int(timezone.now().timestamp() - age) // 60 * 60, queue=queue, name=name,
+        starts_at=int(timezone.now().timestamp() - age) // length * length, queue=queue, name=name,
         waits=counts, runs=counts, run_seconds=1.5, longest_run_seconds=0.4, **numbers,
     )  # fmt: skip
 
@@ -262,6 +275,40 @@ def test_every_chart_has_its_numbers_as_a_table(boss: Client) -> None:
     html = boss.get(DASHBOARD).content.decode()
     assert html.count('class="jobs-chart"') == html.count("As a table") == 3
     assert '<td class="jobs-number">7</td>' in html
+
+
+def test_previous_period_is_a_faint_line_and_a_change(boss: Client) -> None:
+    measure("shop.send", succeeded=30)
+    measure("shop.send", age=5400, succeeded=20, seconds=600)
+    ended, wait, _run = shown(boss, "charts")
+    assert (ended.before, wait.before) == ("the hour before", "p95 the hour before")
+    assert "jobs-past" in ended.svg
+    tiles = {tile["label"]: tile for tile in boss.get(DASHBOARD).context["tiles"]}
+    assert (tiles["Done in 1h"]["value"], tiles["Done in 1h"]["change"]) == ("30", "▲ 50 %")
+    assert tiles["Failed"]["change"] == ""
+    assert "compared with the hour before" in boss.get(DASHBOARD).content.decode()
+
+
+def test_bar_leads_to_the_jobs_that_ended_then(boss: Client) -> None:
+    measure("shop.send", age=120, succeeded=1)
+    at = int(timezone.now().timestamp() - 120) // 60 * 60
+    ended = [
+        make(Status.SUCCESS, ended_at=datetime.datetime.fromtimestamp(at + late, datetime.UTC),
+             id=UUID(int=(at * 1000 - 5000) << 80 | late))
+        for late in (0, 59)
+    ]  # fmt: skip
+    make(Status.SUCCESS)
+    chart, *_others = shown(boss, "charts")
+    (link,) = re.findall(r'<a href="([^"]*)"', chart.svg)
+    assert link == f"{LIST}?ended={at}-{at + 60}"
+    assert set(boss.get(link).context["cl"].result_list) == set(ended)
+    assert link in chart.rows[0][0]
+
+
+@pytest.mark.parametrize("given", ["x", "1-", "5-4", "1-999999999999999999", "1--2", "²-³"])
+def test_wrong_times_of_an_end_match_nothing(boss: Client, given: str) -> None:
+    make(Status.SUCCESS)
+    assert not boss.get(LIST, {"ended": given}).context["cl"].result_list
 
 
 # --- live -----------------------------------------------------------------------------------------

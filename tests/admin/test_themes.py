@@ -26,7 +26,7 @@ def test_own_variables_follow_those_of_the_admin() -> None:
     light, dark = re.findall(r"^:root.*?\{(.*?)^\}", css, re.MULTILINE | re.DOTALL)
     declared = re.compile(r"--jobs-([\w-]+): var\(--([\w-]+), [^;]+\);")
     names = {name for name, _of_admin in declared.findall(light)}
-    assert {"body-fg", "error-fg", "message-success-bg"} <= names
+    assert {"body-fg", "error-fg", "message-error-bg"} <= names
     assert {name for name, _of_admin in declared.findall(dark)} < names
     # A value in one theme only would remain after a switch to the other theme.
     assert all(name == of_admin for name, of_admin in declared.findall(light + dark))

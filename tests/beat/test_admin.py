@@ -288,8 +288,8 @@ def test_page_shows_the_last_runs(boss, make):
     jobs += [run_of(schedule) for _ in range(25)]
     for url in (LIST, page(schedule)):
         shown = boss.get(url).content.decode()
-        assert shown.count("jobs-run-success") == 20
-        assert "jobs-run-failure" not in shown
+        assert shown.count("jobs-run jobs-success") == 20
+        assert "jobs-run jobs-failure" not in shown
         assert f"/admin/django_jobs/job/{jobs[-1].pk}/change/" in shown
     assert "median 12 ms, maximum 12 ms" in shown
 

@@ -15,6 +15,7 @@ from django_jobs.metrics import snapshot
 from django_jobs.models import Job, Queue
 from django_jobs.status import Status
 from docs.screenshots import Browser, browser
+from tests.admin.test_dashboard import failed, measure
 
 pytestmark = [
     pytest.mark.once,
@@ -49,6 +50,13 @@ class Page:
     def text(self, selector: str) -> str:
         found = self.run(f"document.querySelector({selector!r})?.textContent ?? ''")
         return " ".join(str(found).split())
+
+    def press(self, key: str) -> None:
+        """Send a key to the focused element, as scripts see it."""
+        self.run(
+            "document.activeElement.dispatchEvent(new KeyboardEvent('keydown',"
+            f" {{key: {key!r}, bubbles: true, cancelable: true}}))"
+        )
 
     def click(self, selector: str) -> None:
         self.run(f"document.querySelector({selector!r}).click()")
@@ -91,7 +99,7 @@ def flaky(registered: dict[str, Any]) -> JobFunction[..., Any, Any]:
     return flaky
 
 
-READY = ".jobs-tile-pending strong"
+READY = ".jobs-tile.jobs-pending strong"
 
 
 def refresh_quickly(page: Page) -> None:
@@ -100,6 +108,20 @@ def refresh_quickly(page: Page) -> None:
         "  choice.add(new Option('quickly', '0.2')); choice.value = '0.2';"
         "  choice.dispatchEvent(new Event('change')) }"
     )
+
+
+def test_chart_tells_its_values_by_keyboard_and_opens_their_jobs(page: Page) -> None:
+    measure("shop.send", succeeded=3)
+    page.open(DASHBOARD)
+    page.run("document.querySelector('[data-chart=ended] .jobs-chart').focus()")
+    for key, text in (("End", "succeeded 3"), ("ArrowLeft", "nothing ran"), ("End", "succeeded 3")):
+        page.press(key)
+        page.wait(f"document.querySelector('.jobs-tip').textContent.includes({text!r})")
+    page.press("Escape")
+    page.wait("!document.querySelector('.jobs-tip')")
+    page.press("End")
+    page.press("Enter")
+    page.wait("location.search.startsWith('?ended=')")
 
 
 def test_refresh_keeps_focus_and_open_details(page: Page, flaky: Any) -> None:
@@ -166,11 +188,12 @@ def test_failure_is_found_read_retried_and_mended(
 ) -> None:
     flaky.delay_many([(number,) for number in range(3)])
     work()
+    failed("builtins.ConnectionError", 3, "flaky", sample=str(Job.objects.latest("pk").pk))
     page.open(DASHBOARD)
     row = "[data-region=failures] tbody tr"
     assert page.text(f"{row} th") == "flaky"
     assert "ConnectionError" in page.text(row)
-    page.click(f"{row} td:nth-child(7) a")
+    page.click(f"{row} td:nth-child(11) a")
     page.wait("location.pathname.includes('/job/') && document.readyState === 'complete'")
     assert "the other side is away" in page.text("[data-region=attempts]")
     page.open(DASHBOARD)
@@ -184,7 +207,7 @@ def test_failure_is_found_read_retried_and_mended(
     work()
     assert set(Job.objects.values_list("status", flat=True)) == {Status.SUCCESS}
     refresh_quickly(page)
-    page.wait("document.querySelector('[data-region=failures]').textContent.includes('No failed')")
+    page.wait("!document.querySelector('[data-region=failures] button')")
 
 
 def test_selected_across_pages_in_the_list(page: Page, flaky: Any, work: Any) -> None:
@@ -266,9 +289,9 @@ def test_dashboard_has_its_colours_without_the_theme(
 ) -> None:
     page.open(DASHBOARD)
     take_theme_away(page, dark)
-    assert style(page, ".jobs-bar.jobs-success", "fill") == link
+    assert style(page, ".jobs-line.jobs-p50", "stroke") == link
     assert style(page, ".jobs-tile > *", "backgroundColor") == paper
-    assert style(page, ".jobs-tile > *", "borderTopWidth") == "1px"
+    assert style(page, ".jobs-tile > *", "borderLeftWidth") == "1px"
     assert style(page, ".jobs-section th", "paddingTop") == "8px"
 
 

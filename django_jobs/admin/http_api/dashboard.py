@@ -31,7 +31,7 @@ class DashboardJsonMixin(JsonPagesMixin):
         snapshot, numbers = overview(using), recent_statistics(window, using)
         parts: dict[str, tuple[Any, Callable[[], Any]]] = {
             "queues": (Queue, lambda: _queues(snapshot)),
-            "failures": (Job, lambda: [*map(json_rows.failure_group, failure_groups(using))]),
+            "failures": (Job, lambda: _failures(using)),
             "workers": (Worker, lambda: [*map(json_rows.worker, snapshot.workers)]),
             "schedules": (Schedule, lambda: [*map(json_rows.schedule, snapshot.schedules)]),
         }
@@ -53,6 +53,10 @@ class DashboardJsonMixin(JsonPagesMixin):
                 for name, (model, part) in parts.items()
             },
         }
+
+
+def _failures(using: str) -> list[dict[str, Any]]:
+    return [json_rows.failure_group(each) for each in failure_groups(using).groups]
 
 
 def _queues(snapshot: Overview) -> list[dict[str, Any]]:
