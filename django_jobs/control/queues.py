@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import connections, transaction
@@ -43,8 +44,10 @@ def resume_queue(name: str, *, using: str = "") -> bool:
     return resumed
 
 
-def clear_queue(name: str, *, using: str = "") -> int:
-    """Delete the ready jobs of a queue; return how many.
+def clear_queue(
+    name: str, *, using: str = "", note: Callable[[int], object] = lambda number: None
+) -> int:
+    """Delete the ready jobs of a queue; return how many. *note* gets the number of each batch.
 
     Jobs with dependents stay: without them the dependents would wait forever.
     """
@@ -59,4 +62,5 @@ def clear_queue(name: str, *, using: str = "") -> int:
             ids = list(batch.values_list("pk", flat=True)[:_CHUNK])
             jobs.filter(pk__in=ids).delete()
         deleted += len(ids)
+        note(len(ids))
     return deleted

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
@@ -18,6 +19,8 @@ from ..suggest import did_you_mean
 from ..worker.flag_types import LEVELS
 
 _LONGEST_NAME = 190
+# How argparse refuses a verb.
+_INVALID = re.compile(r"invalid choice: '(.+?)' \(choose from")
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +95,22 @@ def process_name(given: Mapping[str, Any]) -> str:
             f"got {len(name)}: {name!r:.80}."
         )
     return name
+
+
+def add_verbs(
+    parser: argparse.ArgumentParser, dest: str, metavar: str, *, required: bool = True
+) -> Any:
+    """Return what takes the parsers of verbs; a mistyped verb suggests a known one."""
+    verbs = parser.add_subparsers(dest=dest, metavar=metavar, required=required)
+    refuse = parser.error
+
+    def error(message: str) -> NoReturn:
+        wrong = _INVALID.search(message)
+        hint = did_you_mean(wrong[1], verbs.choices) if wrong else ""
+        refuse(f"{message}.{hint}" if hint else message)
+
+    vars(parser)["error"] = error
+    return verbs
 
 
 def add_verb(verbs: Any, name: str, text: str, *wanted: str) -> argparse.ArgumentParser:

@@ -34,9 +34,9 @@ def test_workflow_is_printed_as_a_tree(drain: Drain) -> None:
     assert printed("workflow", str(result.id)).splitlines() == [
         "4 of 4 done, 2 failed: 2 FAILURE, 2 SUCCESS",
         f"SUCCESS    {first.pk}  {add.name}",
-        f"  SUCCESS    {one.pk}  {add.name}",
-        f"  FAILURE    {two.pk}  {fail.name}",
-        f"    FAILURE    {body.pk}  {total.name}  after 2",
+        f"├─ SUCCESS    {one.pk}  {add.name}",
+        f"└─ FAILURE    {two.pk}  {fail.name}  ← root cause",
+        f"   └─ FAILURE    {body.pk}  {total.name}  after 2",
     ]
     assert printed("workflow", str(one.pk)) == printed("workflow", str(result.id))
 

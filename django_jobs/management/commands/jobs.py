@@ -14,13 +14,14 @@ from django.utils.translation import gettext_noop
 from ...conf import DAY, get_settings
 from ...status import ENDED, QUEUED, Status
 from ...worker.flag_types import positive, seconds
-from ..arguments import add_verb
+from ..arguments import add_verb, add_verbs
 from ..base import OfflineCommand
 from ..ending import is_program
 from ..jobs import (
     actions,
     control,
     doctor_celery,
+    enqueuing,
     event_sending,
     failures,
     health,
@@ -33,6 +34,8 @@ from ..jobs import (
     worker_parsers,
     workflow,
 )
+from ..jobs.job_filters import FILTERS, add_filters
+from ..jobs.output import STYLE
 from ..jobs.warn import warnings
 from ..mcp import command as mcp
 from . import runbeat, runworker
@@ -43,24 +46,12 @@ class Command(OfflineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.description = _(self.help)
-        verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+        self._parser = parser
+        verbs = add_verbs(parser, "verb", "VERB", required=False)
         for add in (
-            _list,
-            _show,
-            _workflow,
-            _retry,
-            _revoke,
-            _move,
-            _purge,
-            _stats,
-            _health,
-            _run,
-            _schedules,
-            _import,
-            _doctor_celery,
-            _reencrypt,
-            _send_event,
-        ):
+            _list, _show, _workflow, _retry, _revoke, _move, _purge, _stats, _health, _run,
+            _schedules, _import, _doctor_celery, _reencrypt, _send_event,
+        ):  # fmt: skip
             add(verbs)
         failures.add_failures(verbs)
         worker_parsers.add_control(verbs)
@@ -75,12 +66,17 @@ class Command(OfflineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         verb = options["verb"]
+        if verb is None:
+            self.stdout.write(self._parser.format_help())
+            return
         if verb in _PROCESSES:
             command = _PROCESSES[verb]()
             command.stdout = self.stdout
             vars(command)["_called_from_command_line"] = is_program(self)
             command.handle(*args, **options)
             return
+        if options["force_color"] or (self.stdout.isatty() and not options["no_color"]):
+            setattr(self.stdout, STYLE, self.style)
         wanted = options["wanted"]
         given = {name: options[name] for name in wanted}
         given["as_json"] = options["as_json"]
@@ -121,7 +117,7 @@ _VERBS: dict[str, Callable[..., bool | None]] = {
     "revoke": actions.revoke,
     "move": actions.move,
     "purge": actions.purge,
-    "run": actions.run,
+    "run": enqueuing.run,
     "control": control.control,
     "inspect": inspecting.inspect,
     "pause": control.pause,
@@ -139,10 +135,9 @@ _VERBS: dict[str, Callable[..., bool | None]] = {
 
 def _list(verbs: Any) -> None:
     parser = add_verb(
-        verbs, "list", gettext_noop("List the newest jobs."), "status", "queue", "name", "limit"
+        verbs, "list", gettext_noop("List the newest jobs."), "status", "limit", *FILTERS
     )
-    _add_status(parser, Status.values)
-    _add_name_and_queue(parser)
+    add_filters(parser, Status)
     parser.add_argument("--limit", type=positive, default=20, help=_("maximum number of jobs (20)"))
 
 
@@ -163,11 +158,11 @@ def _workflow(verbs: Any) -> None:
 def _retry(verbs: Any) -> None:
     text = gettext_noop("Retry ended jobs, by id or all that match.")
     parser = add_verb(
-        verbs, "retry", text, "ids", "status", "name", "queue", "from_step", "from_start"
+        verbs, "retry", text, "ids", "status", "from_step", "from_start", "dry_run", *FILTERS
     )
     parser.add_argument("ids", nargs="*", metavar="ID")
-    _add_status(parser, sorted(ENDED))
-    _add_name_and_queue(parser)
+    add_filters(parser, sorted(ENDED))
+    _add_dry_run(parser)
     parser.add_argument(
         "--from-step", metavar="KEY",
         help=_("forget this step and later ones (default: go on from the step that failed)"),
@@ -177,9 +172,11 @@ def _retry(verbs: Any) -> None:
 
 def _revoke(verbs: Any) -> None:
     text = gettext_noop("Revoke jobs that have not started, by id or all that match.")
-    parser = add_verb(verbs, "revoke", text, "ids", "name", "queue", "header", "terminate")
+    parser = add_verb(verbs, "revoke", text, "ids", "header", "terminate", "dry_run",
+                      *FILTERS)  # fmt: skip
     parser.add_argument("ids", nargs="*", metavar="ID")
-    _add_name_and_queue(parser)
+    add_filters(parser)
+    _add_dry_run(parser)
     parser.add_argument("--header", metavar="NAME=VALUE", help=_("only jobs with this header"))
     parser.add_argument("--terminate", action="store_true", help=_("stop running jobs, too"))
 
@@ -188,17 +185,20 @@ def _move(verbs: Any) -> None:
     text = gettext_noop(
         "Move jobs that have not started to another queue or priority, by id or all that match."
     )
-    parser = add_verb(verbs, "move", text, "ids", "to", "priority", "status", "name", "queue")
+    parser = add_verb(verbs, "move", text, "ids", "to", "priority", "status", "dry_run",
+                      *FILTERS)  # fmt: skip
     parser.add_argument("ids", nargs="*", metavar="ID")
     parser.add_argument("--to", metavar="QUEUE", help=_("the new queue"))
     parser.add_argument("--priority", type=int, metavar="N", help=_("the new priority"))
-    _add_status(parser, QUEUED)
-    _add_name_and_queue(parser)
+    add_filters(parser, QUEUED)
+    _add_dry_run(parser)
 
 
 def _purge(verbs: Any) -> None:
-    parser = add_verb(verbs, "purge", gettext_noop("Delete the pending jobs of a queue."), "queue")
+    parser = add_verb(verbs, "purge", gettext_noop("Delete the pending jobs of a queue."), "queue",
+                      "dry_run")  # fmt: skip
     parser.add_argument("--queue", required=True)
+    _add_dry_run(parser)
     parser.add_argument(
         "--noinput", "--no-input", "--yes", action="store_false", dest="interactive",
         help=_("do not ask for confirmation"),
@@ -254,7 +254,7 @@ def _schedules(verbs: Any) -> None:
 def _import(verbs: Any) -> None:
     text = gettext_noop("Copy the periodic tasks of django-celery-beat, which must be installed.")
     parser = add_verb(verbs, "import-celery-beat", text, "dry_run")
-    parser.add_argument("--dry-run", action="store_true", help=_("only print what would be done"))
+    _add_dry_run(parser)
 
 
 def _reencrypt(verbs: Any) -> None:
@@ -284,10 +284,5 @@ def _doctor_celery(verbs: Any) -> None:
     )
 
 
-def _add_status(parser: argparse.ArgumentParser, choices: Any) -> None:
-    parser.add_argument("--status", type=str.upper, choices=[str(choice) for choice in choices])
-
-
-def _add_name_and_queue(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--name", help=_("name of a job function"))
-    parser.add_argument("--queue")
+def _add_dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help=_("only print what would be done"))

@@ -1,32 +1,27 @@
-"""``jobs retry``, ``jobs revoke``, ``jobs move``, ``jobs purge`` and ``jobs run``."""
+"""``jobs retry``, ``jobs revoke``, ``jobs move`` and ``jobs purge``."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import CommandError, OutputWrapper
-from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from ... import control
-from ...api.job import JobFunction
-from ...api.result import AsyncResult
-from ...define import registry
-from ...define.conversion import refuse_misfits
-from ...define.hidden_arguments import rules_of
 from ...define.routing import database_of
-from ...define.sensitive import shown_arguments
-from ...display.job_text import pretty, reason_text, shown_payload
-from ...exceptions import JobsError, QueueFull, ResultTimeout
+from ...display.job_text import reason_text
+from ...exceptions import QueueFull
 from ...metrics.capped_count import capped_count
 from ...models import Job
 from ...status import ENDED, QUEUED, Status
-from .output import one_line, printable, write_json
-from .selection import chunks, given, matching, with_header
+from .job_filters import flags, given_flags, matching
+from .output import one_line, write_json, write_table
+from .progress import Progress
+from .selection import chunks, given, with_header
 
 
 def retry(
@@ -35,11 +30,11 @@ def retry(
     using: str,
     as_json: bool,
     ids: Sequence[str],
-    status: str | None,
-    name: str | None,
-    queue: str | None,
     from_step: str | None,
     from_start: bool,
+    dry_run: bool,
+    status: str | None,
+    **filters: Any,
 ) -> None:
     """Retry ended jobs by their ids, or all that match (by default the failed ones).
 
@@ -47,12 +42,17 @@ def retry(
     """
     if from_start and from_step is not None:
         raise CommandError("Give --from-step or --from-start, not both.")
-    if not _by_id(ids, status=status, name=name, queue=queue):
-        jobs = matching(using, status=status or Status.FAILURE, name=name, queue=queue)
+    if not _by_id(ids, status=status, **filters):
+        jobs = matching(using, status=status or Status.FAILURE, **filters)
         wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
     else:
         wanted = given(ids, using)
-    done, skipped = control.retry(wanted, from_step=from_step, from_start=from_start, using=using)
+    if dry_run:
+        _preview(out, as_json, "retried", wanted, sorted(ENDED), using)
+        return
+    done, skipped = _each(wanted, lambda chunk: control.retry(
+        chunk, from_step=from_step, from_start=from_start, using=using
+    ))  # fmt: skip
     _report(out, as_json, "retried", done, skipped)
 
 
@@ -63,24 +63,28 @@ def revoke(
     as_json: bool,
     ids: Sequence[str],
     terminate: bool,
-    name: str | None,
-    queue: str | None,
+    dry_run: bool,
     header: str | None = None,
+    **filters: Any,
 ) -> None:
     """Revoke jobs that have not started; with *terminate*, running jobs too."""
     allowed = (*QUEUED, *((Status.STARTED,) if terminate else ()))
-    if not _by_id(ids, name=name, queue=queue, header=header):
-        jobs = matching(using, name=name, queue=queue).filter(status__in=allowed).order_by("pk")
+    if not _by_id(ids, **filters, header=header):
+        jobs = matching(using, **filters).filter(status__in=allowed).order_by("pk")
         wanted = with_header(jobs, header) if header else list(jobs.values_list("pk", flat=True))
     else:
         wanted = given(ids, using)
-    skipped = Counter[str]()
-    done = 0
-    for chunk in chunks(wanted):
+    if dry_run:
+        _preview(out, as_json, "revoked", wanted, allowed, using)
+        return
+
+    def act(chunk: Sequence[UUID]) -> tuple[int, Mapping[str, int]]:
         before = Job.objects.using(using).filter(pk__in=chunk).exclude(status__in=allowed)
-        skipped.update(f"is {status.lower()}" for status in before.values_list("status", flat=True))
-        done += control.revoke(chunk, terminate=terminate, using=using)
-    _report(out, as_json, "revoked", done, skipped)
+        others = before.values_list("status", flat=True)
+        skipped = Counter(f"is {status.lower()}" for status in others)
+        return control.revoke(chunk, terminate=terminate, using=using), skipped
+
+    _report(out, as_json, "revoked", *_each(wanted, act))
 
 
 def move(
@@ -91,29 +95,76 @@ def move(
     ids: Sequence[str],
     to: str | None,
     priority: int | None,
+    dry_run: bool,
     status: str | None,
-    name: str | None,
-    queue: str | None,
+    **filters: Any,
 ) -> None:
     """Move jobs that have not started to another queue or priority."""
     if to is None and priority is None:
+        queue = filters["queue"]
         hint = f" --queue chooses jobs: did you mean --to {queue}?" if ids and queue else ""
         raise CommandError(f"Give --to QUEUE, --priority N or both.{hint}")
-    if not _by_id(ids, status=status, name=name, queue=queue):
-        jobs = matching(using, status=status, name=name, queue=queue).filter(status__in=QUEUED)
+    if not _by_id(ids, status=status, **filters):
+        jobs = matching(using, status=status, **filters).filter(status__in=QUEUED)
         wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
     else:
         wanted = given(ids, using)
-    done, skipped = 0, Counter[str]()
+    if dry_run:
+        _preview(out, as_json, "moved", wanted, QUEUED, using)
+        return
+    moved = Counter[str]()
+
+    def act(chunk: Sequence[UUID]) -> tuple[int, Mapping[str, int]]:
+        number, others = control.move(chunk, queue=to, priority=priority, using=using)
+        moved["jobs"] += number
+        return number, others
+
     try:
-        for chunk in chunks(wanted):
-            number, others = control.move(chunk, queue=to, priority=priority, using=using)
-            done += number
-            skipped.update(others)
+        done, skipped = _each(wanted, act)
     except (ValueError, QueueFull) as error:
-        before = f" {done} jobs were moved before that." if done else ""
+        before = f" {moved['jobs']} jobs were moved before that." if moved else ""
         raise CommandError(one_line(f"{error}{before}")) from None
     _report(out, as_json, "moved", done, skipped)
+
+
+def _each(
+    wanted: Sequence[UUID], act: Callable[[Sequence[UUID]], tuple[int, Mapping[str, int]]]
+) -> tuple[int, Mapping[str, int]]:
+    """Change the jobs a chunk at a time; return how many were, and the skipped by reason."""
+    done, skipped = 0, Counter[str]()
+    with Progress(len(wanted)) as progress:
+        for chunk in chunks(wanted):
+            number, others = act(chunk)
+            done += number
+            skipped.update(others)
+            progress.advance(len(chunk))
+    return done, skipped
+
+
+def _preview(
+    out: OutputWrapper,
+    as_json: bool,
+    verb: str,
+    wanted: Sequence[UUID],
+    allowed: Sequence[str],
+    using: str,
+) -> None:
+    """Print what would be changed: how many jobs, by job function, and who would be skipped."""
+    names, skipped = Counter[str](), Counter[str]()
+    for chunk in chunks(wanted):
+        rows = Job.objects.using(using).filter(pk__in=chunk).values_list("name", "status")
+        for name, status in rows:
+            if status in allowed:
+                names[name] += 1
+            else:
+                skipped[f"is {status.lower()}"] += 1
+    if as_json:
+        counted = {"functions": names, "skipped": skipped}
+        write_json(out, {"dry_run": True, verb: names.total(), **counted})
+        return
+    _report(out, False, f"would be {verb}", names.total(), skipped)
+    if names:
+        write_table(out, ("JOB", "JOBS"), names.most_common())
 
 
 def purge(
@@ -122,11 +173,19 @@ def purge(
     using: str,
     as_json: bool,
     queue: str,
+    dry_run: bool,
     confirm: Callable[[str], bool] | None,
 ) -> None:
     """Delete the pending jobs of a queue, unless *confirm* returns False."""
     using = using or database_of(queue)
     pending = matching(using, status=Status.PENDING, queue=queue)
+    if dry_run:
+        free = capped_count(pending.filter(has_dependents=False))
+        if as_json:
+            write_json(out, {"dry_run": True, "deleted": free})
+        else:
+            out.write(_(_DONE["would be deleted"]) % free)
+        return
     if confirm is not None:
         count = capped_count(pending)
         if not confirm(
@@ -134,50 +193,15 @@ def purge(
             % {"number": count, "queue": queue}
         ):
             raise CommandError("Nothing was deleted.")
-    deleted = control.clear_queue(queue, using=using)
+    with Progress(capped_count(pending)) as progress:
+        deleted = control.clear_queue(queue, using=using, note=progress.advance)
     kept = capped_count(pending.filter(has_dependents=True))
     skipped = {gettext_noop("other jobs depend on it: revoke it instead"): kept} if kept else {}
     _report(out, as_json, "deleted", deleted, skipped)
 
 
-def run(
-    out: OutputWrapper,
-    *,
-    as_json: bool,
-    name: str,
-    arguments: str,
-    keywords: str,
-    queue: str | None,
-    wait: bool,
-    timeout: float | None,
-) -> None:
-    """Enqueue a call of the registered job function; print its id or, with *wait*, its result."""
-    if timeout is not None and not wait:
-        raise CommandError("--timeout needs --wait.")
-    function = _function(name)
-    args = _parsed("--args", arguments, list, "an array, as in '[1, 2]'")
-    kwargs = _parsed("--kwargs", keywords, dict, """an object, as in '{"user_id": 1}'""")
-    try:
-        refuse_misfits(function, args, kwargs)
-        result = function.apply_async(args, kwargs, queue=queue)
-    except (DatabaseError, InterfaceError):
-        raise
-    except Exception as error:  # the function's own unique_key may raise anything
-        is_ours = isinstance(error, (TypeError, ValueError, JobsError))
-        text = str(error) if is_ours else f"{type(error).__name__}: {error}"
-        shown = shown_arguments(rules_of(name), args, kwargs)
-        raise CommandError(printable(shown.text(text))) from None
-    if wait:
-        _print_result(out, as_json, result, timeout)
-    elif as_json:
-        write_json(out, {"id": result.id, "name": function.name, "status": result.status})
-    else:
-        out.write(str(result.id))
-
-
-def _by_id(ids: Sequence[str], **common: str | None) -> bool:
-    named = [f"--{option}" for option, value in common.items() if value is not None]
-    options = ", ".join(f"--{option}" for option in common)
+def _by_id(ids: Sequence[str], **common: Any) -> bool:
+    named, options = given_flags(common), flags(common)
     if ids and named:
         raise CommandError(f"Give ids or {', '.join(named)}, not both.")
     if not ids and not named:
@@ -190,6 +214,10 @@ _DONE = {
     "revoked": gettext_noop("%d revoked"),
     "moved": gettext_noop("%d moved"),
     "deleted": gettext_noop("%d deleted"),
+    "would be retried": gettext_noop("%d would be retried"),
+    "would be revoked": gettext_noop("%d would be revoked"),
+    "would be moved": gettext_noop("%d would be moved"),
+    "would be deleted": gettext_noop("%d would be deleted"),
 }
 
 
@@ -205,41 +233,3 @@ def _report(
         reasons = "; ".join(f"{number} {reason_text(reason)}" for reason, number in several)
         text = _("%(done)s, skipped: %(reasons)s") % {"done": text, "reasons": reasons}
     out.write(one_line(text))
-
-
-def _function(name: str) -> JobFunction[..., Any, Any]:
-    function = registry.find(name)
-    if function is None:
-        raise CommandError(registry.missing(name))
-    return function
-
-
-def _parsed(option: str, text: str, kind: type, wanted: str) -> Any:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CommandError(
-            f"{option} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        ) from None
-    if not isinstance(value, kind):
-        raise CommandError(f"{option} must be {wanted}, got a {type(value).__name__}.")
-    return value
-
-
-def _print_result(
-    out: OutputWrapper, as_json: bool, result: AsyncResult[Any], timeout: float | None
-) -> None:
-    try:
-        result._await_end(timeout, allow_join=True)
-        job = result.job
-    except ResultTimeout as error:  # it may name a worker, and quote an error
-        raise CommandError(one_line(error)) from None
-    if job.status not in ENDED or job.status != Status.SUCCESS:
-        message = shown_payload(job, ()).message
-        why = ": ".join(part for part in (job.error_class, message) if part)
-        raise CommandError(printable(f"job {job.pk} ended with {job.status}: {why}"))
-    value = shown_payload(job, ("result",)).result
-    if as_json:
-        write_json(out, {"id": job.pk, "name": job.name, "status": job.status, "result": value})
-    else:
-        out.write(printable(pretty(value)))

@@ -29,8 +29,9 @@ from ...metrics.capped_count import capped_counts, ready_queues, status_counts
 from ...metrics.snapshot import lacks_beat
 from ...models import Attempt, AttemptLog, Job, Queue, Worker
 from . import job_steps
-from .output import one_line, printable, write_fields, write_json, write_table
-from .selection import matching, one
+from .job_filters import matching
+from .output import one_line, printable, served, write_fields, write_json, write_table
+from .selection import one
 
 _COLUMNS = ("ID", "STATUS", "JOB", "ARGUMENTS", "QUEUE", "ATTEMPT", "WHEN", "WAIT", "RUN", "WHY")
 ARGUMENTS_WIDTH = 50
@@ -38,9 +39,7 @@ ARGUMENTS_WIDTH = 50
 LONGEST_ARGUMENTS = 10_000
 
 
-def list_jobs(
-    out: OutputWrapper, *, using: str, as_json: bool, limit: int, **wanted: str | None
-) -> None:
+def list_jobs(out: OutputWrapper, *, using: str, as_json: bool, limit: int, **wanted: Any) -> None:
     """Print the newest jobs that match."""
     jobs = with_argument_texts(matching(using, **wanted), LONGEST_ARGUMENTS)
     rows = list(jobs.order_by("-pk")[:limit])
@@ -207,7 +206,6 @@ def _oldest(waiting: Any) -> Any:
 def _worker_cells(worker: Worker) -> list[object]:
     return [
         worker.name, worker.hostname, worker.pid, worker.pool, f"{worker.busy}/{worker.slots}",
-        ", ".join(map(str, worker.queues))
-        or (_("none") if worker.pool == Worker.BEAT else _("all")),
+        _("none") if worker.pool == Worker.BEAT else served(worker.queues, worker.exclude_queues),
         relative(worker.heartbeat_at),
     ]  # fmt: skip

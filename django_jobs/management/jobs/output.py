@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.core.management.base import OutputWrapper
@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from ...failure import printable as printable
+from ...status import Status
 from ..width import padded, width
 
 #: The titles of the tables and the names of the fields, marked for the catalogue.
@@ -20,7 +21,7 @@ TITLES = (
     gettext_noop("BEGAN"), gettext_noop("BUSY"), gettext_noop("CHECK"), gettext_noop("DATABASE"),
     gettext_noop("DAY"), gettext_noop("HOUR"), gettext_noop("WEEK"),
     gettext_noop("DONE"), gettext_noop("EXPIRES"), gettext_noop("MADE"),
-    gettext_noop("PERMISSIONS"), gettext_noop("USER"),
+    gettext_noop("PERMISSIONS"), gettext_noop("PROGRESS"), gettext_noop("USER"),
     gettext_noop("ERROR"), gettext_noop("FOR"), gettext_noop("FUNCTION"),
     gettext_noop("HEARTBEAT"), gettext_noop("HOST"), gettext_noop("ID"), gettext_noop("JOB"),
     gettext_noop("JOBS"), gettext_noop("LAST"), gettext_noop("LIMITED TO"), gettext_noop("MEMORY"),
@@ -43,6 +44,15 @@ FIELDS = (
 )  # fmt: skip
 
 
+#: The attribute of the output that has the style of the command, where there are colours.
+STYLE = "style_of_jobs"
+# The roles of Django's styles, which a user sets by DJANGO_COLORS.
+_ROLES = {
+    Status.SUCCESS: "SUCCESS", Status.FAILURE: "ERROR", Status.RETRY: "WARNING",
+    Status.REVOKED: "NOTICE", Status.STARTED: "HTTP_NOT_MODIFIED",
+}  # fmt: skip
+
+
 def one_line(text: object) -> str:
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
@@ -54,12 +64,37 @@ def write_json(out: OutputWrapper, value: Any) -> None:
 def write_table(
     out: OutputWrapper, titles: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> None:
-    """Print *rows* in columns as wide as their widest cell."""
+    """Print *rows* in columns as wide as their widest cell; numbers are aligned at the right."""
     lines = [[_(title) for title in titles], *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
+    aligned = [_are_numbers(column) for column in zip(*rows, strict=True)] or [False] * len(titles)
+    paint = painter(out)
     for line in lines:
-        cells = (padded(cell, room) for cell, room in zip(line, widths, strict=True))
-        out.write("  ".join(cells).rstrip())
+        cells = [
+            f"{' ' * (room - width(cell))}{cell}" if is_number else padded(cell, room)
+            for cell, room, is_number in zip(line, widths, aligned, strict=True)
+        ]
+        out.write("  ".join(map(paint, cells)).rstrip())
+
+
+def _are_numbers(column: Iterable[object]) -> bool:
+    cells = [cell for cell in column if cell not in ("", None)]
+    return bool(cells) and all(isinstance(cell, (int, float)) for cell in cells)
+
+
+def painter(out: OutputWrapper) -> Callable[[str], str]:
+    """Return what colours a text that is a status; it changes nothing without a terminal."""
+    style = getattr(out, STYLE, None)
+    if style is None:
+        return lambda cell: cell
+    paints = {str(status): getattr(style, role) for status, role in _ROLES.items()}
+
+    def paint(cell: str) -> str:
+        status = cell.strip()
+        found = paints.get(status)
+        return cell.replace(status, found(status)) if found else cell
+
+    return paint
 
 
 def served(queues: Sequence[str], excluded: Sequence[str]) -> str:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError
 
-from ...metrics.capped_count import of_status
 from ...models import Job, JobQuerySet, Worker
 from ...suggest import did_you_mean
 from .output import one_line
 
 # Ids per query.
 CHUNK = 500
-
-
-def matching(
-    using: str, *, status: str | None = None, name: str | None = None, queue: str | None = None
-) -> JobQuerySet:
-    """Return the jobs that have this status, this name and this queue; None matches all."""
-    jobs: Any = Job.objects.using(using).all()
-    if status is not None:
-        jobs = of_status(jobs, status)
-    if name is not None:
-        jobs = jobs.filter(name=name)
-    if queue is not None:
-        jobs = jobs.filter(queue=queue)
-    selected: JobQuerySet = jobs
-    return selected
+_PREFIX = re.compile("[0-9a-f]{4,32}")
+# Ids of jobs in a message.
+_MOST_NAMED = 5
 
 
 def with_header(jobs: JobQuerySet, header: str) -> list[UUID]:
@@ -48,7 +36,7 @@ def with_header(jobs: JobQuerySet, header: str) -> list[UUID]:
 def one(text: str, using: str) -> Job:
     """Return the job with this id; raise ``CommandError`` when there is none."""
     jobs = Job.objects.using(using).defer("args", "kwargs", "headers", "result", "progress")
-    job = jobs.filter(pk=_parsed(text)).first()
+    job = jobs.filter(pk=_parsed(text, using)).first()
     if job is None:
         raise CommandError(_no_job(text))
     return job
@@ -56,7 +44,7 @@ def one(text: str, using: str) -> Job:
 
 def given(texts: Sequence[str], using: str) -> list[UUID]:
     """Return the ids; raise ``CommandError`` for the first that is invalid or unknown."""
-    ids = [_parsed(text) for text in texts]
+    ids = [_parsed(text, using) for text in texts]
     known: set[UUID] = set()
     for chunk in chunks(ids):
         known.update(Job.objects.using(using).filter(pk__in=chunk).values_list("pk", flat=True))
@@ -71,11 +59,32 @@ def chunks(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
         yield ids[start : start + CHUNK]
 
 
-def _parsed(text: str) -> UUID:
+def _parsed(text: str, using: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise CommandError(f"A job's id must be a UUID, got {text!r}.") from None
+        return _with_prefix(text, using)
+
+
+def _with_prefix(text: str, using: str) -> UUID:
+    """Return the only id that begins with *text*, among those that jobs get by themselves."""
+    digits = text.replace("-", "").lower()
+    if not _PREFIX.fullmatch(digits):
+        raise CommandError(
+            f"A job's id must be a UUID, got {text!r}. Its first digits will do, 4 or more of them."
+        )
+    # The digits of the version and the variant are the same in all of these ids.
+    low = digits + "00000000000070008000000000000000"[len(digits) :]
+    high = digits + "ffffffffffff7fffbfffffffffffffff"[len(digits) :]
+    jobs = Job.objects.using(using).filter(pk__gte=UUID(low), pk__lte=UUID(high)).order_by("pk")
+    found = list(jobs.values_list("pk", "name")[: _MOST_NAMED + 1])
+    if not found:
+        raise CommandError(_no_job(text))
+    if len(found) > 1:
+        named = one_line(", ".join(f"{pk} ({name})" for pk, name in found[:_MOST_NAMED]))
+        more = ", …" if len(found) > _MOST_NAMED else ""
+        raise CommandError(f"Several ids begin with {text}: {named}{more}. Give more digits.")
+    return found[0][0]
 
 
 def _no_job(job_id: object) -> str:

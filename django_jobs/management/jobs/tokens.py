@@ -16,7 +16,7 @@ from ...display.times import relative
 from ...models import ApiToken
 from ...suggest import did_you_mean
 from ...worker.flag_types import positive
-from ..arguments import add_verb
+from ..arguments import add_verb, add_verbs
 from .control import sender
 from .output import one_line, write_json, write_table
 
@@ -28,7 +28,7 @@ def add(verbs: Any) -> None:
     """Add ``jobs token`` with a parser for each command."""
     text = _("Make, list and revoke tokens for the HTTP API.")
     parser = verbs.add_parser("token", help=text, description=text)
-    inner = parser.add_subparsers(dest="what", metavar="COMMAND", required=True)
+    inner = add_verbs(parser, "what", "COMMAND")
     text = gettext_noop("Make a token of a user, and print it once.")
     made = add_verb(inner, "make", text, "what", "username", "name", "permissions", "days")
     made.add_argument("username", metavar="USERNAME", help=_("whose permissions it has"))

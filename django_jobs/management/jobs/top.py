@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import select
 import shutil
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -19,10 +19,10 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from ...display.job_text import arguments_line, with_argument_texts
+from ...display.job_text import arguments_line, is_number, plain, with_argument_texts
 from ...display.times import duration, exact, ran, relative
 from ...metrics.open_jobs import QueueState
-from ...metrics.snapshot import Overview, look
+from ...metrics.snapshot import Overview, look, recent_statistics
 from ...models import Job, Worker
 from ...status import Status
 from ..width import cut
@@ -35,6 +35,15 @@ from .queue_states import paused, takes
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _BOLD, _PLAIN, _END_LINE, _END_SCREEN = "\x1b[H", "\x1b[1m", "\x1b[0m", "\x1b[K", "\x1b[J"
 _ARGUMENTS_WIDTH = 40
+# Running jobs that are sorted.
+_MOST_RUNNING = 500
+# Stands in a screen for the word that says that it is paused.
+_MARK = "\0"
+_ORDERS = {
+    "age": gettext_noop("the oldest first"),
+    "job": gettext_noop("by job function"),
+    "worker": gettext_noop("by worker"),
+}
 _TILES = (
     (gettext_noop("ready"), Status.PENDING), (gettext_noop("running"), Status.STARTED),
     (gettext_noop("waiting"), Status.WAITING), (gettext_noop("scheduled"), Status.SCHEDULED),
@@ -52,22 +61,51 @@ def show(out: OutputWrapper, *, using: str, as_json: bool, interval: float) -> N
         out.write("\n".join(frame(using, 200, 1000)))
     else:
         with _terminal(out), contextlib.suppress(KeyboardInterrupt):
-            while True:
-                out.write(_screen(using), ending="")
-                out.flush()
-                if _is_quit(interval):
-                    break
+            _watch(out, using, interval)
 
 
-def frame(using: str, width: int, height: int) -> list[str]:
+@dataclasses.dataclass(slots=True)
+class View:
+    """What the keys have chosen."""
+
+    #: By what the running jobs are sorted: one of :data:`_ORDERS`.
+    order: str = "age"
+    is_paused: bool = False
+
+    def press(self, keys: str) -> bool:
+        """Carry out the keys; return whether one of them was q."""
+        for key in keys.lower():
+            if key == "s":
+                names = list(_ORDERS)
+                self.order = names[(names.index(self.order) + 1) % len(names)]
+            elif key in " p":
+                self.is_paused = not self.is_paused
+        return "q" in keys.lower()
+
+
+def _watch(out: OutputWrapper, using: str, interval: float) -> None:
+    view, lines = View(), ""
+    while True:
+        if not (view.is_paused and lines):
+            lines = _screen(using, view)
+        title = _("paused") if view.is_paused else ""
+        out.write(lines.replace(_MARK, title, 1), ending="")
+        out.flush()
+        if view.press(_keys(interval)):
+            break
+
+
+def frame(using: str, width: int, height: int, order: str = "age") -> list[str]:
     """Return the lines of one screen; the tables share its height."""
     snapshot = look(using)
     running = held(using)[0]
     busy = Counter(worker_id for _pk, worker_id in running)
-    room = max(3, (height - 8) // 3)
+    room = max(3, (height - 11) // 3)
     lines = [
         f"django_jobs  {using} ({connections[using].display_name})  {exact(snapshot.at)}",
         _tiles(snapshot, len(running)),
+        _rates(using),
+        *_waits(snapshot),
         "",
         *_part(("QUEUE", "READY", "RUNNING", "SLOTS", "OLDEST", "PAUSED"), _queues(snapshot), room),
         "",
@@ -78,30 +116,48 @@ def frame(using: str, width: int, height: int) -> list[str]:
         ),
         "",
         *_part(
-            ("RUNNING", "ARGUMENTS", "WORKER", "FOR"),
-            _jobs(using, [pk for pk, _worker_id in running[:room]]),
+            ("RUNNING", "ARGUMENTS", "WORKER", "FOR", "PROGRESS"),
+            _jobs(using, [pk for pk, _worker_id in running[:_MOST_RUNNING]], order),
             room,
         ),
     ]
     return [cut(one_line(line), width) for line in lines[:height]]
 
 
-def _screen(using: str) -> str:
+def _screen(using: str, view: View) -> str:
     width, height = shutil.get_terminal_size()
     try:
-        lines = frame(using, width, height - 1)
+        keys = _("q quit   s sort running jobs (%s)   p pause") % _(_ORDERS[view.order])
+        lines = [*frame(using, width, height - 2, view.order), cut(keys, width)]
     except (DatabaseError, InterfaceError) as error:
         connections[using].close()
         lines = [cut(one_line(_("the database does not answer: %s") % error), width)]
     first, *rest = lines
     body = "".join(f"\r\n{line}{_END_LINE}" for line in rest)
-    return f"{_HOME}{_BOLD}{first}{_PLAIN}{_END_LINE}{body}{_END_SCREEN}"
+    return f"{_HOME}{_BOLD}{first}  {_MARK}{_PLAIN}{_END_LINE}{body}{_END_SCREEN}"
 
 
 def _tiles(snapshot: Overview, busy: int) -> str:
     counts = "  ".join(f"{_(name)} {snapshot.statuses[status]}" for name, status in _TILES)
     slots, beats = _("slots"), _("beats")
     return f"{counts}  {slots} {busy}/{snapshot.slots}  {beats} {len(snapshot.beats)}"
+
+
+def _rates(using: str) -> str:
+    """Return what ended in the last whole minute and in the hour."""
+    numbers = recent_statistics("1h", using)
+    last = numbers.points[-2]
+    text = _("last minute: %(ended)d ended, %(failed)d failed; hour: %(all)d, %(wrong)d failed")
+    return text % {
+        "ended": last.succeeded + last.failed, "failed": last.failed,
+        "all": numbers.total.succeeded + numbers.total.failed, "wrong": numbers.total.failed,
+    }  # fmt: skip
+
+
+def _waits(snapshot: Overview) -> list[str]:
+    """Return a line of what jobs wait for, if some do."""
+    parts = [f"{kind.value} {count}" for kind, count in snapshot.waiting.items() if count]
+    return [_("waiting for: %s") % "  ".join(parts)] if parts else []
 
 
 def _counts(snapshot: Overview) -> dict[str, Any]:
@@ -141,7 +197,7 @@ def _workers(snapshot: Overview, busy: Counter[Any]) -> list[tuple[object, ...]]
     ]  # fmt: skip
 
 
-def _jobs(using: str, ids: list[Any]) -> list[tuple[object, ...]]:
+def _jobs(using: str, ids: list[Any], order: str) -> list[tuple[object, ...]]:
     jobs: Any = Job.objects.using(using).running().filter(pk__in=ids)
     rows = list(with_argument_texts(jobs, LONGEST_ARGUMENTS).order_by("started_at", "pk"))
     names: dict[Any, str] = dict(
@@ -149,13 +205,25 @@ def _jobs(using: str, ids: list[Any]) -> list[tuple[object, ...]]:
         .filter(pk__in={job.worker_id for job in rows})
         .values_list("pk", "name")
     )
-    return [
+    told = dict(jobs.exclude(progress=None).values_list("pk", "progress"))
+    cells: list[tuple[object, ...]] = [
         (
             job.name, arguments_line(job, _ARGUMENTS_WIDTH), names.get(job.worker_id) or _("gone"),
-            duration(ran(job)),
+            duration(ran(job)), _percent(told.get(job.pk)),
         )
         for job in rows
     ]  # fmt: skip
+    column = {"job": 0, "worker": 2}.get(order)
+    return cells if column is None else sorted(cells, key=lambda row: str(row[column]))
+
+
+def _percent(progress: Any) -> str:
+    """Return how far a job is; its message may be secret."""
+    shown = progress if isinstance(progress, dict) else {}
+    done, total = shown.get("done"), shown.get("total")
+    if not is_number(done):
+        return ""
+    return f"{done / total:.0%}" if is_number(total) and total > 0 else plain(done)
 
 
 # --- the terminal -------------------------------------------------------------------------------
@@ -180,13 +248,9 @@ def _terminal(out: OutputWrapper) -> Iterator[None]:
         out.flush()
 
 
-def _is_quit(seconds: float) -> bool:
-    """Wait *seconds*, or for a key; return whether it was q."""
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        ready, _write, _errors = select.select([sys.stdin], [], [], left)
-        if ready:
-            keys = os.read(sys.stdin.fileno(), 64)
-            if not keys or b"q" in keys.lower():
-                return True
-    return False
+def _keys(seconds: float) -> str:
+    """Wait *seconds*, or for a key; return the keys, q also at the end of the input."""
+    ready, _write, _errors = select.select([sys.stdin], [], [], seconds)
+    if not ready:
+        return ""
+    return os.read(sys.stdin.fileno(), 64).decode(errors="replace") or "q"

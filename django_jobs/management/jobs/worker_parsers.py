@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop
 
 from ...control.command_table import COMMANDS, CommandType
 from ...worker.flag_types import bounds_or_off, positive
-from ..arguments import add_verb
+from ..arguments import add_verb, add_verbs
 
 SUBJECTS = {
     "active": gettext_noop("Running jobs."),
@@ -29,7 +29,7 @@ def add_control(verbs: Any) -> None:
     """Add ``jobs control`` with a parser for each command."""
     text = _("Send a command to live workers.")
     parser = verbs.add_parser("control", help=text, description=text)
-    inner = parser.add_subparsers(dest="what", metavar="COMMAND", required=True)
+    inner = add_verbs(parser, "what", "COMMAND")
     for name, command in COMMANDS.items():
         _add_command(inner, name, command)
 
@@ -75,7 +75,7 @@ def add_inspect(verbs: Any) -> None:
     """Add ``jobs inspect`` with a parser for each subject."""
     text = _("Show the state of workers, jobs and queues, from their rows.")
     parser = verbs.add_parser("inspect", help=text, description=text)
-    inner = parser.add_subparsers(dest="what", metavar="SUBJECT", required=True)
+    inner = add_verbs(parser, "what", "SUBJECT")
     for name, text in SUBJECTS.items():
         wanted = ["what", "workers"]
         if name in ("active", "reserved", "scheduled"):

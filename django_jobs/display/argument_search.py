@@ -1,0 +1,56 @@
+"""Finds jobs by the value of an argument, in the admin and in the terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from django.db.models import Q
+
+from ..define import registry
+from ..define.envelopes import MARK
+from ..define.hidden_arguments import rules_of
+from ..define.row_options import MAY_TAKE_A_RESULT, TAKES_A_RESULT
+from ..redaction import is_sensitive
+
+_TEXT = r'"([^"\\]|\\.)*"'
+# The search skips encrypted values, which may stand before other ones.
+_SCALAR = rf'({_TEXT}|[^]\[,"{{}}]+|\{{"{MARK}":{_TEXT}\}})'
+
+
+def argument_is(name: str, value: str) -> Q:
+    """Return the condition that the argument *name* is *value*, passed by name or by position.
+
+    Arrays and objects never match: a search could guess the secrets inside them.
+    """
+    functions = list(registry.every())
+    extra = {one for function in functions for one in function.options.sensitive}
+    if is_sensitive(name, extra):
+        return Q(pk=None)
+    # Rows that the project's code inserted itself may have escaped letters.
+    quoted = {json.dumps(value, ensure_ascii=False), json.dumps(value)}
+    wanted = "|".join(re.escape(text) for text in quoted | _bare(value))
+    key = re.escape(json.dumps(name, ensure_ascii=False))
+    rules = {function.name: rules_of(function.name) for function in functions}
+    named = [function for function, one in rules.items() if not one.hides_name(name)]
+    # Rows of other programs may have a blank behind each comma and colon.
+    pattern = rf"^\{{({_TEXT}: ?{_SCALAR}, ?)*{key}: ?({wanted})[,}}]"
+    condition = Q(name__in=named, kwargs__regex=pattern)
+    positions: dict[int, list[str]] = {}
+    for function, one in rules.items():
+        if name in one.positional and not one.encrypts_name(name):
+            positions.setdefault(one.positional.index(name), []).append(function)
+    takes_none = Q(options=None) | ~Q(options__regex=MAY_TAKE_A_RESULT)
+    takes_one = Q(options__regex=TAKES_A_RESULT)
+    for position, names in positions.items():
+        pattern = rf"^\[({_SCALAR}, ?){{{position}}}({wanted})[],]"
+        condition |= takes_none & Q(name__in=names, args__regex=pattern)
+        if position:  # the first parameter gets the previous job's result
+            pattern = rf"^\[({_SCALAR}, ?){{{position - 1}}}({wanted})[],]"
+            condition |= takes_one & Q(name__in=names, args__regex=pattern)
+    return condition
+
+
+def _bare(value: str) -> set[str]:
+    """Return *value* if it is JSON without quotes: a number, true, false or null."""
+    return {value} if re.fullmatch(r"-?[\d.]+([eE][-+]?\d+)?|true|false|null", value) else set()
