@@ -89,6 +89,32 @@ def test_systemd_accepts_the_unit(name: str, tmp_path: Path) -> None:
     assert verified.returncode == 0
 
 
+@pytest.mark.skipif(not shutil.which("nginx"), reason="needs nginx")
+def test_nginx_accepts_the_file(tmp_path: Path) -> None:
+    text = FILES["/etc/nginx/conf.d/mysite.conf"]
+    text = text.replace("listen 80;", f"listen unix:{tmp_path}/http;")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = " ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+    whole = f"pid {tmp_path}/pid; events {{}} http {{ access_log off; {folders} {text} }}"
+    (tmp_path / "nginx.conf").write_text(whole)
+    tested = subprocess.run(
+        ["nginx", "-t", "-p", tmp_path, "-c", tmp_path / "nginx.conf"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert tested.returncode == 0, tested.stderr
+
+
+def test_gunicorn_accepts_the_flags() -> None:
+    config = pytest.importorskip("gunicorn.config", reason="needs gunicorn")
+    lines = re.findall(r'gunicorn"?,? "?(mysite\.wsgi.+)', "\n".join(FILES.values()))
+    assert len(lines) == 4
+    for line in lines:
+        words = re.sub(r'[",\]]', "", line).replace("$PORT", "8000").split()
+        given = config.Config().parser().parse_args(words)
+        assert given.args == ["mysite.wsgi"]
+        assert given.bind[0].endswith(":8000")
+
+
 def test_units_have_their_environment_and_time_to_stop() -> None:
     environment = next(text for name, text in FILES.items() if name.endswith(".env"))
     assert all(re.fullmatch(r"[A-Z_]+=\S+", line) for line in environment.splitlines())

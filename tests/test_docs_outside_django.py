@@ -1,0 +1,51 @@
+"""The programs of the page "Enqueue from Flask, FastAPI and scripts" run without a project."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.new_project import NewProject
+from tests.pages import DOCS, ROOT, blocks
+
+pytestmark = pytest.mark.once
+
+FILES = {
+    block.text.partition("\n")[0].removeprefix("# "): block.text
+    for block in blocks(DOCS / "outside_django.rst")
+    if block.kind == "python"
+}
+ROWS = "SELECT name, queue, status, result FROM django_jobs_job ORDER BY id"
+CALL = "from client.jobs import charge\nprint(charge.delay(7).status)\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[NewProject]:
+    """The files of the page, with an SQLite of their own."""
+    for name, text in [*FILES.items(), ("robot/__init__.py", ""), ("call.py", CALL)]:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.replace(".postgresql", ".sqlite3").replace('"robot"}', '"jobs.db"}'))
+    environment = {**os.environ, "PYTHONPATH": ":".join([str(ROOT), *sys.path])}
+    environment |= {"DJANGO_SETTINGS_MODULE": "settings", "DB_NAME": "jobs.db"}
+    with contextlib.closing(NewProject(tmp_path, environment)) as project:
+        yield project
+
+
+def test_programs_without_a_project_enqueue_and_run_jobs(project: NewProject) -> None:
+    assert project.run(["django-admin", "migrate"])[0] == 0
+    assert project.run(["script.py"]) == (0, "PENDING\n")
+    assert project.run(["call.py"]) == (0, "PENDING\n")
+    worker = ["django-admin", "runworker", "--pool", "solo", "--burst", "--queues", "default"]
+    assert project.run(worker)[0] == 0
+    with contextlib.closing(sqlite3.connect(project.folder / "jobs.db")) as database:
+        assert database.execute(ROWS).fetchall() == [
+            ("robot.jobs.greet", "default", "SUCCESS", '"hello Ann"'),
+            ("shop.jobs.charge", "shop", "PENDING", None),
+        ]
