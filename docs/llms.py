@@ -28,7 +28,9 @@ HIDDEN = re.compile(
     r"(?: .*)?\n(?:\1 +.*\n|\s*\n(?=\1 +))*",
     re.MULTILINE,
 )
-INCLUDE = re.compile(r"^\.\. include:: (.+)$", re.MULTILINE)
+INCLUDE = re.compile(
+    r"^\.\. include:: (.+)\n(?:   :start-after: (.+)\n)?(?:   :end-before: (.+)\n)?", re.MULTILINE
+)
 
 
 def pages() -> Iterator[tuple[str, list[str]]]:
@@ -38,11 +40,18 @@ def pages() -> Iterator[tuple[str, list[str]]]:
         yield caption, [name.strip() for name in names if "zh-hans" not in name]
 
 
+def included(found: re.Match[str]) -> str:
+    name, start, end = found.groups()
+    text = (DOCS / name).resolve().read_text()
+    text = text[text.index(start) + len(start) :] if start else text
+    return text[: text.index(end)] if end else text
+
+
 @cache
 def source(name: str) -> str:
     """Return the text of a page, without what is for the tests."""
     text = (DOCS / f"{name}.rst").read_text()
-    text = INCLUDE.sub(lambda found: (DOCS / found[1]).resolve().read_text(), text)
+    text = INCLUDE.sub(included, text)
     if name == "messages":
         from docs.message_list import lines
 
