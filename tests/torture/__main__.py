@@ -1,49 +1,189 @@
-"""``python -m tests.torture [scenario ...]``: runs them on each database, prints what was found.
+"""``python -m tests.torture [options] [scenario ...]``: breaks things, prints what was found.
 
-The databases are chosen as for :mod:`tests.databases`. A scenario is a module of this package that
-is run in a process of its own and ends with 0 when all is well.
+Each scenario is played on each database, in a process of its own, with servers that this run starts
+in a temporary folder and may crash. See ``--help`` and ``docs/reliability.rst``.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from tests.databases import KINDS, say, server
+from tests.databases import say
+from tests.postgresql import CannotStart as NoPostgreSQL
+from tests.torture.play import LEFT_OUT
+from tests.torture.servers import SERVERS, CannotStart, Server
+from tests.torture.shrink import shortest
 
+#: Scenarios that are modules of their own, with how many seconds they take in a fast run.
+ALONE = {"cron": 0, "beats": 10, "lag": 5, "workflows": 8, "limits": 8, "life": 0}
 #: Scenarios that use no database.
 PLAIN = ("cron",)
-#: Scenarios that are run once for each database.
-SCENARIOS = ("beats", "lag", "workflows", "limits")
+#: Scenarios with a ledger: see :mod:`tests.torture.play`.
+PLAYED = (
+    "claims", "kills", "signals", "zombies", "outages", "clocks", "forks", "poison", "pooler",
+    "rollbacks", "versions", "soak",
+)  # fmt: skip
+SCENARIOS = (*PLAYED, *ALONE)
+#: What is worth most in a minute, for a change that must pass.
+SHORTEST = ("claims", "kills", "signals", "rollbacks")
+#: Longest time of one scenario; it is stopped then, and has failed.
+SECONDS = {True: 120.0, False: 4_500.0}
 
 
-def main(wanted: list[str]) -> int:
-    unknown = set(wanted) - {*PLAIN, *SCENARIOS}
-    if unknown:
-        say(f"unknown scenario {', '.join(unknown)}; allowed: {', '.join((*PLAIN, *SCENARIOS))}")
-        return 2
-    failed = 0
-    for name in PLAIN:
-        if not wanted or name in wanted:
-            failed |= run(name, {})
-    kinds = os.environ.get("DATABASES", ",".join(KINDS)).split(",")
-    for name in SCENARIOS:
-        for kind in kinds if not wanted or name in wanted else ():
-            with server(kind) as url:
-                if url is None:
-                    say(f"{name}: MariaDB, MySQL left out, set MYSQL_URL to test one")
-                else:
-                    failed |= run(name, {"DATABASE_URL": url})
-    return failed
-
-
-def run(name: str, environment: dict[str, str]) -> int:
-    say(f"=== {name} {environment.get('DATABASE_URL', '').partition(':')[0]} ===")
-    command = [sys.executable, "-m", f"tests.torture.{name}"]
-    return int(
-        subprocess.run(command, env={**os.environ, **environment}, check=False).returncode != 0
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="make torture ARGS='...'", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="scenario", help=", ".join(SCENARIOS))
+    parser.add_argument("--fast", action="store_true", help="a short form, within five minutes")
+    parser.add_argument(
+        "--shortest", action="store_true", help=f"within a minute: {', '.join(SHORTEST)}"
     )
+    parser.add_argument("--database", default=os.environ.get("DATABASES", ",".join(SERVERS)))
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    options = parser.parse_args(arguments)
+    kinds = [kind for kind in options.database.split(",") if kind]
+    for what, given, allowed in (
+        ("scenario", options.scenarios, SCENARIOS), ("database", kinds, tuple(SERVERS)),
+    ):  # fmt: skip
+        if unknown := set(given) - set(allowed):
+            parser.error(f"unknown {what} {', '.join(unknown)}; allowed: {', '.join(allowed)}")
+    fast = options.fast or options.shortest
+    names = options.scenarios or (SHORTEST if options.shortest else SCENARIOS)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return Run(names, kinds, options.seed, fast=fast).play()
+    except KeyboardInterrupt:
+        say("Interrupted: all processes and servers were stopped.")
+        return 130
+
+
+class Run:
+    def __init__(self, names: Sequence[str], kinds: Sequence[str], seed: int, *, fast: bool):
+        self.names, self.kinds, self.seed, self.fast = names, kinds, seed, fast
+        self.verdicts: list[str] = []
+        self.failed = False
+
+    def play(self) -> int:
+        began = time.monotonic()
+        for name in self.names:
+            if name in PLAIN:
+                self._alone(name, None)
+        for kind in self.kinds:
+            with running(kind) as server:
+                for name in self.names if server else ():
+                    if name in ALONE and name not in PLAIN:
+                        self._alone(name, server)
+                    elif name in PLAYED:
+                        self._played(name, server)
+            if server is None:
+                self.verdicts.append(f"{kind}: left out, its server does not start (see above)")
+        say("\n".join([
+            f"=== torture, seed {self.seed}, {time.monotonic() - began:.0f} s ===", *self.verdicts,
+        ]))  # fmt: skip
+        return int(self.failed)
+
+    def _verdict(self, name: str, kind: str, code: int | None) -> None:
+        word = {0: "held", LEFT_OUT: "left out (see above)", None: "FAILED: it did not end in time"}
+        self.verdicts.append(f"{name:10} {kind:10} {word.get(code, 'FAILED')}")
+        self.failed |= code not in (0, LEFT_OUT)
+
+    def _alone(self, name: str, server: Server | None) -> None:
+        kind = kind_of(server) if server else ""
+        say(f"=== {name} {kind} ===")
+        environment = {"SEED": str(self.seed)}
+        if server is not None:
+            environment["DATABASE_URL"] = server.make(f"torture_{name}")
+        if self.fast:
+            environment |= {"SECONDS": str(ALONE[name]), "EXPRESSIONS": "24"}
+            environment["LIFE_EXAMPLES"] = "100"
+        command = [sys.executable, "-m", f"tests.torture.{name}"]
+        self._verdict(name, kind, self._process(command, environment))
+
+    def _played(self, name: str, server: Server) -> None:
+        kind = kind_of(server)
+        say(f"=== {name} {kind}, seed {self.seed} ===")
+        with tempfile.TemporaryDirectory(prefix="torture-", dir="/tmp") as folder:
+            code = self._once(name, server, Path(folder), None)
+            faults = Path(folder, "faults.json")
+            if code == 1 and faults.exists():
+                self._shrink(name, server, json.loads(faults.read_text()))
+        self._verdict(name, kind, code)
+
+    def _shrink(self, name: str, server: Server, faults: list[list[object]]) -> None:
+        def fails(some: list[list[object]]) -> bool:
+            with tempfile.TemporaryDirectory(prefix="torture-", dir="/tmp") as folder:
+                return self._once(name, server, Path(folder), some) == 1
+
+        found = shortest(faults, fails, tries=3 if self.fast else 12)
+        say(
+            f"Seed {self.seed}. The shortest schedule of faults that showed it: "
+            + "; ".join(f"{at:.2f} s {kind} {which}" for at, kind, which in found)
+            + f"\nTORTURE_FAULTS='{json.dumps(found)}' make torture ARGS='--seed {self.seed} "
+            f"--database {kind_of(server)} {name}'"
+        )
+
+    def _once(
+        self, name: str, server: Server, folder: Path, faults: list[list[object]] | None
+    ) -> int | None:
+        environment = {
+            "DATABASE_URL": server.make(f"torture_{name}"), "TORTURE_KIND": kind_of(server),
+            "TORTURE_SERVER": str(server.folder), "TORTURE_FOLDER": str(folder),
+            "TORTURE_LEDGER": str(folder / "ledger"), "TORTURE_SEED": str(self.seed),
+            "TORTURE_FAST": "1" if self.fast else "",
+        }  # fmt: skip
+        if faults is not None:
+            environment["TORTURE_FAULTS"] = json.dumps(faults)
+        command = [sys.executable, "-m", "tests.torture.play", name]
+        return self._process(command, environment)
+
+    def _process(self, command: list[str], environment: dict[str, str]) -> int | None:
+        process = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, process_group=0
+        )
+        try:
+            return process.wait(SECONDS[self.fast])
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            # It cleans up when it is told to stop.
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(30)
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def running(kind: str) -> Iterator[Server | None]:
+    """Start a server of that *kind*; yield None if there is none here."""
+    with tempfile.TemporaryDirectory(prefix="torture-", dir="/tmp") as folder:
+        server = SERVERS[kind](Path(folder))
+        try:
+            server.install()
+            server.start()
+        except (CannotStart, NoPostgreSQL) as error:
+            say(f"{kind}: {error}")
+            yield None
+            return
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def kind_of(server: Server) -> str:
+    return next(kind for kind, each in SERVERS.items() if type(server) is each)
 
 
 if __name__ == "__main__":
