@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.postgresql import CannotStart as NoPostgreSQL
 from tests.torture.play import LEFT_OUT
 from tests.torture.servers import SERVERS, CannotStart, Server
 from tests.torture.shrink import shortest
+from tests.written import written
 
 #: Scenarios that are modules of their own, with how many seconds they take in a fast run.
 ALONE = {"cron": 0, "beats": 10, "lag": 5, "workflows": 8, "limits": 8, "life": 0}
@@ -38,7 +40,7 @@ SCENARIOS = (*PLAYED, *ALONE)
 #: What is worth most in a minute, for a change that must pass.
 SHORTEST = ("claims", "kills", "signals", "rollbacks")
 #: Longest time of one scenario; it is stopped then, and has failed.
-SECONDS = {True: 120.0, False: 4_500.0}
+SECONDS = {True: 240.0, False: 4_500.0}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -72,25 +74,45 @@ class Run:
         self.names, self.kinds, self.seed, self.fast = names, kinds, seed, fast
         self.verdicts: list[str] = []
         self.failed = False
+        self.stopping = threading.Event()
 
     def play(self) -> int:
         began = time.monotonic()
         for name in self.names:
             if name in PLAIN:
                 self._alone(name, None)
+        threads: list[threading.Thread] = []
         for kind in self.kinds:
-            with running(kind) as server:
-                for name in self.names if server else ():
-                    if name in ALONE and name not in PLAIN:
-                        self._alone(name, server)
-                    elif name in PLAYED:
-                        self._played(name, server)
-            if server is None:
-                self.verdicts.append(f"{kind}: left out, its server does not start (see above)")
+            threads.append(threading.Thread(target=self._on, args=(kind,), daemon=True))
+            threads[-1].start()
+            if not self.fast:  # figures of a full run are those of one database at a time
+                threads[-1].join()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            self.stopping.set()
+            for thread in threads:
+                thread.join(60)
+            raise
         say("\n".join([
             f"=== torture, seed {self.seed}, {time.monotonic() - began:.0f} s ===", *self.verdicts,
         ]))  # fmt: skip
         return int(self.failed)
+
+    def _on(self, kind: str) -> None:
+        """Play all scenarios on one database."""
+        with running(kind) as server:
+            if server is None:
+                self.verdicts.append(f"{kind}: left out, its server does not start (see above)")
+                return
+            for name in self.names:
+                if self.stopping.is_set():
+                    return
+                if name in ALONE and name not in PLAIN:
+                    self._alone(name, server)
+                elif name in PLAYED:
+                    self._played(name, server)
 
     def _verdict(self, name: str, kind: str, code: int | None) -> None:
         word = {0: "held", LEFT_OUT: "left out (see above)", None: "FAILED: it did not end in time"}
@@ -99,7 +121,6 @@ class Run:
 
     def _alone(self, name: str, server: Server | None) -> None:
         kind = kind_of(server) if server else ""
-        say(f"=== {name} {kind} ===")
         environment = {"SEED": str(self.seed)}
         if server is not None:
             environment["DATABASE_URL"] = server.make(f"torture_{name}")
@@ -107,11 +128,10 @@ class Run:
             environment |= {"SECONDS": str(ALONE[name]), "EXPRESSIONS": "24"}
             environment["LIFE_EXAMPLES"] = "100"
         command = [sys.executable, "-m", f"tests.torture.{name}"]
-        self._verdict(name, kind, self._process(command, environment))
+        self._verdict(name, kind, self._process(f"{name} {kind}", command, environment))
 
     def _played(self, name: str, server: Server) -> None:
         kind = kind_of(server)
-        say(f"=== {name} {kind}, seed {self.seed} ===")
         with tempfile.TemporaryDirectory(prefix="torture-", dir="/tmp") as folder:
             code = self._once(name, server, Path(folder), None)
             faults = Path(folder, "faults.json")
@@ -144,16 +164,23 @@ class Run:
         if faults is not None:
             environment["TORTURE_FAULTS"] = json.dumps(faults)
         command = [sys.executable, "-m", "tests.torture.play", name]
-        return self._process(command, environment)
+        title = f"{name} {kind_of(server)}, seed {self.seed}"
+        return self._process(title, command, environment)
 
-    def _process(self, command: list[str], environment: dict[str, str]) -> int | None:
+    def _process(self, title: str, command: list[str], environment: dict[str, str]) -> int | None:
+        """Run *command*, print what it wrote; return its exit code, or None if it took too long."""
+        output = tempfile.TemporaryFile("w+")
         process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, process_group=0
-        )
+            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, process_group=0,
+            stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        deadline = time.monotonic() + SECONDS[self.fast]
         try:
-            return process.wait(SECONDS[self.fast])
-        except subprocess.TimeoutExpired:
-            return None
+            while process.poll() is None:
+                if self.stopping.is_set() or time.monotonic() > deadline:
+                    return None
+                time.sleep(0.05)
+            return process.returncode
         finally:
             # It cleans up when it is told to stop.
             if process.poll() is None:
@@ -162,6 +189,7 @@ class Run:
                     process.wait(30)
                 process.kill()
                 process.wait()
+            say(f"=== {title} ===\n{written(output)}")
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ def main() -> int:
         f"{len(expressions)} expressions, {len(oracle.ZONES)} zones: {total:,} ticks, "
         f"{mismatches} mismatches, {time.monotonic() - began:.0f} s"
     )
-    return int(mismatches > 0 or total < 1_000_000)
+    return int(mismatches > 0 or (total < 1_000_000 and "EXPRESSIONS" not in os.environ))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def play(site: Site) -> list[Line]:
     pools = sorted(ARGUMENTS)
     wrong, stranded = [], []
     for turn in range(rounds):
-        for script, (numbers, right) in SCRIPTS.items():
+        for script in site.chance.sample(sorted(SCRIPTS), site.pick(3, len(SCRIPTS))):
+            numbers, right = SCRIPTS[script]
             pool = pools[turn % 3] if rounds > 1 else site.chance.choice(pools)
             arguments = ["-P", pool, *ARGUMENTS[pool], "-l", "WARNING"]
             worker = site.runworker(*arguments)
