@@ -14,23 +14,20 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..control import events, jobs, retrying
+from ..control import deleting, events, jobs, retrying
 from ..control.moving import move
-from ..db import without_deadlock
 from ..define import registry, row_options
 from ..define.envelopes import opened_call
 from ..display.job_text import reason_text
 from ..exceptions import JobsError, QueueFull
 from ..ids import uuid7
-from ..locking import in_order, lock_jobs
 from ..models import Job
 from ..status import ENDED, QUEUED, TIMED, Status
-from ..workflows.graph import is_needed
 
 #: The most jobs that one request changes.
 MOST_JOBS = 10_000
 # Jobs that one transaction locks and changes.
-_CHUNK = 500
+_CHUNK = 1_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,8 +57,12 @@ class Operation:
 
 
 def _retry(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
-    _done, skipped = retrying.retry(ids, using=using, note=note)
-    return skipped
+    wanted, replaced = retrying.with_root_causes(ids, using)
+    _done, skipped = retrying.retry(wanted, using=using, note=note)
+    if not replaced:
+        return skipped
+    reason = _("failed with a job that they depend on, which was retried in their place")
+    return {**skipped, reason: replaced}
 
 
 def _revoke(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
@@ -156,19 +157,8 @@ def _without_target(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping
 
 
 def _delete(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
-    rows = Job.objects.using(using)
-
-    def delete() -> int:
-        locked = lock_jobs(ids, using, statuses=ENDED)
-        every = [job.pk for job in locked]
-        needed = set(rows.filter(is_needed(), pk__in=every).values_list("pk", flat=True))
-        note([job for job in locked if job.pk not in needed])
-        rows.filter(pk__in=set(every) - needed).only("pk").delete()
-        return len(needed)
-
-    reason = _("another job of its workflow still needs its result")
-    kept = without_deadlock(using, lambda: in_order(using, delete))
-    return {reason: kept} if kept else {}
+    kept = deleting.delete(ids, using, note)
+    return {_("another job of its workflow still needs its result"): kept} if kept else {}
 
 
 RETRY = Operation(

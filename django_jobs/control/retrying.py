@@ -7,18 +7,21 @@ from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext_noop
 
 from .. import transitions
 from ..db import clock, without_deadlock
+from ..db.base import chunks
 from ..enqueue.notify import announce
 from ..enqueue.unique import acquire_again
 from ..ids import uuids
 from ..locking import in_order, lock_jobs, need
-from ..models import Job
-from ..status import Status
+from ..models import Job, Step
+from ..status import ENDED, Status
 from ..steps import operating
 from ..workflows.reopen import around, reopen, why_not
+from ..workflows.upstream import UPSTREAM_FAILED, origin_of
 from .jobs import Note, by_database, nothing
 
 
@@ -40,7 +43,7 @@ def retry(
     skips a job that has not ended, one whose unique key another live job holds, one that depends on
     a job that did not succeed, and one without the step *from_step*. Jobs that failed because of
     this one wait for it again. *ids*, *using* and the errors are those of :func:`.revoke`; *note*
-    is called in the transaction of each job.
+    is called in each transaction with the jobs that it changes, again when it is repeated.
     """
     if not using:
         parts = [
@@ -49,20 +52,85 @@ def retry(
         ]
         reasons = sum((Counter(skipped) for _done, skipped in parts), Counter[str]())
         return sum(done for done, _skipped in parts), dict(reasons)
-    skipped: dict[str, int] = {}
+    skipped = Counter[str]()
     queues: set[str] = set()
     done = 0
-    for job_id in uuids(ids):
-        key = "" if from_start else from_step
-        queue, reason = without_deadlock(using, functools.partial(_retry, job_id, key, using, note))
-        if reason:
-            skipped[reason] = skipped.get(reason, 0) + 1
-        else:
-            queues.add(queue)
-            done += 1
+    key = "" if from_start else from_step
+    for chunk in chunks(list(dict.fromkeys(uuids(ids)))):
+        changed = _retry_all(chunk, key, using, note, skipped)
+        done += len(changed)
+        queues.update(changed.values())
     if queues:
         announce(using, queues)
-    return done, skipped
+    return done, dict(skipped)
+
+
+def _retry_all(
+    ids: Sequence[UUID], step: str | None, using: str, note: Note, skipped: Counter[str]
+) -> dict[UUID, str]:
+    """Retry the jobs, plain ones together; return the queues of those that were."""
+    done: dict[UUID, str] = {}
+    left = ids
+    if len(ids) > 1 and not step:
+        plain = functools.partial(_retry_plain, ids, using, note)
+        done = without_deadlock(using, functools.partial(in_order, using, plain))
+        left, reasons = _left([each for each in ids if each not in done], using)
+        skipped.update(reasons)
+    for job_id in left:
+        one = functools.partial(_retry, job_id, step, using, note)
+        queue, reason = without_deadlock(using, one)
+        if reason:
+            skipped[reason] += 1
+        else:
+            done[job_id] = queue
+    return done
+
+
+def with_root_causes(ids: Sequence[UUID], using: str) -> tuple[list[UUID], int]:
+    """Return *ids* with the root causes in place of the jobs that failed because of them.
+
+    The number says how many jobs were replaced. They wait again as soon as their cause is retried.
+    """
+    causes: dict[UUID, UUID] = {}
+    for chunk in chunks(ids):
+        rows = Job.objects.using(using).filter(pk__in=chunk, error_class=UPSTREAM_FAILED)
+        for job_id, message in rows.values_list("pk", "error_message"):
+            if (cause := origin_of(message)) is not None:
+                causes[job_id] = cause
+    return list(dict.fromkeys(causes.get(each, each) for each in ids)), len(causes)
+
+
+def _retry_plain(ids: Sequence[UUID], using: str, note: Note) -> dict[UUID, str]:
+    """Make those of the ended jobs pending whose retry changes nothing but their rows.
+
+    They have no dependents, no parents to wait for, no unique key and no steps. Returns their
+    queues.
+    """
+    steps = Step.objects.using(using).filter(job_id=OuterRef("pk"))
+    rows = Job.objects.using(using).filter(
+        ~Exists(steps), id__in=ids, status__in=ENDED, has_dependents=False, pending_parents__lte=0,
+        unique_key=None, waiting_for=None,
+    )  # fmt: skip
+    locked = rows.order_by("id").select_for_update()
+    found = list(locked.only("name", "queue", "status", "claims"))
+    if found:
+        transitions.retry(
+            Job.objects.using(using).filter(id__in=[job.pk for job in found]), clock(using)
+        )
+        note(found)
+    return {job.pk: job.queue for job in found}
+
+
+def _left(ids: Sequence[UUID], using: str) -> tuple[list[UUID], Counter[str]]:
+    """Return those of the jobs that have ended, and the reasons to skip the others."""
+    rows = Job.objects.using(using).filter(pk__in=ids)
+    statuses: dict[UUID, str] = dict(rows.values_list("pk", "status")) if ids else {}
+    reasons = Counter[str]()
+    for job_id in ids:
+        status = statuses.get(job_id)
+        if status not in ENDED:
+            reasons[f"is {status.lower()}" if status else gettext_noop("gone")] += 1
+    return [job_id for job_id in ids if statuses.get(job_id) in ENDED], reasons
 
 
 def _retry(job_id: UUID, step: str | None, using: str, note: Note) -> tuple[str, str]:
