@@ -476,6 +476,17 @@ class Dialect(abc.ABC):
             cursor.execute(sql + lock, [*values, *fence])
             return bool(cursor.rowcount)
 
+    def send_event(
+        self, name: str, payload: str | None, result: str | None, keep: float
+    ) -> tuple[int, bool] | None:
+        """Insert an event that one job takes, commit, and give it to the job that waits for it.
+
+        The job goes on with *result*; *payload* and *result* are JSON, *keep* is in seconds.
+        Returns the id of the event, and whether nothing is left to do. If not, the event must be
+        offered. Returns None, without having done anything, where that is not one round trip.
+        """
+        return None
+
     def give_event(
         self, cursor: CursorWrapper, event_id: int, wait_id: int, job_id: UUID, result: str | None
     ) -> tuple[bool, bool] | None:

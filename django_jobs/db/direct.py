@@ -1,4 +1,4 @@
-"""Inserts one job past Django's cursors: two transactions in one round trip of psycopg.
+"""Inserts one job past Django's cursors, or an event: two transactions in one round trip.
 
 A call that stands alone wakes a worker before the disk has the job. Its first transaction is the
 INSERT with a NOTIFY, and commits asynchronously. The second one writes an empty message and commits
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import errors, generators
+from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
@@ -25,9 +26,12 @@ from .prepared import Prepared
 
 Exchange = Generator[Wait, Ready, Any]
 #: A statement and its parameters, as the driver sends them.
-Message = tuple[bytes, Sequence[bytes] | None]
+Message = tuple[bytes, Sequence[bytes | None] | None]
 
-_LOST = "The connection was lost before the commit was confirmed. The job may exist; look for it."
+_LOST = (
+    "The connection was lost before the commit was confirmed. What was written may be there; look "
+    "for it."
+)
 _UNSURE = "The job is written, but the server did not confirm that it is on disk. Look for it."
 _BEGIN: Message = (b"BEGIN", None)
 _END: Message = (b"COMMIT", None)
@@ -108,16 +112,50 @@ def _enqueue_early(
     return True
 
 
-def _run_prepared(prepared: Prepared, messages: Sequence[Message], needed: int) -> _Failed | None:
+def in_turn(
+    connection: BaseDatabaseWrapper, first: Message, second: Message
+) -> tuple[Sequence[Any], Sequence[Any] | None]:
+    """Run *first* and commit, then *second* and commit, in one round trip; return a row of each.
+
+    The second one sees what was committed until then. Its row is None when it fails, or when the
+    connection is lost meanwhile. Raises the error of the first one; nothing is changed then.
+    """
+    raw: Any = connection.connection
+    results: list[Any] = []
+    messages = (_BEGIN, first, _END, second)
+    with connection.wrap_database_errors, raw.lock:
+        # Once the first one has committed, nothing is raised.
+        failed = _run_prepared(prepared_by(raw), messages, 3, results)
+        if failed is not None:
+            raise errors.error_from_result(failed.result)
+        rows = [_row(raw, result) for result in (results[1], *results[3:])]
+    vars(raw)[HEARD] = monotonic()
+    return rows[0], rows[1] if len(rows) == 2 else None
+
+
+def _row(raw: Any, result: Any) -> Any:
+    transformer = Transformer(raw)
+    transformer.set_pgresult(result)
+    return transformer.load_row(0, tuple) if result.ntuples else None
+
+
+def _run_prepared(
+    prepared: Prepared,
+    messages: Sequence[Message],
+    needed: int,
+    results: list[Any] | None = None,
+) -> _Failed | None:
     names = prepared.names_of([statement for statement, _values in messages])
-    failed = _run(prepared.raw, messages, names, needed)
+    failed = _run(prepared.raw, messages, names, needed, results)
     if failed is None or names is None or failed.position > messages.index(_END):
         return failed
     if isinstance(errors.error_from_result(failed.result), errors.InvalidSqlStatementName):
         # DISCARD ALL, DEALLOCATE or a pooler took the prepared statements away, so nothing was
         # changed.
         prepared.names = None
-        failed = _run(prepared.raw, messages, None, needed)
+        if results is not None:
+            results.clear()
+        failed = _run(prepared.raw, messages, None, needed, results)
     return failed
 
 
@@ -129,9 +167,16 @@ class _Failed(NamedTuple):
 
 
 def _run(
-    raw: Any, messages: Sequence[Message], names: Sequence[bytes] | None, needed: int
+    raw: Any,
+    messages: Sequence[Message],
+    names: Sequence[bytes] | None,
+    needed: int,
+    results: list[Any] | None = None,
 ) -> _Failed | None:
-    """Run *messages* in one round trip; return which of the *needed* first ones failed."""
+    """Run *messages* in one round trip; return which of the *needed* first ones failed.
+
+    *results* gets what the server answered to each.
+    """
     pgconn = raw.pgconn
     pgconn.enter_pipeline_mode()
     try:
@@ -142,7 +187,7 @@ def _run(
             for name, (_statement, values) in zip(names, messages, strict=True):
                 pgconn.send_query_prepared(name, values)
         pgconn.pipeline_sync()
-        failed: _Failed | None = raw.wait(_exchange(pgconn, needed))
+        failed: _Failed | None = raw.wait(_exchange(pgconn, needed, results))
         if pgconn.status == ConnStatus.OK:
             pgconn.exit_pipeline_mode()
     except BaseException:
@@ -156,7 +201,7 @@ def _run(
     return failed
 
 
-def _exchange(pgconn: Any, needed: int) -> Exchange:
+def _exchange(pgconn: Any, needed: int, results: list[Any] | None) -> Exchange:
     """Send what :func:`_run` has put in; return what it returns."""
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
@@ -179,6 +224,8 @@ def _exchange(pgconn: Any, needed: int) -> Exchange:
             if status == ExecStatus.FATAL_ERROR and failed is None and done < needed:
                 failed = _Failed(done, result)
             done += 1
+            if results is not None:
+                results.append(result)
     except psycopg.OperationalError:
         # A result of before the loss says more, and a commit stays.
         if failed is None and done < needed:

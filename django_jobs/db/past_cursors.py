@@ -111,24 +111,29 @@ def change(connection: BaseDatabaseWrapper, statement: bytes, values: Sequence[A
     It is on disk on return. When the connection is lost, it is unknown whether it was committed.
     """
     raw: Any = connection.connection
-    texts = [None if value is None else str(value).encode() for value in values]
+    parameters = texts(values)
     with connection.wrap_database_errors, raw.lock:
         prepared = prepared_by(raw)
         try:
             names = prepared.names_of([statement])
             if names is not None:
                 try:
-                    raw.pgconn.send_query_prepared(names[0], texts)
+                    raw.pgconn.send_query_prepared(names[0], parameters)
                     return answer(raw).command_tuples or 0
                 except errors.InvalidSqlStatementName:
                     prepared.names = None
-            raw.pgconn.send_query_params(statement, texts)
+            raw.pgconn.send_query_params(statement, parameters)
             return answer(raw).command_tuples or 0
         except psycopg.Error:
             raise
         except BaseException:
             leave(raw)
             raise
+
+
+def texts(values: Sequence[Any]) -> list[bytes | None]:
+    """Return parameters as the server reads them."""
+    return [None if value is None else str(value).encode() for value in values]
 
 
 def prepared_by(raw: Any) -> Prepared:

@@ -167,6 +167,43 @@ SELECT EXISTS (SELECT 1 FROM event), EXISTS (SELECT 1 FROM wait),
     set_config('synchronous_commit', COALESCE(%s, current_setting('synchronous_commit')), TRUE),
     (SELECT pg_notify('{CHANNEL}', queue) FROM woken)
 """
+_SEND_EVENT = numbered(f"""
+INSERT INTO django_jobs_event (name, payload, broadcast, is_new, sent_at, expires_at)
+VALUES (%s, %s, FALSE, TRUE, {_NOW}, {_NOW} + %s::float8 * {_SECOND}) RETURNING id
+""")
+# It looks for a wait after the commit of the event that its session has sent, and gives the event
+# as _GIVE_EVENT does. A job that encrypts is left to others, and so is one that does not wait any
+# more: then nothing changes. The commit may be asynchronous for the same reason as there.
+_OFFER_EVENT = numbered(f"""
+WITH new AS MATERIALIZED (
+    SELECT currval(pg_get_serial_sequence('django_jobs_event', 'id')) AS id),
+wanted AS MATERIALIZED (
+    SELECT id, job_id, encrypts FROM django_jobs_eventwait WHERE name = %s ORDER BY id LIMIT 1),
+event AS MATERIALIZED (
+    SELECT id FROM django_jobs_event WHERE id = (SELECT id FROM new)
+    AND EXISTS (SELECT 1 FROM wanted WHERE NOT encrypts) FOR UPDATE),
+job AS MATERIALIZED (
+    SELECT id, queue, pending_parents FROM {JOBS} WHERE id = (SELECT job_id FROM wanted)
+    AND status = {RESUME.source} AND EXISTS (SELECT 1 FROM event) FOR UPDATE),
+wait AS (
+    DELETE FROM django_jobs_eventwait w USING job
+    WHERE w.id = (SELECT id FROM wanted) RETURNING w.job_id, w.key),
+taken AS (
+    DELETE FROM django_jobs_event e USING wait WHERE e.id = (SELECT id FROM new)),
+kept AS (
+    UPDATE django_jobs_event SET is_new = FALSE
+    WHERE id = (SELECT id FROM new) AND NOT EXISTS (SELECT 1 FROM wanted)),
+step AS (
+    UPDATE django_jobs_step s SET state = 'DONE', result = %s, data = '{{}}', wake_at = NULL,
+        ended_at = {_NOW}
+    FROM wait WHERE s.job_id = wait.job_id AND s.key = wait.key),
+woken AS (
+    UPDATE {JOBS} j SET status = {RESUME.target}, ready_at = {_NOW}
+    FROM job, wait WHERE j.id = job.id AND job.pending_parents <= 0 RETURNING j.queue)
+SELECT EXISTS (SELECT 1 FROM wait) OR NOT EXISTS (SELECT 1 FROM wanted),
+    set_config('synchronous_commit', 'off', TRUE),
+    (SELECT pg_notify('{CHANNEL}', queue) FROM woken)
+""")
 _NUMBERED_NOTIFY = numbered(_NOTIFY)
 _NOTIFY_EARLY = numbered(f"{_NOTIFY}, set_config('synchronous_commit', 'off', TRUE)")
 _TOUCH = numbered(f"UPDATE {JOBS} SET id = id WHERE id = %s")
@@ -713,6 +750,16 @@ class PostgreSQL(Dialect):
         with self.connection.cursor() as cursor:
             cursor.execute(_INSERT_STEP + lock, params)
             return bool(cursor.rowcount)
+
+    def send_event(
+        self, name: str, payload: str | None, result: str | None, keep: float
+    ) -> tuple[int, bool] | None:
+        if not self._past_cursors.is_open_to(self.connection):
+            return None
+        insert = _SEND_EVENT, self._past_cursors.texts([name, payload, keep])
+        offer = _OFFER_EVENT, self._past_cursors.texts([name, result])
+        (event_id,), given = self._direct.in_turn(self.connection, insert, offer)
+        return event_id, given is not None and bool(given[0])
 
     def give_event(
         self, cursor: CursorWrapper, event_id: int, wait_id: int, job_id: UUID, result: str | None

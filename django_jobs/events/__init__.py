@@ -13,6 +13,9 @@ A look that finds a pair locks the event, then the job, and reads both again. Al
 holds the lock of the job and finds the ``EventWait`` in its place: an event, a timeout, an answer
 of a person, a revoke. So an event is taken once, and a wait ends once.
 
+On PostgreSQL a sender outside of a transaction sends its INSERT, its commit and its look as one
+message, and the server runs them in this order. Only what that look leaves is looked at again.
+
 No look may wait for a sender's transaction. MariaDB makes a locking read of an index wait for rows
 that others have not committed, so a look first reads without locks, and locks by primary keys.
 

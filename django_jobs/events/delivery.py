@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import Q, QuerySet
@@ -15,6 +15,23 @@ from .ending import End, end_waits, result_text
 
 #: Jobs that one transaction lets go on with a broadcast.
 BATCH = 200
+
+
+def send_at_once(name: str, payload: Any, keep: float, using: str) -> bool:
+    """Insert an event that one job takes, and offer it; return False if nothing was done.
+
+    PostgreSQL does both in one round trip, outside of transactions.
+    """
+    text: str | None = Event._meta.get_field("payload").get_prep_value(payload)
+    result = result_text(payload, encrypt=False)
+    sent = dialect_for(connections[using]).send_event(name, text, result, keep)
+    if sent is None:
+        return False
+    event_id, is_over = sent
+    if not is_over:
+        event = Event(pk=event_id, name=name, payload=payload, broadcast=False)
+        transaction.on_commit(functools.partial(offer, event, using), using, robust=True)
+    return True
 
 
 def offer(event: Event, using: str) -> None:
@@ -74,7 +91,7 @@ def _give(event: Event, waits: Sequence[EventWait], using: str) -> _Given:
 def _give_away(event: Event, waits: Sequence[EventWait], using: str) -> _Given:
     """Give an event to the one job that takes it."""
     (wait,) = waits
-    result = result_text(wait, event.payload)
+    result = result_text(event.payload, encrypt=wait.encrypts)
     connection = connections[using]
     with transaction.atomic(using), connection.cursor() as cursor:
         given = dialect_for(connection).give_event(cursor, event.pk, wait.pk, wait.job_id, result)

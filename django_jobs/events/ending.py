@@ -28,10 +28,6 @@ class End:
     broadcast: int | None = None
     timed_out: bool = False
 
-    def result(self, wait: EventWait) -> Any:
-        """Return the value as the step's row has it."""
-        return None if self.value is None else stored(self.value, encrypt=wait.encrypts)
-
     def data(self, wait: EventWait) -> dict[str, Any]:
         """Return what the step's row remembers."""
         data: dict[str, Any] = {}
@@ -64,7 +60,7 @@ def end_waits(waits: Sequence[EventWait], end: End, using: str) -> int:
         ids = [wait.job_id for wait in some]
         Step.objects.using(using).filter(job_id__in=ids, key=key).update(
             state=Step.State.DONE,
-            result=end.result(some[0]),
+            result=result_of(end.value, some[0].encrypts),
             data=end.data(some[0]),
             wake_at=None,
             ended_at=clock(using),
@@ -77,10 +73,15 @@ def end_waits(waits: Sequence[EventWait], end: End, using: str) -> int:
     return len(ended)
 
 
-def result_text(wait: EventWait, value: Any) -> str | None:
+def result_text(value: Any, *, encrypt: bool) -> str | None:
     """Return *value* as the JSON text that the step's row has."""
-    text: str | None = Step._meta.get_field("result").get_prep_value(End(value).result(wait))
+    text: str | None = Step._meta.get_field("result").get_prep_value(result_of(value, encrypt))
     return text
+
+
+def result_of(value: Any, encrypt: bool) -> Any:
+    """Return *value* as the step's row has it."""
+    return None if value is None else stored(value, encrypt=encrypt)
 
 
 def _deleted(waits: Sequence[EventWait], using: str) -> set[int]:

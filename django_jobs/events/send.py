@@ -15,7 +15,7 @@ from ..define.routing import databases
 from ..models import Event
 from ..moments import seconds
 from ..serialization import dumps, loads, type_of
-from .delivery import offer
+from .delivery import offer, send_at_once
 
 #: Most characters of an event's name.
 LONGEST_NAME = 200
@@ -47,9 +47,12 @@ def send_event(
     limit = get_settings().max_payload_bytes
     text = dumps(payload, where="the event's payload", max_bytes=limit)
     alias = _database(using)
+    value = loads(text)
+    if not broadcast and send_at_once(name, value, kept, alias):
+        return
     event = Event(
         name=name,
-        payload=loads(text),
+        payload=value,
         broadcast=bool(broadcast),
         sent_at=clock(alias),
         expires_at=clock(alias, kept),

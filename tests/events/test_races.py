@@ -83,7 +83,8 @@ def test_process_that_died_before_its_look_loses_nothing(
 ) -> None:
     monkeypatch.setattr("django_jobs.events.send.offer", lambda *args: None)
     monkeypatch.setattr("django_jobs.steps.events.look", lambda *args: None)
-    send_event("paid", 3)
+    with transaction.atomic():
+        send_event("paid", 3)
     waits.delay()
     work()
     assert (states(), Event.objects.get().is_new) == ([Status.WAITING], True)
@@ -144,6 +145,50 @@ def test_wait_ends_once(
     assert status == Status.PENDING
     (outcome,) = work()
     assert outcome.value == 5 if first == "event" else outcome.status == Status.FAILURE
+
+
+@pytest.mark.usefixtures("several_writers")
+@pytest.mark.parametrize("first", ["timeout", "revoke", "event"])
+def test_event_that_is_sent_while_the_wait_ends_is_kept(
+    work: Work, until: Until, monkeypatch: pytest.MonkeyPatch, vendor: str, first: str
+) -> None:
+    result = waits.delay()
+    work()
+    (wait,) = EventWait.objects.all()
+    event = new_event(5)
+    do: dict[str, Callable[[], Any]] = {
+        "timeout": lambda: events._time_out("default"),
+        "revoke": lambda: control.revoke([result.id]),
+        "event": lambda: delivery._give(event, [wait], "default"),
+    }
+    EventWait.objects.update(until=clock("default", -1))
+    pause = paused(monkeypatch, first, vendor)
+    one = Aside(do[first])
+    until(pause.reached.is_set)
+    monkeypatch.undo()
+    other = Aside(lambda: send_event("paid", 6))
+    until(lambda: someone_waits() or not other.is_alive())
+    pause.go()
+    one.result()
+    other.result()
+    assert not EventWait.objects.exists()
+    assert list(Event.objects.filter(payload=6).values_list("is_new", flat=True)) == [False]
+
+
+@pytest.mark.usefixtures("several_writers")
+def test_two_senders_give_one_event_to_the_job_and_keep_the_other(work: Work, until: Until) -> None:
+    waits.delay()
+    work()
+    with held(lambda: list(Job.objects.select_for_update())):
+        both = [Aside(lambda n=n: send_event("paid", n)) for n in (1, 2)]
+        until(someone_waits)
+    for one in both:
+        one.result()
+    assert states() == [Status.PENDING]
+    (outcome,) = work()
+    (kept,) = Event.objects.all()
+    assert {outcome.value, kept.payload} == {1, 2}
+    assert kept.is_new is False
 
 
 def new_event(payload: Any) -> Event:
