@@ -1,6 +1,9 @@
 // How the search of the pages ranks what it finds: with the weights of Sphinx, and where two pages
-// match alike, first the one that helps out of trouble, and last the one that only lists messages.
-const FIRST = { troubleshooting: 2, quickstart: 1, messages: -1 };
+// match alike, first those that help out of trouble, and last those that explain or only list.
+const FIRST = {
+  troubleshooting: 3, how_do_i: 2, quickstart: 1,
+  architecture: -1, commands: -1, comparison: -1, reference: -1, messages: -2,
+};
 
 var Scorer = {
   objNameMatch: 11,

@@ -16,15 +16,18 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 from django.db.utils import ConnectionHandler
 
 from django_jobs import checks
 from django_jobs.checks.database import check_configuration
+from django_jobs.define.options import JobOptions
 from django_jobs.define.schedule_spec import periodic_tasks
 from django_jobs.metrics.capped_count import ready_queues
 from tests.pages import PAGES, Block, blocks, name_of, parser_of, public_modules
@@ -219,3 +222,29 @@ COMMANDS = [
 def test_command_of_page_parses(line: str) -> None:
     name, *arguments = shlex.split(line.partition(" #")[0])
     parser_of(name).parse_args(arguments)
+
+
+def literals(pattern: str) -> list[str]:
+    """The literals of the prose of all pages that match, each once."""
+    texts = (" ".join(page.read_text().split()) for page in PAGES)
+    return sorted({found for text in texts for found in re.findall(f"``{pattern}``", text)})
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("literal", literals(r"(@job\([^`]*[^=`]\))"))
+def test_option_in_the_prose_exists(literal: str) -> None:
+    call = ast.parse(literal[1:].replace("…", "0"), mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert {word.arg for word in call.keywords} <= {each.name for each in fields(JobOptions)}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("line", literals(r"manage\.py ((?:jobs|runworker|runbeat) [^`]*)"))
+def test_command_in_the_prose_parses(line: str) -> None:
+    name, *arguments = shlex.split(line)
+    try:
+        parser_of(name).parse_args(arguments)
+    except CommandError as error:
+        # The prose may leave out what follows.
+        if not re.search("arguments are required|expected one argument", str(error)):
+            raise
