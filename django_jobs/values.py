@@ -199,8 +199,9 @@ class Outcome:
     added: Sequence[Graph] = dataclasses.field(default=(), init=False)
     #: The steps that the transaction of the record writes, too (``steps.suspension.Written``).
     steps: Sequence[Any] = dataclasses.field(default=(), init=False, repr=False)
-    #: The attempt (``run.outcome.Execution``), if one began, and its context variables: for hooks
-    #: and log lines after its end.
+    #: How its calls of steps ended, by function (``models.histogram.Steps``); None without steps.
+    step_counts: Any = dataclasses.field(default=None, init=False, repr=False)
+    #: The attempt (``run.outcome.Execution``), if one began, and its context variables, for hooks.
     execution: Any = dataclasses.field(default=None, init=False, repr=False)
     variables: contextvars.Context | None = dataclasses.field(default=None, init=False, repr=False)
     #: Whether hooks, receivers and the log were told of it.

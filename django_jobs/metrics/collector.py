@@ -65,6 +65,9 @@ class Collector:
             for (queue, name, status), group in groups.items():
                 tally = self._tally((queue, name))
                 _count(tally, status, group, self._clock() + self._offset)
+                for counted in [each.step_counts for each in group if each.step_counts]:
+                    for function, steps in counted.items():
+                        tally.steps_of(function).add(steps)
                 ran = [outcome for outcome in group if outcome.ended > outcome.began]
                 if ran:
                     tally.measure(

@@ -13,6 +13,7 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
+    SummaryMetricFamily,
 )
 from prometheus_client.registry import Collector
 
@@ -54,6 +55,7 @@ class JobsCollector(Collector):
                 tallies.setdefault(key, Tally()).add(tally)
         yield from _counters(tallies)
         yield from _histograms(tallies)
+        yield from _steps(tallies)
         looks = [overview(using) for using in databases()]
         yield from _queues(looks)
         yield _waiting(looks)
@@ -88,6 +90,25 @@ def _histograms(tallies: dict[Series, Tally]) -> Iterator[Metric]:
         run.add_metric((name, queue), _buckets(tally.runs), tally.run_seconds)
         wait.add_metric((name, queue), _buckets(tally.waits), tally.wait_seconds)
     yield from (run, wait)
+
+
+def _steps(tallies: dict[Series, Tally]) -> Iterator[Metric]:
+    calls = CounterMetricFamily(
+        "django_jobs_step_calls", "Calls of steps, by how they ended",
+        labels=(*_LABELS, "step", "outcome"),
+    )  # fmt: skip
+    # No histogram: it would be as many series for each step as for a job function.
+    seconds = SummaryMetricFamily(
+        "django_jobs_step_runtime_seconds", "Seconds that calls of steps took",
+        labels=(*_LABELS, "step"),
+    )  # fmt: skip
+    for (queue, name), tally in tallies.items():
+        for function, steps in tally.steps.items():
+            counts = {"done": steps.done, "failed": steps.failed, "retried": steps.retried}
+            for outcome, count in counts.items():
+                calls.add_metric((name, queue, function, outcome), count)
+            seconds.add_metric((name, queue, function), sum(counts.values()), steps.seconds)
+    yield from (calls, seconds)
 
 
 def _buckets(counts: Sequence[int]) -> list[tuple[str, float]]:

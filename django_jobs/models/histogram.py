@@ -16,6 +16,8 @@ BUCKETS = len(BOUNDS) + 1
 #: Past so many classes of errors of one job function the others count as :data:`OTHERS`.
 MOST_ERRORS = 50
 OTHERS = "(others)"
+#: Past so many functions of steps of one job function the others count as :data:`OTHERS`.
+MOST_STEPS = 50
 #: Past so many pairs of a queue and a job function the others count as :data:`OTHERS`: anybody who
 #: may enqueue can name a queue, and each pair is some sixty series that never go.
 MOST_KEYS = 1_000
@@ -45,6 +47,24 @@ class Errors:
 
 
 @dataclasses.dataclass(slots=True)
+class Steps:
+    """How the calls of one step's function ended, and how many seconds they took together."""
+
+    done: int = 0
+    #: The attempt failed with it, or the body caught the exception.
+    failed: int = 0
+    #: It raised, and is called again.
+    retried: int = 0
+    seconds: float = 0.0
+
+    def add(self, other: Steps) -> None:
+        self.done += other.done
+        self.failed += other.failed
+        self.retried += other.retried
+        self.seconds += other.seconds
+
+
+@dataclasses.dataclass(slots=True)
 class Tally:
     """Counts of one job function in one queue; two of them can be added.
 
@@ -69,6 +89,7 @@ class Tally:
     waits: list[int] = dataclasses.field(default_factory=lambda: [0] * BUCKETS)
     runs: list[int] = dataclasses.field(default_factory=lambda: [0] * BUCKETS)
     errors: dict[str, Errors] = dataclasses.field(default_factory=dict)
+    steps: dict[str, Steps] = dataclasses.field(default_factory=dict)
 
     @property
     def started(self) -> int:
@@ -90,6 +111,8 @@ class Tally:
                 mine[bucket] += count
         for error_class, errors in other.errors.items():
             self.errors_of(error_class).add(errors)
+        for function, steps in other.steps.items():
+            self.steps_of(function).add(steps)
 
     def measure(self, waits: list[float], runs: list[float]) -> None:
         """Count attempts by how long each waited and ran, in seconds."""
@@ -113,6 +136,11 @@ class Tally:
         if error_class not in self.errors and len(self.errors) >= MOST_ERRORS:
             error_class = OTHERS
         return self.errors.setdefault(error_class, Errors())
+
+    def steps_of(self, function: str) -> Steps:
+        if function not in self.steps and len(self.steps) >= MOST_STEPS:
+            function = OTHERS
+        return self.steps.setdefault(function, Steps())
 
 
 def edge(
@@ -185,3 +213,8 @@ def unpacked(counts: Sequence[int]) -> list[int]:
 def packed_errors(errors: dict[str, Errors]) -> dict[str, list[Any]]:
     """Return *errors* as JSON keeps them."""
     return {name: [each.count, each.last, each.sample] for name, each in errors.items()}
+
+
+def packed_steps(steps: dict[str, Steps]) -> dict[str, list[Any]]:
+    """Return *steps* as JSON keeps them."""
+    return {name: list(dataclasses.astuple(each)) for name, each in steps.items()}

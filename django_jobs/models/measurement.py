@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.db import models
 
 from .fields import JSONTextField
-from .histogram import COUNTS, Errors, Tally, packed, packed_errors, unpacked
+from .histogram import COUNTS, Errors, Steps, Tally, packed, packed_errors, packed_steps, unpacked
 
 
 class Measurement(models.Model):
@@ -42,6 +42,8 @@ class Measurement(models.Model):
     runs = JSONTextField(default=list)
     # Of the failed: {class: [how many, when the last, its job]}.
     errors = JSONTextField(default=dict)
+    # Of the calls of steps: {function: [done, failed, retried, seconds]}.
+    steps = JSONTextField(default=dict)
 
     class Meta:
         default_permissions = ("view",)
@@ -58,6 +60,7 @@ class Measurement(models.Model):
             waits=unpacked(self.waits),
             runs=unpacked(self.runs),
             errors={name: Errors(*values) for name, values in self.errors.items()},
+            steps={name: Steps(*values) for name, values in self.steps.items()},
         )
 
     @tally.setter
@@ -66,6 +69,7 @@ class Measurement(models.Model):
             setattr(self, name, getattr(tally, name))
         self.waits, self.runs = packed(tally.waits), packed(tally.runs)
         self.errors = packed_errors(tally.errors)
+        self.steps = packed_steps(tally.steps)
 
 
 _SECONDS = ("wait_seconds", "run_seconds", "longest_run_seconds", "shortest_run_seconds",

@@ -162,6 +162,7 @@ def _outcome(
     context.has_ended = True
     if context.journal is not None:
         outcome.steps = list(context.journal.to_write.values())
+        outcome.step_counts = context.journal.counts
     if context.kept_log is not None:
         redirect_output.finish(context)
         outcome.log = context.kept_log.lines()

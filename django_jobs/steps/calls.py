@@ -78,11 +78,14 @@ class _Call:
             return self.journal.replay(self.step)
         try:
             if self.options.atomic:
-                return self._run_atomic()
-            return self.journal.record(self.step, self._value())
+                value = self._run_atomic()
+            else:
+                value = self.journal.record(self.step, self._value())
         except Exception as error:
             self._fail(error)
             raise
+        self.journal.count(self.step, "done")
+        return value
 
     async def run_async(self, context: JobContext, key: str) -> Any:
         if not self.is_async:
@@ -95,10 +98,12 @@ class _Call:
                 value = await self.function(*self.args, **self.kwargs)
             finally:
                 inside.reset(token)
-            return await sync_to_async(self.journal.record)(self.step, value)
+            value = await sync_to_async(self.journal.record)(self.step, value)
         except Exception as error:
             await sync_to_async(self._fail)(error)
             raise
+        self.journal.count(self.step, "done")
+        return value
 
     def _is_over(self, context: JobContext, key: str) -> bool:
         self.journal = journal_of(context, "step")
@@ -165,10 +170,12 @@ class _Call:
         # The function has run, and would return the same again.
         if step.tries >= self.options.retries or isinstance(error, ArgumentError):
             step.failed(failure)
+            journal.count(step, "failed")
             journal.failed(step, error)
             return
         delay, run_at = self._wait(error)
         step.failed(failure, State.RETRY)
+        journal.count(step, "retried")
         step_retried(journal.job, step.key, failure, delay)
         journal.suspend(Suspension(step, delay=delay, run_at=run_at))
 

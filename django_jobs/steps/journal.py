@@ -16,6 +16,7 @@ from ..define.encrypted_calls import encrypts_results
 from ..define.sensitive import Call, secrets_of
 from ..define.step_function import inside
 from ..exceptions import StepError, StepMismatch, Suspended
+from ..models.histogram import Steps
 from ..redaction import Secrets
 from ..serialization import dumps, type_of
 from ..values import Claimed
@@ -74,6 +75,8 @@ class Journal:
         self.error: StepError | None = None
         # The exceptions that steps raised in this run, by key.
         self._raised: dict[str, tuple[Recorded, Exception]] = {}
+        #: How the calls of this run ended, by the functions of the steps.
+        self.counts: dict[str, Steps] = {}
         #: Weak references to the loops over batches.
         self.open: list[weakref.ref[Any]] = []
         #: The calls of the steps that failed: no text may show their hidden arguments.
@@ -131,6 +134,15 @@ class Journal:
         """Have a FAILED step, which is about to raise *error*, written with the end of the run."""
         self._raised[step.key] = step, error
         self.to_write[step.key] = Written(step)
+
+    def count(self, step: Recorded, outcome: str) -> None:
+        """Count a call that is over: it is ``done``, ``failed`` or ``retried``."""
+        counts = self.counts.get(step.function)
+        if counts is None:
+            counts = self.counts[step.function] = Steps()
+        setattr(counts, outcome, getattr(counts, outcome) + 1)
+        if step.began is not None and step.ended is not None:
+            counts.seconds += step.ended - step.began
 
     def _keep_caught(self) -> None:
         """Write the failures that the body has caught, because it goes on with another step."""

@@ -25,6 +25,8 @@ from django.urls import reverse
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import DjangoAssertNumQueries
 
+from django_jobs import JobContext, step
+from django_jobs import job as define
 from django_jobs.checks import check_settings
 from django_jobs.control import pause_queue
 from django_jobs.db import clock, unix_time
@@ -32,8 +34,8 @@ from django_jobs.maintenance import rollup
 from django_jobs.metrics import cache
 from django_jobs.metrics.collector import Collector, append, minute_of
 from django_jobs.metrics.history import totals
-from django_jobs.models import Measurement, Queue, Schedule, Worker
-from django_jobs.models.histogram import MOST_ERRORS, OTHERS, Errors, Tally
+from django_jobs.models import Job, Measurement, Queue, Schedule, Worker
+from django_jobs.models.histogram import MOST_ERRORS, MOST_STEPS, OTHERS, Errors, Steps, Tally
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
 from django_jobs.values import Claimed
@@ -173,6 +175,66 @@ def test_counters_never_fall(client: Client) -> None:
     assert Measurement.objects.filter(starts_at__lt=now - 15 * 86_400, seconds__gt=0).count() == 0
     assert job(scrape(client), "job_failed_total", "add", exception="E10") == 2
     assert job(scrape(client), "job_failed_total", "add", exception="E1382400") == 1
+
+
+@pytest.mark.django_db
+def test_calls_of_steps_are_counted_by_function_and_outcome(
+    client: Client, registered: Any, work: Any
+) -> None:
+    @step(name="shop.charge")
+    def charge(order: str) -> str:
+        return order
+
+    @step(name="shop.ship", retries=1, backoff=0.0)
+    def ship() -> None:
+        raise ValueError
+
+    @define(name="shop.pay", bind=True)
+    def pay(self: JobContext) -> None:
+        for order in ("4111 a", "4111 b"):
+            self.step(f"charge {order}", charge, order)
+        ship()
+
+    collector = Collector()
+    collector.synchronize("default")
+    pay.delay()
+    for _ in range(2):
+        collector.ended(work())
+        Job.objects.update(status="PENDING")
+    collector.flush("default")
+    rollup.run_once("default", uuid4())
+    samples = scrape(client)
+
+    def calls(function: str) -> list[float]:
+        labels = {"name": "shop.pay", "queue": "default", "step": function}
+        outcomes = [{"outcome": each} for each in ("done", "failed", "retried")]
+        return [
+            samples["step_calls_total", tuple(sorted((labels | each).items()))] for each in outcomes
+        ] + [
+            samples["step_runtime_seconds_count", tuple(sorted(labels.items()))],
+            samples["step_runtime_seconds_sum", tuple(sorted(labels.items()))],
+        ]
+
+    assert calls("shop.ship")[:-1] == [0, 1, 1, 2]
+    *charged, seconds = calls("shop.charge")
+    assert charged == [2, 0, 0, 2]
+    assert seconds > 0
+    assert "4111" not in str(samples)
+
+
+@pytest.mark.django_db
+def test_too_many_steps_keep_their_counters() -> None:
+    now, key = int(unix_time("default")), ("default", "f")
+    for age in (300, 300, 10):
+        tally = Tally()
+        for number in range(MOST_STEPS + 5):
+            tally.steps_of(f"step {number}").add(Steps(done=1, seconds=0.5))
+        append({minute_of(now - age): {key: tally}}, "default")
+        rollup.run_once("default", uuid4())
+    found = totals()[key].steps
+    assert len(found) == MOST_STEPS + 1
+    assert found["step 0"] == Steps(done=3, seconds=1.5)
+    assert found[OTHERS] == Steps(done=15, seconds=7.5)
 
 
 @pytest.mark.django_db
