@@ -44,6 +44,8 @@ def _asks(item: Any, lookup: str) -> bool:
     """Say whether an item of ``list_filter`` has the parameter *lookup*."""
     if (parameter := getattr(item, "parameter_name", None)) is not None:
         return lookup == str(parameter)
+    if (names := getattr(item, "parameter_names", None)) is not None:
+        return lookup in names
     column = item[0] if isinstance(item, (list, tuple)) else str(item)
     for relation in ("", "__id", "__pk"):
         name = f"{column}{relation}"

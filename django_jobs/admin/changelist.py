@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.formats import number_format
@@ -12,16 +15,16 @@ from django.utils.translation import gettext as _
 
 from ..conf import get_settings
 from ..display.waiting import with_reasons
-from ..metrics.capped_count import of_status
+from ..metrics.capped_count import capped_counts, of_status, status_counts
 from ..models import Job
 from ..status import Status
-from .filters import ended_between, first_id_at
-from .search import is_id
+from .search import is_id, problems, words_of
+from .time_filters import AgeFilter, DatesFilter, EndedFilter
 
 #: A condition without an index searches only this many of the newest jobs (of the chosen status).
 MOST_SEARCHED = 100_000
 # Parameters that have an index of their own.
-_INDEXED = frozenset({"schedule", "age", "p", "all", "o", "e", "status"})
+_INDEXED = frozenset({"schedule", "age", "from", "to", "p", "all", "o", "e", "status"})
 # The statuses whose jobs an index lists. Most jobs are SUCCESS, so no index lists those.
 _LISTED = frozenset(Status) - {Status.SUCCESS}
 
@@ -32,15 +35,70 @@ class JobChangeList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
+        self.request, self.problems = request, problems(self.query)
         if not self._is_scan():
             return rows
         status = self.params.get("status")
-        times = ended_between(str(self.params.get("ended", "")))
-        oldest = _oldest_searched(status if status in _LISTED else None, times and times[1])
+        oldest = self._oldest_searched(status if status in _LISTED else None)
         if oldest is None:
             return rows
         self.bound_note = _bound_note(status) % number_format(MOST_SEARCHED, force_grouping=True)
         return rows.filter(pk__gte=oldest)
+
+    def counts_by_status(self) -> Mapping[str, str]:
+        """Return how many jobs of each status match the other filters and the search."""
+        using = get_settings().database
+        others = set(self.filter_params) - {"status"}
+        if not others and not self.query:
+            return {key: str(number) for key, number in status_counts(using).items()}
+        if self.query and is_id(self.query) is not None:
+            return {}
+        rows: QuerySet[Any] = super().get_queryset(self.request, exclude_parameters=["status"])
+        if rows.query.is_empty():  # a filter has a value that no job can have
+            return dict.fromkeys(Status.values, "0")
+        is_scan = bool(self.query or others - _INDEXED)
+        oldest = self._oldest_searched(None) if is_scan else None
+        if oldest is not None:
+            rows = rows.filter(pk__gte=oldest)
+        groups = {status: of_status(rows, status) for status in Status}  # type: ignore[arg-type]
+        found = capped_counts(groups, using)
+        # A plus sign, as with a capped count: older jobs were not searched.
+        more = "" if oldest is None else "+"
+        return {key: f"{str(number).removesuffix('+')}{more}" if more else str(number)
+                for key, number in found.items()}  # fmt: skip
+
+    def chips(self) -> Iterator[dict[str, str]]:
+        """Yield the active filters and the words of the search, each with a link without it."""
+        for spec in self.filter_specs:
+            names = [name for name in spec.expected_parameters() if name]
+            for name in names:
+                value = str(spec.used_parameters.get(name) or "")
+                if not value or name == "status":
+                    continue
+                shown = value
+                if isinstance(spec, SimpleListFilter):
+                    shown = str(dict(spec.lookup_choices).get(value, value))
+                label = f"{spec.title} {name}" if len(names) > 1 else str(spec.title)
+                link = self.get_query_string({name: None})
+                yield {"label": label, "value": shown, "link": link}
+        words = words_of(self.query)
+        for word in words:
+            rest = " ".join(shlex.quote(other) for other in words if other != word)
+            # Not *remove*, which takes the names that begin so, too.
+            link = self.get_query_string({SEARCH_VAR: rest or None})
+            yield {"label": "", "value": word, "link": link}
+
+    def _oldest_searched(self, status: str | None) -> Any:
+        """Return the lowest id to search, or None when there are fewer jobs than the bound."""
+        jobs: Any = Job.objects.using(get_settings().database)
+        rows = of_status(jobs.all(), status) if status else jobs.all()
+        for spec in self.filter_specs:
+            if isinstance(spec, AgeFilter | DatesFilter):  # the bound counts the days asked for
+                rows = spec.queryset(self.request, rows)
+            elif isinstance(spec, EndedFilter):
+                rows = spec.enqueued_before(rows)
+        newest = rows.order_by("-pk").values_list("pk", flat=True)
+        return newest[MOST_SEARCHED - 1 : MOST_SEARCHED].first()
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -59,16 +117,3 @@ def _bound_note(status: str | None) -> str:
     if status in _LISTED:
         return _("Only the newest %s jobs of this status were searched.")
     return _("Only the newest %s jobs were searched.")
-
-
-def _oldest_searched(status: str | None, ended_before: int | None = None) -> Any:
-    """Return the lowest id to search, or None when there are fewer jobs than the bound.
-
-    With *ended_before*, a Unix time, the search begins with the jobs that existed then.
-    """
-    jobs: Any = Job.objects.using(get_settings().database)
-    rows = of_status(jobs.all(), status) if status else jobs.all()
-    if ended_before is not None:
-        rows = rows.filter(pk__lt=first_id_at(ended_before))
-    newest = rows.order_by("-pk").values_list("pk", flat=True)
-    return newest[MOST_SEARCHED - 1 : MOST_SEARCHED].first()

@@ -3,16 +3,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.formats import number_format
-from django.utils.translation import gettext_lazy
+from django.utils.text import capfirst
 
 from ..control.events import awaited_events
 from ..display.attempt_logs import logs_of
-from ..display.job_text import short_class, with_argument_texts
+from ..display.job_text import short_class, with_argument_texts, with_messages
 from ..display.waiting import reason_of
 from ..models import Attempt, Job
 from ..workflows.graph import workflow_of
@@ -21,10 +23,10 @@ from .attempts import attempts_of, kept_attempts
 from .auto_refresh import COPY_SCRIPT, HEADER, REFRESH_SCRIPT, list_or_parts, parts_response
 from .base import ModelAdmin, ReadOnlyAdminMixin
 from .changelist import JobChangeList
+from .completions import completions
+from .export import FORMATS, exported
 from .filters import (
-    AgeFilter,
     AttemptsFilter,
-    EndedFilter,
     ErrorFilter,
     NameFilter,
     QueueFilter,
@@ -40,8 +42,9 @@ from .job_fields import VIEW_ENCRYPTED, JobFields, json_shown, payload_of, show_
 from .operations import actions_of
 from .phases import bar, phases, sums
 from .run_history import runs_of_function, runs_svg
-from .search import search
+from .search import HELP, search
 from .steps import StepRow, shown_steps
+from .time_filters import AgeFilter, DatesFilter, EndedFilter
 from .timeline import timeline
 from .waiting import waiting_shown
 from .workflow_svg import MOST_DRAWN, graph
@@ -63,14 +66,11 @@ class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin
     )  # fmt: skip
     list_display_links = ("function_column",)
     list_filter = (
-        StatusFilter, QueueFilter, NameFilter, ErrorFilter, AgeFilter, AttemptsFilter,
+        StatusFilter, QueueFilter, NameFilter, ErrorFilter, AgeFilter, DatesFilter, AttemptsFilter,
         EndedFilter, ScheduleFilter, WorkerFilter,
     )  # fmt: skip
     search_fields = ("id", "name")
-    search_help_text = gettext_lazy(
-        "A job's id, parts of a job function's name, or job:, queue:, error:, args.name: with a "
-        "value."
-    )
+    search_help_text = HELP
     actions = actions_of(JobButtonsMixin.operations)
     change_list_template = "admin/django_jobs/refreshed_list.html"
     # The page shows the job itself; a project may add fields of its own.
@@ -80,7 +80,7 @@ class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         jobs: Any = super().get_queryset(request)
-        return with_argument_texts(jobs, _LONGEST_ARGUMENTS)
+        return with_messages(with_argument_texts(jobs, _LONGEST_ARGUMENTS))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -95,13 +95,35 @@ class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        response: HttpResponse = super().changelist_view(request, extra_context)
+        kind = request.GET.get("export", "")
+        if kind in FORMATS:
+            return self.export(request, kind)  # type: ignore[return-value]
+        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
+        response: HttpResponse = super().changelist_view(request, context)
         shown = (getattr(response, "context_data", None) or {}).get("cl")
         if isinstance(response, TemplateResponse) and shown is not None:
             filters = [f for f in shown.filter_specs if isinstance(f, StatusFilter)]
-            tabs = [tab for f in filters for tab in f.tabs(shown)]
-            response.context_data = {**(response.context_data or {}), "status_tabs": tabs}
+            response.context_data = {
+                **(response.context_data or {}),
+                "status_tabs": [tab for f in filters for tab in f.tabs(shown)],
+                "chips": list(shown.chips()),
+                "completions": () if HEADER in request.headers else completions(shown),
+                "exports": [(kind, shown.get_query_string({"export": kind})) for kind in FORMATS],
+                "search_help": self.search_help_text,
+            }
         return list_or_parts(request, response)
+
+    def export(self, request: HttpRequest, kind: str) -> StreamingHttpResponse:
+        """Return the jobs that match the filters of the address as a file."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        filters = request.GET.copy()
+        del filters["export"]
+        request.GET = filters  # type: ignore[assignment]
+        try:
+            return exported(self.get_changelist_instance(request).get_queryset(request), kind)
+        except IncorrectLookupParameters as error:
+            raise BadRequest(str(error)) from error
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

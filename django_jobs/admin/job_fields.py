@@ -15,6 +15,7 @@ from ..display.job_text import (
     Payload,
     arguments_line,
     is_number,
+    message_text,
     plain,
     pretty,
     short_class,
@@ -32,6 +33,7 @@ VIEW_ENCRYPTED = f"{Job._meta.app_label}.view_encrypted_job"
 
 _NONE = "–"
 _ARGUMENTS_WIDTH = 80
+_LONGEST_MESSAGE = 120
 # A result may have a megabyte, which makes browsers slow.
 _LONGEST_JSON = 50_000
 # The most links to jobs before, and to jobs after a job.
@@ -50,8 +52,8 @@ class JobFields(_Mixed):
         return status_badge(job.status)
 
     @admin.display(description=gettext_lazy("job function"))
-    def function_column(self, job: Job) -> str:
-        return job.name
+    def function_column(self, job: Job) -> SafeString:
+        return format_html('<span title="{}">{}</span>', job.name, short_class(job.name))
 
     @admin.display(description=gettext_lazy("arguments"))
     def arguments_column(self, job: Job) -> SafeString:
@@ -83,7 +85,15 @@ class JobFields(_Mixed):
 
     @admin.display(description=gettext_lazy("error"))
     def error_column(self, job: Job) -> SafeString | str:
-        return short_class(job.error_class) or waits_in_list(job) or _NONE
+        if not job.error_class:
+            return waits_in_list(job) or _NONE
+        message = " ".join(message_text(job).split())
+        if len(message) > _LONGEST_MESSAGE:
+            message = f"{message[: _LONGEST_MESSAGE - 1]}…"
+        return format_html(
+            '<span title="{}">{}</span><small class="jobs-message">{}</small>',
+            job.error_class, short_class(job.error_class), message,
+        )  # fmt: skip
 
 
 def run_time(job: Job) -> SafeString | str:

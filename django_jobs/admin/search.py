@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+import re
 import shlex
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from ..define import registry
+from ..define.hidden_arguments import rules_of
 from ..display.argument_search import argument_is
+from ..redaction import is_sensitive
 
-#: The qualifiers and their lookups; ``args.name:value`` is handled apart.
-QUALIFIERS = {"job": "name__icontains", "queue": "queue", "error": "error_class__icontains"}
+#: The qualifiers and the lookups, any of which a row may match; ``args.name:value`` is apart.
+QUALIFIERS = {
+    "job": ("name__icontains",),
+    "queue": ("queue",),
+    "error": ("error_class__icontains", "error_message__icontains"),
+}
+_ANY_TEXT = (*QUALIFIERS["job"], *QUALIFIERS["error"])
+_COMPARISON = re.compile(r"[<>]=?-?\d|-?\d+\.\.-?\d")
 
+#: What the search understands, for people.
+HELP = gettext_lazy(
+    "A job's id, a part of the job function's name or of the error, or job:, queue:, error:, "
+    "args.name: with a value."
+)
 _MOST_WORDS = 50
 
 
@@ -27,26 +47,71 @@ def is_id(term: str) -> UUID | None:
 def search(jobs: QuerySet[Any], term: str) -> QuerySet[Any]:
     """Return the job with the id *term*, or else the jobs that match every word of *term*.
 
-    A word is a part of the job function's name, or ``job:…``, ``queue:…``, ``error:…`` or
-    ``args.name:value``. Sensitive arguments cannot be searched.
+    A word is a part of the job function's name or of the error, or ``job:…``, ``queue:…``,
+    ``error:…`` or ``args.name:value``. Sensitive arguments cannot be searched. Error messages can:
+    rows have them without secrets.
     """
     if (job_id := is_id(term)) is not None:
         return jobs.filter(pk=job_id)
-    words = _words(term)
+    words = words_of(term)
     if len(words) > _MOST_WORDS:  # SQLite limits the number of conditions
         return jobs.none()
     for word in words:
         key, colon, value = word.partition(":")
         if key in QUALIFIERS and colon:
-            jobs = jobs.filter(**{QUALIFIERS[key]: value})
+            jobs = jobs.filter(_any(QUALIFIERS[key], value))
         elif key.startswith("args.") and colon:
             jobs = jobs.filter(argument_is(key.removeprefix("args."), value))
         else:
-            jobs = jobs.filter(name__icontains=word)
+            jobs = jobs.filter(_any(_ANY_TEXT, word))
     return jobs
 
 
-def _words(term: str) -> list[str]:
+def problems(term: str) -> list[str]:
+    """Return sentences about the words that the search takes for something else, or not at all."""
+    if is_id(term) is not None:
+        return []
+    words = words_of(term)
+    if len(words) > _MOST_WORDS:
+        return [_("A search has at most %d words.") % _MOST_WORDS]
+    return [text for word in words if (text := _problem(*word.partition(":")))]
+
+
+def _problem(key: str, colon: str, value: str) -> str:
+    if not colon or key in QUALIFIERS:
+        return ""
+    if not key.startswith("args."):
+        return _("“%(key)s:” is no qualifier, so the text was searched for. %(known)s") % {
+            "key": key, "known": HELP,
+        }  # fmt: skip
+    name = key.removeprefix("args.")
+    if name.isdecimal():
+        text = _("“%s:” has no name: write the parameter's, as in args.user_id:42.")
+        return text % key
+    if _COMPARISON.match(value):
+        text = _("“%(key)s:%(value)s” compares: the search finds equal values only.")
+        return text % {"key": key, "value": value}
+    if is_sensitive(name, sensitive_names()):
+        return _("The argument “%s” is hidden, so it cannot be searched.") % name
+    if not any(_takes(function, name) for function in registry.every()):
+        return _("No job function has a parameter “%s”.") % name
+    return ""
+
+
+def _takes(function: Any, name: str) -> bool:
+    rules = rules_of(function.name)
+    return name in rules.positional or name in rules.named or rules.keywords is not None
+
+
+def sensitive_names() -> set[str]:
+    return {name for function in registry.every() for name in function.options.sensitive}
+
+
+def _any(lookups: Iterable[str], value: str) -> Q:
+    return functools.reduce(operator.or_, (Q(**{lookup: value}) for lookup in lookups))
+
+
+def words_of(term: str) -> list[str]:
     term = term.replace("\0", "")  # PostgreSQL raises an error for it
     try:
         return shlex.split(term)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
 from django.db.models import Case, ExpressionWrapper, F, Q, TextField, Value, When
-from django.db.models.functions import Length
+from django.db.models.functions import Left, Length
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
@@ -32,6 +32,8 @@ PAYLOAD = ("args", "kwargs", "headers", "result", "progress")
 # The columns that decide which secrets the others hide.
 _CALL = ("args", "kwargs", "headers", "options")
 
+# A list reads so many characters of an error message.
+_LONGEST_MESSAGE = 1_000
 # The keys that progress() writes.
 _PROGRESS = frozenset({"done", "total", "message"})
 
@@ -90,6 +92,17 @@ def with_argument_texts(jobs: JobQuerySet, longest: int) -> JobQuerySet:
         jobs.defer(*LARGE_COLUMNS).alias(**lengths).annotate(**texts, options_text=options)
     )
     return shown
+
+
+def with_messages(jobs: JobQuerySet) -> JobQuerySet:
+    """Add the begin of each error message, for :func:`message_text`."""
+    return jobs.annotate(message_begin=Left("error_message", _LONGEST_MESSAGE))
+
+
+def message_text(job: Job) -> str:
+    """Return the begin of the error message of a row from both functions, without secrets."""
+    text = str(vars(job)["message_begin"])
+    return listed_text(job, text) if text else ""
 
 
 def arguments_line(job: Job, limit: int) -> str:

@@ -384,7 +384,8 @@ def test_other_filters(boss: Client) -> None:
     for query in ("queue=mail", "name=tests.jobs.send", "q=SEND"):
         response = boss.get(f"{LIST}?{query}")
         assert list(response.context["cl"].result_list) == [mail]
-        assert response.context["status_tabs"][1].get("count") is None
+        tabs = response.context["status_tabs"][1:]
+        assert [tab["count"] for tab in tabs] == ["0", "0", "0", "0", "0", "1", "0", "0"]
     assert boss.get(f"{LIST}?queue=a%00b").status_code == 200
 
 
@@ -434,6 +435,8 @@ def test_list_leaves_large_columns_in_the_database(boss: Client) -> None:
     (rows,) = [sql for sql in queries_of(boss, LIST) if "args_text" in sql]
     # Options are read: the args of a job with results of others begin at parameter two.
     assert "options_text" in rows
+    # Of an error message, the begin is read.
+    rows = re.sub(r"(SUBSTR|LEFT)\([^()]*error_message[^()]*1000\)", "", rows, flags=re.IGNORECASE)
     columns = rows.partition("CASE")[0]
     assert not re.search(r"\.[`\"](result|progress|headers|options|error_message)[`\"]", columns)
     assert not re.search(r"\.[`\"](result|progress|headers|error_message)[`\"]", rows)

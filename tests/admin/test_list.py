@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import io
+import json
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
+from uuid import UUID
 
 import pytest
 import time_machine
@@ -15,6 +20,7 @@ from django.utils import timezone
 
 from django_jobs import job
 from django_jobs.admin import changelist, tracebacks
+from django_jobs.admin import export as export_module
 from django_jobs.admin.job_buttons import UNASKED
 from django_jobs.admin.job_fields import progress_bar
 from django_jobs.admin.search import is_id
@@ -151,6 +157,140 @@ def test_arguments_are_hidden_where_options_are_too_long_to_be_read(
     # The argument is the password, because the build is the result of another job.
     make(name=deploy.name, args=["hunter2-chain"], options={"takes": "value", "for": "1" * 9_000})
     assert "hunter2-chain" not in boss.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("foo:bar", "“foo:” is no qualifier"),
+        ("args.number:>40", "compares: the search finds equal values only"),
+        ("args.0:42", "“args.0:” has no name"),
+        ("args.password:x", "The argument “password” is hidden"),
+        ("args.nowhere:42", ""),
+        ("nothing", ""),
+        ("job:add args.a:1", ""),
+    ],
+)
+def test_search_says_what_it_does_not_understand(boss: Client, query: str, told: str) -> None:
+    html = boss.get(LIST, {"q": query}).content.decode()
+    hints = re.findall(r"<li>([^<]+)</li>", html.partition("jobs-hints")[2].partition("</ul>")[0])
+    assert len(hints) == 1
+    assert told in hints[0]
+    if not told:
+        assert "A job&#x27;s id" in hints[0]
+
+
+def test_search_finds_the_text_of_errors(boss: Client) -> None:
+    wanted = make(Status.FAILURE, error_class="builtins.OSError", error_message="Mail is down")
+    make(Status.FAILURE, error_class="builtins.OSError", error_message="mail is slow")
+    assert found(boss, q="error:down") == found(boss, q='"is DOWN"') == {wanted}
+    text = re.sub(r"<[^>]+>", " ", boss.get(LIST, {"q": "down"}).content.decode())
+    assert re.search(r"OSError\s+Mail is down", text)
+
+
+def aged(days: float, **fields: Any) -> Job:
+    seconds = timezone.now().timestamp() - days * 86_400
+    return make(pk=UUID(int=int(seconds * 1000) << 80 | 7), **fields)
+
+
+def test_filter_by_dates_and_older_than(boss: Client) -> None:
+    new, week, year = aged(0), aged(8), aged(400)
+    assert found(boss, age="over-week") == {week, year}
+    assert found(boss, age="over-quarter") == {year}
+    day = timezone.localdate() - datetime.timedelta(days=8)
+    assert found(boss, **{"from": str(day)}) == {new, week}
+    assert found(boss, to=str(day)) == {week, year}
+    assert found(boss, **{"from": str(day), "to": str(day)}) == {week}
+    assert found(boss, to="nonsense") == {new, week, year}
+    data = {"action": "delete_selected", "select_across": "1", "_selected_action": [str(week.pk)]}
+    boss.post(f"{LIST}?age=over-week", data | {"index": "0", "confirmed": "1"})
+    assert set(Job.objects.all()) == {new}
+
+
+def test_bound_counts_the_days_that_were_asked_for(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changelist, "MOST_SEARCHED", 2)
+    for _number in range(3):
+        make(queue="mail")
+    old = aged(40, queue="mail")
+    assert found(boss, queue="mail", age="over-month") == {old}
+
+
+def test_chips_remove_a_filter_or_a_word(boss: Client) -> None:
+    query = {
+        "queue": "mail",
+        "status": "FAILURE",
+        "q": 'error:OSError "is down"',
+        "to": "2026-01-02",
+    }
+    chips = boss.get(LIST, query).context["chips"]
+    told = [(chip["label"], chip["value"]) for chip in chips]
+    assert told == [
+        ("queue", "mail"), ("dates to", "2026-01-02"), ("", "error:OSError"), ("", "is down"),
+    ]  # fmt: skip
+    links = [dict(parse_qsl(chip["link"].removeprefix("?"))) for chip in chips]
+    assert links[0] == {name: query[name] for name in ("status", "q", "to")}
+    assert links[2] == query | {"q": "'is down'"}
+
+
+def test_tabs_count_what_matches_the_other_filters(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for status, queue in (
+        (Status.FAILURE, "mail"),
+        (Status.SUCCESS, "mail"),
+        (Status.SUCCESS, "x"),
+    ):
+        make(status, queue=queue)
+
+    def counts(**query: str) -> list[str]:
+        tabs = boss.get(LIST, query).context["status_tabs"]
+        return [
+            tab["count"] for tab in tabs[1:] if "success" in tab["label"] or "fail" in tab["label"]
+        ]
+
+    assert counts(queue="mail", status="FAILURE") == counts(q="queue:mail") == ["1", "1"]
+    assert counts(age="hour") == ["2", "1"]
+    assert counts(age="over-week") == counts(schedule="x") == ["0", "0"]
+    monkeypatch.setattr(changelist, "MOST_SEARCHED", 2)
+    assert counts(queue="mail") == ["1+", "0+"]
+
+
+def test_completions_name_no_hidden_argument(boss: Client, mailer: str) -> None:
+    words = boss.get(LIST).context["completions"]
+    assert {"job:send_mail", "queue:default", "args.user:", "args.subject:"} <= set(words)
+    assert "args.code:" not in words
+
+
+# --- export ---------------------------------------------------------------------------------------
+
+
+def export(client: Client, kind: str, **query: str) -> str:
+    response = client.get(LIST, {"export": kind, **query})
+    assert response.status_code == 200
+    return b"".join(response).decode()
+
+
+def test_export_has_what_matches_without_secrets(
+    boss: Client, mailer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "_CHUNK", 2)
+    for number in range(5):
+        make(Status.FAILURE, name=mailer, args=[number, "=1+1", "s3cr3t-code"], error_class="E",
+             error_message="=s3cr3t-code")  # fmt: skip
+    make(queue="other", name=mailer)
+    rows = list(csv.DictReader(io.StringIO(export(boss, "csv", status="FAILURE"))))
+    assert [json.loads(row["args"])[0] for row in rows] == [4, 3, 2, 1, 0]
+    assert rows[0]["error_message"] == "'=********"  # a spreadsheet would compute it
+    same = json.loads(export(boss, "json", status="FAILURE", q="send_mail"))
+    assert [row["id"] for row in same] == [row["id"] for row in rows]
+    assert same[0]["args"] == [4, "=1+1", "********"]
+    assert json.loads(export(boss, "json", queue="none")) == []
+
+
+def test_export_needs_the_permission_to_view(client_of: Callable[..., Client]) -> None:
+    assert client_of("view_worker").get(LIST, {"export": "csv"}).status_code == 403
 
 
 @pytest.mark.parametrize("text", ["'", '"a', "a\0b", "job:", "args.:", "args.x:", ":", "\\", "%"])
