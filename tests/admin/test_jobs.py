@@ -423,6 +423,7 @@ def test_list_queries_do_not_grow_with_the_jobs(boss: Client) -> None:
 
 def test_list_counts_no_more_than_the_cap(boss: Client) -> None:
     make_many(3)
+    boss.get(LIST)  # the groups of failures, which are kept, have a bound of their own
     for url in (LIST, f"{LIST}?status=FAILURE", f"{LIST}?q=add", f"{LIST}?queue=default"):
         counted = [sql for sql in queries_of(boss, url) if "COUNT(" in sql.upper()]
         assert counted
