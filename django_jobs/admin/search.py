@@ -81,9 +81,11 @@ def _problem(key: str, colon: str, value: str) -> str:
     if not colon or key in QUALIFIERS:
         return ""
     if not key.startswith("args."):
-        return _("“%(key)s:” is no qualifier, so the text was searched for. %(known)s") % {
-            "key": key, "known": HELP,
-        }  # fmt: skip
+        text = _(
+            "“%s:” is no qualifier, so the text was searched for. The qualifiers are job:, queue:, "
+            "error: and args.name:."
+        )
+        return text % key
     name = key.removeprefix("args.")
     if name.isdecimal():
         text = _("“%s:” has no name: write the parameter's, as in args.user_id:42.")
