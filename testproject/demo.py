@@ -1,7 +1,8 @@
 """The whole demo in one terminal: ``python -m testproject.demo``.
 
-It prepares the database, starts site, worker and beat as child processes, enqueues some jobs and
-waits. Ctrl-C or SIGTERM stops everything. If one of the processes ends, the others are stopped.
+It prepares the database, starts site, worker and beat as child processes, enqueues some jobs,
+prints the addresses and waits. The processes log to a file, so that the addresses stay in sight.
+Ctrl-C or SIGTERM stops everything. If one of the processes ends, the others are stopped.
 """
 
 import contextlib
@@ -11,9 +12,11 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import django
 
@@ -22,6 +25,8 @@ USER = PASSWORD = "admin"  # noqa: S105 (of a demo on this machine)
 # More than a worker's grace period for its running jobs.
 STOP_SECONDS = 40.0
 PORTS_TO_TRY = 50
+# Of the log, if a process ends.
+LINES_SHOWN = 15
 
 
 def main() -> int:
@@ -33,18 +38,23 @@ def main() -> int:
     os.environ["SITE_URL"] = site
     stop = Stop()
     django.setup()
+    say("demo: preparing …")
     prepare()
     children: dict[str, subprocess.Popen[bytes]] = {}
+    log = log_file()
     try:
-        for name, arguments in commands(port).items():
-            children[name] = start(arguments)
+        with log.open("wb") as output:
+            for name, arguments in commands(port).items():
+                children[name] = start(arguments, output)
         seed()
-        print_addresses(site, children)
+        wait_for_site(port, children, stop)
+        print_addresses(site, children, log)
         ended = wait(children, stop)
     finally:
         stop_all(children, stop)
     if ended:
-        say(f"demo: {ended} has ended; everything else was stopped.")
+        say("".join(last_lines(log)).rstrip())
+        say(f"demo: {ended} has ended; everything else was stopped. Its log: {shown(log)}")
         return 1
     say("demo: stopped.")
     return 0
@@ -74,6 +84,25 @@ def free_port(wanted: int) -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise SystemExit(f"demo: ports {wanted} to {port} are all in use; set PORT to another one")
+
+
+def log_file() -> Path:
+    """Return the file that gets what the processes print; an earlier demo's is overwritten."""
+    from django.conf import settings
+
+    folder: Path = settings.DEMO_DIR
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "demo.log"
+
+
+def last_lines(log: Path) -> list[str]:
+    with log.open(errors="replace") as lines:
+        return list(deque(lines, LINES_SHOWN))
+
+
+def shown(path: Path) -> str:
+    """Return the path as one types it from the project's folder."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def prepare() -> None:
@@ -107,7 +136,7 @@ def seed() -> None:
     from django.db import connection
 
     from .airports.models import ImportRun
-    from .airports.views import enqueue_import, enqueue_report
+    from .airports.views import enqueue_import
     from .gallery.jobs import add_pictures, draw_samples
     from .gallery.models import Picture
     from .gallery.samples import damaged
@@ -119,7 +148,6 @@ def seed() -> None:
         add_pictures([broken])
     if not ImportRun.objects.exists():
         enqueue_import()
-    enqueue_report(countdown=10)
     send_first_mail()
     connection.close()
 
@@ -141,17 +169,52 @@ def send_first_mail() -> None:
         register(form)
 
 
-def print_addresses(site: str, children: Mapping[str, subprocess.Popen[bytes]]) -> None:
+def wait_for_site(port: int, children: Mapping[str, subprocess.Popen[bytes]], stop: Stop) -> None:
+    """Wait until the site answers, or until a child has ended."""
+    while all(child.poll() is None for child in children.values()):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        if stop.asked.wait(0.1):
+            return
+
+
+def print_addresses(site: str, children: Mapping[str, subprocess.Popen[bytes]], log: Path) -> None:
     running = [f"{name} (pid {child.pid})" for name, child in children.items()]
     lines = [
         "",
         f"  The site     {site}/",
         f"  The admin    {site}/admin/    user {USER}, password {PASSWORD}",
+        f"  Dashboard    {site}/admin/django_jobs/dashboard/",
         f"  Running      {', '.join(running)}",
+        f"  Their log    tail -f {shown(log)}",
         "  Stop         Ctrl-C",
         "",
     ]
     say("\n".join(lines))
+
+
+def status_line() -> str:
+    """Return how many jobs there are of each status."""
+    from django.db.models import Count
+
+    from django_jobs import Status
+    from django_jobs.models import Job
+
+    counts = dict(Job.objects.values_list("status").annotate(Count("id")))
+    texts = [f"{counts[status]} {status.label}" for status in Status if status in counts]
+    return f"  Jobs         {', '.join(texts)}"
+
+
+def show_status() -> None:
+    """Write the status over the last one, where a person looks on."""
+    from django.db import DatabaseError, connection
+
+    if not sys.stdout.isatty():
+        return
+    with contextlib.suppress(OSError, DatabaseError):
+        sys.stdout.write(f"\r\x1b[K{status_line()}")
+        sys.stdout.flush()
+    connection.close()
 
 
 def say(text: str) -> None:
@@ -164,20 +227,27 @@ def say(text: str) -> None:
 # --- the processes ------------------------------------------------------------------------------
 
 
-def start(arguments: list[str]) -> subprocess.Popen[bytes]:
+def start(arguments: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     # In its own process group, a child does not get the terminal's Ctrl-C; this process sends it
     # one signal. A second signal would stop the worker before its jobs have finished.
     return subprocess.Popen(  # noqa: S603 (the commands above)
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
         process_group=0,
     )
 
 
 def wait(children: Mapping[str, subprocess.Popen[bytes]], stop: Stop) -> str:
     """Wait for a signal to stop or the end of a child; return the name of that child."""
+    rounds = 0
     while not stop.asked.wait(0.2):
+        rounds += 1
+        if rounds % 5 == 0:
+            show_status()
         for name, child in children.items():
             if child.poll() is not None:
                 return f"{name} (exit code {child.returncode})"

@@ -46,8 +46,16 @@ def import_chunk(run_id: int, first: int, end: int) -> None:
     # At the end, because it locks the run's row until the commit.
     ImportRun.objects.filter(pk=run_id).update(imported=F("imported") + len(chunk))
     complete = ImportRun.objects.filter(pk=run_id, imported=F("total"))
-    if complete.update(finished_at=timezone.now()) and not Comparison.objects.exists():
+    if complete.update(finished_at=timezone.now()):
+        start_the_rest()
+
+
+def start_the_rest() -> None:
+    """Enqueue the first comparison and the first report, which need airports."""
+    if not Comparison.objects.exists():
         compare("IATA")
+    if not Report.objects.exists():
+        enqueue_report()
 
 
 # --- nearest neighbours: parallel jobs ----------------------------------------------------------
@@ -108,6 +116,14 @@ def _store(part: Part, found: list[tuple[str, str, float]], seconds: float) -> N
 
 
 # --- report: a source that fails ----------------------------------------------------------------
+
+
+@transaction.atomic
+def enqueue_report() -> Report:
+    report = Report.objects.create()
+    result = build_report.delay(report.pk)
+    Report.objects.filter(pk=report.pk).update(job_id=result.id)
+    return report
 
 
 # Retried after about 1, 2, 4 and 8 s, with jitter.

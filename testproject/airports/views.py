@@ -15,7 +15,7 @@ from django_jobs.status import ENDED
 
 from ..website.polling import Progress, jobs_by_id, progress_of, respond
 from .forms import CompareForm
-from .jobs import build_report, compare, import_airports, import_chunk
+from .jobs import compare, enqueue_report, import_airports, import_chunk
 from .models import Airport, Comparison, ImportRun, Part, Report
 from .report import COLUMNS
 
@@ -138,14 +138,6 @@ def report(request: HttpRequest) -> HttpResponse:
 def start_report(request: HttpRequest) -> HttpResponse:
     enqueue_report()
     return redirect("report")
-
-
-@transaction.atomic
-def enqueue_report(countdown: float | None = None) -> Report:
-    report = Report.objects.create()
-    result = build_report.apply_async((report.pk,), countdown=countdown)
-    Report.objects.filter(pk=report.pk).update(job_id=result.id)
-    return report
 
 
 def report_status(request: HttpRequest, pk: int) -> JsonResponse:

@@ -2,7 +2,7 @@
 
 import io
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SIZE = (480, 360)
 MAX_PIXELS = 60_000_000
@@ -21,6 +21,8 @@ def shrink(content: bytes) -> tuple[bytes, int, int]:
             if width * height > MAX_PIXELS:
                 raise NotAPicture(f"{width} × {height} is more than {MAX_PIXELS:,} pixels")
             picture = ImageOps.exif_transpose(opened).convert("RGB")
+    except UnidentifiedImageError as error:  # its own text has the address of an object
+        raise NotAPicture("the file has no known format of pictures") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise NotAPicture(str(error)) from error
     picture.thumbnail(SIZE, Image.Resampling.LANCZOS)

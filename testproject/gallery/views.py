@@ -25,7 +25,8 @@ def gallery(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         files = form.cleaned_data["files"]
         add_pictures([Picture(title=PurePath(f.name).stem[:200], original=f) for f in files])
-        messages.success(request, f"{len(files)} picture(s) received; thumbnails follow.")
+        received = "One picture" if len(files) == 1 else f"{len(files)} pictures"
+        messages.success(request, f"{received} received; thumbnails follow.")
         return redirect("gallery")
     pictures = Picture.objects.all()[:SHOWN]
     jobs = jobs_by_id(picture.job_id for picture in pictures)

@@ -33,6 +33,7 @@ def upload(client: Client, *contents: bytes, name: str = "sea.jpg"):
 
 def test_upload_answers_before_the_thumbnail(client: Client) -> None:
     html = upload(client, jpeg()).content.decode()
+    assert "One picture received" in html
     assert "Waiting for a worker." in html
     assert Job.objects.get().status == Status.PENDING
     assert Picture.objects.get().job_id == Job.objects.get().pk
@@ -73,6 +74,12 @@ def test_upload_refuses_files_that_are_not_pictures(
     html = upload(client, content, name=name).content.decode()
     assert "errorlist" in html
     assert not Picture.objects.exists()
+
+
+def test_a_file_of_no_known_format_is_named_without_an_address_of_an_object() -> None:
+    with pytest.raises(NotAPicture) as caught:
+        shrink(b"no picture")
+    assert str(caught.value) == "the file has no known format of pictures"
 
 
 def test_shrink_refuses_pictures_that_unpack_too_large() -> None:

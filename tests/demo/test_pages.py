@@ -26,6 +26,13 @@ def test_page_has_nothing_inline(client: Client, name: str) -> None:
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", html)
 
 
+def test_page_says_what_happens_behind_with_links_into_the_admin(client: Client) -> None:
+    html = client.get(reverse("gallery")).content.decode()
+    assert "def make_thumbnail(picture_id: int)" in html
+    assert reverse("admin:django_jobs_function_change", args=[make_thumbnail.name]) in html
+    assert f"{reverse('admin:django_jobs_job_changelist')}?name={make_thumbnail.name}" in html
+
+
 def test_home_lists_jobs_and_says_when_no_worker_runs(client: Client) -> None:
     draw_samples.delay(1, 1)
     html = client.get(reverse("home")).content.decode()
