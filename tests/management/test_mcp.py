@@ -128,6 +128,14 @@ def test_a_failed_check_is_an_answer_with_its_error() -> None:
     assert told["error"].startswith("Not healthy: workers")
 
 
+def test_a_job_tells_why_it_waits() -> None:
+    row = make(queue="mail")
+    answer("pause_queues", queues=["mail"])
+    (found,) = answer("list_jobs")["result"]
+    told = answer("show_job", job_id=str(row.pk))["result"]
+    assert found["waiting"]["kind"] == told["waiting"]["kind"] == "paused"
+
+
 def test_warnings_of_the_command_are_in_the_answer() -> None:
     (warning,) = answer("list_jobs", name="tests.jobs.ad")["warnings"]
     assert "tests.jobs.ad" in warning

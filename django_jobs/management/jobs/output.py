@@ -19,7 +19,7 @@ from ..width import padded, width
 TITLES = (
     gettext_noop("ANSWER"), gettext_noop("ARGUMENTS"), gettext_noop("ATTEMPT"),
     gettext_noop("BEGAN"), gettext_noop("BUSY"), gettext_noop("CHECK"), gettext_noop("DATABASE"),
-    gettext_noop("DAY"), gettext_noop("HOUR"), gettext_noop("WEEK"),
+    gettext_noop("CONSEQUENCES"), gettext_noop("DAY"), gettext_noop("HOUR"), gettext_noop("WEEK"),
     gettext_noop("DONE"), gettext_noop("EXPIRES"), gettext_noop("MADE"),
     gettext_noop("PERMISSIONS"), gettext_noop("PROGRESS"), gettext_noop("USER"),
     gettext_noop("ERROR"), gettext_noop("FOR"), gettext_noop("FUNCTION"),

@@ -47,9 +47,10 @@ EndedStatus = Annotated[
 def list_jobs(
     status: StatusName = None, name: Name = None, queue: Queue = None, limit: Limit = 20
 ) -> CommandLine:
-    """List the newest jobs that match: id, status, function, queue, attempt, times, arguments and
-    class of error. WAITING: for other jobs or a limit. SCHEDULED and RETRY: until run_at. PENDING:
-    ready, for a worker. STARTED: a worker runs it. SUCCESS, FAILURE and REVOKED: ended."""
+    """List the newest jobs that match: id, status, function, queue, attempt, times, arguments,
+    class of error, and in "waiting" why a job does not run. WAITING: for other jobs or a limit.
+    SCHEDULED and RETRY: until run_at. PENDING: ready, for a worker. STARTED: a worker runs it.
+    SUCCESS, FAILURE and REVOKED: ended."""
     return ["list", *_options(status=status, name=name, queue=queue, limit=limit)]
 
 
@@ -57,8 +58,9 @@ def show_job(
     job_id: Id,
     log: Annotated[bool, Field(description="Also the log lines that keep_log kept.")] = False,
 ) -> CommandLine:
-    """Show one job: arguments, result, progress, error, steps, and each failed attempt with its
-    traceback, the newest first."""
+    """Show one job: why it waits ("waiting": a limit and who holds it, a paused queue, no worker,
+    other jobs, an event), arguments, result, progress, error, steps, and each failed attempt with
+    its traceback, the newest first."""
     return ["show", *_flags(log=log), "--", job_id]
 
 
@@ -69,8 +71,9 @@ def show_workflow(job_id: Id) -> CommandLine:
 
 
 def list_failures() -> CommandLine:
-    """List what failed in the last seven days, by job function and class of error, the latest
-    first: numbers of the last hour, day and week, and the id of the latest job."""
+    """List what failed in the last seven days by root cause, the most frequent of a day first: job
+    function, class of error, numbers of the last hour, day and week, the id of the latest job
+    ("sample"), and how many jobs of workflows did not run because of it ("consequences")."""
     return ["failures"]
 
 
