@@ -9,6 +9,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.contrib.auth import get_user_model
 
 from ..control import approvals
 from ..ids import uuids
@@ -48,15 +49,25 @@ def answer(
 aanswer = sync_to_async(answer)
 
 
-def note_of(user: Any, choice: str) -> Any:
-    """Return a function that writes the decision of *user* to the admin's log."""
+def note_of(user: Any, choice: str, *, by_link_of: str = "") -> Any:
+    """Return a function that writes the decision of *user* to the admin's log.
+
+    *by_link_of* is the user name of who got the link that decides. The log has no entry of a link
+    for somebody without a user, because each entry is of a user.
+    """
 
     def note(jobs: Sequence[Job]) -> None:
-        if user is None or not apps.is_installed(_ADMIN):
+        if not apps.is_installed(_ADMIN):
             return
         from django.contrib.admin.models import CHANGE, LogEntry
 
-        LogEntry.objects.log_actions(user.pk, jobs, CHANGE, f"Decided: {choice}.")
+        who, how = user, "Decided"
+        if by_link_of:
+            users = get_user_model()
+            named = {users.USERNAME_FIELD: by_link_of}
+            who, how = users._default_manager.filter(**named).first(), "Decided by a signed link"
+        if who is not None:
+            LogEntry.objects.log_actions(who.pk, jobs, CHANGE, f"{how}: {choice}.")
 
     return note
 
@@ -72,7 +83,8 @@ def approval_url(
 
     Put it behind the address of your site, into a mail for one person. It may be made before the
     job asks. The link decides once, and expires after *max_age* (seconds or a timedelta, by default
-    a week). *by* says who got it, and is noted as the one who decides. *key* is that of ``ask()``.
+    a week). *by* says who got it, and is noted as the one who decides; if it is
+    the name of a user, also in the admin's log. *key* is that of ``ask()``.
     A GET of the link decides nothing, because scanners of mails open links.
 
     Raises ``ValueError`` for an invalid id or *max_age*, and ``ImproperlyConfigured`` if

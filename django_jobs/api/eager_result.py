@@ -23,12 +23,15 @@ class EagerResult(AsyncResult[T]):
         log: KeptLines | None = None,
     ) -> None:
         super().__init__(row.pk, name=row.name)
-        self._ended: Job | None = row
+        self._ended = row
         self.error = error
         self._traceback = traceback
         self._log = log
         #: The result of the job that caused the failure: itself, or one before it in a workflow.
         self.origin: EagerResult[Any] = self
+
+    def _round(self) -> int:
+        return 0  # nobody retries it
 
     def _await_end(self, timeout: float | None, allow_join: bool) -> None:
         """Return at once: the job has run."""

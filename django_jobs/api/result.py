@@ -37,7 +37,8 @@ _SOONEST_END = 0.002
 class AsyncResult(StoredJob, Generic[T]):
     """The handle on a job, in any process: ``AsyncResult(id)``.
 
-    Each property reads the job's row, until the job has ended. If no job has the id, everything
+    Each property reads the job's row, until the job has ended. It keeps the end that it has read,
+    and looks again after ``control.retry()`` in the same process. If no job has the id, everything
     but ``id``, ``uuid`` and ``repr`` raises :class:`JobDoesNotExist`. Raises ``ArgumentError`` for
     an *id* that is not a UUID. *name* (the job function's) and *using* (the database's alias) spare
     queries; they are found out when omitted.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
 from ..control.jobs import revoke_workflow
+from ..control.retrying import retry_round
 from ..define.twins import twin
 from ..exceptions import JobDoesNotExist, ResultTimeout
 from ..models import Job
@@ -29,6 +30,8 @@ class ResultSet:
     def __init__(self, results: Sequence[AsyncResult[Any] | ResultSet]) -> None:
         self.results = list(results)
         self._ended: dict[UUID, str] = {}
+        # The round of retries of this process in which these ends were read.
+        self._round = retry_round()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self.results)}>"
@@ -153,12 +156,7 @@ class ResultSet:
             raise await sync_to_async(self._timed_out)(timeout)
 
     def _timed_out(self, seconds: float | None) -> ResultTimeout:
-        jobs = {job.uuid: job for job in self.jobs}
-        left = [job for job in jobs.values() if job.uuid not in self._ended]
-        text = f"{len(left)} of {len(jobs)} jobs had not ended after {seconds or 0:g} s."
-        if left:
-            text += f" The first of them is {left[0].id}. {left[0]._why_open()}"
-        return ResultTimeout(text)
+        return ResultTimeout(_why_open(self.jobs, self._ended, seconds or 0))
 
     def _refuse_uncommitted(self) -> None:
         for job in self.jobs:
@@ -178,6 +176,8 @@ class ResultSet:
 
     def _look(self) -> list[AsyncResult[Any]]:
         """Read which jobs have ended since the last look; return these, in order."""
+        if self._round != retry_round():
+            self._round, self._ended = retry_round(), {}
         left = [job for job in self.jobs if job.uuid not in self._ended]
         found = {job.uuid: job._ended.status for job in left if job._ended is not None}
         asked = [job for job in left if job.uuid not in found]
@@ -231,6 +231,13 @@ def _statuses(jobs: Sequence[AsyncResult[Any]]) -> dict[UUID, str]:
     if missing is not None:
         raise JobDoesNotExist(f"No job has the id {missing.id}: it was forgotten or pruned.")
     return known
+
+
+def _why_open(jobs: Sequence[AsyncResult[Any]], ended: Collection[UUID], seconds: float) -> str:
+    by_id = {job.uuid: job for job in jobs}
+    left = [job for job in by_id.values() if job.uuid not in ended]
+    text = f"{len(left)} of {len(by_id)} jobs had not ended after {seconds:g} s."
+    return text + (f" The first of them is {left[0].id}. {left[0]._why_open()}" if left else "")
 
 
 def _load(jobs: Sequence[AsyncResult[Any]]) -> None:

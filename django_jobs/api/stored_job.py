@@ -7,6 +7,7 @@ import time
 from typing import Any
 from uuid import UUID
 
+from ..control.retrying import retry_round
 from ..define import registry
 from ..define.conversion import brought_back
 from ..define.envelopes import opened, opened_progress
@@ -56,7 +57,8 @@ class StoredJob(Identified):
     :class:`JobDoesNotExist`.
     """
 
-    _ended: Job | None = None
+    # The row of the end that was read, and the round of retries of this process at that time.
+    _kept: tuple[int, Job] | None = None
 
     def __init__(self, id: UUID | str, *, name: str = "", using: str = "") -> None:
         self._uuid = id if type(id) is UUID else uuid_of(id, "job")
@@ -72,6 +74,19 @@ class StoredJob(Identified):
 
     # A class with __eq__ inherits none.
     __hash__ = Identified.__hash__
+
+    @property
+    def _ended(self) -> Job | None:
+        """The row, if the job has ended; a retry by this process makes it unknown."""
+        kept = self._kept
+        return None if kept is None or kept[0] != self._round() else kept[1]
+
+    @_ended.setter
+    def _ended(self, row: Job | None) -> None:
+        self._kept = None if row is None else (self._round(), row)
+
+    def _round(self) -> int:
+        return retry_round()
 
     @property
     def task_id(self) -> JobId:

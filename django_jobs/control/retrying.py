@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
@@ -23,6 +24,14 @@ from ..steps import operating
 from ..workflows.reopen import around, reopen, why_not
 from ..workflows.upstream import UPSTREAM_FAILED, origin_of
 from .jobs import Note, by_database, nothing
+
+_rounds = itertools.count(1)
+_round = 0
+
+
+def retry_round() -> int:
+    """Return a number that grows when this process retries jobs: what was read before is old."""
+    return _round
 
 
 def retry(
@@ -60,9 +69,16 @@ def retry(
         changed = _retry_all(chunk, key, using, note, skipped)
         done += len(changed)
         queues.update(changed.values())
+    if done:
+        _begin_round()
     if queues:
         announce(using, queues)
     return done, dict(skipped)
+
+
+def _begin_round() -> None:
+    global _round
+    _round = next(_rounds)
 
 
 def _retry_all(

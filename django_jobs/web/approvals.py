@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from ..api import signed_urls
+from ..api.approvals import note_of
 from ..api.result import AsyncResult
 from ..control.approvals import answer
 from ..display.approvals import AnswerForm, Question, open_question
@@ -42,6 +43,7 @@ def approval(request: HttpRequest, job_id: UUID) -> HttpResponse:
         answer(
             job_id, choice, form.cleaned_data["comment"], form=form.answers,
             by=ticket.by, key=ticket.key, link=ticket.number,
+            note=note_of(None, choice, by_link_of=ticket.by),
         )  # fmt: skip
     except NoOpenQuestion:
         return _too_late(request)

@@ -20,6 +20,7 @@ from django_jobs import (
     JobRevoked,
     ResultSet,
     ResultTimeout,
+    control,
     job,
 )
 from django_jobs.define.context import JobContext
@@ -33,7 +34,7 @@ from django_jobs.exceptions import (
     UpstreamFailed,
     WouldDeadlock,
 )
-from django_jobs.models import Job
+from django_jobs.models import Attempt, Job
 from django_jobs.values import Outcome
 from django_jobs.workflows.upstream import UPSTREAM_FAILED, upstream_message
 from tests import jobs
@@ -149,6 +150,33 @@ def test_ended_result_is_read_once(work: Work, django_assert_num_queries: Any) -
         assert result.ready()
         assert result.get() == 1
         assert result.status == result.state == "SUCCESS"
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_end_is_read_anew_after_a_retry(work: Work, together: bool) -> None:
+    @job(max_retries=0)
+    def once() -> int:
+        if not Attempt.objects.exists():
+            raise ValueError("declined")
+        return 7
+
+    result = once.delay()
+    both = ResultSet([result])
+    work()
+    with pytest.raises(ValueError, match="declined"):
+        both.get() if together else result.get()
+    control.retry([result.id])
+    assert (result.ready(), result.status, both.ready()) == (False, "PENDING", False)
+    work()
+    assert (result.get(), both.get()) == (7, [7])
+
+
+def test_retry_leaves_what_ran_in_this_process() -> None:
+    eager = jobs.add.apply((1,))
+    failing = jobs.fail.delay()
+    Job.objects.update(status="FAILURE")
+    control.retry([failing.id])
+    assert (eager.status, eager.get()) == ("SUCCESS", 1)
 
 
 # --- failures -----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from django_jobs import (
 )
 from django_jobs.api.result import AsyncResult
 from django_jobs.events.delivery import look
+from django_jobs.events.ending import End, end_waits
 from django_jobs.maintenance import events, unblock
 from django_jobs.models import Event, EventWait, Job, Step
 from django_jobs.status import Status
@@ -317,6 +318,32 @@ def test_retry_after_a_revoke_waits_again() -> None:
     send_event("paid:42", 3)
     run_jobs(until=result)
     assert value(result) == 3
+
+
+def test_end_of_a_wait_that_is_over_leaves_the_next_wait_of_the_job() -> None:
+    @job(name="tests.twice", bind=True)
+    def twice(self: JobContext) -> list[Any]:
+        return [self.wait_for_event("paid:42"), self.wait_for_event("shipped:42")]
+
+    result = twice.delay()
+    run_jobs()
+    (old,) = EventWait.objects.all()
+    send_event("paid:42", 1)
+    run_jobs()
+    with transaction.atomic():
+        assert end_waits([old], End(2), "default") == 0
+    assert state(result) == Status.WAITING
+    assert EventWait.objects.get().name == "shipped:42"
+    assert Step.objects.get(key="paid:42").result == 1
+
+
+def test_end_of_a_wait_whose_job_is_gone_deletes_it() -> None:
+    waiting_job().delay()
+    run_jobs()
+    Job.objects.all()._raw_delete("default")
+    with transaction.atomic():
+        assert end_waits(list(EventWait.objects.all()), End(1), "default") == 0
+    assert not EventWait.objects.exists()
 
 
 def test_deleted_job_leaves_no_wait() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
@@ -55,6 +57,16 @@ def test_link_shows_the_question_and_a_post_decides(client: Client) -> None:
     )  # fmt: skip
     run_jobs(until=result)
     assert result.get() == "approve"
+
+
+@pytest.mark.parametrize("by", ["eve", "", "eve@example.com"])
+def test_log_has_a_decision_by_the_link_of_a_user(client: Client, by: str) -> None:
+    eve = User.objects.create_user("eve")
+    result = asking()
+    assert client.post(approval_url(result.id, by=by), {"choice": "approve"}).status_code == 200
+    logged = LogEntry.objects.values_list("user_id", "object_id", "change_message")
+    expected = [(eve.pk, str(result.id), "Decided by a signed link: approve.")]
+    assert list(logged) == (expected if by == "eve" else [])
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
