@@ -4,7 +4,8 @@
 #             (also on MariaDB or MySQL: make test MYSQL_URL=mysql://root@127.0.0.1:3306/django_jobs)
 # make bench  throughput and latency beside bare SQL and Celery (ARGS=--quick, ARGS=--help),
 #             and beside twenty other job queues (ARGS=peers)
-# make torture  long runs that break things on purpose (an hour; ARGS=beats: one of them)
+# make torture  breaks things on purpose, with servers of its own (hours; ARGS=--fast, ARGS=--help)
+# make mutants  plants bugs, one at a time, and shows which test fails
 # make lint   ruff, mypy, missing migrations
 # make docs   docs/_build/index.html, without a warning
 # make wheel  dist/*.whl
@@ -26,7 +27,7 @@ comma := ,
 STAMPS = $(VENV)/installed-
 MANIFESTS = setup.cfg pyproject.toml
 
-.PHONY: demo test bench lint docs wheel clean
+.PHONY: demo test bench torture mutants lint docs wheel clean
 
 demo: $(STAMPS)demo
 	$(VENV)/bin/python -m testproject.demo
@@ -39,6 +40,9 @@ bench: $(STAMPS)bench$(if $(MYSQL_URL),$(comma)mysql)
 
 torture: $(STAMPS)$(EXTRAS)
 	$(VENV)/bin/python -m tests.torture $(ARGS)
+
+mutants: $(STAMPS)$(EXTRAS)
+	$(VENV)/bin/python -m tests.torture.mutants $(ARGS)
 
 lint: $(STAMPS)dev
 	$(VENV)/bin/ruff check .

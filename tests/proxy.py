@@ -15,6 +15,7 @@ from django.db import connection, connections
 
 from django_jobs.db import own_connection
 
+_NO_ANSWER_SECONDS = 1.0
 _READY_FOR_QUERY = b"Z\0\0\0\5"
 # The message with the server's process id, and the key by which a query may be cancelled.
 _PROCESS = re.compile(rb"(K\0\0\0\x0c).{4}", re.DOTALL)
@@ -29,6 +30,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._marker, self._when = b"", ""
+        # How many messages of clients still pass.
+        self._passing: int | None = None
         self._held: tuple[socket.socket, bytes] | None = None
         self._open: list[socket.socket] = [self._listener]
         #: The connection was broken at the message.
@@ -46,6 +49,15 @@ class Proxy:
         """
         self.lost.clear()
         self._marker, self._when = marker.encode(), when
+
+    def lose_after(self, messages: int, when: str) -> None:
+        """Break the connection at the message that follows so many others; see :meth:`lose`."""
+        self.lost.clear()
+        self._passing, self._when = messages, when
+
+    def relent(self) -> None:
+        """Break no connection any more."""
+        self._passing, self._marker = None, b""
 
     def deliver(self) -> None:
         """Let the server have the message that was held, and wait until it is done with it."""
@@ -85,6 +97,9 @@ class Proxy:
         server.close()
 
     def _is_marked(self, message: bytes) -> bool:
+        if self._passing is not None and message:
+            self._passing -= 1
+            return self._passing < 0
         message = self._executed(message) if self._answers_end else message
         if self._marker == b"COMMIT":  # and no READ COMMITTED
             return message.rstrip(b"\0").endswith(self._marker)
@@ -104,7 +119,7 @@ class Proxy:
         return b"" if b"P" in kinds and b"B" not in kinds else executed
 
     def _lose(self, message: bytes, client: socket.socket, server: socket.socket) -> None:
-        self._marker = b""
+        self.relent()
         if self._when == "late":
             self._held = server, message
         else:
@@ -116,9 +131,12 @@ class Proxy:
 
     def _ask(self, server: socket.socket, message: bytes) -> None:
         server.sendall(message)
-        answer = server.recv(1 << 20)
-        while answer[-6:-1] != self._answers_end and self._answers_end:
-            answer += server.recv(1 << 20)
+        # A part of a pipeline has no answer of its own.
+        server.settimeout(_NO_ANSWER_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            answer = part = server.recv(1 << 20)
+            while part and answer[-6:-1] != self._answers_end and self._answers_end:
+                answer += (part := server.recv(1 << 20))
 
 
 @contextlib.contextmanager

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from tests.torture.__main__ import ALONE, PLAYED, SHORTEST
-from tests.torture.checker import _SERIAL, _TABLES, _TRIGGERS, Evidence, judge
+from tests.torture.checker import Evidence, judge, prepare, remove
+from tests.torture.mutants import ROOT, planted
+from tests.torture.planted import BUGS, Bug
 from tests.torture.shrink import shortest
 
 
@@ -50,11 +51,7 @@ def wrong(transactional_db: None, tmp_path: Path) -> Any:
     from django_jobs.models import Job
     from tests.jobs import add
 
-    with connection.cursor() as cursor:
-        for statement in _TABLES.format(serial=_SERIAL[connection.vendor]).split(";"):
-            cursor.execute(statement)
-        for statement in _TRIGGERS[connection.vendor]:
-            cursor.execute(statement)
+    prepare()
 
     def find(statuses: list[str], lines: list[dict[str, Any]], **given: Any) -> set[str]:
         job_id = add.delay(1).uuid
@@ -67,14 +64,7 @@ def wrong(transactional_db: None, tmp_path: Path) -> Any:
         return {line.what for line in judge(Evidence(path), **given) if line.is_wrong}
 
     yield find
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "DROP FUNCTION torture_follow CASCADE"
-            if connection.vendor == "postgresql"
-            else "DROP TRIGGER torture_follow"
-        )
-        for table in ("trail", "effects", "orders"):
-            cursor.execute(f"DROP TABLE torture_{table}")
+    remove()
 
 
 ACK, START = {"kind": "ack"}, {"kind": "start"}
@@ -106,3 +96,14 @@ def test_checker(
 
 def test_checker_looks_at_exit_codes(wrong: Any) -> None:
     assert wrong(RUN, [ACK, START, END], codes=[0, 1]) == {"I10 exit codes"}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_text_of_a_planted_bug_is_in_the_code(bug: Bug) -> None:
+    for path, text in planted(bug, ROOT).items():
+        assert text != path.read_text()
+        compile(text, str(path), "exec")
+    assert bug.tests
+    for test in bug.tests.split():
+        assert Path(ROOT, test.partition("::")[0]).exists()

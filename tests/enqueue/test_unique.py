@@ -16,6 +16,7 @@ from django_jobs import DuplicateKey, job
 from django_jobs.control import retry, revoke
 from django_jobs.db import clock
 from django_jobs.db.base import UNIQUE_KEYS
+from django_jobs.enqueue import unique as uniqueness
 from django_jobs.ids import uuid7
 from django_jobs.maintenance import prune, prune_unique_keys
 from django_jobs.models import Job, UniqueKey
@@ -143,6 +144,22 @@ def test_same_key_of_two_functions_is_two_keys() -> None:
     unique.delay(1)
     other.delay(1)
     assert Job.objects.count() == 2
+
+
+def test_keys_are_taken_in_their_order_whatever_that_of_the_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[str] = []
+    acquire = uniqueness.acquire_key
+
+    def note(key: str, *rest: Any) -> Any:
+        taken.append(key)
+        return acquire(key, *rest)
+
+    monkeypatch.setattr(uniqueness, "acquire_key", note)
+    unique.delay_many([(number,) for number in range(8)])
+    assert len(set(taken)) == 8
+    assert taken == sorted(taken)
 
 
 def test_copies_in_one_call_are_one_row() -> None:

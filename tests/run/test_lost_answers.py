@@ -5,12 +5,14 @@ Each test plays a cell of the table in ``docs/reliability.rst``.
 
 from __future__ import annotations
 
+import datetime
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.db import Error, connection, connections, transaction
+from django.utils import timezone
 
 from django_jobs.beat.fire import fire_due
 from django_jobs.db import clock
@@ -249,6 +251,19 @@ def test_worker_whose_lease_runs_out_amid_a_rescue_keeps_its_jobs_until_it_is_ma
     ours.update(lease_until=clock("default", -1))
     assert rescue.run_once("default") == 1
     assert not presence_of(worker).beat()
+
+
+def test_clock_of_the_rescuing_host_does_not_matter(
+    worker: Worker, take: Callable[..., list[Any]], vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if vendor == "sqlite":
+        return  # SQLite uses the host's clock
+    result = jobs.add.delay(1)
+    take()
+    ahead = timezone.now() + datetime.timedelta(hours=2)
+    monkeypatch.setattr(timezone, "now", lambda: ahead)
+    assert rescue.run_once("default") == 0
+    assert result.status == "STARTED"
 
 
 def test_claim_that_finds_nothing_locks_nothing(worker: Worker, vendor: str) -> None:

@@ -28,7 +28,7 @@ from tests.torture.shrink import shortest
 from tests.written import written
 
 #: Scenarios that are modules of their own, with how many seconds they take in a fast run.
-ALONE = {"cron": 0, "beats": 10, "lag": 5, "workflows": 8, "limits": 8, "life": 0}
+ALONE = {"cron": 0, "beats": 10, "lag": 5, "workflows": 8, "limits": 8, "life": 0, "lost": 0}
 #: Scenarios that use no database.
 PLAIN = ("cron",)
 #: Scenarios with a ledger: see :mod:`tests.torture.play`.

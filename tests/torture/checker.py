@@ -60,6 +60,17 @@ def prepare() -> None:
             cursor.execute(statement)
 
 
+def remove() -> None:
+    """Undo :func:`prepare`."""
+    from django.db import connection
+
+    drop = "FUNCTION torture_follow CASCADE" if connection.vendor == "postgresql" else None
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP {drop or 'TRIGGER torture_follow'}")
+        for table in ("trail", "effects", "orders"):
+            cursor.execute(f"DROP TABLE torture_{table}")
+
+
 class Line(NamedTuple):
     """A line of the table: what was counted, and whether it is a fault."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import importlib.util
 import os
 import shutil
 import signal
@@ -147,6 +148,8 @@ class MariaDB(Server):
         super().install()
         if shutil.which("mariadbd") is None or shutil.which("mariadb-install-db") is None:
             raise CannotStart("mariadbd is not installed (Debian: apt install mariadb-server)")
+        if importlib.util.find_spec("MySQLdb") is None:
+            raise CannotStart("mysqlclient is not installed (make torture MYSQL_URL=own does it)")
         command = [
             "mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
             "--skip-test-db", f"--user={getpass.getuser()}", f"--datadir={self.folder / 'data'}",
