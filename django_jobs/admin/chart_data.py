@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..display.times import duration
-from ..metrics.summaries import DAY, HOUR, Activity, Spread, Statistics
+from ..metrics.summaries import DAY, HOUR, PERIODS, Activity, Spread, Statistics
 from . import chart_axes, charts
 
 #: Takes two Unix times.
@@ -72,10 +72,16 @@ def drawn(
     runs = dataclasses.replace(times, past=numbers.previous.run_p95)
     p95 = f"p95 {before}"
     return [
-        _chart("ended", title, frame, ended, charts.bars, before),
+        chart("ended", title, frame, ended, charts.bars, before),
         _spreads("wait", _("Wait"), waits, [point.wait for point in points], p95),
         _spreads("run", _("Run time"), runs, [point.run for point in points], p95),
     ]
+
+
+def windows(chosen: str) -> list[dict[str, Any]]:
+    """Return the links to the windows of time."""
+    labels = {"1h": _("1 h"), "24h": _("24 h"), "7d": _("7 d")}
+    return [{"name": name, "label": labels[name], "selected": name == chosen} for name in PERIODS]
 
 
 def change(now: float, before: float) -> str:
@@ -147,13 +153,14 @@ def _spreads(
         charts.Series("p95", "p95", [spread.p95 for spread in spreads]),
         charts.Series("p99", "p99", [spread.p99 for spread in spreads]),
     ]
-    return _chart(key, title, frame, series, charts.lines, before)
+    return chart(key, title, frame, series, charts.lines, before)
 
 
-def _chart(
+def chart(
     key: str, title: str, frame: charts.Frame, series: Sequence[charts.Series], draw: Any,
     before: str,
 ) -> Chart:  # fmt: skip
+    """Return what *draw* draws, with its table; *before* is the legend of the faint line."""
     links = frame.links or [""] * len(frame.times)
     rows = [
         [_linked(time, link), *(_NONE if each is None else frame.shown(each) for each in values)]

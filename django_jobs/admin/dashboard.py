@@ -29,7 +29,17 @@ from .alerts import Alert, alerts
 from .auto_refresh import CHART_SCRIPT, REFRESH_SCRIPT, page_or_parts
 from .badges import moment, paused_badge, worker_badge
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
-from .chart_data import busiest, change, compared_with, drawn, percent, seconds, share, spark
+from .chart_data import (
+    busiest,
+    change,
+    compared_with,
+    drawn,
+    percent,
+    seconds,
+    share,
+    spark,
+    windows,
+)
 from .charts import sparkline
 from .http_api.dashboard import DashboardJsonMixin
 
@@ -74,7 +84,7 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
             "may": may,
             "alerts": [_shown_alert(one, pages) for one in alerts(snapshot)],
             "pages": pages,
-            "windows": _windows(window),
+            "windows": windows(window),
             "tiles": [
                 *self.tiles(snapshot, numbers),
                 *self.tile_of_questions(snapshot, may["view_approval"]),
@@ -264,11 +274,6 @@ def _recently(numbers: Statistics) -> str:
 def consequences(number: int) -> str:
     text = ngettext("%s failed with it", "%s failed with them", number)
     return text % number_format(number) if number else ""
-
-
-def _windows(chosen: str) -> list[dict[str, Any]]:
-    labels = {"1h": _("1 h"), "24h": _("24 h"), "7d": _("7 d")}
-    return [{"name": name, "label": labels[name], "selected": name == chosen} for name in PERIODS]
 
 
 def _permissions(site: AdminSite, request: HttpRequest) -> Mapping[str, bool]:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -24,19 +25,25 @@ from ..define.routing import database_of
 from ..define.sensitive import shown_arguments
 from ..exceptions import JobsError
 from ..limits.overrides import limits_of
+from ..metrics.history import statistics
 from ..metrics.snapshot import recent_statistics
 from ..metrics.step_numbers import step_numbers
-from ..models import Job
+from ..metrics.summaries import PERIODS
+from ..models import Function, Job, Queue
 from ..status import Status
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
-from .chart_data import function_row
+from .chart_data import drawn, function_row, windows
 from .enqueue_form import EnqueueForm
+from .function_page import errors, folded, histogram, runs
 from .http_api.functions import FunctionJsonMixin, enqueue_logged
-from .job_actions import COPY
+from .job_actions import COPY, RETRY
+from .limits_form import BUTTON, LimitsForm
 from .run_history import runs_of_function, runs_svg
 from .steps import step_row
 
 _WINDOW = "24h"
+#: The permission to set the limits of a job function, as of a queue.
+_LIMIT = f"{Queue._meta.app_label}.change_queue"
 _PAYLOAD = frozenset({"args", "kwargs", "headers", "options"})
 _FOLDER = "admin/django_jobs/function"
 
@@ -80,30 +87,58 @@ class FunctionAdminMixin(FunctionJsonMixin, ReadOnlyAdminMixin):
         if function is None:
             raise Http404(registry.missing(function_name))
         may_enqueue = request.user.has_perm(COPY.permission)
-        if request.method == "POST" and not may_enqueue:
-            raise PermissionDenied
-        form = EnqueueForm(function, request.POST if request.method == "POST" else None)
-        if request.method == "POST" and form.is_valid():
+        if request.method == "POST":
+            needed = request.user.has_perm(_LIMIT) if BUTTON in request.POST else may_enqueue
+            if not needed:
+                raise PermissionDenied
+        using = database_of(function.options.queue or "")
+        enqueues = request.method == "POST" and BUTTON not in request.POST
+        limits = LimitsForm(function, request.POST if BUTTON in request.POST else None, using)
+        form = EnqueueForm(function, request.POST if enqueues else None)
+        if enqueues and form.is_valid():
             answer = self._enqueue(request, form)
             if answer is not None:
                 return answer
-        activities = recent_statistics(_WINDOW).functions
-        activity = next((one for one in activities if one.name == function.name), None)
-        using = database_of(function.options.queue or "")
-        runs = runs_of_function(function.name, using)
+        if limits.is_bound and limits.is_valid() and limits.save():
+            return self._limits_set(request, function.name)
         context = {
             **self._context(request),
-            "title": function.name,
-            "signature": f"{function.name.rpartition('.')[2]}{function.shown_signature}",
-            "doc": inspect.getdoc(function.__wrapped__) or "",
-            "options": _limited(function, using),
-            "tiles": self._tiles(function.name, function_row(activity) if activity else {}),
-            "may": {"view_job": may_view(self.admin_site, Job, request)},
-            "runs": runs_svg(runs, room=len(runs)),
-            "steps": [step_row(one) for one in step_numbers(function.name, using)],
+            **self.shown_function(request, function, using),
+            "limits": limits if request.user.has_perm(_LIMIT) else None,
+            "limits_button": BUTTON,
             "form": form if may_enqueue else None,
         }
         return TemplateResponse(request, f"{_FOLDER}/function.html", context)
+
+    def shown_function(
+        self, request: HttpRequest, function: JobFunction[..., Any, Any], using: str
+    ) -> dict[str, Any]:
+        """Return what the page of a job function shows besides its forms."""
+        window = request.GET.get("window", "")
+        window = window if window in PERIODS else _WINDOW
+        numbers = statistics(window, using, function.name)
+        activity = next(iter(numbers.functions), None)
+        newest = runs_of_function(function.name, using)
+        may = {
+            "view_job": may_view(self.admin_site, Job, request),
+            "add_schedule": request.user.has_perm(f"{self.opts.app_label}.add_schedule"),
+        }
+        may["retry_job"] = may["view_job"] and request.user.has_perm(RETRY.permission)
+        return {
+            "title": function.name,
+            "signature": f"{function.name.rpartition('.')[2]}{function.shown_signature}",
+            "doc": inspect.getdoc(function.__wrapped__) or "",
+            **folded(_limited(function, using)),
+            "tiles": self._tiles(function.name, function_row(activity) if activity else {}),
+            "windows": windows(window),
+            "charts": [*drawn(numbers), *filter(None, [histogram(numbers)])],
+            "errors": errors(function.name, self._url("job_changelist"), using),
+            "may": may,
+            "runs": runs_svg(newest, room=len(newest)),
+            "tables": runs(function.name, newest, using) if newest and may["view_job"] else [],
+            "schedule_url": f"{self._url('schedule_add')}?{urlencode({'job_name': function.name})}",
+            "steps": [step_row(one) for one in step_numbers(function.name, using)],
+        }
 
     def _tiles(self, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         jobs = f"{self._url('job_changelist')}?{urlencode({'name': name})}"
@@ -135,6 +170,12 @@ class FunctionAdminMixin(FunctionJsonMixin, ReadOnlyAdminMixin):
         if may_view(self.admin_site, Job, request) and not get_settings().eager:
             return HttpResponseRedirect(self._url("job_change", result.id))
         return HttpResponseRedirect(request.path)
+
+    def _limits_set(self, request: HttpRequest, name: str) -> HttpResponse:
+        user_id: Any = request.user.pk
+        LogEntry.objects.log_actions(user_id, [Function(pk=name)], CHANGE, "Set the limits.")
+        self.message_user(request, _("The limits were set."), messages.SUCCESS)
+        return HttpResponseRedirect(request.get_full_path())
 
     def _context(self, request: HttpRequest) -> dict[str, Any]:
         request.current_app = self.admin_site.name

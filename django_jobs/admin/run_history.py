@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 
@@ -22,14 +23,17 @@ _COLUMNS = ("id", "name", "status", "enqueued_at", "run_at", "started_at", "ende
 
 def runs_of_function(name: str, using: str, until: UUID | None = None) -> list[Job]:
     """Return the newest started jobs of a job function up to the id *until*, the oldest first."""
+    return list(newest_of_function(name, using, until)[:RUNS_SHOWN])[::-1]
+
+
+def newest_of_function(name: str, using: str, until: UUID | None = None) -> QuerySet[Job]:
+    """Return the started jobs of a job function among the newest jobs of all, the newest first."""
     newest = Job.objects.using(using).order_by("-pk")
     if until is not None:
         newest = newest.filter(pk__lte=until)
     oldest = newest.values_list("pk", flat=True)[_MOST_READ : _MOST_READ + 1].first()
     runs = newest.filter(name=name, started_at__isnull=False)
-    if oldest is not None:
-        runs = runs.filter(pk__gte=oldest)
-    return list(runs.only(*_COLUMNS)[:RUNS_SHOWN])[::-1]
+    return (runs if oldest is None else runs.filter(pk__gte=oldest)).only(*_COLUMNS)
 
 
 def runs_svg(runs: Sequence[Job], room: int = 20) -> SafeString:

@@ -65,7 +65,10 @@ class Accumulator:
     def activity(self, name: str) -> Activity:
         started = sum(map(sum, self.runs))
         times = self.run_seconds, self.wait, self.run
-        return Activity(name, started, *self._outcomes, self.rescued, *times, tuple(self.ended))
+        counts = tuple(_added(self.runs))
+        return Activity(
+            name, started, *self._outcomes, self.rescued, *times, tuple(self.ended), counts
+        )
 
     @property
     def _outcomes(self) -> tuple[int, int, int, int]:

@@ -30,12 +30,12 @@ FAILURE_STEP = 6 * HOUR
 _FAILURE_STEPS = WEEK // FAILURE_STEP
 
 
-def statistics(period: str = "1h", using: str = "") -> Statistics:
+def statistics(period: str = "1h", using: str = "", name: str = "") -> Statistics:
     """Return the numbers of the last hour, day or week, from one database.
 
     *period* is "1h", "24h" or "7d", with a point per minute, ten minutes or hour. *using* is the
-    database's alias, by default that of the ``DATABASE`` setting. Raises ``ValueError`` for
-    another period.
+    database's alias, by default that of the ``DATABASE`` setting. With *name*, the numbers are of
+    that job function only. Raises ``ValueError`` for another period.
     """
     using = using or get_settings().database
     if period not in PERIODS:
@@ -47,21 +47,21 @@ def statistics(period: str = "1h", using: str = "") -> Statistics:
     points = [Accumulator() for _step in range(steps)]
     past = Past(start - wanted.seconds, wanted)
     parts: defaultdict[Series, Accumulator] = defaultdict(lambda: Accumulator(steps))
-    for starts_at, seconds, queue, name, *numbers in _rows(start - wanted.seconds, using):
+    for starts_at, seconds, queue, function, *numbers in _rows(start - wanted.seconds, using, name):
         if starts_at < start:
             past.add(starts_at, seconds, numbers)
             continue
         step = min((starts_at - start) // wanted.step, steps - 1)
         points[step].add(numbers)
-        part = parts[queue, name]
+        part = parts[queue, function]
         part.add(numbers)
         part.ended[step] += numbers[1] + numbers[2]
     functions: defaultdict[str, Accumulator] = defaultdict(lambda: Accumulator(steps))
     queues: defaultdict[str, Accumulator] = defaultdict(lambda: Accumulator(steps))
     total = Accumulator(steps)
-    for (queue, name), part in parts.items():
+    for (queue, function), part in parts.items():
         numbers = part.numbers()
-        for whole in (functions[name], queues[queue], total):
+        for whole in (functions[function], queues[queue], total):
             whole.add(numbers)
             whole.ended = [*map(operator.add, whole.ended, part.ended)]
     busiest = sorted(functions.items(), key=lambda item: -item[1].run_seconds)
@@ -69,8 +69,8 @@ def statistics(period: str = "1h", using: str = "") -> Statistics:
         wanted,
         moment(now),
         tuple(each.point(start + step * wanted.step) for step, each in enumerate(points)),
-        tuple(each.activity(name) for name, each in busiest),
-        tuple(each.activity(name) for name, each in sorted(queues.items())),
+        tuple(each.activity(function) for function, each in busiest),
+        tuple(each.activity(queue) for queue, each in sorted(queues.items())),
         total.activity(""),
         past.summary(),
     )
@@ -143,12 +143,14 @@ def totals(using: str = "") -> dict[Series, Tally]:
     return found
 
 
-def _rows(start: int, using: str) -> Iterator[tuple[Any, ...]]:
+def _rows(start: int, using: str, name: str) -> Iterator[tuple[Any, ...]]:
     rows = Measurement.objects.using(using).filter(
         seconds__gt=Measurement.TOTAL, starts_at__gte=start
     )
+    if name:
+        rows = rows.filter(name=name)
     keys = ("starts_at", "seconds", "queue", "name")
-    texts = [ExpressionWrapper(F(name), TextField()) for name in HISTOGRAMS]
+    texts = [ExpressionWrapper(F(column), TextField()) for column in HISTOGRAMS]
     found = list(rows.values_list(*keys, *COUNTS, *SECONDS, *EDGES, *texts))
     read = _parsed(found, len(HISTOGRAMS))
     return ((*row[:-2], waits, next(read)) for row, waits in zip(found, read, strict=False))

@@ -74,6 +74,8 @@ class Activity:
     run: Spread
     #: Jobs that succeeded or failed, for each step.
     ended_by_step: tuple[int, ...]
+    #: Attempts by run time, for each bucket of :data:`~django_jobs.models.histogram.BOUNDS`.
+    run_counts: tuple[int, ...] = ()
 
     @property
     def failed_share(self) -> float:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
+import django
 from django import template
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 register = template.Library()
@@ -29,3 +35,22 @@ def age_texts() -> str:
         "at": time.time(),
     }  # fmt: skip
     return json.dumps(texts, ensure_ascii=False)
+
+
+@register.simple_tag(takes_context=True)
+def breadcrumbs(context: Any) -> SafeString:
+    """Return the way from the index to the page, over the app and the list of the model."""
+    site, opts, title = context["request"].current_app or "admin", context["opts"], context["title"]
+    label = opts.app_label
+    steps = [
+        (reverse(f"{site}:index"), _("Home")),
+        (reverse(f"{site}:app_list", args=[label]), opts.app_config.verbose_name),
+    ]
+    if title != (name := capfirst(opts.verbose_name_plural)):
+        steps.append((reverse(f"{site}:{label}_{opts.model_name}_changelist"), name))
+    if django.VERSION >= (6, 1):
+        links = format_html_join("", '<li><a href="{}">{}</a></li>', steps)
+        last = format_html('<li aria-current="page">{}</li>', title)
+        return format_html('<ol class="breadcrumbs">{}{}</ol>', links, last)
+    links = format_html_join(" › ", '<a href="{}">{}</a>', steps)
+    return format_html('<div class="breadcrumbs">{} › {}</div>', links, title)

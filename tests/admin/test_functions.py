@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +12,14 @@ import pytest
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from django_jobs import job
 from django_jobs.api.job import JobFunction
+from django_jobs.ids import uuid7
 from django_jobs.limits.overrides import set_limits
-from django_jobs.models import Job
+from django_jobs.models import Job, Limit, Measurement
+from django_jobs.models.histogram import Errors, Tally
 from django_jobs.status import Status
 from tests.admin.test_jobs import make, messages_of
 
@@ -185,3 +190,93 @@ def test_user_without_view_permission_stays_on_the_page(
     response = enqueue(client, user_id="1", subject="x")
     assert response.redirect_chain == [(f"{LIST}shop.send/", 302)]
     assert Job.objects.count() == 1
+
+
+# --- numbers, errors, runs and limits -------------------------------------------------------------
+
+
+def measured(minutes_ago: int, name: str = "shop.send", failed: int = 0) -> None:
+    tally = Tally(sent=3, succeeded=3 - failed, failed=failed)
+    tally.measure([0.1, 0.1, 0.1], [0.2, 0.2, 4.0])
+    if failed:
+        tally.errors["builtins.OSError"] = Errors(failed, int(time.time()), str(uuid7()))
+    row = Measurement(
+        starts_at=int(time.time()) // 60 * 60 - minutes_ago * 60, queue="mail", name=name
+    )
+    row.tally = tally
+    row.save()
+
+
+def test_page_has_the_charts_of_its_own_numbers(boss: Client, send: Any) -> None:
+    measured(1)
+    measured(600)
+    measured(1, name="other")
+    day = boss.get(f"{LIST}shop.send/").context
+    hour = boss.get(f"{LIST}shop.send/", {"window": "1h"}).context
+    assert [context["tiles"][0]["value"] for context in (day, hour)] == ["6", "3"]
+    assert [chart.key for chart in day["charts"]] == ["ended", "wait", "run", "runs"]
+    (fast, *_between, slow) = hour["charts"][-1].rows[::-1]
+    assert (fast, slow) == (["150 ms – 225 ms", "2"], ["3.8 s – 5.8 s", "1"])
+
+
+def test_page_without_numbers_has_no_histogram(boss: Client, send: Any) -> None:
+    charts = boss.get(f"{LIST}shop.send/").context["charts"]
+    assert [chart.key for chart in charts] == ["ended", "wait", "run"]
+
+
+def test_errors_can_be_retried_all_at_once(boss: Client, send: Any) -> None:
+    measured(1, failed=1)
+    failed = make(Status.FAILURE, name="shop.send", error_class="builtins.OSError")
+    other = make(Status.FAILURE, name="shop.send", error_class="builtins.KeyError")
+    errors = boss.get(f"{LIST}shop.send/").context["errors"]
+    error = next(one for one in errors if one["error"] == "OSError")
+    assert (error["left"], error["hour"]) == ("1", "1")
+    data = {"action": "retry", "index": "0", "select_across": "1", "confirmed": "1"}
+    boss.post(error["url"], data | {"_selected_action": "all"})
+    failed.refresh_from_db()
+    other.refresh_from_db()
+    assert (failed.status, other.status) == (Status.PENDING, Status.FAILURE)
+
+
+def test_page_has_the_newest_and_the_slowest_runs(boss: Client, send: Any) -> None:
+    now = timezone.now()
+    took = [5, 1, 9, 2, 3, 4, 7]
+    jobs = [
+        make(name="shop.send", started_at=now - datetime.timedelta(seconds=one), ended_at=now)
+        for one in took
+    ]
+    newest, slowest = boss.get(f"{LIST}shop.send/").context["tables"]
+    assert [run["pk"] for run in newest["rows"]] == [job.pk for job in jobs[:1:-1]]
+    assert [run["took"] for run in slowest["rows"]] == ["9.0 s", "7.0 s", "5.0 s", "4.0 s", "3.0 s"]
+
+
+def test_limits_are_set_refused_and_taken_back(
+    boss: Client, client_of: Callable[..., Client], send: Any
+) -> None:
+    page = f"{LIST}shop.send/"
+    data = {"set_limits": "1", "limits-concurrency": "2", "limits-rate_limit": "10/m"}
+    boss.post(page, data)
+    row = Limit.objects.get()
+    assert (row.concurrency, row.rate_limit) == (2, "10/m")
+    assert LogEntry.objects.get().object_repr == "shop.send"
+    assert boss.get(page).context["limits"]["concurrency"].value() == 2
+    refused = boss.post(page, data | {"limits-rate_limit": "often"})
+    assert "rate_limit" in str(refused.context["limits"].non_field_errors())
+    boss.post(page, {"set_limits": "1"})
+    assert not Limit.objects.exists()
+    User.objects.all().delete()
+    viewer = client_of("view_function")
+    assert viewer.get(page).context["limits"] is None
+    assert viewer.post(page, data).status_code == 403
+
+
+def test_options_with_defaults_are_folded(boss: Client, send: Any) -> None:
+    context = boss.get(f"{LIST}shop.send/").context
+    assert {"queue", "max_retries"} <= {one["name"] for one in context["options"]}
+    assert "priority" in {one["name"] for one in context["defaults"]}
+
+
+def test_breadcrumbs_lead_over_the_app(boss: Client, send: Any) -> None:
+    html = boss.get(f"{LIST}shop.send/").content.decode().partition("breadcrumbs")[2]
+    links = re.findall(r'<a href="([^"]+)">', html.partition("shop.send")[0])
+    assert links == ["/admin/", "/admin/django_jobs/", LIST]
