@@ -1,8 +1,4 @@
-"""Makes the pictures of the admin from the running demo: ``python -m docs.screenshots [URL]``.
-
-It needs ``make demo`` in another terminal, Chromium, and REPORT_FAILURE_RATE=1 there for a job that
-has failed more than once. Chromium is spoken to over its debugging pipe.
-"""
+"""A page of a headless Chromium, which is spoken to over its debugging pipe."""
 
 from __future__ import annotations
 
@@ -11,23 +7,17 @@ import fcntl
 import itertools
 import json
 import os
-import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
-from PIL import Image
-
-IMAGES = Path(__file__).resolve().parent / "images"
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
@@ -133,38 +123,3 @@ def log_in(site: str) -> tuple[OpenerDirector, str]:
     if session is None:
         raise SystemExit("the demo's user admin cannot log in")
     return opener, session
-
-
-def newest_failure(opener: OpenerDirector, site: str) -> str:
-    """Return the address of the page of a report that failed, the newest."""
-    listed = f"{site}/admin/django_jobs/job/?status=FAILURE&q=build_report"
-    with opener.open(listed) as answer:
-        found = re.search(r"/admin/django_jobs/job/[0-9a-f-]{36}/change/", answer.read().decode())
-    if found is None:
-        raise SystemExit("no report has failed yet: see the head of this script")
-    return site + found.group()
-
-
-def save(name: str, png: bytes) -> None:
-    path = IMAGES / name
-    path.write_bytes(png)
-    # A page has few colours: a palette makes a third of the bytes.
-    with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256).save(path, optimize=True)
-    sys.stdout.write(f"{path.name}: {path.stat().st_size // 1024} KiB\n")
-
-
-def main(site: str) -> None:
-    opener, session = log_in(site)
-    with browser() as page:
-        page.call("Network.setCookie", name="sessionid", value=session, url=site)
-        page.take(f"{site}/admin/", 800, 600)
-        fold = "localStorage.setItem('django.admin.navSidebarIsOpen', 'false')"
-        page.call("Runtime.evaluate", expression=fold)
-        save("dashboard.png", page.take(f"{site}/admin/django_jobs/dashboard/", 1400, 1250))
-        save("jobs.png", page.take(f"{site}/admin/django_jobs/job/", 1600, 860))
-        save("job.png", page.take(newest_failure(opener, site), 1200, 1900))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000")
