@@ -20,11 +20,11 @@ from django.conf import settings
 from django.db.backends import utils
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql import base
-from psycopg import errors
+from psycopg.adapt import Transformer
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from .driver_sessions import unwatched
-from .prepared import Prepared, answer
+from .prepared import UNFIT, Prepared, answer
 from .session import INTERRUPTED, SESSION, Session
 
 #: A session prepares its statements when so many have run without.
@@ -110,6 +110,20 @@ def change(connection: BaseDatabaseWrapper, statement: bytes, values: Sequence[A
 
     It is on disk on return. When the connection is lost, it is unknown whether it was committed.
     """
+    return _run(connection, statement, values).command_tuples or 0
+
+
+def rows(
+    connection: BaseDatabaseWrapper, statement: bytes, values: Sequence[Any]
+) -> list[tuple[Any, ...]]:
+    """Run *statement* in one round trip; return its rows as the driver reads them for Django."""
+    result = _run(connection, statement, values)
+    transformer = Transformer(connection.connection)
+    transformer.set_pgresult(result)
+    return transformer.load_rows(0, result.ntuples, tuple)
+
+
+def _run(connection: BaseDatabaseWrapper, statement: bytes, values: Sequence[Any]) -> Any:
     raw: Any = connection.connection
     parameters = texts(values)
     with connection.wrap_database_errors, raw.lock:
@@ -119,11 +133,11 @@ def change(connection: BaseDatabaseWrapper, statement: bytes, values: Sequence[A
             if names is not None:
                 try:
                     raw.pgconn.send_query_prepared(names[0], parameters)
-                    return answer(raw).command_tuples or 0
-                except errors.InvalidSqlStatementName:
+                    return answer(raw)
+                except UNFIT:
                     prepared.names = None
             raw.pgconn.send_query_params(statement, parameters)
-            return answer(raw).command_tuples or 0
+            return answer(raw)
         except psycopg.Error:
             raise
         except BaseException:

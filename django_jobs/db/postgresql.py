@@ -31,12 +31,14 @@ from .base import (
     EDGES,
     INSERT_STEP,
     JOBS,
+    LOADED_STEP,
     NEW_COLUMNS,
     NEW_FIELDS,
     OF_FEW_JOBS,
     OF_JOBS,
     SECONDS_OF,
     STEP_COLUMNS,
+    STEPS,
     WORKERS,
     Capacity,
     Dialect,
@@ -167,6 +169,10 @@ SELECT EXISTS (SELECT 1 FROM event), EXISTS (SELECT 1 FROM wait),
     set_config('synchronous_commit', COALESCE(%s, current_setting('synchronous_commit')), TRUE),
     (SELECT pg_notify('{CHANNEL}', queue) FROM woken)
 """
+_LOAD_STEPS = numbered(f"""
+SELECT {", ".join(LOADED_STEP)}, wake_at <= {_NOW} FROM {STEPS} WHERE job_id = %s
+ORDER BY position, id
+""")
 _SEND_EVENT = numbered(f"""
 INSERT INTO django_jobs_event (name, payload, broadcast, is_new, sent_at, expires_at)
 VALUES (%s, %s, FALSE, TRUE, {_NOW}, {_NOW} + %s::float8 * {_SECOND}) RETURNING id
@@ -733,6 +739,11 @@ class PostgreSQL(Dialect):
     def ready_queues(self, cursor: CursorWrapper) -> list[str]:
         cursor.execute(_READY_QUEUES)
         return [queue for (queue,) in cursor.fetchall()]
+
+    def steps_of(self, job_id: UUID) -> list[tuple[Any, ...]] | None:
+        if not self._past_cursors.is_open_to(self.connection):
+            return None
+        return self._past_cursors.rows(self.connection, _LOAD_STEPS, [job_id.hex])
 
     def insert_step(
         self,

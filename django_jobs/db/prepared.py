@@ -30,8 +30,8 @@ _PLANNER = b"""
 SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off;
 SET jit = off
 """
-# The server has forgotten the statement, or a migration changed the types of what it returns.
-_UNFIT = (errors.InvalidSqlStatementName, errors.FeatureNotSupported)
+#: The server has forgotten the statement, or a migration changed the types of what it returns.
+UNFIT = (errors.InvalidSqlStatementName, errors.FeatureNotSupported)
 
 
 class Prepared:
@@ -147,7 +147,7 @@ class WorkerStatements:
                 try:
                     raw.pgconn.send_query_prepared(names[0], texts)
                     return answer(raw)
-                except _UNFIT:
+                except UNFIT:
                     prepared.names = None
             raw.pgconn.send_query_params(statement, texts)
             return answer(raw)

@@ -35,6 +35,14 @@ def insert_step(
     return dialect.insert_step(job_id, worker_id, values, ages, lock)
 
 
+def steps_of(job_id: UUID, using: str) -> list[tuple[Any, ...]] | None:
+    """Return the steps of a job, in order: :data:`~.base.LOADED_STEP`, and whether each is due.
+
+    JSON is text. Returns None where only the ORM reads them.
+    """
+    return dialect_for(connections[using]).steps_of(job_id)
+
+
 def holds_job(job_id: UUID, worker_id: UUID, claims: int, using: str, *, locks: bool) -> bool:
     """Return whether a worker has the job; with *locks* until the end of this transaction."""
     connection = connections[using]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +15,12 @@ from django.db import Error, IntegrityError, connections, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from ..db import clock, is_away
-from ..db.base import chunks
-from ..db.steps import holds_job, insert_step
+from ..db.base import LOADED_STEP, chunks
+from ..db.steps import holds_job, insert_step, steps_of
 from ..define.envelopes import opened
 from ..exceptions import JobFailed, JobLost, JobRevoked
 from ..models import Job, Step
+from ..models.fields import decoded
 from ..status import Status
 from ..values import Claimed, Failure
 from ..workflows.remote_exception import exception_of
@@ -28,6 +31,7 @@ from .recorded import Recorded, State
 # A step whose function has run is recorded even if the database is away for so many seconds.
 _PATIENCE = 60.0
 _LONGEST_REST = 2.0
+_JSON = ("result", "data")
 
 
 Regain = Callable[[UUID, Collection[tuple[UUID, int]], str], int]
@@ -45,9 +49,13 @@ class RowStore:
     def load(self, job: Claimed) -> list[Recorded]:
         if job.claims <= 1:
             return []  # no run came before this one
+        found = steps_of(job.id, self.using)
+        if found is not None:
+            return [_recorded(*_read(row)) for row in found]
         is_due = ExpressionWrapper(Q(wake_at__lte=clock(self.using)), BooleanField())
         rows = Step.objects.using(self.using).filter(job_id=job.id).annotate(is_due=is_due)
-        return [_recorded(row) for row in rows.order_by("position", "id")]
+        ordered = rows.order_by("position", "id")
+        return [_recorded(*row) for row in ordered.values_list(*LOADED_STEP, "is_due")]
 
     def record(self, job: Claimed, step: Recorded) -> None:
         inside = connections[self.using].in_atomic_block
@@ -123,21 +131,30 @@ def _values(job: Claimed, step: Recorded) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _recorded(row: Any) -> Recorded:
+def _read(row: tuple[Any, ...]) -> Iterator[Any]:
+    """Yield the values as the ORM reads them."""
+    return (
+        decoded(value) if name in _JSON else value for name, value in zip_longest(LOADED_STEP, row)
+    )
+
+
+def _recorded(
+    key: str, position: int, kind: str, function: str, state: str, result: Any, data: Any,
+    tries: int, wake_at: datetime.datetime | None, error_class: str, message: str, traceback: str,
+    is_due: Any,
+) -> Recorded:  # fmt: skip
     return Recorded(
-        key=row.key,
-        position=row.position,
-        kind=row.kind,
-        function=row.function,
-        state=row.state,
-        text=None if row.result is None else json.dumps(row.result),
-        data=row.data if isinstance(row.data, dict) else None,
-        tries=row.tries if row.state == State.RETRY else 0,
+        key=key,
+        position=position,
+        kind=kind,
+        function=function,
+        state=state,
+        text=None if result is None else json.dumps(result),
+        data=data if isinstance(data, dict) else None,
+        tries=tries if state == State.RETRY else 0,
         has_row=True,
         began=None,
-        failure=Failure(row.error_class, row.error_message, row.traceback)
-        if row.error_class
-        else None,
-        wake_at=row.wake_at,
-        is_due=bool(row.is_due),
+        failure=Failure(error_class, message, traceback) if error_class else None,
+        wake_at=wake_at,
+        is_due=bool(is_due),
     )

@@ -12,7 +12,7 @@ from django.db import connection
 from django_jobs import job
 from django_jobs.api.job import JobFunction
 from django_jobs.control import revoke
-from django_jobs.db import past_cursors, prepared
+from django_jobs.db import clock, past_cursors, prepared
 from django_jobs.db.attempts import (
     begin_attempt,
     end_attempt,
@@ -23,7 +23,10 @@ from django_jobs.db.attempts import (
 from django_jobs.db.past_cursors import UNPREPARED
 from django_jobs.define.context import JobContext
 from django_jobs.models import Job, Step
-from django_jobs.values import Outcome
+from django_jobs.run.reassert import reassert
+from django_jobs.steps.recorded import Recorded
+from django_jobs.steps.rows import RowStore
+from django_jobs.values import Failure, Outcome
 from tests.db.test_direct import pass_on, sent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -200,6 +203,33 @@ def test_interrupted_record_leaves_a_session_that_works(
     assert run(pay).status == "SUCCESS"
     assert counted == [1]
     assert Step.objects.filter(key="ship").exists()
+
+
+@pytest.mark.parametrize("runs", [1, UNPREPARED + 1])
+def test_later_run_reads_what_a_cursor_reads(
+    registered: Any, take: Any, worker: Any, runs: int
+) -> None:
+    @job(bind=True)
+    def pay(self: JobContext) -> None: ...
+
+    pay.delay()
+    (claimed,) = take()
+    store = RowStore(lambda: worker.pk, "default", reassert)
+    for number, result in enumerate([None, 7, TEXT, {TEXT: [1.5]}]):
+        step = Recorded(f"{TEXT} {number}", number, "call", TEXT, data={"a": TEXT})
+        step.done(result)
+        store.record(claimed, step)
+    failed = Recorded("failed", 9, "call", "f")
+    failed.failed(Failure("builtins.ValueError", TEXT, TEXT), "RETRY")
+    store.record(claimed, failed)
+    Step.objects.filter(position__gte=3).update(wake_at=clock("default", -1))
+    Step.objects.filter(position=2).update(wake_at=clock("default", 60))
+    claimed.claims = 2
+    with connection.execute_wrapper(pass_on):
+        expected = store.load(claimed)
+    assert [each.is_due for each in expected] == [False, False, False, True, True]
+    for _ in range(runs):
+        assert store.load(claimed) == expected
 
 
 def test_execute_wrapper_sees_the_record(numbered: Any, run: Any) -> None:
