@@ -104,7 +104,7 @@ def test_admin_lists_every_verb_flag_and_permission() -> None:
     used |= {f"{verb}_queue" for verb in ("add", "change", "delete", "pause")}
     used |= {f"{verb}_schedule" for verb in ("view", "add", "change", "delete", "run")}
     used |= {"delete_job", "view_encrypted_job", "control_worker", "view_measurement"}
-    used |= {"view_approval", "answer_approval"}
+    used |= {"view_approval", "answer_approval", "edit_job", "view_stack"}
     assert set(listed) == {*verbs, *used}
     for verb, parser in verbs.items():
         if verb in ("worker", "beat"):  # other pages have their flags

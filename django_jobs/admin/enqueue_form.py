@@ -22,7 +22,7 @@ from ..define.signature_text import shown_default
 #: The value of an argument that is left to the function's default.
 MISSING: Any = object()
 
-_PREFIX = "argument_"
+PREFIX = "argument_"
 _POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
 _BY_BOTH = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _REST, _KEYWORDS = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
@@ -73,7 +73,7 @@ class EnqueueForm(forms.Form):
         self.function = function
         hints = parameter_hints(function.called)
         own = {
-            _PREFIX + parameter.name: _field(parameter, hints.get(parameter.name), function)
+            PREFIX + parameter.name: _field(parameter, hints.get(parameter.name), function)
             for parameter in function.call_signature.parameters.values()
         }
         self.fields = {**own, **self.fields}
@@ -112,13 +112,18 @@ class EnqueueForm(forms.Form):
                 left_out = parameter.name
             elif placed and left_out:
                 text = _("A later argument is given by position, so this one is required.")
-                self.add_error(_PREFIX + left_out, text)
+                self.add_error(PREFIX + left_out, text)
                 break
         return cleaned
 
+    def value_of(self, name: str, value: Any) -> Any:
+        """Return the argument for what somebody entered."""
+        return value
+
     def _values(self) -> Iterator[tuple[inspect.Parameter, Any]]:
         for parameter in self.function.call_signature.parameters.values():
-            value = self.cleaned_data.get(_PREFIX + parameter.name, MISSING)
+            value = self.cleaned_data.get(PREFIX + parameter.name, MISSING)
+            value = self.value_of(parameter.name, value)
             optional = parameter.default is not parameter.empty
             # An empty text means the default, if the parameter has one.
             if value is None or (value == "" and optional):

@@ -24,6 +24,7 @@ from .auto_refresh import COPY_SCRIPT, HEADER, REFRESH_SCRIPT, list_or_parts, pa
 from .base import ModelAdmin, ReadOnlyAdminMixin
 from .changelist import JobChangeList
 from .completions import completions
+from .edit_job import EditJobMixin
 from .export import FORMATS, exported
 from .filters import (
     AttemptsFilter,
@@ -53,7 +54,7 @@ from .workflow_svg import MOST_DRAWN, graph
 _LONGEST_ARGUMENTS = 2_000
 
 
-class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
+class JobAdminMixin(EditJobMixin, JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
     """The jobs, and the operations on them, each with a permission of its own."""
 
     class Media:
@@ -141,6 +142,7 @@ class JobAdminMixin(JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin
             context["workflow"] = self.shown_workflow(job)
             if reason := reason_of(job, payload_of(job)):
                 context["waiting"] = waiting_shown(reason, request, self.admin_site)
+            context["edit_url"] = self.edit_url(request, job)
             context["approvals"] = shown_approvals(self.admin_site, request, job)
             context["operations"] = [
                 operation

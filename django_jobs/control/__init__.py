@@ -8,6 +8,7 @@ from . import schedules
 from .approvals import answer
 from .commands import send as send_command
 from .commands import wait as wait_for_answers
+from .editing import edit
 from .events import awaited_events, send_event
 from .jobs import revoke, revoke_workflow, run_now
 from .moving import move
@@ -19,6 +20,7 @@ __all__ = [
     "answer",
     "awaited_events",
     "clear_queue",
+    "edit",
     "move",
     "pause_queue",
     "reencrypt",

@@ -29,7 +29,7 @@ from ..workflows.completion import Ended, wake_dependents
 Note = Callable[[Sequence[Job]], object]
 
 
-def nothing(jobs: Sequence[Job]) -> None:
+def nothing(*told: object) -> None:
     pass
 
 

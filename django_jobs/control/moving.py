@@ -49,30 +49,35 @@ def move(
         problems = ["Give queue, priority or both."]
     parts = [(using, uuids(ids))] if using else list(by_database(ids))
     for alias, _some in parts:
-        if queue is not None and not problems and alias != database_of(queue):
-            problems.append(
-                f"Queue {queue!r} lives on database {database_of(queue)!r}, and the job on "
-                f"{alias!r}. Name a queue of the same database."
-            )
+        if queue is not None and not problems:
+            problems += elsewhere(queue, alias)
     for problem in problems:
         raise ValueError(problem)
     done, skipped = 0, Counter[str]()
     for alias, some in parts:
-        action = functools.partial(_move, some, queue, priority, alias, note)
+        action = functools.partial(move_locked, some, queue, priority, alias, note)
         number, others = without_deadlock(alias, functools.partial(in_order, alias, action))
         done += number
         skipped.update(others)
     return done, dict(skipped)
 
 
-def _move(
+def elsewhere(queue: str, using: str) -> list[str]:
+    """Return why a job on *using* cannot get into *queue*, if that is on another database."""
+    if using == database_of(queue):
+        return []
+    where = f"Queue {queue!r} lives on database {database_of(queue)!r}, and the job on {using!r}."
+    return [f"{where} Name a queue of the same database."]
+
+
+def move_locked(
     ids: Sequence[UUID],
     queue: str | None,
     priority: int | None,
     using: str,
     note: Callable[[Sequence[Job]], object],
 ) -> tuple[int, dict[str, int]]:
-    # Runs inside in_order().
+    """Move jobs as :func:`move` does, inside of :func:`.locking.in_order`."""
     found = lock_jobs(ids, using, statuses=QUEUED)
     skipped = _not_queued({*ids} - {job.pk for job in found}, using)
     changed = [

@@ -108,6 +108,8 @@ class Job(models.Model):
             ("run_job", _("Can run scheduled jobs at once")),
             ("enqueue_job", _("Can enqueue jobs")),
             ("move_job", _("Can move jobs to another queue or priority")),
+            ("edit_job", _("Can edit jobs that have not begun")),
+            ("view_stack", _("Can view the stacks of running jobs")),
             ("view_encrypted_job", _("Can view encrypted values of jobs")),
         ]
 

@@ -6,6 +6,7 @@ Without one only polling would find the work, seconds later, and no other test w
 from __future__ import annotations
 
 import ast
+import datetime
 import importlib
 import sys
 import uuid
@@ -300,6 +301,26 @@ def moved_with_a_time_under_a_rate(site: Site) -> Any:
 def resumed_queue(site: Site) -> Any:
     Queue.objects.create(name="own", paused_at=timezone.now())
     return lambda: control.resume_queue("own"), {"own"}
+
+
+@path("control.editing._leave_limits")
+def job_in_line_with_new_arguments(site: Site) -> Any:
+    result = add.apply_async((1,), queue="own")
+    Job.objects.filter(pk=result.uuid).update(status="WAITING", waiting_for="queue:own")
+    return lambda: control.edit(result.uuid, args=[2]), {"own"}
+
+
+@path("control.editing._set_time")
+def job_at_another_time(site: Site) -> Any:
+    result = add.apply_async((1,), countdown=60)
+    later = timezone.now() + datetime.timedelta(hours=1)
+    return lambda: control.edit(result.uuid, eta=later), {Topic.TIMED}
+
+
+@path("control.editing._set_time")
+def job_at_once(site: Site) -> Any:
+    result = add.apply_async((1,), queue="own", countdown=60)
+    return lambda: control.edit(result.uuid, eta=timezone.now()), {"own"}
 
 
 @path("control.jobs._stop_running")

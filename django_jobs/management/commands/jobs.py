@@ -21,6 +21,7 @@ from ..jobs import (
     actions,
     control,
     doctor_celery,
+    editing,
     enqueuing,
     event_sending,
     failures,
@@ -54,6 +55,7 @@ class Command(OfflineCommand):
         ):  # fmt: skip
             add(verbs)
         failures.add_failures(verbs)
+        editing.add_edit(verbs)
         worker_parsers.add_control(verbs)
         worker_parsers.add_inspect(verbs)
         worker_parsers.add_pause_and_resume(verbs)
@@ -118,6 +120,7 @@ _VERBS: dict[str, Callable[..., bool | None]] = {
     "move": actions.move,
     "purge": actions.purge,
     "run": enqueuing.run,
+    "edit": editing.edit_job,
     "control": control.control,
     "inspect": inspecting.inspect,
     "pause": control.pause,

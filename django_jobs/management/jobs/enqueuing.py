@@ -35,8 +35,8 @@ def run(
     if timeout is not None and not wait:
         raise CommandError("--timeout needs --wait.")
     function = _function(name)
-    args = _parsed("--args", arguments, list, "an array, as in '[1, 2]'")
-    kwargs = _parsed("--kwargs", keywords, dict, """an object, as in '{"user_id": 1}'""")
+    args = parsed_json("--args", arguments, list, "an array, as in '[1, 2]'")
+    kwargs = parsed_json("--kwargs", keywords, dict, """an object, as in '{"user_id": 1}'""")
     try:
         refuse_misfits(function, args, kwargs)
         result = function.apply_async(args, kwargs, queue=queue)
@@ -62,7 +62,7 @@ def _function(name: str) -> JobFunction[..., Any, Any]:
     return function
 
 
-def _parsed(option: str, text: str, kind: type, wanted: str) -> Any:
+def parsed_json(option: str, text: str, kind: type, wanted: str) -> Any:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

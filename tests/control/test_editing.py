@@ -1,0 +1,218 @@
+"""A job that no worker has claimed is edited: arguments, queue, priority, time."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from django_jobs import chain, job
+from django_jobs.control import edit, set_queue_limits
+from django_jobs.exceptions import JobDoesNotExist
+from django_jobs.limits.admission import Admission
+from django_jobs.models import Job, Reservation
+from django_jobs.values import Claimed, Outcome
+from tests import jobs
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
+
+Take = Callable[..., list[Claimed]]
+
+
+def only() -> Job:
+    return Job.objects.get()
+
+
+def test_arguments_queue_and_priority(work: Callable[..., list[Outcome]]) -> None:
+    result = jobs.add.delay(1)
+    text = edit(result.id, args=[20, 3], queue="mail", priority=4)
+    row = only()
+    assert (row.args, row.queue, row.priority, row.status) == ([20, 3], "mail", 4, "PENDING")
+    assert text == "arguments [[1], {}] → [[20, 3], {}]; queue default → mail; priority 0 → 4"
+    work(queues=["mail"])
+    assert only().result == 23
+
+
+def test_note_is_called_once_with_what_changed() -> None:
+    told: list[str] = []
+    result = jobs.add.delay(1)
+    edit(result.id, priority=4, note=lambda row, text: told.append(text))
+    assert edit(result.id, args=[1], priority=4, note=lambda row, text: told.append(text)) == ""
+    assert told == ["priority 0 → 4"]
+
+
+def test_claimed_job_is_refused(take: Take) -> None:
+    result = jobs.add.delay(1)
+    take()
+    with pytest.raises(ValueError, match="is STARTED: only a job that no worker has claimed"):
+        edit(result.id, args=[2])
+    assert only().args == [1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"args": [1, 2, 3]}, "too many positional arguments"),
+        ({"kwargs": {"c": 1}}, "c"),
+        ({"queue": ""}, "queue"),
+        ({"priority": 10**6}, "priority"),
+        ({"args": [float("nan")]}, "NaN|nan|JSON"),
+    ],
+    ids=["many", "unknown", "queue", "priority", "nan"],
+)
+def test_what_a_call_refuses_is_refused(change: dict[str, Any], message: str) -> None:
+    result = jobs.add.delay(1)
+    with pytest.raises((ValueError, TypeError), match=message):
+        edit(result.id, **change)
+    assert (only().args, only().queue, only().priority) == ([1], "default", 0)
+
+
+def test_unknown_job() -> None:
+    with pytest.raises(JobDoesNotExist):
+        edit(uuid.uuid4(), priority=1)
+
+
+def test_time_of_a_ready_and_of_a_scheduled_job() -> None:
+    result = jobs.add.delay(1)
+    later = timezone.now() + datetime.timedelta(hours=1)
+    edit(result.id, eta=later)
+    assert (only().status, only().run_at) == ("SCHEDULED", later)
+    latest = later + datetime.timedelta(hours=1)
+    edit(result.id, eta=latest)
+    assert only().run_at == latest
+    Job.objects.update(status="RETRY", retries=1)
+    edit(result.id, eta=later)
+    assert (only().status, only().run_at, only().retries) == ("RETRY", later, 1)
+    assert edit(result.id, eta=timezone.now()) == "time → now"
+    assert only().status == "PENDING"
+
+
+def test_job_that_waits_for_another_one_has_no_time(take: Take) -> None:
+    chain(jobs.add.s(1), jobs.add.s(2)).apply_async()
+    child = Job.objects.get(status="WAITING")
+    with pytest.raises(ValueError, match="so no other time can be set"):
+        edit(child.pk, eta=timezone.now())
+
+
+def test_arguments_of_a_job_that_takes_a_result(drain: Callable[..., list[Outcome]]) -> None:
+    chain(jobs.add.s(1), jobs.add.s(2)).apply_async()
+    child = Job.objects.get(status="WAITING")
+    edit(child.pk, args=[40])
+    drain()
+    assert Job.objects.get(pk=child.pk).result == 41
+    with pytest.raises(ValueError, match="is SUCCESS"):
+        edit(child.pk, args=[1])
+
+
+def test_job_in_line_of_a_limit_begins_anew_with_its_new_arguments(take: Take, worker: Any) -> None:
+    jobs.one_a_tenant.delay("a")
+    waits = jobs.one_a_tenant.delay("a")
+    Admission("default").admit(worker.pk, take())
+    assert Job.objects.get(pk=waits.uuid).status == "WAITING"
+    edit(waits.id, args=["b"])
+    row = Job.objects.get(pk=waits.uuid)
+    assert (row.status, row.waiting_for) == ("PENDING", None)
+    admitted, _failed = Admission("default").admit(worker.pk, take())
+    assert [each.id for each in admitted] == [waits.uuid]
+
+
+def test_time_of_a_rate_limit_cannot_be_set(take: Take, worker: Any) -> None:
+    set_queue_limits("default", rate_limit="1/h")
+    jobs.add.delay(1)
+    late = jobs.add.delay(2)
+    Admission("default").admit(worker.pk, take())
+    assert Reservation.objects.filter(job_id=late.uuid, started=False).exists()
+    with pytest.raises(ValueError, match="under a rate limit"):
+        edit(late.id, eta=timezone.now())
+
+
+def test_unique_key_stays_with_its_arguments() -> None:
+    result = jobs.one_import.delay("a")
+    with pytest.raises(ValueError, match="has a unique key"):
+        edit(result.id, args=["b"])
+
+
+def test_text_of_the_change_has_no_secrets() -> None:
+    result = jobs.echo.delay(password="hunter2-the-secret")
+    text = edit(result.id, kwargs={"password": "another-secret"})
+    assert "secret" not in text
+    assert only().kwargs == {"password": "another-secret"}
+
+
+def test_terminal(capsys: Any) -> None:
+    result = jobs.add.delay(1)
+    call_command("jobs", "edit", result.id, "--args", "[7]", "--priority", "2")
+    assert "arguments [[1], {}] → [[7], {}]; priority 0 → 2" in capsys.readouterr().out
+    call_command("jobs", "edit", result.id, "--in", "3600")
+    assert only().status == "SCHEDULED"
+    for wrong in (
+        [], ["--at", "tomorrow"], ["--args", "{}"], ["--at", "2030-01-01", "--in", "1"],
+        ["--args", "[1, 2, 3]"],
+    ):  # fmt: skip
+        with pytest.raises(CommandError):
+            call_command("jobs", "edit", result.id, *wrong)
+
+
+# --- the admin ------------------------------------------------------------------------------------
+
+
+def url(row: Job) -> str:
+    return reverse("admin:django_jobs_job_edit", args=[row.pk])
+
+
+def test_page_has_the_arguments_and_saves_them(boss: Client) -> None:
+    jobs.add.delay(1)
+    row = only()
+    page = boss.get(reverse("admin:django_jobs_job_change", args=[row.pk])).content.decode()
+    assert url(row) in page
+    html = boss.get(url(row)).content.decode()
+    assert 'name="argument_a" value="1"' in html
+    given = {"argument_a": "5", "argument_b": "6", "queue": "mail", "priority": "0", "run_at": ""}
+    boss.post(url(row), given)
+    row = only()
+    assert (row.args, row.kwargs, row.queue) == ([], {"a": 5, "b": 6}, "mail")
+    entry = LogEntry.objects.get()
+    assert entry.change_message.startswith("Edited: arguments [[1], {}] → ")
+    assert entry.change_message.endswith("queue default → mail.")
+
+
+def test_page_hides_secrets_and_leaves_them(boss: Client, registered: dict[str, Any]) -> None:
+    @job(name="tests.secret_edit")
+    def pay(amount: int, password: str) -> None: ...
+
+    pay.delay(3, "hunter2-the-secret")
+    row = only()
+    html = boss.get(url(row)).content.decode()
+    assert "hunter2" not in html
+    given = {"argument_amount": "4", "argument_password": "", "queue": "default", "priority": "0"}
+    boss.post(url(row), given)
+    assert only().kwargs == {"amount": 4, "password": "hunter2-the-secret"}
+    assert "hunter2" not in LogEntry.objects.get().change_message
+
+
+def test_page_says_what_is_wrong(boss: Client, take: Take) -> None:
+    jobs.add.delay(1)
+    row = only()
+    given = {"argument_a": "x", "queue": "a queue", "priority": "0"}
+    assert "Enter a whole number" in boss.post(url(row), given).content.decode()
+    assert only().args == [1]
+    take()
+    answer = boss.post(url(row), {**given, "argument_a": "2", "queue": "default"}, follow=True)
+    assert "it cannot be edited" in answer.content.decode()
+    assert only().args == [1]
+
+
+def test_page_needs_its_permission(client_of: Any) -> None:
+    jobs.add.delay(1)
+    client = client_of("view_job", "move_job")
+    assert client.get(url(only())).status_code == 403
+    page = client.get(reverse("admin:django_jobs_job_change", args=[only().pk]))
+    assert "/edit/" not in page.content.decode()
