@@ -108,6 +108,10 @@ def raised(execution: Execution, error: BaseException) -> Outcome:
     if journal is not None and journal.error is not None:
         return failed(execution, journal.error)
     if journal is not None and not isinstance(error, Suspended):
+        if journal.left_batch is not None and not execution.function.options.atomic:
+            from ..steps.iteration import repeat_batch  # most jobs have no steps
+
+            error = repeat_batch(journal, error) or error
         journal.end_by(error)
     if isinstance(error, Suspended):
         return _suspended(execution, error)

@@ -8,10 +8,14 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import Error, transaction
 from django.db.models import Model, QuerySet
 
+from ..db import Kind, kind_of
+from ..exceptions import Suspended
+from ..failure import describe
 from ..limits.rules import read_rules
+from ..log.step_lines import step_retried
 from ..models import Queue
 from ..serialization import type_of
 from ..status import Status
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 _KIND = "iteration"
 # The seconds between two looks whether operators pause or limit the job.
 _LOOK_SECONDS = 1.0
+# An atomic batch whose transaction meets a conflict is tried this many times.
+_CONFLICT_TRIES = 8
 
 
 def iterate(
@@ -63,13 +69,20 @@ class _Batches:
     def atomic(self) -> Iterator[list[Any]]:
         """Yield each batch inside a transaction, which also keeps the place behind it."""
         while True:
-            with transaction.atomic(self._journal.store.using):
-                rows = self._next()
-                if not rows:
-                    break
+            before = self._step.data
+            try:
+                with transaction.atomic(self._journal.store.using):
+                    rows = self._next()
+                    if not rows:
+                        break
+                    yield rows
+                    self._went_through(rows)
+            except BaseException:
                 # A loop that is left by an exception or by break rolls its batch back.
-                yield rows
-                self._went_through(rows)
+                self._step.data = before
+                if not self._context.request.is_eager:
+                    self._journal.left_batch = self._step
+                raise
             self._leave_if_held_up()
         self._end()
 
@@ -92,7 +105,7 @@ class _Batches:
         primary_key: Any = self._rows.model._meta.pk
         last, done = primary_key.value_to_string(rows[-1]), data["done"] + len(rows)
         self._step.data = data | {"last": last, "done": done}
-        self._step.state, self._step.failure = State.OPEN, None
+        self._step.state, self._step.failure, self._step.tries = State.OPEN, None, 0
         self._journal.write(self._step)
         self._context.progress(done, max(done, data["total"]), self._step.key)
 
@@ -124,6 +137,25 @@ class _Batches:
     def _end(self) -> None:
         data: Any = self._step.data
         self._journal.record(self._step, data["done"])
+
+
+def repeat_batch(journal: Journal, error: BaseException) -> Suspended | None:
+    """Return what lets the job run its atomic batch again at once, after *error*; else None.
+
+    A deadlock or a serialization failure has rolled the batch back.
+    """
+    step = journal.left_batch
+    if step is None or step.tries >= _CONFLICT_TRIES - 1:
+        return None
+    if not isinstance(error, Error) or kind_of(error) is not Kind.CONFLICT:
+        return None
+    failure = describe(error, journal.secrets())
+    step.failed(failure, State.RETRY)
+    step_retried(journal.job, step.key, failure, None)
+    try:
+        journal.suspend(Suspension(step, status=Status.PENDING))
+    except Suspended as suspended:
+        return suspended
 
 
 def _check(queryset: object, batch: object) -> None:

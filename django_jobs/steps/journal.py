@@ -79,6 +79,8 @@ class Journal:
         self.counts: dict[str, Steps] = {}
         #: Weak references to the loops over batches.
         self.open: list[weakref.ref[Any]] = []
+        #: The loop over atomic batches whose batch was rolled back just now.
+        self.left_batch: Recorded | None = None
         #: The calls of the steps that failed: no text may show their hidden arguments.
         self.secret_calls: list[Call] = []
 
@@ -89,6 +91,7 @@ class Journal:
         """
         _check_key(key)
         self._keep_caught()
+        self.left_batch = None
         self._uses[key] += 1
         if self._uses[key] > 1:
             key = f"{key}#{self._uses[key]}"

@@ -115,6 +115,47 @@ def test_atomic_batch_is_one_unit_with_its_place(
     assert (row.state, row.data["done"]) == ("OPEN", 3)
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("conflicts", "end"), [(2, "SUCCESS"), (99, "FAILURE")])
+def test_atomic_batch_is_repeated_after_a_conflict(
+    registered: Any, drain: Any, vendor: str, conflicts: int, end: str
+) -> None:
+    if vendor == "sqlite":
+        pytest.skip("a transaction that begins with BEGIN IMMEDIATE meets no conflict")
+    Group.objects.bulk_create(Group(name=str(number)) for number in range(6))
+    tries: list[str] = []
+
+    def conflict() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END $$"
+                if vendor == "postgresql"
+                else "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213"
+            )
+
+    @job(bind=True, max_retries=0)
+    def go(self: JobContext) -> None:
+        groups = Group.objects.filter(name__lt="7")
+        for rows in self.iterate("all", groups, batch=2, atomic=True):
+            Group.objects.bulk_create(Group(name=f"x{row.name}") for row in rows)
+            tries.append(rows[0].name)
+            if rows[0].name == "2" and tries.count("2") <= conflicts:
+                conflict()
+
+    go.delay()
+    outcomes = drain()
+    assert [outcome.status for outcome in outcomes[:-1]] == ["PENDING"] * (len(outcomes) - 1)
+    assert (outcomes[-1].status, outcomes[-1].retries) == (end, 0)
+    written = names(list(Group.objects.filter(name__startswith="x").order_by("name")))
+    if end == "SUCCESS":
+        assert tries == ["0", "2", "2", "2", "4"]
+        assert written == ["x0", "x1", "x2", "x3", "x4", "x5"]
+        assert Step.objects.get().state == "DONE"
+    else:
+        assert tries == ["0", *["2"] * 8]
+        assert written == ["x0", "x1"]
+
+
 def test_paused_queue_suspends_the_job_between_batches(
     registered: Any, work: Work, groups: None, seen: list[list[str]],
     monkeypatch: pytest.MonkeyPatch,
