@@ -36,7 +36,7 @@ from .filters import (
     WorkerFilter,
 )
 from .http_api.jobs import JobJsonMixin
-from .job_actions import DELETE, RETRY_FROM, SEND_EVENT, Operation
+from .job_actions import DELETE, RETRY, RETRY_FROM, REVOKE, SEND_EVENT, Operation
 from .job_buttons import JobButtonsMixin
 from .job_facts import Pages, arguments_shown, facts, heading, shown_error
 from .job_fields import VIEW_ENCRYPTED, JobFields, json_shown, payload_of, show_encrypted
@@ -111,6 +111,7 @@ class JobAdminMixin(EditJobMixin, JobJsonMixin, JobFields, JobButtonsMixin, Read
                 "completions": () if HEADER in request.headers else completions(shown),
                 "exports": [(kind, shown.get_query_string({"export": kind})) for kind in FORMATS],
                 "search_help": self.search_help_text,
+                "operations_on_all": self.operations_on_all(request, shown),
             }
         return list_or_parts(request, response)
 
@@ -125,6 +126,18 @@ class JobAdminMixin(EditJobMixin, JobJsonMixin, JobFields, JobButtonsMixin, Read
             return exported(self.get_changelist_instance(request).get_queryset(request), kind)
         except IncorrectLookupParameters as error:
             raise BadRequest(str(error)) from error
+
+    def operations_on_all(self, request: HttpRequest, shown: Any) -> list[Operation]:
+        """Return the operations on all jobs that match; none where nothing was chosen."""
+        if not (shown.result_count and (shown.has_active_filters or shown.query)):
+            return []
+        status = shown.params.get("status")
+        return [
+            operation
+            for operation in (RETRY, REVOKE, DELETE)
+            if self.has_operation_permission(request, operation)
+            and (status is None or status in operation.allowed)
+        ]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

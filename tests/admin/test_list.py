@@ -571,3 +571,21 @@ def test_list_is_not_sent_again_while_only_time_passes(boss: Client) -> None:
         whole = boss.get(LIST, headers=live)
         assert whole["ETag"] == first["ETag"]
         assert whole.content != first.content
+
+
+def test_buttons_for_all_that_match_need_a_filter_and_a_permission(
+    client_of: Callable[..., Client],
+) -> None:
+    client = client_of("view_job", "retry_job")
+    rows = [make(Status.FAILURE), make(Status.SUCCESS)]
+    names = {
+        query: [one.name for one in client.get(LIST + query).context["operations_on_all"]]
+        for query in ("", "?status=FAILURE", "?status=PENDING", "?q=add", "?q=nothing")
+    }
+    assert names == {
+        "": [], "?status=FAILURE": ["retry"], "?status=PENDING": [], "?q=add": ["retry"],
+        "?q=nothing": [],
+    }  # fmt: skip
+    button = {"action": "retry", "select_across": "1", "_selected_action": "all", "index": "0"}
+    client.post(f"{LIST}?status=FAILURE", button | {"confirmed": "1"})
+    assert [Job.objects.get(pk=row.pk).status for row in rows] == ["PENDING", "SUCCESS"]
