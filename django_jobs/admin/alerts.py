@@ -99,4 +99,4 @@ def _of_workers(snapshot: Overview) -> Iterator[Alert]:
 
 
 def _named(worker: Worker) -> str:
-    return f"{worker.hostname}:{worker.pid}"
+    return worker.name

@@ -211,7 +211,7 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
     def shown_worker(self, worker: Worker) -> dict[str, Any]:
         flags = vars(worker)
         return {
-            "name": f"{worker.hostname}:{worker.pid}",
+            "name": worker.name,
             "url": self._page("worker_change", worker.pk),
             "state": worker_badge(worker, bool(flags["is_live"])),
             "pool": worker.pool,

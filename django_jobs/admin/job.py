@@ -175,7 +175,6 @@ class JobAdminMixin(EditJobMixin, JobJsonMixin, JobFields, JobButtonsMixin, Read
         return {
             "title": short_class(job.name),
             "subtitle": None,
-            "show_close": False,
             "heading": heading(job),
             "error": shown_error(job, kept, payload),
             "facts": facts(job, Pages(self.admin_site, request)),

@@ -1,30 +1,30 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import BooleanField, Case, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..conf import get_settings
 from ..db import clock
-from ..display.job_text import arguments_line, pretty, with_argument_texts
+from ..display.job_text import pretty, with_argument_texts
 from ..models import Command, Job, Worker
 from .auto_refresh import HEADER, REFRESH_SCRIPT, list_or_parts, parts_response
 from .badges import moment
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .http_api.workers import WorkerJsonMixin
 from .job_actions import TERMINATE
-from .job_fields import run_time
 from .operations import actions_of
 from .worker_buttons import WorkerButtonsMixin, takes_commands
 from .worker_fields import SHORT_FIELDS, WorkerFields
+from .worker_jobs import running_rows
 
 _COMMANDS_SHOWN = 10
-_LONGEST_ARGUMENTS, _ARGUMENTS_WIDTH = 2_000, 80
+_LONGEST_ARGUMENTS = 2_000
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -47,17 +47,8 @@ class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOn
 
     list_display = (*SHORT_FIELDS, "uptime", "jobs_done", "memory")
     list_filter = (StateFilter, "pool")
-    fields = (
-        *SHORT_FIELDS,
-        "started",
-        "uptime",
-        "stopped",
-        "lost",
-        "jobs_done",
-        "memory",
-        "version",
-    )
-    readonly_fields = fields
+    # The page shows the worker itself; a project may add fields of its own.
+    fieldsets = ((None, {"fields": ()}),)
     search_fields = ("name", "hostname")
     actions = actions_of(WorkerButtonsMixin.operations)
     change_list_template = "admin/django_jobs/refreshed_list.html"
@@ -83,7 +74,8 @@ class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOn
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return list_or_parts(request, super().changelist_view(request, extra_context))
+        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
+        return list_or_parts(request, super().changelist_view(request, context))
 
     # --- a worker's page ------------------------------------------------------------------------
 
@@ -95,6 +87,8 @@ class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOn
             may_view_job = may_view(self.admin_site, Job, request)
             context["running"] = self._running(request, worker, may_view_job)
             context["commands"] = _commands(worker)
+            context |= {"title": worker.name, "subtitle": None}
+            context["facts"] = [(label, value) for label, value in self.facts(worker) if value]
             context["may_view_job"] = may_view_job
             context["may_terminate"] = may_view_job and request.user.has_perm(TERMINATE.permission)
             context["operations"] = [
@@ -116,18 +110,8 @@ class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOn
             # The jobs' admin decides which rows this user sees.
             rows = self.admin_site.get_model_admin(Job).get_queryset(request)
             mine = mine.filter(pk__in=rows.order_by().values("pk"))
-        shown: Iterable[Job] = with_argument_texts(mine, _LONGEST_ARGUMENTS)[: worker.slots + 100]
-        return [
-            {
-                "pk": job.pk,
-                "name": job.name,
-                "queue": job.queue,
-                "arguments": arguments_line(job, _ARGUMENTS_WIDTH) if may_view_job else "",
-                "started": moment(job.started_at),
-                "ran": run_time(job),
-            }
-            for job in shown
-        ]
+        shown = with_argument_texts(mine, _LONGEST_ARGUMENTS)[: worker.slots + 100]
+        return running_rows(shown, str(worker._state.db), with_arguments=may_view_job)
 
 
 class WorkerAdmin(WorkerAdminMixin, ModelAdmin):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
+from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -13,7 +16,7 @@ from ..models import Worker
 from .badges import elapsed, moment, worker_badge
 from .base import _Mixed
 
-SHORT_FIELDS = ("name", "state", "hostname", "pid", "pool", "busy_slots", "served", "heartbeat")
+SHORT_FIELDS = ("name", "state", "process", "pool", "busy_slots", "served", "heartbeat")
 
 
 class WorkerFields(_Mixed):
@@ -22,6 +25,26 @@ class WorkerFields(_Mixed):
     @admin.display(description=gettext_lazy("state"))
     def state(self, worker: Worker) -> SafeString:
         return worker_badge(worker, bool(vars(worker)["is_live"]))
+
+    @admin.display(description=gettext_lazy("process"))
+    def process(self, worker: Worker) -> str:
+        return f"{worker.hostname}:{worker.pid}"
+
+    def facts(self, worker: Worker) -> Iterator[tuple[str, SafeString | str]]:
+        """Yield the labels and values of a worker's page; some may be empty."""
+        yield _("State"), self.state(worker)
+        yield _("Busy slots"), self.busy_slots(worker)
+        yield _("Queues"), self.served(worker)
+        yield _("Heartbeat"), self.heartbeat(worker)
+        yield _("Uptime"), self.uptime(worker)
+        yield _("Jobs done"), number_format(worker.jobs_done, force_grouping=True)
+        yield _("Memory"), self.memory(worker) if worker.memory_bytes is not None else ""
+        yield _("Pool"), worker.pool
+        yield _("Process"), self.process(worker)
+        yield _("Started"), self.started(worker)
+        yield _("Stopped"), self.stopped(worker) if worker.stopped_at else ""
+        yield _("Lost"), self.lost(worker) if worker.lost_at else ""
+        yield _("Version"), worker.version
 
     @admin.display(description=gettext_lazy("busy slots"))
     def busy_slots(self, worker: Worker) -> str:

@@ -235,10 +235,10 @@ def test_alerts_of_schedules(boss: Client, new_worker: Any) -> None:
 def test_alert_of_a_worker_without_heartbeats(boss: Client, new_worker: Any) -> None:
     worker = new_worker()
     type(worker).objects.update(heartbeat_at=clock("default", -50))
-    assert alerts_of(boss) == ["Worker host:1 sent its last heartbeat 50 s ago."]
+    assert alerts_of(boss) == ["Worker w sent its last heartbeat 50 s ago."]
     new_worker()
     type(worker).objects.update(heartbeat_at=clock("default", -50))
-    assert alerts_of(boss) == ["2 workers send no heartbeats; host:1 sent its last 50 s ago."]
+    assert alerts_of(boss) == ["2 workers send no heartbeats; w sent its last 50 s ago."]
 
 
 # --- charts ---------------------------------------------------------------------------------------

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+import time
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs import job
-from django_jobs.models import Command
+from django_jobs.metrics import cache
+from django_jobs.models import Command, Measurement
+from django_jobs.models.histogram import Tally
 from django_jobs.status import Status
 from tests.admin.test_jobs import make, messages_of
 
@@ -114,3 +120,43 @@ def test_state_filter(boss: Client, new_worker: Any) -> None:
 def test_served_queues_show_the_excluded_ones(boss: Client, new_worker: Any) -> None:
     new_worker(exclude_queues=["mail"])
     assert "all queues but mail" in boss.get(LIST).content.decode()
+
+
+def test_running_jobs_have_progress_and_an_estimate(boss: Client, new_worker: Any) -> None:
+    worker = new_worker()
+    now = timezone.now()
+    half = {"done": 5, "total": 10, "message": "s3cr3t"}
+    make("STARTED", worker_id=worker.pk, progress=half, started_at=now - datetime.timedelta(60))
+    make("STARTED", worker_id=worker.pk, name="tests.jobs.echo")
+    row = Measurement(starts_at=int(time.time()) // 60 * 60, queue="default")
+    row.name, tally = "tests.jobs.echo", Tally(sent=1, succeeded=1)
+    tally.measure([0.1], [3.0])
+    row.tally = tally
+    row.save()
+    page = f"/admin/django_jobs/worker/{worker.pk}/change/"
+    response = boss.get(page)
+    first, second = response.context["running"]
+    assert (first["estimate"], second["estimate"]) == ("about 60 d 0 h left", "usually 3.0 s")
+    assert "5/10 (50%)" in first["progress"]
+    assert second["progress"] == "–"
+    html = response.content.decode()
+    assert "s3cr3t" not in html
+    assert html.index("jobs-running") < html.index("jobs-facts")
+
+    def statements() -> int:
+        cache.clear()
+        with CaptureQueriesContext(connection) as captured:
+            boss.get(page)
+        return len(captured)
+
+    few = statements()
+    for _number in range(5):
+        make("STARTED", worker_id=worker.pk, progress=half)
+    assert statements() == few
+
+
+def test_worker_has_one_name_everywhere(boss: Client, new_worker: Any) -> None:
+    new_worker(name="lab-0", hostname="host", pid=4711)
+    dashboard = boss.get("/admin/django_jobs/dashboard/").context["workers"]
+    assert [row["name"] for row in dashboard] == ["lab-0"]
+    assert "<h1>Workers</h1>" in boss.get("/admin/django_jobs/worker/").content.decode()
