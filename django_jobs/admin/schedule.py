@@ -3,8 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.forms import Script
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, path
+from django.utils.text import capfirst
 
 from ..conf import get_settings
 from ..control import schedules
@@ -17,6 +21,7 @@ from .operations import actions_of
 from .schedule_buttons import ScheduleButtonsMixin
 from .schedule_fields import ScheduleFields
 from .schedule_form import ScheduleForm
+from .schedule_preview import preview
 from .schedule_runs import runs_of_schedules
 
 
@@ -40,6 +45,18 @@ class ScheduleAdminMixin(
 
     class Media:
         css = {"all": ["django_jobs/admin.css", "django_jobs/schedule.css"]}
+        js = (Script("django_jobs/schedule_form.js", defer=True),)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.preview_view)
+        name = f"{self.opts.app_label}_{self.opts.model_name}_preview"
+        return [path("preview/", view, name=name), *super().get_urls()]
+
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """Return the next times of a schedule that is not saved yet, as JSON."""
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
+        return JsonResponse(preview(ScheduleForm(request.POST)))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         schedules: QuerySet[Any] = super().get_queryset(request)
@@ -58,7 +75,8 @@ class ScheduleAdminMixin(
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        response: HttpResponse = super().changelist_view(request, extra_context)
+        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
+        response: HttpResponse = super().changelist_view(request, context)
         changelist = (getattr(response, "context_data", None) or {}).get("cl")
         if changelist is not None:
             self._warn_without_beat(request)

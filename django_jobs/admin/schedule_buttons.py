@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -12,12 +13,15 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..conf import get_settings
 from ..control import schedules
 from ..define.sensitive import shown_schedule
-from ..models import Schedule
+from ..models import Job, Schedule
+from .base import may_view
 from .operations import OperationsAdminMixin
 
 Run = Callable[..., Collection[int]]
@@ -79,7 +83,8 @@ class ScheduleButtonsMixin(OperationsAdminMixin):
     ) -> HttpResponse | None:
         using = get_settings().database
         chosen = list(queryset.filter(enabled__in=operation.enabled))
-        run = operation.run or self._run_each(request)
+        jobs: list[tuple[UUID, str]] = []
+        run = operation.run or self._run_each(request, jobs)
         with transaction.atomic(using):
             done = run([schedule.pk for schedule in chosen], using=using)
             if done:
@@ -88,6 +93,9 @@ class ScheduleButtonsMixin(OperationsAdminMixin):
                 LogEntry.objects.log_actions(user_id, changed, CHANGE, operation.audit)
         number = len(done)
         text = ngettext("%d schedule was changed.", "%d schedules were changed.", number) % number
+        if jobs:
+            text = ngettext("%d job was enqueued:", "%d jobs were enqueued:", len(jobs)) % len(jobs)
+            text = format_html("{} {}", text, self._links(request, jobs))
         self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
         page = request.POST.get("from_schedule", "")
         if page.isascii() and page.isdecimal():
@@ -95,12 +103,19 @@ class ScheduleButtonsMixin(OperationsAdminMixin):
             return HttpResponseRedirect(reverse(name, args=[page]))
         return None
 
-    def _run_each(self, request: HttpRequest) -> Run:
+    def _links(self, request: HttpRequest, jobs: Collection[tuple[UUID, str]]) -> SafeString:
+        if not may_view(self.admin_site, Job, request):
+            return format_html_join(", ", "{}", ((name,) for _pk, name in jobs))
+        page = f"{self.admin_site.name}:{Job._meta.app_label}_job_change"
+        rows = ((reverse(page, args=[pk]), name) for pk, name in jobs)
+        return format_html_join(", ", '<a href="{}">{}</a>', rows)
+
+    def _run_each(self, request: HttpRequest, jobs: list[tuple[UUID, str]]) -> Run:
         def run(ids: Collection[int], *, using: str) -> list[int]:
             done = []
             for schedule in Schedule.objects.using(using).filter(pk__in=ids):
                 try:
-                    schedules.run_now(schedule, using=using)
+                    jobs.append((schedules.run_now(schedule, using=using), schedule.job_name))
                     done.append(schedule.pk)
                 except Exception as error:  # each is in a transaction of its own
                     why = shown_schedule(schedule).text(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import itertools
 from collections.abc import Iterable
 from typing import Any
@@ -28,7 +29,8 @@ from .run_history import runs_svg
 from .schedule_form import shown_arguments
 from .schedule_runs import lateness, runs_of_schedules
 
-_PREVIEW = 5
+#: How many of the next runs are shown.
+PREVIEW = 5
 
 _WHAT = (None, {"fields": ("name", "description", "job_name", "args", "kwargs", "enabled")})
 _JOB = (
@@ -137,13 +139,13 @@ class ScheduleFields(_Mixed):
             return mark_safe("–")
         try:
             zone = zone_of(schedule)
-            ticks = list(itertools.islice(upcoming(schedule, utc(schedule.next_run_at)), _PREVIEW))
+            ticks = list(itertools.islice(upcoming(schedule, utc(schedule.next_run_at)), PREVIEW))
         except (ValueError, ArithmeticError) as error:
             return format_html("{}", error)
         local = (tick.astimezone(zone) for tick in ticks)
-        rows = ((date_format(t, "D, j M Y"), t.strftime("%H:%M:%S %Z")) for t in local)
+        rows = ((tick_text(tick),) for tick in local)
         return format_html(
-            '<ol class="jobs-times">{}</ol>', format_html_join("", "<li>{} {}</li>", rows)
+            '<ol class="jobs-times">{}</ol>', format_html_join("", "<li>{}</li>", rows)
         )
 
     @admin.display(description=gettext_lazy("counts"))
@@ -184,6 +186,11 @@ class ScheduleFields(_Mixed):
     @admin.display(description=gettext_lazy("headers"))
     def shown_headers(self, schedule: Schedule) -> SafeString:
         return _json(shown_arguments(schedule)["headers"])
+
+
+def tick_text(local: datetime.datetime) -> str:
+    """Return a time in the schedule's zone, as ``Mon, 5 Jan 2026 08:00:00 CET``."""
+    return f"{date_format(local, 'D, j M Y')} {local:%H:%M:%S %Z}"
 
 
 def _timing(kind: str | None) -> Iterable[Any]:

@@ -107,15 +107,18 @@ class ScheduleForm(_ModelForm):
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
-        if self.errors:
-            return
+        # A field that could not be read has its error already, and its column an old value.
+        unread = set(self.errors)
+        if unread & {"args", "kwargs", "job_name"}:
+            unread |= {"args", "kwargs"}
         every = self.cleaned_data.get("every")
         length = dict(UNITS)[self.cleaned_data.get("period") or "seconds"]
         self.instance.interval_seconds = None if every is None else every * length
         self._empty_other_kinds()
         for column, texts in problems(self.instance).items():
             name = "every" if column == "interval_seconds" else column
-            self.add_error(name, [ValidationError(text) for text in texts])
+            if name not in unread:
+                self.add_error(name, [ValidationError(text) for text in texts])
         clocked_at = self.cleaned_data.get("clocked_at")
         new = "clocked_at" in self.changed_data and self.instance.kind == Schedule.Kind.CLOCKED
         if new and self.instance.enabled and clocked_at and clocked_at <= timezone.now():

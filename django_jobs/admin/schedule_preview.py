@@ -1,0 +1,35 @@
+"""What a schedule's form tells before it is saved: its times in words, and the next five."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from django.utils import timezone
+
+from ..display.schedule_text import description
+from ..schedules.ticks import first_tick, upcoming, zone_of
+from .schedule_fields import PREVIEW, tick_text
+from .schedule_form import ScheduleForm
+
+# The fields that decide the times.
+_FIELDS = (
+    "kind", "timezone", "every", "period", "crontab", "clocked_at", "solar_event", "latitude",
+    "longitude", "starts_at", "ends_at",
+)  # fmt: skip
+
+
+def preview(form: ScheduleForm) -> dict[str, Any]:
+    """Return the words and the next times of the schedule that was typed, or what is wrong."""
+    schedule = form.instance
+    errors = [text for name in _FIELDS for text in form.errors.get(name, ())]
+    if errors:
+        return {"words": "", "times": [], "errors": errors}
+    try:
+        first = first_tick(schedule, timezone.now().astimezone(zone_of(schedule)))
+        ticks = list(itertools.islice(upcoming(schedule, first), PREVIEW))
+    except (ValueError, ArithmeticError) as error:
+        return {"words": "", "times": [], "errors": [str(error)]}
+    zone = zone_of(schedule)
+    times = [tick_text(tick.astimezone(zone)) for tick in ticks]
+    return {"words": description(schedule), "times": times, "errors": []}

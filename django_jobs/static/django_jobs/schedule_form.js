@@ -1,0 +1,61 @@
+/* Shows only the fields of the chosen kind of schedule, and its next times while they are typed.
+   Without this script, the form shows the fields of all kinds. */
+"use strict";
+{
+    const PAUSE = 300;
+    const FIELDS = {interval: "every", crontab: "crontab", clocked: "clocked_at", solar: "solar_event"};
+    const shown = document.querySelector("[data-preview]");
+    const form = document.querySelector("#schedule_form");
+    const kind = form?.querySelector("select[name=kind]");
+    let timer = 0;
+    let asked = 0;
+
+    const partOf = (field) => form.querySelector(`.field-${field}`)?.closest("fieldset");
+
+    function choose() {
+        for (const [name, field] of Object.entries(FIELDS)) {
+            const part = partOf(field);
+            if (part) {
+                part.hidden = name !== kind.value;
+                part.querySelectorAll("details").forEach((one) => { one.open = true; });
+            }
+        }
+    }
+
+    function list(texts) {
+        const lines = document.createElement("ol");
+        lines.className = "jobs-times";
+        lines.append(...texts.map((text) => Object.assign(document.createElement("li"), {textContent: text})));
+        return lines;
+    }
+
+    async function ask() {
+        if (!kind.value) {
+            shown.hidden = true;
+            return;
+        }
+        const number = asked += 1;
+        const answer = await fetch(shown.dataset.preview, {
+            method: "POST", body: new FormData(form), credentials: "same-origin",
+        });
+        if (!answer.ok || number !== asked) {
+            return;
+        }
+        const {words, times, errors} = await answer.json();
+        const title = Object.assign(document.createElement("strong"), {textContent: words});
+        shown.replaceChildren(...(words ? [title] : []), list([...errors, ...times]));
+        shown.classList.toggle("jobs-preview-wrong", errors.length > 0);
+        shown.hidden = false;
+    }
+
+    if (kind && shown) {
+        partOf("kind").after(shown);
+        form.addEventListener("input", () => {
+            choose();
+            clearTimeout(timer);
+            timer = setTimeout(ask, PAUSE);
+        });
+        choose();
+        ask();
+    }
+}
