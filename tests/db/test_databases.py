@@ -14,6 +14,7 @@ from django.db import OperationalError, transaction
 
 from django_jobs import AsyncResult, chain, chord, control
 from django_jobs.db import clock
+from django_jobs.db.sqlite import SQLite
 from django_jobs.enqueue.insert import write
 from django_jobs.enqueue.rows import rows_of
 from django_jobs.limits import overrides
@@ -230,3 +231,10 @@ def test_commands_that_name_a_queue_act_where_it_lives() -> None:
     assert Queue.objects.using("reports").get().paused_at is None
     call_command("jobs", "purge", "--queue", "reports", "--noinput", stdout=StringIO())
     assert not Job.objects.using("reports").exists()
+
+
+@pytest.mark.once
+def test_transactions_of_sqlite_begin_with_the_write_lock() -> None:
+    settings: dict[str, Any] = {"OPTIONS": {"transaction_mode": "DEFERRED"}}
+    SQLite.tune(settings)
+    assert settings["OPTIONS"]["transaction_mode"] == "IMMEDIATE"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -442,5 +442,7 @@ def test_any_order_of_actions() -> None:
             suppress_health_check=list(HealthCheck),
             # The suite tries the same ones each time, a torture others.
             derandomize=examples is None,
+            # To find a shorter example takes minutes.
+            phases=[Phase.generate] if "LIFE_UNSHRUNK" in os.environ else list(Phase),
         ),
     )

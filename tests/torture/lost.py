@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> int:
-    environment = {**os.environ, "LOST_EVERY": "1", "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    environment = {"LOST_EVERY": "1"} | os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
     command = [
         sys.executable,
         "-m",

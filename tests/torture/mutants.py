@@ -1,8 +1,8 @@
 """``python -m tests.torture.mutants [words]``: plants bugs; a test must fail for each.
 
-The bugs are those of :mod:`tests.torture.planted`, or those whose names have all of the *words*.
-They are planted one at a time, in a copy of the tree, so that nothing changes here. PostgreSQL and
-MariaDB are servers of this run; bugs of a database that is not here are left out.
+The bugs are those of :mod:`tests.torture.planted`, or those whose names and databases have all of
+the *words*. They are planted one at a time, in a copy of the tree, so that nothing changes here.
+PostgreSQL and MariaDB are servers of this run; bugs of a database that is not here are left out.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,8 @@ SECONDS = 150.0
 
 
 def main(words: Sequence[str]) -> int:
-    bugs = [bug for bug in BUGS if all(word in bug.name for word in words)]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    bugs = [bug for bug in BUGS if all(word in f"{bug.name} {bug.database}" for word in words)]
     caught, escaped, left_out = 0, [], []
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-")))
@@ -88,7 +90,8 @@ def failing(bug: Bug, folder: Path, server: Server) -> str:
     ]  # fmt: skip
     environment = {
         **os.environ, "DATABASE_URL": server.make("mutants"), "PYTHONPATH": str(folder),
-        "PYTHONDONTWRITEBYTECODE": "1", "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "PYTHONDONTWRITEBYTECODE": "1", "LIFE_UNSHRUNK": "1",
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
     }  # fmt: skip
     try:
         done = subprocess.run(
