@@ -83,6 +83,10 @@ class Settings:
     #: Whether the pages of the admin take tokens of ``manage.py jobs token``, to read them as JSON
     #: and to call their actions.
     api_tokens: bool = False
+    #: Whom workers tell of alerts: ``{"MAIL_ADMINS": True, "WEBHOOK": "https://…", "AFTER": 60}``.
+    #: ``WEBHOOK`` takes Slack's format; ``AFTER`` is how many seconds an alert lasts before. Empty:
+    #: nobody.
+    alerts: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     #: Schedules in code, by name: ``{"job": ..., "schedule": ..., "args": ..., "kwargs": ...}``
     #: and the options of a schedule.
     schedules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -114,6 +118,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "enqueue_url": (Mapping,),
     "health_urls": (bool,),
     "api_tokens": (bool,),
+    "alerts": (Mapping,),
     "schedules": (Mapping,),
     "worker": (Mapping,),
 }
@@ -128,6 +133,8 @@ _WORDS: dict[type, str] = {
     datetime.timedelta: "a timedelta",
     type(None): "None",
 }
+# Keys whose values are or have secrets.
+_SECRET = frozenset({"ALERTS", "ENCRYPTION_KEYS", "ENQUEUE_URL", "METRICS_TOKEN", "SCHEDULES"})
 # Texts that a key takes, besides its types.
 _TEXTS = {"eager": ("raise",)}
 KEYS = tuple(sorted(name.upper() for name in _KINDS))
@@ -180,8 +187,7 @@ def problems(given: object = None) -> list[tuple[str, str]]:
             kinds = _KINDS[key.lower()]
             texts = [repr(text) for text in _TEXTS.get(key.lower(), ())]
             named = " or ".join([*(kind.__name__ for kind in kinds), *texts])
-            is_secret = key in ("ENCRYPTION_KEYS", "ENQUEUE_URL", "METRICS_TOKEN", "SCHEDULES")
-            shown = type(value).__name__ if is_secret else repr(value)
+            shown = type(value).__name__ if key in _SECRET else repr(value)
             hint = "Use " + " or ".join([*(_WORDS[kind] for kind in kinds), *texts]) + "."
             found.append((f"{SETTING}[{key!r}] must be {named}, got {shown}.", hint))
     return found

@@ -58,7 +58,7 @@ def drawn(
         nothing=_("nothing ran"),
         links=[link(start, start + period.step) for start in starts] if link else (),
         past=numbers.previous.ended,
-        marks=[((at - starts[0]) / period.step, text) for at, text in marks],
+        marks=[((at - starts[0]) / period.step, text) for at, text in marks if at >= starts[0]],
     )
     ended = [
         charts.Series("success", _("succeeded"), [point.succeeded for point in points]),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
@@ -13,37 +15,25 @@ from django.urls import URLPattern, path, reverse
 from django.utils.formats import number_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from ..conf import get_settings
-from ..display.failure_groups import FailureGroup, failure_groups
-from ..display.job_text import short_class
 from ..display.times import duration
+from ..metrics.history import marks
 from ..metrics.open_jobs import QueueState
 from ..metrics.snapshot import Overview, overview, recent_statistics
 from ..metrics.summaries import PERIODS, Statistics
 from ..models import Approval, Function, Job, Queue, Schedule, Worker
-from ..models.histogram import OTHERS
 from ..status import Status
-from .alerts import Alert, alerts
-from .auto_refresh import CHART_SCRIPT, REFRESH_SCRIPT, page_or_parts
+from .alert_strip import badge_index, shown_alerts
+from .auto_refresh import CHART_SCRIPT, COPY_SCRIPT, REFRESH_SCRIPT, page_or_parts
 from .badges import moment, paused_badge, worker_badge
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
-from .chart_data import (
-    busiest,
-    change,
-    compared_with,
-    drawn,
-    percent,
-    seconds,
-    share,
-    spark,
-    windows,
-)
-from .charts import sparkline
+from .chart_data import busiest, change, compared_with, drawn, seconds, share, spark, windows
+from .failure_rows import failure_rows
 from .http_api.dashboard import DashboardJsonMixin
+from .queue_rows import busy_first
+from .waiting_bar import parts_of
 
-_FAILURES_SHOWN, _FAILURES_KEPT = 10, 100
 _WORKERS_SHOWN = 10
 
 
@@ -52,7 +42,11 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
 
     class Media:
         css = {"all": ["django_jobs/admin.css"]}
-        js = (REFRESH_SCRIPT, CHART_SCRIPT)
+        js = (REFRESH_SCRIPT, CHART_SCRIPT, COPY_SCRIPT)
+
+    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
+        super().__init__(model, admin_site)
+        badge_index(admin_site)
 
     def get_urls(self) -> list[URLPattern]:
         # Only a list: the model has no table.
@@ -82,17 +76,22 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
             "opts": self.opts,
             "media": self.media,
             "may": may,
-            "alerts": [_shown_alert(one, pages) for one in alerts(snapshot)],
+            "alerts": shown_alerts(self.admin_site, request),
             "pages": pages,
             "windows": windows(window),
             "tiles": [
                 *self.tiles(snapshot, numbers),
                 *self.tile_of_questions(snapshot, may["view_approval"]),
             ],
-            "charts": drawn(numbers, self._ended if may["view_job"] else None),
+            "charts": drawn(
+                numbers,
+                self._ended if may["view_job"] else None,
+                marks(numbers.period.seconds, using),
+            ),
+            "waiting": parts_of(snapshot.waiting, self._jobs),
             "functions": [{**row, "url": self._jobs(name=row["name"])} for row in busiest(numbers)],
-            "queues": [self.shown_queue(queue, numbers) for queue in snapshot.queues],
-            **self.failures(using),
+            **self.queues(snapshot, numbers),
+            **failure_rows(using, self._jobs, functools.partial(self._page, "job_change")),
             "workers": [self.shown_worker(one) for one in _busiest(snapshot)],
             "workers_left": max(0, len(snapshot.workers) - _WORKERS_SHOWN),
             "schedules": [self.shown_schedule(one) for one in snapshot.schedules],
@@ -151,13 +150,23 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
         return [{"label": _("Waiting for people"), "value": str(number), "kind": "waiting",
                  "url": page, "is_linked": True}]  # fmt: skip
 
+    def queues(self, snapshot: Overview, numbers: Statistics) -> dict[str, Any]:
+        queues = sorted(snapshot.queues, key=busy_first)
+        rows = [self.shown_queue(queue, numbers) for queue in queues]
+        return {
+            "queues": rows,
+            "idle_queues": [(row["name"], row["url"]) for row in rows if row["is_idle"]],
+        }
+
     def shown_queue(self, queue: QueueState, numbers: Statistics) -> dict[str, Any]:
         activity = next((one for one in numbers.queues if one.name == queue.name), None)
         return {
             "name": queue.name,
-            "url": self._jobs(queue=queue.name, status=Status.PENDING),
+            "is_idle": queue.is_idle,
+            "url": self._page("queue_page", quote(queue.name)),
             "ready": str(queue.ready),
             "running": f"{queue.running}/{queue.slots}",
+            "waiting": number_format(queue.waiting),
             "timed": number_format(queue.timed),
             "oldest": duration(datetime.timedelta(seconds=queue.oldest_seconds))
             if queue.oldest
@@ -166,46 +175,6 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
             "sparkline": spark(activity),
             "is_paused": queue.is_paused,
             "badge": paused_badge() if queue.is_paused else "",
-        }
-
-    def failures(self, using: str) -> dict[str, Any]:
-        """Return the rows of the groups of failures: the first ones, and those that are folded."""
-        found = failure_groups(using)
-        every = sum(group.day for group in found.groups)
-        rows = [
-            self.shown_failure(group, every, found.is_capped)
-            for group in found.groups[:_FAILURES_KEPT]
-        ]
-        return {"failures": rows[:_FAILURES_SHOWN], "failures_folded": rows[_FAILURES_SHOWN:]}
-
-    def shown_failure(self, group: FailureGroup, every: int, is_capped: bool) -> dict[str, Any]:
-        """Return the cells of a group.
-
-        *every* is the number of all failures of the day. With *is_capped* not all failed jobs were
-        counted.
-        """
-        filters = {"status": Status.FAILURE, "name": group.name}
-        if group.error_class not in ("", OTHERS):
-            filters["error"] = group.error_class
-        return {
-            "name": group.name,
-            "error": short_class(group.error_class) if group.error_class else _("revoked"),
-            "hour": number_format(group.hour),
-            "day": number_format(group.day),
-            "week": number_format(group.week),
-            "share": percent(group.day / every) if every else "–",
-            "sparkline": sparkline(
-                group.by_step,
-                ngettext("%s failure in 7 days", "%s failures in 7 days", group.week)
-                % number_format(group.week),
-            ),
-            "first_seen": moment(group.first_seen),
-            "last_seen": moment(group.last_seen),
-            "consequences": consequences(group.consequences),
-            "sample": self._page("job_change", group.sample) if group.sample else "",
-            "url": self._jobs(**filters),
-            "left": f"{number_format(group.left)}{'+' if is_capped else ''}",
-            "is_retriable": group.left > 0 or is_capped,
         }
 
     def shown_worker(self, worker: Worker) -> dict[str, Any]:
@@ -257,23 +226,12 @@ def _busiest(snapshot: Overview) -> list[Worker]:
     return workers[:_WORKERS_SHOWN]
 
 
-def _shown_alert(alert: Alert, pages: Mapping[str, str]) -> dict[str, str]:
-    url = pages.get(alert.model, "")
-    filters = f"?{urlencode(alert.filters)}" if url and alert.filters else ""
-    return {"text": alert.text, "url": url + filters}
-
-
 def _recently(numbers: Statistics) -> str:
     return _("%(number)s in %(window)s (%(share)s)") % {
         "number": number_format(numbers.total.failed),
         "window": numbers.period.name,
         "share": share(numbers.total),
     }
-
-
-def consequences(number: int) -> str:
-    text = ngettext("%s failed with it", "%s failed with them", number)
-    return text % number_format(number) if number else ""
 
 
 def _permissions(site: AdminSite, request: HttpRequest) -> Mapping[str, bool]:

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.utils.formats import number_format
+from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -18,20 +18,23 @@ from ..conf import get_settings
 from ..control import queues
 from ..define.option_problems import queue_problems
 from ..define.routing import database_of
-from ..display.times import duration
 from ..limits.overrides import renew_times
 from ..metrics import cache
 from ..metrics.capped_count import capped_count
-from ..metrics.open_jobs import QueueState
-from ..metrics.snapshot import overview, recent_statistics
-from ..metrics.summaries import Activity
 from ..models import Job, Queue
-from .auto_refresh import REFRESH_SCRIPT, page_or_parts, page_to_return_to
-from .badges import moment, paused_badge
+from .alert_strip import shown_alerts
+from .auto_refresh import (
+    CHART_SCRIPT,
+    COPY_SCRIPT,
+    REFRESH_SCRIPT,
+    page_or_parts,
+    page_to_return_to,
+)
+from .badges import moment
 from .base import ModelAdmin, ReadOnlyAdminMixin
-from .chart_data import spark
 from .http_api.queues import QueueJsonMixin
 from .queue_form import QueueForm
+from .queue_rows import queue_context, queue_rows
 
 _FOLDER = "admin/django_jobs/queue"
 # The buttons of the list and their permissions; each has a method of its name.
@@ -50,7 +53,7 @@ class QueueAdminMixin(QueueJsonMixin, ReadOnlyAdminMixin):
 
     class Media:
         css = {"all": ["django_jobs/admin.css"]}
-        js = (REFRESH_SCRIPT,)
+        js = (REFRESH_SCRIPT, COPY_SCRIPT, CHART_SCRIPT)
 
     @admin.display(description=gettext_lazy("paused since"))
     def paused_since(self, queue: Queue) -> SafeString:
@@ -72,6 +75,11 @@ class QueueAdminMixin(QueueJsonMixin, ReadOnlyAdminMixin):
 
     def _may(self, request: HttpRequest, permission: str) -> bool:
         return request.user.has_perm(f"{self.opts.app_label}.{permission}")
+
+    def _may_on_pages(self, request: HttpRequest) -> dict[str, bool]:
+        return {
+            name: self._may(request, name) for name in ("view_job", "add_queue", *_BUTTONS.values())
+        }
 
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
         # Another user may have paused the queue since the form was opened.
@@ -98,39 +106,40 @@ class QueueAdminMixin(QueueJsonMixin, ReadOnlyAdminMixin):
         request.current_app = self.admin_site.name
         if request.method == "POST":
             return self._handle_button(request)
-        snapshot = overview()
-        activities = {one.name: one for one in recent_statistics("24h").queues}
+        rows = queue_rows(get_settings().database, self.admin_site)
         context = {
             **self._page(request, capfirst(self.opts.verbose_name_plural)),
-            "queues": [self.shown(queue, activities.get(queue.name)) for queue in snapshot.queues],
-            "may": {
-                name: self._may(request, name)
-                for name in ("view_job", "add_queue", *_BUTTONS.values())
-            },
+            "alerts": shown_alerts(self.admin_site, request, "queue", "worker"),
+            "queues": [row for row in rows if not row["is_idle"]],
+            "idle_queues": [row for row in rows if row["is_idle"]],
+            "may": self._may_on_pages(request),
             **(extra_context or {}),
         }
         return page_or_parts(request, f"{_FOLDER}/page.html", f"{_FOLDER}/parts.html", context)
 
-    def shown(self, queue: QueueState, activity: Activity | None) -> dict[str, Any]:
-        """Return the cells of a queue in the list, as text."""
-        row, coded = queue.row, get_settings().queues.get(queue.name, {})
-        limit = (row.concurrency if row else None) or coded.get("CONCURRENCY") or queue.slots
-        rate = (row.rate_limit if row else "") or coded.get("RATE_LIMIT") or "–"
-        oldest = datetime.timedelta(seconds=queue.oldest_seconds)
-        return {
-            "name": queue.name,
-            "row": row,
-            "ready": str(queue.ready),
-            "running": f"{number_format(queue.running)}/{number_format(limit)}",
-            "timed": number_format(queue.timed),
-            "oldest": duration(oldest) if queue.oldest else "–",
-            "rate_limit": str(rate),
-            "failed": number_format(activity.failed if activity else 0),
-            "sparkline": spark(activity),
-            "badge": paused_badge() if queue.is_paused else "",
-            "paused_since": moment(row.paused_at) if row else "",
-            "paused_by": row.paused_by if row else "",
+    def queue_view(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Show one queue: its numbers, its charts, and its jobs by status."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        request.current_app = self.admin_site.name
+        name, using = unquote(name), get_settings().database
+        row = next((row for row in queue_rows(using, self.admin_site) if row["name"] == name), None)
+        if row is None:
+            raise Http404("There is no such queue.")
+        context = {
+            **self._page(request, name),
+            "name": name,
+            "queue": row,
+            "queues": [row],
+            "may": self._may_on_pages(request),
+            **queue_context(name, request.GET.get("window", ""), using, self.admin_site),
         }
+        return page_or_parts(request, f"{_FOLDER}/one.html", f"{_FOLDER}/one_parts.html", context)
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_page"
+        view = self.admin_site.admin_view(self.queue_view)
+        return [path("<path:name>/page/", view, name=name), *super().get_urls()]
 
     def _page(self, request: HttpRequest, title: Any) -> dict[str, Any]:
         return {

@@ -43,6 +43,8 @@ class ScheduleAdminMixin(
     actions = (*actions_of(ScheduleButtonsMixin.operations), "delete_selected")
     change_form_template = "admin/django_jobs/schedule/change_form.html"
 
+    change_list_template = "admin/django_jobs/alerted_list.html"
+
     class Media:
         css = {"all": ["django_jobs/admin.css", "django_jobs/schedule.css"]}
         js = (Script("django_jobs/schedule_form.js", defer=True),)

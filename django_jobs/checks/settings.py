@@ -20,6 +20,7 @@ from ..define.routing import route_problem
 from ..moments import LONGEST_SECONDS
 from ..run.middleware import middleware_problem
 from ..suggest import did_you_mean
+from .alerts import alert_problems
 from .database import check_configuration
 
 _SHORTEST_TOKEN = 16
@@ -246,6 +247,6 @@ def _middleware(settings: Settings) -> Iterator[checks.CheckMessage]:
 
 
 _CHECKS = (
-    _lease, _least_values, _token, _enqueue_url, _api_tokens, _encryption_keys, _seconds,
-    _queue_names, _routes, _headers, _middleware, _worker, _queues, _job_options,
+    _lease, _least_values, _token, _enqueue_url, _api_tokens, alert_problems, _encryption_keys,
+    _seconds, _queue_names, _routes, _headers, _middleware, _worker, _queues, _job_options,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from .commands import wait as wait_for_answers
 from .editing import edit
 from .events import awaited_events, send_event
 from .jobs import revoke, revoke_workflow, run_now
+from .marks import mark
 from .moving import move
 from .queues import clear_queue, pause_queue, resume_queue
 from .reencryption import reencrypt
@@ -21,6 +22,7 @@ __all__ = [
     "awaited_events",
     "clear_queue",
     "edit",
+    "mark",
     "move",
     "pause_queue",
     "reencrypt",

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from ..db import unix_time
 from ..metrics.collector import MINUTE
-from ..models import Measurement
+from ..models import Mark, Measurement
 from ..models.histogram import Tally, counted_as
 from .prune import hold_lease
 
@@ -44,6 +44,7 @@ def run_once(using: str, holder: UUID, *, lease_seconds: float = 120.0) -> bool:
         old = rows.filter(seconds=seconds, in_total=True, starts_at__lt=before)
         more |= _merge(old, longer, using)
     rows.filter(seconds=HOUR, starts_at__lt=now - KEEP_SECONDS)._raw_delete(using)
+    Mark.objects.using(using).filter(at__lt=now - KEEP_SECONDS)._raw_delete(using)
     return more
 
 

@@ -11,14 +11,14 @@ import json
 import math
 import operator
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db.models import ExpressionWrapper, F, Q, TextField
 
 from ..conf import get_settings
-from ..models import Measurement
+from ..models import Mark, Measurement
 from ..models.histogram import COUNTS, Tally, counted_as
 from . import cache
 from .accumulator import EDGES, HISTOGRAMS, SECONDS, Accumulator, Past, moment
@@ -27,15 +27,17 @@ from .summaries import DAY, HOUR, PERIODS, WEEK, Failures, Statistics
 
 #: Seconds of each number in :attr:`Failures.by_step`.
 FAILURE_STEP = 6 * HOUR
+# More lines would hide the charts.
+_MOST_MARKS = 20
 _FAILURE_STEPS = WEEK // FAILURE_STEP
 
 
-def statistics(period: str = "1h", using: str = "", name: str = "") -> Statistics:
+def statistics(period: str = "1h", using: str = "", name: str = "", queue: str = "") -> Statistics:
     """Return the numbers of the last hour, day or week, from one database.
 
     *period* is "1h", "24h" or "7d", with a point per minute, ten minutes or hour. *using* is the
-    database's alias, by default that of the ``DATABASE`` setting. With *name*, the numbers are of
-    that job function only. Raises ``ValueError`` for another period.
+    database's alias, by default that of the ``DATABASE`` setting. With *name* or *queue*, the
+    numbers are of that job function or queue only. Raises ``ValueError`` for another period.
     """
     using = using or get_settings().database
     if period not in PERIODS:
@@ -47,21 +49,22 @@ def statistics(period: str = "1h", using: str = "", name: str = "") -> Statistic
     points = [Accumulator() for _step in range(steps)]
     past = Past(start - wanted.seconds, wanted)
     parts: defaultdict[Series, Accumulator] = defaultdict(lambda: Accumulator(steps))
-    for starts_at, seconds, queue, function, *numbers in _rows(start - wanted.seconds, using, name):
+    only = {key: value for key, value in (("name", name), ("queue", queue)) if value}
+    for starts_at, seconds, line, function, *numbers in _rows(start - wanted.seconds, using, only):
         if starts_at < start:
             past.add(starts_at, seconds, numbers)
             continue
         step = min((starts_at - start) // wanted.step, steps - 1)
         points[step].add(numbers)
-        part = parts[queue, function]
+        part = parts[line, function]
         part.add(numbers)
         part.ended[step] += numbers[1] + numbers[2]
     functions: defaultdict[str, Accumulator] = defaultdict(lambda: Accumulator(steps))
     queues: defaultdict[str, Accumulator] = defaultdict(lambda: Accumulator(steps))
     total = Accumulator(steps)
-    for (queue, function), part in parts.items():
+    for (line, function), part in parts.items():
         numbers = part.numbers()
-        for whole in (functions[function], queues[queue], total):
+        for whole in (functions[function], queues[line], total):
             whole.add(numbers)
             whole.ended = [*map(operator.add, whole.ended, part.ended)]
     busiest = sorted(functions.items(), key=lambda item: -item[1].run_seconds)
@@ -74,6 +77,13 @@ def statistics(period: str = "1h", using: str = "", name: str = "") -> Statistic
         total.activity(""),
         past.summary(),
     )
+
+
+def marks(seconds: int, using: str) -> list[tuple[int, str]]:
+    """Return the newest marks of the last *seconds*: Unix times and names, the oldest first."""
+    start = int(cache.unix_time(using)) - seconds
+    rows = Mark.objects.using(using).filter(at__gte=start).order_by("-at", "-pk")
+    return list(rows.values_list("at", "name")[:_MOST_MARKS])[::-1]
 
 
 def failures(using: str = "") -> tuple[Failures, ...]:
@@ -143,12 +153,10 @@ def totals(using: str = "") -> dict[Series, Tally]:
     return found
 
 
-def _rows(start: int, using: str, name: str) -> Iterator[tuple[Any, ...]]:
+def _rows(start: int, using: str, only: Mapping[str, str]) -> Iterator[tuple[Any, ...]]:
     rows = Measurement.objects.using(using).filter(
-        seconds__gt=Measurement.TOTAL, starts_at__gte=start
+        seconds__gt=Measurement.TOTAL, starts_at__gte=start, **only
     )
-    if name:
-        rows = rows.filter(name=name)
     keys = ("starts_at", "seconds", "queue", "name")
     texts = [ExpressionWrapper(F(column), TextField()) for column in HISTOGRAMS]
     found = list(rows.values_list(*keys, *COUNTS, *SECONDS, *EDGES, *texts))

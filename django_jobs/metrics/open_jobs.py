@@ -39,10 +39,18 @@ class QueueState:
     running: int = 0
     #: SCHEDULED and RETRY jobs, among the first ten thousand of all queues.
     timed: int = 0
+    #: WAITING jobs, among the first ten thousand of all queues.
+    waiting: int = 0
     #: When the oldest of the jobs that workers claim next became ready.
     oldest: datetime.datetime | None = None
     #: Slots of the live workers that serve it.
     slots: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether it has no open jobs, and nobody has paused it."""
+        has_jobs = self.ready or self.running or self.waiting or self.timed
+        return not has_jobs and not self.is_paused
 
     @property
     def is_paused(self) -> bool:
@@ -96,6 +104,8 @@ def queue_states(
             state.ready, state.oldest = CappedCount(group.number), group.oldest
         elif group.status == Status.STARTED:
             state.running = group.number
+        elif group.status == Status.WAITING:
+            state.waiting = group.number
         else:
             state.timed = group.number
     for state in states.values():
@@ -108,6 +118,7 @@ def open_jobs(using: str, ready: Iterable[str]) -> OpenJobs:
     jobs: Any = Job.objects.using(using)
     groups = [(Status.STARTED, "started_at", jobs.running())]
     groups += [(Status.SCHEDULED, "run_at", jobs.timed().order_by("run_at"))]
+    groups += [(Status.WAITING, "enqueued_at", of_status(jobs.all(), Status.WAITING))]
     groups += [
         (Status.PENDING, "ready_at", jobs.ready().filter(queue=name).order_by("rank", "pk"))
         for name in ready

@@ -124,7 +124,7 @@ def look(using: str) -> Overview:
         queues=queues,
         workers=workers,
         schedules=list(_next_schedules(using)),
-        deferrals=_deferrals(using),
+        deferrals=_deferrals(using) if counted.kinds.get(Kind.DEFERRED) else [],
         lacks_beat=_lacks_beat(workers, using),
     )
 

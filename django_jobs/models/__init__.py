@@ -10,9 +10,11 @@ from .event import Event, EventWait
 from .job import Job, JobQuerySet
 from .lease import Lease
 from .limit import Limit, LimitLock, Permit, Reservation, UniqueKey
+from .mark import Mark
 from .measurement import Measurement
 from .page import Dashboard, Function
 from .queues import Queue
+from .raised_alert import RaisedAlert
 from .schedule import Schedule
 from .step import Step
 from .worker import Worker, WorkerQuerySet
@@ -33,9 +35,11 @@ __all__ = [
     "Lease",
     "Limit",
     "LimitLock",
+    "Mark",
     "Measurement",
     "Permit",
     "Queue",
+    "RaisedAlert",
     "Reservation",
     "Schedule",
     "Step",

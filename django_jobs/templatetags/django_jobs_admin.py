@@ -14,6 +14,8 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from ..admin.alert_strip import shown_alerts
+
 register = template.Library()
 
 
@@ -54,3 +56,16 @@ def breadcrumbs(context: Any) -> SafeString:
         return format_html('<ol class="breadcrumbs">{}{}</ol>', links, last)
     links = format_html_join(" › ", '<a href="{}">{}</a>', steps)
     return format_html('<div class="breadcrumbs">{} › {}</div>', links, title)
+
+
+@register.inclusion_tag("admin/django_jobs/alerts.html", takes_context=True)
+def jobs_alerts(context: template.Context) -> dict[str, Any]:
+    """Show the alerts, of the list's own model only unless it is the list of jobs."""
+    request, site = context["request"], context["cl"].model_admin.admin_site
+    model = context["cl"].opts.model_name
+    chosen = () if model == "job" else (model,)
+    return {
+        "alerts": shown_alerts(site, request, *chosen),
+        "request": request,
+        "csrf_token": context.get("csrf_token"),
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..ids import uuid7
 from ..maintenance import events, promote, rollup, unblock
 from ..maintenance.prune import Pruner
-from ..process import native
+from ..process import alerting, native
 from ..process.timers import Timer, Timers
 from .leases import Leases, rescue_seconds
 
@@ -21,8 +21,10 @@ class Duties:
         self._holder = uuid7()
         #: Whether the database notifies this host of jobs that are scheduled.
         self.listens = False
+        alerting_timers = [Timer("alerts", alerting.LOOK_SECONDS, self._tell_alerts, after=20.0)]
         self.timers = Timers(
             [
+                *(alerting_timers if alerting.is_on() else ()),
                 Timer("promote", 10.0, self._promote),
                 Timer("events", 10.0, self._end_waits),
                 Timer("rescue", rescue_seconds(), leases.rescue),
@@ -53,3 +55,6 @@ class Duties:
 
     def _roll_up(self) -> float | None:
         return 0.1 if rollup.run_once(self._using, self._holder) else None
+
+    def _tell_alerts(self) -> None:
+        alerting.run_once(self._using, self._holder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,15 +12,18 @@ from uuid import UUID, uuid4
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
-from django.db import connection
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from django_jobs.admin import alert_strip
 from django_jobs.db import clock
 from django_jobs.display import failure_groups
-from django_jobs.metrics import cache
-from django_jobs.models import Job, Measurement, Queue, Reservation, Schedule
+from django_jobs.maintenance import rollup
+from django_jobs.metrics import cache, flow
+from django_jobs.models import Job, Mark, Measurement, Queue, Reservation, Schedule
 from django_jobs.models.histogram import BUCKETS
 from django_jobs.status import Status
 from django_jobs.workflows.upstream import UPSTREAM_FAILED, upstream_message
@@ -29,6 +33,7 @@ pytestmark = pytest.mark.django_db
 
 DASHBOARD = "/admin/django_jobs/dashboard/"
 QUEUES = "/admin/django_jobs/queue/"
+SCHEDULES = "/admin/django_jobs/schedule/"
 
 
 def ago(**length: float) -> datetime.datetime:
@@ -189,6 +194,7 @@ def test_healthy_system_has_no_alerts(boss: Client, new_worker: Any) -> None:
 
 def test_alert_of_a_queue_without_a_worker(boss: Client, new_worker: Any) -> None:
     make(Status.PENDING, queue="mail")
+    new_worker(queues=["default"])
     told = ["No live worker serves queue “mail” (1 ready)."]
     assert alerts_of(boss) == told
     for fields in ({"queues": ["vip"]}, {"quiet": True}, {"stopped_at": timezone.now()}):
@@ -196,6 +202,71 @@ def test_alert_of_a_queue_without_a_worker(boss: Client, new_worker: Any) -> Non
     assert alerts_of(boss) == told
     new_worker(queues=["mail"])
     assert alerts_of(boss) == []
+
+
+def test_alert_of_no_worker_at_all(boss: Client, new_worker: Any, settings: Any) -> None:
+    assert alerts_of(boss) == ["No live worker runs."]
+    make(Status.PENDING, queue="mail")
+    make(Status.SCHEDULED)
+    assert alerts_of(boss) == ["No live worker runs, and 2 jobs wait."]
+    (alert,) = boss.get(DASHBOARD).context["alerts"]
+    assert (alert["severity"], alert["command"]) == ("error", "manage.py runworker")
+    settings.DJANGO_JOBS = {"EAGER": True}
+    assert alerts_of(boss) == []
+
+
+@pytest.mark.parametrize("page", [DASHBOARD, QUEUES, LIST])
+def test_alerts_have_a_button_on_every_page_of_jobs(
+    client_of: Callable[..., Client], new_worker: Any, page: str
+) -> None:
+    new_worker()
+    Queue.objects.create(name="mail", paused_at=timezone.now())
+    make(Status.PENDING, queue="mail")
+    client = client_of("view_dashboard", "view_queue", "view_job")
+    assert "Queue “mail” is paused" in client.get(page).content.decode()
+    assert 'name="resume" value="mail"' not in client.get(page).content.decode()
+    User.objects.get().user_permissions.add(Permission.objects.get(codename="pause_queue"))
+    html = client.get(page).content.decode()
+    part = client.get(page, headers={"X-Jobs-Refresh": "1"}).content.decode()
+    for text in (html, part):
+        assert '<input type="hidden" name="resume" value="mail">' in text
+    client.post(QUEUES, {"resume": "mail", "next": page})
+    assert "Queue “mail” is paused" not in client.get(page).content.decode()
+
+
+def test_alerts_of_schedules_are_in_their_list(boss: Client, new_worker: Any) -> None:
+    new_worker()
+    new_worker(pool="beat")
+    row = Schedule.objects.create(
+        name="nightly", job_name="tests.jobs.add", kind="interval", interval_seconds=60,
+        next_run_at=ago(seconds=900), args=[1, 2],
+    )  # fmt: skip
+    make(Status.PENDING, queue="mail")
+    html = boss.get(SCHEDULES).content.decode()
+    assert "is overdue" in html
+    assert "queue “mail”" not in html
+    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', html))
+    assert (form["action"], form["_selected_action"]) == ("run_now", str(row.pk))
+    response = boss.post(SCHEDULES, form)
+    assert response.status_code == 302
+    assert Job.objects.filter(schedule_id=row.pk).exists()
+
+
+def test_index_says_how_many_alerts_there_are(
+    client_of: Callable[..., Client], new_worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of("view_dashboard")
+    assert "⚠ 1 alert<" in client.get("/admin/").content.decode()
+    assert "⚠" not in client.get("/admin/password_change/").content.decode()
+    new_worker()
+    cache.clear()
+    assert "⚠" not in client.get("/admin/").content.decode()
+    monkeypatch.setattr(alert_strip, "overview", _no_tables)
+    assert client.get("/admin/").status_code == 200
+
+
+def _no_tables(using: str) -> Any:
+    raise OperationalError("no such table")
 
 
 def test_alert_of_a_paused_queue_only_with_a_backlog(boss: Client, new_worker: Any) -> None:
@@ -219,6 +290,7 @@ def test_alert_of_a_queue_behind_its_target(boss: Client, new_worker: Any) -> No
 
 
 def test_alerts_of_schedules(boss: Client, new_worker: Any) -> None:
+    new_worker()
     schedule = Schedule.objects.create(
         name="nightly", job_name="tests.jobs.add", kind="interval", interval_seconds=60
     )
@@ -275,6 +347,48 @@ def test_every_chart_has_its_numbers_as_a_table(boss: Client) -> None:
     html = boss.get(DASHBOARD).content.decode()
     assert html.count('class="jobs-chart"') == html.count("As a table") == 3
     assert '<td class="jobs-number">7</td>' in html
+
+
+def test_marks_are_lines_in_the_charts(boss: Client) -> None:
+    now = int(timezone.now().timestamp())
+    measure("shop.send", succeeded=3)
+    told = io.StringIO()
+    call_command("jobs", "mark", " v1.4\n <b> ", stdout=io.StringIO(), stderr=told)
+    assert told.getvalue() == ""
+    Mark.objects.create(at=now - 2 * 86_400, name="v1.3")
+    for window, shown in (("1h", False), ("7d", True)):
+        chart, *_others = boss.get(DASHBOARD, {"window": window}).context["charts"]
+        assert "v1.4 &lt;b&gt;</text>" in chart.svg
+        assert ("v1.3" in chart.svg) == shown
+    Mark.objects.create(at=now - 16 * 86_400, name="v1.2")
+    rollup.run_once("default", uuid4())
+    assert set(Mark.objects.values_list("name", flat=True)) == {"v1.3", "v1.4 <b>"}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["", "  ", "v" * 101, "v\x1b1"])
+def test_wrong_name_of_a_mark_is_refused(name: str) -> None:
+    with pytest.raises(CommandError, match="must have 1 to 100 printable characters"):
+        call_command("jobs", "mark", name)
+
+
+def test_bar_tells_what_jobs_wait_for(boss: Client, new_worker: Any) -> None:
+    new_worker(queues=["default"])
+    Queue.objects.create(name="mail", paused_at=timezone.now())
+    for queue, number in (("default", 2), ("mail", 1), ("gpu", 1)):
+        for _number in range(number):
+            make(Status.PENDING, queue=queue)
+    make(Status.SCHEDULED)
+    make(Status.WAITING, pending_parents=1)
+    make(Status.RETRY)
+    make(Status.SUCCESS)
+    parts = {str(part["label"]): part for part in shown(boss, "waiting")}
+    assert {label: part["number"] for label, part in parts.items()} == {
+        "for a free slot": "2", "for a paused queue": "1", "for a worker of the queue": "1",
+        "for other jobs": "1", "for their time": "1", "for their next attempt": "1",
+    }  # fmt: skip
+    assert float(parts["for a free slot"]["width"]) == pytest.approx(200 / 7, abs=0.01)
+    assert boss.get(parts["for other jobs"]["url"]).context["cl"].result_count == 1
 
 
 def test_previous_period_is_a_faint_line_and_a_change(boss: Client) -> None:
@@ -480,15 +594,98 @@ def test_buttons_of_a_queue_need_their_permissions(
     assert client.post(QUEUES, {action: "mail", "confirmed": "1"}).status_code == 302
 
 
+def rows_of_queues(client: Client) -> dict[str, Any]:
+    cache.clear()
+    context = client.get(QUEUES).context
+    return {row["name"]: row for row in [*context["queues"], *context["idle_queues"]]}
+
+
+def test_busy_queues_are_first_and_idle_ones_folded(boss: Client) -> None:
+    make_many(3, Status.PENDING)
+    make(Status.WAITING, queue="gpu")
+    make(Status.PENDING, queue="mail")
+    Queue.objects.create(name="slow", paused_at=timezone.now())
+    Queue.objects.create(name="unused")
+    context = boss.get(QUEUES).context
+    assert [row["name"] for row in context["queues"]] == ["default", "mail", "gpu", "slow"]
+    assert "unused" in [row["name"] for row in context["idle_queues"]]
+    assert [row["waiting"] for row in context["queues"]] == ["0", "0", "1", "0"]
+    names = [row["name"] for row in shown(boss, "queues")]
+    assert names[:4] == ["default", "mail", "gpu", "slow"]
+
+
+def test_queue_tells_its_flow_and_when_it_is_empty(boss: Client) -> None:
+    make_many(20, Status.PENDING)
+    row = rows_of_queues(boss)["default"]
+    assert (row["flow"], row["empty"]) == ("2.0 / 0", "grows")
+    measure("shop.send", age=120, succeeded=60)
+    row = rows_of_queues(boss)["default"]
+    assert (row["flow"], row["empty"]) == ("2.0 / 6.0", "5 min 0 s")
+    Job.objects.all().delete()
+    make(Status.PENDING, id=UUID(int=1 << 80))
+    assert (row := rows_of_queues(boss)["default"])["flow"] == "0 / 6.0"
+    assert row["empty"] == "10.0 s"
+    Measurement.objects.all().delete()
+    assert rows_of_queues(boss)["default"]["empty"] == "never"
+
+
+def test_inflow_of_many_jobs_is_that_of_the_newest(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = int(timezone.now().timestamp() * 1000)
+    for back in range(6):
+        make(Status.PENDING, id=UUID(int=(now - back * 60_000) << 80))
+    monkeypatch.setattr(flow, "CAP", 3)
+    rate = float(rows_of_queues(boss)["default"]["flow"].partition(" ")[0])
+    assert 1 < rate <= 1.5  # three in two minutes, and a little more
+
+
+def test_page_of_a_queue(boss: Client) -> None:
+    Queue.objects.create(name="x/y?z=1", paused_at=timezone.now())
+    make(Status.PENDING, queue="x/y?z=1")
+    measure("shop.send", "x/y?z=1", succeeded=3)
+    measure("shop.other", "mail", succeeded=90)
+    url = rows_of_queues(boss)["x/y?z=1"]["url"]
+    page = boss.get(url, {"window": "24h"})
+    assert [row["name"] for row in page.context["functions"]] == ["shop.send"]
+    assert "succeeded 3" in page.context["charts"][0].svg
+    (link,) = re.findall(r'href="([^"]*status=PENDING[^"]*)"', page.content.decode())
+    assert boss.get(link.replace("&amp;", "&")).context["cl"].result_count == 1
+    part = boss.get(url, headers={"X-Jobs-Refresh": "1"}).content.decode()
+    assert "data-region" in part
+    assert "<html" not in part
+    boss.post(QUEUES, {"resume": "x/y?z=1", "next": url})
+    assert Queue.objects.get().paused_at is None
+    assert boss.get(url.replace("z", "none")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["", "default/page/"])
+def test_queries_of_queues_do_not_grow(boss: Client, path: str) -> None:
+    def queries() -> int:
+        cache.clear()
+        with CaptureQueriesContext(connection) as captured:
+            assert boss.get(QUEUES + path).status_code == 200
+        return len(captured)
+
+    make(Status.PENDING)
+    queries()
+    few = queries()
+    for number in range(20):
+        make(Status.PENDING, queue=f"q{number}")
+        make(Status.WAITING, queue=f"q{number}")
+        Queue.objects.create(name=f"q{number}")
+    assert queries() == few <= 14
+
+
 def test_queue_page_shows_limits_of_settings_and_rows(boss: Client, settings: Any) -> None:
     settings.DJANGO_JOBS = {"QUEUES": {"mail": {"CONCURRENCY": 4, "RATE_LIMIT": "9/m"}}}
     measure("shop.send", "mail", succeeded=3, failed=2)
-    shown = {queue["name"]: queue for queue in boss.get(QUEUES).context["queues"]}
+    shown = rows_of_queues(boss)
     assert (shown["mail"]["running"], shown["mail"]["rate_limit"]) == ("0/4", "9/m")
     assert (shown["mail"]["failed"], "polyline" in shown["mail"]["sparkline"]) == ("2", True)
     Queue.objects.create(name="mail", concurrency=2, rate_limit="5/s")
     cache.clear()
-    shown = {queue["name"]: queue for queue in boss.get(QUEUES).context["queues"]}
+    shown = rows_of_queues(boss)
     assert (shown["mail"]["running"], shown["mail"]["rate_limit"]) == ("0/2", "5/s")
 
 

@@ -547,7 +547,9 @@ def test_list_refreshes_itself(boss: Client) -> None:
     part = boss.get(LIST, {"status": "SUCCESS"}, headers={"X-Jobs-Refresh": "1"})
     html = part.content.decode()
     regions = re.findall(r'data-region="(\w+)"', whole.content.decode())
-    assert re.findall(r'data-region="(\w+)"', html) == regions == ["tabs", "search", "rows"]
+    assert (
+        re.findall(r'data-region="(\w+)"', html) == regions == ["alerts", "tabs", "search", "rows"]
+    )
     assert "<html" not in html
     assert html.count("action-select") == 3
     assert "3 jobs" in html

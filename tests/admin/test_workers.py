@@ -105,7 +105,9 @@ def test_list_refreshes_itself(boss: Client, new_worker: Any) -> None:
     assert "data-refresh-seconds" in whole.content.decode()
     html = boss.get(LIST, headers={"X-Jobs-Refresh": "1"}).content.decode()
     regions = re.findall(r'data-region="(\w+)"', whole.content.decode())
-    assert re.findall(r'data-region="(\w+)"', html) == regions == ["tabs", "search", "rows"]
+    assert (
+        re.findall(r'data-region="(\w+)"', html) == regions == ["alerts", "tabs", "search", "rows"]
+    )
     assert "<html" not in html
     assert str(worker.pk) in html
 

@@ -10,11 +10,11 @@ from django.http import HttpRequest
 
 from ...conf import get_settings
 from ...display import json_rows
+from ...display.alerts import alerts
 from ...display.failure_groups import failure_groups
 from ...metrics.snapshot import Overview, overview, recent_statistics
 from ...metrics.summaries import PERIODS
 from ...models import Job, Queue, Schedule, Worker
-from ..alerts import alerts
 from ..base import may_view
 from .pages import JsonPagesMixin
 from .requests import Refused

@@ -28,6 +28,7 @@ from ..jobs import (
     health,
     inspecting,
     listing,
+    marking,
     reencrypting,
     schedules,
     tokens,
@@ -62,6 +63,7 @@ class Command(OfflineCommand):
         worker_parsers.add_limit(verbs)
         worker_parsers.add_top(verbs)
         tokens.add(verbs)
+        marking.add(verbs)
         # For projects with another app's command of the same name: Channels has a runworker.
         for name, command in _PROCESSES.items():
             command().add_arguments(verbs.add_parser(name, help=_(command.help)))
@@ -133,6 +135,7 @@ _VERBS: dict[str, Callable[..., bool | None]] = {
     "reencrypt": reencrypting.show_reencryption,
     "send-event": event_sending.send_event,
     "token": tokens.token,
+    "mark": marking.make_mark,
 }
 
 
