@@ -18,6 +18,8 @@ from django.utils.http import quote_etag, url_has_allowed_host_and_scheme
 
 #: For the ``Media`` of an admin whose pages refresh themselves.
 REFRESH_SCRIPT = Script("django_jobs/auto_refresh.js", defer=True)
+#: Keys, and the list of them.
+KEYS_SCRIPT = Script("django_jobs/keys.js", defer=True)
 #: Tooltips of charts, by pointer, touch and keyboard.
 CHART_SCRIPT = Script("django_jobs/charts.js", defer=True)
 #: Adds a button that copies it to each text with ``data-copy``.

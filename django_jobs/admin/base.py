@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
+from django.forms import Media
 from django.http import HttpRequest
 
 from ..conf import get_settings
+from .auto_refresh import KEYS_SCRIPT
 from .paginator import CappingPaginator
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ _DATES = frozenset({"year", "month", "day", "gte", "lt"})
 
 class FilteredAdminMixin(_Mixed):
     """A list accepts only the parameters of its filters in its address."""
+
+    @property
+    def media(self) -> Media:
+        # A class Media of a mixin is hidden by that of the class below it.
+        return super().media + Media(js=(KEYS_SCRIPT,))  # type: ignore[arg-type]
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         # Django allows every lookup on every column. A user could guess hidden values character by

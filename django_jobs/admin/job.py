@@ -8,8 +8,6 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
-from django.utils.formats import number_format
 from django.utils.text import capfirst
 
 from ..control.events import awaited_events
@@ -17,7 +15,6 @@ from ..display.attempt_logs import logs_of
 from ..display.job_text import short_class, with_argument_texts, with_messages
 from ..display.waiting import reason_of
 from ..models import Attempt, Job
-from ..workflows.graph import workflow_of
 from .approvals import shown_approvals
 from .attempts import attempts_of, kept_attempts
 from .auto_refresh import COPY_SCRIPT, HEADER, REFRESH_SCRIPT, list_or_parts, parts_response
@@ -48,7 +45,7 @@ from .steps import StepRow, shown_steps
 from .time_filters import AgeFilter, DatesFilter, EndedFilter
 from .timeline import timeline
 from .waiting import waiting_shown
-from .workflow_svg import MOST_DRAWN, graph
+from .workflow_section import shown_workflow
 
 # Longer arguments appear on the job's own page only.
 _LONGEST_ARGUMENTS = 2_000
@@ -152,7 +149,7 @@ class JobAdminMixin(EditJobMixin, JobJsonMixin, JobFields, JobButtonsMixin, Read
             context["steps"], context["steps_left_out"] = shown_steps(job)
             runs = runs_of_function(job.name, str(job._state.db), until=job.pk)
             context["runs"] = runs_svg(runs, room=len(runs))
-            context["workflow"] = self.shown_workflow(job)
+            context["workflow"] = shown_workflow(self.admin_site, request, job)
             if reason := reason_of(job, payload_of(job)):
                 context["waiting"] = waiting_shown(reason, request, self.admin_site)
             context["edit_url"] = self.edit_url(request, job)
@@ -184,20 +181,6 @@ class JobAdminMixin(EditJobMixin, JobJsonMixin, JobFields, JobButtonsMixin, Read
             "events": timeline(job, kept),
             "bar": bar(shown),
             "sums": sums(shown),
-        }
-
-    def shown_workflow(self, job: Job) -> dict[str, Any] | None:
-        """Return the drawing of the job's workflow, or None for a job without one."""
-        workflow = workflow_of(job, MOST_DRAWN)
-        if workflow.total < 2:
-            return None
-        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change"
-        return {
-            "svg": graph(workflow.nodes, job.pk, lambda pk: reverse(name, args=[pk])),
-            "total": number_format(workflow.total, force_grouping=True),
-            "done": number_format(workflow.done, force_grouping=True),
-            "failed": number_format(workflow.failed, force_grouping=True),
-            "left_out": workflow.total > len(workflow.nodes),
         }
 
     def has_subject(self, operation: Operation, job: Job, steps: Sequence[StepRow]) -> bool:

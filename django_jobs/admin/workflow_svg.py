@@ -1,67 +1,122 @@
-"""The graph of a workflow as SVG: a box per job, a line per dependency."""
+"""The graph of a workflow as SVG: a box per job or for many equal ones, a line per dependency."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from ..status import Status
 from ..workflows.graph import Node
 from .badges import ICONS
+from .workflow_boxes import Box, Key, boxes_of, known
 
-#: The most jobs that are drawn.
-MOST_DRAWN = 60
-
-_WIDTH, _HEIGHT = 170, 28
-_STEP_X, _STEP_Y = 220, 38
+_WIDTH, _HEIGHT, _HIGH = 170, 28, 44
+_STEP_X, _GAP = 220, 10
 _LETTERS = 18
+_SIGNS = {Status.SUCCESS: "✓", Status.FAILURE: "✗", Status.STARTED: "▶"}
+# Jobs that did not run are hatched. The pattern is drawn in the colour of their status.
+_HATCH = mark_safe(
+    '<defs><pattern id="jobs-hatch" width="6" height="6" patternUnits="userSpaceOnUse">'
+    '<path class="jobs-hatch-line jobs-failure" d="M0 6L6 0"/></pattern></defs>\n'
+)
 
 
 def graph(nodes: Sequence[Node], current: UUID, page: Callable[[UUID], str]) -> SafeString:
     """Return an SVG of *nodes*, parents on the left; each box links to its job's *page*."""
-    rows: Counter[int] = Counter()
-    corners: dict[UUID, tuple[int, int]] = {}
-    for node in nodes:
-        corners[node.id] = (node.depth * _STEP_X + 1, rows[node.depth] * _STEP_Y + 1)
-        rows[node.depth] += 1
+    boxes = boxes_of(nodes, current)
+    feet: defaultdict[int, int] = defaultdict(lambda: 1)
+    corners: dict[Key, tuple[int, int]] = {}
+    for key, box in boxes.items():
+        depth = box.first.depth
+        corners[key] = (depth * _STEP_X + 1, feet[depth])
+        feet[depth] += _height(box) + _GAP
     lines = format_html_join(
         "\n",
         '<path class="jobs-edge" d="{}"/>',
-        ((_curve(corners[parent], corners[node.id]),) for node in nodes for parent in node.parents),
+        (
+            (_curve(corners[parent], _height(boxes[parent]), corners[key], _height(box)),)
+            for key, box in boxes.items()
+            for parent in sorted(box.parents & corners.keys(), key=lambda one: corners[one])
+        ),
     )
-    boxes = format_html_join(
-        "\n", "{}", ((_box(node, *corners[node.id], current, page(node.id)),) for node in nodes)
+    drawn = format_html_join(
+        "\n", "{}", ((_box(box, *corners[key], page(box.first.id)),) for key, box in boxes.items())
     )
-    width = max(rows, default=0) * _STEP_X + _WIDTH + 2
-    height = max(rows.values(), default=1) * _STEP_Y
+    width = max(feet, default=0) * _STEP_X + _WIDTH + 2
+    height = max(feet.values(), default=_HEIGHT)
+    hatch = _HATCH if any(box.did_not_run for box in boxes.values()) else mark_safe("")
     return format_html(
         '<svg class="jobs-graph" role="group" aria-label="{}" viewBox="0 0 {} {}" width="{}" '
-        'height="{}">\n{}\n{}\n</svg>',
-        _("Jobs that depend on each other"), width, height, width, height, lines, boxes,
+        'height="{}">\n{}{}\n{}\n</svg>',
+        _("Jobs that depend on each other"), width, height, width, height, hatch, lines, drawn,
     )  # fmt: skip
 
 
-def _box(node: Node, x: int, y: int, current: UUID, url: str) -> SafeString:
-    known = Status(node.status) if node.status in Status.values else Status.REVOKED
-    short = node.name.rpartition(".")[2]
-    text = short if len(short) <= _LETTERS else f"{short[: _LETTERS - 1]}…"
+def _height(box: Box) -> int:
+    return _HIGH if len(box.nodes) > 1 else _HEIGHT
+
+
+def _box(box: Box, x: int, y: int, url: str) -> SafeString:
+    kinds = [f"jobs-{box.status.lower()}"]
+    kinds += ["jobs-cause"] if box.is_cause else []
+    overlay = mark_safe("")
+    if box.did_not_run:
+        overlay = format_html(
+            '<rect class="jobs-hatched" width="{}" height="{}" rx="4" fill="url(#jobs-hatch)"/>',
+            _WIDTH, _height(box),
+        )  # fmt: skip
     return format_html(
-        '<a href="{}"{}><g class="jobs-node jobs-{}" transform="translate({} {})"><title>{}: {}'
-        '</title><rect width="{}" height="{}" rx="4"/><path d="{}" transform="translate(6 6)"/>'
-        '<text x="28" y="18">{}</text></g></a>',
+        '<a href="{}"{}><g class="jobs-node {}" transform="translate({} {})"><title>{}</title>'
+        '<rect class="jobs-box" width="{}" height="{}" rx="4"/>{}<path d="{}" '
+        'transform="translate(6 6)"/>{}</g></a>',
         url,
-        format_html(' aria-current="{}"', "page") if node.id == current else "",
-        known.lower(), x, y, node.name, known.label, _WIDTH, _HEIGHT, ICONS[known], text,
+        mark_safe(' aria-current="page"') if box.is_current else "",
+        " ".join(kinds), x, y, _title(box), _WIDTH, _height(box), overlay, ICONS[box.status],
+        _texts(box),
     )  # fmt: skip
 
 
-def _curve(start: tuple[int, int], end: tuple[int, int]) -> str:
-    x1, y1 = start[0] + _WIDTH, start[1] + _HEIGHT // 2
-    x2, y2 = end[0], end[1] + _HEIGHT // 2
+def _texts(box: Box) -> SafeString:
+    short = box.first.name.rpartition(".")[2]
+    if len(box.nodes) == 1:
+        return format_html('<text x="28" y="18">{}</text>', _cut(short, _LETTERS))
+    number = number_format(len(box.nodes))
+    signs = "  ".join(
+        f"{number_format(count)} {_SIGNS.get(status, '…')}"
+        for status, count in sorted(box.counts.items(), key=lambda item: -item[1])
+    )
+    return format_html(
+        '<text x="28" y="18">{} × {}</text><text class="jobs-signs" x="28" y="35">{}</text>',
+        number, _cut(short, _LETTERS - len(number) - 2), signs,
+    )  # fmt: skip
+
+
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+
+
+def _title(box: Box) -> str:
+    """Return the text of the tooltip, which screen readers read as well."""
+    node = box.first
+    if len(box.nodes) > 1:
+        parts = ", ".join(f"{count} {status.label}" for status, count in box.counts.items())
+        return f"{len(box.nodes)} × {node.name}: {parts}"
+    why = ""
+    if node.is_cause:
+        why = f", {_('root cause')}"
+    elif node.did_not_run:
+        why = f", {_('did not run')}"
+    return f"{node.name}: {known(node.status).label}{why}"
+
+
+def _curve(start: tuple[int, int], start_height: int, end: tuple[int, int], height: int) -> str:
+    x1, y1 = start[0] + _WIDTH, start[1] + start_height // 2
+    x2, y2 = end[0], end[1] + height // 2
     middle = (x1 + x2) // 2
     return f"M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import django
 from django import template
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -69,3 +70,15 @@ def jobs_alerts(context: template.Context) -> dict[str, Any]:
         "request": request,
         "csrf_token": context.get("csrf_token"),
     }
+
+
+@register.inclusion_tag("admin/django_jobs/keys.html", takes_context=True)
+def jobs_keys(context: template.Context) -> dict[str, Any]:
+    """Show the help of the keys, and the pages that they lead to, in an element for the script."""
+    site = getattr(context["request"], "current_app", None) or "admin"
+    pages = {"d": "dashboard", "j": "job", "q": "queue"}
+    found = []
+    for key, model in pages.items():
+        with suppress(NoReverseMatch):  # a project may have unregistered it
+            found.append((key, reverse(f"{site}:django_jobs_{model}_changelist")))
+    return {"keys_pages": found}

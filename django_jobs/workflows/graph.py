@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -14,9 +15,12 @@ from ..db.base import NEEDED, chunks
 from ..models import Edge, Job
 from ..models.job import JobQuerySet
 from ..status import ENDED, Status
+from .upstream import UPSTREAM_FAILED
 
 #: Most jobs of one workflow that are shown.
 MOST_NODES = 1_000
+# One in so many of a larger workflow's nodes is one that failed, or one of the newest.
+_FAILED, _NEWEST = 5, 10
 # A suspended job waits for jobs that it has started itself: they come after it.
 _CHILDREN = Q(kind=Edge.Kind.COMPLETE, position__lt=0)
 
@@ -32,13 +36,25 @@ class Node:
     #: Ids of the jobs that it runs after, or of the job that enqueued it.
     parents: tuple[UUID, ...]
     depth: int = 0
+    error_class: str = ""
+
+    @property
+    def did_not_run(self) -> bool:
+        """Whether it failed because a job before it did."""
+        return self.error_class == UPSTREAM_FAILED
+
+    @property
+    def is_cause(self) -> bool:
+        """Whether it failed by itself."""
+        return self.status == Status.FAILURE and not self.did_not_run
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Workflow:
     """The jobs with one root, parents before their children, and how many have each status.
 
-    ``counts`` has all of them, ``nodes`` the oldest 1,000.
+    ``counts`` has all of them. Of more than 1,000, ``nodes`` has the oldest, the newest, the first
+    that failed, and the job that was asked for.
     """
 
     nodes: list[Node]
@@ -70,15 +86,22 @@ def workflow_of(job: Job, most: int = MOST_NODES) -> Workflow:
     root_id = job.root_id or job.pk
     rows: JobQuerySet = Job.objects.using(using).filter(Q(pk=root_id) | Q(root_id=root_id))
     counted = rows.order_by("status").values_list("status").annotate(Count("pk"))
-    columns = ("id", "name", "status", "group_id", "parent_id")
-    found = list(rows.order_by("id").values_list(*columns)[:most])
+    columns = ("id", "name", "status", "group_id", "parent_id", "error_class")
+    chosen = rows.values_list(*columns)
+    found = list(chosen.order_by("id")[:most])
+    if len(found) == most:
+        own = tuple(getattr(job, name) for name in columns)
+        failed = chosen.filter(status=Status.FAILURE).order_by("id")[: most // _FAILED]
+        newest = chosen.order_by("-id")[: most // _NEWEST]
+        every = {row[0]: row for row in (own, *failed, *newest, *found)}
+        found = [every[each] for each in sorted(itertools.islice(every, most))]
     into = _into([row[0] for row in found], using)
     known = {row[0] for row in found}
     nodes = []
-    for job_id, name, status, group_id, parent_id in found:
+    for job_id, name, status, group_id, parent_id, error_class in found:
         parents = into.get(job_id) or ([parent_id] if parent_id else [])
         kept = tuple(parent for parent in parents if parent in known)
-        nodes.append(Node(job_id, name, status, group_id, kept))
+        nodes.append(Node(job_id, name, status, group_id, kept, error_class=error_class))
     return Workflow(_sorted(nodes), dict(counted))
 
 

@@ -16,6 +16,7 @@ from django_jobs.models import Job, Queue
 from django_jobs.status import Status
 from docs.screenshots import Browser, browser
 from tests.admin.test_dashboard import failed, measure
+from tests.admin.test_jobs import make
 
 pytestmark = [
     pytest.mark.once,
@@ -122,6 +123,34 @@ def test_chart_tells_its_values_by_keyboard_and_opens_their_jobs(page: Page) -> 
     page.press("End")
     page.press("Enter")
     page.wait("location.search.startsWith('?ended=')")
+
+
+def test_keys_lead_through_lists_and_to_pages(page: Page) -> None:
+    rows = [make(Status.FAILURE) for _number in range(2)][::-1]
+    page.open("/admin/django_jobs/job/")
+    for key, row in (("j", rows[0]), ("j", rows[1]), ("j", rows[1]), ("k", rows[0])):
+        page.press(key)
+        assert str(row.pk) in page.run("document.activeElement.href")
+    page.press("r")
+    assert page.run("document.querySelector('select[name=action]').value") == "retry"
+    assert page.run("document.querySelectorAll('input.action-select:checked').length") == 1
+    assert page.run("document.activeElement.type") == "submit"
+    page.press("/")
+    assert page.run("document.activeElement.id") == "searchbar"
+    page.press("?")  # somebody types it
+    assert not page.run("document.querySelector('dialog')")
+    page.run("document.activeElement.blur()")
+    page.press("?")
+    assert page.run("document.querySelector('dialog.jobs-keys').open")
+    page.click("dialog.jobs-keys input")
+    page.click("dialog.jobs-keys button")
+    page.press("g")
+    page.press("q")
+    assert page.run("location.pathname") == "/admin/django_jobs/job/"  # they are off
+    page.run("localStorage.clear()")
+    page.press("g")
+    page.press("q")
+    page.wait("location.pathname === '/admin/django_jobs/queue/'")
 
 
 def test_refresh_keeps_focus_and_open_details(page: Page, flaky: Any) -> None:
