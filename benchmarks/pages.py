@@ -70,18 +70,21 @@ def fill(ended: int, ready: int, schedules: int, workers: int) -> None:
         cursor.execute(
             "INSERT INTO django_jobs_measurement (starts_at, seconds, in_total, queue, name, sent, "
             "succeeded, failed, retried, revoked, rescued, wait_seconds, run_seconds, "
-            "longest_run_seconds, waits, runs, errors) SELECT floor(extract(epoch FROM now()) / 60)"
-            " * 60 - minute * 60, 60, true, 'queue_' || n % 12, 'testproject.shop.job_' || n, 10, "
-            "9, 1, 0, 0, 0, 1, 2, 0.5, '[0,3,7]', '[0,0,10]', '{}' "
+            "longest_run_seconds, waits, runs, errors, steps) "
+            "SELECT floor(extract(epoch FROM now()) / 60) * 60 - minute * 60, 60, true, "
+            "'queue_' || n % 12, 'testproject.shop.job_' || n, 10, "
+            "9, 1, 0, 0, 0, 1, 2, 0.5, '[0,3,7]', '[0,0,10]', '{}', '{}' "
             "FROM generate_series(0, 119) AS minute, generate_series(0, 49) AS n"
         )
         cursor.execute(
             "INSERT INTO django_jobs_measurement (starts_at, seconds, in_total, queue, name, sent, "
             "succeeded, failed, retried, revoked, rescued, wait_seconds, run_seconds, "
-            "longest_run_seconds, waits, runs, errors) SELECT floor(extract(epoch FROM now()) / "
-            "3600) * 3600 - hour * 3600, 3600, true, 'queue_' || n % 12, "
+            "longest_run_seconds, waits, runs, errors, steps) "
+            "SELECT floor(extract(epoch FROM now()) / 3600) * 3600 - hour * 3600, 3600, true, "
+            "'queue_' || n % 12, "
             "'testproject.shop.job_' || n, 600, 580, 20, 0, 0, 0, 60, 90, 0.5, '[0,300,300]', "
-            "'[0,0,600]', '{}' FROM generate_series(2, 167) AS hour, generate_series(0, 49) AS n"
+            "'[0,0,600]', '{}', '{}' "
+            "FROM generate_series(2, 167) AS hour, generate_series(0, 49) AS n"
         )
     _make_schedules(schedules)
     with connection.cursor() as cursor:
@@ -130,10 +133,13 @@ def pages() -> Iterator[tuple[str, str, float]]:
     yield "search: no such name", f"{jobs}?q=nothing", 500
     yield "search: argument", f"{jobs}?q={quote('args.user_id:77')}", 500
     yield "search: no such argument", f"{jobs}?q={quote('args.user_id:x')}", 500
+    yield "search: error text", f"{jobs}?q={quote('error:no such text')}", 500
+    yield "jobs older than a month", f"{jobs}?age=over-month", 500
     yield "job, failed", f"job/{failed}/change/", 200
     yield "job, the oldest", f"job/{done}/change/", 200
     yield "queues", "queue/", 200
     yield "job functions", "function/", 200
+    yield "job function", "function/django_jobs.map/", 200
     yield "schedules", "schedule/", 300
     yield "schedule", f"schedule/{Schedule.objects.first().pk}/change/", 200
     yield "workers", "worker/", 300
