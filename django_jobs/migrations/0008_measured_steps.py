@@ -14,6 +14,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='measurement',
             name='steps',
-            field=django_jobs.models.fields.JSONTextField(default=dict),
+            field=django_jobs.models.fields.JSONTextField(db_default={}, default=dict),
         ),
     ]

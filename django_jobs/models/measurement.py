@@ -43,7 +43,7 @@ class Measurement(models.Model):
     # Of the failed: {class: [how many, when the last, its job]}.
     errors = JSONTextField(default=dict)
     # Of the calls of steps: {function: [done, failed, retried, seconds]}.
-    steps = JSONTextField(default=dict)
+    steps = JSONTextField(default=dict, db_default={})
 
     class Meta:
         default_permissions = ("view",)

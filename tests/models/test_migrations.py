@@ -8,6 +8,8 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import AddField
 
 from django_jobs.models import Job
 
@@ -43,6 +45,22 @@ def test_no_migration_is_missing() -> None:
     out = StringIO()
     call_command("makemigrations", "--check", "--dry-run", stdout=out)
     assert "No changes detected" in out.getvalue()
+
+
+@pytest.mark.once
+def test_workers_of_the_version_before_can_insert_into_changed_tables() -> None:
+    """They run on after the migration, and name no column that they do not know."""
+    migrations = MigrationLoader(None).disk_migrations
+    added = [
+        (f"{operation.model_name}.{operation.name}", operation.field)
+        for (app, _name), migration in migrations.items()
+        if app == "django_jobs"
+        for operation in migration.operations
+        if isinstance(operation, AddField)
+    ]
+    assert {"job.fair_key", "measurement.steps"} <= {name for name, _field in added}
+    needed = [name for name, field in added if not (field.null or field.has_db_default())]
+    assert needed == []
 
 
 @pytest.mark.django_db
