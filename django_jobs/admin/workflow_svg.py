@@ -107,12 +107,10 @@ def _title(box: Box) -> str:
     if len(box.nodes) > 1:
         parts = ", ".join(f"{count} {status.label}" for status, count in box.counts.items())
         return f"{len(box.nodes)} × {node.name}: {parts}"
-    why = ""
-    if node.is_cause:
-        why = f", {_('root cause')}"
-    elif node.did_not_run:
-        why = f", {_('did not run')}"
-    return f"{node.name}: {known(node.status).label}{why}"
+    text = f"{node.name}: {known(node.status).label}"
+    cause, lost = _("root cause"), _("did not run")
+    why = cause if node.is_cause else lost if node.did_not_run else ""
+    return f"{text}, {why}" if why else text
 
 
 def _curve(start: tuple[int, int], start_height: int, end: tuple[int, int], height: int) -> str:
