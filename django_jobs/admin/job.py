@@ -41,6 +41,7 @@ from .operations import actions_of
 from .phases import bar, phases, sums
 from .run_history import runs_of_function, runs_svg
 from .search import HELP, search
+from .stack import StackMixin
 from .steps import StepRow, shown_steps
 from .time_filters import AgeFilter, DatesFilter, EndedFilter
 from .timeline import timeline
@@ -51,7 +52,9 @@ from .workflow_section import shown_workflow
 _LONGEST_ARGUMENTS = 2_000
 
 
-class JobAdminMixin(EditJobMixin, JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin):
+class JobAdminMixin(
+    EditJobMixin, StackMixin, JobJsonMixin, JobFields, JobButtonsMixin, ReadOnlyAdminMixin
+):
     """The jobs, and the operations on them, each with a permission of its own."""
 
     class Media:
@@ -153,6 +156,7 @@ class JobAdminMixin(EditJobMixin, JobJsonMixin, JobFields, JobButtonsMixin, Read
             if reason := reason_of(job, payload_of(job)):
                 context["waiting"] = waiting_shown(reason, request, self.admin_site)
             context["edit_url"] = self.edit_url(request, job)
+            context["stack_url"] = self.stack_url(request, job)
             context["approvals"] = shown_approvals(self.admin_site, request, job)
             context["operations"] = [
                 operation

@@ -16,6 +16,7 @@ from .moving import move
 from .queues import clear_queue, pause_queue, resume_queue
 from .reencryption import reencrypt
 from .retrying import retry
+from .stacks import stack
 
 __all__ = [
     "answer",
@@ -36,5 +37,6 @@ __all__ = [
     "send_event",
     "set_limits",
     "set_queue_limits",
+    "stack",
     "wait_for_answers",
 ]

@@ -11,8 +11,10 @@ from uuid import UUID
 
 from ..control.command_table import COMMANDS
 from ..control.commands import check
+from . import stacks
 from .command_router import Answer
 from .option_commands import OPTION_COMMANDS, changed_options
+from .pools.stack import stack_of
 
 if TYPE_CHECKING:
     from .worker import WorkerProcess
@@ -104,6 +106,12 @@ class CommandHandler:
         worker, job = self._worker, (UUID(id), claims)
         return {"stopped": worker.buffer.remove(*job) or worker.pool.terminate(*job)}
 
+    def _stack(self, id: str, claims: int) -> dict[str, Any]:
+        frames = stack_of(self._worker.pool, UUID(id), claims)
+        if frames is None:
+            return {"problem": "The job does not run here: it has ended, or it has not begun."}
+        return {"frames": stacks.lines(frames)}
+
     def _resize(self, *, verb: str, **arguments: Any) -> dict[str, Any]:
         if self._worker.channel is None:
             kind = "An embedded" if self._worker.options.embedded else "A solo"
@@ -127,6 +135,7 @@ class CommandHandler:
 _HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
     "ping": CommandHandler._ping,
     "terminate": CommandHandler._terminate,
+    "stack": CommandHandler._stack,
     "shutdown": CommandHandler._shutdown,
     **{
         name: partial(CommandHandler._resize, verb=name) for name in ("grow", "shrink", "autoscale")

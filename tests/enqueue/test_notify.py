@@ -21,7 +21,7 @@ from django.utils import timezone
 import django_jobs
 from django_jobs import chord, control
 from django_jobs.beat.fire import fire_due
-from django_jobs.control import commands, schedules
+from django_jobs.control import commands, schedules, stacks
 from django_jobs.db import Dialect, clock, dialect_for, own_connection
 from django_jobs.enqueue.notify import Topic, is_of_one_job, queue_of
 from django_jobs.events.ending import End, end_waits
@@ -328,6 +328,13 @@ def terminated_job(site: Site) -> Any:
     result = add.delay(1)
     site.claim()
     return lambda: control.revoke([result.uuid], terminate=True), {Topic.COMMANDS}
+
+
+@path("control.stacks.ask")
+def question_for_a_stack(site: Site) -> Any:
+    add.delay(1)
+    site.claim()
+    return lambda: stacks.ask(Job.objects.get(), "", "default"), {Topic.COMMANDS}
 
 
 @path("control.commands.send")

@@ -31,6 +31,7 @@ from ..jobs import (
     marking,
     reencrypting,
     schedules,
+    stacks,
     tokens,
     top,
     worker_parsers,
@@ -57,6 +58,7 @@ class Command(OfflineCommand):
             add(verbs)
         failures.add_failures(verbs)
         editing.add_edit(verbs)
+        stacks.add_stack(verbs)
         worker_parsers.add_control(verbs)
         worker_parsers.add_inspect(verbs)
         worker_parsers.add_pause_and_resume(verbs)
@@ -123,6 +125,7 @@ _VERBS: dict[str, Callable[..., bool | None]] = {
     "purge": actions.purge,
     "run": enqueuing.run,
     "edit": editing.edit_job,
+    "stack": stacks.show_stack,
     "control": control.control,
     "inspect": inspecting.inspect,
     "pause": control.pause,

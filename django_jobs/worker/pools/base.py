@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from types import FrameType
 from typing import Any
 from uuid import UUID
 
@@ -99,10 +100,14 @@ class Pool(abc.ABC):
 
         A pool that cannot stop a job only sets ``current_job.revoked``.
         """
-        found = [each for each in list(self.contexts.values()) if _is_of(each, job_id, claims)]
+        found = [each for each in list(self.contexts.values()) if is_of(each, job_id, claims)]
         for context in found:
             context.revoked = True
         return bool(found) or self.batches.revoke(job_id, claims)
+
+    @abc.abstractmethod
+    def frames(self, slot: int, key: tuple[UUID, int]) -> list[FrameType]:
+        """Return the frames of what runs in *slot*; *key* has the id and the claims of the job."""
 
     def environment(self, slot: int, **others: Any) -> Environment:
         """Return what the jobs in *slot* run with."""
@@ -263,7 +268,7 @@ class Pool(abc.ABC):
         self.setup.shared_slots.begin(slot, job.id, job.claims, began, until)
 
 
-def _is_of(context: JobContext, job_id: UUID, claims: int) -> bool:
+def is_of(context: JobContext, job_id: UUID, claims: int) -> bool:
     job = context.claimed
     return job is not None and job.id == job_id and job.claims == claims
 

@@ -65,6 +65,14 @@ class Batches:
                     return True
         return False
 
+    def slots_of(self, job_id: UUID, claims: int) -> list[int]:
+        """Return the slot that runs a call of the job, or none."""
+        return [
+            slot
+            for slot, execution in list(self._running.items())
+            if any((one.job.id, one.job.claims) == (job_id, claims) for one in execution.members)
+        ]
+
     def _show(self, slot: int, execution: BatchExecution, limit: float | None) -> None:
         setup, began = self._pool.setup, time.monotonic()
         first, *others = [(job.id, job.claims) for job in jobs_of(execution.context)]

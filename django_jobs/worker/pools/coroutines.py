@@ -32,6 +32,10 @@ class Coroutines:
         if task is not None:
             task.cancel()
 
+    def task_of(self, key: tuple[UUID, int]) -> asyncio.Task[Any] | None:
+        """Return the task of a body that runs."""
+        return self._tasks.get(key)
+
     async def call(self, loan: Loan, execution: Execution) -> Any:
         """Call the body and return its result, with the sessions of the *loan* tidied."""
         try:

@@ -7,7 +7,9 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
+import threading
 from collections.abc import Awaitable, Callable, Sequence
+from types import FrameType
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +20,7 @@ from ...run.execute import Environment, execute_async, execute_batch_async
 from ...run.hooks import conclude_async
 from ...run.outside_body import escaped
 from ...values import Batch, Claimed, Outcome, Work, jobs_of
+from .. import stacks
 from ..isolation import ignore_alarms, watched_sessions
 from .base import Pool, PoolSetup
 from .coroutines import Coroutines, new_task
@@ -45,6 +48,8 @@ class EventLoopPool(Pool):
         self._bodies = Coroutines()
         # The task of each slot in which a coroutine runs; None for a thread.
         self._running: dict[int, asyncio.Task[list[Outcome]] | None] = {}
+        # The threads of plain functions, by slot.
+        self._idents: dict[int, int] = {}
         self._free = list(range(setup.options.slots))
         # The environments of coroutines and of plain functions, by slot.
         self._environments: dict[int, tuple[Environment, _Confirm]] = {}
@@ -87,6 +92,15 @@ class EventLoopPool(Pool):
         if known:
             self._loop.call_soon_threadsafe(self._bodies.cancel, (job_id, claims))
         return known
+
+    def frames(self, slot: int, key: tuple[UUID, int]) -> list[FrameType]:
+        task = self._bodies.task_of(key) or self._running.get(slot)
+        if task is None:
+            return stacks.of_thread(self._idents.get(slot))
+        coroutine: Any = task.get_coro()
+        if getattr(coroutine, "cr_running", False):
+            return stacks.of_thread(threading.main_thread().ident)
+        return stacks.of_coroutine(coroutine)
 
     # --- slots ----------------------------------------------------------------------------------
 
@@ -151,6 +165,7 @@ class EventLoopPool(Pool):
         self._filling.ask_in_loop()
 
     def _run_plain(self, slot: int, job: Work) -> None:
+        self._idents[slot] = threading.get_ident()
         try:
             self.run_one(slot, job, self._plain_environment(slot))
         finally:

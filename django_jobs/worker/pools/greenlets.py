@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -64,6 +65,9 @@ class GreenletPool(Pool):
     def _revoked(self, key: tuple[UUID, int]) -> None:
         if bodies := self.bodies.get(key):
             bodies.stop(WorkerStopping("The job was revoked."))
+
+    def frames(self, slot: int, key: tuple[UUID, int]) -> list[FrameType]:
+        raise ValueError("A gevent pool does not tell the stack of a job. Use another pool for it.")
 
     def _run(self, slot: int) -> None:
         with self._seats.member():

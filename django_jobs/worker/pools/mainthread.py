@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 from uuid import UUID
 
 from ...exceptions import SoftTimeLimitExceeded, WorkerStopping
+from .. import stacks
 from ..isolation import watched_sessions
 from .base import Pool, PoolSetup
 from .garbage import rare_collections
@@ -30,6 +33,9 @@ class MainThreadPool(Pool):
         self.isolation.keep_process()
         with watched_sessions(), rare_collections(1):
             self.work(0, self.environment(0, soft_limit=self._soft_limit, stoppable=stoppable))
+
+    def frames(self, slot: int, key: tuple[UUID, int]) -> list[FrameType]:
+        return stacks.of_thread(threading.main_thread().ident)
 
     def terminate(self, job_id: UUID, claims: int) -> bool:
         if self.batches.revoke(job_id, claims):

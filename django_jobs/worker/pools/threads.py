@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from types import FrameType
+from uuid import UUID
 
 from django.db import connections
 
+from .. import stacks
 from ..interpreter_exit import GivenBackAtExit
 from ..isolation import ignore_alarms, watched_sessions
-from .base import Pool
+from .base import Pool, PoolSetup
 from .garbage import rare_collections
 
 
 class ThreadPool(Pool):
     """Python cannot stop a thread: there are no time limits, and ``terminate`` only sets a flag."""
+
+    def __init__(self, setup: PoolSetup) -> None:
+        super().__init__(setup)
+        self._idents: dict[int, int] = {}
 
     def run(self) -> None:
         threads = [
@@ -34,7 +41,11 @@ class ThreadPool(Pool):
             for thread in threads:
                 thread.join()
 
+    def frames(self, slot: int, key: tuple[UUID, int]) -> list[FrameType]:
+        return stacks.of_thread(self._idents.get(slot))
+
     def _run(self, slot: int) -> None:
+        self._idents[slot] = threading.get_ident()
         try:
             stoppable = GivenBackAtExit(self.setup.stop) if self.setup.options.embedded else None
             self.work(slot, self.environment(slot, stoppable=stoppable))
