@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from ..display.job_text import arguments_line
 from ..metrics import cache
 from .auto_refresh import page_to_return_to
 from .event_form import EventForm
@@ -34,6 +35,8 @@ from .step_form import StepForm
 UNASKED = 100
 #: The confirmation names at most so many of the jobs.
 SHOWN_WHEN_ASKED = 10
+# Characters of the arguments of each.
+_LONGEST_ARGUMENTS = 120
 
 
 class TargetForm(Protocol):
@@ -94,6 +97,10 @@ class JobButtonsMixin(OperationsAdminMixin):
     ) -> HttpResponse:
         allowed = queryset.filter(pk__in=ids, status__in=operation.allowed)
         number = allowed.order_by().count()
+        some = [
+            (job, arguments_line(job, _LONGEST_ARGUMENTS))
+            for job in allowed.order_by("-pk")[:SHOWN_WHEN_ASKED]
+        ]
         question = _("%(operation)s: are you sure?") % {"operation": operation.label}
         context = {
             **self.admin_site.each_context(request),
@@ -107,7 +114,8 @@ class JobButtonsMixin(OperationsAdminMixin):
             "chosen_number": len(ids),
             "allowed": number_format(number, force_grouping=True),
             "allowed_number": number,
-            "some": allowed.order_by("-pk")[:SHOWN_WHEN_ASKED],
+            "some": some,
+            "more": number - len(some),
             "selected": request.POST.getlist("_selected_action"),
             "across": request.POST.get("select_across", "0"),
             "next": page_to_return_to(request) or request.get_full_path(),

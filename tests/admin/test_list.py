@@ -357,10 +357,22 @@ def test_operations_on_many_jobs_ask_first(boss: Client) -> None:
     assert not Job.objects.filter(status=Status.FAILURE).exists()
 
 
-def test_question_shows_no_arguments(boss: Client) -> None:
-    row = make(Status.PENDING, args=["hunter2-top"])
-    asked = boss.post(LIST, {"action": "revoke", "_selected_action": [str(row.pk)], "index": "0"})
-    assert "hunter2" not in asked.content.decode()
+def test_question_names_the_first_jobs_with_their_arguments(
+    boss: Client, registered: dict[str, Any]
+) -> None:
+    @job(name="pay", sensitive=("pin",))
+    def pay(order: int, pin: str) -> None: ...
+
+    rows = [make(Status.PENDING, name="pay", args=[n, "hunter2"]) for n in range(13)]
+    data = {"action": "revoke", "_selected_action": [str(row.pk) for row in rows], "index": "0"}
+    html = boss.post(LIST, data).content.decode()
+    assert "hunter2" not in html
+    for row in rows[3:]:
+        assert str(row.pk) in html
+        assert f"order={row.args[0]}, pin=" in html
+    assert "order=2," not in html
+    assert "and 3 more" in html
+    assert 'class="jobs-danger"' in html
 
 
 # --- terminate and copy ---------------------------------------------------------------------------
