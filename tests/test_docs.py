@@ -136,6 +136,7 @@ def scheduled() -> Iterator[None]:
 def test_code_of_page_runs(
     path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, work: Callable[..., Any]
 ) -> None:
+    settings.ADMINS = ["ops@example.com"]  # every project has its own
     page = Page(path, settings, monkeypatch, work)
     for block in blocks(path):
         page.run(block)

@@ -152,7 +152,8 @@ class JobAdminMixin(
             context["steps"], context["steps_left_out"] = shown_steps(job)
             runs = runs_of_function(job.name, str(job._state.db), until=job.pk)
             context["runs"] = runs_svg(runs, room=len(runs))
-            context["workflow"] = shown_workflow(self.admin_site, request, job)
+            may_retry = self.has_operation_permission(request, RETRY)
+            context["workflow"] = shown_workflow(self.admin_site, job, may_retry=may_retry)
             if reason := reason_of(job, payload_of(job)):
                 context["waiting"] = waiting_shown(reason, request, self.admin_site)
             context["edit_url"] = self.edit_url(request, job)

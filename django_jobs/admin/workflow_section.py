@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import ngettext
@@ -20,7 +19,7 @@ from .workflow_svg import graph
 _MOST_RETRIED = 100
 
 
-def shown_workflow(site: AdminSite, request: HttpRequest, job: Job) -> dict[str, Any] | None:
+def shown_workflow(site: AdminSite, job: Job, *, may_retry: bool) -> dict[str, Any] | None:
     """Return the drawing of the job's workflow, or None for a job without one."""
     workflow = workflow_of(job)
     if workflow.total < 2:
@@ -34,7 +33,7 @@ def shown_workflow(site: AdminSite, request: HttpRequest, job: Job) -> dict[str,
         "failed": number_format(workflow.failed, force_grouping=True),
         "left_out": workflow.total > len(workflow.nodes),
         "taken": _taken(job, workflow),
-        "causes": causes if request.user.has_perm("django_jobs.retry_job") else [],
+        "causes": causes if may_retry else [],
         "retry": ngettext("Retry the %d that failed", "Retry the %d that failed", len(causes))
         % len(causes),
         "list": reverse(f"{site.name}:django_jobs_job_changelist"),

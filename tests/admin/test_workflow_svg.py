@@ -145,7 +145,10 @@ def test_button_retries_those_that_failed_and_no_others(
     assert form is not None
     fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[1])
     causes = re.findall(r'form="jobs-causes" name="_selected_action" value="([^"]*)"', html)
-    client.post("/admin/django_jobs/job/", {**dict(fields), "_selected_action": causes})
+    button = re.search(r'form="jobs-causes" name="(\w+)" value="(\w+)">Retry', html)
+    assert button is not None
+    data = {**dict(fields), "_selected_action": causes, button[1]: button[2]}
+    client.post("/admin/django_jobs/job/", data)
     statuses = Job.objects.order_by("pk").values_list("name", "status")
     assert dict(statuses)["tests.jobs.fail"] == Status.PENDING
 

@@ -482,7 +482,7 @@ def test_look_of_the_dashboard_is_not_compiled(
     if vendor != "postgresql":
         pytest.skip("only PostgreSQL compiles queries")
     jobs.add.delay(1)
-    with django_assert_num_queries(8) as captured:
+    with django_assert_num_queries(6) as captured:
         snapshot.look("default")
     long = [query["sql"] for query in captured.captured_queries if "UNION ALL" in query["sql"]]
     assert any(sql.startswith("SET LOCAL jit = off;") for sql in long)

@@ -20,6 +20,7 @@ from django_jobs.management.jobs.progress import Progress
 from django_jobs.metrics import cache
 from django_jobs.models import Job
 from django_jobs.status import Status
+from django_jobs.workflows.upstream import UPSTREAM_FAILED
 from tests.management.test_jobs import jobs, jobs_json, make
 
 pytestmark = pytest.mark.django_db
@@ -173,6 +174,7 @@ def test_workflow_marks_the_root_cause_and_survives_a_circle() -> None:
         rows.append(Job(
             name="tests.jobs.add", status=Status.FAILURE, root_id=first.pk,
             parent_id=rows[-1].pk, queue="default", enqueued_at=timezone.now(),
+            error_class=UPSTREAM_FAILED,
         ))  # fmt: skip
     Job.objects.bulk_create(rows[1:])
     lines = jobs("workflow", first.pk).splitlines()

@@ -75,7 +75,8 @@ def _text(nodes: Sequence[Node], failed: Container[UUID], paint: Callable[[str],
     name = one_line(node.name)
     if len(nodes) > 1:
         return f"{len(nodes)} × {name}: {_counted(nodes)}{after}"
-    is_cause = node.id in failed and not any(parent in failed for parent in node.parents)
+    was_first = node.id in failed and not any(parent in failed for parent in node.parents)
+    is_cause = node.is_cause or (was_first and node.status == Status.REVOKED)
     cause = "  " + _("← root cause") if is_cause else ""
     return f"{paint(f'{node.status:<9}')}  {node.id}  {name}{after}{cause}"
 
