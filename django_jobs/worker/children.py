@@ -29,6 +29,8 @@ _log = logging.getLogger("django_jobs.worker")
 # A child that dies sooner than this after its start is replaced more and more slowly.
 STILLBORN_SECONDS = 1.0
 LONGEST_PAUSE = 30.0
+# Longer than a process takes to write its stacks.
+_STACKS_SECONDS = 0.02
 
 
 class Children:
@@ -220,6 +222,13 @@ class Children:
             if not child.surplus:
                 child.surplus = True
                 os.kill(child.pid, signal.SIGTERM)
+
+    def show_stacks(self, pause: Callable[[float], object]) -> None:
+        """Let each process write its stacks to stderr, which it does piece by piece."""
+        for pid in self.by_pid:
+            os.kill(pid, signal.SIGUSR1)
+            # What two write at once is mixed up.
+            pause(_STACKS_SECONDS)
 
     def send(self, number: int) -> None:
         """Send a signal to all processes; SIGKILL also to those that they started."""

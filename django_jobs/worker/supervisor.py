@@ -149,7 +149,7 @@ class Supervisor:
     def on_signal(self, number: int) -> None:
         """Do what the signal asks for."""
         if number == signal.SIGUSR1:
-            self.children.send(signal.SIGUSR1)
+            self.children.show_stacks(self.signals.sleep)
         elif number == signal.SIGHUP:
             if self.children.stopping:
                 self.reload.is_stale = self.reload.is_wanted
