@@ -78,7 +78,8 @@ class Person:
         self.clicks += 1
         self.page.run(
             f"{{ const it = document.querySelector({selector!r}); it.value = {value!r};"
-            "it.dispatchEvent(new Event('change', {bubbles: true})) }"
+            "for (const kind of ['input', 'change'])"
+            "it.dispatchEvent(new Event(kind, {bubbles: true})) }"
         )
 
     def reads(self, selector: str, *texts: str) -> None:
