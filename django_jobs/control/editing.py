@@ -91,7 +91,7 @@ def _edit(
         job = _locked(job_id, using)
         names, after = ("queue", "priority"), (job.queue, job.priority)
         changes += [
-            f"{name} {old} → {new}"
+            f"{name} {old} -> {new}"
             for name, old, new in zip(names, before, after, strict=True)
             if old != new
         ]
@@ -150,14 +150,15 @@ def _set_call(
         return ""
     before, after = _call_text(job, job.args, job.kwargs), _call_text(job, new_args, new_kwargs)
     _update(job, args=new_args, kwargs=new_kwargs, fair_key=made.fair_key)
-    return f"arguments {before} → {after}"
+    return f"arguments {before} -> {after}"
 
 
 def _call_text(job: Job, args: Any, kwargs: Any) -> str:
     options = None if job.options is None else json.dumps(job.options)
     shown = shown_arguments(rules_of(job.name, options), args, kwargs)
-    text = json.dumps([shown.args, shown.kwargs], ensure_ascii=False, default=str)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    # In ASCII: the admin's log may be a table whose character set lacks others.
+    text = json.dumps([shown.args, shown.kwargs], default=str)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _leave_limits(job: Job, using: str) -> Counter[str]:
@@ -191,13 +192,13 @@ def _set_time(job: Job, eta: datetime.datetime, using: str) -> str:
             return ""
         transitions.run_now(rows, clock(using))
         announce(using, {job.queue})
-        return "time → now"
+        return "time -> now"
     if job.status == Status.RETRY:
         _update(job, run_at=eta)
     else:
         transitions.delay(rows, eta)
     announce(using, {Topic.TIMED})
-    return f"time → {eta.isoformat(timespec='seconds')}"
+    return f"time -> {eta.isoformat(timespec='seconds')}"
 
 
 def _why_no_time(job: Job, using: str) -> str:
