@@ -206,7 +206,8 @@ class Children:
         # While a worker finishes its jobs, its lease must be renewed.
         self.vacant = {} if cold else {i: at for i, at in self.vacant.items() if i == COORDINATOR}
         if cold:
-            self.send(signal.SIGKILL)
+            for pid in self.by_pid:
+                kill_group(pid, signal.SIGKILL)
             return
         for child in self.by_pid.values():
             if child.index != COORDINATOR:
@@ -229,11 +230,3 @@ class Children:
             os.kill(pid, signal.SIGUSR1)
             # What two write at once is mixed up.
             pause(_STACKS_SECONDS)
-
-    def send(self, number: int) -> None:
-        """Send a signal to all processes; SIGKILL also to those that they started."""
-        for pid in self.by_pid:
-            if number == signal.SIGKILL:
-                kill_group(pid, number)
-            else:
-                os.kill(pid, number)

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from django import VERSION
 from django.core import mail
 from django.core.checks import run_checks
 from django.utils import timezone
@@ -59,7 +60,8 @@ def hook() -> Iterator[Hook]:
 
 @pytest.fixture(autouse=True)
 def admins(settings: Any) -> None:
-    settings.ADMINS = [("Ann", "ann@example.com")]
+    # Django 6.0 takes addresses only.
+    settings.ADMINS = ["ann@example.com" if VERSION >= (6,) else ("Ann", "ann@example.com")]
 
 
 def turn_on(settings: Any, **given: Any) -> None:
@@ -185,6 +187,7 @@ def test_mails_need_admins(settings: Any) -> None:
     turn_on(settings, MAIL_ADMINS=True)
     (found,) = (each for each in run_checks(tags=["django_jobs"]) if each.id == "django_jobs.E029")
     assert "ADMINS is empty" in found.msg
-    settings.ADMINS = [("Ann", "ann@example.com")]
+    # Django 6.0 takes addresses only.
+    settings.ADMINS = ["ann@example.com" if VERSION >= (6,) else ("Ann", "ann@example.com")]
     turn_on(settings, MAIL_ADMINS=True, WEBHOOK="https://hooks.slack.com/services/x")
     assert not [each for each in run_checks(tags=["django_jobs"]) if each.id == "django_jobs.E029"]
