@@ -71,7 +71,8 @@ class Reader:
             assert self.project.end(worker, signal.SIGTERM) == 0
 
     def count(self, query: str) -> int:
-        with sqlite3.connect(self.project.folder / "db.sqlite3") as database:
+        path = self.project.folder / "db.sqlite3"
+        with contextlib.closing(sqlite3.connect(path)) as database:
             return int(database.execute(query).fetchone()[0])
 
     def write(self, block: Block) -> None:
