@@ -29,6 +29,10 @@ def project(tmp_path: Path) -> Path:
 
 
 def code_that_returns(text: str) -> str:
+    """Return the code of a module. Another *text* needs another length.
+
+    Python takes the compiled code of a file for current that had the same size in the same second.
+    """
     return (
         f"from django_jobs import job\n@job(name='store.version')\ndef version(): return {text!r}\n"
     )
@@ -65,9 +69,9 @@ def test_changed_code_is_loaded_and_broken_code_is_not(
     code.write_text("def broken(:\n")
     until(lambda: "not reloading" in worker.output() and "SyntaxError" in worker.output())
     assert version() == "old"
-    code.write_text(code_that_returns("new"))
+    code.write_text(code_that_returns("newer"))
     until(lambda: "starting over" in worker.output())
-    assert version() == "new"
+    assert version() == "newer"
     assert Worker.objects.live().filter(pool=Worker.BEAT).count() == 1
     assert worker.stop() == 0
     assert worker.output().count("starting over") == 1
@@ -78,14 +82,14 @@ def test_running_job_ends_before_the_reload(
 ) -> None:
     running = jobs.hold.delay(folder)
     until(lambda: running.status == "STARTED")
-    (project / "store" / "jobs.py").write_text(code_that_returns("new"))
+    (project / "store" / "jobs.py").write_text(code_that_returns("newer"))
     until(lambda: "stopping: finishing what runs" in worker.output())
     assert running.status == "STARTED"
     Path(folder, "go").touch()
     assert running.get(timeout=LONG)
     # The old worker may claim until the stop has reached it.
     until(lambda: "starting over" in worker.output())
-    assert version() == "new"
+    assert version() == "newer"
     job = Job.objects.get(pk=running.id)
     assert (job.retries, job.crashes) == (0, 0)
     assert worker.stop() == 0
@@ -97,7 +101,7 @@ def test_code_that_breaks_while_a_job_ends_is_not_loaded(
     running = jobs.hold.delay(folder)
     until(lambda: running.status == "STARTED")
     code = project / "store" / "jobs.py"
-    code.write_text(code_that_returns("new"))
+    code.write_text(code_that_returns("newer"))
     until(lambda: "stopping: finishing what runs" in worker.output())
     code.write_text("def broken(:\n")
     until(lambda: worker.output().count("changed: ") == 2)

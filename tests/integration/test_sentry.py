@@ -22,14 +22,15 @@ pytestmark = pytest.mark.once
 @pytest.fixture
 def kept() -> Any:
     kept = Kept()
-    sentry_sdk.init(
-        "http://key@localhost/1",
-        transport=kept,
-        traces_sample_rate=1.0,
-        default_integrations=False,
-        integrations=[DjangoJobsIntegration()],
-    )
     with instrumented() as instrument:
+        # The first one in a process registers the tracer.
+        sentry_sdk.init(
+            "http://key@localhost/1",
+            transport=kept,
+            traces_sample_rate=1.0,
+            default_integrations=False,
+            integrations=[DjangoJobsIntegration()],
+        )
         instrument()
         yield kept
         sentry_sdk.get_global_scope().set_client(None)

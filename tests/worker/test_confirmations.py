@@ -25,7 +25,10 @@ from django_jobs.worker.pools.threads import ThreadPool
 from django_jobs.worker.shared_slots import SharedSlots
 from tests.waiting import LONG
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registered")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registered", "no_instrumentation"),
+]
 
 
 @pytest.fixture
