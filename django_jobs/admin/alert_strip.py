@@ -21,7 +21,7 @@ from ..models import Dashboard, Job, Queue, Schedule, Worker
 from .base import may_view
 
 _MODELS = {"job": Job, "queue": Queue, "schedule": Schedule, "worker": Worker}
-# Of the index and of the page of one app.
+# The pages that list the models: the index, and the page of one app.
 _INDEXES = ("index", "app_list")
 
 
@@ -65,7 +65,7 @@ def _button(alert: Alert, page: str) -> dict[str, Any]:
 
 
 def badge_index(site: AdminSite) -> None:
-    """Let the index of *site* say beside the dashboard's name how many alerts there are.
+    """Show the number of alerts beside the dashboard's name on the index of *site*.
 
     Django has no hook for the name of a model on the index but the method that lists the apps.
     """

@@ -47,7 +47,7 @@ def page_or_parts(
 
 def parts_response(request: HttpRequest, part: str, context: dict[str, Any]) -> HttpResponse:
     html = render_to_string(part, context, request)
-    # Nothing but time has passed while only ages differ.
+    # If only ages differ, only time has passed.
     lasting = _TICKING.sub(r"\1", html)
     etag = quote_etag(hashlib.sha256(lasting.encode()).hexdigest()[:32])
     response = HttpResponse(html, headers={"ETag": etag})

@@ -35,7 +35,7 @@ class FilteredAdminMixin(_Mixed):
 
     @property
     def media(self) -> Media:
-        # A class Media of a mixin is hidden by that of the class below it.
+        # A subclass's Media hides the Media of a mixin.
         return super().media + Media(js=(KEYS_SCRIPT,))  # type: ignore[arg-type]
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:

@@ -51,7 +51,7 @@ class JobChangeList(ChangeList):
         others = set(self.filter_params) - {"status"}
         if not others and not self.query:
             return {key: str(number) for key, number in status_counts(using).items()}
-        # An argument is found by a regular expression, which is too slow for a count of each tab.
+        # A regular expression finds an argument; one count a tab would be too slow.
         words = words_of(self.query)
         if is_id(self.query) is not None or any(word.startswith("args.") for word in words):
             return {}
@@ -64,7 +64,7 @@ class JobChangeList(ChangeList):
             rows = rows.filter(pk__gte=oldest)
         groups = {status: of_status(rows, status) for status in Status}  # type: ignore[arg-type]
         found = capped_counts(groups, using)
-        # A plus sign, as with a capped count: older jobs were not searched.
+        # The plus sign means, as with a capped count: the search did not reach older jobs.
         more = "" if oldest is None else "+"
         return {key: f"{str(number).removesuffix('+')}{more}" if more else str(number)
                 for key, number in found.items()}  # fmt: skip

@@ -36,7 +36,7 @@ class Chart:
     rows: Sequence[Sequence[str]]
     #: The class and the label of each line or bar, in the order of the heads.
     legend: Sequence[tuple[str, str]]
-    #: What the faint line shows, if there is one.
+    #: The legend of the faint line; empty without one.
     before: str
 
 
@@ -95,7 +95,7 @@ def change(now: float, before: float) -> str:
 
 
 def compared_with(window_seconds: int) -> str:
-    """Return what :func:`change` compares a window of so many seconds with."""
+    """Return the text of the period that :func:`change` compares a window with."""
     return _("compared with %s") % _before(window_seconds)
 
 
@@ -160,7 +160,7 @@ def chart(
     key: str, title: str, frame: charts.Frame, series: Sequence[charts.Series], draw: Any,
     before: str,
 ) -> Chart:  # fmt: skip
-    """Return what *draw* draws, with its table; *before* is the legend of the faint line."""
+    """Return the drawing of *draw* with its table; *before* is the legend of the faint line."""
     links = frame.links or [""] * len(frame.times)
     rows = [
         [_linked(time, link), *(_NONE if each is None else frame.shown(each) for each in values)]

@@ -51,7 +51,7 @@ class Series:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Frame:
-    """What is around the series of a chart."""
+    """A chart without its series: axes, texts, links, marks and the values of the period before."""
 
     #: The moment of each value, for its tooltip.
     times: Sequence[str]
@@ -59,9 +59,9 @@ class Frame:
     ticks: Sequence[tuple[int, str]]
     #: Takes the greatest value; returns the gridlines, the last one at this value or above.
     axis: Callable[[float], Sequence[Line]]
-    #: How a value is written in a tooltip.
+    #: Writes a value for a tooltip.
     shown: Callable[[float], str]
-    #: In the middle of a chart without values, and in the tooltips of moments without one.
+    #: The text in the middle of a chart without values, and in the tooltips of moments without one.
     nothing: str
     #: The address of each moment's bar, if it leads to one.
     links: Sequence[str] = ()
@@ -144,7 +144,7 @@ def run_marks(marks: Sequence[Mark], label: str, room: int = 20) -> SafeString:
 
 
 class _Scale:
-    """Where the values and the moments of a chart are."""
+    """The places of values and moments in a chart."""
 
     def __init__(self, frame: Frame, top: float) -> None:
         self.grid = frame.axis(top) if top else []
@@ -214,7 +214,7 @@ def _empty(frame: Frame, scale: _Scale, label: str) -> SafeString:
 def _hits(
     frame: Frame, series: Sequence[Series], scale: _Scale, drawn: Sequence[SafeString]
 ) -> SafeString:
-    """Return for each moment what is *drawn* there, with a tooltip and a link.
+    """Return the *drawn* shapes of each moment with a tooltip and a link.
 
     An invisible rectangle shows the tooltip wherever the pointer is.
     """

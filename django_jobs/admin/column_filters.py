@@ -1,4 +1,4 @@
-"""What the filters of the job list have in common."""
+"""The shared base of the job list's filters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the search field completes: the qualifiers with the values that the filters offer."""
+"""The completions of the search field: the qualifiers, with the values that the filters offer."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from .enqueue_form import MISSING, PREFIX, EnqueueForm, JSONArgument
 
 
 class EditForm(EnqueueForm):
-    """The arguments of a queued job, filled in. Secret ones are empty, which leaves them."""
+    """Shows the arguments of a queued job. Secret ones are empty; an empty one stays as it is."""
 
     queue = forms.CharField(label=gettext_lazy("Queue"), max_length=100)
     priority = forms.IntegerField(
@@ -57,7 +57,7 @@ class EditForm(EnqueueForm):
         return self.call()
 
     def without_secrets(self, text: str) -> str:
-        """Return the message of an error, which may quote the new arguments."""
+        """Return an error's message without the secrets of the new arguments that it quotes."""
         return shown_arguments(rules_of(self.function.name), *self.call()).text(text)
 
     def value_of(self, name: str, value: Any) -> Any:

@@ -117,7 +117,7 @@ class EnqueueForm(forms.Form):
         return cleaned
 
     def value_of(self, name: str, value: Any) -> Any:
-        """Return the argument for what somebody entered."""
+        """Return the argument for a cleaned value of the form."""
         return value
 
     def _values(self) -> Iterator[tuple[inspect.Parameter, Any]]:

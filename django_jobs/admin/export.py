@@ -24,7 +24,7 @@ _COLUMNS = (
     "enqueued_at", "run_at", "ready_at", "started_at", "ended_at", "expires_at", "args", "kwargs",
     "error_class", "error_message",
 )  # fmt: skip
-# A spreadsheet takes a text that begins so for a formula.
+# A spreadsheet evaluates a text that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -42,7 +42,7 @@ def exported(jobs: QuerySet[Any], kind: str) -> StreamingHttpResponse:
 
 
 def _rows(jobs: QuerySet[Any]) -> Iterator[dict[str, Any]]:
-    # By id, because a cursor over all rows would be read into memory by some databases.
+    # Pages by id: some drivers read the rows of a whole cursor into memory.
     newest, last = jobs.order_by("-pk"), None
     while True:
         chunk: list[Job] = list((newest if last is None else newest.filter(pk__lt=last))[:_CHUNK])
@@ -81,7 +81,7 @@ def _cell(value: Any) -> Any:
 
 
 class _Echo:
-    """Returns what is written, so that each row is sent at once."""
+    """A file whose write() returns the text, so that the response sends each row at once."""
 
     def write(self, text: str) -> str:
         return text

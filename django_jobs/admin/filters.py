@@ -57,7 +57,7 @@ class ErrorFilter(ColumnFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         paths = [path for path, _label in super().lookups(request, model_admin)]
         number = Counter(map(short_class, paths))
-        # As the column has it, unless two errors have the same name.
+        # The name as the column shows it, unless two errors share it.
         return [
             (path, path if number[short_class(path)] > 1 else short_class(path)) for path in paths
         ]

@@ -113,7 +113,7 @@ class FunctionAdminMixin(FunctionJsonMixin, ReadOnlyAdminMixin):
     def shown_function(
         self, request: HttpRequest, function: JobFunction[..., Any, Any], using: str
     ) -> dict[str, Any]:
-        """Return what the page of a job function shows besides its forms."""
+        """Return the context of a job function's page, without its forms."""
         window = request.GET.get("window", "")
         window = window if window in PERIODS else _WINDOW
         numbers = statistics(window, using, function.name)

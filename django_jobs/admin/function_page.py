@@ -1,4 +1,4 @@
-"""What the page of a job function shows besides its forms: numbers, errors and runs."""
+"""The parts of a job function's page besides its forms: numbers, errors and runs."""
 
 from __future__ import annotations
 

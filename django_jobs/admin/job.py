@@ -172,7 +172,7 @@ class JobAdminMixin(
         return page
 
     def shown_job(self, request: HttpRequest, job: Job, kept: Sequence[Attempt]) -> dict[str, Any]:
-        """Return what the page says of the job itself."""
+        """Return the context of the job's page: heading, error, facts and arguments."""
         payload, shown = payload_of(job), phases(job, kept)
         return {
             "title": short_class(job.name),

@@ -1,4 +1,4 @@
-"""What a job's page says of the job itself: its heading, its error, its facts and its arguments."""
+"""The parts of a job's page about the job itself: heading, error, facts and arguments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .base import may_view
 from .job_fields import json_shown, payload_of, progress_bar, run_time
 from .tracebacks import Part, parts
 
-# The most links to jobs before, and to jobs after a job.
+# The most links in "Runs after", and in "Needed by".
 _MOST_LINKS = 20
 # Longer arguments are shown as JSON, a line for each.
 _LONGEST_LINE = 400
@@ -75,7 +75,7 @@ class Pages:
 
 
 def heading(job: Job) -> list[SafeString | str]:
-    """Return what stands beside the job's name, without what is empty."""
+    """Return the texts beside the job's name; empty ones are left out."""
     took = run_time(job)
     ran = format_html(_("ran %s") % "{}", took) if took else ""
     if job.status == Status.STARTED:

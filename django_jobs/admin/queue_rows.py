@@ -1,4 +1,4 @@
-"""The rows of the list of queues, and what the page of one shows."""
+"""The rows of the list of queues, and the parts of one queue's page."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _time_to_empty(queue: QueueState, flow: Flow) -> str:
 
 
 def queue_context(name: str, window: str, using: str, site: AdminSite) -> dict[str, Any]:
-    """Return what the page of a queue shows of a window of time."""
+    """Return the context of a queue's page for a window of time."""
     window = window if window in PERIODS else "1h"
     numbers = statistics(window, using, queue=name)
     listed = reverse(f"{site.name}:django_jobs_job_changelist")

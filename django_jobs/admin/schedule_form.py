@@ -107,7 +107,7 @@ class ScheduleForm(_ModelForm):
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
-        # A field that could not be read has its error already, and its column an old value.
+        # A field with an error left its old value in the column.
         unread = set(self.errors)
         if unread & {"args", "kwargs", "job_name"}:
             unread |= {"args", "kwargs"}

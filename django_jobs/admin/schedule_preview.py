@@ -1,4 +1,4 @@
-"""What a schedule's form tells before it is saved: its times in words, and the next five."""
+"""The preview in a schedule's form: its times in words, and the next five times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIELDS = (
 
 
 def preview(form: ScheduleForm) -> dict[str, Any]:
-    """Return the words and the next times of the schedule that was typed, or what is wrong."""
+    """Return the words and the next times of the entered schedule, or its errors."""
     schedule = form.instance
     errors = [text for name in _FIELDS for text in form.errors.get(name, ())]
     if errors:

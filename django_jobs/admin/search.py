@@ -28,7 +28,7 @@ QUALIFIERS = {
 _ANY_TEXT = (*QUALIFIERS["job"], *QUALIFIERS["error"])
 _COMPARISON = re.compile(r"[<>]=?-?\d|-?\d+\.\.-?\d")
 
-#: What the search understands, for people.
+#: The syntax of the search, for people.
 HELP = gettext_lazy(
     "A job's id, a part of the job function's name or of the error, or job:, queue:, error:, "
     "args.name: with a value."
@@ -68,7 +68,7 @@ def search(jobs: QuerySet[Any], term: str) -> QuerySet[Any]:
 
 
 def problems(term: str) -> list[str]:
-    """Return sentences about the words that the search takes for something else, or not at all."""
+    """Return sentences about words that the search may have misread or that it ignores."""
     if is_id(term) is not None:
         return []
     words = words_of(term)

@@ -23,7 +23,7 @@ from ..status import Status
 from .base import _Mixed
 
 _VIEW = f"{Job._meta.app_label}.view_stack"
-# A request waits so long for the worker's answer.
+# Seconds for which a request waits for the worker's answer.
 _SECONDS = 3.0
 
 
@@ -33,7 +33,7 @@ class StackMixin(_Mixed):
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_stack"
         view = self.admin_site.admin_view(self.stack_view)
-        # The worker answers a question that is committed.
+        # The worker sees the command after the commit only.
         alone = transaction.non_atomic_requests(using=get_settings().database)(view)
         return [path("<path:object_id>/stack/", alone, name=name), *super().get_urls()]
 

@@ -105,7 +105,7 @@ class DatesFilter(admin.ListFilter):
         return list(self.parameter_names)
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
-        """Yield what the template shows: the dates, and the parameters of the other filters."""
+        """Yield the template's choice: the dates, and the parameters of the other filters."""
         others = changelist.get_filters_params()
         yield {
             **{f"{name}_day": self.used_parameters.get(name, "") for name in self.parameter_names},

@@ -1,4 +1,4 @@
-"""For what jobs wait, with links."""
+"""The reasons why jobs wait, with links."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MAY_RESUME = f"{Queue._meta.app_label}.pause_queue"
 
 
 def waiting_shown(reason: WaitingReason, request: HttpRequest, site: AdminSite) -> dict[str, Any]:
-    """Return what a job's page says: a sentence with links, and what a person may do."""
+    """Return a sentence with links for a job's page, and the actions that a person may take."""
     command = f"runworker -Q {reason.queue}" if reason.kind == Kind.NO_WORKER else ""
     queues = f"{site.name}:{Queue._meta.app_label}_queue_changelist"
     may_resume = reason.kind == Kind.PAUSED and request.user.has_perm(_MAY_RESUME)
     return {
-        # HTML: it consists of our own texts and of what the links have escaped.
+        # Safe HTML: our own texts, and the links, which escape their texts.
         "sentence": sentence(reason, _linked(request, site)),
         "command": f"manage.py {command}" if command else "",
         "resume": reason.queue if may_resume and site.is_registered(Queue) else "",
@@ -44,7 +44,7 @@ def waits_in_list(job: Job) -> SafeString | None:
 
 
 def _linked(request: HttpRequest, site: AdminSite) -> Link:
-    """Return what makes links to the pages that the user may see."""
+    """Return a function that makes links to the pages that the user may see."""
     name = f"{site.name}:{Job._meta.app_label}"
 
     def page(model: str, key: str) -> str:

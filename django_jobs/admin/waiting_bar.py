@@ -1,4 +1,4 @@
-"""The bar of what jobs wait for."""
+"""The bar of the reasons why jobs wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..status import Status
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Kind:
-    """What jobs wait for: its text, and the status that they have."""
+    """A reason in the bar: its text, and the status of the jobs."""
 
     label: Any
     status: Status

@@ -45,7 +45,7 @@ def running_rows(jobs: Iterable[Job], using: str, *, with_arguments: bool) -> li
 
 
 def _progress(ids: list[UUID], using: str) -> Mapping[UUID, tuple[float, float]]:
-    """Return how much is done, and of how many; the messages may have secrets, so they stay out."""
+    """Return the done and the total of each job. Messages may have secrets, so they stay out."""
     text = ExpressionWrapper(F("progress"), output_field=TextField())
     rows = Job.objects.using(using).filter(pk__in=ids, progress__isnull=False)
     found = {}

@@ -12,9 +12,9 @@ from ..workflows.graph import Node
 
 #: The most boxes that are drawn.
 MOST_BOXES = 60
-# As many equal jobs share a box, and as many root causes have one of their own.
+# From this many on, equal jobs share a box. At most this many root causes have their own.
 _FEWEST, _MOST_CAUSES = 4, 10
-# The first one of the jobs in a box gives it its colour.
+# A box has the colour of the first of these statuses that one of its jobs has.
 _ORDER = (
     Status.FAILURE, Status.STARTED, Status.RETRY, Status.PENDING, Status.SCHEDULED, Status.WAITING,
     Status.REVOKED, Status.SUCCESS,

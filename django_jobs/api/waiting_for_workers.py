@@ -1,4 +1,4 @@
-"""Why ready jobs are not claimed, and which claimed jobs have not begun."""
+"""The reasons why ready jobs are not claimed and why claimed jobs have not begun."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class OtherJob(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WaitingReason:
-    """For what a job waits. Its *kind* decides which of the other fields are set."""
+    """The reason why a job waits. Its *kind* decides which of the other fields are set."""
 
     kind: Kind
     #: The queue of the job.

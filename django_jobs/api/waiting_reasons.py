@@ -1,4 +1,4 @@
-"""Why jobs wait, as data: for pages, commands, JSON and errors.
+"""The reasons why jobs wait, as data: for pages, commands, JSON and errors.
 
 :func:`waiting_reasons` takes the rows of a page. Its statements are as many for one row as for a
 hundred, and each reads a number of rows that is bounded. ``waiting_text`` makes sentences of it.
@@ -34,7 +34,7 @@ Reasons = dict[UUID, WaitingReason]
 
 
 def waiting_reasons(jobs: Iterable[Job], using: str = "") -> Reasons:
-    """Return for what each of the *jobs* waits; jobs that run or have ended have no reason.
+    """Return why each of the *jobs* waits; jobs that run or have ended have no reason.
 
     The jobs are rows of one database, *using*. Their large columns may be deferred.
     """
@@ -182,7 +182,7 @@ def _of_times(jobs: Sequence[Job], using: str) -> Reasons:
 
 
 def _limit(key: str, job: Job, rules: Rules, option: str) -> dict[str, Any]:
-    """Return what a reason says of the limit *key* of a job."""
+    """Return the fields of a reason about the limit *key* of a job."""
     if key == key_values.of_queue(job.queue):
         bound, name, per = rules.queues.get(job.queue), "", ""
     else:

@@ -1,4 +1,4 @@
-"""The one place that makes sentences of the reasons why jobs wait."""
+"""Sentences for the reasons why jobs wait; no other module makes them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _KEYS = ("AFTER", "MAIL_ADMINS", "WEBHOOK")
 
 
 def alert_problems(settings: Settings) -> Iterator[checks.CheckMessage]:
-    """Yield an error for each value that nobody could be told with."""
+    """Yield an error for each value with which no alert could be sent."""
     for problem, hint in _problems(settings.alerts):
         yield checks.Error(problem, hint=hint, id="django_jobs.E029")
 

@@ -156,7 +156,7 @@ def _set_call(
 def _call_text(job: Job, args: Any, kwargs: Any) -> str:
     options = None if job.options is None else json.dumps(job.options)
     shown = shown_arguments(rules_of(job.name, options), args, kwargs)
-    # In ASCII: the admin's log may be a table whose character set lacks others.
+    # ASCII only: the character set of the admin's log may lack other characters.
     text = json.dumps([shown.args, shown.kwargs], default=str)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 

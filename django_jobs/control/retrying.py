@@ -30,7 +30,7 @@ _round = 0
 
 
 def retry_round() -> int:
-    """Return a number that grows when this process retries jobs: what was read before is old."""
+    """Return a number that grows when this process retries jobs: earlier reads are then stale."""
     return _round
 
 

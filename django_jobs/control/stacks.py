@@ -19,7 +19,7 @@ from .jobs import by_database
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stack:
-    """Where a job is: file, line and function of each frame, the innermost last.
+    """The stack of a job: file, line and function of each frame, the innermost last.
 
     Without frames, *problem* says why.
     """

@@ -20,7 +20,7 @@ from ..db import clock
 from ..models import ApiToken
 from ..suggest import did_you_mean
 
-#: What a token begins with, so that scanners of repositories find one that leaked.
+#: The prefix of every token; scanners of repositories find a leaked token by it.
 PREFIX = "djobs_"
 _LONGEST_NAME = 100
 

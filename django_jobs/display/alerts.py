@@ -1,4 +1,4 @@
-"""What needs attention: the one place that decides, for the admin's pages and for mails.
+"""The alerts. This module alone decides what needs attention, for pages and for mails.
 
 No alerts mean that nothing needs attention.
 """

@@ -1,4 +1,4 @@
-"""For what the jobs of a list wait, and one job, without the secrets of the jobs."""
+"""The reasons why jobs wait, for a list and for one job, without secrets."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from ..suggest import did_you_mean
 from ..worker.flag_types import LEVELS
 
 _LONGEST_NAME = 190
-# How argparse refuses a verb.
+# The message with which argparse refuses a verb.
 _INVALID = re.compile(r"invalid choice: '(.+?)' \(choose from")
 
 
@@ -100,7 +100,7 @@ def process_name(given: Mapping[str, Any]) -> str:
 def add_verbs(
     parser: argparse.ArgumentParser, dest: str, metavar: str, *, required: bool = True
 ) -> Any:
-    """Return what takes the parsers of verbs; a mistyped verb suggests a known one."""
+    """Return the action that takes the parsers of verbs. It suggests a verb for a mistyped one."""
     verbs = parser.add_subparsers(dest=dest, metavar=metavar, required=required)
     refuse = parser.error
 

@@ -1,4 +1,4 @@
-"""How many jobs come into each queue, and how many leave it."""
+"""The flow of each queue: how many jobs come into it, and how many leave it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from .waiting import COUNTED, Kind, kinds_of_jobs
 _QUESTIONS = "QUESTIONS"
 # The oldest job of a queue is the oldest among this many that workers claim next.
 _OLDEST_AMONG = 100
-# In the place of a status: the row counts the jobs that wait for one kind of thing.
+# Stands in place of a status: the row counts the jobs with one kind of reason to wait.
 _KIND = "kind"
 
 
@@ -159,7 +159,7 @@ def open_jobs(using: str, ready: Iterable[str]) -> OpenJobs:
 
 
 def waiting(open_jobs: OpenJobs, queues: Iterable[QueueState]) -> dict[Kind, CappedCount]:
-    """Return how many jobs wait for what."""
+    """Return the number of jobs of each reason to wait."""
     numbers = Counter(open_jobs.kinds)
     numbers[Kind.RETRY] = _uncapped(open_jobs.statuses[Status.RETRY])
     for queue in queues:

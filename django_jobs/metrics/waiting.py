@@ -1,4 +1,4 @@
-"""Why jobs wait: the kinds of reasons, and how many jobs wait for each of them."""
+"""The kinds of reasons why jobs wait, and the number of jobs of each kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .capped_count import of_status
 
 
 class Kind(enum.StrEnum):
-    """For what a job waits. The values are those of JSON, and of the metric's label."""
+    """A kind of reason to wait. Its value is that of JSON, and of the metric's label."""
 
     #: For its ``eta``, ``countdown`` or ``Snooze``.
     TIME = "time"

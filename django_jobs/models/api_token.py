@@ -17,7 +17,7 @@ class ApiToken(models.Model):
     #: The user's primary key, as text.
     user_key = models.CharField(max_length=255)
     username = models.CharField(max_length=255)
-    #: What uses it, for people.
+    #: The program that uses it, as text for people.
     name = models.CharField(max_length=100)
     #: The permissions that it is narrowed to, with their apps' labels; none: all of its user's.
     permissions = JSONTextField(default=list)

@@ -48,7 +48,7 @@ class Errors:
 
 @dataclasses.dataclass(slots=True)
 class Steps:
-    """How the calls of one step's function ended, and how many seconds they took together."""
+    """The calls of one step's function: counts by outcome, and their total seconds."""
 
     done: int = 0
     #: The attempt failed with it, or the body caught the exception.

@@ -6,7 +6,7 @@ from django.db import models
 class Mark(models.Model):
     """A moment with a name, such as a deploy: a vertical line in the charts of the admin."""
 
-    # Unix time, as that of a measurement.
+    # Unix time, as in a measurement.
     at = models.BigIntegerField(db_index=True)
     name = models.CharField(max_length=100)
 

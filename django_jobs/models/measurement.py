@@ -42,7 +42,7 @@ class Measurement(models.Model):
     runs = JSONTextField(default=list)
     # Of the failed: {class: [how many, when the last, its job]}.
     errors = JSONTextField(default=dict)
-    # Of the calls of steps: {function: [done, failed, retried, seconds]}.
+    # Calls of steps: {function: [done, failed, retried, seconds]}.
     steps = JSONTextField(default=dict, db_default={})
 
     class Meta:

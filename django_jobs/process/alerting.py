@@ -26,7 +26,7 @@ LOOK_SECONDS = 30.0
 #: How long an alert must last before people are told, unless ``ALERTS`` says it.
 AFTER_SECONDS = 60.0
 _LEASE, _TIMEOUT = 120.0, 10.0
-# Slack's format gives these a meaning.
+# Slack's format reads these characters as markup.
 _SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 #: Takes the title and the text of a message.
@@ -75,7 +75,7 @@ def _raise(row: RaisedAlert, using: str) -> None:
     title = str(SEVERITIES.get(row.severity, row.severity))
     for name, tell in channels(get_settings().alerts).items():
         if name not in row.told:
-            # Before it is told: if this process dies there, nobody is told twice.
+            # First the row, then the message: if this process dies between, nobody is told twice.
             _note(row, [*row.told, name], using)
             if not _tell(name, tell, title, row.text):
                 _note(row, [each for each in row.told if each != name], using)
@@ -102,7 +102,7 @@ def _tell(name: str, tell: Channel, title: str, text: str) -> bool:
     try:
         tell(_("Background jobs: %s") % title, text)
     except Exception as error:
-        # Its text may have the webhook's address, which is a secret.
+        # The error's text may have the webhook's address, which is a secret.
         _log.warning("alert not sent channel=%s error=%s", name, type(error).__name__)
         return False
     return True

@@ -140,7 +140,7 @@ class _Batches:
 
 
 def repeat_batch(journal: Journal, error: BaseException) -> Suspended | None:
-    """Return what lets the job run its atomic batch again at once, after *error*; else None.
+    """Return an exception that repeats the job's atomic batch after *error*; else None.
 
     A deadlock or a serialization failure has rolled the batch back.
     """

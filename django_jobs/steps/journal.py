@@ -75,7 +75,7 @@ class Journal:
         self.error: StepError | None = None
         # The exceptions that steps raised in this run, by key.
         self._raised: dict[str, tuple[Recorded, Exception]] = {}
-        #: How the calls of this run ended, by the functions of the steps.
+        #: The outcomes of this run's calls, by the functions of the steps.
         self.counts: dict[str, Steps] = {}
         #: Weak references to the loops over batches.
         self.open: list[weakref.ref[Any]] = []

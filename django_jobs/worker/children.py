@@ -29,7 +29,7 @@ _log = logging.getLogger("django_jobs.worker")
 # A child that dies sooner than this after its start is replaced more and more slowly.
 STILLBORN_SECONDS = 1.0
 LONGEST_PAUSE = 30.0
-# Longer than a process takes to write its stacks.
+# More seconds than a process needs to write its stacks.
 _STACKS_SECONDS = 0.02
 
 
@@ -225,8 +225,8 @@ class Children:
                 os.kill(child.pid, signal.SIGTERM)
 
     def show_stacks(self, pause: Callable[[float], object]) -> None:
-        """Let each process write its stacks to stderr, which it does piece by piece."""
+        """Let each process write its stacks to stderr, one process after another."""
         for pid in self.by_pid:
             os.kill(pid, signal.SIGUSR1)
-            # What two write at once is mixed up.
+            # Two processes that write at once would mix their lines.
             pause(_STACKS_SECONDS)

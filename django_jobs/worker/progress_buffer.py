@@ -65,7 +65,7 @@ class ProgressBuffer:
         self._write(shown)
 
     def save_last(self, ended: Sequence[Outcome]) -> None:
-        """Write the last progress of jobs before their ends are recorded: no later one counts."""
+        """Write the last progress of jobs before their ends are recorded: no later write counts."""
         if not self._shown:
             return
         with self._lock:

@@ -40,12 +40,12 @@ class Node:
 
     @property
     def did_not_run(self) -> bool:
-        """Whether it failed because a job before it did."""
+        """True if it failed because a job before it failed."""
         return self.error_class == UPSTREAM_FAILED
 
     @property
     def is_cause(self) -> bool:
-        """Whether it failed by itself."""
+        """True if it failed by itself."""
         return self.status == Status.FAILURE and not self.did_not_run
 
 

@@ -1,4 +1,4 @@
-"""The dashboard as JSON: each part for those who may see its page."""
+"""The dashboard as JSON. A user gets the parts whose pages the user may see."""
 
 from __future__ import annotations
 

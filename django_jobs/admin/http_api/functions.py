@@ -1,4 +1,4 @@
-"""Job functions as JSON; they are called and limited."""
+"""Job functions as JSON, and their actions: enqueue and limit."""
 
 from __future__ import annotations
 

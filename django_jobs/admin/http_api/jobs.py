@@ -30,7 +30,7 @@ from ..job_actions import (
 from .pages import JsonPagesMixin
 from .requests import ANY, JsonAction, Refused, texts
 
-# What makes an operation of the fields of a body.
+# Turns the fields of a body into an operation.
 _Made = Callable[[dict[str, Any]], Operation]
 
 

@@ -1,4 +1,4 @@
-"""Queues as JSON; they are paused, resumed, cleared and limited."""
+"""Queues as JSON, and their actions: pause, resume, clear and limit."""
 
 from __future__ import annotations
 

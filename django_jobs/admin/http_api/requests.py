@@ -1,4 +1,4 @@
-"""What a program may ask: its user, its page and the fields of its body; refusals as JSON."""
+"""Requests of programs: their users, the fields of their bodies, and refusals as JSON."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ ANY: tuple[type, ...] = (str, int, float, bool, list, dict, type(None))
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JsonAction:
-    """An action: what it does, and the fields of its body."""
+    """An action and the fields of its body."""
 
     #: For the OpenAPI file.
     summary: str
-    #: Takes the admin, the request and the fields; returns what is sent as JSON.
+    #: Takes the admin, the request and the fields; returns the data of the answer.
     run: Callable[[Any, HttpRequest, dict[str, Any]], Any]
     fields: Kinds
     needed: tuple[str, ...] = ()
 
 
 class Refused(Exception):
-    """The request is answered with *status* and an error that says what to do."""
+    """Answers the request with *status* and an error that says what to do."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
@@ -50,7 +50,7 @@ class Refused(Exception):
 
 
 def answer(request: HttpRequest, made: Callable[[], Any]) -> JsonResponse:
-    """Return what *made* returns as JSON, in English; a refusal is JSON, too."""
+    """Return the data of *made* as JSON, in English; a refusal is JSON, too."""
     headers = {}
     with translation.override(None):
         try:

@@ -1,4 +1,4 @@
-"""Schedules as JSON; they are run, skipped, enabled and disabled."""
+"""Schedules as JSON, and their actions: run, skip, enable and disable."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 #: What the parsers below set, besides the status.
 FILTERS = ("name", "queue", "error", "since", "older_than", "having")
-# The flags of those that are not named as what they set.
+# Flags that differ from the names of their options.
 _FLAGS = {"older_than": "older-than", "having": "args"}
 
 

@@ -83,7 +83,7 @@ def _are_numbers(column: Iterable[object]) -> bool:
 
 
 def painter(out: OutputWrapper) -> Callable[[str], str]:
-    """Return what colours a text that is a status; it changes nothing without a terminal."""
+    """Return a function that colours a status; without a terminal it changes nothing."""
     style = getattr(out, STYLE, None)
     if style is None:
         return lambda cell: cell

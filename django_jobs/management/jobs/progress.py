@@ -1,4 +1,4 @@
-"""How far a long verb is, on stderr, for people at a terminal."""
+"""The progress of a long verb, on stderr, for people at a terminal."""
 
 from __future__ import annotations
 

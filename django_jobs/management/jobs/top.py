@@ -35,9 +35,9 @@ from .queue_states import paused, takes
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _BOLD, _PLAIN, _END_LINE, _END_SCREEN = "\x1b[H", "\x1b[1m", "\x1b[0m", "\x1b[K", "\x1b[J"
 _ARGUMENTS_WIDTH = 40
-# Running jobs that are sorted.
+# The most running jobs that are read and sorted.
 _MOST_RUNNING = 500
-# Stands in a screen for the word that says that it is paused.
+# A placeholder of a screen for the word "paused".
 _MARK = "\0"
 _ORDERS = {
     "age": gettext_noop("the oldest first"),
@@ -66,9 +66,9 @@ def show(out: OutputWrapper, *, using: str, as_json: bool, interval: float) -> N
 
 @dataclasses.dataclass(slots=True)
 class View:
-    """What the keys have chosen."""
+    """The choices that keys have made."""
 
-    #: By what the running jobs are sorted: one of :data:`_ORDERS`.
+    #: The order of the running jobs: one of :data:`_ORDERS`.
     order: str = "age"
     is_paused: bool = False
 
@@ -144,7 +144,7 @@ def _tiles(snapshot: Overview, busy: int) -> str:
 
 
 def _rates(using: str) -> str:
-    """Return what ended in the last whole minute and in the hour."""
+    """Return as text how many jobs ended in the last whole minute and in the hour."""
     numbers = recent_statistics("1h", using)
     last = numbers.points[-2]
     text = _("last minute: %(ended)d ended, %(failed)d failed; hour: %(all)d, %(wrong)d failed")
@@ -155,7 +155,7 @@ def _rates(using: str) -> str:
 
 
 def _waits(snapshot: Overview) -> list[str]:
-    """Return a line of what jobs wait for, if some do."""
+    """Return a line with the number of jobs of each reason to wait, if some wait."""
     parts = [f"{kind.value} {count}" for kind, count in snapshot.waiting.items() if count]
     return [_("waiting for: %s") % "  ".join(parts)] if parts else []
 

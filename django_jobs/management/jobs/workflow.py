@@ -45,7 +45,7 @@ def _lines(workflow: Workflow, paint: Callable[[str], str]) -> Iterator[str]:
     depths = {node.id: node.depth for node in workflow.nodes}
     below: dict[UUID | None, list[Node]] = {}
     for node in workflow.nodes:
-        # In a circle, which somebody has made by hand, no job is deeper.
+        # Somebody may have made a circle by hand. Its jobs get no depth.
         higher = [parent for parent in node.parents if depths[parent] < node.depth]
         # A job that failed because of another one stands below it.
         last = max(higher, key=lambda one: (depths[one], one in failed), default=None)
@@ -60,7 +60,7 @@ def _lines(workflow: Workflow, paint: Callable[[str], str]) -> Iterator[str]:
 
 
 def _entries(nodes: Iterable[Node]) -> list[list[Node]]:
-    """Return what has a line each: a job, or many that are alike."""
+    """Return the lines: each is a job, or many equal ones."""
     groups = [list(found) for _key, found in groupby(_sorted(nodes), key=_alike)]
     return [
         entry

@@ -51,7 +51,7 @@ class Command(OfflineCommand):
         sys.stdout = taken_by_sdk = os.fdopen(wire, "w", encoding="utf-8")
         # Records of loggers without a handler, from warnings on.
         logging.basicConfig(stream=sys.stderr)
-        # The thread that reads stdin cannot be interrupted; nothing has to be tidied up.
+        # Nothing interrupts the thread that reads stdin, and nothing is left to close.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         server = make_server(
             options["database"], may_write=options["write"], on_start=_print_to_stderr

@@ -107,7 +107,7 @@ class Pool(abc.ABC):
 
     @abc.abstractmethod
     def frames(self, slot: int, key: tuple[UUID, int]) -> list[FrameType]:
-        """Return the frames of what runs in *slot*; *key* has the id and the claims of the job."""
+        """Return the frames of the job in *slot*; *key* has its id and its claims."""
 
     def environment(self, slot: int, **others: Any) -> Environment:
         """Return what the jobs in *slot* run with."""
