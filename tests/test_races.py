@@ -16,7 +16,7 @@ from django_jobs.enqueue import unique as uniqueness
 from django_jobs.limits import concurrency, rate_windows
 from django_jobs.limits.admission import Admission
 from django_jobs.maintenance import prune_limits
-from django_jobs.models import Job, LimitLock, Permit, Reservation, Worker
+from django_jobs.models import Job, LimitLock, Permit, Reservation, Step, Worker
 from django_jobs.run import record as recording
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
@@ -24,7 +24,7 @@ from django_jobs.run.record import record
 from django_jobs.run.release import release, release_strays
 from django_jobs.values import Claimed, Outcome
 from django_jobs.workflows import reopen
-from tests.races import Aside, someone_waits
+from tests.races import Aside, held, someone_waits
 from tests.waiting import LONG
 from tests.workflows.jobs import add, fail, total
 
@@ -330,3 +330,26 @@ def test_limit_goes_when_its_permits_are_of_jobs_that_are_gone(
     Job.objects.all().delete()
     prune_limits.run_once("default")
     assert LimitLock.objects.count() == Permit.objects.count() == 0
+
+
+@pytest.mark.parametrize("end", ["SUCCESS", "FAILURE"])
+def test_jobs_that_ran_again_while_the_retry_waited_for_a_lock_keep_no_old_steps(
+    until: Until, vendor: str, end: str
+) -> None:
+    """Their rows are as the retry's statement saw them, except for the steps."""
+    if vendor == "sqlite":
+        pytest.skip("one transaction at a time writes")
+    add.delay_many([(1, 1), (2, 2)])
+    Job.objects.update(status="FAILURE")
+    first, last = Job.objects.order_by("pk")
+    with held(lambda: list(Job.objects.filter(pk=first.pk).select_for_update())):
+        both = Aside(lambda: control.retry([first.pk, last.pk]))
+        until(someone_waits)
+        Job.objects.filter(pk=last.pk).update(status=end, claims=1)
+        Step.objects.create(
+            job_id=last.pk, key="paid", position=1, kind="call", function="pay", claims=1,
+            state="DONE" if end == "SUCCESS" else "RETRY", tries=3,
+        )  # fmt: skip
+    assert both.result() == (2, {})
+    assert set(Job.objects.values_list("status", flat=True)) == {"PENDING"}
+    assert list(Step.objects.values_list("tries", flat=True)) == ([] if end == "SUCCESS" else [0])

@@ -122,17 +122,20 @@ def _retry_plain(ids: Sequence[UUID], using: str, note: Note) -> dict[UUID, str]
     They have no dependents, no parents to wait for, no unique key and no steps. Returns their
     queues.
     """
-    steps = Step.objects.using(using).filter(job_id=OuterRef("pk"))
+    has_steps = Exists(Step.objects.using(using).filter(job_id=OuterRef("pk")))
     rows = Job.objects.using(using).filter(
-        ~Exists(steps), id__in=ids, status__in=ENDED, has_dependents=False, pending_parents__lte=0,
+        ~has_steps, id__in=ids, status__in=ENDED, has_dependents=False, pending_parents__lte=0,
         unique_key=None, waiting_for=None,
     )  # fmt: skip
     locked = rows.order_by("id").select_for_update()
     found = list(locked.only("name", "queue", "status", "claims"))
     if found:
-        transitions.retry(
-            Job.objects.using(using).filter(id__in=[job.pk for job in found]), clock(using)
-        )
+        again = Job.objects.using(using).filter(id__in=[job.pk for job in found])
+        # While this waited for a lock, a job may have run once more and recorded steps.
+        if transitions.retry(again.filter(~has_steps), clock(using)) < len(found):
+            stepped = set(again.filter(has_steps).values_list("pk", flat=True))
+            found = [job for job in found if job.pk not in stepped]
+    if found:
         note(found)
     return {job.pk: job.queue for job in found}
 
