@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import errors, generators
-from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
 from .past_cursors import HEARD, leave, prepared_by
-from .prepared import Prepared
+from .prepared import UNFIT, Prepared, rows_of
 
 Exchange = Generator[Wait, Ready, Any]
 #: A statement and its parameters, as the driver sends them.
@@ -128,15 +127,9 @@ def in_turn(
         failed = _run_prepared(prepared_by(raw), messages, 3, results)
         if failed is not None:
             raise errors.error_from_result(failed.result)
-        rows = [_row(raw, result) for result in (results[1], *results[3:])]
+        rows = [rows_of(raw, result) for result in (results[1], *results[3:])]
     vars(raw)[HEARD] = monotonic()
-    return rows[0], rows[1] if len(rows) == 2 else None
-
-
-def _row(raw: Any, result: Any) -> Any:
-    transformer = Transformer(raw)
-    transformer.set_pgresult(result)
-    return transformer.load_row(0, tuple) if result.ntuples else None
+    return rows[0][0], rows[1][0] if rows[1:] and rows[1] else None
 
 
 def _run_prepared(
@@ -145,13 +138,19 @@ def _run_prepared(
     needed: int,
     results: list[Any] | None = None,
 ) -> _Failed | None:
-    names = prepared.names_of([statement for statement, _values in messages])
+    try:
+        names = prepared.names_of([statement for statement, _values in messages])
+    except psycopg.Error:
+        raise
+    except BaseException:
+        leave(prepared.raw)
+        raise
     failed = _run(prepared.raw, messages, names, needed, results)
     if failed is None or names is None or failed.position > messages.index(_END):
         return failed
-    if isinstance(errors.error_from_result(failed.result), errors.InvalidSqlStatementName):
-        # DISCARD ALL, DEALLOCATE or a pooler took the prepared statements away, so nothing was
-        # changed.
+    if isinstance(errors.error_from_result(failed.result), UNFIT):
+        # DISCARD ALL, DEALLOCATE or a pooler took the prepared statements away, or a migration made
+        # them unfit, so nothing was changed.
         prepared.names = None
         if results is not None:
             results.clear()

@@ -20,11 +20,10 @@ from django.conf import settings
 from django.db.backends import utils
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql import base
-from psycopg.adapt import Transformer
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from .driver_sessions import unwatched
-from .prepared import UNFIT, Prepared, answer
+from .prepared import Prepared, rows_of, texts
 from .session import INTERRUPTED, SESSION, Session
 
 #: A session prepares its statements when so many have run without.
@@ -117,37 +116,20 @@ def rows(
     connection: BaseDatabaseWrapper, statement: bytes, values: Sequence[Any]
 ) -> list[tuple[Any, ...]]:
     """Run *statement* in one round trip; return its rows as the driver reads them for Django."""
-    result = _run(connection, statement, values)
-    transformer = Transformer(connection.connection)
-    transformer.set_pgresult(result)
-    return transformer.load_rows(0, result.ntuples, tuple)
+    return rows_of(connection.connection, _run(connection, statement, values))
 
 
 def _run(connection: BaseDatabaseWrapper, statement: bytes, values: Sequence[Any]) -> Any:
     raw: Any = connection.connection
     parameters = texts(values)
     with connection.wrap_database_errors, raw.lock:
-        prepared = prepared_by(raw)
         try:
-            names = prepared.names_of([statement])
-            if names is not None:
-                try:
-                    raw.pgconn.send_query_prepared(names[0], parameters)
-                    return answer(raw)
-                except UNFIT:
-                    prepared.names = None
-            raw.pgconn.send_query_params(statement, parameters)
-            return answer(raw)
+            return prepared_by(raw).run(statement, parameters)
         except psycopg.Error:
             raise
         except BaseException:
             leave(raw)
             raise
-
-
-def texts(values: Sequence[Any]) -> list[bytes | None]:
-    """Return parameters as the server reads them."""
-    return [None if value is None else str(value).encode() for value in values]
 
 
 def prepared_by(raw: Any) -> Prepared:

@@ -508,9 +508,9 @@ class PostgreSQL(Dialect):
         super().__init__(connection)
         # It imports psycopg, which may not be installed beside another database.
         from . import direct, past_cursors
-        from .prepared import WorkerStatements
+        from .prepared import WorkerStatements, texts
 
-        self._direct, self._past_cursors = direct, past_cursors
+        self._direct, self._past_cursors, self._texts = direct, past_cursors, texts
         self._of_one = direct.Statements(_NUMBERED_NOTIFY, _NOTIFY_EARLY, _TOUCH)
         self._statements = WorkerStatements(connection)
 
@@ -767,8 +767,8 @@ class PostgreSQL(Dialect):
     ) -> tuple[int, bool] | None:
         if not self._past_cursors.is_open_to(self.connection):
             return None
-        insert = _SEND_EVENT, self._past_cursors.texts([name, payload, keep])
-        offer = _OFFER_EVENT, self._past_cursors.texts([name, result])
+        insert = _SEND_EVENT, self._texts([name, payload, keep])
+        offer = _OFFER_EVENT, self._texts([name, result])
         (event_id,), given = self._direct.in_turn(self.connection, insert, offer)
         return event_id, given is not None and bool(given[0])
 

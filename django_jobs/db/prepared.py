@@ -73,6 +73,19 @@ class Prepared:
         except KeyError:
             return self._prepared(names, statements)
 
+    def run(self, statement: bytes, parameters: Sequence[bytes | None]) -> Any:
+        """Run *statement* in one round trip; return what the server answers."""
+        pgconn = self.raw.pgconn
+        names = self.names_of([statement])
+        if names is not None:
+            try:
+                pgconn.send_query_prepared(names[0], parameters)
+                return answer(self.raw)
+            except UNFIT:
+                self.names = None
+        pgconn.send_query_params(statement, parameters)
+        return answer(self.raw)
+
     def _prepared(
         self, names: dict[bytes, bytes], statements: Sequence[bytes]
     ) -> list[bytes] | None:
@@ -128,10 +141,7 @@ class WorkerStatements:
 
     def rows(self, statement: bytes, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run *statement*; return its rows as the driver reads them for Django."""
-        result = self._run(statement, values)
-        transformer = Transformer(self._connection.connection)
-        transformer.set_pgresult(result)
-        return transformer.load_rows(0, result.ntuples, tuple)
+        return rows_of(self._connection.connection, self._run(statement, values))
 
     def change(self, statement: bytes, values: Sequence[Any]) -> int:
         """Run *statement*; return how many rows it changed."""
@@ -139,18 +149,9 @@ class WorkerStatements:
 
     def _run(self, statement: bytes, values: Sequence[Any]) -> Any:
         raw: Any = self._connection.connection
-        texts = [None if value is None else str(value).encode() for value in values]
+        parameters = texts(values)
         with self._connection.wrap_database_errors, raw.lock:
-            prepared = self._prepared_by(raw)
-            names = prepared.names_of([statement])
-            if names is not None:
-                try:
-                    raw.pgconn.send_query_prepared(names[0], texts)
-                    return answer(raw)
-                except UNFIT:
-                    prepared.names = None
-            raw.pgconn.send_query_params(statement, texts)
-            return answer(raw)
+            return self._prepared_by(raw).run(statement, parameters)
 
     def _prepared_by(self, raw: Any) -> Prepared:
         prepared = self._prepared
@@ -158,6 +159,18 @@ class WorkerStatements:
             prepared = Prepared(raw, b"django_jobs_worker", settings=_PLANNER)
             self._prepared = prepared
         return prepared
+
+
+def texts(values: Sequence[Any]) -> list[bytes | None]:
+    """Return parameters as the server reads them."""
+    return [None if value is None else str(value).encode() for value in values]
+
+
+def rows_of(raw: Any, result: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a *result* as the driver reads them for Django."""
+    transformer = Transformer(raw)
+    transformer.set_pgresult(result)
+    return transformer.load_rows(0, result.ntuples, tuple)
 
 
 def answer(raw: Any) -> Any:

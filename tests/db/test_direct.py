@@ -18,11 +18,12 @@ from django.db.backends import utils
 from django.test.utils import CaptureQueriesContext, override_settings
 from psycopg.pq import Trace, TransactionStatus
 
-from django_jobs import AsyncResult, QueueFull
+from django_jobs import AsyncResult, QueueFull, send_event
 from django_jobs.db import dialect_for, direct
+from django_jobs.db import prepared as prepared_statements
 from django_jobs.db.past_cursors import UNPREPARED, is_open_to
 from django_jobs.enqueue.notify import queue_of
-from django_jobs.models import Job
+from django_jobs.models import Event, Job
 from django_jobs.testing import override_jobs
 from tests import jobs
 
@@ -427,3 +428,44 @@ def test_interrupted_call_leaves_a_connection_that_works(until: Callable[..., No
         locked.close()
     assert Job.objects.count() == before
     assert jobs.add.delay(2).status == "PENDING"
+
+
+@pytest.mark.parametrize("call", [lambda: jobs.add.delay(1), lambda: send_event("paid")])
+def test_interrupted_preparation_leaves_a_connection_that_works(
+    call: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer of the server would be taken for that of the next statement."""
+
+    class Limit(BaseException):
+        """A soft time limit that comes at any moment."""
+
+    def interrupt(raw: Any) -> Any:
+        raise Limit
+
+    for _ in range(UNPREPARED):
+        call()
+    session: Any = connection.connection
+    with monkeypatch.context() as patch:
+        patch.setattr(prepared_statements, "answer", interrupt)
+        with pytest.raises(Limit):
+            call()
+    assert session.closed
+    before = Job.objects.count(), Event.objects.count()
+    call()
+    assert sum(before) + 1 == Job.objects.count() + Event.objects.count()
+
+
+def test_event_is_sent_after_a_migration_changed_its_key() -> None:
+    """The server refuses to run a prepared statement whose result would change its type."""
+    for number in range(UNPREPARED + 1):
+        send_event(f"before {number}")
+    change = "ALTER TABLE django_jobs_event ALTER id TYPE {}"
+    with connection.cursor() as cursor:
+        cursor.execute(change.format("integer"))
+    try:
+        send_event("paid")
+        assert Event.objects.filter(name="paid").count() == 1
+    finally:
+        Event.objects.all().delete()
+        with connection.cursor() as cursor:
+            cursor.execute(change.format("bigint"))

@@ -194,7 +194,7 @@ def test_interrupted_record_leaves_a_session_that_works(
     @job(bind=True)
     def pay(self: JobContext) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(past_cursors, "answer", interrupt)
+            patch.setattr(prepared, "answer", interrupt)
             with pytest.raises(Limit):
                 self.step("charge", lambda: 1)
         counted.append(Job.objects.count())
