@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -254,6 +255,7 @@ def test_token_ends_with_its_user_its_time_and_its_row(user_with: Any) -> None:
         ("/function/api/enqueue", {"job": "tests.jobs.add", "args": [1]}, "enqueue_job"),
         ("/function/api/limit", {"job": "tests.jobs.add", "concurrency": 1}, "change_limit"),
         ("/queue/api/pause", {"queues": ["mail"]}, "pause_queue"),
+        ("/queue/api/clear", {"queue": "mail"}, "delete_job"),
         ("/worker/api/ping", {"workers": ["w"]}, "control_worker"),
         ("/schedule/api/run-now", {"schedules": ["s"]}, "run_schedule"),
     ],
@@ -270,6 +272,56 @@ def test_action_needs_its_permission_and_that_to_see_the_page(
     narrow = bearer(user_with(view, permission), permissions=[f"django_jobs.{view}"])
     assert act(path, narrow, **body).status_code == 403
     assert read(f"/{path.split('/')[1]}/", narrow).status_code == 200
+
+
+def test_limit_of_a_queue_needs_the_permission_to_change_it(user_with: Any) -> None:
+    body = {"queue": "mail", "concurrency": 1}
+    viewer = bearer(user_with("view_queue", "pause_queue", "change_limit"))
+    assert act("/queue/api/limit", viewer, **body).status_code == 403
+    assert act("/queue/api/limit", bearer(user_with("change_queue")), **body).status_code == 200
+
+
+def test_page_needs_the_permission_to_see_it(user_with: Any, worker: Any) -> None:
+    row = make(Status.SUCCESS)
+    schedule = Schedule.objects.create(
+        name="hourly", job_name="tests.jobs.add", kind="interval", interval_seconds=60, args=[1]
+    )
+    Queue.objects.create(name="mail")
+    nobody = bearer(user_with())
+    keys = {
+        "job": row.pk, "function": "tests.jobs.add", "queue": "mail", "worker": worker.pk,
+        "schedule": schedule.pk,
+    }  # fmt: skip
+    for model, key in keys.items():
+        page = f"/{model}/{key}/" if model == "function" else f"/{model}/{key}/change/"
+        assert read(f"/{model}/", nobody).status_code == 403
+        assert read(page, nobody).status_code == 403
+        viewer = bearer(user_with(f"view_{model}"))
+        assert read(f"/{model}/", viewer).status_code == 200
+        assert read(page, viewer).status_code == 200
+    assert read("/dashboard/", nobody).status_code == 403
+
+
+def test_parts_of_other_pages_need_their_permissions(user_with: Any, worker: Any) -> None:
+    make(Status.STARTED, worker_id=worker.pk)
+    parts = {"queues": "queue", "failures": "job", "workers": "worker", "schedules": "schedule"}
+    shown = read("/dashboard/", bearer(user_with("view_dashboard"))).json()
+    assert [shown[part] for part in parts] == [None] * 4
+    for part, model in parts.items():
+        viewer = bearer(user_with("view_dashboard", f"view_{model}"))
+        shown = read("/dashboard/", viewer).json()
+        assert [each for each in parts if shown[each] is not None] == [part]
+    page = f"/worker/{worker.pk}/change/"
+    assert read(page, bearer(user_with("view_worker"))).json()["running"] is None
+    assert len(read(page, bearer(user_with("view_worker", "view_job"))).json()["running"]) == 1
+
+
+def test_token_keeps_no_permission_that_its_user_has_lost(user_with: Any) -> None:
+    user = user_with("view_job")
+    narrow = bearer(user, permissions=["django_jobs.view_job"])
+    assert read("/job/", narrow).status_code == 200
+    user.user_permissions.clear()
+    assert read("/job/", narrow).status_code == 403
 
 
 # --- what is refused and what is hidden ---------------------------------------------------------
@@ -335,6 +387,54 @@ def test_secrets_are_shown_nowhere(root: dict[str, str]) -> None:
         assert SECRET not in text
     assert REDACTED in read(path, root).content.decode()
     assert not LogEntry.objects.filter(change_message__contains=SECRET).exists()
+
+
+def test_key_of_a_limit_is_not_logged(root: dict[str, str]) -> None:
+    answer = act(
+        "/function/api/limit", root, job="tests.jobs.one_a_tenant", concurrency=2, key=SECRET
+    )
+    assert (answer.status_code, SECRET in answer.content.decode()) == (200, False)
+    assert LogEntry.objects.get().change_message == "Limited: {'concurrency': 2}."
+
+
+def test_error_of_a_schedule_s_job_hides_its_secrets(root: dict[str, str]) -> None:
+    def key_of(word: str) -> str:
+        raise ValueError(f"bad {word}")
+
+    @job(name="spell", sensitive=("word",), unique=True, unique_key=key_of)
+    def spell(word: str) -> None: ...
+
+    Schedule.objects.create(
+        name="hourly", job_name="spell", kind="interval", interval_seconds=60, args=[SECRET]
+    )
+    refused = act("/schedule/api/run-now", root, schedules=["hourly"])
+    assert refused.status_code == 409
+    assert "ValueError" in refused.json()["error"]
+    assert SECRET not in refused.content.decode()
+    assert not LogEntry.objects.exists()
+
+
+def test_terminate_stops_running_jobs(root: dict[str, str], worker: Any) -> None:
+    row = make(Status.STARTED, worker_id=worker.pk)
+    assert act("/job/api/revoke", root, ids=[str(row.pk)]).json()["changed"] == 0
+    body = {"ids": [str(row.pk)], "terminate": True}
+    assert act("/job/api/revoke", root, **body).json()["changed"] == 1
+
+
+def test_queue_with_escaped_letters_has_its_page(root: dict[str, str]) -> None:
+    Queue.objects.create(name="a_b")
+    assert read(f"/queue/{quote('a_b')}/change/", root).json()["name"] == "a_b"
+
+
+def test_commands_are_not_sent_to_workers_that_have_stopped(
+    root: dict[str, str], new_worker: Any
+) -> None:
+    live, gone = new_worker(name="live"), new_worker(name="gone", stopped_at=timezone.now())
+    answer = act("/worker/api/ping", root, workers=["live", "gone"]).json()
+    assert ([each["worker_id"] for each in answer["sent"]], answer["unknown"]) == (
+        [str(live.pk)], ["gone"]
+    )  # fmt: skip
+    assert not Command.objects.filter(worker_id=gone.pk).exists()
 
 
 def test_answer_is_in_english_and_is_not_cached(root: dict[str, str]) -> None:

@@ -16,7 +16,9 @@ from django.utils import timezone
 
 from django_jobs import chain, job
 from django_jobs.control import edit, set_queue_limits
-from django_jobs.exceptions import JobDoesNotExist
+from django_jobs.define.context import JobContext
+from django_jobs.exceptions import ArgumentError, JobDoesNotExist
+from django_jobs.limits import concurrency
 from django_jobs.limits.admission import Admission
 from django_jobs.models import Job, Reservation
 from django_jobs.values import Claimed, Outcome
@@ -54,6 +56,37 @@ def test_text_for_the_admin_s_log_is_ascii() -> None:
     result = jobs.add.delay("名", 1)
     assert edit(result.id, args=["ä" * 500, 2]).isascii()
     assert only().args == ["ä" * 500, 2]
+
+
+def test_long_arguments_are_cut_in_the_text() -> None:
+    result = jobs.add.delay(1)
+    (text,) = edit(result.id, args=["a" * 500]).split(" -> ")[1:]
+    assert (len(text), text[-3:]) == (300, "...")
+
+
+def test_arguments_that_are_not_given_stay() -> None:
+    result = jobs.add.delay(1, b=2)
+    edit(result.id, args=[5])
+    assert (only().args, only().kwargs) == ([5], {"b": 2})
+    edit(result.id, kwargs={"b": 3})
+    assert (only().args, only().kwargs) == ([5], {"b": 3})
+
+
+def test_argument_that_its_annotation_does_not_convert_is_refused() -> None:
+    @job(name="tests.dated_edit")
+    def remind(day: datetime.date) -> None: ...
+
+    result = remind.delay(datetime.date(2030, 1, 1))
+    with pytest.raises(ArgumentError, match="day"):
+        edit(result.id, args=["soon"])
+    assert only().args == ["2030-01-01"]
+
+
+def test_key_of_a_fair_queue_follows_the_arguments(settings: Any) -> None:
+    settings.DJANGO_JOBS = {"QUEUES": {"default": {"FAIR_BY": "a"}}}
+    first, second = jobs.add.delay(1), jobs.add.delay(2)
+    edit(second.id, args=[1])
+    assert first.job.fair_key == second.job.fair_key
 
 
 def test_claimed_job_is_refused(take: Take) -> None:
@@ -100,6 +133,7 @@ def test_time_of_a_ready_and_of_a_scheduled_job() -> None:
     assert (only().status, only().run_at, only().retries) == ("RETRY", later, 1)
     assert edit(result.id, eta=timezone.now()) == "time -> now"
     assert only().status == "PENDING"
+    assert edit(result.id, eta=timezone.now()) == ""
 
 
 def test_job_that_waits_for_another_one_has_no_time(take: Take) -> None:
@@ -131,6 +165,19 @@ def test_job_in_line_of_a_limit_begins_anew_with_its_new_arguments(take: Take, w
     assert [each.id for each in admitted] == [waits.uuid]
 
 
+def test_job_that_leaves_its_limit_gives_its_turn_to_the_next_one(take: Take, worker: Any) -> None:
+    holder = jobs.one_a_tenant.delay("a")
+    turn, waits = jobs.one_a_tenant.delay("a"), jobs.one_a_tenant.delay("a")
+    Admission("default").admit(worker.pk, take())
+    Job.objects.filter(pk=holder.uuid).update(status="SUCCESS")
+    concurrency.free([holder.uuid], "default")
+    assert [Job.objects.get(pk=each.uuid).status for each in (turn, waits)] == [
+        "PENDING", "WAITING"
+    ]  # fmt: skip
+    edit(turn.id, args=["b"])
+    assert Job.objects.get(pk=waits.uuid).status == "PENDING"
+
+
 def test_time_of_a_rate_limit_cannot_be_set(take: Take, worker: Any) -> None:
     set_queue_limits("default", rate_limit="1/h")
     jobs.add.delay(1)
@@ -139,6 +186,30 @@ def test_time_of_a_rate_limit_cannot_be_set(take: Take, worker: Any) -> None:
     assert Reservation.objects.filter(job_id=late.uuid, started=False).exists()
     with pytest.raises(ValueError, match="under a rate limit"):
         edit(late.id, eta=timezone.now())
+
+
+def test_new_arguments_end_the_wait_for_a_start_under_a_rate_limit(take: Take, worker: Any) -> None:
+    set_queue_limits("default", rate_limit="1/h")
+    jobs.add.delay(1)
+    late = jobs.add.delay(2)
+    Admission("default").admit(worker.pk, take())
+    before = timezone.now() + datetime.timedelta(minutes=1)
+    assert Job.objects.get(pk=late.uuid).run_at > before
+    edit(late.id, args=[3])
+    assert not Reservation.objects.filter(job_id=late.uuid).exists()
+    assert Job.objects.get(pk=late.uuid).run_at < before
+
+
+def test_time_of_a_sleeping_step_cannot_be_set(work: Callable[..., list[Outcome]]) -> None:
+    @job(name="tests.sleeping_edit", bind=True)
+    def nap(self: JobContext) -> None:
+        self.sleep(days=1)
+
+    result = nap.delay()
+    work()
+    assert only().status == "SCHEDULED"
+    with pytest.raises(ValueError, match="waits in a step"):
+        edit(result.id, eta=timezone.now())
 
 
 def test_unique_key_stays_with_its_arguments() -> None:
@@ -203,6 +274,22 @@ def test_page_hides_secrets_and_leaves_them(boss: Client, registered: dict[str, 
     boss.post(url(row), given)
     assert only().kwargs == {"amount": 4, "password": "hunter2-the-secret"}
     assert "hunter2" not in LogEntry.objects.get().change_message
+    boss.post(url(row), given | {"argument_password": "another-secret"})
+    assert only().kwargs == {"amount": 4, "password": "another-secret"}
+
+
+def test_page_leaves_arguments_that_nobody_has_changed(boss: Client) -> None:
+    jobs.add.delay(1)
+    given = {"argument_a": "1", "argument_b": "", "queue": "mail", "priority": "0"}
+    boss.post(url(only()), given)
+    assert (only().queue, only().args, only().kwargs) == ("mail", [1], {})
+
+
+def test_page_has_no_field_for_the_result_of_another_job(boss: Client) -> None:
+    chain(jobs.add.s(1), jobs.add.s(2)).apply_async()
+    html = boss.get(url(Job.objects.get(status="WAITING"))).content.decode()
+    assert 'name="argument_a"' not in html
+    assert 'name="argument_b" value="2"' in html
 
 
 def test_page_says_what_is_wrong(boss: Client, take: Take) -> None:
@@ -222,4 +309,16 @@ def test_page_needs_its_permission(client_of: Any) -> None:
     client = client_of("view_job", "move_job")
     assert client.get(url(only())).status_code == 403
     page = client.get(reverse("admin:django_jobs_job_change", args=[only().pk]))
+    assert "/edit/" not in page.content.decode()
+
+
+def test_page_needs_the_permission_to_see_the_job(client_of: Any) -> None:
+    jobs.add.delay(1)
+    assert client_of("edit_job").get(url(only())).status_code == 403
+
+
+def test_page_of_a_job_that_has_ended_does_not_link_it(boss: Client) -> None:
+    jobs.add.delay(1)
+    Job.objects.update(status="SUCCESS")
+    page = boss.get(reverse("admin:django_jobs_job_change", args=[only().pk]))
     assert "/edit/" not in page.content.decode()

@@ -127,12 +127,66 @@ def test_channel_that_fails_is_told_again_and_the_other_is_not(
 
 
 @pytest.mark.django_db
+def test_error_that_quotes_the_webhook_s_address_is_not_logged(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    turn_on(settings, WEBHOOK="http://127.0.0.1:1/secret path")
+    look()
+    assert "alert not sent channel=webhook error=InvalidURL" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.django_db
 def test_one_process_of_the_cluster_tells(settings: Any) -> None:
     turn_on(settings, MAIL_ADMINS=True)
     for _time in range(2):
         alerting.run_once("default", HOLDER)
         alerting.run_once("default", uuid7())
     assert len(mail.outbox) == 1
+
+
+@pytest.mark.django_db
+def test_process_without_the_lease_does_not_look(settings: Any) -> None:
+    turn_on(settings, MAIL_ADMINS=True, AFTER=3600)
+    look()
+    turn_on(settings, MAIL_ADMINS=True)
+    alerting.run_once("default", uuid7())
+    assert mail.outbox == []
+    look()
+    assert len(mail.outbox) == 1
+
+
+@pytest.mark.django_db
+def test_message_is_recorded_before_it_is_sent(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies while it sends the message does not send it twice."""
+
+    class Killed(BaseException): ...
+
+    def die(title: str, text: str) -> None:
+        raise Killed
+
+    turn_on(settings, MAIL_ADMINS=True)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(alerting, "mail_admins", die)
+        look()
+    assert RaisedAlert.objects.get().told == ["mail"]
+    look()
+    assert mail.outbox == []
+
+
+@pytest.mark.django_db
+def test_channel_that_was_removed_is_not_told_of_the_end(
+    settings: Any, new_worker: Callable[..., Any]
+) -> None:
+    turn_on(settings, MAIL_ADMINS=True)
+    look()
+    turn_on(settings)
+    new_worker()
+    look()
+    assert len(mail.outbox) == 1
+    assert not RaisedAlert.objects.exists()
 
 
 @pytest.mark.django_db
