@@ -128,3 +128,16 @@ def test_every_model_of_the_package_is_migrated() -> None:
         "Attempt", "Command", "Edge", "LimitLock", "Job", "Lease", "Limit", "Measurement", "Permit",
         "Queue", "Reservation", "Schedule", "UniqueKey", "Worker",
     }  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_tables_hold_any_character(vendor: str) -> None:
+    if vendor != "mysql":
+        pytest.skip("only MariaDB and MySQL have a character set for each column")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, column_name FROM information_schema.columns "
+            "WHERE table_schema = DATABASE() AND table_name LIKE 'django\\_jobs\\_%' "
+            "AND character_set_name <> 'utf8mb4'"
+        )
+        assert cursor.fetchall() == ()

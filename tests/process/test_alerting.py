@@ -245,3 +245,17 @@ def test_mails_need_admins(settings: Any) -> None:
     settings.ADMINS = ["ann@example.com" if VERSION >= (6,) else ("Ann", "ann@example.com")]
     turn_on(settings, MAIL_ADMINS=True, WEBHOOK="https://hooks.slack.com/services/x")
     assert not [each for each in run_checks(tags=["django_jobs"]) if each.id == "django_jobs.E029"]
+
+
+@pytest.mark.django_db
+def test_queues_whose_names_differ_in_case_have_alerts_of_their_own(
+    settings: Any, new_worker: Callable[..., Any]
+) -> None:
+    turn_on(settings, MAIL_ADMINS=True)
+    new_worker()
+    for name in ("Mail", "mail"):
+        Queue.objects.create(name=name, paused_at=timezone.now())
+        make(status=Status.PENDING, queue=name)
+    look()
+    keys = ["queue:paused:Mail", "queue:paused:mail"]
+    assert sorted(RaisedAlert.objects.values_list("key", flat=True)) == keys
