@@ -7,11 +7,10 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
 from ..control.editing import edit
@@ -20,13 +19,13 @@ from ..exceptions import EncryptionError, JobsError
 from ..metrics import cache
 from ..models import Job
 from ..status import QUEUED
-from .base import _Mixed
+from .base import RowPagesMixin
 from .edit_form import EditForm
 
 _EDIT = f"{Job._meta.app_label}.edit_job"
 
 
-class EditJobMixin(_Mixed):
+class EditJobMixin(RowPagesMixin):
     """Adds the page to the jobs' admin."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -38,18 +37,12 @@ class EditJobMixin(_Mixed):
         """Return the address of the page; empty where the job or the user allows no edit."""
         if job.status not in QUEUED or not request.user.has_perm(_EDIT):
             return ""
-        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_edit"
-        return reverse(name, args=[job.pk])
+        return self.row_url("edit", job.pk)
 
     def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        if not (request.user.has_perm(_EDIT) and self.has_view_permission(request)):
-            raise PermissionDenied
-        job = self.get_object(request, object_id)
-        if job is None:
-            raise Http404
+        job = self.permitted_row(request, object_id, _EDIT)
         job = Job.objects.using(job._state.db).get(pk=job.pk)  # with the large columns
-        page = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change"
-        back = reverse(page, args=[job.pk])
+        back = self.row_url("change", job.pk)
         if problem := _problem(job):
             self.message_user(request, problem, messages.ERROR)
             return HttpResponseRedirect(back)

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import (
-    Http404,
     HttpRequest,
     HttpResponse,
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
 from ..control.stacks import stack
-from ..models import Job
+from ..models import Command, Job
 from ..status import Status
-from .base import _Mixed
+from .base import RowPagesMixin
 
-_VIEW = f"{Job._meta.app_label}.view_stack"
+VIEW_STACK = f"{Job._meta.app_label}.view_stack"
 # Seconds for which a request waits for the worker's answer.
 _SECONDS = 3.0
 
 
-class StackMixin(_Mixed):
+def shown_answer(command: Command, request: HttpRequest) -> Any:
+    """Return a worker's answer; None for a stack that this user may not see."""
+    is_hidden = command.name == "stack" and not request.user.has_perm(VIEW_STACK)
+    return None if is_hidden else command.answer
+
+
+class StackMixin(RowPagesMixin):
     """Adds the page to the jobs' admin."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -39,21 +45,15 @@ class StackMixin(_Mixed):
 
     def stack_url(self, request: HttpRequest, job: Job) -> str:
         """Return the address of the page; empty where the job has no stack or the user no right."""
-        if job.status != Status.STARTED or not request.user.has_perm(_VIEW):
+        if job.status != Status.STARTED or not request.user.has_perm(VIEW_STACK):
             return ""
-        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_stack"
-        return reverse(name, args=[job.pk])
+        return self.row_url("stack", job.pk)
 
     def stack_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        if not (request.user.has_perm(_VIEW) and self.has_view_permission(request)):
-            raise PermissionDenied
+        job = self.permitted_row(request, object_id, VIEW_STACK)
         if request.method != "POST":  # it sends a command
             return HttpResponseNotAllowed(["POST"])
-        job = self.get_object(request, object_id)
-        if job is None:
-            raise Http404
-        page = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change"
-        back = reverse(page, args=[job.pk])
+        back = self.row_url("change", job.pk)
         by, using = request.user.get_username(), str(job._state.db)
         try:
             found = stack(job.pk, timeout=_SECONDS, by=by, using=using)

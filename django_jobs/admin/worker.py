@@ -19,6 +19,7 @@ from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .http_api.workers import WorkerJsonMixin
 from .job_actions import TERMINATE
 from .operations import actions_of
+from .stack import shown_answer
 from .worker_buttons import WorkerButtonsMixin, takes_commands
 from .worker_fields import SHORT_FIELDS, WorkerFields
 from .worker_jobs import running_rows
@@ -86,7 +87,7 @@ class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOn
         if isinstance(worker, Worker):
             may_view_job = may_view(self.admin_site, Job, request)
             context["running"] = self._running(request, worker, may_view_job)
-            context["commands"] = _commands(worker)
+            context["commands"] = _commands(worker, request)
             context |= {"title": worker.name, "subtitle": None}
             context["facts"] = [(label, value) for label, value in self.facts(worker) if value]
             context["may_view_job"] = may_view_job
@@ -118,7 +119,7 @@ class WorkerAdmin(WorkerAdminMixin, ModelAdmin):
     pass
 
 
-def _commands(worker: Worker) -> list[dict[str, Any]]:
+def _commands(worker: Worker, request: HttpRequest) -> list[dict[str, Any]]:
     rows = Command.objects.using(worker._state.db).filter(worker_id=worker.pk)
     return [
         {
@@ -126,7 +127,8 @@ def _commands(worker: Worker) -> list[dict[str, Any]]:
             "by": command.created_by,
             "created": moment(command.created_at),
             "done": moment(command.done_at),
-            "answer": "" if command.answer is None else pretty(command.answer),
+            "answer": "" if answer is None else pretty(answer),
         }
         for command in rows.order_by("-pk")[:_COMMANDS_SHOWN]
+        for answer in [shown_answer(command, request)]
     ]

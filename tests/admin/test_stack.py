@@ -6,10 +6,12 @@ import threading
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
+from django_jobs.admin import JobAdmin
 from django_jobs.models import Command, Job, Worker
 from tests import jobs
 
@@ -67,3 +69,33 @@ def test_job_that_has_ended_has_no_stack(boss: Client, worker: Worker) -> None:
     assert boss.get(url(job)).status_code == 405
     assert "does not run any more" in boss.post(url(job), follow=True).content.decode()
     assert not Command.objects.exists()
+
+
+@pytest.mark.django_db
+def test_page_is_closed_where_the_admin_hides_the_row(
+    boss: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def may_view(self: Any, request: Any, obj: Any = None) -> bool:
+        return obj is None
+
+    monkeypatch.setattr(JobAdmin, "has_view_permission", may_view)
+    assert boss.post(url(running(worker))).status_code == 403
+    assert not Command.objects.exists()
+
+
+@pytest.mark.django_db
+def test_page_of_a_worker_shows_stacks_to_those_who_may_see_them(
+    client_of: Any, worker: Worker
+) -> None:
+    Command.objects.create(
+        worker_id=worker.pk, name="stack", created_at=worker.started_at, answer={"frames": FRAMES}
+    )
+    address = reverse("admin:django_jobs_worker_change", args=[worker.pk])
+    client = client_of("view_worker")
+    for is_shown in (False, True):
+        for query in ("", "?format=json"):
+            text = client.get(address + query).content.decode()
+            assert ("boxes.py" in text) == is_shown
+            assert "stack" in text
+        may = Permission.objects.get(codename="view_stack")
+        User.objects.get().user_permissions.add(may)

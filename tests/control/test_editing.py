@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_jobs import chain, job
+from django_jobs.admin import JobAdmin
 from django_jobs.control import edit, set_queue_limits
 from django_jobs.define.context import JobContext
 from django_jobs.exceptions import ArgumentError, JobDoesNotExist
@@ -322,3 +323,15 @@ def test_page_of_a_job_that_has_ended_does_not_link_it(boss: Client) -> None:
     Job.objects.update(status="SUCCESS")
     page = boss.get(reverse("admin:django_jobs_job_change", args=[only().pk]))
     assert "/edit/" not in page.content.decode()
+
+
+def test_page_is_closed_where_the_admin_hides_the_row(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def may_view(self: Any, request: Any, obj: Any = None) -> bool:
+        return obj is None
+
+    monkeypatch.setattr(JobAdmin, "has_view_permission", may_view)
+    jobs.add.delay(4711)
+    answer = boss.get(url(only()))
+    assert (answer.status_code, b"4711" in answer.content) == (403, False)

@@ -16,13 +16,14 @@ from ...display.job_text import with_argument_texts
 from ...metrics import cache
 from ...models import Command, Job, Worker
 from ..base import may_view
+from ..stack import shown_answer
 from ..worker_buttons import takes_commands
 from .pages import JsonPagesMixin
 from .requests import JsonAction, Refused, texts
 
 _MOST_WORKERS = 1_000
 _COMMANDS_SHOWN, _LONGEST_ARGUMENTS = 100, 2_000
-_COMMAND = ("id", "name", "created_by", "created_at", "done_at", "answer")
+_COMMAND = ("id", "name", "created_by", "created_at", "done_at")
 _NUMBER = (int, float, type(None))
 # The kinds of the commands' arguments.
 _ARGUMENTS: Kinds = {
@@ -91,9 +92,11 @@ class WorkerJsonMixin(JsonPagesMixin):
             **_shown(row),
             "running": self.json_running(request, row),
             "commands": [
-                {name: getattr(one, name) for name in _COMMAND} for one in sent[:_COMMANDS_SHOWN]
+                {**{name: getattr(one, name) for name in _COMMAND},
+                 "answer": shown_answer(one, request)}
+                for one in sent[:_COMMANDS_SHOWN]
             ],
-        }
+        }  # fmt: skip
 
     def json_running(self, request: HttpRequest, row: Worker) -> list[dict[str, Any]] | None:
         """Return the running jobs, or None for a user who may not see jobs."""
