@@ -61,8 +61,11 @@ class EditForm(EnqueueForm):
         return shown_arguments(rules_of(self.function.name), *self.call()).text(text)
 
     def value_of(self, name: str, value: Any) -> Any:
-        is_left = value is MISSING or value == ""
-        return self._known[name] if is_left and name in self._hidden else value
+        if name not in self._hidden:
+            return value
+        # Not the cleaned value: an empty number or choice is None.
+        is_left = value is MISSING or not self.data.get(self.add_prefix(PREFIX + name))
+        return self._known[name] if is_left else value
 
 
 def _bound(

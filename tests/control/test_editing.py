@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -18,6 +19,7 @@ from django_jobs import chain, job
 from django_jobs.admin import JobAdmin
 from django_jobs.control import edit, set_queue_limits
 from django_jobs.define.context import JobContext
+from django_jobs.define.envelopes import opened_call
 from django_jobs.exceptions import ArgumentError, JobDoesNotExist
 from django_jobs.limits import concurrency
 from django_jobs.limits.admission import Admission
@@ -291,6 +293,26 @@ def test_page_has_no_field_for_the_result_of_another_job(boss: Client) -> None:
     html = boss.get(url(Job.objects.get(status="WAITING"))).content.decode()
     assert 'name="argument_a"' not in html
     assert 'name="argument_b" value="2"' in html
+
+
+@pytest.mark.parametrize("hint", [int, float, bool, str, dict])
+def test_page_leaves_an_encrypted_argument_that_stays_empty(
+    boss: Client, registered: dict[str, Any], settings: Any, hint: Any
+) -> None:
+    settings.DJANGO_JOBS = {"ENCRYPTION_KEYS": [Fernet.generate_key().decode()]}
+
+    def pay(amount: int, extra: Any = None) -> None: ...
+
+    pay.__annotations__["extra"] = hint
+    function = job(name="tests.encrypted_edit", encrypt=["extra"])(pay)
+    value = {"a": 4711} if hint is dict else hint(1)
+    function.delay(3, value)
+    row = only()
+    assert "4711" not in boss.get(url(row)).content.decode()
+    given = {"argument_amount": "4", "argument_extra": "", "queue": "default", "priority": "0"}
+    boss.post(url(row), given)
+    args, kwargs = opened_call(only().args, only().kwargs)
+    assert (args, kwargs) == ([], {"amount": 4, "extra": value})
 
 
 def test_page_says_what_is_wrong(boss: Client, take: Take) -> None:
