@@ -17,7 +17,7 @@ from ..db import clock, without_deadlock
 from ..define import registry
 from ..define.conversion import refuse_misfits
 from ..define.envelopes import opened_call
-from ..define.hidden_arguments import rules_of
+from ..define.hidden_arguments import called_name, rules_of
 from ..define.option_problems import priority_problems, queue_problems
 from ..define.row_options import read
 from ..define.sensitive import shown_arguments
@@ -139,6 +139,12 @@ def _set_call(
     known_args, known_kwargs = opened_call(job.args, job.kwargs)
     args = known_args if args is None else list(args)
     kwargs = known_kwargs if kwargs is None else dict(kwargs)
+    if called_name(job.name, args, kwargs) != called_name(job.name, known_args, known_kwargs):
+        # Other arguments of the other function are hidden.
+        raise ValueError(
+            f"Job {job.pk} calls a job function with each item, which stays. Revoke the job, and "
+            "enqueue another one."
+        )
     taken = 0 if read(job.options).workflow.taken_as is None else 1
     function.bind([*[None] * taken, *args], kwargs)
     if not taken:

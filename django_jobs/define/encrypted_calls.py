@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..serialization import loads
 from . import envelopes, registry
-from .hidden_arguments import CALLERS, rules_of_function
+from .hidden_arguments import CALLERS, called_name, rules_of_function
 
 if TYPE_CHECKING:
     from ..api.job import JobFunction
@@ -30,7 +30,7 @@ def encrypts(
     Those of ``map()`` and ``starmap()`` are if the called function's are.
     """
     if function.name in CALLERS:
-        name = kwargs.get("name", args[0] if args else None)
+        name = called_name(function.name, args, kwargs)
         called = registry.find(name) if isinstance(name, str) else None
         return called is not None and bool(called.options.encrypt)
     return bool(function.options.encrypt)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..redaction import is_sensitive
@@ -117,6 +117,11 @@ def rules_of_function(function: JobFunction[..., Any, Any]) -> Rules:
         calls=CALLERS.get(function.name, ""),
         types=function.argument_types,
     )
+
+
+def called_name(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Return the name of the function that a call of the package's map or starmap calls."""
+    return kwargs.get("name", args[0] if args else None) if name in CALLERS else None
 
 
 def rules_of_callable(function: Callable[..., Any], sensitive: Sequence[str]) -> Rules:

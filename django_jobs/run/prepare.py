@@ -12,7 +12,7 @@ from ..define import registry
 from ..define.context import JobContext
 from ..define.current import Request
 from ..define.envelopes import refuse_without_keys
-from ..define.hidden_arguments import CALLERS
+from ..define.hidden_arguments import called_name
 from ..define.row_options import json_type
 from ..exceptions import ArgumentError, EncryptionError, UnknownJob
 from ..values import Claimed, Outcome
@@ -123,7 +123,7 @@ def _misfit(
         function.bind(args, kwargs)
     except TypeError as error:
         return error
-    called = kwargs.get("name", args[0] if args else None) if function.name in CALLERS else None
+    called = called_name(function.name, args, kwargs)
     if isinstance(called, str) and registry.find(called) is None:
         return UnknownJob(registry.missing(called))
     return None

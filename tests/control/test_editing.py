@@ -221,6 +221,19 @@ def test_unique_key_stays_with_its_arguments() -> None:
         edit(result.id, args=["b"])
 
 
+def test_map_goes_on_with_its_function(boss: Client, registered: dict[str, Any]) -> None:
+    @job(name="tests.mapped_edit")
+    def check(password: str) -> None: ...
+
+    check.map(["hunter2-the-secret"]).delay()
+    row = only()
+    # The other function would show its items.
+    given = {"argument_name": "tests.jobs.add", "argument_items": "", "queue": "default"}
+    html = boss.post(url(row), {**given, "priority": "0"}).content.decode()
+    assert "calls a job function with each item" in html
+    assert (only().args, only().kwargs) == (row.args, row.kwargs)
+
+
 def test_text_of_the_change_has_no_secrets() -> None:
     result = jobs.echo.delay(password="hunter2-the-secret")
     text = edit(result.id, kwargs={"password": "another-secret"})
