@@ -8,9 +8,9 @@ from django.contrib.admin.views.main import ChangeList
 
 from ..define import registry
 from ..define.hidden_arguments import rules_of
+from ..display.argument_search import sensitive_names
 from ..display.job_text import short_class
 from ..redaction import is_sensitive
-from .search import sensitive_names
 
 # A browser shows the first of them that match.
 _MOST = 300

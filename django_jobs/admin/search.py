@@ -16,14 +16,14 @@ from django.utils.translation import gettext_lazy
 
 from ..define import registry
 from ..define.hidden_arguments import rules_of
-from ..display.argument_search import argument_is
-from ..redaction import is_sensitive
+from ..display.argument_search import argument_is, is_hidden
 
+_MESSAGE = "error_message__icontains"
 #: The qualifiers and the lookups, any of which a row may match; ``args.name:value`` is apart.
 QUALIFIERS = {
     "job": ("name__icontains",),
     "queue": ("queue",),
-    "error": ("error_class__icontains", "error_message__icontains"),
+    "error": ("error_class__icontains", _MESSAGE),
 }
 _ANY_TEXT = (*QUALIFIERS["job"], *QUALIFIERS["error"])
 _COMPARISON = re.compile(r"[<>]=?-?\d|-?\d+\.\.-?\d")
@@ -49,7 +49,8 @@ def search(jobs: QuerySet[Any], term: str) -> QuerySet[Any]:
 
     A word is a part of the job function's name or of the error, or ``job:…``, ``queue:…``,
     ``error:…`` or ``args.name:value``. Sensitive arguments cannot be searched. Error messages can:
-    rows have them without secrets.
+    rows have them without secrets. Those of unknown functions cannot, because their arguments are
+    all hidden.
     """
     if (job_id := is_id(term)) is not None:
         return jobs.filter(pk=job_id)
@@ -93,7 +94,7 @@ def _problem(key: str, colon: str, value: str) -> str:
     if _COMPARISON.match(value):
         text = _("“%(key)s:%(value)s” compares: the search finds equal values only.")
         return text % {"key": key, "value": value}
-    if is_sensitive(name, sensitive_names()):
+    if is_hidden(name, value):
         return _("The argument “%s” is hidden, so it cannot be searched.") % name
     if not any(_takes(function, name) for function in registry.every()):
         return _("No job function has a parameter “%s”.") % name
@@ -105,12 +106,14 @@ def _takes(function: Any, name: str) -> bool:
     return name in rules.positional or name in rules.named or rules.keywords is not None
 
 
-def sensitive_names() -> set[str]:
-    return {name for function in registry.every() for name in function.options.sensitive}
-
-
 def _any(lookups: Iterable[str], value: str) -> Q:
-    return functools.reduce(operator.or_, (Q(**{lookup: value}) for lookup in lookups))
+    return functools.reduce(operator.or_, (_one(lookup, value) for lookup in lookups))
+
+
+def _one(lookup: str, value: str) -> Q:
+    if lookup != _MESSAGE:
+        return Q(**{lookup: value})
+    return Q(**{lookup: value}, name__in=[function.name for function in registry.every()])
 
 
 def words_of(term: str) -> list[str]:

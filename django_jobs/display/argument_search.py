@@ -11,6 +11,7 @@ from ..define import registry
 from ..define.envelopes import MARK
 from ..define.hidden_arguments import rules_of
 from ..define.row_options import MAY_TAKE_A_RESULT, TAKES_A_RESULT
+from ..define.sensitive import redact
 from ..redaction import is_sensitive
 
 _TEXT = r'"([^"\\]|\\.)*"'
@@ -21,11 +22,11 @@ _SCALAR = rf'({_TEXT}|[^]\[,"{{}}]+|\{{"{MARK}":{_TEXT}\}})'
 def argument_is(name: str, value: str) -> Q:
     """Return the condition that the argument *name* is *value*, passed by name or by position.
 
-    Arrays and objects never match: a search could guess the secrets inside them.
+    Arrays and objects never match: a search could guess the secrets inside them. Nor do texts that
+    have one inside.
     """
     functions = list(registry.every())
-    extra = {one for function in functions for one in function.options.sensitive}
-    if is_sensitive(name, extra):
+    if is_hidden(name, value):
         return Q(pk=None)
     # Rows that the project's code inserted itself may have escaped letters.
     quoted = {json.dumps(value, ensure_ascii=False), json.dumps(value)}
@@ -49,6 +50,17 @@ def argument_is(name: str, value: str) -> Q:
             pattern = rf"^\[({_SCALAR}, ?){{{position - 1}}}({wanted})[],]"
             condition |= takes_one & Q(name__in=names, args__regex=pattern)
     return condition
+
+
+def is_hidden(name: str, value: str) -> bool:
+    """Return whether the argument is hidden by its name, or *value* has a secret inside."""
+    extra = sensitive_names()
+    return is_sensitive(name, extra) or redact(value, tuple(extra)) != value
+
+
+def sensitive_names() -> set[str]:
+    """Return the names that the functions of this process declare as sensitive."""
+    return {name for function in registry.every() for name in function.options.sensitive}
 
 
 def _bare(value: str) -> set[str]:

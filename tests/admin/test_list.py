@@ -7,6 +7,7 @@ import datetime
 import io
 import json
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -126,6 +127,33 @@ def test_search_finds_no_secret(boss: Client, mailer: str) -> None:
     make(name=mailer, args=[1], kwargs={"credentials": {"city": "Oslo", "n": 1}, "a": 1})
     for text in ("args.code:1234", "args.password:1234", "args.city:Oslo", "args.n:1"):
         assert found(boss, q=text) == set(), text
+
+
+@pytest.mark.parametrize(
+    "text", ["pin=1234", "https://ann:hunter2@host/", '{"password": "hunter2"}', "code: 1234"]
+)
+def test_search_finds_no_text_with_a_secret_in_it(boss: Client, mailer: str, text: str) -> None:
+    make(name=mailer, args=[1, text])
+    make(name=mailer, args=[], kwargs={"user": 1, "subject": text})
+    for part in ("1234", "hunter2"):
+        assert part not in boss.get(LIST).content.decode()
+    assert found(boss, q=f"args.subject:{shlex.quote(text)}") == set()
+    html = boss.get(LIST, {"q": f"args.subject:{shlex.quote(text)}"}).content.decode()
+    assert "it cannot be searched" in html
+
+
+def test_search_reads_no_message_of_an_unknown_function(boss: Client) -> None:
+    # Its arguments are blanked in the message that the list shows.
+    gone = make(
+        Status.FAILURE, name="shop.gone", args=["blue whale"], error_class="builtins.OSError",
+        error_message="blue whale is down",
+    )  # fmt: skip
+    html = re.sub(r"<[^>]+>", "", boss.get(LIST).content.decode())
+    assert "******** is down" in html
+    assert "blue" not in html
+    for query in ("error:blue", "blue", '"whale is"'):
+        assert found(boss, q=query) == set(), query
+    assert found(boss, q="error:OSError") == {gone}
 
 
 def test_search_for_an_argument_after_a_result(boss: Client, registered: dict[str, Any]) -> None:
