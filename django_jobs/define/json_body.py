@@ -1,9 +1,14 @@
-"""Checks the fields of a request's body."""
+"""Reads a request's body within a bound, and checks its fields."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import RequestDataTooBig
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
 
 Kinds = Mapping[str, tuple[type, ...]]
 
@@ -22,6 +27,18 @@ _WORDS: dict[type, str] = {
     str: "a text", list: "an array", dict: "an object", int: "a number", bool: "true or false",
     type(None): "null",
 }  # fmt: skip
+
+
+def bounded_body(request: HttpRequest, limit: int) -> bytes | None:
+    """Return the body, or None if it has more than *limit* bytes or a wrong length."""
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+            return None
+        body = request.body
+    except (ValueError, RequestDataTooBig):
+        return None
+    # A request in chunks tells no length before.
+    return body if len(body) <= limit else None
 
 
 def wrong_body(fields: Any, kinds: Kinds, needed: Collection[str] = ()) -> str:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
@@ -29,7 +28,7 @@ from ..conf import get_settings
 from ..define import registry
 from ..define.conversion import refuse_misfits
 from ..define.hidden_arguments import rules_of_function
-from ..define.json_body import CALL, CALL_OPTIONS, wrong_body
+from ..define.json_body import CALL, CALL_OPTIONS, bounded_body, wrong_body
 from ..define.retention import keep_seconds
 from ..define.sensitive import shown_arguments
 from ..exceptions import ArgumentError, DuplicateKey, EncryptionError, JobDoesNotExist, QueueFull
@@ -82,15 +81,9 @@ def sign(secret: str, timestamp: str, body: bytes) -> str:
 def _read(request: HttpRequest) -> tuple[UUID, Mapping[str, Any]]:
     """Return the id of the job and the fields of the body, or refuse the request."""
     limit = get_settings().max_payload_bytes + _ROOM
-    too_large = _Refused(413, f"the body must have at most {limit:,} bytes")
-    try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-            raise too_large
-        body = request.body
-    except (ValueError, RequestDataTooBig):
-        raise too_large from None
-    if len(body) > limit:
-        raise too_large
+    body = bounded_body(request, limit)
+    if body is None:
+        raise _Refused(413, f"the body must have at most {limit:,} bytes")
     timestamp = request.headers.get("X-Jobs-Timestamp", "")
     signature = request.headers.get("X-Jobs-Signature", "")
     if not _is_signed(timestamp, signature, body):

@@ -13,11 +13,12 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import override_settings
 from django.utils import timezone
 
 from django_jobs import job
+from django_jobs.admin.http_api.requests import Refused, fields_of
 from django_jobs.control import tokens
 from django_jobs.metrics import cache
 from django_jobs.models import ApiToken, Attempt, Command, Job, Limit, Queue, Schedule
@@ -367,6 +368,14 @@ def test_body_and_filters_are_checked(root: dict[str, str]) -> None:
     assert read(f"/job/{'0' * 32}/change/", root).status_code == 404
     assert Client().delete(f"{BASE}/job/?format=json", headers=root).status_code == 405
     assert Client().get(f"{BASE}/job/api/retry", headers=root).status_code == 405
+
+
+def test_a_large_body_of_unknown_length_is_refused(rf: RequestFactory) -> None:
+    request = rf.post("/")
+    del request.META["CONTENT_LENGTH"]  # as with chunks
+    request._body = b"x" * 2_000_000  # type: ignore[attr-defined]
+    with pytest.raises(Refused, match="must have at most"):
+        fields_of(request, {})
 
 
 def test_secrets_are_shown_nowhere(root: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
 from django.utils import translation
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
@@ -18,7 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ...conf import get_settings
 from ...control import tokens
-from ...define.json_body import Kinds, wrong_body
+from ...define.json_body import Kinds, bounded_body, wrong_body
 
 # Bytes of a body besides the arguments: names, ids and options.
 _ROOM = 1024 * 1024
@@ -102,13 +102,9 @@ def check_token(request: HttpRequest, site: AdminSite) -> None:
 def fields_of(request: HttpRequest, kinds: Kinds, needed: Collection[str] = ()) -> dict[str, Any]:
     """Return the fields of the body; it may be empty if no field is *needed*."""
     limit = get_settings().max_payload_bytes + _ROOM
-    too_large = Refused(413, f"the body must have at most {limit:,} bytes")
-    try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-            raise too_large
-        body = request.body
-    except (ValueError, RequestDataTooBig):
-        raise too_large from None
+    body = bounded_body(request, limit)
+    if body is None:
+        raise Refused(413, f"the body must have at most {limit:,} bytes")
     try:
         fields: Any = json.loads(body) if body.strip() else {}
     except (ValueError, RecursionError):
