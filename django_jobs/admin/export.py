@@ -25,7 +25,7 @@ _COLUMNS = (
     "error_class", "error_message",
 )  # fmt: skip
 # A spreadsheet evaluates a text that begins with one of these as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def exported(jobs: QuerySet[Any], kind: str) -> StreamingHttpResponse:

@@ -26,7 +26,10 @@ def _problems(given: Any) -> Iterator[tuple[str, str]]:
     for key in given:
         if key not in _KEYS:
             hint = f"{did_you_mean(str(key), _KEYS)} Allowed: {', '.join(_KEYS)}.".strip()
-            yield f"DJANGO_JOBS['ALERTS'] has an unknown key {key!r}.", hint
+            # Another text may be the address.
+            is_name = isinstance(key, str) and key.isidentifier()
+            shown = repr(key) if is_name else f"of {len(str(key))} characters"
+            yield f"DJANGO_JOBS['ALERTS'] has an unknown key {shown}.", hint
     mails, url, after = (given.get(key) for key in ("MAIL_ADMINS", "WEBHOOK", "AFTER"))
     if mails is not None and not isinstance(mails, bool):
         kind = type(mails).__name__

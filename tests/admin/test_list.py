@@ -318,6 +318,14 @@ def test_export_has_what_matches_without_secrets(
     assert json.loads(export(boss, "json", queue="none")) == []
 
 
+def test_export_has_no_formula(boss: Client) -> None:
+    texts = [f"{begin}1+1" for begin in "=+-@\t\r\n＝＋－＠"]
+    for text in texts:
+        make(Status.FAILURE, error_class="E", error_message=text)
+    rows = csv.DictReader(io.StringIO(export(boss, "csv"), newline=""))
+    assert [row["error_message"] for row in rows] == [f"'{text}" for text in reversed(texts)]
+
+
 def test_export_needs_the_permission_to_view(client_of: Callable[..., Client]) -> None:
     assert client_of("view_worker").get(LIST, {"export": "csv"}).status_code == 403
 

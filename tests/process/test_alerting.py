@@ -218,6 +218,7 @@ class _NoLeases:
     ("given", "problem"),
     [
         ({"MAIL": True}, "has an unknown key 'MAIL'"),
+        ({"https://hooks.slack.com/secret": True}, "has an unknown key of 30 characters"),
         ({"MAIL_ADMINS": "yes"}, "['MAIL_ADMINS'] must be True or False, got str"),
         ({"WEBHOOK": "hooks.slack.com/secret"}, "['WEBHOOK'] must be an http(s) address, got str"),
         ({"WEBHOOK": "file:///etc/secret"}, "['WEBHOOK'] must be an http(s) address, got str"),
