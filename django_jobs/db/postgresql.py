@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ..status import Status
-from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY, RECORD, RESUME, SUCCEED
+from ..transitions import CLAIM, NOT_YET, PARENTS_ENDED, READY, RECORD, SUCCEED
 from ..values import (
     CLAIMED_TYPES,
     NEW_TYPES,
@@ -29,16 +29,12 @@ from .base import (
     CLAIMED_TIMES,
     COMMANDS,
     EDGES,
-    INSERT_STEP,
     JOBS,
-    LOADED_STEP,
     NEW_COLUMNS,
     NEW_FIELDS,
     OF_FEW_JOBS,
     OF_JOBS,
     SECONDS_OF,
-    STEP_COLUMNS,
-    STEPS,
     WORKERS,
     Capacity,
     Dialect,
@@ -46,12 +42,20 @@ from .base import (
     pieces_of,
 )
 from .claim_cursor import Beginnings, ClaimCursor
+from .postgresql_steps import GIVE_EVENT, LOAD_STEPS, OFFER_EVENT, RECORD_STEP, SEND_EVENT
+from .postgresql_text import (
+    CHANNEL,
+    NOW,
+    SECOND,
+    array,
+    id_array,
+    number_array,
+    numbered,
+    text_array,
+)
 from .reconnect import in_own_transaction
 from .turns import NO_KEY, Head, in_order_of
 
-CHANNEL = "django_jobs"
-_NOW = "statement_timestamp()"
-_SECOND = "interval '1 second'"
 _MILLISECOND = "interval '1 millisecond'"
 # A time that Python cannot tell would fail the claim of all jobs beside it.
 _TIMES = {name: f"{Dialect.readable(name)} AS {name}" for name in CLAIMED_TIMES}
@@ -69,13 +73,13 @@ _NEW_TYPES = {name: _SQL_TYPES[kind] for name, kind in NEW_TYPES.items()}
 def _new_values(sql: Callable[[str], str]) -> str:
     """SQL of the values of NEW_COLUMNS; *sql* returns the SQL of a field of NewJob."""
     values = [
-        f"COALESCE({sql(name)}, {_NOW} + {sql(SECONDS_OF[name])} * {_SECOND})"
+        f"COALESCE({sql(name)}, {NOW} + {sql(SECONDS_OF[name])} * {SECOND})"
         if name in SECONDS_OF
         else sql(name)
         for name in NEW_FIELDS
     ]
-    ready_at = f"CASE WHEN {sql('status')} = {CLAIM.source} THEN {_NOW} END"
-    return ", ".join([*values, _NOW, ready_at])
+    ready_at = f"CASE WHEN {sql('status')} = {CLAIM.source} THEN {NOW} END"
+    return ", ".join([*values, NOW, ready_at])
 
 
 class _InsertOne:
@@ -87,14 +91,14 @@ class _InsertOne:
     def __init__(self, given: Sequence[str]) -> None:
         values, fields = {}, []
         for name in NEW_FIELDS:
-            moments = {name: "%s", SECONDS_OF.get(name, ""): f"{_NOW} + %s * {_SECOND}"}
+            moments = {name: "%s", SECONDS_OF.get(name, ""): f"{NOW} + %s * {SECOND}"}
             for field, sql in moments.items():
                 if field in given:
                     values["run_at" if name == "eta" else name] = _typed(sql, field)
                     fields.append(field)
-        times = {"enqueued_at": _NOW}
+        times = {"enqueued_at": NOW}
         if "status" not in given:
-            times |= {"status": CLAIM.source, "ready_at": _NOW}
+            times |= {"status": CLAIM.source, "ready_at": NOW}
         values |= times
         #: With the driver's marks, and as the server numbers the parameters.
         self.sql = f"INSERT INTO {JOBS} ({', '.join(values)}) VALUES ({', '.join(values.values())})"
@@ -114,13 +118,6 @@ def _typed(sql: str, field: str) -> str:
     """Return *sql* with a parameter, which has a type where the server cannot tell it."""
     timed = field in SECONDS_OF or field in SECONDS_OF.values()
     return sql.replace("%s", f"%s::{_NEW_TYPES[field]}") if timed else sql
-
-
-def numbered(sql: str) -> bytes:
-    """Return *sql* with ``$1``, ``$2``, … for its marks."""
-    first, *others = sql.split("%s")
-    marked = "".join(f"${number}{text}" for number, text in enumerate(others, 1))
-    return f"{first}{marked}".encode()
 
 
 _insert_of = functools.lru_cache(128)(_InsertOne)
@@ -150,74 +147,10 @@ FROM (SELECT {{same}}) AS same, unnest({{arrays}}) AS new ({{names}})
 """
 
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
-# The event is locked first, then the job: its status is looked at again when it is locked.
-_GIVE_EVENT = f"""
-WITH event AS (DELETE FROM django_jobs_event WHERE id = %s RETURNING id),
-job AS (
-    SELECT id, queue, pending_parents FROM {JOBS}
-    WHERE id = %s AND status = {RESUME.source} AND EXISTS (SELECT 1 FROM event) FOR UPDATE),
-wait AS (
-    DELETE FROM django_jobs_eventwait w USING job WHERE w.id = %s RETURNING w.job_id, w.key),
-step AS (
-    UPDATE django_jobs_step s SET state = 'DONE', result = %s, data = '{{}}', wake_at = NULL,
-        ended_at = {_NOW}
-    FROM wait WHERE s.job_id = wait.job_id AND s.key = wait.key),
-woken AS (
-    UPDATE {JOBS} j SET status = {RESUME.target}, ready_at = {_NOW}
-    FROM job, wait WHERE j.id = job.id AND job.pending_parents <= 0 RETURNING j.queue)
-SELECT EXISTS (SELECT 1 FROM event), EXISTS (SELECT 1 FROM wait),
-    set_config('synchronous_commit', COALESCE(%s, current_setting('synchronous_commit')), TRUE),
-    (SELECT pg_notify('{CHANNEL}', queue) FROM woken)
-"""
-_LOAD_STEPS = numbered(f"""
-SELECT {", ".join(LOADED_STEP)}, wake_at <= {_NOW} FROM {STEPS} WHERE job_id = %s
-ORDER BY position, id
-""")
-_SEND_EVENT = numbered(f"""
-INSERT INTO django_jobs_event (name, payload, broadcast, is_new, sent_at, expires_at)
-VALUES (%s, %s, FALSE, TRUE, {_NOW}, {_NOW} + %s::float8 * {_SECOND}) RETURNING id
-""")
-# It looks for a wait after the commit of the event that its session has sent, and gives the event
-# as _GIVE_EVENT does. A job that encrypts is left to others, and so is one that does not wait any
-# more: then nothing changes. The commit may be asynchronous for the same reason as there.
-_OFFER_EVENT = numbered(f"""
-WITH new AS MATERIALIZED (
-    SELECT currval(pg_get_serial_sequence('django_jobs_event', 'id')) AS id),
-wanted AS MATERIALIZED (
-    SELECT id, job_id, encrypts FROM django_jobs_eventwait WHERE name = %s ORDER BY id LIMIT 1),
-event AS MATERIALIZED (
-    SELECT id FROM django_jobs_event WHERE id = (SELECT id FROM new)
-    AND EXISTS (SELECT 1 FROM wanted WHERE NOT encrypts) FOR UPDATE),
-job AS MATERIALIZED (
-    SELECT id, queue, pending_parents FROM {JOBS} WHERE id = (SELECT job_id FROM wanted)
-    AND status = {RESUME.source} AND EXISTS (SELECT 1 FROM event) FOR UPDATE),
-wait AS (
-    DELETE FROM django_jobs_eventwait w USING job
-    WHERE w.id = (SELECT id FROM wanted) RETURNING w.job_id, w.key),
-taken AS (
-    DELETE FROM django_jobs_event e USING wait WHERE e.id = (SELECT id FROM new)),
-kept AS (
-    UPDATE django_jobs_event SET is_new = FALSE
-    WHERE id = (SELECT id FROM new) AND NOT EXISTS (SELECT 1 FROM wanted)),
-step AS (
-    UPDATE django_jobs_step s SET state = 'DONE', result = %s, data = '{{}}', wake_at = NULL,
-        ended_at = {_NOW}
-    FROM wait WHERE s.job_id = wait.job_id AND s.key = wait.key),
-woken AS (
-    UPDATE {JOBS} j SET status = {RESUME.target}, ready_at = {_NOW}
-    FROM job, wait WHERE j.id = job.id AND job.pending_parents <= 0 RETURNING j.queue)
-SELECT EXISTS (SELECT 1 FROM wait) OR NOT EXISTS (SELECT 1 FROM wanted),
-    set_config('synchronous_commit', 'off', TRUE),
-    (SELECT pg_notify('{CHANNEL}', queue) FROM woken)
-""")
 _NUMBERED_NOTIFY = numbered(_NOTIFY)
 _NOTIFY_EARLY = numbered(f"{_NOTIFY}, set_config('synchronous_commit', 'off', TRUE)")
 _TOUCH = numbered(f"UPDATE {JOBS} SET id = id WHERE id = %s")
 _numbered = functools.lru_cache(32)(numbered)
-# Ages are parameters, so that the statement is the same for every step.
-_AGE = f"{_NOW} - %s::float8 * {_SECOND}"
-_INSERT_STEP = INSERT_STEP.format(columns=", ".join(STEP_COLUMNS), began=_AGE, ended=_AGE)
-
 # With 'off' the claim commits asynchronously: a crash of the database may take it back (see
 # run/reassert.py). NULL leaves the setting as it is. It holds to the end of the transaction, so
 # whatever else the session commits is on disk when it is answered.
@@ -243,12 +176,12 @@ SELECT claimed.* FROM claimed, setting ORDER BY rank, id
 # which changes no key, does not wait for this lock.
 _LOCKED = f"""
 CASE WHEN queue IS NOT NULL THEN EXISTS (
-    SELECT 1 FROM {WORKERS} w WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > {_NOW}
+    SELECT 1 FROM {WORKERS} w WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > {NOW}
     FOR KEY SHARE) END
 """
 
 _CLAIM_NAMES = {
-    "jobs": JOBS, "now": _NOW, "columns": _COLUMNS, "locked": _LOCKED,
+    "jobs": JOBS, "now": NOW, "columns": _COLUMNS, "locked": _LOCKED,
     "source": CLAIM.source, "target": CLAIM.target, "setting": _SETTING,
 }  # fmt: skip
 
@@ -308,7 +241,7 @@ CROSS JOIN LATERAL (
     AND (j.rank, j.id) >= (wanted.from_rank, wanted.from_id) AND j.rank <= wanted.to_rank
     ORDER BY j.rank, j.id LIMIT %s) AS first
 WHERE EXISTS (SELECT 1 FROM {WORKERS} w
-    WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > {_NOW})
+    WHERE w.id = %s AND w.lost_at IS NULL AND w.lease_until > {NOW})
 AND NOT EXISTS (SELECT 1 FROM django_jobs_queue q
     WHERE q.name = wanted.name AND q.paused_at IS NOT NULL)
 ORDER BY first.rank, first.id LIMIT %s
@@ -333,8 +266,8 @@ SELECT claimed.* FROM claimed, setting
 # the plan while the table has a few rows.
 _WRITE_SUCCESSES = f"""
 UPDATE {JOBS} AS j SET status = {SUCCEED.target}, result = new.result, error_class = '',
-    error_message = '', started_at = {_NOW} - new.began_ago * {_MILLISECOND},
-    ended_at = {_NOW} - new.ended_ago * {_MILLISECOND}, prune_at = {_NOW} + %s * {_SECOND}
+    error_message = '', started_at = {NOW} - new.began_ago * {_MILLISECOND},
+    ended_at = {NOW} - new.ended_ago * {_MILLISECOND}, prune_at = {NOW} + %s * {SECOND}
 FROM unnest((SELECT %s::uuid[]), (SELECT %s::int[]), (SELECT %s::text[]), (SELECT %s::bigint[]),
     (SELECT %s::bigint[]))
 AS new (id, claims, result, began_ago, ended_ago)
@@ -352,12 +285,12 @@ _WRITTEN_TYPES = {
 
 _WRITE = f"""
 UPDATE {JOBS} AS j SET {", ".join(f"{name} = new.{name}" for name in OUTCOME_TYPES)},
-    started_at = CASE WHEN new.status <> 'PENDING' THEN {_NOW} - new.began_ago * {_SECOND} END,
+    started_at = CASE WHEN new.status <> 'PENDING' THEN {NOW} - new.began_ago * {SECOND} END,
     ended_at = CASE WHEN new.status IN ('SUCCESS', 'FAILURE', 'REVOKED')
-        THEN {_NOW} - new.ended_ago * {_SECOND} END,
-    prune_at = {_NOW} + new.keep * {_SECOND},
+        THEN {NOW} - new.ended_ago * {SECOND} END,
+    prune_at = {NOW} + new.keep * {SECOND},
     run_at = CASE WHEN new.status IN ('RETRY', 'SCHEDULED')
-        THEN COALESCE(new.new_run_at, {_NOW} + new.delay * {_SECOND}) ELSE j.run_at END
+        THEN COALESCE(new.new_run_at, {NOW} + new.delay * {SECOND}) ELSE j.run_at END
 FROM unnest({", ".join(f"(SELECT %s::{kind}[])" for kind in _WRITTEN_TYPES.values())})
 AS new ({", ".join(_WRITTEN_TYPES)})
 WHERE j.id = ANY(ARRAY[new.id]) AND j.claims = new.claims
@@ -387,9 +320,9 @@ locked AS MATERIALIZED (
 UPDATE {JOBS} AS j SET pending_parents = j.pending_parents - locked.number,
     status = CASE WHEN j.pending_parents > locked.number OR j.status <> {PARENTS_ENDED.source}
             OR j.waiting_for IS NOT NULL THEN j.status
-        WHEN j.run_at > {_NOW} THEN {NOT_YET} ELSE {READY} END,
+        WHEN j.run_at > {NOW} THEN {NOT_YET} ELSE {READY} END,
     ready_at = CASE WHEN j.pending_parents > locked.number OR j.status <> {PARENTS_ENDED.source}
-            OR j.waiting_for IS NOT NULL THEN j.ready_at ELSE {_NOW} END
+            OR j.waiting_for IS NOT NULL THEN j.ready_at ELSE {NOW} END
 FROM locked WHERE j.id = locked.id
 RETURNING j.id, j.queue, j.options, j.pending_parents <= 0 AND j.status IN ({READY}, {NOT_YET})
 """
@@ -430,7 +363,7 @@ WITH RECURSIVE ready (queue) AS (
 SELECT queue FROM ready WHERE queue IS NOT NULL
 UNION ALL
 SELECT '@' WHERE EXISTS (
-    SELECT 1 FROM {JOBS} WHERE status IN ('SCHEDULED', 'RETRY') AND run_at <= {_NOW})
+    SELECT 1 FROM {JOBS} WHERE status IN ('SCHEDULED', 'RETRY') AND run_at <= {NOW})
 UNION ALL
 SELECT '!' WHERE EXISTS (SELECT 1 FROM {COMMANDS} WHERE done_at IS NULL)
 """
@@ -463,40 +396,15 @@ def _ranges(queues: Sequence[str], beginnings: Beginnings) -> Iterator[str]:
         else:
             last = _HIGHEST
         ranges.append((queue, _LOWEST, _FIRST_ID, last))
-    return map(_array, zip(*ranges, strict=True))
-
-
-def _quoted(text: str) -> str:
-    """Return *text* as an element of an array literal."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def _array(values: Sequence[Any]) -> str:
-    """Return *values* as an array literal; the driver takes ten times as long for a list."""
-    return "{" + ",".join("NULL" if v is None else _quoted(str(v)) for v in values) + "}"
-
-
-def _text_array(values: Sequence[str]) -> str:
-    """Return what :func:`_array` does; no text of a job has a NUL character."""
-    texts = "\0".join(values).replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
-    return f'{{"{texts}"}}'
-
-
-def _number_array(values: Sequence[int]) -> str:
-    return f"{{{','.join(map(str, values))}}}"
-
-
-def _id_array(ids: Sequence[UUID]) -> str:
-    return "{" + ",".join([each.hex for each in ids]) + "}"
+    return map(array, zip(*ranges, strict=True))
 
 
 class PostgreSQL(Dialect):
     wakeup = "LISTEN/NOTIFY"
     insert_chunk = 5_000
     wakes_with_insert = True
-    now = _NOW
-    unix_time = f"date_part('epoch', {_NOW})"
+    now = NOW
+    unix_time = f"date_part('epoch', {NOW})"
     #: The place at which a worker's claims begin. Only a worker's own connection has one.
     claim_cursor: ClaimCursor | None = None
     #: Whether the session is this process's alone, and a crash of the server closes the connection.
@@ -515,10 +423,10 @@ class PostgreSQL(Dialect):
         self._statements = WorkerStatements(connection)
 
     def clock_texts(self, moment: datetime.datetime) -> Mapping[str, str]:
-        return {_NOW: f"'{moment.isoformat()}'::timestamptz"}
+        return {NOW: f"'{moment.isoformat()}'::timestamptz"}
 
     def after(self, seconds: float) -> str:
-        return f"({_NOW} + {float(seconds)!r} * {_SECOND})"
+        return f"({NOW} + {float(seconds)!r} * {SECOND})"
 
     def insert(self, cursor: CursorWrapper, rows: Sequence[NewJob]) -> None:
         if len(rows) == 1:
@@ -547,13 +455,13 @@ class PostgreSQL(Dialect):
         same, arrays = {}, {}
         for name, values in columns.items():
             if name == "id":
-                arrays[name] = _id_array(values)
+                arrays[name] = id_array(values)
             elif values.count(values[0]) == len(values):
                 same[name] = values[0]
             elif NEW_TYPES[name] is str and None not in values:
-                arrays[name] = _text_array(values)
+                arrays[name] = text_array(values)
             else:
-                arrays[name] = _array(values)
+                arrays[name] = array(values)
         sql = _INSERT.format(
             same=", ".join(f"%s::{_NEW_TYPES[name]} AS {name}" for name in same),
             arrays=", ".join(f"%s::{_NEW_TYPES[name]}[]" for name in arrays),
@@ -618,7 +526,7 @@ class PostgreSQL(Dialect):
         found: dict[str, list[Head]] = {key: [] for key in most}
         keys = [key for key in most if key != NO_KEY]
         if keys:
-            arrays = [_array(keys), _array([most[key] for key in keys])]
+            arrays = [array(keys), array([most[key] for key in keys])]
             for number, job_id, rank in self._rows(_HEADS, [*arrays, queue]):
                 key = keys[number - 1]
                 found[key].append(Head(job_id, rank, queue, key))
@@ -638,7 +546,7 @@ class PostgreSQL(Dialect):
 
     def claim_these(self, worker_id: UUID, ids: Sequence[UUID], limit: int) -> list[Claimed]:
         commit = "off" if self._is_own_session and not self._claims_durably else None
-        params = [commit, worker_id, _id_array(ids), limit, worker_id]
+        params = [commit, worker_id, id_array(ids), limit, worker_id]
         jobs = [Claimed(*row) for row in self._rows(_CLAIM_THESE, params)]
         return in_order_of(ids, jobs)
 
@@ -687,7 +595,7 @@ class PostgreSQL(Dialect):
             changed += self._change(cursor, _WRITE_SUCCESSES, [keep, *arrays, worker_id])
         if others:
             rows = [self._outcome_row(outcome) for outcome in others]
-            arrays = [_array(column) for column in zip(*rows, strict=True)]
+            arrays = [array(column) for column in zip(*rows, strict=True)]
             changed += self._change(cursor, _WRITE, [*arrays, worker_id])
         return changed
 
@@ -697,11 +605,11 @@ class PostgreSQL(Dialect):
         jobs = [outcome.job for outcome in outcomes]
         results: list[Any] = [outcome.result for outcome in outcomes]
         return [
-            _id_array([job.id for job in jobs]),
-            _number_array([job.claims for job in jobs]),
-            _text_array(results) if None not in results else _array(results),
-            _number_array([int((now - outcome.began) * 1000) for outcome in outcomes]),
-            _number_array([int((now - outcome.ended) * 1000) for outcome in outcomes]),
+            id_array([job.id for job in jobs]),
+            number_array([job.claims for job in jobs]),
+            text_array(results) if None not in results else array(results),
+            number_array([int((now - outcome.began) * 1000) for outcome in outcomes]),
+            number_array([int((now - outcome.ended) * 1000) for outcome in outcomes]),
         ]
 
     def _outcome_row(self, outcome: Outcome) -> tuple[Any, ...]:
@@ -743,7 +651,7 @@ class PostgreSQL(Dialect):
     def steps_of(self, job_id: UUID) -> list[tuple[Any, ...]] | None:
         if not self._past_cursors.is_open_to(self.connection):
             return None
-        return self._past_cursors.rows(self.connection, _LOAD_STEPS, [job_id.hex])
+        return self._past_cursors.rows(self.connection, LOAD_STEPS, [job_id.hex])
 
     def insert_step(
         self,
@@ -753,22 +661,19 @@ class PostgreSQL(Dialect):
         ages: Sequence[float | None],
         lock: str,
     ) -> bool:
+        if not (lock and self._past_cursors.is_open_to(self.connection)):
+            return super().insert_step(job_id, worker_id, values, ages, lock)
         params = [*values, *ages, job_id.hex, worker_id.hex, values[0]]
-        if lock and self._past_cursors.is_open_to(self.connection):
-            return bool(
-                self._past_cursors.change(self.connection, _numbered(_INSERT_STEP + lock), params)
-            )
-        with self.connection.cursor() as cursor:
-            cursor.execute(_INSERT_STEP + lock, params)
-            return bool(cursor.rowcount)
+        statement = _numbered(RECORD_STEP + lock)
+        return bool(self._past_cursors.change(self.connection, statement, params))
 
     def send_event(
         self, name: str, payload: str | None, result: str | None, keep: float
     ) -> tuple[int, bool] | None:
         if not self._past_cursors.is_open_to(self.connection):
             return None
-        insert = _SEND_EVENT, self._texts([name, payload, keep])
-        offer = _OFFER_EVENT, self._texts([name, result])
+        insert = SEND_EVENT, self._texts([name, payload, keep])
+        offer = OFFER_EVENT, self._texts([name, result])
         (event_id,), given = self._direct.in_turn(self.connection, insert, offer)
         return event_id, given is not None and bool(given[0])
 
@@ -777,7 +682,7 @@ class PostgreSQL(Dialect):
     ) -> tuple[bool, bool]:
         # Within a savepoint the transaction is another's, and so is its setting.
         early = None if self.connection.savepoint_ids else "off"
-        cursor.execute(_GIVE_EVENT, [event_id, job_id, wait_id, result, early])
+        cursor.execute(GIVE_EVENT, [event_id, job_id, wait_id, result, early])
         had_event, had_wait, *_ = cursor.fetchone()
         return had_event, had_wait
 

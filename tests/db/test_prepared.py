@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_jobs.db import dialect_for, own_connection
 from django_jobs.db.claim_cursor import ClaimCursor
-from django_jobs.db.postgresql import _array
+from django_jobs.db.postgresql_text import array
 from django_jobs.models import Job, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.execute import Environment, execute
@@ -238,7 +238,7 @@ def test_plans_made_for_a_tiny_table_are_right_for_a_full_one(
     arrays = dialect._success_arrays([Outcome.of(each, Status.SUCCESS) for each in taken])
     assert_reads_no_more_than(batch, plan_of("SET status = 'SUCCESS'", 60, *arrays, me))
     rows_of = [dialect._outcome_row(Outcome.of(each, Status.RETRY)) for each in taken]
-    columns = [_array(column).replace("'", "''") for column in zip(*rows_of, strict=True)]
+    columns = [array(column).replace("'", "''") for column in zip(*rows_of, strict=True)]
     assert_reads_no_more_than(batch, plan_of("SET status = new.status", *columns, me))
 
 

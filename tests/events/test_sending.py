@@ -117,7 +117,7 @@ def test_event_is_offered_again_when_its_first_offer_fails(
     if vendor != "postgresql":
         pytest.skip("the other databases have Django's cursors only")
     broken = b"SELECT 1 / length(left($1, 0)) + length($2)"
-    monkeypatch.setattr("django_jobs.db.postgresql._OFFER_EVENT", broken)
+    monkeypatch.setattr("django_jobs.db.postgresql.OFFER_EVENT", broken)
     wait()
     send_event("paid", 3)
     assert [outcome.value for outcome in work()] == [3]
