@@ -12,6 +12,8 @@ from ..suggest import closest
 
 #: The highest smallint. Jobs with a higher priority run first.
 MAX_PRIORITY = 32_767
+#: The highest integer of a column.
+MAX_CONCURRENCY = 2**31 - 1
 #: The most lines that ``keep_log`` keeps of an attempt.
 MOST_LOG_LINES = 1_000
 
@@ -31,6 +33,8 @@ def unknown_options(given: Iterable[str], known: Collection[str]) -> str:
 def concurrency_problems(number: object) -> list[str]:
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         return [f"concurrency must be a whole number ≥ 1 or None, got {number!r}."]
+    if number > MAX_CONCURRENCY:
+        return [f"concurrency must be at most {MAX_CONCURRENCY:,}, got {number!r}."]
     return []
 
 

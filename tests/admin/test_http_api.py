@@ -345,6 +345,10 @@ def test_token_keeps_no_permission_that_its_user_has_lost(user_with: Any) -> Non
         ("/queue/api/pause", {"queues": ["@x"]}, 400, "@x"),
         ("/worker/api/shutdown", {"workers": ["nobody"]}, 404, "live worker"),
         ("/schedule/api/run-now", {"schedules": ["none"]}, 404, "no schedule"),
+        ("/schedule/api/run-now", {"schedules": ["a\0"]}, 400, "must not have NUL"),
+        ("/schedule/api/run-now", {"schedules": ["\ud800"]}, 400, "half of a surrogate pair"),
+        ("/function/api/limit", {"job": "tests.jobs.add", "concurrency": 2**31}, 400, "at most"),
+        ("/queue/api/limit", {"queue": "mail", "concurrency": 10**30}, 400, "at most"),
     ],
 )
 def test_wrong_request_is_told_what_to_do(

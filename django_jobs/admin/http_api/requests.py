@@ -120,4 +120,11 @@ def texts(fields: dict[str, Any], name: str, most: int) -> list[str]:
     values = fields[name]
     if not 1 <= len(values) <= most or not all(isinstance(each, str) for each in values):
         raise Refused(400, f"{name} must be an array of 1 to {most:,} texts")
+    if not all(map(_is_storable, values)):
+        raise Refused(400, f"{name} must not have NUL or half of a surrogate pair")
     return list(dict.fromkeys(values))
+
+
+def _is_storable(text: str) -> bool:
+    """Say whether a database takes the text; JSON has some that none takes."""
+    return not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in text)
