@@ -238,6 +238,51 @@ def test_errors_can_be_retried_all_at_once(boss: Client, send: Any) -> None:
     assert (failed.status, other.status) == (Status.PENDING, Status.FAILURE)
 
 
+def test_errors_are_those_of_the_function(boss: Client, send: Any) -> None:
+    make(Status.FAILURE, name="shop.send", error_class="builtins.OSError")
+    other = make(Status.FAILURE, name="tests.jobs.add", error_class="builtins.OSError")
+    make(Status.FAILURE, name="tests.jobs.add", error_class="builtins.KeyError")
+    (error,) = boss.get(f"{LIST}shop.send/").context["errors"]
+    assert "status=FAILURE" in error["url"]
+    data = {"action": "retry", "index": "0", "select_across": "1", "confirmed": "1"}
+    boss.post(error["url"], data | {"_selected_action": "all"})
+    other.refresh_from_db()
+    assert other.status == Status.FAILURE
+    assert Job.objects.get(name="shop.send").status == Status.PENDING
+
+
+def test_error_without_failed_jobs_cannot_be_retried(boss: Client, send: Any) -> None:
+    measured(1, failed=1)
+    (error,) = boss.get(f"{LIST}shop.send/").context["errors"]
+    assert (error["left"], error["is_retriable"]) == ("0", False)
+
+
+def test_revoked_runs_are_not_among_the_slowest(boss: Client, send: Any) -> None:
+    now = timezone.now()
+    hour = now - datetime.timedelta(hours=1)
+    make(Status.REVOKED, name="shop.send", started_at=hour, ended_at=now)
+    kept = make(Status.FAILURE, name="shop.send", started_at=hour, ended_at=now)
+    _newest, slowest = boss.get(f"{LIST}shop.send/").context["tables"]
+    assert [run["pk"] for run in slowest["rows"]] == [kept.pk]
+
+
+def test_option_of_an_operator_is_not_folded(boss: Client, send: Any) -> None:
+    set_limits("shop.send", concurrency=2)
+    context = boss.get(f"{LIST}shop.send/").context
+    assert "concurrency" in {one["name"] for one in context["options"]}
+    assert "concurrency" not in {one["name"] for one in context["defaults"]}
+
+
+def test_form_of_limits_leaves_those_of_a_key(boss: Client, registered: dict[str, Any]) -> None:
+    @job(name="shop.call", concurrency=9, concurrency_key=["user"])
+    def call(user: int) -> None: ...
+
+    set_limits("shop.call", concurrency=3, key={"user": 1})
+    assert boss.get(f"{LIST}shop.call/").context["limits"]["concurrency"].value() is None
+    refused = boss.post(f"{LIST}shop.call/", {"set_limits": "1", "limits-concurrency": "0"})
+    assert "concurrency" in refused.context["limits"].errors
+
+
 def test_page_has_the_newest_and_the_slowest_runs(boss: Client, send: Any) -> None:
     now = timezone.now()
     took = [5, 1, 9, 2, 3, 4, 7]

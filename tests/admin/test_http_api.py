@@ -21,7 +21,7 @@ from django_jobs import job
 from django_jobs.admin.http_api.requests import Refused, fields_of
 from django_jobs.control import tokens
 from django_jobs.metrics import cache
-from django_jobs.models import ApiToken, Attempt, Command, Job, Limit, Queue, Schedule
+from django_jobs.models import ApiToken, Attempt, Command, Job, Limit, Queue, Schedule, Step
 from django_jobs.redaction import REDACTED
 from django_jobs.status import Status
 from docs import openapi
@@ -222,6 +222,13 @@ def test_nobody_reads_without_a_session_or_a_token() -> None:
         assert read(path, {"Authorization": "Basic cm9vdDpyb290"}).status_code == 401
 
 
+def test_token_of_another_scheme_is_refused(user_with: Any) -> None:
+    headers = bearer(user_with("view_job"))
+    assert read("/job/", headers).status_code == 200
+    basic = {"Authorization": headers["Authorization"].replace("Bearer", "Basic")}
+    assert read("/job/", basic).status_code == 401
+
+
 def test_wrong_token_is_not_replaced_by_the_session(boss: Client) -> None:
     response = boss.get(f"{BASE}/job/?format=json", headers={"Authorization": "Bearer wrong"})
     assert response.status_code == 401
@@ -335,6 +342,7 @@ def test_token_keeps_no_permission_that_its_user_has_lost(user_with: Any) -> Non
         ("/job/api/retry", {}, 400, "ids is missing"),
         ("/job/api/retry", {"ids": ["x"]}, 400, "UUID"),
         ("/job/api/retry", {"ids": []}, 400, "1 to 10,000"),
+        ("/job/api/retry", {"ids": [1]}, 400, "texts"),
         ("/job/api/retry", {"id": "x"}, 400, "unknown field 'id'"),
         ("/job/api/move", {"ids": ["0" * 32]}, 400, "queue, priority"),
         ("/job/api/move", {"ids": ["0" * 32], "priority": True}, 400, "a number"),
@@ -380,6 +388,11 @@ def test_a_large_body_of_unknown_length_is_refused(rf: RequestFactory) -> None:
     request._body = b"x" * 2_000_000  # type: ignore[attr-defined]
     with pytest.raises(Refused, match="must have at most"):
         fields_of(request, {})
+
+
+def test_body_over_the_limit_of_django_is_refused(root: dict[str, str], settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    assert act("/job/api/retry", root, ids=["0" * 32]).status_code == 413
 
 
 def test_secrets_are_shown_nowhere(root: dict[str, str]) -> None:
@@ -432,6 +445,23 @@ def test_terminate_stops_running_jobs(root: dict[str, str], worker: Any) -> None
     assert act("/job/api/revoke", root, ids=[str(row.pk)]).json()["changed"] == 0
     body = {"ids": [str(row.pk)], "terminate": True}
     assert act("/job/api/revoke", root, **body).json()["changed"] == 1
+
+
+def test_id_that_is_given_twice_counts_once(root: dict[str, str]) -> None:
+    row = str(make(Status.FAILURE).pk)
+    answer = act("/job/api/retry", root, ids=[row, row])
+    assert answer.json() == {"changed": 1, "skipped": {}}
+
+
+def test_empty_step_begins_the_job_again(root: dict[str, str]) -> None:
+    row = make(Status.FAILURE)
+    Step.objects.create(job_id=row.pk, key="pay", position=0, kind="step", state="DONE", claims=1)
+    assert act("/job/api/retry", root, ids=[str(row.pk)]).json()["changed"] == 1
+    assert Step.objects.exists()
+    Job.objects.update(status=Status.FAILURE)
+    body = {"ids": [str(row.pk)], "from_step": ""}
+    assert act("/job/api/retry", root, **body).json()["changed"] == 1
+    assert not Step.objects.exists()
 
 
 def test_queue_with_escaped_letters_has_its_page(root: dict[str, str]) -> None:

@@ -50,6 +50,13 @@ def test_preview_needs_a_permission(client_of: Callable[..., Client]) -> None:
     assert client.post(f"{LIST}preview/", GIVEN).status_code == 403
 
 
+@pytest.mark.parametrize("permission", ["add_schedule", "change_schedule"])
+def test_preview_is_for_those_who_may_save(
+    client_of: Callable[..., Client], permission: str
+) -> None:
+    assert len(told(client_of(permission))["times"]) == 5
+
+
 def test_all_errors_are_told_at_once(boss: Client) -> None:
     given = GIVEN | {"name": "", "args": '["a", "b", 3]', "crontab": "often", "queue": "#" * 99}
     errors = boss.post(f"{LIST}add/", given).context["adminform"].form.errors

@@ -62,10 +62,18 @@ def test_page_needs_its_permission_and_a_running_job(client_of: Any, worker: Wor
     assert "/stack/" not in page
 
 
+@pytest.mark.django_db
+def test_page_needs_the_permission_to_see_the_job(client_of: Any, worker: Worker) -> None:
+    assert client_of("view_stack").post(url(running(worker))).status_code == 403
+    assert not Command.objects.exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_job_that_has_ended_has_no_stack(boss: Client, worker: Worker) -> None:
     job = running(worker)
     Job.objects.update(status="SUCCESS")
+    page = boss.get(reverse("admin:django_jobs_job_change", args=[job.pk])).content.decode()
+    assert "/stack/" not in page
     assert boss.get(url(job)).status_code == 405
     assert "does not run any more" in boss.post(url(job), follow=True).content.decode()
     assert not Command.objects.exists()

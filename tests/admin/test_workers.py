@@ -157,6 +157,26 @@ def test_running_jobs_have_progress_and_an_estimate(boss: Client, new_worker: An
     assert statements() == few
 
 
+def test_progress_without_a_share_has_no_estimate(boss: Client, new_worker: Any) -> None:
+    worker = new_worker()
+    for progress in ({"done": 0, "total": 10}, {"done": 5, "total": 0}, {"done": "5"}, [5, 10]):
+        make("STARTED", worker_id=worker.pk, progress=progress, started_at=timezone.now())
+    rows = boss.get(f"/admin/django_jobs/worker/{worker.pk}/change/").context["running"]
+    assert {row["estimate"] for row in rows} == {"–"}
+    assert sorted(str(row["progress"]) != "–" for row in rows) == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("also", "shown"), [((), False), (("view_job",), True)])
+def test_arguments_of_running_jobs_need_the_permission_to_see_jobs(
+    client_of: Any, new_worker: Any, also: tuple[str, ...], shown: bool
+) -> None:
+    worker = new_worker()
+    make("STARTED", worker_id=worker.pk, args=["their arguments"])
+    page = f"/admin/django_jobs/worker/{worker.pk}/change/"
+    (row,) = client_of("view_worker", *also).get(page).context["running"]
+    assert ("their arguments" in row["arguments"]) is shown
+
+
 def test_worker_has_one_name_everywhere(boss: Client, new_worker: Any) -> None:
     new_worker(name="lab-0", hostname="host", pid=4711)
     dashboard = boss.get("/admin/django_jobs/dashboard/").context["workers"]
