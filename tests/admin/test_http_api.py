@@ -222,6 +222,16 @@ def test_nobody_reads_without_a_session_or_a_token() -> None:
         assert read(path, {"Authorization": "Basic cm9vdDpyb290"}).status_code == 401
 
 
+def test_token_passes_the_middleware_that_asks_for_a_login(
+    root: dict[str, str], settings: Any
+) -> None:
+    required = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, required]
+    assert read("/job/", root).status_code == 200
+    row = make(Status.FAILURE)
+    assert act("/job/api/retry", root, ids=[str(row.pk)]).json()["changed"] == 1
+
+
 def test_token_of_another_scheme_is_refused(user_with: Any) -> None:
     headers = bearer(user_with("view_job"))
     assert read("/job/", headers).status_code == 200

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
 from django.urls import reverse
 
-from django_jobs.admin import JobAdmin
+from django_jobs.admin import JobAdmin, stack
 from django_jobs.models import Command, Job, Worker
 from tests import jobs
 
@@ -51,6 +51,15 @@ def test_page_asks_the_worker_and_shows_its_answer(
     thread.join()
     assert "/shop/boxes.py:9" in html
     assert "&lt;lambda&gt;" in html
+
+
+@pytest.mark.django_db(transaction=True)
+def test_page_leaves_the_transaction_of_the_request(
+    boss: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    monkeypatch.setattr(stack, "_SECONDS", 0)
+    assert "has not answered" in boss.post(url(running(worker))).content.decode()
 
 
 @pytest.mark.django_db
