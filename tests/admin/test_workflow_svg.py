@@ -10,6 +10,7 @@ from uuid import UUID
 from xml.etree import ElementTree
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -132,7 +133,7 @@ def test_page_draws_the_workflow(boss: Client) -> None:
 
 @pytest.mark.django_db
 def test_button_retries_those_that_failed_and_no_others(
-    client_of: Callable[..., Client], drain: Callable[..., Any]
+    client_of: Callable[..., Client], drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = chord([fail.s(), add.s(3, 4)])(add.s(5))
     drain()
@@ -141,6 +142,10 @@ def test_button_retries_those_that_failed_and_no_others(
     User.objects.get().user_permissions.add(Permission.objects.get(codename="retry_job"))
     html = client.get(page(result.job)).content.decode()
     assert "Retry the 1 that failed" in html
+    with monkeypatch.context() as own_admin:
+        job_admin: Any = admin.site.get_model_admin(Job)
+        own_admin.setattr(job_admin, "has_operation_permission", lambda request, operation: False)
+        assert "that failed</button>" not in client.get(page(result.job)).content.decode()
     form = re.search(r'<form id="jobs-causes"(.*?)</form>', html, re.DOTALL)
     assert form is not None
     fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[1])

@@ -431,3 +431,16 @@ def test_hangup_in_another_program_reloads_without_a_check() -> None:
     assert supervisor.reload.is_wanted
     assert supervisor.children.stopping
     supervisor.signals.close()
+
+
+# --- stacks -------------------------------------------------------------------------------------
+
+
+def test_each_process_writes_its_stacks_before_the_next_one_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("os.kill", lambda pid, number: seen.append((pid, number)))
+    children: Any = SimpleNamespace(by_pid={7: None, 8: None})
+    Children.show_stacks(children, lambda seconds: seen.append("pause"))
+    assert seen == [(7, signal.SIGUSR1), "pause", (8, signal.SIGUSR1), "pause"]
