@@ -3,11 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.forms import Media
-from django.http import Http404, HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest
 
 from ..conf import get_settings
 from .auto_refresh import KEYS_SCRIPT
@@ -25,26 +23,6 @@ def may_view(site: admin.AdminSite, model: type[Model], request: HttpRequest) ->
     if site.is_registered(model):
         return bool(site.get_model_admin(model).has_view_permission(request))
     return request.user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}")
-
-
-class RowPagesMixin(_Mixed):
-    """Pages about one row, beside Django's own."""
-
-    def row_url(self, page: str, key: Any) -> str:
-        """Return the address of a page, by the last part of its name."""
-        name = f"{self.opts.app_label}_{self.opts.model_name}_{page}"
-        return reverse(f"{self.admin_site.name}:{name}", args=[key])
-
-    def permitted_row(self, request: HttpRequest, key: str, permission: str) -> Any:
-        """Return the row; refuse a user who lacks the permission, or who may not view this row."""
-        if not (request.user.has_perm(permission) and self.has_view_permission(request)):
-            raise PermissionDenied
-        row = self.get_object(request, key)
-        if row is None:
-            raise Http404
-        if not self.has_view_permission(request, row):
-            raise PermissionDenied
-        return row
 
 
 # The lookups of Django's own filters.

@@ -31,6 +31,8 @@ from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .chart_data import busiest, change, compared_with, drawn, seconds, share, spark, windows
 from .failure_rows import failure_rows
 from .http_api.dashboard import DashboardJsonMixin
+from .job_actions import RETRY
+from .operations import may_operate
 from .queue_rows import busy_first
 from .waiting_bar import parts_of
 
@@ -237,9 +239,8 @@ def _recently(numbers: Statistics) -> str:
 def _permissions(site: AdminSite, request: HttpRequest) -> Mapping[str, bool]:
     models: tuple[type[Model], ...] = (Job, Queue, Worker, Schedule, Function, Approval)
     may = {f"view_{model._meta.model_name}": may_view(site, model, request) for model in models}
-    for name in ("retry_job", "pause_queue"):
-        may[name] = request.user.has_perm(f"{Job._meta.app_label}.{name}")
     # The buttons post to these lists.
-    may["retry_job"] &= may["view_job"]
-    may["pause_queue"] &= may["view_queue"]
+    may["retry_job"] = may["view_job"] and may_operate(site, Job, request, RETRY)
+    may_pause = request.user.has_perm(f"{Queue._meta.app_label}.pause_queue")
+    may["pause_queue"] = may["view_queue"] and may_pause
     return may

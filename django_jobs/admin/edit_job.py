@@ -19,10 +19,10 @@ from ..exceptions import EncryptionError, JobsError
 from ..metrics import cache
 from ..models import Job
 from ..status import QUEUED
-from .base import RowPagesMixin
 from .edit_form import EditForm
+from .operations import PageOperation, RowPagesMixin
 
-_EDIT = f"{Job._meta.app_label}.edit_job"
+EDIT = PageOperation("edit", f"{Job._meta.app_label}.edit_job")
 
 
 class EditJobMixin(RowPagesMixin):
@@ -35,12 +35,12 @@ class EditJobMixin(RowPagesMixin):
 
     def edit_url(self, request: HttpRequest, job: Job) -> str:
         """Return the address of the page; empty where the job or the user allows no edit."""
-        if job.status not in QUEUED or not request.user.has_perm(_EDIT):
+        if job.status not in QUEUED or not self.has_operation_permission(request, EDIT):
             return ""
         return self.row_url("edit", job.pk)
 
     def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        job = self.permitted_row(request, object_id, _EDIT)
+        job = self.permitted_row(request, object_id, EDIT)
         job = Job.objects.using(job._state.db).get(pk=job.pk)  # with the large columns
         back = self.row_url("change", job.pk)
         if problem := _problem(job):

@@ -38,6 +38,7 @@ from .function_page import errors, folded, histogram, runs
 from .http_api.functions import FunctionJsonMixin, enqueue_logged
 from .job_actions import COPY, RETRY
 from .limits_form import BUTTON, LimitsForm
+from .operations import may_operate
 from .run_history import runs_of_function, runs_svg
 from .steps import step_row
 
@@ -123,7 +124,8 @@ class FunctionAdminMixin(FunctionJsonMixin, ReadOnlyAdminMixin):
             "view_job": may_view(self.admin_site, Job, request),
             "add_schedule": request.user.has_perm(f"{self.opts.app_label}.add_schedule"),
         }
-        may["retry_job"] = may["view_job"] and request.user.has_perm(RETRY.permission)
+        may_retry = may_operate(self.admin_site, Job, request, RETRY)
+        may["retry_job"] = may["view_job"] and may_retry
         return {
             "title": function.name,
             "signature": f"{function.name.rpartition('.')[2]}{function.shown_signature}",

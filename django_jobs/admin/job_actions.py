@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -57,12 +58,8 @@ class Operation:
 
 
 def _retry(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
-    wanted, replaced = retrying.with_root_causes(ids, using)
-    _done, skipped = retrying.retry(wanted, using=using, note=note)
-    if not replaced:
-        return skipped
-    reason = _("failed with a job that they depend on, which was retried in their place")
-    return {**skipped, reason: replaced}
+    _done, skipped = retrying.retry(ids, using=using, note=note)
+    return skipped
 
 
 def _revoke(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
@@ -200,6 +197,20 @@ DELETE = Operation(
     _delete, "", "delete_job", destructive=True, flag=DELETION,
 )  # fmt: skip
 OPERATIONS = (RETRY, RETRY_FROM, RUN_NOW, SEND_EVENT, MOVE, REVOKE, TERMINATE, COPY, DELETE)
+
+
+def with_causes(
+    operation: Operation, ids: Sequence[UUID], seen: QuerySet[Any]
+) -> tuple[Sequence[UUID], Counter[str]]:
+    """Return the jobs to change in place of the chosen *ids*, and the skipped by reason.
+
+    A retry takes root causes, if the user may see them: *seen* has the user's rows.
+    """
+    if operation != RETRY:
+        return ids, Counter()
+    wanted, replaced = retrying.with_root_causes(ids, seen.db, seen)
+    reason = _("failed with a job that they depend on, which was retried in their place")
+    return wanted, Counter({reason: replaced} if replaced else {})
 
 
 def perform(

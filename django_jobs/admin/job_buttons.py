@@ -26,6 +26,7 @@ from .job_actions import (
     Operation,
     perform,
     report,
+    with_causes,
 )
 from .move_form import MoveForm
 from .operations import OperationsAdminMixin
@@ -78,7 +79,9 @@ class JobButtonsMixin(OperationsAdminMixin):
         asks = operation.destructive or len(ids) > UNASKED or "ask" in request.POST
         if asks and "confirmed" not in request.POST:
             return self._ask(operation, request, queryset, ids)
-        done, skipped = perform(operation, ids, request.user.pk, queryset.db)
+        wanted, replaced = with_causes(operation, ids, self.get_queryset(request))
+        done, skipped = perform(operation, wanted, request.user.pk, queryset.db)
+        skipped += replaced
         cache.clear()
         level = messages.SUCCESS if done else messages.WARNING
         self.message_user(request, report(operation, done, skipped), level)

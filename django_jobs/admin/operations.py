@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
 
 from .base import _Mixed
 
 Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
 
 
-class Described(Protocol):
-    """The attributes that every operation of a table has."""
+class Permitted(Protocol):
+    """The attributes of all that a permission allows."""
 
     @property
     def name(self) -> str:
-        """The name of the action."""
+        """The name that an own admin class compares."""
+
+    @property
+    def permission(self) -> str:
+        """The permission that it needs, with the app's label."""
+
+
+class Described(Permitted, Protocol):
+    """The attributes that every operation of a table has."""
 
     @property
     def label(self) -> Any:
@@ -29,9 +40,13 @@ class Described(Protocol):
     def description(self) -> Any:
         """The text of the list action."""
 
-    @property
-    def permission(self) -> str:
-        """The permission that it needs, with the app's label."""
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PageOperation:
+    """An operation with a page of its own."""
+
+    name: str
+    permission: str
 
 
 def actions_of(operations: Iterable[Described]) -> tuple[Action, ...]:
@@ -73,3 +88,34 @@ class OperationsAdminMixin(_Mixed):
             if not self.has_operation_permission(request, operation):
                 actions.pop(operation.name, None)
         return actions
+
+
+class RowPagesMixin(OperationsAdminMixin):
+    """Pages about one row, beside Django's own."""
+
+    def row_url(self, page: str, key: Any) -> str:
+        """Return the address of a page, by the last part of its name."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_{page}"
+        return reverse(f"{self.admin_site.name}:{name}", args=[key])
+
+    def permitted_row(self, request: HttpRequest, key: str, operation: Permitted) -> Any:
+        """Return the row; refuse a user who may not do the *operation*, or not view this row."""
+        may = self.has_operation_permission(request, operation)
+        if not (may and self.has_view_permission(request)):
+            raise PermissionDenied
+        row = self.get_object(request, key)
+        if row is None:
+            raise Http404
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        return row
+
+
+def may_operate(
+    site: admin.AdminSite, model: type[Model], request: HttpRequest, operation: Permitted
+) -> bool:
+    """Say whether the user may do *operation* to rows of *model*; its admin on *site* decides."""
+    own = site.get_model_admin(model) if site.is_registered(model) else None
+    if isinstance(own, OperationsAdminMixin):
+        return own.has_operation_permission(request, operation)
+    return request.user.has_perm(operation.permission)

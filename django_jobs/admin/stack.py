@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin import AdminSite
 from django.db import transaction
 from django.http import (
     HttpRequest,
@@ -20,16 +21,16 @@ from ..conf import get_settings
 from ..control.stacks import stack
 from ..models import Command, Job
 from ..status import Status
-from .base import RowPagesMixin
+from .operations import PageOperation, RowPagesMixin, may_operate
 
-VIEW_STACK = f"{Job._meta.app_label}.view_stack"
+STACK = PageOperation("stack", f"{Job._meta.app_label}.view_stack")
 # Seconds for which a request waits for the worker's answer.
 _SECONDS = 3.0
 
 
-def shown_answer(command: Command, request: HttpRequest) -> Any:
+def shown_answer(site: AdminSite, command: Command, request: HttpRequest) -> Any:
     """Return a worker's answer; None for a stack that this user may not see."""
-    is_hidden = command.name == "stack" and not request.user.has_perm(VIEW_STACK)
+    is_hidden = command.name == "stack" and not may_operate(site, Job, request, STACK)
     return None if is_hidden else command.answer
 
 
@@ -45,12 +46,12 @@ class StackMixin(RowPagesMixin):
 
     def stack_url(self, request: HttpRequest, job: Job) -> str:
         """Return the address of the page; empty where the job has no stack or the user no right."""
-        if job.status != Status.STARTED or not request.user.has_perm(VIEW_STACK):
+        if job.status != Status.STARTED or not self.has_operation_permission(request, STACK):
             return ""
         return self.row_url("stack", job.pk)
 
     def stack_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        job = self.permitted_row(request, object_id, VIEW_STACK)
+        job = self.permitted_row(request, object_id, STACK)
         if request.method != "POST":  # it sends a command
             return HttpResponseNotAllowed(["POST"])
         back = self.row_url("change", job.pk)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin import AdminSite
 from django.db.models import BooleanField, Case, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
@@ -18,7 +19,7 @@ from .badges import moment
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .http_api.workers import WorkerJsonMixin
 from .job_actions import TERMINATE
-from .operations import actions_of
+from .operations import actions_of, may_operate
 from .stack import shown_answer
 from .worker_buttons import WorkerButtonsMixin, takes_commands
 from .worker_fields import SHORT_FIELDS, WorkerFields
@@ -87,11 +88,12 @@ class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOn
         if isinstance(worker, Worker):
             may_view_job = may_view(self.admin_site, Job, request)
             context["running"] = self._running(request, worker, may_view_job)
-            context["commands"] = _commands(worker, request)
+            context["commands"] = _commands(self.admin_site, worker, request)
             context |= {"title": worker.name, "subtitle": None}
             context["facts"] = [(label, value) for label, value in self.facts(worker) if value]
             context["may_view_job"] = may_view_job
-            context["may_terminate"] = may_view_job and request.user.has_perm(TERMINATE.permission)
+            may_terminate = may_operate(self.admin_site, Job, request, TERMINATE)
+            context["may_terminate"] = may_view_job and may_terminate
             context["operations"] = [
                 operation
                 for operation in self.operations
@@ -119,7 +121,7 @@ class WorkerAdmin(WorkerAdminMixin, ModelAdmin):
     pass
 
 
-def _commands(worker: Worker, request: HttpRequest) -> list[dict[str, Any]]:
+def _commands(site: AdminSite, worker: Worker, request: HttpRequest) -> list[dict[str, Any]]:
     rows = Command.objects.using(worker._state.db).filter(worker_id=worker.pk)
     return [
         {
@@ -130,5 +132,5 @@ def _commands(worker: Worker, request: HttpRequest) -> list[dict[str, Any]]:
             "answer": "" if answer is None else pretty(answer),
         }
         for command in rows.order_by("-pk")[:_COMMANDS_SHOWN]
-        for answer in [shown_answer(command, request)]
+        for answer in [shown_answer(site, command, request)]
     ]

@@ -6,9 +6,10 @@ import functools
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_noop
 
 from .. import transitions
@@ -102,10 +103,13 @@ def _retry_all(
     return done
 
 
-def with_root_causes(ids: Sequence[UUID], using: str) -> tuple[list[UUID], int]:
+def with_root_causes(
+    ids: Sequence[UUID], using: str, seen: QuerySet[Any] | None = None
+) -> tuple[list[UUID], int]:
     """Return *ids* with the root causes in place of the jobs that failed because of them.
 
     The number says how many jobs were replaced. They wait again as soon as their cause is retried.
+    With *seen*, only causes among these rows replace others.
     """
     causes: dict[UUID, UUID] = {}
     for chunk in chunks(ids):
@@ -113,6 +117,12 @@ def with_root_causes(ids: Sequence[UUID], using: str) -> tuple[list[UUID], int]:
         for job_id, message in rows.values_list("pk", "error_message"):
             if (cause := origin_of(message)) is not None:
                 causes[job_id] = cause
+    if seen is not None and causes:
+        known: set[UUID] = set()
+        for some in chunks(sorted({*causes.values()} - {*ids})):
+            known.update(seen.order_by().filter(pk__in=some).values_list("pk", flat=True))
+        known.update(ids)
+        causes = {job_id: cause for job_id, cause in causes.items() if cause in known}
     return list(dict.fromkeys(causes.get(each, each) for each in ids)), len(causes)
 
 

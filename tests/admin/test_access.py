@@ -17,9 +17,10 @@ from django.utils import timezone
 
 from django_jobs import admin as jobs_admin
 from django_jobs.metrics import cache
-from django_jobs.models import Attempt, Command, Job, Queue, Schedule, Worker
+from django_jobs.models import Attempt, Command, Edge, Job, Queue, Schedule, Worker
 from django_jobs.status import Status
-from tests.admin.test_jobs import make
+from django_jobs.workflows.upstream import UPSTREAM_FAILED, upstream_message
+from tests.admin.test_jobs import make, messages_of, post
 
 pytestmark = pytest.mark.django_db
 
@@ -304,6 +305,62 @@ def test_own_admin_class_refuses_an_operation(
     before = state()
     act(boss, "retry", rows)
     assert state() == before
+
+
+@pytest.mark.parametrize(("name", "row"), [("edit", "pending"), ("stack", "running")])
+def test_own_admin_class_refuses_a_page(
+    rows: dict[str, str], boss: Client, monkeypatch: pytest.MonkeyPatch, name: str, row: str
+) -> None:
+    page, url = (f"{ROOT}job/{rows[row]}/{part}/" for part in ("change", name))
+    assert url in boss.get(page).content.decode()
+    refuse(monkeypatch, Job, name)
+    assert url not in boss.get(page).content.decode()
+    assert boss.post(url).status_code == 403
+
+
+def test_own_admin_class_decides_what_the_page_of_a_worker_shows(
+    rows: dict[str, str], boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = f"{ROOT}worker/{rows['worker']}/change/"
+    Command.objects.create(
+        worker_id=rows["worker"], name="stack", answer={"frames": [["/x.py", 7, "pack"]]},
+        created_at=timezone.now(),
+    )  # fmt: skip
+    for text in ("Terminate…", "/x.py"):
+        assert text in boss.get(worker).content.decode()
+    refuse(monkeypatch, Job, "terminate", "stack")
+    for text in ("Terminate…", "/x.py"):
+        assert text not in boss.get(worker).content.decode()
+
+
+def test_own_admin_class_hides_the_root_cause_from_a_retry(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cause = make(Status.FAILURE, queue="other", has_dependents=True)
+    failed = make(
+        Status.FAILURE, pending_parents=1, error_class=UPSTREAM_FAILED,
+        error_message=upstream_message(cause.pk, cause.name, cause.status),
+    )  # fmt: skip
+    Edge.objects.create(parent_id=cause.pk, child_id=failed.pk)
+    job_admin: Any = admin.site.get_model_admin(Job)
+    every = job_admin.get_queryset
+    with monkeypatch.context() as own:
+        own.setattr(
+            job_admin, "get_queryset", lambda request: every(request).exclude(queue="other")
+        )
+        text = messages_of(post(boss, "retry", failed))
+    assert "0 jobs were changed. 1 was skipped: 1 depends on a job" in text
+    text = messages_of(post(boss, "retry", failed))
+    assert "1 job was changed. 1 was skipped: 1 failed with a job that they depend on" in text
+    assert LogEntry.objects.get().object_id == str(cause.pk)
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, model: type[Any], *names: str) -> None:
+    """Let the admin class of *model* refuse these operations."""
+    monkeypatch.setattr(
+        admin.site.get_model_admin(model), "has_operation_permission",
+        lambda request, operation: operation.name not in names,
+    )  # fmt: skip
 
 
 def test_operations_are_offered_in_the_order_of_their_table(rf: Any, boss: Client) -> None:

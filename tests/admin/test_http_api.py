@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
@@ -21,7 +22,7 @@ from django_jobs import job
 from django_jobs.admin.http_api.requests import Refused, fields_of
 from django_jobs.control import tokens
 from django_jobs.metrics import cache
-from django_jobs.models import ApiToken, Attempt, Command, Job, Limit, Queue, Schedule, Step
+from django_jobs.models import ApiToken, Attempt, Command, Job, Limit, Queue, Schedule, Step, Worker
 from django_jobs.redaction import REDACTED
 from django_jobs.status import Status
 from docs import openapi
@@ -538,3 +539,14 @@ def test_command_says_what_is_wrong(arguments: list[str], error: str, user_with:
     User.objects.create_user("guest")
     with pytest.raises(CommandError, match=error.replace("(", r"\(")):
         run(*arguments)
+
+
+def test_own_admin_class_refuses_a_command(
+    root: dict[str, str], worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        admin.site.get_model_admin(Worker), "has_operation_permission",
+        lambda request, operation: operation.name != "shut_down",
+    )  # fmt: skip
+    assert act("/worker/api/shutdown", root, workers=[worker.name]).status_code == 403
+    assert act("/worker/api/quiet", root, workers=[worker.name]).status_code == 200

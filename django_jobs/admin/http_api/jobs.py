@@ -26,6 +26,7 @@ from ..job_actions import (
     perform,
     retrying_from,
     sending,
+    with_causes,
 )
 from .pages import JsonPagesMixin
 from .requests import ANY, JsonAction, Refused, texts
@@ -68,8 +69,9 @@ def _action(summary: str, made: _Made, **fields: tuple[type, ...]) -> JsonAction
         wanted = [_uuid(each) for each in texts(given, "ids", MOST_JOBS)]
         rows = admin.get_queryset(request)
         seen = set(rows.order_by().filter(pk__in=wanted).values_list("pk", flat=True))
-        chosen = [pk for pk in wanted if pk in seen]
+        chosen, replaced = with_causes(operation, [pk for pk in wanted if pk in seen], rows)
         done, skipped = perform(operation, chosen, request.user.pk, rows.db)
+        skipped += replaced
         cache.clear()
         if unknown := len(wanted) - len(seen):
             skipped["unknown"] += unknown

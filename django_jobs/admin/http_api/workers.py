@@ -16,6 +16,7 @@ from ...display.job_text import with_argument_texts
 from ...metrics import cache
 from ...models import Command, Job, Worker
 from ..base import may_view
+from ..operations import PageOperation
 from ..stack import shown_answer
 from ..worker_buttons import takes_commands
 from .pages import JsonPagesMixin
@@ -34,9 +35,14 @@ _ARGUMENTS: Kinds = {
 
 
 def _action(name: str) -> JsonAction:
+    command = COMMANDS[name]
+    # An own admin class knows the name of the button.
+    known = command.button.action if command.button else name
+    operation = PageOperation(known, f"{Worker._meta.app_label}.control_worker")
+
     def act(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
-        permission = f"{Worker._meta.app_label}.control_worker"
-        if not (admin.has_view_permission(request) and request.user.has_perm(permission)):
+        may = admin.has_operation_permission(request, operation)
+        if not (may and admin.has_view_permission(request)):
             raise PermissionDenied
         wanted = texts(given, "workers", _MOST_WORKERS)
         arguments = {each: value for each, value in given.items() if each != "workers"}
@@ -62,7 +68,6 @@ def _action(name: str) -> JsonAction:
         return {"sent": [{"worker": names[one.worker_id], "worker_id": one.worker_id,
                           "command": one.pk} for one in sent], "unknown": unknown}  # fmt: skip
 
-    command = COMMANDS[name]
     kinds = {each: _ARGUMENTS[each] for each in command.arguments}
     needed = ("workers", *command.needed)
     return JsonAction(command.help.removesuffix("."), act, {"workers": (list,), **kinds}, needed)
@@ -93,7 +98,7 @@ class WorkerJsonMixin(JsonPagesMixin):
             "running": self.json_running(request, row),
             "commands": [
                 {**{name: getattr(one, name) for name in _COMMAND},
-                 "answer": shown_answer(one, request)}
+                 "answer": shown_answer(self.admin_site, one, request)}
                 for one in sent[:_COMMANDS_SHOWN]
             ],
         }  # fmt: skip
