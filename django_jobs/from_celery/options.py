@@ -33,11 +33,12 @@ TABLE: tuple[Rule, ...] = (
     rule("retries", "a job begins with its first attempt; leave it out"),
     rule("retry_kwargs", "use ``max_retries=``, and for its countdown ``default_retry_delay=`` "
         "with ``retry_backoff=False``"),
-    rule("reject_on_worker_lost", "it is the default; for at-most-once use "
+    rule("reject_on_worker_lost retry_on_worker_lost", "it is the default; for at-most-once use "
         "``on_worker_lost='fail'``"),
     rule("track_started", "STARTED is always recorded; leave it out"),
     rule("acks_on_failure_or_timeout acks_on_failure acks_on_timeout",
         "a failure is final unless the job is retried; leave it out"),
+    rule("store_eager_result", "an eager job has no row; leave it out"),
     rule("store_errors_even_if_ignored", "failures are always kept; leave it out"),
     rule("send_events", "the row shows everything; leave it out"),
     rule("trail", "children are always known; leave it out"),

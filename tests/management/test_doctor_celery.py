@@ -18,6 +18,7 @@ import django
 import pytest
 from django.core.management import CommandError, call_command
 
+from django_jobs.define.options import JobOptions
 from django_jobs.from_celery import options, settings, signals
 from django_jobs.from_celery.table import Rule, find, plain
 from django_jobs.management.jobs.doctor_celery.finding import Section
@@ -604,6 +605,14 @@ def test_every_setting_and_signal_of_celery_has_a_rule() -> None:
     assert {old: new for old, new in older.items() if settings.setting_of(old) != new} == {}
     of_celery = vars(import_module("celery.signals"))["__all__"]
     assert [name for name in of_celery if find(signals.SIGNALS, name) is None] == []
+
+
+def test_every_option_of_celerys_tasks_is_one_here_or_has_a_rule() -> None:
+    task = pytest.importorskip("celery.app.task", reason="Celery is not installed").Task
+    listed = {name for name, _setting in task.from_config}
+    listed |= {name for name, value in vars(task).items() if isinstance(value, bool | int | float)}
+    here = {*options.OPTIONS, *JobOptions.__dataclass_fields__}
+    assert {name for name in listed - here if not name.startswith("_")} == set()
 
 
 def test_first_rule_with_the_name_or_its_wildcard_counts() -> None:
