@@ -209,6 +209,24 @@ def test_pages_have_code() -> None:
     assert kinds.count("console") > 5
 
 
+#: What readers type into the search, where the pages might use another word only.
+SEARCHED = (
+    "alternatives", "bulk", "cancel", "comparison", "daylight saving", "dead letter", "debounce",
+    "dynamic schedules", "error callback", "file upload", "graceful shutdown", "idempotency key",
+    "maintenance", "memory leak", "per customer", "per tenant", "per user", "requeue", "sharding",
+    "SIGTERM", "singleton", "Slack", "stack trace", "starvation", "throttle", "unit tests",
+    "WebSocket", "Windows",
+)  # fmt: skip
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("words", SEARCHED)
+def test_search_finds_the_words_of_readers(words: str) -> None:
+    pages = {name_of(page): " ".join(page.read_text().split()) for page in PAGES}
+    found = {name for name, text in pages.items() if words.lower() in text.lower()}
+    assert found - {"changelog", "README"}
+
+
 COMMANDS = [
     pytest.param(line.removeprefix("$ python manage.py "), id=f"{name_of(page)}-{line[19:50]}")
     for page in PAGES
