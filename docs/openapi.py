@@ -140,7 +140,9 @@ SCHEMAS = {
         limits=array(record(key=TEXT, concurrency=maybe(WHOLE), rate_limit=TEXT)),
     ),
     "ChangedJobs": record(
-        changed=WHOLE, skipped={"type": "object", "additionalProperties": WHOLE}
+        changed=WHOLE, skipped={"type": "object", "additionalProperties": WHOLE},
+        # The background job that changes them, if they are more than 1,000.
+        job=maybe(UUID),
     ),
     "ChangedQueues": record(changed=array(TEXT)),
     "ChangedSchedules": record(

@@ -35,7 +35,8 @@ class EditJobMixin(RowPagesMixin):
 
     def edit_url(self, request: HttpRequest, job: Job) -> str:
         """Return the address of the page; empty where the job or the user allows no edit."""
-        if job.status not in QUEUED or not self.has_operation_permission(request, EDIT):
+        may = self.has_operation_permission(request, EDIT) and job.name not in registry.INTERNAL
+        if job.status not in QUEUED or not may:
             return ""
         return self.row_url("edit", job.pk)
 
@@ -99,6 +100,8 @@ class EditJobMixin(RowPagesMixin):
 def _problem(job: Job) -> str:
     if job.status not in QUEUED:
         return _("A worker has claimed this job, or it has ended: it cannot be edited.")
+    if job.name in registry.INTERNAL:
+        return _("Only django_jobs enqueues this job function. Move the job instead.")
     if registry.find(job.name) is None:
         return _("This process does not know the job function %s.") % job.name
     return ""

@@ -14,7 +14,8 @@ from ..conf import get_settings
 from ..control.events import awaited_events
 from ..exceptions import ArgumentError
 from ..serialization import dumps
-from .job_actions import Operation, sending
+from .job_actions import Operation
+from .job_targets import sending
 
 # The events of so many of the chosen jobs are offered.
 _MOST_JOBS = 100

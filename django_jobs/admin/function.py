@@ -87,7 +87,8 @@ class FunctionAdminMixin(FunctionJsonMixin, ReadOnlyAdminMixin):
         function = registry.find(function_name)
         if function is None:
             raise Http404(registry.missing(function_name))
-        may_enqueue = request.user.has_perm(COPY.permission)
+        is_internal = function.name in registry.INTERNAL
+        may_enqueue = request.user.has_perm(COPY.permission) and not is_internal
         if request.method == "POST":
             needed = request.user.has_perm(_LIMIT) if BUTTON in request.POST else may_enqueue
             if not needed:
@@ -122,7 +123,8 @@ class FunctionAdminMixin(FunctionJsonMixin, ReadOnlyAdminMixin):
         newest = runs_of_function(function.name, using)
         may = {
             "view_job": may_view(self.admin_site, Job, request),
-            "add_schedule": request.user.has_perm(f"{self.opts.app_label}.add_schedule"),
+            "add_schedule": request.user.has_perm(f"{self.opts.app_label}.add_schedule")
+            and function.name not in registry.INTERNAL,
         }
         may_retry = may_operate(self.admin_site, Job, request, RETRY)
         may["retry_job"] = may["view_job"] and may_retry

@@ -15,12 +15,11 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from ..control import deleting, events, jobs, retrying
-from ..control.moving import move
+from ..control import deleting, jobs, retrying
 from ..define import registry, row_options
 from ..define.envelopes import opened_call
 from ..display.job_text import reason_text
-from ..exceptions import JobsError, QueueFull
+from ..exceptions import JobsError
 from ..ids import uuid7
 from ..models import Job
 from ..status import ENDED, QUEUED, TIMED, Status
@@ -51,6 +50,10 @@ class Operation:
     #: It cannot be undone, so the list asks for confirmation even for one job.
     destructive: bool = False
     flag: int = CHANGE
+    #: A background job may perform it on many jobs.
+    in_background: bool = True
+    #: What it needs besides the jobs, as JSON, to make it again in a background job.
+    target: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def permission(self) -> str:
@@ -84,6 +87,9 @@ def _copy(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]
         if function is None:
             skipped[_("its job function is unknown")] += 1
             continue
+        if job.name in registry.INTERNAL:
+            skipped[_("only django_jobs enqueues it")] += 1
+            continue
         if row_options.read(job.options).workflow.taken_as is not None:
             skipped[_("takes results of other jobs, which a copy would lack")] += 1
             continue
@@ -105,52 +111,8 @@ def _copy(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]
     return skipped
 
 
-def retrying_from(step: str) -> Operation:
-    """Return the operation that retries jobs from that step, by its key; from the start for ""."""
-
-    def run(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
-        _done, skipped = retrying.retry(
-            ids, from_step=step or None, from_start=not step, using=using, note=note
-        )
-        return skipped
-
-    audit = f"Retried from step {step}." if step else "Retried from the start."
-    return dataclasses.replace(RETRY_FROM, run=run, audit=audit)
-
-
-def sending(name: str, payload: Any) -> Operation:
-    """Return the operation that sends the event *name* once for each job that waits for it."""
-
-    def run(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
-        waiting = [each.job_id for each in events.awaited_events(ids) if each.name == name]
-        with transaction.atomic(using):
-            for _each in waiting:
-                # For the jobs that wait now: none that waits later takes what is left over.
-                events.send_event(name, payload, keep=0.0, using=using)
-            note(list(Job.objects.using(using).filter(pk__in=waiting).only("name")))
-        others = len(set(ids)) - len(set(waiting))
-        return {_("does not wait for this event"): others} if others else {}
-
-    return dataclasses.replace(SEND_EVENT, run=run, audit=f"Sent the event {name}.")
-
-
-def moving(queue: str | None, priority: int | None) -> Operation:
-    """Return the operation that moves jobs to *queue* and *priority*; None changes nothing."""
-
-    def run(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
-        try:
-            _done, skipped = move(ids, queue=queue, priority=priority, using=using, note=note)
-        except QueueFull:
-            return {_("the queue is full"): len(ids)}
-        return skipped
-
-    target = [f"queue {queue}"] if queue is not None else []
-    target += [f"priority {priority}"] if priority is not None else []
-    return dataclasses.replace(MOVE, run=run, audit=f"Moved to {', '.join(target)}.")
-
-
 def _without_target(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
-    raise ValueError("Use moving(), retrying_from() or sending(), which know the target.")
+    raise ValueError("Use the functions of job_targets, which know the target.")
 
 
 def _delete(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
@@ -170,6 +132,7 @@ RETRY_FROM = Operation(
 SEND_EVENT = Operation(
     "send_event", gettext_lazy("Send its event"), gettext_lazy("Send selected jobs their event"),
     frozenset({Status.WAITING}), _without_target, "", "send_event", destructive=True,
+    in_background=False,  # its payload may be secret, and no row keeps it
 )  # fmt: skip
 RUN_NOW = Operation(
     "run_now", gettext_lazy("Run now"), gettext_lazy("Run selected jobs now"), TIMED, _run_now,

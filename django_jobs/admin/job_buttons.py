@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+from uuid import UUID
 
 from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from ..display.job_text import arguments_line
 from ..metrics import cache
+from . import background
 from .auto_refresh import page_to_return_to
 from .event_form import EventForm
 from .job_actions import (
@@ -40,6 +44,25 @@ SHOWN_WHEN_ASKED = 10
 _LONGEST_ARGUMENTS = 120
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Chosen:
+    """The jobs that a user chose, and how the operation changes them."""
+
+    rows: Sequence[tuple[UUID, str]]
+    #: The queue of the background job that changes them; empty: the request does.
+    queue: str
+    #: They are too many for a request, and no live worker would run a background job.
+    lacks_worker: bool
+
+    @property
+    def ids(self) -> list[UUID]:
+        return [pk for pk, _status in self.rows]
+
+    def allowing(self, operation: Operation) -> list[UUID]:
+        """Return the jobs whose status allows the operation."""
+        return [pk for pk, status in self.rows if status in operation.allowed]
+
+
 class TargetForm(Protocol):
     """Asks for what an operation needs besides the jobs."""
 
@@ -63,47 +86,58 @@ class JobButtonsMixin(OperationsAdminMixin):
     def perform_operation(
         self, operation: Any, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
+        chosen = self._chosen(operation, request, queryset)
         if operation not in _FORMS:
-            return self._perform(operation, request, queryset)
+            return self._perform(operation, request, queryset, chosen)
         given = request.POST if "confirmed" in request.POST else None
-        ids = self._first_ids(request, queryset)
-        form = _FORMS[operation](given, ids, queryset.db)
+        form = _FORMS[operation](given, chosen.ids, queryset.db)
         if form.is_valid():
-            return self._perform(form.operation, request, queryset)
-        return self._ask(operation, request, queryset, ids, form)
+            return self._perform(form.operation, request, queryset, chosen)
+        return self._ask(operation, request, queryset, chosen, form)
 
     def _perform(
-        self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any]
+        self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any], chosen: Chosen
     ) -> HttpResponse | None:
-        ids = self._first_ids(request, queryset)
-        asks = operation.destructive or len(ids) > UNASKED or "ask" in request.POST
+        asks = operation.destructive or len(chosen.ids) > UNASKED or "ask" in request.POST
         if asks and "confirmed" not in request.POST:
-            return self._ask(operation, request, queryset, ids)
-        wanted, replaced = with_causes(operation, ids, self.get_queryset(request))
-        done, skipped = perform(operation, wanted, request.user.pk, queryset.db)
-        skipped += replaced
+            return self._ask(operation, request, queryset, chosen)
+        ids, skipped = with_causes(operation, chosen.ids, self.get_queryset(request))
+        job_id = background.enqueue(operation, ids, skipped, request.user, chosen.queue)
+        if job_id is not None:
+            return self._enqueued(request, operation, job_id, len(ids))
+        done, others = perform(operation, ids[:MOST_JOBS], request.user.pk, queryset.db)
         cache.clear()
         level = messages.SUCCESS if done else messages.WARNING
-        self.message_user(request, report(operation, done, skipped), level)
+        self.message_user(request, report(operation, done, skipped + others), level)
         is_gone = operation is DELETE and done
         if not is_gone and (next_page := page_to_return_to(request)):
             return HttpResponseRedirect(next_page)
         return None
+
+    def _enqueued(
+        self, request: HttpRequest, operation: Operation, job_id: UUID, number: int
+    ) -> HttpResponse | None:
+        cache.clear()
+        text = _("%(operation)s: a background job goes through %(number)s jobs.")
+        shown = {"operation": operation.label, "number": number_format(number)}
+        self.message_user(request, text % shown, messages.SUCCESS)
+        # An own admin class may not show it.
+        if not self.get_queryset(request).order_by().filter(pk=job_id).exists():
+            return None
+        name = f"{self.opts.app_label}_{self.opts.model_name}_change"
+        return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{name}", args=[job_id]))
 
     def _ask(
         self,
         operation: Operation,
         request: HttpRequest,
         queryset: QuerySet[Any],
-        ids: list[Any],
+        chosen: Chosen,
         form: TargetForm | None = None,
     ) -> HttpResponse:
-        allowed = queryset.filter(pk__in=ids, status__in=operation.allowed)
-        number = allowed.order_by().count()
-        some = [
-            (job, arguments_line(job, _LONGEST_ARGUMENTS))
-            for job in allowed.order_by("-pk")[:SHOWN_WHEN_ASKED]
-        ]
+        allowed = chosen.allowing(operation)
+        rows = queryset.filter(pk__in=allowed[:SHOWN_WHEN_ASKED]).order_by("-pk")
+        some = [(job, arguments_line(job, _LONGEST_ARGUMENTS)) for job in rows]
         question = _("%(operation)s: are you sure?") % {"operation": operation.label}
         context = {
             **self.admin_site.each_context(request),
@@ -113,12 +147,14 @@ class JobButtonsMixin(OperationsAdminMixin):
             "media": self.media,
             "operation": operation,
             "action": operation.name,
-            "chosen": number_format(len(ids), force_grouping=True),
-            "chosen_number": len(ids),
-            "allowed": number_format(number, force_grouping=True),
-            "allowed_number": number,
+            "chosen": number_format(len(chosen.ids), force_grouping=True),
+            "chosen_number": len(chosen.ids),
+            "allowed": number_format(len(allowed), force_grouping=True),
+            "allowed_number": len(allowed),
             "some": some,
-            "more": number - len(some),
+            "more": len(allowed) - len(some),
+            "queue": chosen.queue,
+            "lacks_worker": chosen.lacks_worker,
             "selected": request.POST.getlist("_selected_action"),
             "across": request.POST.get("select_across", "0"),
             "next": page_to_return_to(request) or request.get_full_path(),
@@ -127,9 +163,14 @@ class JobButtonsMixin(OperationsAdminMixin):
         page = "form" if form else "confirm"
         return TemplateResponse(request, f"admin/django_jobs/job/{page}.html", context)
 
-    def _first_ids(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        ids = list(queryset.values_list("pk", flat=True)[: MOST_JOBS + 1])
-        if len(ids) > MOST_JOBS:
+    def _chosen(
+        self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> Chosen:
+        rows = list(queryset.values_list("pk", "status")[: background.MOST + 1])
+        is_many = len(rows) > background.MOST_IN_REQUEST and operation.in_background
+        queue = background.queue_of(queryset.db) if is_many else ""
+        most = background.MOST if queue else MOST_JOBS
+        if len(rows) > most:
             text = _("More than %d jobs match; only the newest were taken. Repeat for the others.")
-            self.message_user(request, text % MOST_JOBS, messages.WARNING)
-        return ids[:MOST_JOBS]
+            self.message_user(request, text % most, messages.WARNING)
+        return Chosen(rows[:most], queue, lacks_worker=is_many and not queue)

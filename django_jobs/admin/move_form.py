@@ -9,7 +9,8 @@ from django.utils.translation import gettext_lazy
 
 from ..define.option_problems import MAX_PRIORITY, queue_problems
 from ..define.routing import database_of
-from .job_actions import Operation, moving
+from .job_actions import Operation
+from .job_targets import moving
 
 
 class MoveForm(forms.Form):

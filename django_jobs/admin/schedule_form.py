@@ -80,7 +80,7 @@ class ScheduleForm(_ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         schedule = self.instance
-        names = [function.name for function in registry.every()]
+        names = [each.name for each in registry.every() if each.name not in registry.INTERNAL]
         if schedule.pk and schedule.job_name not in names:
             names.append(schedule.job_name)  # shown, but refused on save
         zones = sorted({*_zones(), schedule.timezone})

@@ -9,7 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..models import Step
-from .job_actions import Operation, retrying_from
+from .job_actions import Operation
+from .job_targets import retrying_from
 
 # The steps of so many of the chosen jobs are offered, and so many steps of them.
 _MOST_JOBS, _MOST_KEYS = 100, 200

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 # Modules of a package of jobs that are not imported: tests, and modules that run when imported.
 _NO_JOBS = re.compile(r"__main__|conftest|tests?|test_.*")
 
+#: The job function of the admin's background jobs.
+CHANGE_JOBS = "django_jobs.change_jobs"
+#: The job functions that only the package enqueues.
+INTERNAL = frozenset({CHANGE_JOBS})
+
 _functions: dict[str, JobFunction[..., Any, Any]] = {}
 #: The names of the functions that are given several calls at once.
 batched: set[str] = set()

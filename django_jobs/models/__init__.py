@@ -4,6 +4,7 @@ from .api_token import ApiToken
 from .approval import Approval
 from .attempt import Attempt
 from .attempt_log import AttemptLog
+from .bulk_change import BulkChange
 from .command import Command
 from .edge import Edge
 from .event import Event, EventWait
@@ -24,6 +25,7 @@ __all__ = [
     "Approval",
     "Attempt",
     "AttemptLog",
+    "BulkChange",
     "Command",
     "Dashboard",
     "Edge",

@@ -137,6 +137,9 @@ def _argument_problems(schedule: Schedule) -> list[tuple[str, str]]:
     function = registry.find(schedule.job_name)
     if function is None:
         found.append(("job_name", registry.missing(schedule.job_name)))
+    elif schedule.job_name in registry.INTERNAL:
+        text = f"Only django_jobs enqueues {schedule.job_name}. Choose a job function of your own."
+        found.append(("job_name", text))
     if found:
         return found
     args: list[Any] = schedule.args

@@ -153,7 +153,8 @@ def _function(name: str) -> JobFunction[..., Any, Any]:
     """Return the job function; refuse one that is unknown just as one that is not allowed."""
     allowed = get_settings().enqueue_url.get("JOBS", ())
     function = registry.find(name)
-    if function is None or not any(fnmatchcase(name, glob) for glob in allowed):
+    is_allowed = any(fnmatchcase(name, glob) for glob in allowed)
+    if function is None or not is_allowed or name in registry.INTERNAL:
         raise _Refused(403, "this job is not allowed here")
     kept = [keep_seconds(function, status) for status in (Status.SUCCESS, Status.FAILURE)]
     if any(seconds is not None and seconds < 2 * WINDOW for seconds in kept):

@@ -461,7 +461,7 @@ def test_terminate_stops_running_jobs(root: dict[str, str], worker: Any) -> None
 def test_id_that_is_given_twice_counts_once(root: dict[str, str]) -> None:
     row = str(make(Status.FAILURE).pk)
     answer = act("/job/api/retry", root, ids=[row, row])
-    assert answer.json() == {"changed": 1, "skipped": {}}
+    assert answer.json() == {"changed": 1, "skipped": {}, "job": None}
 
 
 def test_empty_step_begins_the_job_again(root: dict[str, str]) -> None:
@@ -495,7 +495,9 @@ def test_answer_is_in_english_and_is_not_cached(root: dict[str, str]) -> None:
     row = make(Status.SUCCESS)
     with override_settings(LANGUAGE_CODE="zh-hans"):
         response = act("/job/api/revoke", root, ids=[str(row.pk), "0" * 32])
-    assert response.json() == {"changed": 0, "skipped": {"is success": 1, "unknown": 1}}
+    assert response.json() == {
+        "changed": 0, "skipped": {"is success": 1, "unknown": 1}, "job": None
+    }  # fmt: skip
     assert "no-store" in response["Cache-Control"]
     assert "Authorization" in response["Vary"]
 

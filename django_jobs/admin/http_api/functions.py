@@ -47,6 +47,8 @@ def enqueue_logged(
 def enqueue(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
     _check(admin, request, COPY.permission)
     function = _function(given["job"])
+    if function.name in registry.INTERNAL:
+        raise Refused(403, f"only django_jobs enqueues {function.name}")
     args, kwargs = given.get("args", []), given.get("kwargs", {})
     options = {name: given[name] for name in CALL_OPTIONS if name in given}
     try:

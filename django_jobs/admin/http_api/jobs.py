@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from ...define.option_problems import priority_problems, queue_problems
 from ...display import json_rows
 from ...metrics import cache
 from ...workflows.graph import workflow_of
+from .. import background
 from ..job_actions import (
     COPY,
     DELETE,
@@ -22,12 +24,10 @@ from ..job_actions import (
     RUN_NOW,
     TERMINATE,
     Operation,
-    moving,
     perform,
-    retrying_from,
-    sending,
     with_causes,
 )
+from ..job_targets import moving, retrying_from, sending
 from .pages import JsonPagesMixin
 from .requests import ANY, JsonAction, Refused, texts
 
@@ -69,13 +69,17 @@ def _action(summary: str, made: _Made, **fields: tuple[type, ...]) -> JsonAction
         wanted = [_uuid(each) for each in texts(given, "ids", MOST_JOBS)]
         rows = admin.get_queryset(request)
         seen = set(rows.order_by().filter(pk__in=wanted).values_list("pk", flat=True))
-        chosen, replaced = with_causes(operation, [pk for pk in wanted if pk in seen], rows)
-        done, skipped = perform(operation, chosen, request.user.pk, rows.db)
-        skipped += replaced
-        cache.clear()
+        chosen, skipped = with_causes(operation, [pk for pk in wanted if pk in seen], rows)
         if unknown := len(wanted) - len(seen):
             skipped["unknown"] += unknown
-        return {"changed": done, "skipped": skipped}
+        is_many = len(chosen) > background.MOST_IN_REQUEST and operation.in_background
+        queue = background.queue_of(rows.db) if is_many else ""
+        job_id = background.enqueue(operation, chosen, skipped, request.user, queue)
+        done, others = 0, Counter[str]()
+        if job_id is None:
+            done, others = perform(operation, chosen, request.user.pk, rows.db)
+        cache.clear()
+        return {"changed": done, "skipped": skipped + others, "job": job_id}
 
     return JsonAction(summary, act, {"ids": (list,), **fields}, ("ids",))
 
