@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import connections
 
 from .. import log, signals, transitions
 from ..db import clock, dialect_for, without_deadlock
 from ..db.base import chunks
+from ..db.commits import after_commit
 from ..define import registry, row_options
 from ..define.retention import keep_seconds
 from ..define.routing import databases
@@ -61,7 +62,9 @@ def revoke(
     revoked = without_deadlock(using, lambda: _revoke(wanted, statuses, reason, using, note))
     if signals.job_revoked.receivers:
         for job in revoked:
-            send = functools.partial(
+            # The caller's transaction may roll the revoke back.
+            after_commit(
+                using,
                 signals.send,
                 signals.job_revoked,
                 job.name,
@@ -70,8 +73,6 @@ def revoke(
                 terminated=job.status == Status.STARTED,
                 reason=reason,
             )
-            # The caller's transaction may roll the revoke back.
-            transaction.on_commit(send, using, robust=True)
     return len(revoked)
 
 

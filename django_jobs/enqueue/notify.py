@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import enum
 
-from django.db import connections, transaction
+from django.db import connections
 
 from ..db import dialect_for
+from ..db.commits import after_commit
 from ..status import Status
 from ..values import NewJob
 
@@ -66,11 +67,7 @@ def announce(using: str, topics: set[str]) -> None:
     # drops its hook but leaves its topics, which costs a needless wakeup.
     pending: set[str] = connection.__dict__.setdefault("_django_jobs_topics", set())
     pending |= topics
-
-    def hook() -> None:
-        _notify(using, pending)
-
-    transaction.on_commit(hook, using=using, robust=True)
+    after_commit(using, _notify, using, pending)
 
 
 def _notify(using: str, topics: set[str]) -> None:

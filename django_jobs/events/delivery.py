@@ -10,6 +10,7 @@ from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 
 from ..db import clock, dialect_for, without_deadlock
+from ..db.commits import after_commit
 from ..models import Event, EventWait
 from .ending import End, end_waits, result_text
 
@@ -30,7 +31,7 @@ def send_at_once(name: str, payload: Any, keep: float, using: str) -> bool:
     event_id, is_over = sent
     if not is_over:
         event = Event(pk=event_id, name=name, payload=payload, broadcast=False)
-        transaction.on_commit(functools.partial(offer, event, using), using, robust=True)
+        after_commit(using, offer, event, using)
     return True
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import functools
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import connections, transaction
+from django.db import connections
 
 from ..conf import DAY, get_settings
 from ..db import clock
+from ..db.commits import after_commit
 from ..define.routing import databases
 from ..models import Event
 from ..moments import seconds
@@ -60,7 +60,7 @@ def send_event(
     event.save(using=alias, force_insert=True)
     connection = connections[alias]
     if connection.in_atomic_block or connection.get_autocommit():
-        transaction.on_commit(functools.partial(offer, event, alias), alias, robust=True)
+        after_commit(alias, offer, event, alias)
 
 
 asend_event = sync_to_async(send_event)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.db.models import Subquery
 
 from ..db import clock
+from ..db.commits import after_commit
 from ..enqueue.notify import Topic, announce
 from ..events.delivery import look, take_kept
 from ..events.ending import BROADCAST, TIMED_OUT
@@ -63,7 +62,7 @@ class Wait(Suspension):
             steps.update(wake_at=Subquery(waits.values("until")))
             announce(using, {Topic.TIMED})
         if self.name:
-            transaction.on_commit(functools.partial(look, wait, using), using, robust=True)
+            after_commit(using, look, wait, using)
         return queues
 
     def asked(self, outcome: Outcome, using: str) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 from .. import log, signals, transitions
 from ..db import clock, dialect_for
 from ..db.base import chunks
+from ..db.commits import after_commit
 from ..define import registry
 from ..define.canvas import opened_errback
 from ..define.headers import causing, inherited
@@ -202,7 +202,9 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
             )
     if signals.job_failure.receivers:
         for below, origin in failed:
-            send = functools.partial(
+            # Once though the transaction may repeat, and no receiver breaks it.
+            after_commit(
+                using,
                 signals.send,
                 signals.job_failure,
                 below.name,
@@ -211,8 +213,6 @@ def _write_failures(failed: Sequence[tuple[Ended, Ended]], using: str) -> None:
                 exception=UpstreamFailed(messages[origin.id]),
                 traceback="",
             )
-            # After the commit: once though the transaction may repeat, and no receiver breaks it.
-            transaction.on_commit(send, using, robust=True)
 
 
 # --- errbacks -----------------------------------------------------------------------------------

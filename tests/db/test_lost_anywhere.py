@@ -1,5 +1,6 @@
 """Each message of the engine to the database is lost once, before its effect and after it.
 
+With SQLite, to which no messages go, each statement and each COMMIT fails once.
 Whatever is lost, the caller repeats its call as a worker does, others take over, and at the end no
 job is lost, is stuck, or has ended twice. ``tests/run/test_lost_answers.py`` says what each write
 leaves behind.
@@ -15,26 +16,42 @@ from typing import Any
 
 import pytest
 from django.db import Error, connection, connections
+from django.db.models import F
 
-from django_jobs import chain, job
+from django_jobs import chain, chord, current_job, job, send_event
 from django_jobs.beat.fire import fire_due
 from django_jobs.control import jobs as control
 from django_jobs.control import retrying
 from django_jobs.db import clock
 from django_jobs.limits.admission import Admission
-from django_jobs.maintenance import promote, prune, rescue, unblock
+from django_jobs.maintenance import events, promote, prune, rescue, unblock
 from django_jobs.metrics.capped_count import ready_queues
-from django_jobs.models import Attempt, Edge, Job, LimitLock, Permit, Schedule, Worker
+from django_jobs.models import (
+    Attempt,
+    Edge,
+    Event,
+    EventWait,
+    Job,
+    LimitLock,
+    Permit,
+    Reservation,
+    Schedule,
+    Step,
+    Worker,
+)
 from django_jobs.process.renewal import Sign, renew
 from django_jobs.run.claim import claim
 from django_jobs.run.environment import Environment
 from django_jobs.run.execute import execute
+from django_jobs.run.reassert import reassert
 from django_jobs.run.record import record
 from django_jobs.run.release import release, release_strays
 from django_jobs.schedules.planning import plan
+from django_jobs.steps.rows import RowStore
 from django_jobs.values import Outcome
 from django_jobs.worker.inline import run_ready
 from tests.proxy import Proxy, through
+from tests.statement_faults import StatementFaults
 from tests.torture.checker import prepare, remove
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,8 +72,29 @@ def work(fails: bool = False, *given: Any) -> None:
 def limited() -> None: ...
 
 
+@job(rate_limit="1/h")
+def rated() -> None: ...
+
+
 @job(unique=True, unique_key=[])
 def unique() -> None: ...
+
+
+#: What the steps of jobs did.
+effects: list[str] = []
+
+
+@job
+def stepping() -> str:
+    current_job.step("first", lambda: effects.append("first"))
+    current_job.sleep(3600)
+    current_job.step("second", lambda: effects.append("second"))
+    return str(current_job.wait_for_event("go"))
+
+
+@job
+def calling() -> None:
+    current_job.run(work.si())
 
 
 class Path:
@@ -78,7 +116,10 @@ class Path:
         return claim(self.worker, ["default"], 9, "default")[0]
 
     def outcomes(self) -> list[Outcome]:
-        return [execute(each, Environment()) for each in self.claim()]
+        steps = RowStore(lambda: self.worker, "default", reassert)
+        return [execute(each, Environment(steps=steps)) for each in self.claim()]
+
+    def check(self) -> None: ...
 
 
 class Enqueue(Path):
@@ -111,6 +152,7 @@ class Claim(Path):
 class Admit(Claim):
     def set_up(self) -> None:
         self.acknowledged += [limited.delay().uuid for _ in range(3)]
+        self.acknowledged += [rated.delay().uuid for _ in range(2)]
 
     def act(self) -> None:
         Admission("default").admit(self.worker, self.claim())
@@ -137,6 +179,78 @@ class RecordMore(Record):
         self.acknowledged.append(chain(work.s(), work.si()).apply_async().uuid)
         jobs, _failed = Admission("default").admit(self.worker, self.claim())
         self.ends = [execute(each, Environment()) for each in jobs]
+
+
+class RecordHeader(Record):
+    """The last jobs of a chord's header, which hold permits; the body begins."""
+
+    def set_up(self) -> None:
+        self.acknowledged.append(chord([limited.si(), work.si()], work.si()).apply_async().uuid)
+        jobs, _failed = Admission("default").admit(self.worker, self.claim())
+        self.ends = [execute(each, Environment()) for each in jobs]
+
+
+class RunSteps(Path):
+    """A job with a step, a sleep, and one with a job of its own."""
+
+    def set_up(self) -> None:
+        effects.clear()
+        self.acknowledged += [stepping.delay().uuid, calling.delay().uuid]
+        self.ends: list[Outcome] = []
+        send_event("go", 7)
+
+    def act(self) -> None:
+        self.ends = self.outcomes()
+        record(self.worker, self.ends, "default")
+
+    def repeat(self) -> None:
+        # Without outcomes the worker has lost its jobs.
+        record(self.worker, self.ends, "default")
+
+    def check(self) -> None:
+        keys = list(Step.objects.values_list("job_id", "key"))
+        assert len(set(keys)) == len(keys)
+        # A step whose record may be lost is called again.
+        assert set(effects) == {"first", "second"}
+        assert len(effects) <= 3
+
+
+class GoOn(RunSteps):
+    """The job goes on after its sleep, and takes its event."""
+
+    def set_up(self) -> None:
+        super().set_up()
+        record(self.worker, self.outcomes(), "default")
+        wake_sleepers()
+        promote.run_all("default")
+
+
+class Send(GoOn):
+    """The event comes while the job waits for it."""
+
+    def set_up(self) -> None:
+        super().set_up()
+        Event.objects.all()._raw_delete("default")
+        record(self.worker, self.outcomes(), "default")
+
+    def act(self) -> None:
+        send_event("go", 7)
+
+    def repeat(self) -> None:
+        self.act()
+
+
+class Unblock(Path):
+    """A job waits for a permit that nobody holds any more."""
+
+    def set_up(self) -> None:
+        self.acknowledged += [limited.delay().uuid for _ in range(2)]
+        Admission("default").admit(self.worker, self.claim())
+        Permit.objects.all()._raw_delete("default")
+        Job.objects.filter(status="STARTED").update(status="PENDING", worker_id=None)
+
+    def act(self) -> None:
+        unblock.run_once("default")
 
 
 class Release(Claim):
@@ -237,41 +351,44 @@ class Prune(Path):
 
 
 PATHS = [
-    Enqueue, EnqueueMany, Claim, Admit, Record, RecordMore, Release, Heartbeat, Rescue, CleanUp,
-    Promote, Tick, Operate, Prune,
+    Enqueue, EnqueueMany, Claim, Admit, Record, RecordMore, RecordHeader, RunSteps, GoOn, Send,
+    Unblock, Release, Heartbeat, Rescue, CleanUp, Promote, Tick, Operate, Prune,
 ]  # fmt: skip
 
 
 @pytest.fixture
-def proxy(vendor: str) -> Iterator[Proxy]:
-    if vendor == "sqlite":
-        pytest.skip("no network is between a worker and SQLite")
-    proxy = Proxy()
+def line(vendor: str) -> Iterator[Proxy | StatementFaults]:
+    """What is between the engine and its database."""
+    line = StatementFaults() if vendor == "sqlite" else Proxy()
     prepare()
-    yield proxy
+    yield line
     remove()
-    proxy.close()
+    if isinstance(line, Proxy):
+        line.close()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("kind", PATHS)
 def test_lost_message(
-    kind: type[Path], when: str, proxy: Proxy, new_worker: Callable[..., Worker]
+    kind: type[Path],
+    when: str,
+    line: Proxy | StatementFaults,
+    new_worker: Callable[..., Worker],
 ) -> None:
     for messages in range(0, MOST, EVERY):
         path = kind(new_worker().pk)
         path.set_up()
-        with through(proxy):
+        with through(line) if isinstance(line, Proxy) else line.through():
             ready_queues("default")  # the connection is there
-            proxy.lose_after(messages, when)
+            line.lose_after(messages, when)
             try:
                 path.act()
             except Error:
-                assert proxy.lost.is_set()
+                assert line.lost.is_set()
                 connections["default"].close()  # as everybody does after an error
                 path.repeat()
-            was_lost = proxy.lost.is_set()
-            proxy.relent()
+            was_lost = line.lost.is_set()
+            line.relent()
         run_all_that_is_left(new_worker().pk)
         check(path)
         if not was_lost:
@@ -285,13 +402,21 @@ def run_all_that_is_left(worker: uuid.UUID) -> None:
     """What happens in time: leases run out, other workers rescue, promote and run jobs."""
     Worker.objects.exclude(pk=worker).update(lease_until=clock("default", -1))
     rescue.run_once("default")
+    environment = Environment(steps=RowStore(lambda: worker, "default", reassert))
     while True:
-        Job.objects.timed().update(run_at=clock("default", -1))
+        wake_sleepers()
         promote.run_all("default")
+        events.run_all("default")
         unblock.run_all("default")
         if not ready_queues("default"):
             return
-        run_ready(worker, ["default"], using="default", limit=9, environment=Environment())
+        run_ready(worker, ["default"], using="default", limit=9, environment=environment)
+
+
+def wake_sleepers() -> None:
+    Job.objects.timed().update(run_at=clock("default", -1))
+    Step.objects.filter(wake_at__isnull=False).update(wake_at=clock("default", -1))
+    Reservation.objects.update(at=F("at") - 4000)
 
 
 def check(path: Path) -> None:
@@ -307,10 +432,13 @@ def check(path: Path) -> None:
             "GROUP BY job_id HAVING count(*) > 1"
         )
         assert not cursor.fetchall(), "ended twice"
+    path.check()
     if isinstance(path, Tick):
         assert Job.objects.count() == 1
 
 
 def forget() -> None:
-    for model in (Permit, LimitLock, Attempt, Edge, Schedule, Worker, Job):
+    for model in (Permit, LimitLock, Reservation, Attempt, Edge, Step, EventWait, Event, Schedule):
+        model.objects.all()._raw_delete("default")
+    for model in (Worker, Job):
         model.objects.all()._raw_delete("default")
