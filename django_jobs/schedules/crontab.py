@@ -195,7 +195,7 @@ def _short(field: str) -> str:
 def _narrowed(part: str) -> str:
     """Replace a range from a number to itself by the number."""
     first, dash, last = part.partition("/")[0].partition("-")
-    return first if dash and _value(first) == _value(last) else part
+    return first if first and dash and _value(first) == _value(last) else part
 
 
 def _value(text: str) -> str:

@@ -136,6 +136,7 @@ def test_seconds_of_now_do_not_matter():
         ("a\0b * * * *", "minute"),
         ("٣ * * * *", "minute"),
         ("1-2-3 * * * *", "minute"),
+        ("- * * * *", "minute '-'"),
         ("* * * * mon#9", "day of week"),
     ],
 )
