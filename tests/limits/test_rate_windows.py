@@ -125,6 +125,12 @@ def test_no_window_has_more_starts_than_allowed(
     assert world.looks <= len(starts) * (2 + max(delays) * 3 + len(limits))
 
 
+def test_long_window_makes_no_start_of_a_short_one_late() -> None:
+    line = Line("k", [Window(1, 1.0), Window(1_000, 3_600.0)])
+    line.start(uuid.uuid4(), 0.0)
+    assert 1.0 < line.slot(uuid.uuid4(), 0.0) < 1.1
+
+
 def fullest(starts: list[float], seconds: float) -> int:
     """The most of the sorted *starts* in any window of so many seconds."""
     return max(

@@ -25,6 +25,9 @@ LIFE = "tests/run/test_life.py"
 RACES = "tests/test_races.py"
 NOTIFY = "tests/enqueue/test_notify.py"
 CONFORMANCE = "tests/db/test_conformance.py"
+CONFLICTS = "tests/db/test_conflicts.py"
+LEASE = "tests/worker/test_lease.py"
+ISOLATION = "tests/worker/test_isolation.py"
 
 BUGS = (
     # --- fencing, leases, crashes -----------------------------------------------------------------
@@ -60,7 +63,7 @@ BUGS = (
         "if key not in running or (cold", "if (cold", LIFE),
     Bug("acks_late=False runs again after a crash", "run/claim.py",
         "return function is None or function.options.acks_late", "return True",
-        f"{LIFE} tests/run"),
+        LIFE),
     Bug("a rescue leaves the worker alive", "maintenance/rescue.py",
         "    expired.update(lost_at=clock(using))\n", "", LIFE),
     Bug("strays are never released", "run/release.py",
@@ -78,7 +81,7 @@ BUGS = (
         "tests/run/test_reassert.py"),
     Bug("a repeated record counts nothing", "run/record.py",
         "        return _written(worker_id, outcomes, using)\n\n    def write_all",
-        "        return []\n\n    def write_all", "tests/run tests/workflows/test_races.py"),
+        "        return []\n\n    def write_all", "tests/run/test_record.py tests/workflows/test_races.py"),
     Bug("a record after a lost claim is dropped", "run/record.py",
         "        if _reassert(worker_id, outcomes, using):\n"
         "            return _record(worker_id, outcomes, using, queues, unstarted)\n"
@@ -88,9 +91,11 @@ BUGS = (
         "ORDER BY rank, id LIMIT %s FOR UPDATE SKIP LOCKED))\n    AND {locked}",
         "ORDER BY rank, id LIMIT %s))\n    AND {locked}", CONFORMANCE, "postgresql"),
     Bug("claim waits for locked rows (PostgreSQL)", "db/postgresql.py",
-        "FOR UPDATE SKIP LOCKED", "FOR UPDATE", CONFORMANCE, "postgresql"),
+        "FOR UPDATE SKIP LOCKED", "FOR UPDATE",
+        f"{CONFORMANCE}::test_claim_does_not_wait_for_rows_that_another_holds", "postgresql"),
     Bug("claim waits for locked rows (MariaDB)", "db/mysql.py",
-        "FOR UPDATE SKIP LOCKED", "FOR UPDATE", CONFORMANCE, "mysql"),
+        "FOR UPDATE SKIP LOCKED", "FOR UPDATE",
+        f"{CONFORMANCE}::test_claim_does_not_wait_for_rows_that_another_holds", "mysql"),
     Bug("claim against the order of its index (MariaDB)", "db/mysql.py",
         "ORDER BY `rank`, id LIMIT %s\"\n            )\n            jobs",
         "ORDER BY `rank` DESC, id LIMIT %s\"\n            )\n            jobs",
@@ -142,6 +147,8 @@ BUGS = (
         "    rows = Job.objects.using(using).filter("
         "id__in=[each.job.id for each in outcomes], status=Status.STARTED)",
         RACES, "postgresql"),
+    Bug("a retry runs a job whose parent failed", "workflows/reopen.py",
+        "    if job.pending_parents > 0 and _parents", "    if False and _parents", LIFE),
     # --- limits -----------------------------------------------------------------------------------
     Bug("limits are not locked", "locking.py",
         "rows = locks.filter(key__in=chunk).order_by(\"key\").select_for_update()",
@@ -169,6 +176,14 @@ BUGS = (
         "    for longest, keys in by_longest.items():",
         "    for longest, keys in [(min(by_longest, default=0), list(found))]:",
         "tests/limits/test_rate_windows.py"),
+    Bug("a start under a rate limit is not written", "limits/rate_windows.py",
+        "    if new:\n        rows.bulk_create(new)\n", "", LIFE),
+    Bug("a limit that was taken before its lock is pruned", "maintenance/prune_limits.py",
+        """still = list(_unused(held, using).values_list("key", flat=True))""", "still = held",
+        CONFLICTS),
+    Bug("a deadlock is not tried again (MariaDB)", "db/base.py",
+        "            if not conflict or not left or", "            if True or not left or",
+        CONFLICTS, "mysql"),
     # --- beat -------------------------------------------------------------------------------------
     Bug("a tick that another beat fired is fired again", "beat/fire.py",
         "            raise _Overtaken", "            pass", "tests/beat/test_due.py"),
@@ -181,6 +196,12 @@ BUGS = (
         "filter(enabled=True, "
         "next_run_at__lte=__import__('django.utils.timezone').utils.timezone.now())\n    if ids",
         "tests/beat/test_due.py", "postgresql"),
+    Bug("beat waits for a schedule that another one has locked", "schedules/planning.py",
+        "select_for_update(skip_locked=skip_locked)", "select_for_update()",
+        f"{CONFLICTS}::test_schedule_that_another_beat_has_locked_is_left_to_it", "postgresql"),
+    Bug("beat never pauses while a due schedule is locked", "beat/loop.py",
+        "        return self._locked_pause\n", "        return 0.0\n",
+        "tests/beat/test_process.py", "postgresql"),
     # --- waking, processes ------------------------------------------------------------------------
     Bug("waking by NOTIFY only", "process/wakeup.py",
         "return GUARD_SECONDS if self.hears else self._next_pause()",
@@ -194,9 +215,51 @@ BUGS = (
     Bug("promote notifies nobody", "maintenance/promote.py",
         "            announce(using, {queue for _id, queue in found})\n", "", NOTIFY, "postgresql"),
     Bug("a call inside a transaction notifies nobody", "enqueue/notify.py",
-        "    transaction.on_commit(hook, using=using, robust=True)\n", "", NOTIFY, "postgresql"),
+        "    after_commit(using, _notify, using, pending)\n", "", NOTIFY, "postgresql"),
     Bug("a woken dependent notifies nobody", "workflows/completion.py",
         "    if topics:\n        announce(using, topics)\n", "", NOTIFY, "postgresql"),
+    Bug("a child closes the sessions of its parent", "worker/fork.py",
+        "        connection.connection = None\n", "        connection.close()\n",
+        "tests/worker/test_supervisor.py::test_child_leaves_the_session_of_its_parent_open",
+        "postgresql"),
+    Bug("a process that slept past its lease starts a job", "worker/buffer.py",
+        " and boot_time() < self._lease_until", "",
+        "tests/worker/test_supervisor.py::"
+        "test_no_job_starts_between_the_end_of_a_lease_and_its_renewal"),
+    Bug("a lease counts from the answer, not from the question", "worker/leases.py",
+        "until = asked_at + get_settings()", "until = boot_time() + get_settings()", LEASE),
+    Bug("a lease whose row was locked waits for the next round", "worker/leases.py",
+        "if is_round or sign.worker_id in self._missed or", "if is_round or", LEASE),
+    Bug("a worker that ends leaves its strays to the rescue", "process/presence.py",
+        "                release_strays(self.worker_id, (), self._using)\n", "",
+        "tests/run/test_lost_answers.py", "postgresql"),
+    Bug("a duty that failed never runs again", "process/timers.py",
+        "            self._set(timer, time.monotonic() + backoff.failed(error))\n",
+        "            backoff.failed(error)\n", CONFLICTS),
+    Bug("a duty that fails ends all duties", "process/timers.py",
+        "        except Exception as error:\n            self._set",
+        "        except ArithmeticError as error:\n            self._set", CONFLICTS),
+    Bug("a signal handler that a job has set stays", "worker/isolation.py",
+        "            signal.signal(number, signal.SIG_DFL if handler is None else handler)\n", "",
+        f"{ISOLATION}::test_handlers_and_alarms_are_put_back"),
+    Bug("a transaction that a job left open is the next one's", "run/call.py",
+        "    value = _run(execution, environment)\n    alias = environment.tidy()\n",
+        "    value = _run(execution, environment)\n    alias = None\n",
+        f"{ISOLATION}::test_transaction_left_open_is_the_fault_of_its_own_job"),
+    # --- steps, events, inputs --------------------------------------------------------------------
     Bug("a step that is done is called again", "steps/journal.py",
         "self._known = {step.key: step for step in store.load(job)}", "self._known = {}", LIFE),
+    Bug("a worker that lost its job changes a step", "steps/rows.py",
+        "            if not holds_job(job.id, worker_id, job.claims, using, locks=locks):\n"
+        "                return False\n", "", "tests/steps"),
+    Bug("a sleep ends whenever its job runs", "steps/sleeping.py",
+        "    if step.is_due:\n", "    if step.wake_at is not None:\n", LIFE),
+    Bug("an event before its wait is lost", "steps/events.py",
+        "after_commit(using, look, wait, using)", "pass",
+        LIFE),
+    Bug("an event goes to a job that waits no more", "events/ending.py",
+        " and jobs[wait.job_id].status == Status.WAITING", "", "tests/events"),
+    Bug("a NUL character is stored", "serialization.py",
+        """    if "\\0" in text:\n""", "    if not text.isprintable() and False:\n",
+        "tests/test_serialization.py"),
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
 import subprocess
 import threading
@@ -14,13 +15,16 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 
 from django_jobs.exceptions import TimeLimitExceeded, WorkerStopping
 from django_jobs.ids import uuid7
+from django_jobs.models import Worker
 from django_jobs.worker import solo
 from django_jobs.worker.buffer import JobBuffer, boot_time
 from django_jobs.worker.child_process import COORDINATOR, Child, how_it_ended
 from django_jobs.worker.children import Children
+from django_jobs.worker.fork import fork
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.pools import MainThreadPool
 from django_jobs.worker.pools.lending import LentThreads
@@ -51,6 +55,19 @@ def test_no_job_starts_between_the_end_of_a_lease_and_its_renewal() -> None:
     buffer.lease(until=boot_time() + 600)
     slot.join(60)
     assert taken == [job]
+
+
+# --- fork ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_child_leaves_the_session_of_its_parent_open() -> None:
+    connection.ensure_connection()
+    session = connection.connection
+    pid = fork(lambda: int(connection.connection is not None), [])
+    assert os.waitpid(pid, 0) == (pid, 0)
+    assert Worker.objects.count() == 0  # the server has ended no session
+    assert connection.connection is session
 
 
 # --- stop ---------------------------------------------------------------------------------------
