@@ -28,13 +28,16 @@ from tests.torture.shrink import shortest
 from tests.written import written
 
 #: Scenarios that are modules of their own, with how many seconds they take in a fast run.
-ALONE = {"cron": 0, "beats": 10, "lag": 5, "workflows": 8, "limits": 8, "life": 0, "lost": 0}
+ALONE = {
+    "cron": 0, "inputs": 0, "beats": 10, "lag": 5, "workflows": 8, "limits": 8, "life": 0,
+    "lost": 0, "fuzz": 10,
+}  # fmt: skip
 #: Scenarios that use no database.
-PLAIN = ("cron",)
+PLAIN = ("cron", "inputs")
 #: Scenarios with a ledger: see :mod:`tests.torture.play`.
 PLAYED = (
-    "claims", "kills", "signals", "zombies", "outages", "clocks", "forks", "poison", "pooler",
-    "rollbacks", "versions", "soak",
+    "claims", "kills", "signals", "zombies", "outages", "disk", "clocks", "forks", "poison",
+    "pooler", "rollbacks", "versions", "soak",
 )  # fmt: skip
 SCENARIOS = (*PLAYED, *ALONE)
 #: What is worth most in a minute, for a change that must pass.
@@ -127,7 +130,7 @@ class Run:
         if server is not None:
             environment["DATABASE_URL"] = server.make(f"torture_{name}")
         if self.fast:
-            environment |= {"SECONDS": str(ALONE[name]), "EXPRESSIONS": "4"}
+            environment |= {"SECONDS": str(ALONE[name]), "EXPRESSIONS": "4", "INPUTS": "2000"}
             environment |= {"LIFE_EXAMPLES": "100", "LOST_EVERY": "5"}
         command = [sys.executable, "-m", f"tests.torture.{name}"]
         self._verdict(name, kind, self._process(f"{name} {kind}", command, environment))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ def play(site: Site) -> list[Line]:
     site.needs_server()
     away, restarts = site.pick(6, 60), site.pick(3, 20)
     site.schedule(lambda: list(faults(site, away, restarts)))
+    if site.kind == "mysql":
+        be_no_administrator(site)
     worker = site.runworker("-c", "2", "-l", "WARNING")
     site.wait_for_workers(2)
     site.keep_enqueuing(30, [(jobs.quick, 1), (jobs.work, 0.05)])
@@ -25,7 +28,7 @@ def play(site: Site) -> list[Line]:
             "away": lambda _which: load.append(be_away(site, worker, away)),
             "restart": site.restart_database,
             "crash": site.crash_database,
-            "read-only": lambda _which: be_read_only(site),
+            "read-only": lambda _which: load.append(be_read_only(site, worker)),
         }
     )
     back = time.monotonic()
@@ -51,23 +54,47 @@ def faults(site: Site, away: float, restarts: int) -> Iterator[Fault]:
     for number in range(restarts):
         yield Fault(away + 4.0 + 2.5 * number, "restart")
     yield Fault(away + 5.0 + 2.5 * restarts, "crash")
-    if site.kind == "postgresql":
-        yield Fault(away + 8.0 + 2.5 * restarts, "read-only")
+    yield Fault(away + 8.0 + 2.5 * restarts, "read-only")
 
 
 def be_away(site: Site, worker: Runworker, seconds: float) -> float:
     """Stop the server for so long; return the share of a processor that the workers used."""
     site.server.stop()
+    load = load_of(worker, seconds)
+    site.server.start()
+    return load
+
+
+def load_of(worker: Runworker, seconds: float) -> float:
+    """Wait for so long; return the share of a processor that each process of *worker* used."""
     pids = [worker.pid, *worker.children()]
     before = sum(map(cpu_seconds, pids))
     time.sleep(seconds)
-    used = sum(map(cpu_seconds, pids)) - before
-    site.server.start()
-    return 100 * used / seconds / len(pids)
+    return 100 * (sum(map(cpu_seconds, pids)) - before) / seconds / len(pids)
 
 
-def be_read_only(site: Site) -> None:
-    """As in a failover: the server answers, and refuses each write."""
+def be_no_administrator(site: Site) -> None:
+    """Let workers use an account to which ``read_only`` applies."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE OR REPLACE USER app@127.0.0.1")
+        cursor.execute(f"GRANT ALL ON {connection.settings_dict['NAME']}.* TO app@127.0.0.1")
+    site.environment["TORTURE_DATABASE"] = json.dumps({"USER": "app"})
+
+
+def be_read_only(site: Site, worker: Runworker) -> float:
+    """As in a failover: the server answers, and refuses each write; return the workers' load."""
+    seconds = site.pick(3, 30)
+    if site.kind == "mysql":
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            cursor.execute("SET GLOBAL read_only = ON")
+            load = load_of(worker, seconds)
+            cursor.execute("SET GLOBAL read_only = OFF")
+        connection.close()
+        return load
     import psycopg
 
     name = os.environ["DATABASE_URL"].rpartition("/")[2]
@@ -76,12 +103,13 @@ def be_read_only(site: Site) -> None:
         cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
         session.execute(f"{change} = on")
         session.execute(cut)
-        time.sleep(site.pick(3, 30))
+        load = load_of(worker, seconds)
         session.execute(f"{change} = off")
         session.execute(cut)
     from django.db import connection
 
     connection.close()
+    return load
 
 
 def cpu_seconds(pid: int) -> float:

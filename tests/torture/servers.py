@@ -208,6 +208,9 @@ class SQLite(Server):
 
     def stop(self) -> None: ...
 
+    def answers(self) -> bool:
+        return True
+
     def make(self, database: str) -> str:
         for path in self.folder.glob(f"{database}.sqlite3*"):
             path.unlink()
