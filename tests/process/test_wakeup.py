@@ -43,6 +43,17 @@ def test_call_that_comes_before_the_sleep_ends_it(monkeypatch: pytest.MonkeyPatc
     waker.close()
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("listens", [True, False])
+def test_empty_queues_are_polled_whether_or_not_the_database_notifies(listens: bool) -> None:
+    waker = Waker()
+    sleeper = Wakeup("default", waker)
+    sleeper.listens = listens
+    pauses = [sleeper.next_look() for _ in range(20)]
+    assert 0 < min(pauses) <= max(pauses) <= wakeup.GUARD_SECONDS
+    waker.close()
+
+
 def test_wait_tells_which_descriptors_are_readable() -> None:
     waker, (read, write), (other, end) = Waker(), os.pipe(), os.pipe()
     os.write(write, b"!")
