@@ -172,8 +172,7 @@ def with_causes(
     if operation != RETRY:
         return ids, Counter()
     wanted, replaced = retrying.with_root_causes(ids, seen.db, seen)
-    reason = _("failed with a job that they depend on, which was retried in their place")
-    return wanted, Counter({reason: replaced} if replaced else {})
+    return wanted, Counter({retrying.REPLACED: replaced} if replaced else {})
 
 
 def perform(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -69,12 +70,15 @@ class Reencryption:
         return new
 
 
-def reencrypt(*, using: str = "") -> Reencryption:
+def reencrypt(
+    *, using: str = "", note: Callable[[int], object] = lambda number: None
+) -> Reencryption:
     """Encrypt all encrypted values of jobs with the first key of ``ENCRYPTION_KEYS``.
 
     *using* is a database's alias, by default every database that holds jobs. Each transaction
-    changes 200 jobs. A run that was stopped is continued by another one, which leaves what has the
-    first key already. Raises ``EncryptionError`` without a usable key.
+    changes 200 jobs; *note* gets the number of the jobs after each. A run that was stopped is
+    continued by another one, which leaves what has the first key already. Raises
+    ``EncryptionError`` without a usable key.
     """
     refuse_without_keys()
     total = Reencryption()
@@ -84,6 +88,7 @@ def reencrypt(*, using: str = "") -> Reencryption:
             change = functools.partial(_change, ids, alias)
             total.add(without_deadlock(alias, functools.partial(in_order, alias, change)))
             last = ids[-1]
+            note(len(ids))
     return total
 
 

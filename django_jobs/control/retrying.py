@@ -26,6 +26,8 @@ from ..workflows.reopen import around, reopen, why_not
 from ..workflows.upstream import UPSTREAM_FAILED, origin_of
 from .jobs import Note, by_database, nothing
 
+#: Why jobs were skipped whose root causes were retried.
+REPLACED = gettext_noop("failed with a job that they depend on, which was retried in their place")
 _rounds = itertools.count(1)
 _round = 0
 

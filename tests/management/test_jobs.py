@@ -17,6 +17,7 @@ from django_jobs.conf import SETTING
 from django_jobs.models import Attempt, Command, Edge, Job, Queue, UniqueKey
 from django_jobs.redaction import REDACTED
 from django_jobs.status import ENDED, Status
+from django_jobs.workflows.upstream import UPSTREAM_FAILED, upstream_message
 from tests.jobs import add
 
 pytestmark = pytest.mark.django_db
@@ -184,7 +185,23 @@ def test_retry_all_that_match_defaults_to_failures() -> None:
     assert statuses(revoked, elsewhere) == ["PENDING", "FAILURE"]
 
 
-@pytest.mark.parametrize("verb", ["retry", "revoke"])
+def test_retry_takes_root_causes() -> None:
+    cause = make(Status.FAILURE, name="tests.jobs.fail", has_dependents=True)
+    failed = make(
+        Status.FAILURE, pending_parents=1, error_class=UPSTREAM_FAILED,
+        error_message=upstream_message(cause.pk, cause.name, cause.status),
+    )  # fmt: skip
+    Edge.objects.create(parent=cause, child=failed)
+    why = "failed with a job that they depend on, which was retried in their place"
+    told = jobs_json("retry", failed.pk, "--dry-run")
+    assert (told["functions"], told["skipped"]) == ({"tests.jobs.fail": 1}, {why: 1})
+    # The steps of one job are not those of another.
+    assert jobs_json("retry", failed.pk, "--from-start")["retried"] == 0
+    assert jobs_json("retry", failed.pk) == {"retried": 1, "skipped": {why: 1}}
+    assert statuses(cause, failed) == ["PENDING", "WAITING"]
+
+
+@pytest.mark.parametrize("verb", ["retry", "revoke", "delete"])
 def test_bulk_needs_ids_or_a_filter_and_not_both(verb: str) -> None:
     row = make(Status.FAILURE)
     with pytest.raises(CommandError, match="Name the jobs by their ids"):
@@ -292,6 +309,41 @@ def test_purge_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == ["Permanently delete 1 pending jobs of queue 'mail'? [y/N] "]
     monkeypatch.setattr("builtins.input", lambda text: "y")
     assert jobs("purge", "--queue", "mail") == "1 deleted\n"
+
+
+def test_delete_takes_ended_jobs_that_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_jobs.management.jobs.selection.CHUNK", 2)
+    ended = [make(Status.FAILURE, queue="mail") for _ in range(3)]
+    kept = [make(Status.SUCCESS), make(queue="mail"), make(Status.STARTED, queue="mail")]
+    told = jobs_json("delete", "--queue", "mail", "--dry-run")
+    assert told == {"dry_run": True, "deleted": 3, "functions": {"tests.jobs.add": 3},
+                    "skipped": {}}  # fmt: skip
+    assert jobs("delete", "--queue", "mail", "--no-input") == "3 deleted\n"
+    assert list(Job.objects.order_by("pk")) == kept
+    assert ended
+
+
+def test_delete_by_id_says_what_stays() -> None:
+    needed = make(has_dependents=True, status=Status.SUCCESS)
+    waits = make(Status.WAITING, pending_parents=1)
+    Edge.objects.create(parent=needed, child=waits)
+    free = make(Status.REVOKED)
+    assert jobs_json("delete", needed.pk, waits.pk, free.pk, "--yes") == {
+        "deleted": 1,
+        "skipped": {"is waiting": 1, "another job of its workflow still needs its result": 1},
+    }
+    assert list(Job.objects.order_by("pk")) == [needed, waits]
+
+
+def test_delete_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = make(Status.FAILURE)
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
+    with pytest.raises(CommandError, match="Nothing was deleted"):
+        jobs("delete", row.pk)
+    assert (asked, statuses(row)) == (["Permanently delete 1 job? [y/N] "], ["FAILURE"])
+    monkeypatch.setattr("builtins.input", lambda text: "y")
+    assert jobs("delete", row.pk) == "1 deleted\n"
 
 
 # --- stats ----------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import io
 import uuid
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +15,16 @@ from django.core.management.base import OutputWrapper
 from django.core.management.color import color_style
 from django.utils import timezone
 
+from django_jobs.define.envelopes import MARK
 from django_jobs.ids import uuid7
-from django_jobs.management.jobs import output, top
+from django_jobs.management.jobs import output, progress, top
 from django_jobs.management.jobs.job_filters import moment
 from django_jobs.management.jobs.progress import Progress
 from django_jobs.metrics import cache
 from django_jobs.models import Job
 from django_jobs.status import Status
 from django_jobs.workflows.upstream import UPSTREAM_FAILED
+from tests.encryption.conftest import NEW
 from tests.management.test_jobs import jobs, jobs_json, make
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +146,23 @@ def test_progress_is_shown_at_a_terminal_only(
         progress.advance(1000)
         assert out.getvalue() == shown
     assert out.getvalue() == (shown and f"{shown}\r\x1b[K")
+
+
+# The doctor reads each file and looks through it afterwards.
+@pytest.mark.parametrize(("verb", "steps"), [("reencrypt", 1), ("doctor-celery", 2)])
+def test_long_verbs_show_how_far_they_are(
+    verb: str, steps: int, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Terminal()
+    monkeypatch.setattr("sys.stderr", out)
+    monkeypatch.setattr(progress, "_SECONDS", 0)
+    settings.DJANGO_JOBS = {**settings.DJANGO_JOBS, "ENCRYPTION_KEYS": [NEW]}
+    make(Status.SUCCESS, result={MARK: "gAAAAA"})
+    (tmp_path / "shop.py").write_text("import os")
+    with suppress(SystemExit):
+        jobs(verb, *([str(tmp_path)] if verb == "doctor-celery" else []))
+    shown = "".join(f"\r{number} " for number in range(1, steps + 1))
+    assert out.getvalue() == f"{shown}\r\x1b[K"
 
 
 # --- what is printed ----------------------------------------------------------------------------

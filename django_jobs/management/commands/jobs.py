@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +11,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from ...conf import DAY, get_settings
-from ...status import ENDED, QUEUED, Status
+from ...status import Status
 from ...worker.flag_types import positive, seconds
 from ..arguments import add_verb, add_verbs
 from ..base import OfflineCommand
 from ..ending import is_program
 from ..jobs import (
+    action_parsers,
     actions,
     control,
     doctor_celery,
@@ -37,6 +37,7 @@ from ..jobs import (
     worker_parsers,
     workflow,
 )
+from ..jobs.action_parsers import add_dry_run
 from ..jobs.job_filters import FILTERS, add_filters
 from ..jobs.output import STYLE
 from ..jobs.warn import warnings
@@ -52,7 +53,7 @@ class Command(OfflineCommand):
         self._parser = parser
         verbs = add_verbs(parser, "verb", "VERB", required=False)
         for add in (
-            _list, _show, _workflow, _retry, _revoke, _move, _purge, _stats, _health, _run,
+            _list, _show, _workflow, *action_parsers.PARSERS, _stats, _health, _run,
             _schedules, _import, _doctor_celery, _reencrypt, _send_event,
         ):  # fmt: skip
             add(verbs)
@@ -89,7 +90,7 @@ class Command(OfflineCommand):
         if verb != "run":  # the queue decides the database
             default = "" if verb in _AT_QUEUES else get_settings().database
             given["using"] = options["database"] or default
-        if verb == "purge":
+        if verb in ("delete", "purge"):
             given["confirm"] = self._confirm if options["interactive"] else None
         if verb == "health":  # it also works while the database is away
             given["warn"] = self.stderr.write
@@ -122,6 +123,7 @@ _VERBS: dict[str, Callable[..., bool | None]] = {
     "retry": actions.retry,
     "revoke": actions.revoke,
     "move": actions.move,
+    "delete": actions.delete,
     "purge": actions.purge,
     "run": enqueuing.run,
     "edit": editing.edit_job,
@@ -162,56 +164,6 @@ def _show(verbs: Any) -> None:
 def _workflow(verbs: Any) -> None:
     text = gettext_noop("Show the jobs of one job's workflow, with their statuses.")
     add_verb(verbs, "workflow", text, "job_id").add_argument("job_id", metavar="ID")
-
-
-def _retry(verbs: Any) -> None:
-    text = gettext_noop("Retry ended jobs, by id or all that match.")
-    parser = add_verb(
-        verbs, "retry", text, "ids", "status", "from_step", "from_start", "dry_run", *FILTERS
-    )
-    parser.add_argument("ids", nargs="*", metavar="ID")
-    add_filters(parser, sorted(ENDED))
-    _add_dry_run(parser)
-    parser.add_argument(
-        "--from-step", metavar="KEY",
-        help=_("forget this step and later ones (default: go on from the step that failed)"),
-    )  # fmt: skip
-    parser.add_argument("--from-start", action="store_true", help=_("forget all steps"))
-
-
-def _revoke(verbs: Any) -> None:
-    text = gettext_noop("Revoke jobs that have not started, by id or all that match.")
-    parser = add_verb(verbs, "revoke", text, "ids", "header", "terminate", "dry_run",
-                      *FILTERS)  # fmt: skip
-    parser.add_argument("ids", nargs="*", metavar="ID")
-    add_filters(parser)
-    _add_dry_run(parser)
-    parser.add_argument("--header", metavar="NAME=VALUE", help=_("only jobs with this header"))
-    parser.add_argument("--terminate", action="store_true", help=_("stop running jobs, too"))
-
-
-def _move(verbs: Any) -> None:
-    text = gettext_noop(
-        "Move jobs that have not started to another queue or priority, by id or all that match."
-    )
-    parser = add_verb(verbs, "move", text, "ids", "to", "priority", "status", "dry_run",
-                      *FILTERS)  # fmt: skip
-    parser.add_argument("ids", nargs="*", metavar="ID")
-    parser.add_argument("--to", metavar="QUEUE", help=_("the new queue"))
-    parser.add_argument("--priority", type=int, metavar="N", help=_("the new priority"))
-    add_filters(parser, QUEUED)
-    _add_dry_run(parser)
-
-
-def _purge(verbs: Any) -> None:
-    parser = add_verb(verbs, "purge", gettext_noop("Delete the pending jobs of a queue."), "queue",
-                      "dry_run")  # fmt: skip
-    parser.add_argument("--queue", required=True)
-    _add_dry_run(parser)
-    parser.add_argument(
-        "--noinput", "--no-input", "--yes", action="store_false", dest="interactive",
-        help=_("do not ask for confirmation"),
-    )  # fmt: skip
 
 
 def _stats(verbs: Any) -> None:
@@ -263,7 +215,7 @@ def _schedules(verbs: Any) -> None:
 def _import(verbs: Any) -> None:
     text = gettext_noop("Copy the periodic tasks of django-celery-beat, which must be installed.")
     parser = add_verb(verbs, "import-celery-beat", text, "dry_run")
-    _add_dry_run(parser)
+    add_dry_run(parser)
 
 
 def _reencrypt(verbs: Any) -> None:
@@ -291,7 +243,3 @@ def _doctor_celery(verbs: Any) -> None:
     parser.add_argument(
         "folders", nargs="*", metavar="FOLDER", help=_("folders with source; default: BASE_DIR")
     )
-
-
-def _add_dry_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dry-run", action="store_true", help=_("only print what would be done"))

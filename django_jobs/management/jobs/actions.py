@@ -1,4 +1,4 @@
-"""``jobs retry``, ``jobs revoke``, ``jobs move`` and ``jobs purge``."""
+"""``jobs retry``, ``jobs revoke``, ``jobs move``, ``jobs delete`` and ``jobs purge``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from uuid import UUID
 
 from django.core.management.base import CommandError, OutputWrapper
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_noop, ngettext
 
 from ... import control
+from ...control import deleting
+from ...control.retrying import REPLACED, with_root_causes
 from ...define.routing import database_of
 from ...display.job_text import reason_text
 from ...exceptions import QueueFull
@@ -39,6 +41,7 @@ def retry(
     """Retry ended jobs by their ids, or all that match (by default the failed ones).
 
     They go on from the step that failed, from the step with the key *from_step*, or from the start.
+    Without these two options, root causes are retried in place of the jobs that failed with them.
     """
     if from_start and from_step is not None:
         raise CommandError("Give --from-step or --from-start, not both.")
@@ -47,13 +50,17 @@ def retry(
         wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
     else:
         wanted = given(ids, using)
+    replaced = 0
+    if from_step is None and not from_start:
+        wanted, replaced = with_root_causes(wanted, using)
+    others = {REPLACED: replaced} if replaced else {}
     if dry_run:
-        _preview(out, as_json, "retried", wanted, sorted(ENDED), using)
+        _preview(out, as_json, "retried", wanted, sorted(ENDED), using, others)
         return
     done, skipped = _each(wanted, lambda chunk: control.retry(
         chunk, from_step=from_step, from_start=from_start, using=using
     ))  # fmt: skip
-    _report(out, as_json, "retried", done, skipped)
+    _report(out, as_json, "retried", done, {**skipped, **others})
 
 
 def revoke(
@@ -148,9 +155,13 @@ def _preview(
     wanted: Sequence[UUID],
     allowed: Sequence[str],
     using: str,
+    others: Mapping[str, int] | None = None,
 ) -> None:
-    """Print what would be changed: how many jobs, by job function, and who would be skipped."""
-    names, skipped = Counter[str](), Counter[str]()
+    """Print what would be changed: how many jobs, by job function, and who would be skipped.
+
+    *others* are skipped, too, by reason.
+    """
+    names, skipped = Counter[str](), Counter[str](others or {})
     for chunk in chunks(wanted):
         rows = Job.objects.using(using).filter(pk__in=chunk).values_list("name", "status")
         for name, status in rows:
@@ -165,6 +176,51 @@ def _preview(
     _report(out, False, f"would be {verb}", names.total(), skipped)
     if names:
         write_table(out, ("JOB", "JOBS"), names.most_common())
+
+
+def delete(
+    out: OutputWrapper,
+    *,
+    using: str,
+    as_json: bool,
+    ids: Sequence[str],
+    dry_run: bool,
+    confirm: Callable[[str], bool] | None,
+    status: str | None,
+    **filters: Any,
+) -> None:
+    """Delete ended jobs by their ids, or all that match, unless *confirm* returns False."""
+    if not _by_id(ids, status=status, **filters):
+        jobs = matching(using, status=status, **filters).filter(status__in=ENDED)
+        wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
+    else:
+        wanted = given(ids, using)
+    if dry_run:
+        _preview(out, as_json, "deleted", wanted, sorted(ENDED), using)
+        return
+    number = len(wanted)
+    question = ngettext("Permanently delete %d job?", "Permanently delete %d jobs?", number)
+    if confirm is not None and wanted and not confirm(question % number):
+        raise CommandError("Nothing was deleted.")
+
+    def act(chunk: Sequence[UUID]) -> tuple[int, Mapping[str, int]]:
+        deleted: set[UUID] = set()
+
+        def note(jobs: Sequence[Job]) -> None:
+            deleted.clear()  # the transaction may be repeated
+            deleted.update(job.pk for job in jobs)
+
+        kept = deleting.delete(chunk, using, note)
+        left = Job.objects.using(using).filter(pk__in=[pk for pk in chunk if pk not in deleted])
+        statuses = left.exclude(status__in=ENDED).values_list("status", flat=True)
+        skipped = Counter(f"is {status.lower()}" for status in statuses)
+        if kept:
+            skipped[gettext_noop("another job of its workflow still needs its result")] = kept
+        if gone := len(chunk) - len(deleted) - skipped.total():
+            skipped[gettext_noop("gone")] = gone
+        return len(deleted), skipped
+
+    _report(out, as_json, "deleted", *_each(wanted, act))
 
 
 def purge(

@@ -1,4 +1,4 @@
-"""The options that choose jobs, of ``jobs list``, ``retry``, ``revoke`` and ``move``."""
+"""The options that choose jobs, of ``jobs list`` and of the verbs that change jobs."""
 
 from __future__ import annotations
 

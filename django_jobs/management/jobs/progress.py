@@ -13,11 +13,14 @@ _SECONDS = 1.0
 
 
 class Progress:
-    """Shows ``1,500 of 30,625`` once a second on a line that is cleared at the end."""
+    """Shows ``1,500 / 30,625`` once a second on a line that is cleared at the end.
 
-    def __init__(self, total: int, stream: Any = None) -> None:
+    Without a *total* it shows the first number alone.
+    """
+
+    def __init__(self, total: int | None, stream: Any = None) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._total = number_format(total, force_grouping=True)
+        self._total = "" if total is None else f" / {number_format(total, force_grouping=True)}"
         self._done = 0
         self._next = time.monotonic() + _SECONDS
         self._is_shown = False
@@ -32,7 +35,7 @@ class Progress:
         self._next = time.monotonic() + _SECONDS
         self._is_shown = True
         done = number_format(self._done, force_grouping=True)
-        self._stream.write(f"\r{done} / {self._total} ")
+        self._stream.write(f"\r{done}{self._total} ")
         self._stream.flush()
 
     def __exit__(self, *error: object) -> None:

@@ -9,12 +9,14 @@ from django.utils.translation import ngettext
 from ...control.reencryption import reencrypt
 from ...exceptions import EncryptionError
 from .output import write_json
+from .progress import Progress
 
 
 def show_reencryption(out: OutputWrapper, *, using: str, as_json: bool) -> bool:
     """Encrypt all values with the first key; return whether some could not be decrypted."""
     try:
-        done = reencrypt(using=using)
+        with Progress(None) as progress:
+            done = reencrypt(using=using, note=progress.advance)
     except EncryptionError as error:
         raise CommandError(str(error)) from None
     if as_json:

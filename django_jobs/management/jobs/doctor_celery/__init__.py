@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 from ....from_celery.settings import SETTINGS, setting_of
 from ....from_celery.table import find
 from ..output import one_line, write_json
+from ..progress import Progress
 from . import beat_rows, calls, classes, decorators, imports, others, receivers, settings, strings
 from .finding import Finding, Place, Section
-from .project import Project, own_folders
+from .project import Note, Project, nothing, own_folders
 
 # Settings with a value that no file of the project sets: from the environment, or from a library.
 _ELSEWHERE = "(settings)"
@@ -31,8 +32,10 @@ def doctor_celery(
 
     *folders* replace ``BASE_DIR``.
     """
-    project = Project(_folders(folders))
-    found = sorted(set(findings(project, using)))
+    with Progress(None) as progress:
+        # Each module is read first, and looked through afterwards.
+        project = Project(_folders(folders), progress.advance)
+        found = sorted(set(findings(project, using, progress.advance)))
     if as_json:
         shown = [
             {"file": each.file, "line": each.line, "what": each.what, "becomes": each.becomes,
@@ -45,8 +48,8 @@ def doctor_celery(
     return bool(found)
 
 
-def findings(project: Project, using: str) -> Iterator[Finding]:
-    """Yield everything of Celery's that the project has."""
+def findings(project: Project, using: str, note: Note = nothing) -> Iterator[Finding]:
+    """Yield everything of Celery's that the project has; *note* gets 1 after each module."""
     symbols = project.symbols
     prefixes, configured = settings.namespaces(symbols), settings.configurations(symbols)
     loaded = _loaded(prefixes)
@@ -60,6 +63,7 @@ def findings(project: Project, using: str) -> Iterator[Finding]:
             names.add(finding.what)
             yield finding
         yield from strings.findings(module)
+        note(1)
     yield from _set_elsewhere(loaded, names)
     yield from project.broken
     for path, shown in project.files:

@@ -7,7 +7,7 @@ import os
 import sys
 import sysconfig
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from django.conf import settings
@@ -22,10 +22,21 @@ _LONGEST_FILE = 2_000_000
 _OURS = Path(__file__).resolve().parents[3]
 
 
-class Project:
-    """The files below some folders that may have to do with Celery."""
+#: Is called with a number of files that were read or looked through.
+Note = Callable[[int], object]
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+
+def nothing(number: int) -> None:
+    pass
+
+
+class Project:
+    """The files below some folders that may have to do with Celery.
+
+    *note* gets 1 after each file that was read.
+    """
+
+    def __init__(self, folders: Iterable[Path], note: Note = nothing) -> None:
         #: Each file that is read, and its name in findings.
         self.files: list[tuple[Path, str]] = []
         #: Files that cannot be read or do not parse.
@@ -42,6 +53,7 @@ class Project:
                 self.files.append((path, shown))
                 if is_python and (tree := self._parsed(path, shown)):
                     modules.append(Module(shown, name, tree))
+                note(1)
         self.symbols = Symbols(modules)
 
     def _is_read(self, path: Path, shown: str) -> bool:
