@@ -23,6 +23,7 @@ from django_jobs.conf import Settings
 from django_jobs.contrib.opentelemetry import DjangoJobsInstrumentor
 from django_jobs.define.call_options import CallKeywords
 from django_jobs.define.options import JobOptions
+from django_jobs.management.mcp import tools
 from django_jobs.metrics.prometheus import JobsCollector
 from django_jobs.models import (
     Attempt,
@@ -131,6 +132,16 @@ def row_of(page: str, name: str) -> str:
     text = (DOCS / page).read_text()
     start = text.index(f"   * - ``{name}``\n")
     return text[start : text.find("   * - ", start + 1)]
+
+
+def test_mcp_lists_every_tool() -> None:
+    """One row may have two tools."""
+    text = (DOCS / "mcp.rst").read_text()
+    for heading, wanted in (("that reads", tools.READ), ("of ``--write``", tools.WRITE)):
+        table = text.partition(f"   * - Tool {heading}\n")[2].partition("\n\n")[0]
+        cells = re.findall(r"^   \* - (.+)$", table, re.MULTILINE)
+        listed = {name for cell in cells for name in re.findall(r"``(\w+)``", cell)}
+        assert listed == {tool.__name__ for tool in wanted}
 
 
 def test_results_lists_every_name() -> None:
