@@ -186,7 +186,8 @@ def take_pages(page: Browser, site: str, report: Any) -> None:
             use(page, theme)
             png = page.take(f"{site}/admin/django_jobs/{path}", width, height)
             save(f"{name}{'' if theme == 'light' else '-dark'}.png", png)
-    write_both("dashboard")
+    shown = [(IMAGES / name).read_bytes() for name in ("dashboard.png", "dashboard-dark.png")]
+    write_both("dashboard", "png", shown)
 
 
 def use(page: Browser, theme: str) -> None:
@@ -222,20 +223,20 @@ def with_palette(picture: Image.Image) -> Image.Image:
 
 def _differs(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     # Pillow looks colours up in steps of four, so near ones take the place of each other.
-    return max(abs(a - b) for a, b in zip(one, other, strict=True)) > 7
+    return max(abs(a - b) for a, b in zip(one, other, strict=True)) > 6
 
 
-def write_both(name: str) -> None:
+def write_both(name: str, kind: str, pictures: list[bytes]) -> Path:
     """Write an SVG with the light and the dark picture: the reader's browser chooses.
 
     Neither an index page nor GitHub allows an HTML element for that in reStructuredText.
     """
     parts = []
-    for theme, file in zip(THEMES, (f"{name}.png", f"{name}-dark.png"), strict=True):
-        data = base64.b64encode((IMAGES / file).read_bytes()).decode()
+    for theme, picture in zip(THEMES, pictures, strict=True):
+        data = base64.b64encode(picture).decode()
         parts.append(
             f'<image class="{theme}" width="{WIDTH}" height="{HEIGHT}"'
-            f' href="data:image/png;base64,{data}"/>'
+            f' href="data:image/{kind};base64,{data}"/>'
         )
     dark = ".dark{display:inline}.light{display:none}"
     style = f".dark{{display:none}}@media(prefers-color-scheme:dark){{{dark}}}"
@@ -245,11 +246,17 @@ def write_both(name: str) -> None:
         f' height="{HEIGHT}"><style>{style}</style>{"".join(parts)}</svg>\n'
     )
     tell(path)
+    return path
 
 
 def animate(page: Browser, site: str) -> None:
+    path = write_both("animation", "gif", [animation(page, site, theme) for theme in THEMES])
+    assert path.stat().st_size <= MOST_BYTES, "the animation is too large"
+
+
+def animation(page: Browser, site: str, theme: str) -> bytes:
     """Take the dashboard for twenty seconds, while it refreshes itself every two."""
-    use(page, "light")
+    use(page, theme)
     size = (round(WIDTH * SCALE), round(HEIGHT * SCALE))
     page.take(f"{site}/admin/django_jobs/dashboard/", WIDTH, HEIGHT)
     page.call("Runtime.evaluate", expression=OFTEN)
@@ -265,13 +272,12 @@ def animate(page: Browser, site: str) -> None:
             enqueue_work()
     palette = with_palette(frames[-1])
     shown = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    path = IMAGES / "dashboard.gif"
+    gif = io.BytesIO()
     shown[0].save(
-        path, save_all=True, append_images=shown[1:], duration=round(PAUSE * 1000), loop=0,
+        gif, "GIF", save_all=True, append_images=shown[1:], duration=round(PAUSE * 1000), loop=0,
         optimize=True,
     )  # fmt: skip
-    tell(path)
-    assert path.stat().st_size <= MOST_BYTES, "the animation is too large"
+    return gif.getvalue()
 
 
 def tell(path: Path) -> None:
