@@ -67,3 +67,13 @@ def test_tables_name_what_exists() -> None:
     }
     assert unknown.keys() == {"django_jobs.contrib.django_tasks.DatabaseBackend"}
     assert WORDS.findall("f.apply_async((7,), countdown=60)") == ["f", "apply_async", "countdown"]
+
+
+def test_comparison_links_what_was_read_of_each_queue() -> None:
+    text = (DOCS / "comparison.rst").read_text()
+    sections = re.split(r"^(\S.*)\n-{3,}$", text, flags=re.MULTILINE)[1:]
+    titles = sections[::2]
+    assert len(titles) > 10
+    assert [
+        title for title, body in zip(titles, sections[1::2], strict=True) if "`__" not in body
+    ] == []
