@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import decimal
+import enum
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from django.contrib.admin.models import ADDITION, LogEntry
@@ -150,6 +152,40 @@ def test_form_does_not_send_a_secret_back(boss: Client, send: Any) -> None:
     html = enqueue(boss, user_id="x", subject="x", code="hunter2-top").content.decode()
     assert "hunter2-top" not in html
     assert 'type="password"' in html
+
+
+class Size(enum.Enum):
+    SMALL, LARGE = 1, 2
+
+
+def test_form_has_a_field_for_each_type(boss: Client, registered: dict[str, Any]) -> None:
+    @job(name="shop.order")
+    def order(
+        day: datetime.date,
+        mode: Literal["draft", "final", 7],
+        size: Size = Size.SMALL,
+        price: decimal.Decimal | None = None,
+        number: int | None = None,
+        other: int | None = 3,
+        note: Any = "x",
+    ) -> None: ...
+
+    html = boss.get(f"{LIST}shop.order/").content.decode()
+    assert re.search(r'<input type="date" name="argument_day"', html)
+    assert '<option value="&quot;draft&quot;">draft</option>' in html
+    assert '<option value="2">2</option>' in html
+    assert re.search(r'<input type="number" name="argument_number"', html)
+    given = {"day": "2026-01-31", "mode": "7", "size": "2", "number": "5", "note": "null"}
+    enqueue(boss, "shop.order", **given, other="null", price="2.50")
+    assert Job.objects.get().kwargs == {
+        "day": "2026-01-31", "mode": 7, "size": 2, "number": 5, "note": None, "other": None,
+        "price": "2.50",
+    }  # fmt: skip
+    wrong = {**given, "day": "31.1.2026", "mode": "8", "price": "a lot", "other": '"x"'}
+    errors = "\n".join(errors_of(enqueue(boss, "shop.order", **wrong)))
+    for name in ("day: Enter a valid date", "mode: Select a valid choice", "price: Argument 'p"):
+        assert f"argument_{name}" in errors
+    assert Job.objects.count() == 1
 
 
 def test_form_of_positions_and_rests(boss: Client, registered: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -370,3 +371,30 @@ def test_page_is_closed_where_the_admin_hides_the_row(
     jobs.add.delay(4711)
     answer = boss.get(url(only()))
     assert (answer.status_code, b"4711" in answer.content) == (403, False)
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "written"),
+    [
+        (dict, {"b": [1, 2], "a": None}, '{ "a": null,\r\n "b": [1,2] }'),
+        (int, "7", '"7"'),
+        (str, "two\nlines", r'"two\nlines"'),
+        (str, None, "null"),
+        (bool, 1, "1"),
+    ],
+)
+def test_page_leaves_json_that_is_only_written_in_another_way(
+    boss: Client, registered: dict[str, Any], hint: Any, value: Any, written: str
+) -> None:
+    def pay(extra: Any) -> None: ...
+
+    pay.__annotations__["extra"] = hint
+    job(name="tests.json_edit")(pay).delay(value)
+    form = boss.get(url(only())).context["form"]
+    assert json.loads(form.initial["argument_extra"]) == value
+    given = {"argument_extra": written, "queue": "mail", "priority": "0"}
+    boss.post(url(only()), given)
+    assert (only().queue, only().args, only().kwargs) == ("mail", [value], {})
+    assert "arguments" not in LogEntry.objects.get().change_message
+    boss.post(url(only()), given | {"argument_extra": "[3]"})
+    assert only().kwargs == {"extra": [3]}
