@@ -6,6 +6,9 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.forms import Media
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from ..conf import get_settings
 from .auto_refresh import KEYS_SCRIPT
@@ -23,6 +26,19 @@ def may_view(site: admin.AdminSite, model: type[Model], request: HttpRequest) ->
     if site.is_registered(model):
         return bool(site.get_model_admin(model).has_view_permission(request))
     return request.user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}")
+
+
+def page_on(site: admin.AdminSite, model: type[Model], page: str, *args: Any) -> str:
+    """Return the address of a page of *model*; empty where *site* does not have the model."""
+    if not site.is_registered(model):
+        return ""
+    opts = model._meta
+    return reverse(f"{site.name}:{opts.app_label}_{opts.model_name}_{page}", args=args)
+
+
+def linked(page: str, label: object) -> SafeString:
+    """Return a link to the address *page*; the label alone if that is empty."""
+    return format_html('<a href="{}">{}</a>', page, label) if page else format_html("{}", label)
 
 
 # The lookups of Django's own filters.

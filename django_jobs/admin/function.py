@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -139,7 +140,9 @@ class FunctionAdminMixin(FunctionJsonMixin, ReadOnlyAdminMixin):
             "errors": errors(function.name, self._url("job_changelist"), using),
             "may": may,
             "runs": runs_svg(newest, room=len(newest)),
-            "tables": runs(function.name, newest, using) if newest and may["view_job"] else [],
+            "tables": runs(function.name, newest, using, functools.partial(self._url, "job_change"))
+            if newest and may["view_job"]
+            else [],
             "schedule_url": f"{self._url('schedule_add')}?{urlencode({'job_name': function.name})}",
             "steps": [step_row(one) for one in step_numbers(function.name, using)],
         }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.utils.formats import number_format
@@ -64,7 +65,9 @@ def errors(name: str, jobs: str, using: str) -> list[dict[str, Any]]:
     ]
 
 
-def runs(name: str, newest: Sequence[Job], using: str) -> list[dict[str, Any]]:
+def runs(
+    name: str, newest: Sequence[Job], using: str, page_of: Callable[[UUID], str]
+) -> list[dict[str, Any]]:
     """Return two tables: the newest runs, and the slowest ones among the newest jobs."""
     took = ExpressionWrapper(F("ended_at") - F("started_at"), DurationField())
     ended = newest_of_function(name, using).filter(
@@ -72,8 +75,8 @@ def runs(name: str, newest: Sequence[Job], using: str) -> list[dict[str, Any]]:
     )
     slowest = list(ended.order_by(took.desc())[:_SLOWEST])
     return [
-        {"title": _("Newest runs"), "rows": [_run(job) for job in newest[::-1][:_NEWEST]]},
-        {"title": _("Slowest of the newest runs"), "rows": [_run(job) for job in slowest]},
+        {"title": _("Newest runs"), "rows": [_run(job, page_of) for job in newest[::-1][:_NEWEST]]},
+        {"title": _("Slowest of the newest runs"), "rows": [_run(job, page_of) for job in slowest]},
     ]
 
 
@@ -85,9 +88,10 @@ def folded(options: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"options": changed, "defaults": rest, "defaults_text": text % len(rest)}
 
 
-def _run(job: Job) -> dict[str, Any]:
+def _run(job: Job, page_of: Callable[[UUID], str]) -> dict[str, Any]:
     return {
         "pk": job.pk,
+        "url": page_of(job.pk),
         "status": status_badge(job.status),
         "started": moment(job.started_at),
         "took": duration(ran(job)) or "–",

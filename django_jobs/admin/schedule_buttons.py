@@ -12,7 +12,6 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, ngettext
@@ -21,7 +20,7 @@ from ..conf import get_settings
 from ..control import schedules
 from ..define.sensitive import shown_schedule
 from ..models import Job, Schedule
-from .base import may_view
+from .base import linked, may_view, page_on
 from .operations import OperationsAdminMixin
 
 Run = Callable[..., Collection[int]]
@@ -99,16 +98,16 @@ class ScheduleButtonsMixin(OperationsAdminMixin):
         self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
         page = request.POST.get("from_schedule", "")
         if page.isascii() and page.isdecimal():
-            name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change"
-            return HttpResponseRedirect(reverse(name, args=[page]))
+            return HttpResponseRedirect(page_on(self.admin_site, self.model, "change", page))
         return None
 
     def _links(self, request: HttpRequest, jobs: Collection[tuple[UUID, str]]) -> SafeString:
-        if not may_view(self.admin_site, Job, request):
-            return format_html_join(", ", "{}", ((name,) for _pk, name in jobs))
-        page = f"{self.admin_site.name}:{Job._meta.app_label}_job_change"
-        rows = ((reverse(page, args=[pk]), name) for pk, name in jobs)
-        return format_html_join(", ", '<a href="{}">{}</a>', rows)
+        site = self.admin_site
+        may = may_view(site, Job, request)
+        links = (
+            (linked(page_on(site, Job, "change", pk) if may else "", name),) for pk, name in jobs
+        )
+        return format_html_join(", ", "{}", links)
 
     def _run_each(self, request: HttpRequest, jobs: list[tuple[UUID, str]]) -> Run:
         def run(ids: Collection[int], *, using: str) -> list[int]:

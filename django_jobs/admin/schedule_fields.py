@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -24,7 +23,7 @@ from ..display.times import duration, ran
 from ..models import Job, Schedule
 from ..schedules.ticks import Kind, upcoming, utc, zone_of
 from .badges import badge, moment, status_badge
-from .base import _Mixed
+from .base import _Mixed, linked, page_on
 from .run_history import runs_svg
 from .schedule_form import shown_arguments
 from .schedule_runs import lateness, runs_of_schedules
@@ -90,8 +89,7 @@ class ScheduleFields(_Mixed):
         return [_shown(job, self._page_of(job)) for job in reversed(_runs(schedule))]
 
     def _page_of(self, job: Job) -> str:
-        name = "admin:django_jobs_job_change"
-        return reverse(name, args=[job.pk], current_app=self.admin_site.name)
+        return page_on(self.admin_site, Job, "change", job.pk)
 
     # --- columns --------------------------------------------------------------------------------
 
@@ -122,10 +120,8 @@ class ScheduleFields(_Mixed):
         if not runs:
             return moment(schedule.last_run_at)
         newest = runs[-1]
-        page = self._page_of(newest)
-        return format_html(
-            '<a href="{}">{}</a> {}', page, moment(newest.enqueued_at), status_badge(newest.status)
-        )
+        link = linked(self._page_of(newest), moment(newest.enqueued_at))
+        return format_html("{} {}", link, status_badge(newest.status))
 
     @admin.display(description=gettext_lazy("last 20 runs"))
     def runs_shown(self, schedule: Schedule) -> SafeString:
@@ -231,7 +227,7 @@ def _state_badge(schedule: Schedule) -> SafeString:
 def _shown(job: Job, page: str) -> ShownRun:
     late = next(iter(lateness([job])), None)
     return ShownRun(
-        link=format_html('<a href="{}">{}</a>', page, job.pk),
+        link=linked(page, job.pk),
         status=status_badge(job.status),
         tick=moment(job.run_at or job.enqueued_at, precise=True),
         late=duration(late),

@@ -16,7 +16,7 @@ from ..display.job_text import pretty, with_argument_texts
 from ..models import Command, Job, Worker
 from .auto_refresh import HEADER, REFRESH_SCRIPT, list_or_parts, parts_response
 from .badges import moment
-from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
+from .base import ModelAdmin, ReadOnlyAdminMixin, may_view, page_on
 from .http_api.workers import WorkerJsonMixin
 from .job_actions import TERMINATE
 from .operations import actions_of, may_operate
@@ -92,8 +92,10 @@ class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOn
             context |= {"title": worker.name, "subtitle": None}
             context["facts"] = [(label, value) for label, value in self.facts(worker) if value]
             context["may_view_job"] = may_view_job
+            jobs = page_on(self.admin_site, Job, "changelist") if may_view_job else ""
             may_terminate = may_operate(self.admin_site, Job, request, TERMINATE)
-            context["may_terminate"] = may_view_job and may_terminate
+            context["jobs_url"] = jobs
+            context["may_terminate"] = bool(jobs) and may_terminate
             context["operations"] = [
                 operation
                 for operation in self.operations
@@ -114,7 +116,13 @@ class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOn
             rows = self.admin_site.get_model_admin(Job).get_queryset(request)
             mine = mine.filter(pk__in=rows.order_by().values("pk"))
         shown = with_argument_texts(mine, _LONGEST_ARGUMENTS)[: worker.slots + 100]
-        return running_rows(shown, str(worker._state.db), with_arguments=may_view_job)
+
+        def page_of(pk: Any) -> str:
+            return page_on(self.admin_site, Job, "change", pk) if may_view_job else ""
+
+        return running_rows(
+            shown, str(worker._state.db), with_arguments=may_view_job, page_of=page_of
+        )
 
 
 class WorkerAdmin(WorkerAdminMixin, ModelAdmin):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -24,14 +24,20 @@ _ARGUMENTS_WIDTH = 80
 _WINDOW = "24h"
 
 
-def running_rows(jobs: Iterable[Job], using: str, *, with_arguments: bool) -> list[dict[str, Any]]:
-    """Return the rows of the table; two statements, however many *jobs* there are."""
+def running_rows(
+    jobs: Iterable[Job], using: str, *, with_arguments: bool, page_of: Callable[[UUID], str]
+) -> list[dict[str, Any]]:
+    """Return the rows of the table; two statements, however many *jobs* there are.
+
+    *page_of* returns the address of a job's page; empty if there is none for the user.
+    """
     shown = list(jobs)
     progress = _progress([job.pk for job in shown], using)
     usual = {one.name: one.run.p50 for one in recent_statistics(_WINDOW, using).functions}
     return [
         {
             "pk": job.pk,
+            "url": page_of(job.pk),
             "name": job.name,
             "queue": job.queue,
             "arguments": arguments_line(job, _ARGUMENTS_WIDTH) if with_arguments else "",

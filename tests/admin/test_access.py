@@ -370,3 +370,19 @@ def test_operations_are_offered_in_the_order_of_their_table(rf: Any, boss: Clien
         model_admin: Any = admin.site.get_model_admin(model)
         names = [operation.name for operation in model_admin.operations]
         assert list(model_admin.get_actions(request)) == names
+
+
+def test_site_of_a_project_without_jobs_links_none(
+    boss: Client, rows: dict[str, str], settings: Any
+) -> None:
+    settings.ROOT_URLCONF = "tests.admin.other_site"
+    Job.objects.update(schedule_id=rows["schedule"])
+    for page in ("schedule/", f"schedule/{rows['schedule']}/change/", "worker/",
+                 f"worker/{rows['worker']}/change/"):  # fmt: skip
+        response = boss.get(f"/ops/django_jobs/{page}")
+        assert response.status_code == 200
+        assert '"/admin/' not in response.content.decode(), page
+        assert "/job/" not in response.content.decode(), page
+    sent = {"action": "run_now", "index": "0", "_selected_action": rows["schedule"]}
+    done = boss.post("/ops/django_jobs/schedule/", sent, follow=True).content.decode()
+    assert "1 job was enqueued: tests.jobs.add" in done

@@ -142,6 +142,8 @@ def test_keys_lead_through_lists_and_to_pages(page: Page) -> None:
     page.run("document.activeElement.blur()")
     page.press("?")
     assert page.run("document.querySelector('dialog.jobs-keys').open")
+    # A space does not switch the keys off.
+    assert page.run("document.activeElement.textContent") == "Close"
     page.click("dialog.jobs-keys input")
     page.click("dialog.jobs-keys button")
     page.press("g")
