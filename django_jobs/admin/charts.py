@@ -104,19 +104,28 @@ def lines(frame: Frame, series: Sequence[Series], label: str) -> SafeString:
     return _chart(frame, scale, label, paths, _hits(frame, series, scale, drawn))
 
 
-def sparkline(values: Sequence[float], label: str) -> SafeString:
-    """Return a line of *values* as small as a word."""
+def sparkline(values: Sequence[float | None], label: str, top: float = 0) -> SafeString:
+    """Return a line of *values* as small as a word, with a gap where a value is None.
+
+    *top* is the value of its upper end, by default the greatest one.
+    """
     if not any(values):
         return _NOTHING
-    top, step = max(values), _SPARK_WIDTH / max(len(values) - 1, 1)
-    points = " ".join(
-        f"{_n(index * step)},{_n(_SPARK_HEIGHT - 1 - value / top * (_SPARK_HEIGHT - 2))}"
-        for index, value in enumerate(values)
-    )
+    top, step = max(top, *_numbers(values)), _SPARK_WIDTH / max(len(values) - 1, 1)
+    lines: list[list[str]] = [[]]
+    for index, value in enumerate(values):
+        if value is None:
+            lines.append([])
+            continue
+        y = _SPARK_HEIGHT - 1 - value / top * (_SPARK_HEIGHT - 2)
+        lines[-1].append(f"{_n(index * step)},{_n(y)}")
+    # A line to its own point is a dot.
+    points = ((" ".join(one * 2 if len(one) == 1 else one),) for one in lines if one)
     return format_html(
         '<svg class="jobs-sparkline" role="img" aria-label="{}" viewBox="0 0 {} {}" width="{}" '
-        'height="{}"><title>{}</title><polyline points="{}"/></svg>',
-        label, _SPARK_WIDTH, _SPARK_HEIGHT, _SPARK_WIDTH, _SPARK_HEIGHT, label, points,
+        'height="{}"><title>{}</title>{}</svg>',
+        label, _SPARK_WIDTH, _SPARK_HEIGHT, _SPARK_WIDTH, _SPARK_HEIGHT, label,
+        format_html_join("", '<polyline points="{}"/>', points),
     )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOn
             lease_until__gte=clock(get_settings().database),
             then=Value(True),
         )
-        workers = super().get_queryset(request)
+        workers = super().get_queryset(request).defer(None).defer("details")
         live = Case(lives, default=Value(False), output_field=BooleanField())
         known: QuerySet[Any] = workers.annotate(is_live=live)
         return known

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..display.job_text import is_number
 from ..display.times import duration
 from ..models import Worker
+from ..process.samples import MINUTES
 from .badges import elapsed, moment, worker_badge
 from .base import _Mixed
+from .charts import sparkline
+
+_MIB = 1024 * 1024
 
 SHORT_FIELDS = ("name", "state", "process", "pool", "busy_slots", "served", "heartbeat")
 
@@ -47,8 +54,17 @@ class WorkerFields(_Mixed):
         yield _("Version"), worker.version
 
     @admin.display(description=gettext_lazy("busy slots"))
-    def busy_slots(self, worker: Worker) -> str:
-        return "–" if worker.pool == Worker.BEAT else f"{worker.busy}/{worker.slots}"
+    def busy_slots(self, worker: Worker) -> SafeString | str:
+        if worker.pool == Worker.BEAT:
+            return "–"
+        now, past = f"{worker.busy}/{worker.slots}", _past(worker, 1)
+        known = [value for value in past if value is not None]
+        if not any(known):
+            return now
+        label = _("Busy slots in the past hour: %(mean)s of %(slots)s on average") % {
+            "mean": number_format(round(sum(known) / len(known), 1), 1), "slots": worker.slots,
+        }  # fmt: skip
+        return _with_past(now, sparkline(past, label, top=worker.slots))
 
     @admin.display(description=gettext_lazy("queues"))
     def served(self, worker: Worker) -> str:
@@ -72,8 +88,15 @@ class WorkerFields(_Mixed):
         return duration(until - worker.started_at) if until else elapsed(worker.started_at)
 
     @admin.display(description=gettext_lazy("memory"))
-    def memory(self, worker: Worker) -> str:
-        return "–" if worker.memory_bytes is None else filesizeformat(worker.memory_bytes)
+    def memory(self, worker: Worker) -> SafeString | str:
+        if worker.memory_bytes is None:
+            return "–"
+        now, past = filesizeformat(worker.memory_bytes), _past(worker, 0)
+        most = max((value for value in past if value is not None), default=0)
+        if not most:
+            return now
+        label = _("Memory in the past hour: at most %s") % filesizeformat(most * _MIB)
+        return _with_past(now, sparkline(past, label))
 
     @admin.display(description=gettext_lazy("started"))
     def started(self, worker: Worker) -> SafeString:
@@ -86,3 +109,18 @@ class WorkerFields(_Mixed):
     @admin.display(description=gettext_lazy("lost"))
     def lost(self, worker: Worker) -> SafeString:
         return moment(worker.lost_at, precise=True)
+
+
+def _past(worker: Worker, place: int) -> list[float | None]:
+    """Return one of the two numbers of each minute of the past hour; None where it is unknown."""
+    found = [_number(sample, place) for sample in (worker.samples or [])[-MINUTES:]]
+    return [None] * (MINUTES - len(found)) + found
+
+
+def _number(sample: Any, place: int) -> float | None:
+    is_sample = isinstance(sample, list) and len(sample) == 2
+    return sample[place] if is_sample and is_number(sample[place]) else None
+
+
+def _with_past(now: str, past: SafeString) -> SafeString:
+    return format_html('<span class="jobs-with-past">{} {}</span>', now, past)

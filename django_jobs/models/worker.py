@@ -23,7 +23,7 @@ _FromQuerySet = models.Manager.from_queryset(WorkerQuerySet)
 class WorkerManager(_FromQuerySet["Worker"]):
     def get_queryset(self) -> WorkerQuerySet:
         # The names of all job functions, in the row of each of a thousand workers.
-        return WorkerQuerySet(self.model, using=self._db).defer("details")
+        return WorkerQuerySet(self.model, using=self._db).defer("details", "samples")
 
 
 class Worker(models.Model):
@@ -62,6 +62,8 @@ class Worker(models.Model):
     quiet = models.BooleanField(_("quiet"), default=False)
     jobs_done = models.BigIntegerField(_("jobs done"), default=0)
     memory_bytes = models.BigIntegerField(_("memory"), null=True)
+    #: The past hour: ``[MiB, busy slots]`` of each minute, the newest last. Loaded when asked for.
+    samples = OneKindField(default=list, null=True)
 
     objects = WorkerManager()
 

@@ -20,6 +20,7 @@ from ..models import Worker
 from ..run.release import release_strays
 from .memory import resident_bytes
 from .renewal import Sign, renew
+from .samples import Samples
 
 
 def beat_name(base_name: str) -> str:
@@ -53,6 +54,7 @@ class Presence:
         self._load = load
         self._on_lost = on_lost
         self._is_over = is_over
+        self._samples = Samples()
         # Jobs that this process ended under ids that it lost.
         self._done_before = 0
 
@@ -90,7 +92,9 @@ class Presence:
         *stopping* says that the process is stopping. An update that arrives after the row's end
         changes nothing.
         """
-        _renewed, over = renew([self.sign(stopping=stopping)], self._using)
+        sign = self.sign(stopping=stopping)
+        self._samples.note([sign], sign.seen_at)
+        _renewed, over = renew(self._samples.added_to([sign]), self._using)
         return not over
 
     def sign(self, *, stopping: bool = False) -> Sign:

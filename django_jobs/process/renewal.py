@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,8 @@ class Sign:
     stopping: bool = False
     #: When its interpreter ran last, by :func:`time.monotonic`.
     seen_at: float = 0.0
+    #: Its past hour as JSON (:mod:`.samples`); empty: the row keeps what it has.
+    samples: str = ""
 
 
 def renew(signs: Sequence[Sign], using: str) -> tuple[set[UUID], set[UUID]]:
@@ -81,6 +84,12 @@ def _columns(signs: Collection[Sign], using: str) -> dict[str, Any]:
         columns["stopping_at"] = Case(
             When(Q(pk__in=stopping), then=Coalesce("stopping_at", now)), default=F("stopping_at")
         )
+    if sampled := [sign for sign in signs if sign.samples]:
+        field = Worker._meta.get_field("samples")
+        whens = (
+            When(pk=sign.worker_id, then=Value(json.loads(sign.samples), field)) for sign in sampled
+        )
+        columns["samples"] = Case(*whens, default=F("samples"))
     return columns
 
 

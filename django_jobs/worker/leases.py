@@ -12,6 +12,7 @@ from ..conf import get_settings
 from ..db import unix_time
 from ..maintenance import rescue
 from ..process.renewal import Sign, renew
+from ..process.samples import Samples
 from .buffer import boot_time
 from .roster import Roster
 
@@ -54,6 +55,7 @@ class Leases:
         self._using = using
         self._renew_soon = renew_soon
         self._clock = clock
+        self._samples = Samples()
         self._round_at = 0.0
         # Workers whose leases the last round could not renew; those whose stop is in their rows.
         self._missed: set[UUID] = set()
@@ -77,6 +79,7 @@ class Leases:
             if (sign := place.sign())
         }
         self.is_busy = any(sign.busy for _place, sign in here.values())
+        self._samples.note([sign for _place, sign in here.values()], now)
         due = {
             sign
             for _place, sign in here.values()
@@ -84,6 +87,8 @@ class Leases:
         }
         # The lease of a process that shows no sign of life ends, so that others get its jobs.
         signs = sorted((sign for sign in due if not _is_silent(sign)), key=_by_id)
+        if is_round:
+            signs = self._samples.added_to(signs)
         renewed: set[UUID] = set()
         over: set[UUID] = set()
         asked_at = boot_time()

@@ -133,6 +133,11 @@ def test_sparkline_golden() -> None:
     )
 
 
+def test_sparkline_has_gaps_dots_and_a_fixed_scale() -> None:
+    drawn = str(sparkline([5, None, 5, 10, None], "Slots", top=20))
+    assert re.findall(r'points="([^"]*)"', drawn) == ["0,14.5 0,14.5", "50,14.5 75,10"]
+
+
 def test_run_marks_golden() -> None:
     marks = [Mark("success", "one"), Mark("strange", "two")]
     assert str(run_marks(marks, "Two runs", room=3)) == (

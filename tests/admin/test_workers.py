@@ -182,3 +182,26 @@ def test_worker_has_one_name_everywhere(boss: Client, new_worker: Any) -> None:
     dashboard = boss.get("/admin/django_jobs/dashboard/").context["workers"]
     assert [row["name"] for row in dashboard] == ["lab-0"]
     assert "<h1>Workers</h1>" in boss.get("/admin/django_jobs/worker/").content.decode()
+
+
+def test_memory_and_busy_slots_of_the_past_hour_are_drawn(boss: Client, new_worker: Any) -> None:
+    samples = [[10, 4], None, [40, 1.5], [20, 0.5]]
+    worker = new_worker(slots=4, busy=3, memory_bytes=20 * 1024 * 1024, samples=samples)
+    for page in (LIST, f"{LIST}{worker.pk}/change/"):
+        html = boss.get(page).content.decode()
+        assert 'aria-label="Busy slots in the past hour: 2.0 of 4 on average"' in html
+        assert re.search('aria-label="Memory in the past hour: at most 40.0.MB"', html)
+        assert html.count("<polyline") == 4
+        # A full hour is as wide as the drawing, and all slots are as high.
+        assert "94.9,1 94.9,1" in html
+
+
+@pytest.mark.parametrize(
+    "samples", [None, {"a": 1}, [], [1, "x", [1], ["a", "b"], [None, None]], [[0, 0]] * 99]
+)
+def test_past_that_cannot_be_read_is_left_out(boss: Client, new_worker: Any, samples: Any) -> None:
+    worker = new_worker(slots=4, busy=3, memory_bytes=20 * 1024 * 1024, samples=samples)
+    for page in (LIST, f"{LIST}{worker.pk}/change/"):
+        html = boss.get(page).content.decode()
+        assert "3/4" in html
+        assert "polyline" not in html

@@ -58,7 +58,9 @@ def test_workers_of_the_version_before_can_insert_into_changed_tables() -> None:
         for operation in migration.operations
         if isinstance(operation, AddField)
     ]
-    assert {"job.fair_key", "measurement.steps"} <= {name for name, _field in added}
+    assert {"job.fair_key", "measurement.steps", "worker.samples"} <= {
+        name for name, _field in added
+    }
     needed = [name for name, field in added if not (field.null or field.has_db_default())]
     assert needed == []
 

@@ -57,3 +57,13 @@ def test_process_that_was_taken_for_dead_registers_with_a_new_id_and_counts_its_
     rows = Worker.objects.order_by("started_at", "pk").values_list("pk", "busy", "jobs_done")
     assert list(rows) == [(first, 1, 3), (presence.worker_id, 0, 2)]
     assert Worker.objects.get(pk=presence.worker_id).stopped_at is not None
+
+
+def test_beat_writes_its_past_hour() -> None:
+    presence = a_presence(load=lambda: (1, 2))
+    presence.register()
+    sign = presence.sign()
+    presence._samples.note([sign], sign.seen_at - 60)
+    assert presence.beat() is True
+    ((memory, busy),) = Worker.objects.values_list("samples", flat=True).get()
+    assert (memory > 1, busy) == (True, 1)

@@ -210,6 +210,32 @@ def test_statements_do_not_grow_with_the_workers(
         leases_of(roster).renew()
 
 
+def test_row_has_the_past_hour_from_the_statement_that_renews_the_lease(
+    roster, new_worker, clock, django_assert_num_queries
+) -> None:
+    workers = [new_worker() for _ in range(3)]
+    for index, worker in enumerate(workers):
+        enter(roster, index, worker, busy=index, memory_bytes=(index + 1) << 20)
+    clock.advance(60 - clock() % 60)  # a minute begins
+    leases = leases_of(roster, clock)
+    leases.renew()
+    roster.place(2).leave()
+    Worker.objects.filter(pk=workers[2].pk).update(samples=[[7, 7]])
+    for minute in range(70):
+        clock.advance(60)
+        if minute == 69:
+            enter(roster, 2, workers[2])  # it is new here: its row keeps what it has
+        with django_assert_num_queries(4):
+            leases.renew()
+    rows = Worker.objects.order_by("pk").values_list("samples", flat=True)
+    assert list(rows) == [[[1, 0]] * 60, [[2, 1]] * 60, [[7, 7]]]
+    Worker.objects.filter(pk=workers[0].pk).update(samples=[])
+    clock.advance(20)
+    leases.renew()
+    # Between two minutes nothing is written.
+    assert Worker.objects.values_list("samples", flat=True).get(pk=workers[0].pk) == []
+
+
 def test_round_renews_all_and_the_looks_between_only_what_it_missed(
     roster, new_worker, clock, django_assert_num_queries
 ) -> None:
