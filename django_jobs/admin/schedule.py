@@ -55,10 +55,13 @@ class ScheduleAdminMixin(
         return [path("preview/", view, name=name), *super().get_urls()]
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """Return the next times of a schedule that is not saved yet, as JSON."""
+        """Return what a schedule that is not saved yet does, as JSON: see :func:`preview`."""
+        stored = self.get_object(request, request.GET.get("schedule", ""))
+        if stored is not None and not self.has_change_permission(request, stored):
+            raise PermissionDenied
         if not (self.has_add_permission(request) or self.has_change_permission(request)):
             raise PermissionDenied
-        return JsonResponse(preview(ScheduleForm(request.POST)))
+        return JsonResponse(preview(ScheduleForm(request.POST, instance=stored), request))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         schedules: QuerySet[Any] = super().get_queryset(request)

@@ -25,13 +25,14 @@ from ..schedules.ticks import Kind, upcoming, utc, zone_of
 from .badges import badge, moment, status_badge
 from .base import _Mixed, linked, page_on
 from .run_history import runs_svg
-from .schedule_form import shown_arguments
+from .schedule_blanks import shown_arguments
 from .schedule_runs import lateness, runs_of_schedules
 
 #: How many of the next runs are shown.
 PREVIEW = 5
 
-_WHAT = (None, {"fields": ("name", "description", "job_name", "args", "kwargs", "enabled")})
+# The page shows the arguments below the job function.
+_WHAT = (None, {"fields": ("name", "description", "enabled", "job_name")})
 _JOB = (
     gettext_lazy("Options of the job"),
     {"fields": ("queue", "priority", "expires_seconds", "headers"), "classes": ("collapse",)},

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import functools
 import zoneinfo
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..define import registry
-from ..define.sensitive import redact, shown_schedule
 from ..display.schedule_text import SOLAR_LABELS, UNITS, split_interval
 from ..models import Schedule
-from ..redaction import REDACTED
 from ..schedules.validation import COLUMNS, problems
+from .schedule_arguments import ScheduleArguments, calls_another
+from .schedule_blanks import NOWHERE, shown_arguments, unblanked
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Schedule]
@@ -32,9 +34,8 @@ _PERIODS = [
     ("days", gettext_lazy("days")),
     ("weeks", gettext_lazy("weeks")),
 ]
+_CALL = ("args", "kwargs")
 _EMPTY = {"crontab": "", "solar_event": ""}
-# In place of a stored value that does not exist.
-_NOWHERE: Any = ...
 
 
 def _text_area(rows: int) -> forms.Textarea:
@@ -42,7 +43,11 @@ def _text_area(rows: int) -> forms.Textarea:
 
 
 class ScheduleForm(_ModelForm):
-    """Offers the registered job functions; the arguments must be JSON that fits the signature."""
+    """Offers the registered job functions.
+
+    ``arguments`` are the fields of the chosen function. Where there are none, ``args`` and
+    ``kwargs`` take JSON that fits the signature.
+    """
 
     job_name = forms.ChoiceField(label=gettext_lazy("Job function"))
     args = forms.JSONField(
@@ -91,26 +96,67 @@ class ScheduleForm(_ModelForm):
             self.initial.setdefault("timezone", settings.TIME_ZONE)
         every, period = split_interval(schedule.interval_seconds)
         self.initial.update(every=every, period=period, **shown_arguments(schedule))
+        name = self.data.get("job_name", "") if self.is_bound else self.initial.get("job_name")
+        given = self.data if self.is_bound else None
+        self.arguments = ScheduleArguments(schedule, str(name or ""), given)
+        if not self.arguments.is_json:
+            for column in _CALL:
+                self.fields[column].disabled = True
+
+    @property
+    def argument_fields(self) -> Any:
+        """The fields of the arguments, as the page shows them."""
+        return self.arguments.form or [self[name] for name in _CALL if self.arguments.is_json]
+
+    @cached_property
+    def changed_data(self) -> list[str]:
+        changed: list[str] = super().changed_data
+        return [*changed, "args"] if self.arguments.have_changed else changed
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        moved = "job_name" in self.changed_data
         for name, empty in (("args", []), ("kwargs", {}), ("headers", None)):
-            value = empty if cleaned.get(name) is None else cleaned[name]
-            # The page shows secrets as blanks; a blank that comes back keeps the stored value.
+            if cleaned.get(name) is None:
+                cleaned[name] = empty
+        if self.arguments.is_json:
+            other = calls_another(self.instance, cleaned["args"], cleaned["kwargs"])
+            self._unblank(cleaned, _CALL, moved=other)
+        else:
+            self._take_fields(cleaned)
+        self._unblank(cleaned, ("headers",))
+        return cleaned
+
+    def _unblank(self, cleaned: dict[str, Any], names: Iterable[str], moved: bool = False) -> None:
+        """The page shows secrets as blanks; a blank that comes back keeps the stored value."""
+        moved = moved or "job_name" in self.changed_data
+        for name in names:
             try:
-                stored = _NOWHERE if moved else getattr(self.instance, name)
-                cleaned[name] = unblanked(value, stored)
+                stored = NOWHERE if moved else getattr(self.instance, name)
+                cleaned[name] = unblanked(cleaned[name], stored)
             except ValidationError as error:
                 self.add_error(name, error)
-        return cleaned
+
+    def _take_fields(self, cleaned: dict[str, Any]) -> None:
+        call = self.arguments.call()
+        if call is not None:
+            cleaned["args"], cleaned["kwargs"] = call
+        elif self.arguments.are_others:
+            text = _("Enter the arguments of this job function, and save again.")
+            self.add_error("job_name" if self.arguments.name else "args", text)
+        else:
+            # The fields show their own errors.
+            self.add_error("args", _("Correct the arguments."))
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
         # A field with an error left its old value in the column.
         unread = set(self.errors)
-        if unread & {"args", "kwargs", "job_name"}:
-            unread |= {"args", "kwargs"}
+        if unread & {*_CALL, "job_name"}:
+            unread |= {*_CALL}
+        else:
+            # The admin has no such fields: the page shows them apart from the others.
+            self.instance.args = self.cleaned_data["args"]
+            self.instance.kwargs = self.cleaned_data["kwargs"]
         every = self.cleaned_data.get("every")
         length = dict(UNITS)[self.cleaned_data.get("period") or "seconds"]
         self.instance.interval_seconds = None if every is None else every * length
@@ -119,6 +165,8 @@ class ScheduleForm(_ModelForm):
             name = "every" if column == "interval_seconds" else column
             if name not in unread:
                 self.add_error(name, [ValidationError(text) for text in texts])
+                if name in _CALL and self.arguments.form is not None:
+                    self.arguments.form.add_error(None, texts)
         clocked_at = self.cleaned_data.get("clocked_at")
         new = "clocked_at" in self.changed_data and self.instance.kind == Schedule.Kind.CLOCKED
         if new and self.instance.enabled and clocked_at and clocked_at <= timezone.now():
@@ -142,36 +190,3 @@ class ScheduleForm(_ModelForm):
 def _zones() -> frozenset[str]:
     # It reads hundreds of files, so it is called once.
     return frozenset(zoneinfo.available_timezones())
-
-
-def shown_arguments(schedule: Schedule) -> dict[str, Any]:
-    """Return args, kwargs and headers without their secrets."""
-    shown = shown_schedule(schedule)
-    headers = shown.value(schedule.headers)
-    return {"args": shown.args, "kwargs": shown.kwargs, "headers": headers}
-
-
-def unblanked(value: Any, stored: Any) -> Any:
-    """Return *value* with every blank replaced by the value at the same position in *stored*.
-
-    Raises ``ValidationError`` for a blank without such a value: moved elsewhere, or given to
-    another job function, a secret would become visible or change its meaning.
-    """
-    if isinstance(value, str) and REDACTED in value:
-        # Only a part of a text may be blank, such as a password in a URL.
-        is_kept = stored is not _NOWHERE if value == REDACTED else redact(stored) == value
-        if not is_kept:
-            text = _(
-                "Replace %s by a new value: a hidden value is kept only at the same position, "
-                "for the same job function, in a list of the same length."
-            )
-            raise ValidationError(text % REDACTED)
-        return stored
-    if isinstance(value, dict):
-        known = stored if isinstance(stored, dict) else {}
-        return {key: unblanked(item, known.get(key, _NOWHERE)) for key, item in value.items()}
-    if isinstance(value, list):
-        is_same = isinstance(stored, list) and len(stored) == len(value)
-        values = stored if is_same else [_NOWHERE] * len(value)
-        return [unblanked(*pair) for pair in zip(value, values, strict=True)]
-    return value

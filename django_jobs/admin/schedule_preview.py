@@ -1,10 +1,12 @@
-"""The preview in a schedule's form: its times in words, and the next five times."""
+"""The preview in a schedule's form: its times in words, the next times, and the arguments."""
 
 from __future__ import annotations
 
 import itertools
 from typing import Any
 
+from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils import timezone
 
 from ..display.schedule_text import description
@@ -19,8 +21,19 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def preview(form: ScheduleForm) -> dict[str, Any]:
-    """Return the words and the next times of the entered schedule, or its errors."""
+def preview(form: ScheduleForm, request: HttpRequest) -> dict[str, Any]:
+    """Return the words and the next times of the entered schedule, or its errors.
+
+    If another job function was chosen, the HTML of its arguments is in it.
+    """
+    found = _times(form)
+    if form.arguments.are_others:
+        template = "admin/django_jobs/schedule/arguments.html"
+        found["arguments"] = render_to_string(template, {"form": form}, request)
+    return found
+
+
+def _times(form: ScheduleForm) -> dict[str, Any]:
     schedule = form.instance
     errors = [text for name in _FIELDS for text in form.errors.get(name, ())]
     if errors:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 
+from django_jobs import job
 from django_jobs.models import Job, Schedule
 from tests.admin.test_jobs import messages_of
 
@@ -79,3 +82,168 @@ def test_run_now_links_its_job(boss: Client) -> None:
 def test_function_fills_the_form(boss: Client) -> None:
     html = boss.get(f"{LIST}add/?job_name=tests.jobs.add").content.decode()
     assert '<option value="tests.jobs.add" selected>' in html
+
+
+# --- a field for each parameter -------------------------------------------------------------------
+
+WHEN = {name: value for name, value in GIVEN.items() if name not in ("args", "kwargs")}
+BILL = {**WHEN, "job_name": "shop.bill", "arguments_of": "shop.bill"}
+
+
+@pytest.fixture
+def bill(registered: dict[str, Any]) -> None:
+    @job(name="shop.bill", sensitive=["code"])
+    def bill(
+        user_id: int,
+        amount: float,
+        day: datetime.date | None = None,
+        mode: Literal["draft", "final"] = "draft",
+        code: str = "",
+        **extra: Any,
+    ) -> None: ...
+
+
+def stored_bill(**fields: Any) -> Schedule:
+    return Schedule.objects.create(
+        **{"name": "bills", "job_name": "shop.bill", "args": [7, 2.5],
+           "kwargs": {"code": "hunter2-the-secret", "extra": {"a": 1}}, "kind": "crontab",
+           "crontab": "0 8 * * *", **fields}
+    )  # fmt: skip
+
+
+def page_of(schedule: Schedule) -> str:
+    return f"{LIST}{schedule.pk}/change/"
+
+
+def errors_in(response: Any) -> dict[str, list[str]]:
+    form = response.context["adminform"].form
+    return {**form.errors, **(form.arguments.form.errors if form.arguments.form else {})}
+
+
+@pytest.mark.usefixtures("bill")
+def test_arguments_are_typed(boss: Client) -> None:
+    html = boss.get(f"{LIST}add/?job_name=shop.bill").content.decode()
+    assert '<input type="date" name="argument_day"' in html
+    assert 'name="args"' not in html
+    given = {"argument_user_id": "7", "argument_amount": "2", "argument_mode": '"final"',
+             "argument_day": "2026-01-31", "argument_extra": '{"a": [1]}'}  # fmt: skip
+    assert boss.post(f"{LIST}add/", BILL | given).status_code == 302
+    schedule = Schedule.objects.get()
+    assert (schedule.args, schedule.kwargs) == (
+        [], {"user_id": 7, "amount": 2.0, "mode": "final", "day": "2026-01-31", "a": [1]}
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("bill")
+def test_all_wrong_arguments_are_told_at_once(boss: Client) -> None:
+    given = {"argument_user_id": "a", "argument_amount": "b", "argument_day": "c",
+             "argument_extra": "{", "crontab": "often", "name": ""}  # fmt: skip
+    response = boss.post(f"{LIST}add/", BILL | given)
+    assert {"argument_user_id", "argument_amount", "argument_day", "argument_extra", "crontab",
+            "name"} <= set(errors_in(response))  # fmt: skip
+    assert "Enter a whole number." in response.content.decode()
+    boss.post(f"{LIST}add/", BILL | {"argument_user_id": "a", "argument_amount": "1"})
+    assert not Schedule.objects.exists()
+
+
+@pytest.mark.usefixtures("bill")
+def test_field_that_nobody_changes_keeps_its_argument(boss: Client) -> None:
+    schedule = stored_bill()
+    html = boss.get(page_of(schedule)).content.decode()
+    assert "hunter2" not in html
+    given = {"argument_user_id": "7", "argument_amount": "2.5", "argument_code": "",
+             "argument_extra": '{ "extra": {"a": 1} }'}  # fmt: skip
+    boss.post(page_of(schedule), BILL | given | {"name": "renamed"})
+    row = Schedule.objects.get()
+    assert (row.name, row.args, row.kwargs) == ("renamed", schedule.args, schedule.kwargs)
+    response = boss.post(page_of(schedule), BILL | given | {"argument_amount": "3"}, follow=True)
+    assert Schedule.objects.get().kwargs == {
+        "user_id": 7, "amount": 3.0, "code": "hunter2-the-secret", "extra": {"a": 1}
+    }  # fmt: skip
+    assert Schedule.objects.get().args == []
+    assert "hunter2" not in response.content.decode()
+    entry = LogEntry.objects.order_by("-pk")[0]
+    assert "Arguments" in entry.change_message
+
+
+@pytest.mark.usefixtures("bill")
+def test_other_function_shows_its_arguments_before_it_is_saved(boss: Client) -> None:
+    schedule = stored_bill()
+    given = {**BILL, "job_name": "tests.jobs.add", "argument_user_id": "7", "argument_a": "5"}
+    response = boss.post(page_of(schedule), given)
+    html = response.content.decode()
+    assert "Enter the arguments of this job function" in html
+    assert 'name="arguments_of" value="tests.jobs.add"' in html
+    assert 'name="argument_a" value="5"' in html
+    assert Schedule.objects.get().job_name == "shop.bill"
+    found = boss.post(f"{LIST}preview/?schedule={schedule.pk}", given).json()
+    assert 'name="argument_a" value="5"' in found["arguments"]
+    boss.post(page_of(schedule), {**given, "arguments_of": "tests.jobs.add"})
+    row = Schedule.objects.get()
+    assert (row.job_name, row.args, row.kwargs) == ("tests.jobs.add", [], {"a": 5})
+
+
+@pytest.mark.usefixtures("bill")
+def test_function_without_parameters_is_saved_at_once(
+    boss: Client, registered: dict[str, Any]
+) -> None:
+    @job(name="shop.ping")
+    def ping() -> None: ...
+
+    schedule = stored_bill()
+    boss.post(page_of(schedule), {**BILL, "job_name": "shop.ping"})
+    row = Schedule.objects.get()
+    assert (row.job_name, row.args, row.kwargs) == ("shop.ping", [], {})
+
+
+def test_page_without_a_function_asks_for_one(boss: Client) -> None:
+    html = boss.get(f"{LIST}add/").content.decode()
+    assert "Choose a job function first" in html
+    assert 'name="args"' not in html
+    response = boss.post(f"{LIST}add/", {**WHEN, "job_name": "", "arguments_of": ""})
+    assert "job_name" in errors_in(response)
+    assert not Schedule.objects.exists()
+
+
+@pytest.mark.parametrize(("name", "args"), [("gone.job", [1]), ("shop.bill", [1, 2, 3, 4, 5, 6])])
+@pytest.mark.usefixtures("bill")
+def test_arguments_without_fields_are_json(boss: Client, name: str, args: list[int]) -> None:
+    schedule = stored_bill(job_name=name, args=args, kwargs={})
+    html = boss.get(page_of(schedule)).content.decode()
+    assert 'name="args"' in html
+    assert "argument_user_id" not in html
+    given = {**BILL, "args": "[8, 1.5]", "kwargs": "{}", "arguments_of": name}
+    if name == "gone.job":
+        return
+    boss.post(page_of(schedule), given)
+    assert Schedule.objects.get().args == [8, 1.5]
+
+
+def test_secret_items_stay_with_the_function_that_map_calls(
+    boss: Client, registered: dict[str, Any]
+) -> None:
+    @job(name="shop.check")
+    def check(password: str) -> None: ...
+
+    schedule = stored_bill(
+        job_name="django_jobs.map", args=["shop.check", ["hunter2-the-secret"]], kwargs={}
+    )
+    other = {**WHEN, "job_name": "django_jobs.map"}
+    typed = {"arguments_of": "django_jobs.map", "argument_name": "tests.jobs.send",
+             "argument_items": ""}  # fmt: skip
+    raw = {"args": '["tests.jobs.send", ["********"]]', "kwargs": "{}"}
+    for given in (typed, raw):
+        html = boss.post(page_of(schedule), other | given).content.decode()
+        assert "Replace ******** by a new value" in html
+        assert Schedule.objects.get().args == schedule.args
+    boss.post(page_of(schedule), other | typed | {"argument_items": "[1]"})
+    row = Schedule.objects.get()
+    assert (row.args, row.kwargs) == ([], {"name": "tests.jobs.send", "items": [1]})
+
+
+@pytest.mark.usefixtures("bill")
+def test_preview_of_a_stored_schedule_needs_the_permission_to_change_it(
+    client_of: Callable[..., Client],
+) -> None:
+    page = f"{LIST}preview/?schedule={stored_bill().pk}"
+    assert client_of("add_schedule").post(page, BILL).status_code == 403

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from django_jobs import job
 from django_jobs.admin.run_history import runs_svg
-from django_jobs.admin.schedule_form import unblanked
+from django_jobs.admin.schedule_blanks import unblanked
 from django_jobs.define.schedule_spec import SOLAR_EVENTS
 from django_jobs.display.schedule_text import SOLAR_LABELS
 from django_jobs.models import Job, Schedule

@@ -1,5 +1,6 @@
-/* Shows only the fields of the chosen kind of schedule, and its next times while they are typed.
-   Without this script, the form shows the fields of all kinds. */
+/* Shows only the fields of the chosen kind of schedule, its next times while they are typed, and the
+   arguments of the chosen job function. Without this script, the form shows the fields of all kinds,
+   and the arguments of another function after a save. */
 "use strict";
 {
     const PAUSE = 300;
@@ -30,10 +31,6 @@
     }
 
     async function ask() {
-        if (!kind.value) {
-            shown.hidden = true;
-            return;
-        }
         const number = asked += 1;
         const answer = await fetch(shown.dataset.preview, {
             method: "POST", body: new FormData(form), credentials: "same-origin",
@@ -41,11 +38,14 @@
         if (!answer.ok || number !== asked) {
             return;
         }
-        const {words, times, errors} = await answer.json();
+        const {words, times, errors, arguments: fields} = await answer.json();
+        if (fields !== undefined) {
+            form.querySelector(".jobs-schedule-arguments").innerHTML = fields;
+        }
         const title = Object.assign(document.createElement("strong"), {textContent: words});
         shown.replaceChildren(...(words ? [title] : []), list([...errors, ...times]));
         shown.classList.toggle("jobs-preview-wrong", errors.length > 0);
-        shown.hidden = false;
+        shown.hidden = !kind.value;
     }
 
     if (kind && shown) {
