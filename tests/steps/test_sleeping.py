@@ -13,6 +13,10 @@ from django_jobs.db import clock
 from django_jobs.define.context import JobContext
 from django_jobs.maintenance import promote
 from django_jobs.models import Attempt, Job, Step
+from django_jobs.run.environment import Environment
+from django_jobs.run.execute import execute
+from django_jobs.run.reassert import reassert
+from django_jobs.steps.rows import RowStore
 from django_jobs.testing import run_jobs
 from django_jobs.values import Outcome
 
@@ -51,6 +55,19 @@ def test_sleeping_job_is_scheduled_and_goes_on(nap: Any, work: Work) -> None:
     assert work()[0].value == ["before", "after"]
     assert list(Step.objects.values_list("state", flat=True)) == ["DONE"] * 3
     assert Attempt.objects.count() == 0
+
+
+def test_worker_that_lost_the_job_ends_no_sleep(
+    nap: Any, work: Work, take: Any, worker: Any
+) -> None:
+    result = nap.delay()
+    work()
+    run_now([result.id])
+    claimed = take()
+    Job.objects.update(claims=9)  # another worker has it
+    steps = RowStore(lambda: worker.pk, "default", reassert)
+    execute(claimed[0], Environment(steps=steps))
+    assert Step.objects.get(key="sleep").state == "WAITING"
 
 
 def test_time_that_is_played_forward_ends_sleeps(registered: Any) -> None:

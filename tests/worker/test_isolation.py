@@ -42,13 +42,15 @@ Run = Callable[..., dict[str, Outcome]]
 #: A pool, and whether its jobs are coroutines that use the ORM by sync_to_async.
 KINDS = {
     "prefork": ("prefork", False),
+    "solo": ("solo", False),
     "threads": ("threads", False),
     "asyncio": ("asyncio", False),
     "coroutines": ("asyncio", True),
 }
-EACH = pytest.mark.parametrize("kind", KINDS)
+# The pool of solo is that of prefork, in a process that has no supervisor.
+EACH = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "solo"])
 # Those that put back what belongs to the process.
-ALONE = pytest.mark.parametrize("kind", ["prefork"])
+ALONE = pytest.mark.parametrize("kind", ["prefork", "solo"])
 
 
 @pytest.fixture
