@@ -79,6 +79,17 @@ def test_event_before_the_wait_is_kept_and_taken_once() -> None:
     assert not Event.objects.exists()
 
 
+def test_wait_looks_for_an_event_that_is_kept_as_soon_as_it_is_committed(
+    work: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        send_event("paid:42", 1)
+    result = waiting_job().delay()
+    with django_capture_on_commit_callbacks(execute=True):
+        work()
+    assert state(result) == Status.PENDING
+
+
 def test_job_that_waits_the_longest_comes_first() -> None:
     waits = waiting_job()
     results = []

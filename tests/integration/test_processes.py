@@ -64,9 +64,18 @@ def test_jobs_begin_while_the_coordinator_is_killed_and_replaced(runworker, unti
     assert worker.stop() == 0, worker.output()
 
 
-def test_job_that_breaks_its_process_by_its_end_is_blamed(runworker, folder, notes):
+@pytest.mark.parametrize(
+    "pool",
+    [
+        ("prefork", "-c", "1"),
+        pytest.param(("threads", "-c", "2"), marks=pytest.mark.once),
+        pytest.param(("asyncio", "-c", "2"), marks=pytest.mark.once),
+    ],
+    ids=lambda pool: pool[0],
+)
+def test_job_that_breaks_its_process_by_its_end_is_blamed(runworker, folder, notes, pool):
     poison = tasks.close_the_descriptors.delay(folder)
-    worker = runworker("-c", "1")
+    worker = runworker("-P", *pool, *pool_queues(pool))
     with pytest.raises(WorkerLost):
         poison.get(timeout=LONG)
     assert (poison.job.crashes, len(notes())) == (3, 3)
