@@ -53,10 +53,14 @@ def wrong(transactional_db: None, tmp_path: Path) -> Any:
 
     prepare()
 
-    def find(statuses: list[str], lines: list[dict[str, Any]], **given: Any) -> set[str]:
+    def find(
+        statuses: list[str], lines: list[dict[str, Any]], change: Any = None, **given: Any
+    ) -> set[str]:
         job_id = add.delay(1).uuid
         for status in statuses:
             Job.objects.filter(pk=job_id).update(status=status)
+        if change is not None:
+            change(job_id)
         path = tmp_path / "ledger"
         texts = [json.dumps({"t": n, "pid": 1, "id": str(job_id)} | line) for n, line in
                  enumerate(lines)]  # fmt: skip
@@ -92,6 +96,60 @@ def test_checker(
     wrong: Any, statuses: list[str], lines: list[dict[str, Any]], expected: set[str]
 ) -> None:
     assert wrong(statuses, lines) == expected
+
+
+def test_checker_finds_a_claim_that_was_taken_back(wrong: Any) -> None:
+    from django_jobs.models import Job
+
+    def shrink(job_id: Any) -> None:
+        for claims in (2, 1):
+            Job.objects.filter(pk=job_id).update(claims=claims)
+
+    assert wrong(RUN, [ACK, START, END], change=shrink) == {"I5 claims that shrank"}
+
+
+def test_checker_finds_a_permit_of_a_job_that_ended(wrong: Any) -> None:
+    from django_jobs.models import Permit
+
+    def keep(job_id: Any) -> None:
+        Permit.objects.create(key="one at a time", job_id=job_id, claims=1)
+
+    assert wrong(RUN, [ACK, START, END], change=keep) == {"I9 permits left"}
+
+
+@pytest.mark.parametrize(("status", "times"), [("SUCCESS", 0), ("SUCCESS", 2), ("REVOKED", 1)])
+def test_checker_finds_an_effect_without_its_success(wrong: Any, status: str, times: int) -> None:
+    from django.db import connection
+
+    from django_jobs.models import Job
+
+    def change(job_id: Any) -> None:
+        Job.objects.filter(pk=job_id).update(name="shop.jobs.effect")
+        with connection.cursor() as cursor:
+            for _ in range(times):
+                insert = "INSERT INTO torture_effects (job_id) VALUES (%s)"
+                cursor.execute(insert, [str(job_id)])
+
+    found = wrong(["STARTED", status], [ACK, START, END], change=change)
+    assert found == {"I12 effects unlike the status"}
+
+
+def test_checker_takes_a_job_that_was_pruned_for_ended(wrong: Any) -> None:
+    from django_jobs.models import Job
+
+    def prune(job_id: Any) -> None:
+        Job.objects.filter(pk=job_id).delete()
+
+    assert wrong(RUN, [ACK, START, END], change=prune) == set()
+
+
+def test_checker_finds_a_job_that_was_deleted_before_its_end(wrong: Any) -> None:
+    from django_jobs.models import Job
+
+    def lose(job_id: Any) -> None:
+        Job.objects.filter(pk=job_id).delete()
+
+    assert wrong(["STARTED"], [ACK, START, END], change=lose) == {"I1 lost"}
 
 
 def test_checker_looks_at_exit_codes(wrong: Any) -> None:

@@ -9,9 +9,20 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations import AddField
+from django.db.migrations.operations import (
+    AddField,
+    AddIndex,
+    AlterModelOptions,
+    CreateModel,
+    RunPython,
+    RunSQL,
+)
+from django.db.migrations.operations.base import Operation
 
 from django_jobs.models import Job
+
+# None of these takes anything from the release before.
+ADDING = (AddField, AddIndex, AlterModelOptions, CreateModel)
 
 # The indexes of the hot table that stand in the migration only, with what each is for.
 PARTIAL = {
@@ -63,6 +74,25 @@ def test_workers_of_the_version_before_can_insert_into_changed_tables() -> None:
     }
     needed = [name for name, field in added if not (field.null or field.has_db_default())]
     assert needed == []
+
+
+@pytest.mark.once
+def test_migrations_only_add_to_what_the_version_before_uses() -> None:
+    """See "Versions" in docs/stability.rst: old workers run on the new tables."""
+    migrations = MigrationLoader(None).disk_migrations
+    first, *later = sorted(name for app, name in migrations if app == "django_jobs")
+    assert first == "0001_initial"
+    others = {
+        f"{name}: {type(operation).__name__}"
+        for name in later
+        for operation in migrations["django_jobs", name].operations
+        if not isinstance(operation, ADDING) and not is_reversible_code(operation)
+    }
+    assert others == set()
+
+
+def is_reversible_code(operation: Operation) -> bool:
+    return isinstance(operation, RunPython | RunSQL) and operation.reversible
 
 
 @pytest.mark.django_db

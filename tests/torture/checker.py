@@ -51,11 +51,23 @@ _TRIGGERS = {
 
 def prepare() -> None:
     """Make the tables of the trail and of effects, and the trigger."""
+    make_tables()
+    follow()
+
+
+def make_tables() -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
         for statement in _TABLES.format(serial=_SERIAL[connection.vendor]).split(";"):
             cursor.execute(statement)
+
+
+def follow() -> None:
+    """Make the trigger; a migration may make the table anew, without it."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
         for statement in _TRIGGERS[connection.vendor]:
             cursor.execute(statement)
 
@@ -186,7 +198,9 @@ def judge(
     rows, trail = evidence.rows, evidence.trail
     live = {row[2] for row in Worker.objects.live().values_list("id", "pid", "id")}
     statuses = Counter(row[1] for row in rows.values())
-    lost = set(evidence.acknowledged) - set(rows)
+    ended = {job for job, _old, new, *_ in trail if new in ENDED}
+    pruned = ended - set(rows)
+    lost = set(evidence.acknowledged) - set(rows) - pruned
     unended = [job for job, row in rows.items() if row[1] not in ENDED]
     stuck = [job for job in unended if rows[job][1] == "STARTED" and rows[job][2] not in live]
     ends = Counter(job for job, old, new, *_ in trail if new in ENDED and old not in ENDED)
@@ -198,7 +212,7 @@ def judge(
     overlaps = [job for job, story in evidence.stories.items() if story.overlaps]
     doubled = [key for key, number in Counter(evidence.attempts).items() if number > 1]
     failed = {row[0] for row in trail if row[2] in ("RETRY", "FAILURE") or row[5]}
-    without = failed - {job for job, _claims in evidence.attempts}
+    without = failed - {job for job, _claims in evidence.attempts} - pruned
     never = [
         job for job, row in rows.items() if row[1] == "SUCCESS" and not evidence.stories[job].ends
     ]
@@ -212,6 +226,7 @@ def judge(
         Line("acknowledged", f"{len(set(evidence.acknowledged)):,}; unsure {evidence.unsure}"),
         Line("bodies ran", f"{sum(bool(s.starts) for s in evidence.stories.values()):,}"),
         Line("ended", ", ".join(f"{n:,} {status}" for status, n in sorted(statuses.items()))),
+        Line("pruned", f"{len(pruned):,} that had ended"),
         Line("faults", f"{evidence.faults}; {len(evidence.killed)} processes killed, "
              f"{len(evidence.crashes)} ends of the database"),
         bad("I1 lost", lost),

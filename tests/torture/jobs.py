@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
+import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from django.db import connection
@@ -101,6 +104,28 @@ def recurse() -> None:
             deeper = [deeper]
         repr(deeper)
         raise AssertionError("the recursion came back")
+
+
+@job
+def hoard() -> None:
+    """Take memory until its process may have no more."""
+    with body():
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, before[1]))
+        try:
+            hoarded = bytearray()
+            while True:
+                hoarded += bytes(2**22)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@job
+def out_of_memory() -> None:
+    """End as the kernel ends a process that took too much memory."""
+    with body():
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 # A pool of threads refuses to serve a queue with a hard limit.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from tests.torture import jobs
+from tests.torture import jobs, ledger
 from tests.torture.checker import Evidence, Line, bad, judge
-from tests.torture.site import Fault, Site
+from tests.torture.site import LONG, Fault, Site
 
 LEASE = 4.0
 
@@ -21,6 +22,7 @@ def play(site: Site) -> list[Line]:
         site.runworker("-c", "2", "-l", "WARNING")
     site.wait_for_workers(4)
     site.keep_enqueuing(site.pick(60, 100), MIX)
+    more = More(site, site.pick(0, 72_000), seconds)
     doubles: set[Any] = set()
     site.follow(
         {
@@ -28,10 +30,10 @@ def play(site: Site) -> list[Line]:
             "runworker": site.kill_runworker,
             "database": site.crash_database,
         },
-        meanwhile=lambda: doubles.update(live_copies()),
+        meanwhile=lambda: (doubles.update(live_copies()), more.enqueue()),
     )
     site.stop_enqueuing()
-    site.wait_for_the_end()
+    site.wait_for_the_end(site.pick(LONG, 900))
     codes = site.stop_workers()
     logs = site.folder.glob("runworker-*.log")
     evidence = Evidence(site.ledger)
@@ -55,6 +57,28 @@ def play(site: Site) -> list[Line]:
         Line("steps", f"{steps} of {3 * len(ended)}", steps != 3 * len(ended)),
         bad("failures without a cause", odd),
     ]
+
+
+class More:
+    """Enqueues *number* short jobs in bulk, spread over the *seconds* of a run."""
+
+    def __init__(self, site: Site, number: int, seconds: float) -> None:
+        self._site, self._number, self._seconds = site, number, seconds
+        self._done = 0
+
+    def enqueue(self) -> None:
+        from django.db import Error, connection
+
+        share = min(1.0, (time.monotonic() - self._site.began) / self._seconds)
+        due = int(self._number * share) - self._done
+        if due < 100:
+            return
+        self._done += due
+        try:
+            self._site.enqueue_many(jobs.quick, [(1,)] * due)
+        except Error:
+            ledger.write("unsure")
+            connection.close()
 
 
 #: What is enqueued; a function chooses an argument.

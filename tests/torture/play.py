@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 from tests.torture.checker import Line, prepare, table
 
 LEFT_OUT = 77
+#: The scenario itself failed: nothing is known about the invariants.
+BROKEN = 70
 
 
 def main(name: str) -> int:
@@ -40,6 +43,9 @@ def main(name: str) -> int:
     except TimeoutError as error:
         sys.stdout.write(site.ends_of_logs())
         lines = [Line("not in time", str(error), is_wrong=True)]
+    except Exception:
+        sys.stdout.write(site.ends_of_logs() + traceback.format_exc())
+        return BROKEN
     finally:
         site.clean_up()
     lines.append(Line("took", f"{time.monotonic() - began:.0f} s"))

@@ -1,4 +1,4 @@
-"""T11: jobs that kill their processes: a segfault, ``os._exit``, a recursion, a hold of the GIL.
+"""T11: jobs that kill their processes: a segfault, an exit, a recursion, a hold of the GIL, memory.
 
 Each ends as FAILURE with its reason, takes no other job with it, and its slot is back in time.
 """
@@ -10,7 +10,10 @@ from tests.torture.checker import Evidence, Line, bad, judge
 from tests.torture.site import Site
 
 #: The reason that the row gives.
-REASONS = {"segfault": "WorkerLost", "leave": "WorkerLost", "spin": "TimeLimitExceeded"}
+REASONS = {
+    "segfault": "WorkerLost", "leave": "WorkerLost", "out_of_memory": "WorkerLost",
+    "spin": "TimeLimitExceeded", "hoard": "MemoryError",
+}  # fmt: skip
 
 
 def play(site: Site) -> list[Line]:
@@ -20,7 +23,7 @@ def play(site: Site) -> list[Line]:
     worker = site.runworker("-c", "3", "-l", "WARNING")
     site.wait_for_workers(3)
     site.keep_enqueuing(40, [(jobs.quick, 1), (jobs.work, 0.05)])
-    poisons = [jobs.segfault, jobs.leave, jobs.spin, jobs.recurse]
+    poisons = [jobs.segfault, jobs.leave, jobs.out_of_memory, jobs.spin, jobs.recurse, jobs.hoard]
     for _ in range(site.pick(1, 15)):
         for function in poisons:
             site.enqueue(function)

@@ -48,6 +48,10 @@ class Server:
         """Return the process id of the server if it runs."""
         raise NotImplementedError
 
+    def death(self) -> str:
+        """Return the end of the log of a server that runs no more, though it should."""
+        return "" if self.pid() is not None else (self.folder / "log").read_text()[-6000:]
+
     def account(self) -> str | None:
         return None
 
@@ -95,7 +99,7 @@ class Server:
 class PostgreSQL(Server):
     def install(self) -> None:
         super().install()
-        programs, account = prepare(self.folder)
+        programs, account = debian(self.folder) or prepare(self.folder)
         (self.folder / "programs").write_text(str(programs))
         options = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-U", USER]
         run([programs / "initdb", *options, "-D", self.folder / "data"], account)
@@ -211,6 +215,9 @@ class SQLite(Server):
     def answers(self) -> bool:
         return True
 
+    def death(self) -> str:
+        return ""
+
     def make(self, database: str) -> str:
         for path in self.folder.glob(f"{database}.sqlite3*"):
             path.unlink()
@@ -218,6 +225,21 @@ class SQLite(Server):
 
 
 SERVERS: dict[str, type[Server]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MariaDB}
+
+
+def debian(folder: Path) -> tuple[Path, str | None] | None:
+    """Return the programs of Debian's newest PostgreSQL with its extensions, and their account."""
+    found = [
+        path.parent
+        for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")
+        if Path("/usr/share/postgresql", path.parts[-3], "extension/pgstattuple.control").exists()
+    ]
+    if not found:
+        return None
+    account = "nobody" if os.geteuid() == 0 else None
+    if account is not None:
+        shutil.chown(folder, account)
+    return max(found, key=lambda path: int(path.parts[-2])), account
 
 
 def first_line(path: Path) -> int | None:

@@ -26,4 +26,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 DATABASES["default"] |= json.loads(os.environ.get("TORTURE_DATABASE", "{}"))
-DJANGO_JOBS = json.loads(os.environ.get("TORTURE_JOBS", "{}"))
+# What :mod:`tests.torture.features` needs: a key, and a queue whose customers take turns.
+DJANGO_JOBS = {
+    "IMPORTS": ["tests.torture.features"],
+    "ENCRYPTION_KEYS": ["cNw7nXhEBIX2YZDl3f0xQyCd0Ua1VvQm2q0lFyEJd3o="],
+    "QUEUES": {"fair": {"FAIR_BY": "customer"}},
+} | json.loads(os.environ.get("TORTURE_JOBS", "{}"))

@@ -110,12 +110,15 @@ class Site:
         self.python: list[str] = [sys.executable]
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self.runworkers: list[Runworker] = []
+        #: Other programs that must not outlive the scenario.
+        self.programs: list[subprocess.Popen[Any]] = []
         self.began = time.monotonic()
         #: Process ids that were stopped past their lease, so that others may have their jobs.
         self.zombies: set[int] = set()
         self.faults: list[Fault] = []
         self._started = 0
         self._enqueuers: list[threading.Thread] = []
+        self._failures: list[BaseException] = []
         self._stop_enqueuing = threading.Event()
 
     # --- settings -------------------------------------------------------------------------------
@@ -186,7 +189,9 @@ class Site:
         def run() -> None:
             from django.db import Error, connection
 
-            while not self._stop_enqueuing.wait(1 / rate):
+            due = time.monotonic()
+            while not self._stop_enqueuing.wait(max(0.0, due - time.monotonic())):
+                due = max(due + 1 / rate, time.monotonic() - 1.0)
                 function, *args = chance.choice(calls)
                 try:
                     self.enqueue(function, *(a(chance) if callable(a) else a for a in args))
@@ -195,7 +200,14 @@ class Site:
                     connection.close()
             connection.close()
 
-        thread = threading.Thread(target=run, daemon=True)
+        def told() -> None:
+            try:
+                run()
+            except BaseException as error:
+                self._failures.append(error)
+                raise
+
+        thread = threading.Thread(target=told, daemon=True)
         self._enqueuers.append(thread)
         thread.start()
 
@@ -203,6 +215,8 @@ class Site:
         self._stop_enqueuing.set()
         for thread in self._enqueuers:
             thread.join(LONG)
+        if self._failures:
+            raise RuntimeError("nothing was enqueued any more") from self._failures[0]
 
     def wait_for_the_end(self, seconds: float = LONG) -> None:
         """Wait until every job has ended; the checker tells those that have not."""
@@ -270,6 +284,9 @@ class Site:
 
     def clean_up(self) -> None:
         self._stop_enqueuing.set()
+        for program in self.programs:
+            program.kill()
+            program.wait()
         for worker in self.runworkers:
             for pid in [worker.pid, *worker.children()]:
                 with contextlib.suppress(ProcessLookupError):
