@@ -60,6 +60,7 @@ def play(site: Site) -> list[Line]:
     )
     took = time.monotonic() - began
     site.stop_enqueuing()
+    left = backlog()
     stop_schedules()
     site.wait_for_the_end()
     watch.ticks.note()
@@ -68,14 +69,23 @@ def play(site: Site) -> list[Line]:
     failed = [
         f"{row[0]} {row[4]} {row[5]}"
         for row in evidence.rows.values()
-        if row[1] == "FAILURE" and not row[4].endswith(".failing")
+        # Its process was killed too often, or once with acks_late=False.
+        if row[5].rpartition(".")[2] not in ("", "WorkerLost") and not row[4].endswith(".failing")
     ]
     return [
         *judge(evidence, codes=codes, logs=site.folder.glob("runworker-*.log")),
         Line("calls a second", f"{len(evidence.acknowledged) / took:.1f}"),
+        # More of them tells that the machine is too slow for this rate: sizes grow with them.
+        limit("jobs that wait when the calls end", left, RATE * 60),
         bad("failures without a cause", failed),
         *watch.lines(site.pick(30.0, MIB)),
     ]
+
+
+def backlog() -> int:
+    from django_jobs.models import Job
+
+    return Job.objects.live().exclude(status="SCHEDULED").count()
 
 
 def kill_worker(site: Site, which: int) -> None:
