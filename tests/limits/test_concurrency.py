@@ -594,7 +594,7 @@ def test_racing_workers_never_run_more_than_the_limit_and_leave_nobody_waiting(
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=work, args=(new_worker(),)) for _ in range(WORKERS)]
+    threads = [threading.Thread(target=work, args=(new_worker(3600),)) for _ in range(WORKERS)]
     for thread in threads:
         thread.start()
     for thread in threads:

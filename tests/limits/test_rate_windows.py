@@ -524,7 +524,7 @@ def test_racing_workers_keep_the_windows(new_worker: Callable[..., Worker]) -> N
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=work, args=(new_worker(),)) for _ in range(8)]
+    threads = [threading.Thread(target=work, args=(new_worker(3600),)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

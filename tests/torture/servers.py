@@ -157,7 +157,9 @@ class MariaDB(Server):
         command = [
             "mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
             "--skip-test-db", f"--user={getpass.getuser()}", f"--datadir={self.folder / 'data'}",
+            self._temporary(),
         ]  # fmt: skip
+        (self.folder / "temporary").mkdir()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CannotStart(done.stdout[-2000:] + done.stderr[-2000:])
@@ -168,8 +170,12 @@ class MariaDB(Server):
             "mariadbd", "--no-defaults", f"--user={getpass.getuser()}", "--bind-address=127.0.0.1",
             f"--datadir={self.folder / 'data'}", f"--socket={self.folder / 'socket'}",
             f"--port={self.port}", f"--pid-file={self.folder / 'pid'}", "--max-connections=100",
-            "--innodb-flush-log-at-trx-commit=2", "--skip-innodb-doublewrite",
+            "--innodb-flush-log-at-trx-commit=2", "--skip-innodb-doublewrite", self._temporary(),
         ]  # fmt: skip
+
+    def _temporary(self) -> str:
+        # At its start a server deletes the temporary tables of all servers with the same folder.
+        return f"--tmpdir={self.folder / 'temporary'}"
 
     def pid(self) -> int | None:
         return first_line(self.folder / "pid")
