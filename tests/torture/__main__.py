@@ -24,6 +24,7 @@ from pathlib import Path
 from tests.databases import say
 from tests.postgresql import CannotStart as NoPostgreSQL
 from tests.torture.play import BROKEN, LEFT_OUT
+from tests.torture.servers import SECONDS as SERVER_SECONDS
 from tests.torture.servers import SERVERS, CannotStart, Server
 from tests.torture.shrink import shortest
 from tests.written import written
@@ -112,7 +113,8 @@ class Run:
         except KeyboardInterrupt:
             self.stopping.set()
             for thread in threads:
-                thread.join(60)
+                # The scenario is stopped first, then the server: see Server.end().
+                thread.join(3 * SERVER_SECONDS)
             raise
         say("\n".join([
             f"=== torture, seed {self.seed}, {time.monotonic() - began:.0f} s ===", *self.verdicts,

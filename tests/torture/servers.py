@@ -78,7 +78,11 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         deadline = time.monotonic() + SECONDS
-        while is_alive(pid) and time.monotonic() < deadline:
+        while is_alive(pid):
+            if time.monotonic() > deadline:
+                # Its folder is removed next: it must not live on without it.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.01)
