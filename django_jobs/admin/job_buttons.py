@@ -105,6 +105,8 @@ class JobButtonsMixin(OperationsAdminMixin):
         job_id = background.enqueue(operation, ids, skipped, request.user, chosen.queue)
         if job_id is not None:
             return self._enqueued(request, operation, job_id, len(ids))
+        if len(ids) > MOST_JOBS:  # the queue of the background job is full
+            self._tell_cut(request, MOST_JOBS)
         done, others = perform(operation, ids[:MOST_JOBS], request.user.pk, queryset.db)
         cache.clear()
         level = messages.SUCCESS if done else messages.WARNING
@@ -171,6 +173,9 @@ class JobButtonsMixin(OperationsAdminMixin):
         queue = background.queue_of(queryset.db) if is_many else ""
         most = background.MOST if queue else MOST_JOBS
         if len(rows) > most:
-            text = _("More than %d jobs match; only the newest were taken. Repeat for the others.")
-            self.message_user(request, text % most, messages.WARNING)
+            self._tell_cut(request, most)
         return Chosen(rows[:most], queue, lacks_worker=is_many and not queue)
+
+    def _tell_cut(self, request: HttpRequest, most: int) -> None:
+        text = _("More than %d jobs match; only the newest were taken. Repeat for the others.")
+        self.message_user(request, text % most, messages.WARNING)

@@ -98,14 +98,16 @@ def test_confirmation_says_who_does_it(boss: Client, worker: Worker) -> None:
 
 
 def test_request_does_it_without_a_worker_and_with_a_full_queue(
-    boss: Client, served: Worker, settings: Any
+    boss: Client, served: Worker, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Worker.objects.update(quiet=True)
     assert "5 jobs were changed" in messages_of(post(boss, "retry", *make_many()))
     Worker.objects.update(quiet=False)
     settings.DJANGO_JOBS = {**settings.DJANGO_JOBS, "QUEUES": {"default": {"MAX_PENDING": 5}}}
-    response = post(boss, "revoke", *Job.objects.filter(status=Status.PENDING))
-    assert "5 jobs were changed" in messages_of(response)
+    monkeypatch.setattr("django_jobs.admin.job_buttons.MOST_JOBS", 4)
+    told = messages_of(post(boss, "revoke", *Job.objects.filter(status=Status.PENDING)))
+    assert "More than 4 jobs match" in told
+    assert "4 jobs were changed" in told
     assert not BulkChange.objects.exists()
 
 
@@ -121,13 +123,19 @@ def test_user_needs_the_permission_when_it_runs(
     assert statuses() == ["FAILURE"] * MANY
 
 
-def test_own_admin_class_may_allow_it_without_the_permission(
+def test_own_admin_class_may_allow_it_without_the_permission_and_hide_the_job(
     client_of: Callable[..., Client], served: Worker, work: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     job_admin: Any = admin.site.get_model_admin(Job)
     monkeypatch.setattr(job_admin, "has_operation_permission", lambda request, operation: True)
-    post(client_of("view_job"), "retry", *make_many())
+    shown = job_admin.get_queryset
+    monkeypatch.setattr(job_admin, "get_queryset", lambda request: shown(request).exclude(
+        name=registry.CHANGE_JOBS
+    ))  # fmt: skip
+    # The page of a job that the class hides would be a 404.
+    response = post(client_of("view_job"), "retry", *make_many())
+    assert response.redirect_chain == [(LIST, 302)]
     work(1)
     assert statuses() == ["PENDING"] * MANY
 
