@@ -13,6 +13,8 @@ from typing import Any
 
 import django
 
+from .openapi_fields import field_schema
+
 FILE = Path(__file__).parent / "openapi.json"
 
 Schema = dict[str, Any]
@@ -20,10 +22,7 @@ TEXT, WHOLE, NUMBER, BOOL = ({"type": t} for t in ("string", "integer", "number"
 ANY: Schema = {}
 UUID = {"type": "string", "format": "uuid"}
 TIME = {"type": "string", "format": "date-time"}
-_TYPES = {
-    str: "string", int: "integer", float: "number", bool: "boolean", list: "array",
-    dict: "object", type(None): "null",
-}  # fmt: skip
+DAY = {"type": "string", "format": "date"}
 
 
 def ref(name: str) -> Schema:
@@ -157,10 +156,12 @@ SCHEMAS = {
                    unknown=array(TEXT)),
 }  # fmt: skip
 
+_ANY_PAGE = {"q": TEXT, "p": {"type": "integer", "minimum": 1}}
 _JOB_FILTERS = {
     "status": ref("Status"), "queue": TEXT, "name": TEXT, "error": TEXT,
-    "age": {"enum": ["hour", "day", "week"]}, "schedule": WHOLE, "worker": UUID, "q": TEXT,
-    "p": WHOLE,
+    "age": {"enum": ["hour", "day", "week", "over-week", "over-month", "over-quarter"]},
+    "from": DAY, "to": DAY, "ended": {"type": "string", "pattern": "^[0-9]+-[0-9]+$"},
+    "attempts": {"const": "more"}, "schedule": WHOLE, "worker": UUID, **_ANY_PAGE,
 }  # fmt: skip
 #: Address, what is read, its schema, and the filters.
 PAGES: list[tuple[str, str, str, dict[str, Schema]]] = [
@@ -173,10 +174,11 @@ PAGES: list[tuple[str, str, str, dict[str, Schema]]] = [
     ("/function/{name}/", "A job function with its limits", "Function", {}),
     ("/queue/", "The queues", "Queues", {}),
     ("/queue/{name}/change/", "A queue", "Queue", {}),
-    ("/worker/", "The workers", "Workers", {"state": {"enum": ["live", "lost", "stopped"]},
-                                            "q": TEXT, "p": WHOLE}),
+    ("/worker/", "The workers", "Workers",
+     {"state": {"enum": ["live", "lost", "stopped"]}, "pool": TEXT, **_ANY_PAGE}),
     ("/worker/{id}/change/", "A worker with its running jobs and its commands", "Worker", {}),
-    ("/schedule/", "The schedules", "Schedules", {"q": TEXT, "p": WHOLE}),
+    ("/schedule/", "The schedules", "Schedules",
+     {"enabled__exact": {"enum": [0, 1]}, "kind__exact": TEXT, "source__exact": TEXT, **_ANY_PAGE}),
     ("/schedule/{id}/change/", "A schedule with its arguments", "Schedule", {}),
 ]  # fmt: skip
 _ANSWERS = {
@@ -227,24 +229,17 @@ def _page(summary: str, schema: str, filters: dict[str, Schema]) -> Schema:
 
 
 def _action(model: str, name: str, action: Any) -> Schema:
-    fields = {field: _schema(kinds) for field, kinds in action.fields.items()}
+    fields = {field: field_schema(field, kinds) for field, kinds in action.fields.items()}
     body = {"type": "object", "properties": fields, "required": list(action.needed),
             "additionalProperties": False}  # fmt: skip
+    if action.either:
+        body["anyOf"] = [{"required": [field]} for field in action.either]
     answer = _ANSWERS.get(f"{model}/{name}") or _ANSWERS[model]
     return {
         "summary": action.summary,
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": _responses(answer),
     }
-
-
-def _schema(kinds: tuple[type, ...]) -> Schema:
-    names = list(dict.fromkeys(_TYPES[kind] for kind in kinds))
-    if len(names) == len(_TYPES):
-        return ANY
-    if "number" in names and "integer" in names:
-        names.remove("integer")
-    return {"type": names[0] if len(names) == 1 else names}
 
 
 def _responses(schema: str) -> Schema:

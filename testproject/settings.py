@@ -65,6 +65,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DJANGO_JOBS = {
+    # `manage.py jobs token make admin NAME` makes one for the HTTP API.
+    "API_TOKENS": True,
     # Run jobs inline instead of in a worker.
     "EAGER": env.bool("JOBS_EAGER", default=False),
     # A comparison has dozens of jobs, so all other jobs go first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,8 @@ CALL_OPTIONS: Kinds = {
 CALL: Kinds = {"job": (str,), "args": (list,), "kwargs": (dict,), **CALL_OPTIONS}
 
 _WORDS: dict[type, str] = {
-    str: "a text", list: "an array", dict: "an object", int: "a number", bool: "true or false",
-    type(None): "null",
+    str: "a text", list: "an array", dict: "an object", int: "a whole number", float: "a number",
+    bool: "true or false", type(None): "null",
 }  # fmt: skip
 
 
@@ -41,8 +42,24 @@ def bounded_body(request: HttpRequest, limit: int) -> bytes | None:
     return body if len(body) <= limit else None
 
 
-def wrong_body(fields: Any, kinds: Kinds, needed: Collection[str] = ()) -> str:
-    """Return what is wrong with *fields*, or an empty text; it quotes no value."""
+def read_fields(body: bytes, kinds: Kinds, needed: Collection[str] = ()) -> dict[str, Any]:
+    """Return the fields of the JSON object *body*, each of one of its kinds.
+
+    Raises ``ValueError`` with a text that quotes no value.
+    """
+    try:
+        fields: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ValueError("the body must be JSON") from None
+    if problem := _problem(fields, kinds, needed):
+        raise ValueError(problem)
+    return {
+        name: int(value) if _is_whole(value, kinds[name]) else value
+        for name, value in fields.items()
+    }
+
+
+def _problem(fields: Any, kinds: Kinds, needed: Collection[str]) -> str:
     if not isinstance(fields, dict):
         return "the body must be a JSON object"
     if unknown := sorted(fields.keys() - kinds.keys()):
@@ -50,7 +67,8 @@ def wrong_body(fields: Any, kinds: Kinds, needed: Collection[str] = ()) -> str:
         return f"unknown field {unknown[0]!r:.100}; allowed: {allowed}"
     for name, value in fields.items():
         if not _fits(value, kinds[name]):
-            words = dict.fromkeys(_WORDS[int if kind is float else kind] for kind in kinds[name])
+            asked = set(kinds[name]) - ({int} if float in kinds[name] else set())
+            words = [word for kind, word in _WORDS.items() if kind in asked]
             return f"{name} must be {' or '.join(words)}"
     for name in needed:
         if name not in fields:
@@ -59,4 +77,11 @@ def wrong_body(fields: Any, kinds: Kinds, needed: Collection[str] = ()) -> str:
 
 
 def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
+    if _is_whole(value, kinds):
+        return True
     return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+
+
+def _is_whole(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Say whether it is a whole number that its program wrote as 3.0, as JSON allows."""
+    return isinstance(value, float) and int in kinds and float not in kinds and value.is_integer()

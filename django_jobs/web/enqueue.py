@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ from ..conf import get_settings
 from ..define import registry
 from ..define.conversion import refuse_misfits
 from ..define.hidden_arguments import rules_of_function
-from ..define.json_body import CALL, CALL_OPTIONS, bounded_body, wrong_body
+from ..define.json_body import CALL, CALL_OPTIONS, bounded_body, read_fields
 from ..define.retention import keep_seconds
 from ..define.sensitive import shown_arguments
 from ..exceptions import ArgumentError, DuplicateKey, EncryptionError, JobDoesNotExist, QueueFull
@@ -95,10 +94,11 @@ def _read(request: HttpRequest) -> tuple[UUID, Mapping[str, Any]]:
             401, f"the timestamp must be seconds since 1970, {WINDOW} s from now at most"
         )
     try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        raise _Refused(400, "the body must be JSON") from None
-    _check(fields)
+        fields = read_fields(body, _FIELDS)
+    except ValueError as error:
+        raise _Refused(400, str(error)) from None
+    if "job" not in fields:
+        raise _Refused(400, "job must be the name of a job function")
     if "id" in fields:
         return _uuid(fields["id"]), fields
     first = UUID(int=sent * 1000 << 80 | 0x7 << 76)
@@ -111,13 +111,6 @@ def _is_signed(timestamp: str, signature: str, body: bytes) -> bool:
     good = [constant_time_compare(sign(each, timestamp, body), signature) for each in secrets]
     # All secrets were tried: the time does not tell which one is right.
     return any(good)
-
-
-def _check(fields: Any) -> None:
-    if problem := wrong_body(fields, _FIELDS):
-        raise _Refused(400, problem)
-    if "job" not in fields:
-        raise _Refused(400, "job must be the name of a job function")
 
 
 def _uuid(text: str) -> UUID:

@@ -14,24 +14,26 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.http import QueryDict
 from django.test import Client, RequestFactory
 from django.test.utils import override_settings
 from django.utils import timezone
 
 from django_jobs import job
-from django_jobs.admin.http_api.requests import Refused, fields_of
+from django_jobs.admin.http_api.requests import JsonAction, Refused, fields_of
 from django_jobs.control import tokens
 from django_jobs.metrics import cache
 from django_jobs.models import ApiToken, Attempt, Command, Job, Limit, Queue, Schedule, Step, Worker
 from django_jobs.redaction import REDACTED
 from django_jobs.status import Status
-from docs import openapi
-from tests.admin.test_jobs import make
+from docs import openapi, openapi_fields
+from tests.admin.test_jobs import make, make_many
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered", "tokens_on")]
 
 BASE = "/admin/django_jobs"
 SECRET = "hunter2-top"
+UUID_0 = "0" * 32
 DESCRIBED = openapi.document()
 
 
@@ -95,6 +97,34 @@ def test_file_is_what_the_code_describes() -> None:
 def test_page_of_the_documentation_names_every_address() -> None:
     text = (openapi.FILE.parent / "http_api.rst").read_text()
     assert [address for address in DESCRIBED["paths"] if f"``{address[1:]}" not in text] == []
+
+
+def test_file_names_the_filters_of_the_lists(boss: Client, rf: RequestFactory) -> None:
+    request = rf.get("/", {"status": "FAILURE", "ended": "1-2", "schedule": "1", "worker": UUID_0,
+                          "error": "E"})  # fmt: skip
+    request.user = User.objects.get()
+    filters = {address.strip("/"): set(each) for address, _text, _schema, each in openapi.PAGES}
+    for model in (Job, Worker, Schedule):
+        if model is not Job:
+            request.GET = QueryDict()  # type: ignore[assignment]
+        found = admin.site.get_model_admin(model).get_changelist_instance(request)
+        names = {name for spec in found.filter_specs for name in spec.expected_parameters()}
+        names = {name for name in names if name and not name.endswith("__isnull")}
+        assert filters[model._meta.model_name or ""] == names | {"q", "p"}
+
+
+@pytest.mark.once
+def test_file_bounds_only_fields_that_actions_have() -> None:
+    actions = [each for mixin in openapi._actions().values() for each in mixin.values()]
+    assert {name for one in actions for name in one.fields} >= openapi_fields._bounds().keys()
+    move = DESCRIBED["paths"]["/job/api/move"]["post"]["requestBody"]["content"]
+    schema = jsonschema.Draft202012Validator(move["application/json"]["schema"])
+    body = {"ids": [UUID_0], "queue": "mail"}
+    wrong = [{"queue": "@x"}, {"queue": ""}, {"priority": 2**15}, {"ids": []}, {"ids": [1]}]
+    good = [{}, {"priority": -32767}, {"queue": "邮件"}]
+    assert [schema.is_valid(body | each) for each in good] == [True] * len(good)
+    assert not any(schema.is_valid(body | each) for each in wrong)
+    assert not schema.is_valid({"ids": [UUID_0]})
 
 
 def test_every_page_answers_as_the_file_says(
@@ -355,9 +385,9 @@ def test_token_keeps_no_permission_that_its_user_has_lost(user_with: Any) -> Non
         ("/job/api/retry", {"ids": []}, 400, "1 to 10,000"),
         ("/job/api/retry", {"ids": [1]}, 400, "texts"),
         ("/job/api/retry", {"id": "x"}, 400, "unknown field 'id'"),
-        ("/job/api/move", {"ids": ["0" * 32]}, 400, "queue, priority"),
-        ("/job/api/move", {"ids": ["0" * 32], "priority": True}, 400, "a number"),
-        ("/job/api/move", {"ids": ["0" * 32], "queue": "@x"}, 400, "@x"),
+        ("/job/api/move", {"ids": [UUID_0]}, 400, "queue, priority"),
+        ("/job/api/move", {"ids": [UUID_0], "priority": True}, 400, "a whole number"),
+        ("/job/api/move", {"ids": [UUID_0], "queue": "@x"}, 400, "@x"),
         ("/function/api/enqueue", {"job": "tests.jobs.ad"}, 404, "tests.jobs.add"),
         ("/function/api/enqueue", {"job": "tests.jobs.add"}, 400, "a"),
         ("/function/api/limit", {"job": "tests.jobs.add", "rate_limit": "x"}, 400, "x"),
@@ -386,11 +416,61 @@ def test_body_and_filters_are_checked(root: dict[str, str]) -> None:
     response = send(f"{BASE}/job/api/retry", "x" * 2_000_000, "text/plain", headers=root)
     assert response.status_code == 413
     assert read("/job/", root, args__regex="hunter").status_code == 400
-    assert read("/job/", root, p="x").status_code in (200, 400)
     assert read("/dashboard/", root, window="2h").status_code == 400
-    assert read(f"/job/{'0' * 32}/change/", root).status_code == 404
-    assert Client().delete(f"{BASE}/job/?format=json", headers=root).status_code == 405
-    assert Client().get(f"{BASE}/job/api/retry", headers=root).status_code == 405
+    assert read(f"/job/{UUID_0}/change/", root).status_code == 404
+    refused = Client().delete(f"{BASE}/job/?format=json", headers=root)
+    assert (refused.status_code, refused["Allow"]) == (405, "GET, HEAD")
+    refused = Client().get(f"{BASE}/job/api/retry", headers=root)
+    assert (refused.status_code, refused["Allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value", "allowed"),
+    [
+        ("/job/", "age", "fortnight", "hour, day"),
+        ("/job/", "status", "FAILED", "FAILURE"),
+        ("/job/", "attempts", "2", "more"),
+        ("/job/", "from", "yesterday", "2026-01-31"),
+        ("/job/", "to", "1368-05-19", "after 1970"),
+        ("/job/", "p", "x", "number"),
+        ("/job/", "p", "-1", "number"),
+        ("/worker/", "state", "dead", "live, lost"),
+    ],
+)
+def test_filter_that_a_page_would_ignore_is_refused(
+    path: str, name: str, value: str, allowed: str, root: dict[str, str]
+) -> None:
+    answer = read(path, root, **{name: value})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(f"{name} must be ")
+    assert allowed in answer.json()["error"]
+
+
+def test_page_that_a_list_lacks_is_refused(root: dict[str, str]) -> None:
+    make(Status.SUCCESS)
+    refused = [read("/job/", root, p=page) for page in ("0", "2")]
+    make_many(100)
+    refused += [read("/job/", root, p=page) for page in ("0", "3")]
+    assert [each.status_code for each in refused] == [404] * 4
+    assert all("1 to the number of pages" in each.json()["error"] for each in refused)
+    assert len(read("/job/", root, p="2").json()["jobs"]) == 1
+
+
+def test_full_queue_says_when_to_come_again(root: dict[str, str], settings: Any) -> None:
+    settings.DJANGO_JOBS = {**settings.DJANGO_JOBS, "QUEUES": {"mail": {"MAX_PENDING": 1}}}
+    body = {"job": "tests.jobs.add", "args": [1], "queue": "mail"}
+    answers = [act("/function/api/enqueue", root, **body) for _ in range(2)]
+    assert [(each.status_code, each.get("Retry-After")) for each in answers] == [
+        (200, None), (503, "60")
+    ]  # fmt: skip
+
+
+def test_number_of_a_body_may_have_a_decimal_point(root: dict[str, str]) -> None:
+    path, body = "/function/api/enqueue", {"job": "tests.jobs.add", "args": [1.0]}
+    made = act(path, root, **body, priority=3.0)
+    row = Job.objects.get(pk=made.json()["id"])
+    assert (row.priority, row.args) == (3, [1.0])
+    assert act(path, root, **body, priority=3.5).status_code == 400
 
 
 def test_a_large_body_of_unknown_length_is_refused(rf: RequestFactory) -> None:
@@ -398,12 +478,12 @@ def test_a_large_body_of_unknown_length_is_refused(rf: RequestFactory) -> None:
     del request.META["CONTENT_LENGTH"]  # as with chunks
     request._body = b"x" * 2_000_000  # type: ignore[attr-defined]
     with pytest.raises(Refused, match="must have at most"):
-        fields_of(request, {})
+        fields_of(request, JsonAction("", print, {}))
 
 
 def test_body_over_the_limit_of_django_is_refused(root: dict[str, str], settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
-    assert act("/job/api/retry", root, ids=["0" * 32]).status_code == 413
+    assert act("/job/api/retry", root, ids=[UUID_0]).status_code == 413
 
 
 def test_secrets_are_shown_nowhere(root: dict[str, str]) -> None:
@@ -494,7 +574,7 @@ def test_commands_are_not_sent_to_workers_that_have_stopped(
 def test_answer_is_in_english_and_is_not_cached(root: dict[str, str]) -> None:
     row = make(Status.SUCCESS)
     with override_settings(LANGUAGE_CODE="zh-hans"):
-        response = act("/job/api/revoke", root, ids=[str(row.pk), "0" * 32])
+        response = act("/job/api/revoke", root, ids=[str(row.pk), UUID_0])
     assert response.json() == {
         "changed": 0, "skipped": {"is success": 1, "unknown": 1}, "job": None
     }  # fmt: skip

@@ -56,7 +56,8 @@ def enqueue(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str
     except (DatabaseError, InterfaceError):
         raise
     except QueueFull:
-        raise Refused(503, "the queue is full: send the call again later") from None
+        error = "the queue is full: send the call again later"
+        raise Refused(503, error, Retry_After="60") from None
     except Exception as error:  # the function's own unique_key may raise anything
         is_ours = isinstance(error, (TypeError, ValueError, JobsError))
         text = str(error) if is_ours else f"{type(error).__name__}: {error}"
@@ -86,7 +87,7 @@ class FunctionJsonMixin(JsonPagesMixin):
         "limit": JsonAction(
             "Set limits of a job function, or of one key; null restores those of the code", limit,
             {"job": (str,), "rate_limit": (str, NONE), "concurrency": (int, NONE), "key": ANY},
-            ("job",),
+            ("job",), ("rate_limit", "concurrency"),
         ),
     }  # fmt: skip
 

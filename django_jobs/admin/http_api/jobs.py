@@ -45,8 +45,6 @@ def _revoke(fields: dict[str, Any]) -> Operation:
 
 def _move(fields: dict[str, Any]) -> Operation:
     queue, priority = fields.get("queue"), fields.get("priority")
-    if queue is None and priority is None:
-        raise Refused(400, "give queue, priority or both")
     problems = [] if queue is None else list(queue_problems(queue))
     problems += [] if priority is None else list(priority_problems(priority))
     if problems:
@@ -55,12 +53,12 @@ def _move(fields: dict[str, Any]) -> Operation:
 
 
 def _send(fields: dict[str, Any]) -> Operation:
-    if "event" not in fields:
-        raise Refused(400, "the field event is missing")
     return sending(fields["event"], fields.get("payload"))
 
 
-def _action(summary: str, made: _Made, **fields: tuple[type, ...]) -> JsonAction:
+def _action(
+    summary: str, made: _Made, *needed: str, either: tuple[str, ...] = (), **kinds: tuple[type, ...]
+) -> JsonAction:
     def act(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
         operation = made(given)
         may = admin.has_operation_permission(request, operation)
@@ -81,7 +79,7 @@ def _action(summary: str, made: _Made, **fields: tuple[type, ...]) -> JsonAction
         cache.clear()
         return {"changed": done, "skipped": skipped + others, "job": job_id}
 
-    return JsonAction(summary, act, {"ids": (list,), **fields}, ("ids",))
+    return JsonAction(summary, act, {"ids": (list,), **kinds}, ("ids", *needed), either)
 
 
 _ACTIONS = {
@@ -96,11 +94,11 @@ _ACTIONS = {
     "run-now": _action("Run scheduled jobs now", lambda given: RUN_NOW),
     "move": _action(
         "Move jobs that have not started to a queue or a priority",
-        _move, queue=(str,), priority=(int,),
+        _move, either=("queue", "priority"), queue=(str,), priority=(int,),
     ),
     "copy": _action("Enqueue a copy of jobs", lambda given: COPY),
     "send-event": _action(
-        "Send an event to jobs that wait for it", _send, event=(str,), payload=ANY
+        "Send an event to jobs that wait for it", _send, "event", event=(str,), payload=ANY
     ),
     "delete": _action("Delete ended jobs", lambda given: DELETE),
 }  # fmt: skip
@@ -112,7 +110,7 @@ class JobJsonMixin(JsonPagesMixin):
     def json_list(self, request: HttpRequest) -> Any:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        found = self.get_changelist_instance(request)
+        found = self.checked_changelist(request)
         return {
             "jobs": [json_rows.listed(job) for job in found.result_list],
             "count": json_rows.counted(found.paginator.count),

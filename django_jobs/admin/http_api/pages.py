@@ -7,13 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import PAGE_VAR
 from django.contrib.auth.decorators import login_not_required
+from django.core.paginator import InvalidPage
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.views.decorators.csrf import csrf_exempt
 
 from ...conf import get_settings
 from ...suggest import did_you_mean
+from ..time_filters import DatesFilter
 from .requests import JsonAction, Refused, answer, check_reader, check_token, fields_of
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ else:
 
 #: ``?format=json`` asks for a page as JSON.
 PARAMETER = "format"
+_MOST_DIGITS = 10
+_NO_PAGE = "there is no such page: p goes from 1 to the number of pages"
 
 
 class JsonPagesMixin(_Mixed):
@@ -74,12 +80,36 @@ class JsonPagesMixin(_Mixed):
 
     def _read(self, request: HttpRequest, read: Callable[..., Any], *key: str) -> Any:
         if request.method not in ("GET", "HEAD"):
-            raise Refused(405, "send a GET; actions are POSTs to api/ACTION of this list")
+            error = "send a GET; actions are POSTs to api/ACTION of this list"
+            raise Refused(405, error, Allow="GET, HEAD")
         check_reader(request, self.admin_site)
         # The rest are the filters of the list.
         request.GET = request.GET.copy()  # type: ignore[assignment]
         request.GET.pop(PARAMETER)  # type: ignore[misc]
         return read(request, *key)
+
+    def checked_changelist(self, request: HttpRequest) -> Any:
+        """Return the rows of the page of the list.
+
+        A page ignores what it does not know. A program would take all rows for those that it asked
+        for, so it is refused.
+        """
+        page = request.GET.get(PAGE_VAR, "1")
+        if not (page.isascii() and page.isdecimal() and len(page) < _MOST_DIGITS):
+            raise Refused(400, "p must be the number of a page")
+        try:
+            found = self.get_changelist_instance(request)
+        except IncorrectLookupParameters as error:
+            if isinstance(error.__context__, InvalidPage):
+                raise Refused(404, _NO_PAGE) from None
+            raise
+        # A list of one page shows it for every number.
+        if not 1 <= int(page) <= found.paginator.num_pages:
+            raise Refused(404, _NO_PAGE)
+        for spec in found.filter_specs:
+            if problem := _wrong_value(spec):
+                raise Refused(400, problem)
+        return found
 
     def action_view(self) -> Any:
         def view(request: HttpRequest, action: str) -> HttpResponse:
@@ -91,11 +121,23 @@ class JsonPagesMixin(_Mixed):
         if not get_settings().api_tokens:
             raise Refused(404, "actions are off: set DJANGO_JOBS['API_TOKENS'] = True")
         if request.method != "POST":
-            raise Refused(405, "send a POST with a JSON object")
+            raise Refused(405, "send a POST with a JSON object", Allow="POST")
         check_token(request, self.admin_site)
         found = self.json_actions.get(action)
         if found is None:
             known = ", ".join(self.json_actions)
             hint = did_you_mean(action, self.json_actions)
             raise Refused(404, f"there is no action {action!r:.100}; allowed: {known}.{hint}")
-        return found.run(self, request, fields_of(request, found.fields, found.needed))
+        return found.run(self, request, fields_of(request, found))
+
+
+def _wrong_value(spec: admin.ListFilter) -> str:
+    if isinstance(spec, admin.SimpleListFilter):
+        allowed = [str(value) for value, _label in spec.lookup_choices]
+        if spec.value() and spec.value() not in allowed:
+            return f"{spec.parameter_name} must be one of {', '.join(allowed)}"
+    if isinstance(spec, DatesFilter):
+        for name in spec.parameter_names:
+            if spec.used_parameters.get(name) and spec.day(name) is None:
+                return f"{name} must be a date such as 2026-01-31, after 1970"
+    return ""

@@ -19,7 +19,7 @@ from ...models import Queue
 from .pages import JsonPagesMixin
 from .requests import NONE, JsonAction, Refused, texts
 
-_MOST_QUEUES = 100
+MOST_QUEUES = 100
 
 
 def pause(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +63,7 @@ class QueueJsonMixin(JsonPagesMixin):
         "limit": JsonAction(
             "Set limits of a queue; null restores those of the settings", limit,
             {"queue": (str,), "rate_limit": (str, NONE), "concurrency": (int, NONE)}, ("queue",),
+            ("rate_limit", "concurrency"),
         ),
     }  # fmt: skip
 
@@ -93,7 +94,7 @@ def _state(snapshot: Overview, state: Any) -> dict[str, Any]:
 
 def _named(admin: Any, request: HttpRequest, given: dict[str, Any]) -> list[str]:
     _check(admin, request, "pause_queue")
-    names = texts(given, "queues", _MOST_QUEUES)
+    names = texts(given, "queues", MOST_QUEUES)
     for name in names:
         _check_name(name)
     return names

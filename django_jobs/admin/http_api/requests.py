@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -18,7 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ...conf import get_settings
 from ...control import tokens
-from ...define.json_body import Kinds, bounded_body, wrong_body
+from ...define.json_body import Kinds, bounded_body, read_fields
 
 # Bytes of a body besides the arguments: names, ids and options.
 _ROOM = 1024 * 1024
@@ -39,30 +38,34 @@ class JsonAction:
     run: Callable[[Any, HttpRequest, dict[str, Any]], Any]
     fields: Kinds
     needed: tuple[str, ...] = ()
+    #: Two fields of which it needs one.
+    either: tuple[str, ...] = ()
 
 
 class Refused(Exception):
     """Answers the request with *status* and an error that says what to do."""
 
-    def __init__(self, status: int, error: str) -> None:
+    def __init__(self, status: int, error: str, **headers: str) -> None:
         super().__init__(error)
         self.status = status
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 def answer(request: HttpRequest, made: Callable[[], Any]) -> JsonResponse:
     """Return the data of *made* as JSON, in English; a refusal is JSON, too."""
-    headers = {}
+    headers: dict[str, str] = {}
     with translation.override(None):
         try:
             status, content = 200, made()
         except Refused as refused:
             status, content = refused.status, {"error": str(refused)}
+            headers |= refused.headers
         except PermissionDenied:
             status, content = 403, {"error": "the user lacks the permission for this"}
-        except (Http404, IncorrectLookupParameters, DisallowedModelAdminLookup) as error:
+        except Http404 as error:
             status, content = 404, {"error": str(error) or "there is no such row"}
-            if not isinstance(error, Http404):
-                status, content = 400, {"error": "a filter has an invalid name or value"}
+        except (IncorrectLookupParameters, DisallowedModelAdminLookup):
+            status, content = 400, {"error": "a filter has an invalid name or value"}
         if status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="django_jobs"'
         response = JsonResponse(content, status=status, headers=headers)
@@ -99,20 +102,19 @@ def check_token(request: HttpRequest, site: AdminSite) -> None:
         raise Refused(403, "the token's user may not enter the admin: set is_staff")
 
 
-def fields_of(request: HttpRequest, kinds: Kinds, needed: Collection[str] = ()) -> dict[str, Any]:
-    """Return the fields of the body; it may be empty if no field is *needed*."""
+def fields_of(request: HttpRequest, action: JsonAction) -> dict[str, Any]:
+    """Return the fields of the body, or refuse the request."""
     limit = get_settings().max_payload_bytes + _ROOM
     body = bounded_body(request, limit)
     if body is None:
         raise Refused(413, f"the body must have at most {limit:,} bytes")
     try:
-        fields: Any = json.loads(body) if body.strip() else {}
-    except (ValueError, RecursionError):
-        raise Refused(400, "the body must be JSON") from None
-    if problem := wrong_body(fields, kinds, needed):
-        raise Refused(400, problem)
-    found: dict[str, Any] = fields
-    return found
+        fields = read_fields(body if body.strip() else b"{}", action.fields, action.needed)
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
+    if action.either and not any(name in fields for name in action.either):
+        raise Refused(400, f"give {', '.join(action.either)} or both")
+    return fields
 
 
 def texts(fields: dict[str, Any], name: str, most: int) -> list[str]:

@@ -18,7 +18,7 @@ from ..schedule_buttons import OPERATIONS
 from .pages import JsonPagesMixin
 from .requests import JsonAction, Refused, texts
 
-_MOST_SCHEDULES = 100
+MOST_SCHEDULES = 100
 _NAMES = {
     "enable": "enable_schedules", "disable": "disable_schedules", "skip-next": "skip_next",
     "run-now": "run_now",
@@ -38,7 +38,7 @@ def _action(name: str) -> JsonAction:
         if not (admin.has_view_permission(request)
                 and admin.has_operation_permission(request, operation)):  # fmt: skip
             raise PermissionDenied
-        wanted = texts(given, "schedules", _MOST_SCHEDULES)
+        wanted = texts(given, "schedules", MOST_SCHEDULES)
         rows = admin.get_queryset(request)
         found = {row.name: row for row in rows.filter(name__in=wanted)}
         if unknown := [each for each in wanted if each not in found]:
@@ -76,7 +76,7 @@ class ScheduleJsonMixin(JsonPagesMixin):
     def json_list(self, request: HttpRequest) -> Any:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        found = self.get_changelist_instance(request)
+        found = self.checked_changelist(request)
         return {
             "schedules": [json_rows.schedule(row) for row in found.result_list],
             "page": found.page_num,

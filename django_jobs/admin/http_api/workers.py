@@ -22,7 +22,7 @@ from ..worker_buttons import takes_commands
 from .pages import JsonPagesMixin
 from .requests import JsonAction, Refused, texts
 
-_MOST_WORKERS = 1_000
+MOST_WORKERS = 1_000
 _COMMANDS_SHOWN, _LONGEST_ARGUMENTS = 100, 2_000
 _COMMAND = ("id", "name", "created_by", "created_at", "done_at")
 _NUMBER = (int, float, type(None))
@@ -44,7 +44,7 @@ def _action(name: str) -> JsonAction:
         may = admin.has_operation_permission(request, operation)
         if not (may and admin.has_view_permission(request)):
             raise PermissionDenied
-        wanted = texts(given, "workers", _MOST_WORKERS)
+        wanted = texts(given, "workers", MOST_WORKERS)
         arguments = {each: value for each, value in given.items() if each != "workers"}
         live = [row for row in admin.get_queryset(request) if takes_commands(row)]
         chosen = [row for row in live if row.name in wanted or str(row.pk) in wanted]
@@ -79,7 +79,7 @@ class WorkerJsonMixin(JsonPagesMixin):
     def json_list(self, request: HttpRequest) -> Any:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        found = self.get_changelist_instance(request)
+        found = self.checked_changelist(request)
         return {
             "workers": [_shown(row) for row in found.result_list],
             "page": found.page_num,
