@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from ..display.job_text import arguments_line
+from ..display.job_text import arguments_line, short_class
 from ..metrics import cache
 from . import background
 from .auto_refresh import page_to_return_to
@@ -139,7 +139,10 @@ class JobButtonsMixin(OperationsAdminMixin):
     ) -> HttpResponse:
         allowed = chosen.allowing(operation)
         rows = queryset.filter(pk__in=allowed[:SHOWN_WHEN_ASKED]).order_by("-pk")
-        some = [(job, arguments_line(job, _LONGEST_ARGUMENTS)) for job in rows]
+        some = [
+            (job, arguments_line(job, _LONGEST_ARGUMENTS), short_class(job.error_class))
+            for job in rows
+        ]
         question = _("%(operation)s: are you sure?") % {"operation": operation.label}
         context = {
             **self.admin_site.each_context(request),

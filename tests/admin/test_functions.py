@@ -253,6 +253,8 @@ def test_page_has_the_charts_of_its_own_numbers(boss: Client, send: Any) -> None
     assert [chart.key for chart in day["charts"]] == ["ended", "wait", "run", "runs"]
     (fast, *_between, slow) = hour["charts"][-1].rows[::-1]
     assert (fast, slow) == (["150 ms – 225 ms", "2"], ["3.8 s – 5.8 s", "1"])
+    html = boss.get(f"{LIST}shop.send/").content.decode()
+    assert set(re.findall(r"jobs-line jobs-(\w+)", html)) == {"p50", "p95", "p99"}
 
 
 def test_page_without_numbers_has_no_histogram(boss: Client, send: Any) -> None:
@@ -328,6 +330,7 @@ def test_page_has_the_newest_and_the_slowest_runs(boss: Client, send: Any) -> No
     ]
     newest, slowest = boss.get(f"{LIST}shop.send/").context["tables"]
     assert [run["pk"] for run in newest["rows"]] == [job.pk for job in jobs[:1:-1]]
+    assert f">…{str(jobs[-1].pk)[24:]}</a>" in boss.get(f"{LIST}shop.send/").content.decode()
     assert [run["took"] for run in slowest["rows"]] == ["9.0 s", "7.0 s", "5.0 s", "4.0 s", "3.0 s"]
 
 

@@ -373,7 +373,11 @@ def test_destructive_operations_ask_with_the_numbers(boss: Client) -> None:
     asked = boss.post(f"{LIST}?queue=default", data)
     html = asked.content.decode()
     assert "3 jobs were chosen. 2 of them have a status that allows it" in html
+    data["_selected_action"] = [str(row.pk) for row in rows[:2]]
+    html = boss.post(f"{LIST}?queue=default", data).content.decode()
+    assert "2 jobs were chosen.</p>" in html
     assert not Job.objects.filter(status=Status.REVOKED).exists()
+    data["_selected_action"] = [str(row.pk) for row in rows]
     answer = {**data, "confirmed": "1", "next": f"{LIST}?queue=default"}
     done = boss.post(f"{LIST}?queue=default", answer, follow=True)
     assert "2 jobs were changed. 1 was skipped" in messages_of(done)
