@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from ..conf import get_settings
 from ..display.alerts import SEVERITIES, Alert, Remedy, alerts
-from ..metrics.snapshot import overview
+from ..metrics.snapshot import Overview, overview
 from ..models import Dashboard, Job, Queue, Schedule, Worker
 from .base import may_view
 
@@ -25,9 +25,11 @@ _MODELS = {"job": Job, "queue": Queue, "schedule": Schedule, "worker": Worker}
 _INDEXES = ("index", "app_list")
 
 
-def shown_alerts(site: AdminSite, request: HttpRequest, *models: str) -> list[dict[str, Any]]:
-    """Return the alerts of the present snapshot for the template; with *models* only theirs."""
-    found = alerts(overview(get_settings().database))
+def shown_alerts(
+    site: AdminSite, request: HttpRequest, snapshot: Overview, *models: str
+) -> list[dict[str, Any]]:
+    """Return the alerts of *snapshot* for the template; with *models* only theirs."""
+    found = alerts(snapshot)
     return [_shown(site, request, alert) for alert in found if not models or alert.model in models]
 
 

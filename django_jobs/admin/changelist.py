@@ -11,13 +11,21 @@ from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.formats import number_format
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
 from ..display.waiting import with_reasons
-from ..metrics.capped_count import capped_counts, of_status, status_counts
+from ..metrics.capped_count import (
+    CappedCount,
+    capped_counts,
+    counts_of_scan,
+    of_status,
+    total,
+)
 from ..models import Job
 from ..status import Status
+from .paginator import tell_count
 from .search import is_id, problems, words_of
 from .time_filters import AgeFilter, DatesFilter, EndedFilter
 
@@ -32,6 +40,8 @@ _LISTED = frozenset(Status) - {Status.SUCCESS}
 class JobChangeList(ChangeList):
     #: Says that older jobs were not searched; else empty.
     bound_note = ""
+    # Whether the counts of the tabs leave older jobs out.
+    _is_cut = False
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
@@ -47,27 +57,40 @@ class JobChangeList(ChangeList):
 
     def counts_by_status(self) -> Mapping[str, str]:
         """Return how many jobs of each status match the other filters and the search."""
+        # The plus sign means, as with a capped count: the search did not reach older jobs.
+        more = "+" if self._is_cut else ""
+        return {
+            key: f"{str(number).removesuffix('+')}{more}" if more else str(number)
+            for key, number in self._counts.items()
+        }
+
+    @cached_property
+    def _counts(self) -> Mapping[str, CappedCount]:
         using = get_settings().database
         others = set(self.filter_params) - {"status"}
-        if not others and not self.query:
-            return {key: str(number) for key, number in status_counts(using).items()}
-        # A regular expression finds an argument; one count a tab would be too slow.
+        # A regular expression finds an argument; to count each tab's jobs would be too slow.
         words = words_of(self.query)
         if is_id(self.query) is not None or any(word.startswith("args.") for word in words):
             return {}
         rows: QuerySet[Any] = super().get_queryset(self.request, exclude_parameters=["status"])
         if rows.query.is_empty():  # a filter has a value that no job can have
-            return dict.fromkeys(Status.values, "0")
-        is_scan = bool(self.query or others - _INDEXED)
-        oldest = self._oldest_searched(None) if is_scan else None
+            return dict.fromkeys(Status.values, CappedCount(0))
+        if not (self.query or others - _INDEXED):
+            groups = {status.value: of_status(rows, status) for status in Status}  # type: ignore[arg-type]
+            return capped_counts(groups, using)
+        oldest = self._oldest_searched(None)
         if oldest is not None:
+            self._is_cut = True
             rows = rows.filter(pk__gte=oldest)
-        groups = {status: of_status(rows, status) for status in Status}  # type: ignore[arg-type]
-        found = capped_counts(groups, using)
-        # The plus sign means, as with a capped count: the search did not reach older jobs.
-        more = "" if oldest is None else "+"
-        return {key: f"{str(number).removesuffix('+')}{more}" if more else str(number)
-                for key, number in found.items()}  # fmt: skip
+        return counts_of_scan(rows, MOST_SEARCHED, using)
+
+    def _known_count(self) -> CappedCount | None:
+        """Return the number of jobs in the list, where the counts of the tabs tell it."""
+        status = self.params.get("status")
+        if status is None:
+            return total(self._counts.values()) if self._counts else None
+        # A search among the jobs of one status reaches older ones than that among all.
+        return None if self._is_scan() else self._counts.get(str(status))
 
     def chips(self) -> Iterator[dict[str, str]]:
         """Yield the active filters and the words of the search, each with a link without it."""
@@ -103,6 +126,7 @@ class JobChangeList(ChangeList):
         return newest[MOST_SEARCHED - 1 : MOST_SEARCHED].first()
 
     def get_results(self, request: HttpRequest) -> None:
+        tell_count(self.queryset, self._known_count())
         super().get_results(request)
         with_reasons(self.result_list)
 
@@ -115,7 +139,12 @@ class JobChangeList(ChangeList):
 
 def _bound_note(status: str | None) -> str:
     if status is None:
-        return _("Only the newest %s jobs were searched: choose a status to reach older ones.")
+        return _(
+            "Only the newest %s jobs were searched: choose a status or dates to reach older ones."
+        )
     if status in _LISTED:
-        return _("Only the newest %s jobs of this status were searched.")
-    return _("Only the newest %s jobs were searched.")
+        return _(
+            "Only the newest %s jobs of this status were searched: choose dates to reach older "
+            "ones."
+        )
+    return _("Only the newest %s jobs were searched: choose dates to reach older ones.")

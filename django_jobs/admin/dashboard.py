@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import datetime
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -17,16 +16,14 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from ..conf import get_settings
-from ..display.times import duration
-from ..metrics.history import marks
 from ..metrics.open_jobs import QueueState
-from ..metrics.snapshot import Overview, overview, recent_statistics
+from ..metrics.snapshot import Overview, overview, recent_marks, recent_statistics
 from ..metrics.summaries import PERIODS, Statistics
 from ..models import Approval, Function, Job, Queue, Schedule, Worker
 from ..status import Status
 from .alert_strip import badge_index, shown_alerts
 from .auto_refresh import CHART_SCRIPT, COPY_SCRIPT, REFRESH_SCRIPT, page_or_parts
-from .badges import moment, paused_badge, worker_badge
+from .badges import elapsed, moment, paused_badge, worker_badge
 from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .chart_data import busiest, change, compared_with, drawn, seconds, share, spark, windows
 from .failure_rows import failure_rows
@@ -78,7 +75,7 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
             "opts": self.opts,
             "media": self.media,
             "may": may,
-            "alerts": shown_alerts(self.admin_site, request),
+            "alerts": shown_alerts(self.admin_site, request, snapshot),
             "pages": pages,
             "windows": windows(window),
             "tiles": [
@@ -88,7 +85,7 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
             "charts": drawn(
                 numbers,
                 self._ended if may["view_job"] else None,
-                marks(numbers.period.seconds, using),
+                recent_marks(window, using),
             ),
             "waiting": parts_of(snapshot.waiting, self._jobs),
             "functions": [{**row, "url": self._jobs(name=row["name"])} for row in busiest(numbers)],
@@ -106,9 +103,11 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
 
     def tiles(self, snapshot: Overview, numbers: Statistics) -> list[dict[str, Any]]:
         counts = snapshot.statuses
-        running = f"{counts[Status.STARTED]}/{snapshot.slots}"
-        oldest = max((queue.oldest_seconds for queue in snapshot.queues), default=0.0)
-        waited = duration(datetime.timedelta(seconds=oldest)) if oldest else "–"
+        running = f"{snapshot.running}/{snapshot.slots}"
+        claimed = counts[Status.STARTED] - snapshot.running
+        ahead = _("%s claimed ahead") % number_format(claimed) if claimed else ""
+        oldest = min((queue.oldest for queue in snapshot.queues if queue.oldest), default=None)
+        waited = elapsed(oldest) if oldest else "–"
         now, before = numbers.total, numbers.previous.total
         compared = compared_with(numbers.period.seconds)
 
@@ -124,7 +123,7 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
         done = _("Done in %(window)s") % {"window": numbers.period.name}
         return [
             self._tile(_("Ready"), counts[Status.PENDING], Status.PENDING),
-            self._tile(_("Running / slots"), running, Status.STARTED),
+            self._tile(_("Running / slots"), running, Status.STARTED, ahead),
             self._tile(_("Waiting"), counts[Status.WAITING], Status.WAITING),
             self._tile(_("Scheduled"), counts[Status.SCHEDULED], Status.SCHEDULED),
             self._tile(_("Retrying"), counts[Status.RETRY], Status.RETRY),
@@ -170,9 +169,7 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
             "running": f"{queue.running}/{queue.slots}",
             "waiting": number_format(queue.waiting),
             "timed": number_format(queue.timed),
-            "oldest": duration(datetime.timedelta(seconds=queue.oldest_seconds))
-            if queue.oldest
-            else "–",
+            "oldest": elapsed(queue.oldest) if queue.oldest else "–",
             "failed": number_format(activity.failed if activity else 0),
             "sparkline": spark(activity),
             "is_paused": queue.is_paused,

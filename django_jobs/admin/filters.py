@@ -13,8 +13,9 @@ from ..conf import get_settings
 from ..define import registry
 from ..display.failure_groups import failure_groups
 from ..display.job_text import short_class
-from ..metrics.capped_count import of_status, ready_queues
-from ..models import Queue, Schedule
+from ..metrics.capped_count import of_status
+from ..metrics.snapshot import LONG_CACHE_SECONDS, earlier_overview
+from ..models import Schedule
 from ..models.histogram import OTHERS
 from ..status import Status
 from ..workflows.upstream import UPSTREAM_FAILED
@@ -35,11 +36,7 @@ class QueueFilter(ColumnFilter):
     parameter_name = "queue"
 
     def values(self) -> Iterable[str]:
-        settings = get_settings()
-        named = {function.options.queue for function in registry.every()} - {None}
-        stored = Queue.objects.using(settings.database).values_list("name", flat=True)
-        ready = ready_queues(settings.database)
-        return {settings.default_queue, *settings.queues, *map(str, named), *stored, *ready}
+        return (state.name for state in earlier_overview(get_settings().database).queues)
 
 
 class ErrorFilter(ColumnFilter):
@@ -50,7 +47,7 @@ class ErrorFilter(ColumnFilter):
     column = "error_class"
 
     def values(self) -> Iterable[str]:
-        groups = failure_groups().groups
+        groups = failure_groups(seconds=LONG_CACHE_SECONDS).groups
         found = {group.error_class for group in groups} - {"", OTHERS}
         return found | {UPSTREAM_FAILED for group in groups if group.consequences}
 

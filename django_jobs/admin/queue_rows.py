@@ -20,7 +20,7 @@ from ..metrics.open_jobs import QueueState
 from ..metrics.snapshot import overview, recent_statistics
 from ..metrics.summaries import PERIODS, Activity
 from ..status import Status
-from .badges import moment, paused_badge
+from .badges import elapsed, moment, paused_badge
 from .chart_data import drawn, function_row, spark, windows
 
 
@@ -46,7 +46,6 @@ def _row(
     row, coded = queue.row, get_settings().queues.get(queue.name, {})
     limit = (row.concurrency if row else None) or coded.get("CONCURRENCY") or queue.slots
     rate = (row.rate_limit if row else "") or coded.get("RATE_LIMIT") or "–"
-    oldest = datetime.timedelta(seconds=queue.oldest_seconds)
     return {
         "name": queue.name,
         "url": reverse(f"{site.name}:django_jobs_queue_page", args=[quote(queue.name)]),
@@ -56,7 +55,7 @@ def _row(
         "waiting": number_format(queue.waiting),
         "running": f"{number_format(queue.running)}/{number_format(limit)}",
         "timed": number_format(queue.timed),
-        "oldest": duration(oldest) if queue.oldest else "–",
+        "oldest": elapsed(queue.oldest) if queue.oldest else "–",
         "flow": f"{_rate(flow.inflow)} / {_rate(flow.outflow)}",
         "empty": _time_to_empty(queue, flow),
         "rate_limit": str(rate),

@@ -21,6 +21,7 @@ from ..define.routing import database_of
 from ..limits.overrides import renew_times
 from ..metrics import cache
 from ..metrics.capped_count import capped_count
+from ..metrics.snapshot import overview
 from ..models import Job, Queue
 from .alert_strip import shown_alerts
 from .auto_refresh import (
@@ -106,10 +107,11 @@ class QueueAdminMixin(QueueJsonMixin, ReadOnlyAdminMixin):
         request.current_app = self.admin_site.name
         if request.method == "POST":
             return self._handle_button(request)
-        rows = queue_rows(get_settings().database, self.admin_site)
+        using = get_settings().database
+        rows = queue_rows(using, self.admin_site)
         context = {
             **self._page(request, capfirst(self.opts.verbose_name_plural)),
-            "alerts": shown_alerts(self.admin_site, request, "queue", "worker"),
+            "alerts": shown_alerts(self.admin_site, request, overview(using), "queue", "worker"),
             "queues": [row for row in rows if not row["is_idle"]],
             "idle_queues": [row for row in rows if row["is_idle"]],
             "may": self._may_on_pages(request),

@@ -56,9 +56,9 @@ class FailureGroups:
     is_capped: bool
 
 
-def failure_groups(using: str = "") -> FailureGroups:
-    """Return the groups of failures, at most some seconds old."""
-    return cache.recent(_read, using, CACHE_SECONDS)
+def failure_groups(using: str = "", seconds: float = CACHE_SECONDS) -> FailureGroups:
+    """Return the groups of failures, at most *seconds* old."""
+    return cache.recent(_read, using, seconds)
 
 
 def _read(using: str) -> FailureGroups:

@@ -24,13 +24,15 @@ from ..models import Job, Schedule, Worker
 from ..status import Status
 from . import cache
 from .capped_count import CAP, CappedCount, compiled, of_status, ready_queues
-from .history import statistics
+from .history import marks, statistics
 from .open_jobs import QueueState, open_jobs, queue_states, waiting
 from .summaries import PERIODS, Statistics
 from .waiting import Kind
 
 #: Seconds for which all callers get the same snapshot.
 CACHE_SECONDS = 3.0
+#: Seconds for the alerts and the choices on a page of rows, which is read anew at each request.
+STRIP_SECONDS = 15.0
 #: Seconds for the statistics of a day and of a week.
 LONG_CACHE_SECONDS = 30.0
 #: Job functions with deferred jobs.
@@ -59,6 +61,8 @@ class Overview:
 
     at: datetime.datetime
     statuses: Mapping[Status, CappedCount]
+    #: STARTED jobs that run. Workers have claimed the other ones ahead.
+    running: CappedCount
     #: Questions of jobs that wait for the answers of people.
     questions: CappedCount
     #: How many jobs wait for what: see :data:`.waiting.COUNTED`.
@@ -94,10 +98,24 @@ _READERS: dict[str, Callable[[str], Statistics]] = {
     name: functools.partial(statistics, name) for name in PERIODS
 }
 
+_MARKS: dict[str, Callable[[str], list[tuple[int, str]]]] = {
+    name: functools.partial(marks, period.seconds) for name, period in PERIODS.items()
+}
+
 
 def overview(using: str = "") -> Overview:
     """Return a snapshot of the database *using* that is at most :data:`CACHE_SECONDS` old."""
     return cache.recent(look, using, CACHE_SECONDS)
+
+
+def earlier_overview(using: str = "") -> Overview:
+    """Return a snapshot of the database *using* that is at most :data:`STRIP_SECONDS` old."""
+    return cache.recent(look, using, STRIP_SECONDS)
+
+
+def recent_marks(period: str, using: str) -> list[tuple[int, str]]:
+    """Return the marks of *period*, at most :data:`CACHE_SECONDS` old."""
+    return cache.recent(_MARKS[period], using, CACHE_SECONDS)
 
 
 def recent_statistics(period: str = "1h", using: str = "") -> Statistics:
@@ -119,6 +137,7 @@ def look(using: str) -> Overview:
     return Overview(
         at=timezone.now(),
         statuses=counted.statuses,
+        running=counted.running,
         questions=counted.questions,
         waiting=waiting(counted, queues),
         queues=queues,

@@ -16,6 +16,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from ..admin.alert_strip import shown_alerts
+from ..conf import get_settings
+from ..metrics.snapshot import earlier_overview
 
 register = template.Library()
 
@@ -65,8 +67,9 @@ def jobs_alerts(context: template.Context) -> dict[str, Any]:
     request, site = context["request"], context["cl"].model_admin.admin_site
     model = context["cl"].opts.model_name
     chosen = () if model == "job" else (model,)
+    snapshot = earlier_overview(get_settings().database)
     return {
-        "alerts": shown_alerts(site, request, *chosen),
+        "alerts": shown_alerts(site, request, snapshot, *chosen),
         "request": request,
         "csrf_token": context.get("csrf_token"),
     }

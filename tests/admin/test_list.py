@@ -16,12 +16,17 @@ from uuid import UUID
 import pytest
 import time_machine
 from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.db.backends.sqlite3._functions import register
+from django.db.models import QuerySet, TextField, Value
+from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
 
 from django_jobs import job
 from django_jobs.admin import changelist, tracebacks
 from django_jobs.admin import export as export_module
+from django_jobs.admin.job import JobAdmin
 from django_jobs.admin.job_buttons import UNASKED
 from django_jobs.admin.job_fields import progress_bar
 from django_jobs.admin.search import is_id
@@ -30,7 +35,7 @@ from django_jobs.ids import uuid7
 from django_jobs.metrics import cache
 from django_jobs.models import Attempt, Command, Job, Schedule, UniqueKey
 from django_jobs.status import Status
-from tests.admin.test_jobs import LIST, make, make_many, messages_of, page, post
+from tests.admin.test_jobs import LIST, make, make_many, messages_of, page, post, queries_of
 
 pytestmark = pytest.mark.django_db
 
@@ -338,6 +343,65 @@ def test_search_takes_any_text(boss: Client, text: str) -> None:
     assert is_id(text) is None
 
 
+def test_list_of_an_admin_with_fewer_rows_counts_those(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(Status.FAILURE)
+    mine = make(Status.FAILURE, queue="mine")
+    inherited = JobAdmin.get_queryset
+
+    def of_a_tenant(self: JobAdmin, request: HttpRequest) -> QuerySet[Job]:
+        return inherited(self, request).filter(queue="mine")
+
+    monkeypatch.setattr(JobAdmin, "get_queryset", of_a_tenant)
+    for query in ({}, {"status": "FAILURE"}, {"q": "add"}):
+        shown = boss.get(LIST, query).context
+        assert (shown["cl"].result_count, list(shown["cl"].result_list)) == (1, [mine])
+        assert [tab["count"] for tab in shown["status_tabs"][1:] if tab["count"] != "0"] == ["1"]
+
+
+def test_search_reads_the_jobs_for_the_list_and_once_for_all_its_tabs(boss: Client) -> None:
+    make_many(3)
+    boss.get(LIST)
+    read = [sql for sql in queries_of(boss, f"{LIST}?q=add") if "LIKE" in sql]
+    # The rows stop at a page. The tabs and the number of pages share the other one.
+    assert [sql.count("LIKE") for sql in read] == [read[0].count("LIKE")] * 2
+
+
+@pytest.mark.parametrize("text", ["50%", "a_b", "c\\d", 'e"f', "é", "x" * 60_000])
+def test_search_finds_an_argument_with_any_character(boss: Client, text: str, vendor: str) -> None:
+    if vendor != "sqlite":  # the other databases refuse so long an expression
+        text = text[:200]
+    wanted = {make(args=[1, text]), make(args=[1, text])}
+    make(args=[1, f"{text}."])
+    # One of them has letters that are not escaped.
+    plain = Value(json.dumps([1, text], ensure_ascii=False), TextField())
+    Job.objects.filter(pk=min(job.pk for job in wanted)).update(args=plain)
+    assert found(boss, q=shlex.quote(f"args.b:{text}")) == wanted
+
+
+def test_search_asks_the_expression_only_about_rows_that_contain_the_text(
+    boss: Client, vendor: str
+) -> None:
+    if vendor != "sqlite":
+        pytest.skip("only SQLite calls a function for an expression")
+    wanted = make(args=[1, 4242])
+    make(args=[1], kwargs={"b": 3})
+    asked: list[str] = []
+
+    def regexp(pattern: str, text: str) -> bool:
+        asked.append(text)
+        return re.search(pattern, text) is not None
+
+    connection.ensure_connection()
+    connection.connection.create_function("REGEXP", 2, regexp)
+    try:
+        assert found(boss, q="args.b:4242") == {wanted}
+    finally:
+        register(connection.connection)
+    assert set(asked) == {"[1,4242]"}
+
+
 def test_search_without_an_index_reads_only_the_newest_jobs(
     boss: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,7 +418,7 @@ def test_search_without_an_index_reads_only_the_newest_jobs(
     make_many(1, Status.FAILURE)
     assert found(boss, name="old", status="FAILURE") == set()
     html = boss.get(LIST, {"name": "old", "status": "FAILURE"}).content.decode()
-    assert "Only the newest 3 jobs of this status were searched." in html
+    assert "Only the newest 3 jobs of this status were searched: choose dates" in html
     assert "choose a status" in boss.get(LIST, {"name": "old"}).content.decode()
     assert len(found(boss, status="FAILURE")) == 4
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -489,6 +490,15 @@ def test_look_of_the_dashboard_is_not_compiled(
     with connection.cursor() as cursor:
         cursor.execute("SHOW jit")
         assert cursor.fetchone() == ("on",)
+
+
+def test_look_of_the_dashboard_seeks_the_oldest_jobs_of_ready_queues_only() -> None:
+    # Without the order of an index a database may read all jobs for a hundred of one status.
+    jobs.add.delay(1)
+    with CaptureQueriesContext(connection) as captured:
+        snapshot.look("default")
+    (long,) = (query["sql"] for query in captured.captured_queries if "LIMIT 100)" in query["sql"])
+    assert long.count("LIMIT 100)") == 1
 
 
 def test_dialect_of_django_s_proxy_speaks_over_the_connection_of_this_thread() -> None:
