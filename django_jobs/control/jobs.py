@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,7 @@ from ..define.routing import databases
 from ..enqueue.notify import Topic, announce
 from ..ids import uuids
 from ..limits import concurrency
-from ..locking import in_order, lock_jobs
+from ..locking import in_order, lock_jobs, need
 from ..metrics import collector
 from ..models import Command, EventWait, Job
 from ..status import QUEUED, TIMED, Status
@@ -122,6 +123,11 @@ def _revoke(
         if started:
             # Last, because it locks jobs that wait for a limit.
             concurrency.free([job.pk for job in started], using)
+        # A job that was woken and has not begun passes its permit on.
+        woken = [job for job in found if job.status == Status.PENDING]
+        if left := Counter([job.waiting_for for job in woken if job.waiting_for]):
+            need(using, limits=left)
+            concurrency.wake(left, using)
         return found
 
     return in_order(using, end, limits=limits)

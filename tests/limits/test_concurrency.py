@@ -157,6 +157,16 @@ def test_revoked_job_frees_its_permit(admit: Admit) -> None:
     assert statuses() == {"STARTED": 1, "REVOKED": 1, "PENDING": 1}
 
 
+def test_woken_job_that_is_revoked_passes_its_permit_on(worker: Worker, admit: Admit) -> None:
+    two.delay_many([(n,) for n in range(4)])
+    first = admit()
+    end(worker, first[:1])
+    (woken,) = Job.objects.filter(status="PENDING")
+    assert revoke([woken.pk]) == 1
+    assert [job.args for job in Job.objects.filter(status="PENDING")] == [[3]]
+    assert args_of(admit()) == ["[3]"]
+
+
 def test_revoked_job_leaves_the_line(admit: Admit) -> None:
     two.delay_many([(n,) for n in range(3)])
     admit()
