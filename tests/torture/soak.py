@@ -70,7 +70,9 @@ def play(site: Site) -> list[Line]:
         f"{row[0]} {row[4]} {row[5]}"
         for row in evidence.rows.values()
         # Its process was killed too often, or once with acks_late=False.
-        if row[5].rpartition(".")[2] not in ("", "WorkerLost") and not row[4].endswith(".failing")
+        if row[1] == "FAILURE"
+        and not row[5].endswith(".WorkerLost")
+        and not row[4].endswith(".failing")
     ]
     return [
         *judge(evidence, codes=codes, logs=site.folder.glob("runworker-*.log")),
