@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -100,10 +100,18 @@ def limits_locked(keys: Collection[str], using: str) -> Iterator[None]:
                 rows = locks.filter(key__in=chunk).order_by("key").select_for_update()
                 missing -= set(rows.values_list("key", flat=True))
             if not missing:
+                _share(sorted(keys), using)
                 yield
                 return
         # Outside of the locks, because a new row among locked ones would break the order.
         locks.bulk_create([LimitLock(key=key) for key in sorted(missing)], ignore_conflicts=True)
+
+
+def _share(limits: Sequence[str], using: str) -> None:
+    if limits:
+        connection = connections[using]
+        with connection.cursor() as cursor:
+            dialect_for(connection).share_limit_locks(cursor, limits)
 
 
 def lock_keys(keys: Collection[str], using: str) -> None:

@@ -15,7 +15,7 @@ from django.db import Error, connections
 
 from .. import log
 from ..conf import get_settings
-from ..db import own_connection
+from ..db import own_connection, without_deadlock
 from ..enqueue.notify import Topic
 from ..ids import uuid7
 from ..models import Worker
@@ -135,7 +135,7 @@ class Beat:
     def turn(self) -> None:
         """Take a step and sleep; after a database error wait and connect anew."""
         try:
-            pause = self.step()
+            pause = without_deadlock(self.using, self.step)
             self._on_step()
             self._sleep(pause)
         except Error as error:

@@ -6,6 +6,8 @@ import abc
 import datetime
 import functools
 import operator
+import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -28,6 +30,7 @@ JOBS = "django_jobs_job"
 WORKERS = "django_jobs_worker"
 QUEUES = "django_jobs_queue"
 UNIQUE_KEYS = "django_jobs_uniquekey"
+LIMIT_LOCKS = "django_jobs_limitlock"
 COMMANDS = "django_jobs_command"
 EDGES = "django_jobs_edge"
 STEPS = "django_jobs_step"
@@ -106,7 +109,10 @@ SELECT id, {", ".join(["%s"] * len(STEP_COLUMNS))}, {{began}}, {{ended}} FROM {J
 WHERE id = %s AND status = {RECORD.source} AND worker_id = %s AND claims = %s
 """
 
-_DEADLOCK_TRIES = 5
+_DEADLOCK_TRIES = 8
+#: Seconds. From the third try on there is a pause before each, chosen up to this for each earlier
+#: one: in a Galera cluster who comes first is not known before COMMIT, so several may meet again.
+_DEADLOCK_PAUSE = 0.02
 
 T = TypeVar("T")
 
@@ -399,6 +405,12 @@ class Dialect(abc.ABC):
 
         Two names are no queues: ``@`` says that a job is due for promotion, ``!`` that a worker has
         an open command.
+        """
+
+    def share_limit_locks(self, cursor: CursorWrapper, keys: Sequence[str]) -> None:
+        """Let the locks of these limits' rows count on all servers that accept writes.
+
+        The transaction has locked the rows on its own server.
         """
 
     def hold_key(self, cursor: CursorWrapper, key: str, job_id: UUID, until: str) -> None:
@@ -731,6 +743,9 @@ def without_deadlock(using: str, action: Callable[[], T]) -> T:
             conflict = kind_of(error) is Kind.CONFLICT
             if not conflict or not left or connections[using].in_atomic_block:
                 raise
+            done = _DEADLOCK_TRIES - left
+            if done > 1:
+                time.sleep(random.uniform(0, _DEADLOCK_PAUSE * done))
     raise AssertionError("the last try returns or raises")
 
 

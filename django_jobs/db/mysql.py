@@ -21,6 +21,7 @@ from .base import (
     CLAIMED_TIMES,
     COMMANDS,
     JOBS,
+    LIMIT_LOCKS,
     NEW_COLUMNS,
     NEW_FIELDS,
     OF_JOBS,
@@ -40,6 +41,9 @@ from .turns import NO_KEY, Head, in_order_of
 _QUEUES = 50
 # Half of the usual lease. The worker's own connections are never idle for so long.
 _IDLE_SECONDS = 30
+
+# Whether the database of an alias is one of several that certify their writes together.
+_GALERA: dict[str, bool] = {}
 
 # As libpq's keepalives_* and tcp_user_timeout (milliseconds) on PostgreSQL.
 _NETWORK = {"TCP_KEEPIDLE": 3, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 5_000}
@@ -329,6 +333,22 @@ class MySQL(Dialect):
             "ON DUPLICATE KEY UPDATE job_id = job_id",
             [key, self.uuid(job_id)],
         )
+
+    def share_limit_locks(self, cursor: CursorWrapper, keys: Sequence[str]) -> None:
+        # In a Galera cluster a lock holds on its own node only. At COMMIT the nodes compare the
+        # rows that were written: of two transactions that wrote one, the second is rolled back as a
+        # deadlock. An UPDATE that changes nothing writes nothing.
+        if keys and self._is_galera(cursor):
+            for key in keys:
+                cursor.execute(f"DELETE FROM {LIMIT_LOCKS} WHERE `key` = %s", [key])
+                cursor.execute(f"INSERT INTO {LIMIT_LOCKS} (`key`) VALUES (%s)", [key])
+
+    def _is_galera(self, cursor: CursorWrapper) -> bool:
+        alias = self.connection.alias
+        if alias not in _GALERA:
+            cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
+            _GALERA[alias] = (cursor.fetchone() or ("", "OFF"))[1] == "ON"
+        return _GALERA[alias]
 
     def capacity(self) -> Capacity:
         with self.connection.cursor() as cursor:

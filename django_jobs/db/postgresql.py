@@ -706,9 +706,9 @@ class PostgreSQL(Dialect):
         with self.connection.cursor() as cursor:
             cursor.execute(_CAPACITY)
             allowed, used, port = cursor.fetchone()
-        # A pooler listens on another port than its server.
-        configured = str(self.connection.settings_dict["PORT"] or "5432")
-        return Capacity(allowed, used, direct=port == configured)
+        # A pooler listens on another port than its server. Several hosts may have several ports.
+        configured = str(self.connection.settings_dict["PORT"] or "5432").split(",")
+        return Capacity(allowed, used, direct=port in configured)
 
     def received(self) -> list[str]:
         raw: Any = self.connection.connection

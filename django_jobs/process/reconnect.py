@@ -10,7 +10,7 @@ from typing import Any
 from django.db import Error, connections
 
 from .. import log
-from ..db import is_away
+from ..db import Kind, is_away, kind_of
 
 # Seconds.
 _SHORTEST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
@@ -87,7 +87,8 @@ def until_database_answers(
 class Parts:
     """The parts of a loop's step. When the database refuses a part's statement, only it pauses.
 
-    The pause grows with each refusal in a row. A database that is away concerns all parts, so that
+    The pause grows with each refusal in a row. A conflict with another transaction is a refusal
+    that is logged when it comes twice in a row. A database that is away concerns all parts, so that
     error is raised. *on_error* is called after a refusal. *clock* returns seconds, as
     :func:`time.monotonic` does.
     """
@@ -107,10 +108,13 @@ class Parts:
         try:
             action(*args)
         except Error as error:
-            if is_away(error):
+            is_conflict = kind_of(error) is Kind.CONFLICT
+            if is_away(error) and not is_conflict:
                 raise
-            pause = longer(self._resting.get(name, (0.0, 0.0))[1])
-            log.failed(name, error, pause, away=False)
+            before = self._resting.get(name, (0.0, 0.0))[1]
+            pause = longer(before)
+            if before or not is_conflict:
+                log.failed(name, error, pause, away=False)
             self._on_error()
             self._resting[name] = self._clock() + pause, pause
         else:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from ..db import without_deadlock
 from . import native
 from .reconnect import Backoff
 
@@ -91,7 +92,7 @@ class Timers:
         self._set(timer, math.inf)
         backoff = self._backoffs[timer.name]
         try:
-            pause = timer.run_once()
+            pause = without_deadlock(self.using, timer.run_once)
         except Exception as error:
             self._set(timer, time.monotonic() + backoff.failed(error))
             return

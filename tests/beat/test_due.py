@@ -7,12 +7,13 @@ import threading
 import uuid
 
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs.beat import fire
 from django_jobs.beat.fire import fire_due
+from django_jobs.beat.loop import Beat
 from django_jobs.control.schedules import disable, enable, run_now, skip_next
 from django_jobs.db import own_connection
 from django_jobs.exceptions import JobsError
@@ -498,3 +499,19 @@ def test_first_tick_is_after_now_at_the_very_moment():
     now = datetime.datetime(2026, 1, 1, 12, 0, tzinfo=datetime.UTC)
     schedule = Schedule(kind="crontab", crontab="0 12 * * *", timezone="UTC")
     assert first_tick(schedule, now) == now + 24 * HOUR
+
+
+@pytest.mark.django_db(transaction=True)
+def test_step_is_repeated_at_once_after_a_conflict(monkeypatch, caplog):
+    beat, steps = Beat("default"), []
+
+    def step():
+        steps.append(len(steps))
+        if len(steps) == 1:
+            raise OperationalError(1213, "Deadlock found when trying to get lock")
+        return 0.0
+
+    monkeypatch.setattr(beat, "step", step)
+    beat.turn()
+    assert steps == [0, 1]
+    assert not caplog.messages

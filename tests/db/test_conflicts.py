@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs.beat import fire
-from django_jobs.db import clock, reconnect
+from django_jobs.db import clock, mysql, reconnect
 from django_jobs.ids import uuid7
+from django_jobs.locking import limits_locked
 from django_jobs.maintenance import prune_limits
 from django_jobs.models import Job, LimitLock, Permit, Schedule, Worker
 from django_jobs.process.presence import Presence
@@ -124,6 +126,20 @@ def test_lock_that_is_taken_between_the_look_and_the_lock_stays(
     monkeypatch.setattr(prune_limits, "_unused", then_taken)
     assert prune_limits.run_once("default") == 2
     assert left() == ["job:b"]
+
+
+def test_lock_of_a_limit_is_written_where_servers_compare_only_writes(
+    vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if vendor != "mysql":
+        pytest.skip("Galera replicates MariaDB")
+    monkeypatch.setitem(mysql._GALERA, "default", True)
+    LimitLock.objects.create(key="job:a")
+    with CaptureQueriesContext(connection) as asked, limits_locked(["job:a"], "default"):
+        pass
+    written = [query["sql"].split()[0] for query in asked if "limitlock" in query["sql"]]
+    assert written == ["SELECT", "DELETE", "INSERT"]
+    assert left() == ["job:a"]
 
 
 # --- a deadlock amid what depends on a job ------------------------------------------------------

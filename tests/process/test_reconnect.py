@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, ProgrammingError
+from django.db import InterfaceError, OperationalError, ProgrammingError
 
 from django_jobs.process.reconnect import Backoff, Parts, until_database_answers
 from tests.worker.parts import Clock
 
 AWAY = InterfaceError("connection already closed")
+CONFLICT = OperationalError(1213, "Deadlock found when trying to get lock")
 REFUSED = ProgrammingError("no such column")
 
 
@@ -117,3 +118,17 @@ def test_database_that_is_away_concerns_every_part() -> None:
     with pytest.raises(InterfaceError):
         parts.run("claiming", raising(AWAY))
     assert parts.rests_until("claiming") == 0.0
+
+
+def test_part_that_meets_another_transaction_rests_alone_and_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    clock, refused = Clock(), []
+    parts = Parts(lambda: refused.append(True), clock)
+    parts.run("recording", raising(CONFLICT))
+    assert parts.rests_until("recording") == clock() + 0.5
+    assert (refused, caplog.messages) == ([True], [])
+    clock.advance(0.5)
+    parts.run("recording", raising(CONFLICT))
+    assert "while=recording" in caplog.text

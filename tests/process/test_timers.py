@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
+
+import pytest
+from django.db import OperationalError
 
 from django_jobs.process.timers import Timer, Timers
 
@@ -38,3 +42,17 @@ def test_timers_stop_without_running_what_is_due() -> None:
     timers.stop()
     timers.run()
     assert not ran
+
+
+def test_timer_runs_again_at_once_after_a_conflict(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    conflicts = [OperationalError(1213, "Deadlock found when trying to get lock")]
+
+    def promote() -> float:
+        if conflicts:
+            raise conflicts.pop()
+        return 60.0
+
+    timers = Timers([Timer("promote", 60.0, promote)], "default")
+    assert timers.run_due() > 50
+    assert not caplog.messages

@@ -103,3 +103,15 @@ def test_server_says_how_many_connections_it_allows(vendor: str) -> None:
     assert 0 < found.allowed <= int(most)
     assert 0 <= found.used < found.allowed
     assert found.direct
+
+
+def test_several_hosts_with_a_port_each_are_no_pooler(vendor: str) -> None:
+    if vendor != "postgresql":
+        pytest.skip("only PostgreSQL's driver takes several hosts")
+    several = connections.create_connection("default")
+    own = several.settings_dict
+    several.settings_dict = {**own, "PORT": f"1,{own['PORT'] or 5432}"}
+    several.connection = connection.connection
+    found = dialect_for(several).capacity()
+    assert found is not None
+    assert found.direct
