@@ -39,14 +39,17 @@ PLAIN = ("cron", "inputs")
 #: Scenarios with a ledger: see :mod:`tests.torture.play`.
 PLAYED = (
     "claims", "kills", "signals", "zombies", "outages", "disk", "clocks", "forks", "poison",
-    "pooler", "connections", "rollbacks", "versions", "soak",
+    "pooler", "connections", "rollbacks", "versions", "standby", "patroni", "galera", "partition",
+    "soak",
 )  # fmt: skip
 SCENARIOS = (*PLAYED, *ALONE)
 #: In a fast run each of these is played on one database, which the seed chooses: they are about
 #: processes more than about rows.
 ONCE = ("signals", "clocks", "forks", "poison")
-#: Not in a fast run: the suite has the short forms of the last two.
-NOT_FAST = ("lag", "life", "lost")
+#: Not in a fast run: the suite has short forms of ``life`` and ``lost``; clusters take long.
+NOT_FAST = ("lag", "life", "lost", "standby", "patroni", "galera", "partition")
+#: One word for several scenarios.
+GROUPS = {"clusters": ("pooler", "standby", "patroni", "galera", "partition")}
 #: What is worth most in a minute, for a change that must pass.
 SHORTEST = ("kills", "rollbacks")
 #: Longest time of one scenario; it is stopped then, and has failed.
@@ -55,7 +58,9 @@ SECONDS = {True: 240.0, False: 4_500.0}
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make torture ARGS='...'", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", metavar="scenario", help=", ".join(SCENARIOS))
+    parser.add_argument(
+        "scenarios", nargs="*", metavar="scenario", help=", ".join((*GROUPS, *SCENARIOS))
+    )
     parser.add_argument("--fast", action="store_true", help="a short form, within five minutes")
     parser.add_argument(
         "--shortest", action="store_true", help=f"within a minute: {', '.join(SHORTEST)}"
@@ -64,13 +69,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     options = parser.parse_args(arguments)
     kinds = [kind for kind in options.database.split(",") if kind]
+    named = [each for name in options.scenarios for each in GROUPS.get(name, (name,))]
     for what, given, allowed in (
-        ("scenario", options.scenarios, SCENARIOS), ("database", kinds, tuple(SERVERS)),
+        ("scenario", named, SCENARIOS), ("database", kinds, tuple(SERVERS)),
     ):  # fmt: skip
         if unknown := set(given) - set(allowed):
             parser.error(f"unknown {what} {', '.join(unknown)}; allowed: {', '.join(allowed)}")
     fast = options.fast or options.shortest
-    names = options.scenarios or (
+    names = named or (
         SHORTEST if options.shortest else [n for n in SCENARIOS if not (fast and n in NOT_FAST)]
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)

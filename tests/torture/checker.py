@@ -112,7 +112,8 @@ class Evidence:
         self.acknowledged: list[str] = []
         self.unsure = 0
         self.killed: dict[int, float] = {}
-        self.crashes: list[float] = []
+        #: From when to when the database, or one of its servers, was away.
+        self.crashes: list[tuple[float, float]] = []
         self.zombies = set(zombies)
         self.faults = 0
         if path.exists():
@@ -144,7 +145,7 @@ class Evidence:
             case {"kind": "killed", "victim": pid}:
                 self.killed[pid] = line["t"]
             case {"kind": "crash"}:
-                self.crashes.append(line["t"])
+                self.crashes.append((line.get("since", line["t"]), line["t"]))
             case {"kind": "fault"}:
                 self.faults += 1
 
@@ -166,7 +167,7 @@ class Evidence:
         (began, pid), (again, _pid) = before, after
         if pid in self.zombies or began <= self.killed.get(pid, 0.0):
             return True
-        if any(began - 1.0 <= crash <= again for crash in self.crashes):
+        if any(began - 1.0 <= end and since <= again for since, end in self.crashes):
             return True
         # Another attempt: it raised, or its process ended by itself before the body did.
         ends = [end for end in story.ends if end[1] == pid and began <= end[0] <= again]

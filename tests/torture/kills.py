@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tests.torture import jobs, ledger
@@ -13,8 +14,6 @@ LEASE = 4.0
 
 
 def play(site: Site) -> list[Line]:
-    from django_jobs.models import Step
-
     site.settings(LEASE_SECONDS=LEASE, HEARTBEAT_SECONDS=1)
     seconds = site.pick(12, 280)
     site.schedule(lambda: faults(site, seconds))
@@ -34,10 +33,18 @@ def play(site: Site) -> list[Line]:
     )
     site.stop_enqueuing()
     site.wait_for_the_end(site.pick(LONG, 900))
-    codes = site.stop_workers()
+    return verdict(site, site.stop_workers(), doubles)
+
+
+def verdict(
+    site: Site, codes: Sequence[int], doubles: Collection[Any] = (), **given: Any
+) -> list[Line]:
+    """Judge a run of :data:`MIX`."""
+    from django_jobs.models import Step
+
     logs = site.folder.glob("runworker-*.log")
-    evidence = Evidence(site.ledger)
-    lines = judge(evidence, codes=codes, logs=logs)
+    evidence = Evidence(site.ledger, site.zombies)
+    lines = judge(evidence, codes=codes, logs=logs, **given)
     wanted = [job for job, row in evidence.rows.items() if row[4].endswith(".stepwise")]
     ended = [job for job in wanted if evidence.rows[job][1] == "SUCCESS"]
     steps = Step.objects.filter(job_id__in=ended).count()

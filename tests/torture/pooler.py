@@ -1,22 +1,28 @@
-"""T16: workers behind PgBouncer in transaction mode, with few sessions on the server."""
+"""T16: workers behind PgBouncer, in transaction mode with few sessions, and in session mode."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import statistics
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from tests.postgresql import as_account
-from tests.torture import jobs
+from tests.torture import jobs, ledger
 from tests.torture.checker import Evidence, Line, judge, limit
 from tests.torture.site import LeftOut, Site
 
-POOL = 6
+#: How many server sessions each pool has, and the longest median wait for a job's start: a session
+#: that is shared hears no notification, so workers poll.
+MODES = {"transaction": (6, 1.5), "session": (60, 0.5)}
+_WAKEUP = re.compile("coordinator ready .*wakeup=(.*)")
 
 
 def play(site: Site) -> list[Line]:
@@ -24,28 +30,35 @@ def play(site: Site) -> list[Line]:
         raise LeftOut("PgBouncer speaks PostgreSQL's protocol only")
     if shutil.which("pgbouncer") is None:
         raise LeftOut("pgbouncer is not installed (Debian: apt install pgbouncer)")
-    pooler, port = start(site)
-    try:
-        return through(site, port)
-    finally:
-        pooler.terminate()
-        pooler.wait()
+    site.settings(LEASE_SECONDS=6, HEARTBEAT_SECONDS=1.5)
+    lines, codes = [], []
+    for mode in MODES:
+        pooler, port = start(site, mode)
+        try:
+            lines += through(site, mode, port)
+            codes += site.stop_workers()
+            site.runworkers.clear()
+        finally:
+            pooler.terminate()
+            pooler.wait()
+    logs = site.folder.glob("runworker-*.log")
+    return [*judge(Evidence(site.ledger), codes=codes, logs=logs), *lines]
 
 
-def through(site: Site, port: int) -> list[Line]:
+def through(site: Site, mode: str, port: int) -> list[Line]:
     from django_jobs.models import Worker
 
-    site.settings(LEASE_SECONDS=6, HEARTBEAT_SECONDS=1.5)
     site.environment["TORTURE_DATABASE"] = json.dumps({
         "HOST": "127.0.0.1", "PORT": str(port), "DISABLE_SERVER_SIDE_CURSORS": True,
     })  # fmt: skip
-    worker = site.runworker("-c", "4", "-l", "WARNING")
+    worker = site.runworker("-c", "4", "-l", "INFO")
     site.wait_for_workers(4)
-    asked: list[float] = []
+    began = time.monotonic()
     for number in range(site.pick(30, 300)):
-        asked.append(time.monotonic())
         site.enqueue(jobs.quick, number)
         time.sleep(0.1)
+    site.wait_for_the_end()
+    waits = waits_since(site, began)
     site.keep_enqueuing(60, [(jobs.quick, 1), (jobs.effect,), (jobs.exclusive, 1)])
     for number in range(site.pick(3, 60)):
         time.sleep(1.0)
@@ -53,21 +66,55 @@ def through(site: Site, port: int) -> list[Line]:
     site.stop_enqueuing()
     site.wait_for_the_end()
     lost = Worker.objects.filter(lost_at__isnull=False, stopped_at=None).count()
-    codes = site.stop_workers()
-    evidence = Evidence(site.ledger)
-    begun = [s.starts[0][0] for s in map(evidence.stories.get, evidence.acknowledged) if s]
-    waits = [began - at for at, began in zip(asked, begun, strict=False)]
-    log = worker.log.read_text()
-    told = "NOTIFY" in log or "notif" in log.lower()
+    told = set(_WAKEUP.findall(worker.log.read_text()))
+    heard, prepared = hears(port), prepared_statements(port)
+    polls = all(way.startswith("polling") for way in told)
     return [
-        *judge(evidence, codes=codes, logs=[worker.log]),
-        Line("killed workers that are marked", str(lost)),
-        Line("the log says that it polls", str(told), not told),
-        limit("latency, median", statistics.median(waits), 1.5, " s"),
+        Line(f"{mode}: killed workers that are marked", str(lost)),
+        Line(f"{mode}: LISTEN receives", str(heard), heard is not (mode == "session")),
+        Line(f"{mode}: the log says", ", ".join(told), not told or polls is heard),
+        Line(f"{mode}: prepared statements", str(prepared), prepared > 0),
+        limit(f"{mode}: latency, median", statistics.median(waits), MODES[mode][1], " s"),
     ]
 
 
-def start(site: Site) -> tuple[subprocess.Popen[bytes], int]:
+def waits_since(site: Site, moment: float) -> list[float]:
+    """Return how long each job that was enqueued since *moment* waited for its start."""
+    lines = list(ledger.read(site.ledger))
+    begun = {line["id"]: line["t"] for line in lines if line["kind"] == "start"}
+    new = [line for line in lines if line["kind"] == "ack" and line["t"] > moment]
+    return [max(0.0, begun[line["id"]] - line["t"]) for line in new]
+
+
+def hears(port: int) -> bool:
+    """Tell whether a session of the pooler receives a notification that another one sent."""
+    with session(port) as listener, session(port) as sender:
+        listener.execute("LISTEN torture")
+        sender.execute("NOTIFY torture")
+        return bool(list(listener.notifies(timeout=1.0, stop_after=1)))
+
+
+def prepared_statements(port: int) -> int:
+    """Return how many statements are prepared in the server's sessions that clients get."""
+    found = 0
+    for _ in range(20):
+        with session(port) as each:
+            row = each.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
+            found = max(found, row[0] if row else 0)
+    return found
+
+
+def session(port: int) -> Any:
+    import psycopg
+
+    url = urlsplit(os.environ["DATABASE_URL"])
+    return psycopg.connect(
+        host="127.0.0.1", port=port, user=url.username, dbname=url.path[1:], autocommit=True,
+        prepare_threshold=None,
+    )  # fmt: skip
+
+
+def start(site: Site, mode: str) -> tuple[subprocess.Popen[bytes], int]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder = site.server.folder / "pooler"
@@ -76,7 +123,7 @@ def start(site: Site) -> tuple[subprocess.Popen[bytes], int]:
     (folder / "ini").write_text(
         f"[databases]\n* = host=127.0.0.1 port={site.server.port} user=postgres\n[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
-        f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = {POOL}\n"
+        f"auth_file = {folder}/users\npool_mode = {mode}\ndefault_pool_size = {MODES[mode][0]}\n"
         "max_client_conn = 200\nunix_socket_dir =\nignore_startup_parameters = extra_float_digits,"
         "options\n"
     )

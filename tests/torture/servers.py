@@ -29,6 +29,9 @@ class CannotStart(Exception):
 class Server:
     """One server, by the folder that has its files."""
 
+    #: Longest time of a start, in seconds.
+    patience = SECONDS
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -38,8 +41,7 @@ class Server:
 
     def install(self) -> None:
         """Make the data of a new server, and choose its port."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            (self.folder / "port").write_text(str(free.getsockname()[1]))
+        (self.folder / "port").write_text(str(free_port()))
 
     def command(self) -> list[str]:
         raise NotImplementedError
@@ -61,7 +63,7 @@ class Server:
                 self.command(), **as_account(self.account()), process_group=0, stdout=log,
                 stderr=log,
             )  # fmt: skip
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + self.patience
         while not self.answers():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise CannotStart((self.folder / "log").read_text()[-2000:])
@@ -111,15 +113,20 @@ class PostgreSQL(Server):
     def account(self) -> str | None:
         return "nobody" if os.geteuid() == 0 else None
 
-    def command(self) -> list[str]:
-        programs = (self.folder / "programs").read_text()
+    @property
+    def programs(self) -> Path:
+        return Path((self.folder / "programs").read_text())
+
+    def settings(self) -> dict[str, Any]:
         # fsync: what the system has outlives the server's crash, and the disk need not have it.
-        settings = {
+        return {
             "port": self.port, "listen_addresses": "127.0.0.1", "fsync": "off",
             "unix_socket_directories": self.folder, "max_connections": 100,
         }  # fmt: skip
-        flags = [f"--{key}={value}" for key, value in settings.items()]
-        return [f"{programs}/postgres", "-D", str(self.folder / "data"), *flags]
+
+    def command(self) -> list[str]:
+        flags = [f"--{key}={value}" for key, value in self.settings().items()]
+        return [f"{self.programs}/postgres", "-D", str(self.folder / "data"), *flags]
 
     def pid(self) -> int | None:
         return first_line(self.folder / "data" / "postmaster.pid")
@@ -168,6 +175,10 @@ class MariaDB(Server):
         if done.returncode:
             raise CannotStart(done.stdout[-2000:] + done.stderr[-2000:])
 
+    @property
+    def flags(self) -> list[str]:
+        return []
+
     def command(self) -> list[str]:
         # The log is written at each commit, and flushed to the disk by nobody: see PostgreSQL.
         return [
@@ -175,6 +186,7 @@ class MariaDB(Server):
             f"--datadir={self.folder / 'data'}", f"--socket={self.folder / 'socket'}",
             f"--port={self.port}", f"--pid-file={self.folder / 'pid'}", "--max-connections=100",
             "--innodb-flush-log-at-trx-commit=2", "--skip-innodb-doublewrite", self._temporary(),
+            *self.flags,
         ]  # fmt: skip
 
     def _temporary(self) -> str:
@@ -188,9 +200,11 @@ class MariaDB(Server):
         import MySQLdb
 
         try:
-            self._session().close()
+            return self.is_ready(self._session().cursor())
         except MySQLdb.OperationalError:
             return False
+
+    def is_ready(self, cursor: Any) -> bool:
         return True
 
     def crash(self) -> None:
@@ -250,6 +264,11 @@ def debian(folder: Path) -> tuple[Path, str | None] | None:
     if account is not None:
         shutil.chown(folder, account)
     return max(found, key=lambda path: int(path.parts[-2])), account
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def first_line(path: Path) -> int | None:

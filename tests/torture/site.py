@@ -130,6 +130,18 @@ class Site:
         """Set ``DJANGO_JOBS`` for the processes that are started from now on."""
         self.environment["TORTURE_JOBS"] = json.dumps(jobs)
 
+    def use(self, **database: Any) -> None:
+        """Let this process, and those that are started from now on, use that *database*.
+
+        The words are those of Django's ``DATABASES``.
+        """
+        from django.db import connections
+
+        connections["default"].close()
+        # Each thread's connection has this dictionary.
+        connections["default"].settings_dict |= database
+        self.environment["TORTURE_DATABASE"] = json.dumps(database)
+
     def needs_server(self) -> None:
         if self.kind == "sqlite":
             raise LeftOut("SQLite is a library: there is no server between it and a worker")
@@ -179,16 +191,20 @@ class Site:
         for result in function.delay_many(calls):
             ledger.write("ack", id=str(result.id))
 
-    def keep_enqueuing(self, rate: float, calls: Sequence[tuple[Any, ...]]) -> None:
+    def keep_enqueuing(
+        self, rate: float, calls: Sequence[tuple[Any, ...]], **database: Any
+    ) -> None:
         """Let a thread enqueue *calls*, chosen at random, until :meth:`stop_enqueuing`.
 
-        While the database is away it tries again: a call whose answer was lost is not acknowledged.
+        *database* changes its connection's settings. While the database is away it tries again: a
+        call whose answer was lost is not acknowledged.
         """
-        chance = random.Random(self.seed)
+        chance = random.Random(f"{self.seed} {len(self._enqueuers)}")
 
         def run() -> None:
             from django.db import Error, connection
 
+            connection.settings_dict = {**connection.settings_dict, **database}
             due = time.monotonic()
             while not self._stop_enqueuing.wait(max(0.0, due - time.monotonic())):
                 due = max(due + 1 / rate, time.monotonic() - 1.0)
@@ -217,6 +233,8 @@ class Site:
             thread.join(LONG)
         if self._failures:
             raise RuntimeError("nothing was enqueued any more") from self._failures[0]
+        self._enqueuers.clear()
+        self._stop_enqueuing.clear()
 
     def wait_for_the_end(self, seconds: float = LONG) -> None:
         """Wait until every job has ended; the checker tells those that have not."""
