@@ -78,7 +78,9 @@ class Plain(MariaDB):
 
     def admit_others(self) -> None:
         """Let its user connect from any host; only its own network namespace has one."""
-        self._session().cursor().execute("GRANT ALL ON *.* TO root@'%'")
+        cursor = self._session().cursor()
+        cursor.execute("CREATE USER root@'%'")
+        cursor.execute("GRANT ALL ON *.* TO root@'%'")
 
 
 class Node(PostgreSQL):
