@@ -24,6 +24,7 @@ from ..models import Job, Schedule
 from ..schedules.ticks import Kind, upcoming, utc, zone_of
 from .badges import badge, moment, status_badge
 from .base import _Mixed, linked, page_on
+from .day_grid import day_grid
 from .run_history import runs_svg
 from .schedule_blanks import shown_arguments
 from .schedule_runs import lateness, runs_of_schedules
@@ -136,13 +137,15 @@ class ScheduleFields(_Mixed):
             return mark_safe("–")
         try:
             zone = zone_of(schedule)
-            ticks = list(itertools.islice(upcoming(schedule, utc(schedule.next_run_at)), PREVIEW))
+            first = utc(schedule.next_run_at)
+            ticks = list(itertools.islice(upcoming(schedule, first), PREVIEW))
+            grid = day_grid(schedule, first)
         except (ValueError, ArithmeticError) as error:
             return format_html("{}", error)
         local = (tick.astimezone(zone) for tick in ticks)
         rows = ((tick_text(tick),) for tick in local)
         return format_html(
-            '<ol class="jobs-times">{}</ol>', format_html_join("", "<li>{}</li>", rows)
+            '<ol class="jobs-times">{}</ol>{}', format_html_join("", "<li>{}</li>", rows), grid
         )
 
     @admin.display(description=gettext_lazy("counts"))

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from ..display.schedule_text import description
 from ..schedules.ticks import first_tick, upcoming, zone_of
+from .day_grid import day_grid
 from .schedule_fields import PREVIEW, tick_text
 from .schedule_form import ScheduleForm
 
@@ -37,12 +38,13 @@ def _times(form: ScheduleForm) -> dict[str, Any]:
     schedule = form.instance
     errors = [text for name in _FIELDS for text in form.errors.get(name, ())]
     if errors:
-        return {"words": "", "times": [], "errors": errors}
+        return {"words": "", "times": [], "grid": "", "errors": errors}
     try:
         first = first_tick(schedule, timezone.now().astimezone(zone_of(schedule)))
         ticks = list(itertools.islice(upcoming(schedule, first), PREVIEW))
+        grid = day_grid(schedule, first)
     except (ValueError, ArithmeticError) as error:
-        return {"words": "", "times": [], "errors": [str(error)]}
+        return {"words": "", "times": [], "grid": "", "errors": [str(error)]}
     zone = zone_of(schedule)
     times = [tick_text(tick.astimezone(zone)) for tick in ticks]
-    return {"words": description(schedule), "times": times, "errors": []}
+    return {"words": description(schedule), "times": times, "grid": grid, "errors": []}

@@ -43,6 +43,16 @@ def test_preview_has_words_and_the_next_five_times(boss: Client) -> None:
     assert (found["words"], len(found["times"])) == ("Every 90 minutes", 5)
 
 
+def test_preview_and_page_have_the_runs_in_each_hour_of_the_next_days(boss: Client) -> None:
+    grid = told(boss, crontab="0,30 8 * * *")["grid"]
+    assert grid.count('<th scope="row">') == 7
+    assert grid.count('<td class="jobs-ticks-2" title="2 runs">2</td>') == 7
+    assert told(boss, crontab="often")["grid"] == ""
+    boss.post(f"{LIST}add/", GIVEN | {"crontab": "* * * * *"})
+    html = boss.get(page_of(Schedule.objects.get())).content.decode()
+    assert html.count('<td class="jobs-ticks-4" title="60 runs">60</td>') > 23
+
+
 def test_preview_says_what_is_wrong_with_the_times(boss: Client) -> None:
     assert "crontab" in " ".join(told(boss, crontab="every day")["errors"])
     assert told(boss, kind="interval", every="x", period="minutes")["errors"] == ["Enter a number."]

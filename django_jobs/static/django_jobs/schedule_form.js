@@ -38,12 +38,13 @@
         if (!answer.ok || number !== asked) {
             return;
         }
-        const {words, times, errors, arguments: fields} = await answer.json();
+        const {words, times, grid, errors, arguments: fields} = await answer.json();
         if (fields !== undefined) {
             form.querySelector(".jobs-schedule-arguments").innerHTML = fields;
         }
         const title = Object.assign(document.createElement("strong"), {textContent: words});
         shown.replaceChildren(...(words ? [title] : []), list([...errors, ...times]));
+        shown.insertAdjacentHTML("beforeend", grid);
         shown.classList.toggle("jobs-preview-wrong", errors.length > 0);
         shown.hidden = !kind.value;
     }
