@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_jobs import chain, chord, control, group, job
-from django_jobs.admin import job_actions
+from django_jobs.admin import job_actions, job_targets
 from django_jobs.beat.fire import fire_due
 from django_jobs.db import clock
 from django_jobs.limits.admission import Admission
@@ -359,8 +359,8 @@ def test_queues(ordered: Ordered, stage: Stage) -> None:
 @pytest.mark.parametrize(
     "operation",
     [
-        {"move": job_actions.moving("elsewhere", 3), "retry_from": job_actions.retrying_from(""),
-         "send_event": job_actions.sending("paid", 20)}.get(each.name, each)
+        {"move": job_targets.moving("elsewhere", 3), "retry_from": job_targets.retrying_from(""),
+         "send_event": job_targets.sending("paid", 20)}.get(each.name, each)
         for each in job_actions.OPERATIONS
     ],
     ids=lambda each: each.name,

@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_jobs import job, step
-from django_jobs.admin import job_actions
+from django_jobs.admin import job_targets
 from django_jobs.control.events import awaited_events
 from django_jobs.define.context import JobContext
 from django_jobs.display import step_text
@@ -242,8 +242,8 @@ def test_event_by_hand_is_not_kept_for_jobs_that_wait_later(
 ) -> None:
     awaited = awaited_events([waiting.pk])
     EventWait.objects.all().delete()  # another sender was quicker
-    monkeypatch.setattr(job_actions.events, "awaited_events", lambda ids: awaited)
-    job_actions.sending("paid:7", 20).run([waiting.pk], "default", lambda jobs: None)
+    monkeypatch.setattr(job_targets.events, "awaited_events", lambda ids: awaited)
+    job_targets.sending("paid:7", 20).run([waiting.pk], "default", lambda jobs: None)
     assert not Event.objects.filter(expires_at__gt=timezone.now()).exists()
     assert Event.objects.exists()
 
