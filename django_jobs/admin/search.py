@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from ..define import registry
 from ..define.hidden_arguments import rules_of
-from ..display.argument_search import argument_is, is_hidden
+from ..display.argument_search import LONGEST_VALUE, argument_is, is_hidden
 
 _MESSAGE = "error_message__icontains"
 #: The qualifiers and the lookups, any of which a row may match; ``args.name:value`` is apart.
@@ -55,7 +55,8 @@ def search(jobs: QuerySet[Any], term: str) -> QuerySet[Any]:
     if (job_id := is_id(term)) is not None:
         return jobs.filter(pk=job_id)
     words = words_of(term)
-    if len(words) > _MOST_WORDS:  # SQLite limits the number of conditions
+    # SQLite limits the number of conditions and the length of a text to look for.
+    if len(words) > _MOST_WORDS or any(len(word) > LONGEST_VALUE for word in words):
         return jobs.none()
     for word in words:
         key, colon, value = word.partition(":")
@@ -75,6 +76,8 @@ def problems(term: str) -> list[str]:
     words = words_of(term)
     if len(words) > _MOST_WORDS:
         return [_("A search has at most %d words.") % _MOST_WORDS]
+    if any(len(word) > LONGEST_VALUE for word in words):
+        return [_("A word of a search has at most %d characters.") % LONGEST_VALUE]
     return [text for word in words if (text := _problem(*word.partition(":")))]
 
 

@@ -23,16 +23,19 @@ _SCALAR = rf'({_TEXT}|[^]\[,"{{}}]+|\{{"{MARK}":{_TEXT}\}})'
 
 # SQLite bounds the length of a pattern.
 _LONGEST_PART = 100
+#: The most characters of a value. PostgreSQL and MariaDB refuse regular expressions that are longer
+#: than about five times as much.
+LONGEST_VALUE = 1_000
 
 
 def argument_is(name: str, value: str) -> Q:
     """Return the condition that the argument *name* is *value*, passed by name or by position.
 
     Arrays and objects never match: a search could guess the secrets inside them. Nor do texts that
-    have one inside.
+    have one inside. A value longer than ``LONGEST_VALUE`` matches nothing.
     """
     functions = list(registry.every())
-    if is_hidden(name, value):
+    if len(value) > LONGEST_VALUE or is_hidden(name, value):
         return Q(pk=None)
     # Rows that the project's code inserted itself may have escaped letters.
     quoted = {json.dumps(value, ensure_ascii=False), json.dumps(value)}

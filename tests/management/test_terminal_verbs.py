@@ -74,6 +74,8 @@ def test_filters_choose_jobs(registered: Any) -> None:
     assert chosen("--args", "a=2") == chosen("--args", "password=1") == set()
     with pytest.raises(CommandError, match="--args must be NAME=VALUE"):
         jobs("list", "--args", "a")
+    with pytest.raises(CommandError, match="--args a has 1001 characters; at most 1000 can be"):
+        jobs("list", "--args", f"a={'é' * 1_001}")
 
 
 def test_whole_name_of_a_function_is_not_a_part(registered: Any) -> None:

@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 
 from ...define import registry
-from ...display.argument_search import argument_is
+from ...display.argument_search import LONGEST_VALUE, argument_is
 from ...metrics.capped_count import of_status
 from ...models import Job, JobQuerySet
 
@@ -114,6 +114,11 @@ def matching(
         argument, equals, value = each.partition("=")
         if not argument or not equals:
             raise CommandError(f"--args must be NAME=VALUE, got {each!r}.")
+        if len(value) > LONGEST_VALUE:
+            raise CommandError(
+                f"The value of --args {argument} has {len(value)} characters; at most "
+                f"{LONGEST_VALUE} can be searched for."
+            )
         jobs = jobs.filter(argument_is(argument, value))
     selected: JobQuerySet = jobs
     return selected
