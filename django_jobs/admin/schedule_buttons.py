@@ -81,7 +81,8 @@ class ScheduleButtonsMixin(OperationsAdminMixin):
         self, operation: Any, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
         using = get_settings().database
-        chosen = list(queryset.filter(enabled__in=operation.enabled))
+        selected = list(queryset)
+        chosen = [schedule for schedule in selected if schedule.enabled in operation.enabled]
         jobs: list[tuple[UUID, str]] = []
         run = operation.run or self._run_each(request, jobs)
         with transaction.atomic(using):
@@ -92,6 +93,8 @@ class ScheduleButtonsMixin(OperationsAdminMixin):
                 LogEntry.objects.log_actions(user_id, changed, CHANGE, operation.audit)
         number = len(done)
         text = ngettext("%d schedule was changed.", "%d schedules were changed.", number) % number
+        if skipped := len(selected) - len(chosen):
+            text = f"{text} {_skipped(operation, skipped)}"
         if jobs:
             text = ngettext("%d job was enqueued:", "%d jobs were enqueued:", len(jobs)) % len(jobs)
             text = format_html("{} {}", text, self._links(request, jobs))
@@ -123,3 +126,11 @@ class ScheduleButtonsMixin(OperationsAdminMixin):
             return done
 
         return run
+
+
+def _skipped(operation: ScheduleOperation, number: int) -> str:
+    if operation.enabled == (True,):
+        text = ngettext("%d is disabled.", "%d are disabled.", number)
+    else:
+        text = ngettext("%d is enabled already.", "%d are enabled already.", number)
+    return text % number

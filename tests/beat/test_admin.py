@@ -170,6 +170,19 @@ def test_action_needs_its_permission_and_is_logged(client_of, make, action, perm
     assert LogEntry.objects.get().object_id == str(schedule.pk)
 
 
+@pytest.mark.parametrize(
+    ("action", "enabled", "told"),
+    [
+        ("skip_next", False, "1 schedule was changed. 1 is disabled."),
+        ("enable_schedules", True, "1 schedule was changed. 1 is enabled already."),
+    ],
+)
+def test_skipped_schedules_are_told_with_the_reason(boss, make, action, enabled, told):
+    rows = [make(enabled=enabled), make(enabled=not enabled)]
+    form = {"action": action, "_selected_action": [row.pk for row in rows]}
+    assert told in boss.post(LIST, form, follow=True).content.decode()
+
+
 def test_button_comes_back_to_the_page(boss, make):
     schedule = make()
     form = {"action": "run_now", "_selected_action": schedule.pk, "from_schedule": schedule.pk}
