@@ -55,6 +55,8 @@ def test_process_that_ends_unasked_is_replaced_and_its_job_is_blamed(
 def test_jobs_begin_while_the_coordinator_is_killed_and_replaced(runworker, until, folder):
     worker = runworker("-c", "2")
     until(lambda: len(worker.workers()) == 2 and len(worker.children()) == 3)
+    # Killed before this line, it would never write one.
+    until(lambda: worker.output().count("coordinator ready") == 1)
     (killed,) = set(worker.children()) - set(worker.workers())
     os.kill(killed, signal.SIGKILL)
     assert jobs.mark.delay(folder, 1).get(timeout=LONG) == 1
