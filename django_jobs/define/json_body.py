@@ -50,7 +50,7 @@ def read_fields(body: bytes, kinds: Kinds, needed: Collection[str] = ()) -> dict
     try:
         fields: Any = json.loads(body)
     except (ValueError, RecursionError):
-        raise ValueError("the body must be JSON") from None
+        raise ValueError("The body must be JSON.") from None
     if problem := _problem(fields, kinds, needed):
         raise ValueError(problem)
     return {
@@ -61,18 +61,18 @@ def read_fields(body: bytes, kinds: Kinds, needed: Collection[str] = ()) -> dict
 
 def _problem(fields: Any, kinds: Kinds, needed: Collection[str]) -> str:
     if not isinstance(fields, dict):
-        return "the body must be a JSON object"
+        return "The body must be a JSON object."
     if unknown := sorted(fields.keys() - kinds.keys()):
         allowed = ", ".join(kinds) or "none"
-        return f"unknown field {unknown[0]!r:.100}; allowed: {allowed}"
+        return f"Unknown field {unknown[0]!r:.100}; allowed: {allowed}."
     for name, value in fields.items():
         if not _fits(value, kinds[name]):
             asked = set(kinds[name]) - ({int} if float in kinds[name] else set())
             words = [word for kind, word in _WORDS.items() if kind in asked]
-            return f"{name} must be {' or '.join(words)}"
+            return f"{name} must be {' or '.join(words)}."
     for name in needed:
         if name not in fields:
-            return f"the field {name} is missing"
+            return f"The field {name} is missing."
     return ""
 
 

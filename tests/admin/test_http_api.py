@@ -384,7 +384,7 @@ def test_token_keeps_no_permission_that_its_user_has_lost(user_with: Any) -> Non
         ("/job/api/retry", {"ids": ["x"]}, 400, "UUID"),
         ("/job/api/retry", {"ids": []}, 400, "1 to 10,000"),
         ("/job/api/retry", {"ids": [1]}, 400, "texts"),
-        ("/job/api/retry", {"id": "x"}, 400, "unknown field 'id'"),
+        ("/job/api/retry", {"id": "x"}, 400, "Unknown field 'id'"),
         ("/job/api/move", {"ids": [UUID_0]}, 400, "queue, priority"),
         ("/job/api/move", {"ids": [UUID_0], "priority": True}, 400, "a whole number"),
         ("/job/api/move", {"ids": [UUID_0], "queue": "@x"}, 400, "@x"),

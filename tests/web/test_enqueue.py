@@ -173,7 +173,7 @@ def test_a_job_whose_rows_go_at_once_is_not_allowed(client: Client) -> None:
         ({"job": "tests.jobs.add", "args": [1], "queue": "a,b"}, "queue must not have a comma"),
         ({"job": "tests.jobs.add", "args": [1], "countdown": -1e99}, "countdown"),
         ({"job": "tests.jobs.add", "args": [1], "id": "x"}, "id must be a UUID"),
-        ({"job": "tests.jobs.add", "args": [1], "eta": "now"}, "unknown field 'eta'"),
+        ({"job": "tests.jobs.add", "args": [1], "eta": "now"}, "Unknown field 'eta'"),
         ({"job": "tests.jobs.add"}, "missing a required argument: 'a'"),
         ({"job": "tests.jobs.add", "args": [1, 2, 3]}, "too many positional"),
         ({"job": "tests.jobs.add", "args": [{"a": "\0"}]}, "NUL"),
