@@ -161,12 +161,13 @@ def test_schedule_a_job_function(person: Person, registered: Any) -> None:
     person.click("#content a[href*='schedule/add']", at("/schedule/add/"))
     assert person.page.run("document.querySelector('#id_job_name').value") == "tests.jobs.add"
     person.type("#id_name", "every hour")
-    person.page.run("document.querySelector('#id_args').value = '[1]'")
+    person.type("#id_argument_a", "1")
     person.choose("#id_kind", "interval")
     person.type("#id_every", "60")
     person.click("input[name=_save]", "document.querySelector('.messagelist')")
     schedule = Schedule.objects.get()
     assert (schedule.job_name, schedule.interval_seconds) == ("tests.jobs.add", 3600)
+    assert (schedule.args, schedule.kwargs) == ([], {"a": 1})
 
 
 def test_all_jobs_of_user_42(person: Person, registered: Any) -> None:
