@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -111,11 +111,7 @@ def move(
         queue = filters["queue"]
         hint = f" --queue chooses jobs: did you mean --to {queue}?" if ids and queue else ""
         raise CommandError(f"Give --to QUEUE, --priority N or both.{hint}")
-    if not _by_id(ids, status=status, **filters):
-        jobs = matching(using, status=status, **filters).filter(status__in=QUEUED)
-        wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
-    else:
-        wanted = given(ids, using)
+    wanted = _chosen(ids, QUEUED, using, status=status, **filters)
     if dry_run:
         _preview(out, as_json, "moved", wanted, QUEUED, using)
         return
@@ -190,11 +186,7 @@ def delete(
     **filters: Any,
 ) -> None:
     """Delete ended jobs by their ids, or all that match, unless *confirm* returns False."""
-    if not _by_id(ids, status=status, **filters):
-        jobs = matching(using, status=status, **filters).filter(status__in=ENDED)
-        wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
-    else:
-        wanted = given(ids, using)
+    wanted = _chosen(ids, ENDED, using, status=status, **filters)
     if dry_run:
         _preview(out, as_json, "deleted", wanted, sorted(ENDED), using)
         return
@@ -254,6 +246,14 @@ def purge(
     kept = capped_count(pending.filter(has_dependents=True))
     skipped = {gettext_noop("other jobs depend on it: revoke it instead"): kept} if kept else {}
     _report(out, as_json, "deleted", deleted, skipped)
+
+
+def _chosen(ids: Sequence[str], allowed: Collection[str], using: str, **filters: Any) -> list[UUID]:
+    """Return the jobs with the *ids*, or those in an *allowed* status that match the *filters*."""
+    if _by_id(ids, **filters):
+        return given(ids, using)
+    jobs = matching(using, **filters).filter(status__in=allowed)
+    return list(jobs.order_by("pk").values_list("pk", flat=True))
 
 
 def _by_id(ids: Sequence[str], **common: Any) -> bool:
