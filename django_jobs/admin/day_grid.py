@@ -16,7 +16,7 @@ from ..schedules.hours import existing_hours, ticks_by_hour
 from ..schedules.ticks import zone_of
 
 _DAYS = 7
-# So many ticks are computed one by one, which takes a tenth of a second.
+# The most ticks that a table computes: they take a tenth of a second.
 _MOST = 2_500
 # The least ticks of an hour for each shade.
 _SHADES = (1, 2, 7, 31)

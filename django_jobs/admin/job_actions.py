@@ -52,7 +52,7 @@ class Operation:
     flag: int = CHANGE
     #: A background job may perform it on many jobs.
     in_background: bool = True
-    #: What it needs besides the jobs, as JSON, to make it again in a background job.
+    #: Its arguments besides the jobs, as JSON: a background job makes the operation from them.
     target: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     @property

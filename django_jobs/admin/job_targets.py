@@ -56,7 +56,7 @@ def sending(name: str, payload: Any) -> Operation:
 
 
 def moving(queue: str | None, priority: int | None) -> Operation:
-    """Return the operation that moves jobs to *queue* and *priority*; None changes nothing."""
+    """Return the operation that moves jobs to *queue* and *priority*; None keeps the job's own."""
 
     def run(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
         try:

@@ -65,7 +65,7 @@ class ScheduleArguments:
             self._hidden = hidden_arguments(function, rules, schedule.args, schedule.kwargs, known)
         if not self.are_others:
             return ArgumentsForm(function, given, known=known, hidden=self._hidden)
-        # What was entered for the other function stays where the names are the same.
+        # Both functions may have parameters of the same name: the form keeps the texts of these.
         entered = {name: text for name, text in (given or {}).items() if name.startswith(PREFIX)}
         return ArgumentsForm(function, known=known, hidden=self._hidden, initial=entered)
 
@@ -75,7 +75,7 @@ class ScheduleArguments:
         return form is not None and form.is_bound and form.has_changed_arguments
 
     def call(self) -> tuple[list[Any], dict[str, Any]] | None:
-        """Return the entered arguments; None if they are wrong, or those of another function."""
+        """Return the entered arguments. Wrong ones and those of another function give None."""
         form = self.form
         if form is None or (not form.is_bound and form.fields):
             return None

@@ -48,9 +48,9 @@ def search(jobs: QuerySet[Any], term: str) -> QuerySet[Any]:
     """Return the job with the id *term*, or else the jobs that match every word of *term*.
 
     A word is a part of the job function's name or of the error, or ``job:…``, ``queue:…``,
-    ``error:…`` or ``args.name:value``. Sensitive arguments cannot be searched. Error messages can:
-    rows have them without secrets. Those of unknown functions cannot, because their arguments are
-    all hidden.
+    ``error:…`` or ``args.name:value``. The search never reads sensitive arguments. It reads error
+    messages, because rows store them without secrets. It skips the messages of unknown functions,
+    because all arguments of these are hidden.
     """
     if (job_id := is_id(term)) is not None:
         return jobs.filter(pk=job_id)

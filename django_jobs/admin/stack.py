@@ -29,7 +29,7 @@ _SECONDS = 3.0
 
 
 def shown_answer(site: AdminSite, command: Command, request: HttpRequest) -> Any:
-    """Return a worker's answer; None for a stack that this user may not see."""
+    """Return a worker's answer, or None if this user may not see the stack."""
     is_hidden = command.name == "stack" and not may_operate(site, Job, request, STACK)
     return None if is_hidden else command.answer
 

@@ -112,7 +112,7 @@ class WorkerFields(_Mixed):
 
 
 def _past(worker: Worker, place: int) -> list[float | None]:
-    """Return one of the two numbers of each minute of the past hour; None where it is unknown."""
+    """Return one number for each minute of the past hour; a minute without a sample has None."""
     found = [_number(sample, place) for sample in (worker.samples or [])[-MINUTES:]]
     return [None] * (MINUTES - len(found)) + found
 

@@ -1,4 +1,4 @@
-"""What follows a commit, and cannot undo it."""
+"""Calls functions after a commit. Their errors cannot undo it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def _lines(workflow: Workflow, paint: Callable[[str], str]) -> Iterator[str]:
     depths = {node.id: node.depth for node in workflow.nodes}
     below: dict[UUID | None, list[Node]] = {}
     for node in workflow.nodes:
-        # Somebody may have made a circle by hand. Its jobs get no depth.
+        # Rows that somebody edited by hand may form a circle. The jobs of a circle get no depth.
         higher = [parent for parent in node.parents if depths[parent] < node.depth]
         # A job that failed because of another one stands below it.
         last = max(higher, key=lambda one: (depths[one], one in failed), default=None)
