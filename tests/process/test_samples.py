@@ -23,8 +23,8 @@ def sign(worker_id: UUID, busy: int = 0, mib: float | None = None) -> Sign:
 
 def test_sample_has_the_mean_of_the_busy_slots_and_the_most_memory() -> None:
     samples = Samples()
-    for second, busy in ((0, 1), (20, 2), (40, 2)):
-        samples.note([sign(ONE, busy, 50 + second), sign(OTHER)], second)
+    for second, busy, mib in ((0, 1, 50), (20, 2, 90), (40, 2, 70)):
+        samples.note([sign(ONE, busy, mib), sign(OTHER)], second)
         assert samples.news(ONE) == ""
     samples.note([sign(ONE), sign(OTHER, mib=1)], 60)
     assert json.loads(samples.news(ONE)) == [[90, 1.7]]
