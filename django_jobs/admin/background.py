@@ -111,8 +111,6 @@ def run(context: JobContext) -> dict[str, Any]:
             skipped.update(others)
             change.position += len(piece)
             change.changed += changed + len(piece) - len(left)
-            # Only the jobs of the first piece may have been changed before.
-            known = frozenset()
             rows.update(position=change.position, changed=change.changed, skipped=dict(skipped))
             context.progress(change.position, total)
     if change.position == total:

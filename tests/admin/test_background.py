@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 
 from django_jobs import control
 from django_jobs.admin import background, job_actions
@@ -60,8 +62,15 @@ def test_background_job_does_it_as_the_user_who_asked(
     boss: Client, served: Worker, work: Callable[..., Any]
 ) -> None:
     rows = make_many()
+    now = timezone.now()
+    for days in (29, 31):
+        BulkChange.objects.create(
+            pk=uuid7(), operation="retry", job_ids=b"", created_at=now - datetime.timedelta(days)
+        )
     response = post(boss, "retry", *rows)
     job = the_job()
+    ages = BulkChange.objects.order_by("created_at").values_list("created_at", flat=True)
+    assert [(now - age).days for age in ages] == [29, -1]
     assert response.redirect_chain == [(page(job), 302)]
     assert "Retry: a background job goes through 5 jobs." in messages_of(response)
     assert (statuses(), job.kwargs, job.args) == (["FAILURE"] * MANY, {}, ["retry", MANY])
@@ -72,6 +81,7 @@ def test_background_job_does_it_as_the_user_who_asked(
     job.refresh_from_db()
     assert (job.status, job.progress) == ("SUCCESS", {"done": 5, "total": 5, "message": ""})
     assert job.result == {"operation": "retry", "changed": 4, "skipped": {"is started": 1}}
+    assert bytes(BulkChange.objects.get(pk=job.pk).job_ids) == b""
     assert "is started" in boss.get(page(job)).content.decode()
     user = User.objects.get()
     entries = LogEntry.objects.order_by("pk").values_list("user", "action_flag", "object_id")
