@@ -60,11 +60,12 @@ clean:
 	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One stamp for each set of extras: repeated runs install nothing. The warnings are the build
-# backend's, about editable installations as such.
+# One stamp for each set of extras: repeated runs install nothing. Python compiles what it imports,
+# a part of what pip would compile. The warnings are the build backend's, about editable
+# installations as such.
 $(STAMPS)%: $(VENV)/bin/python $(MANIFESTS)
 	@echo 'Installing django-background-jobs[$*] and Django$(DJANGO) into $(VENV): this takes a minute the first time.'
-	@PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --editable '.[$*]' 'Django$(DJANGO)'
+	@PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --no-compile --editable '.[$*]' 'Django$(DJANGO)'
 	touch '$@'
 
 # An environment that was made by half would be taken for a whole one the next time.

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .servers import LOCALHOST, LeftOut, Server, free_port
+from tests.ports import free_port
+
+from .servers import LOCALHOST, LeftOut, Server
 
 _START_SECONDS = 10.0
 

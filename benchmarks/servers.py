@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.ports import free_port
 from tests.postgresql import USER, CannotStart, embedded_postgresql
 
 from . import processes
@@ -237,13 +237,6 @@ def server(kind: str, folder: Path) -> Iterator[Server]:
         stack.callback(made.close)
         made.create()
         yield made
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind((LOCALHOST, 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import logging
 import sys
 import time
@@ -31,6 +32,7 @@ from django_jobs.worker.inline import run_ready
 from django_jobs.worker.loop import WorkerLoop
 from tests.flush import flush_after_tests
 from tests.forkserver import ForkServer, environment
+from tests.once import is_deselected
 from tests.waiting import LONG
 from tests.worker.parts import a_loop
 
@@ -41,6 +43,21 @@ hypothesis.settings.load_profile("suite")
 
 def pytest_sessionstart() -> None:
     flush_after_tests()
+    # While the tests are collected, nothing is garbage: the collector of cycles would look at all
+    # modules and tests again and again.
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module of which ``-m once`` or ``-m "not once"`` deselects each test."""
+    chosen = config.option.markexpr
+    if collection_path.suffix != ".py" or chosen not in ("once", "not once"):
+        return None
+    return is_deselected(collection_path.read_text(), chosen) or None
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ what a child of its own leaves behind.
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import io
 import json
@@ -127,6 +128,9 @@ def main(descriptor: int) -> None:
     # A text left in the buffer would be written by every fork.
     call_command("check", stdout=io.StringIO())
     connections.close_all()
+    # At the end of a fork the collector of cycles would look at all that is loaded here, which
+    # takes longer than the rest of its life.
+    gc.freeze()
     fork = native.original("os", "fork")
     with socket.socket(fileno=descriptor) as channel:
         while request := receive(channel):

@@ -43,8 +43,17 @@ def text_of(node: ast.AST, placeholder: str | None = None) -> Iterator[str]:
         yield from text_of(node.elt, placeholder)
     elif isinstance(node, ast.BinOp):
         yield from text_of(node.left, placeholder)
-    elif isinstance(node, ast.Call) and ast.unparse(node.func) in MARKS:
+    elif isinstance(node, ast.Call) and dotted(node.func) in MARKS:
         yield from text_of(node.args[0], placeholder)
+
+
+def dotted(node: ast.AST) -> str:
+    """Return a name, with those of what it is an attribute of; empty for any other expression."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (owner := dotted(node.value)):
+        return f"{owner}.{node.attr}"
+    return ""
 
 
 def messages(
@@ -55,8 +64,8 @@ def messages(
         found: list[ast.AST] = []
         name = ""
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            name, found = ast.unparse(node.exc.func), list(node.exc.args[:1])
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in CHECKS:
+            name, found = dotted(node.exc.func), list(node.exc.args[:1])
+        elif isinstance(node, ast.Call) and dotted(node.func) in CHECKS:
             found = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "hint")]
         elif TELLS.search(within) and isinstance(node, ast.Return | ast.Yield) and node.value:
             found = [node.value]

@@ -35,7 +35,7 @@ class Suite:
         self.code: int | None = None
         self.total: int | None = None
         self.done = 0
-        self.failed: set[str] = set()
+        self.failures: list[Failure] = []
         self.ran: set[str] = set()
         #: Why each test was skipped.
         self.skipped: dict[str, str] = {}
@@ -66,15 +66,15 @@ class Suite:
 
     def news(self) -> list[Failure]:
         """Read what pytest has told since the last call; return the new failures."""
-        failures: list[Failure] = []
+        known = len(self.failures)
         with contextlib.suppress(BlockingIOError):
             while part := os.read(self.pipe, 65536):
                 *lines, self._rest = (self._rest + part).split(b"\n")
                 for line in lines:
-                    self._take(json.loads(line), failures)
-        return failures
+                    self._take(json.loads(line))
+        return self.failures[known:]
 
-    def _take(self, event: dict[str, str | int], failures: list[Failure]) -> None:
+    def _take(self, event: dict[str, str | int]) -> None:
         match event:
             case {"total": int(total)}:
                 self.total = total
@@ -85,8 +85,7 @@ class Suite:
             case {"skipped": str(test), "why": str(why)}:
                 self.skipped[test] = why
             case {"failed": str(test), "why": str(why)}:
-                self.failed.add(test)
-                failures.append(Failure(test, why))
+                self.failures.append(Failure(test, why))
 
     def has_ended(self) -> bool:
         assert self._process is not None
@@ -101,12 +100,16 @@ class Suite:
     def progress(self) -> str:
         if self.total is None:
             return f"{self.kind} collects its tests"
-        failed = f", {len(self.failed)} failed" if self.failed else ""
+        tests = {failure.test for failure in self.failures}
+        failed = f", {len(tests)} failed" if tests else ""
         return f"{self.kind} {self.done} of {self.total} tests{failed}"
 
     def verdict(self) -> str:
+        """Return how the suite ended, and a line for each failure."""
         word = "passed" if self.code == PASSED else "FAILED"
-        return f"{self.kind}: {word} in {self._ended - self._began:.0f} s"
+        lines = [f"{self.kind}: {word} in {self._ended - self._began:.0f} s"]
+        lines += [f"  {failure.test} - {failure.why}" for failure in self.failures]
+        return "\n".join(lines)
 
     def interrupt(self) -> None:
         """Tell pytest to stop: it ends what its tests have started, and drops its database."""

@@ -2,6 +2,8 @@ import pytest
 
 from django_jobs.backoff import exponential
 
+pytestmark = pytest.mark.once
+
 
 def test_exponential_doubles_from_the_factor() -> None:
     waits = [exponential(tries, factor=0.5, jitter=False) for tries in range(4)]

@@ -10,6 +10,8 @@ import pytest
 
 from tests.pages import DOCS, ROOT, blocks, indented
 
+pytestmark = pytest.mark.once
+
 PAIRS = [
     (ROOT / "README.rst", ROOT / "README.zh-hans.rst"),
     *((DOCS / page.name, page) for page in sorted((DOCS / "zh-hans").glob("*.rst"))),

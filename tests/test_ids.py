@@ -6,6 +6,8 @@ import time_machine
 
 from django_jobs.ids import uuid7
 
+pytestmark = pytest.mark.once
+
 
 def test_uuid7_has_version_and_variant_of_rfc_9562() -> None:
     made = uuid7()

@@ -24,6 +24,8 @@ from django_jobs.schedules.rows import row_of
 from tests import jobs
 from tests.messages import all_messages
 
+pytestmark = pytest.mark.once
+
 NAMES = {
     *JobOptions.__dataclass_fields__,
     *CallKeywords.__annotations__,

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 
 from django_jobs import chain, chord, control, group, job
 from django_jobs.admin import job_actions
-from django_jobs.db import base, clock
+from django_jobs.db import clock, conflicts
 from django_jobs.enqueue import unique as uniqueness
 from django_jobs.limits import concurrency, rate_windows
 from django_jobs.limits.admission import Admission
@@ -232,13 +232,13 @@ def test_unique_keys_of_two_transactions_are_taken_in_one_order(
     pause = Pause(uniqueness.acquire_key)
     monkeypatch.setattr(uniqueness, "acquire_key", pause)
     victims: list[BaseException] = []
-    without = base.kind_of
+    without = conflicts.kind_of
 
     def kind(error: BaseException) -> Any:
         victims.append(error)
         return without(error)
 
-    monkeypatch.setattr(base, "kind_of", kind)
+    monkeypatch.setattr(conflicts, "kind_of", kind)
     handles, retried = race(
         lambda: unique.delay_many([(text,) for text in texts]),
         pause,

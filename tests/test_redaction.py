@@ -20,6 +20,8 @@ from django_jobs.failure import MAX_MESSAGE, MAX_TRACEBACK, describe
 from django_jobs.redaction import MOST_SECRETS, NO_SECRETS, REDACTED, Secrets, is_sensitive
 from tests.test_serialization import calls
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     "name",

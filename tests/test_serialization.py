@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from django_jobs.exceptions import ArgumentError
 from django_jobs.serialization import MAX_DEPTH, dumps, dumps_arguments, loads
 
+pytestmark = pytest.mark.once
+
 BIG = 1_000_000
 
 

@@ -13,6 +13,8 @@ from django_jobs.schedules import solar_events
 from django_jobs.schedules.policies import chosen, jittered
 from django_jobs.schedules.ticks import due_ticks, first_tick, tick_after, upcoming
 
+pytestmark = pytest.mark.once
+
 UTC = datetime.UTC
 NOW = datetime.datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC)
 MINUTE, DAY = datetime.timedelta(minutes=1), datetime.timedelta(days=1)

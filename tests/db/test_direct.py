@@ -140,7 +140,7 @@ def test_job_is_written_where_the_notification_is_refused(
 ) -> None:
     refused = b"SELECT 1 / length(left($1, 0))"
     for name in ("_NOTIFY_EARLY", "_NUMBERED_NOTIFY"):
-        monkeypatch.setattr(f"django_jobs.db.postgresql.{name}", refused)
+        monkeypatch.setattr(f"django_jobs.db.postgresql_session.{name}", refused)
     for number in range(calls):
         jobs.add.delay(number)
     assert Job.objects.count() == calls

@@ -15,6 +15,8 @@ from django.test import override_settings
 from django_jobs.define import registry
 from django_jobs.exceptions import UnknownJob
 
+pytestmark = pytest.mark.once
+
 JOB = "from django_jobs import job\n\n@job\ndef body() -> None: ...\n"
 BROKEN = "raise RuntimeError('this module must not be imported')\n"
 

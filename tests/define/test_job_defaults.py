@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_jobs import checks, job
 
-pytestmark = pytest.mark.usefixtures("registered")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("registered")]
 
 
 def made(name: str, **options: Any) -> Any:

@@ -9,6 +9,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django_jobs.define.call_options import CallKeywords
 from django_jobs.define.options import JobKeywords, JobOptions
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("options", "message"),

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import inspect
 
+import pytest
 from asgiref.sync import async_to_sync
 
 from django_jobs.define.twins import twin
+
+pytestmark = pytest.mark.once
 
 
 class Base:

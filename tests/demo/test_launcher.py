@@ -16,6 +16,7 @@ import pytest
 from django_jobs import Status
 from testproject.airports import source
 from testproject.demo import free_port, status_line
+from tests import ports
 from tests.management.test_jobs import make
 from tests.waiting import LONG
 
@@ -36,8 +37,7 @@ def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
         "DATABASE_URL": f"sqlite:///{folder}/demo.sqlite3",
         "DJANGO_SETTINGS_MODULE": "testproject.settings",
         "DEMO_DIR": str(folder),
-        # Parallel suites start their search at different ports.
-        "PORT": str(free_port(10_000 + os.getpid() % 20_000)),
+        "PORT": str(ports.free_port()),
     }
     command = [sys.executable, "-m", "testproject.demo"]
     with subprocess.Popen(

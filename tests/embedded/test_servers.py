@@ -117,6 +117,8 @@ def test_uvicorn_waits_for_the_running_job(serve: Any, folder: str, until: Any) 
     server = serve("-m", "uvicorn", "tests.embedded.asgi:application", "--port", "0")
     job = jobs.hold_then_thread.delay(folder)
     until(Path(folder, "notes").exists)
+    # uvicorn loads the application, whose worker then runs jobs, before it handles signals.
+    until(lambda: "Application startup complete" in server.output())
     server.process.terminate()
     until(embedded().exclude(stopping_at=None).exists)
     Path(folder, "go").touch()

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_jobs import DuplicateKey, job
 from django_jobs.control import retry, revoke
 from django_jobs.db import clock
-from django_jobs.db.base import UNIQUE_KEYS
+from django_jobs.db.tables import UNIQUE_KEYS
 from django_jobs.enqueue import unique as uniqueness
 from django_jobs.ids import uuid7
 from django_jobs.maintenance import prune, prune_unique_keys

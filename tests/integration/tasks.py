@@ -18,6 +18,7 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
 from django_jobs import job
+from tests.integration import leftovers  # noqa: F401 (its functions are found here)
 from tests.integration.jobs import note, wait_for
 
 ENDS: dict[str, type[BaseException]] = {

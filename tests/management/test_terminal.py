@@ -10,6 +10,8 @@ import pytest
 
 from django_jobs.management.terminal import Output, Terminal
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def written() -> list[str]:

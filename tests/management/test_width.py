@@ -6,6 +6,8 @@ import pytest
 
 from django_jobs.management.width import cut, padded, width
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("text", "columns"),

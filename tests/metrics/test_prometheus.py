@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -39,8 +38,8 @@ from django_jobs.models.histogram import MOST_ERRORS, MOST_STEPS, OTHERS, Errors
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
 from django_jobs.values import Claimed
-from testproject.demo import free_port
 from tests import jobs
+from tests.ports import free_port
 from tests.waiting import LONG
 from tests.written import written
 
@@ -308,8 +307,7 @@ class Prometheus:
     """A server that scrapes one address every half second."""
 
     def __init__(self, folder: Path, target: str) -> None:
-        # Below the ports that connections are given, one of which could take it meanwhile.
-        self.port = free_port(10_000 + os.getpid() % 20_000)
+        self.port = free_port()
         config = {
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
             "rule_files": [str(MONITORING / "alerts.yml")],

@@ -18,6 +18,8 @@ from django_jobs.models.histogram import (
     unpacked,
 )
 
+pytestmark = pytest.mark.once
+
 SECONDS = st.floats(0, 1000)
 
 

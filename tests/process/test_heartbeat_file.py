@@ -10,6 +10,8 @@ import pytest
 from django_jobs.process.heartbeat_file import TOUCH_SECONDS, HeartbeatFile
 from tests.worker.parts import Clock
 
+pytestmark = pytest.mark.once
+
 
 def is_touched(path: Path) -> bool:
     return path.stat().st_mtime > 0

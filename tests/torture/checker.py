@@ -7,6 +7,7 @@ stands the trail: a trigger writes each change of a job's status in the transact
 from __future__ import annotations
 
 import dataclasses
+import functools
 import statistics
 import uuid
 from collections import Counter, defaultdict
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 from tests.torture import ledger
 
 ENDED = ("SUCCESS", "FAILURE", "REVOKED")
+#: Marks a line of the table whose invariant does not hold.
+WRONG = "<-- WRONG"
 
 _TABLES = """
 CREATE TABLE torture_trail (
@@ -149,6 +152,19 @@ class Evidence:
             case {"kind": "fault"}:
                 self.faults += 1
 
+    @functools.cached_property
+    def _last_words(self) -> dict[int, float]:
+        """When each process began the body with which it ended.
+
+        The outcomes of the bodies just before it are lost with the process.
+        """
+        found: dict[int, float] = {}
+        for story in self.stories.values():
+            for began, pid in story.starts:
+                if not any(end[1] == pid and end[0] >= began for end in story.ends):
+                    found[pid] = max(began, found.get(pid, 0.0))
+        return found
+
     @staticmethod
     def bodies(path: Path) -> list[float]:
         """Return the times at which bodies began so far."""
@@ -168,6 +184,8 @@ class Evidence:
         if pid in self.zombies or began <= self.killed.get(pid, 0.0):
             return True
         if any(began - 1.0 <= end and since <= again for since, end in self.crashes):
+            return True
+        if began <= self._last_words.get(pid, 0.0) <= again:
             return True
         # Another attempt: it raised, or its process ended by itself before the body did.
         ends = [end for end in story.ends if end[1] == pid and began <= end[0] <= again]
@@ -270,6 +288,6 @@ def limit(what: str, value: float, most: float, unit: str = "") -> Line:
 def table(lines: Sequence[Line]) -> str:
     width = max(len(line.what) for line in lines)
     return "\n".join(
-        f"  {line.what:{width}}  {line.value}{'   <-- WRONG' if line.is_wrong else ''}"
+        f"  {line.what:{width}}  {line.value}{f'   {WRONG}' if line.is_wrong else ''}"
         for line in lines
     )

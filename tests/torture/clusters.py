@@ -13,9 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from django.db import Error, connection
+
+from tests.ports import free_port
 from tests.postgresql import USER, as_account, run
+from tests.torture import jobs, ledger
 from tests.torture.checker import prepare
-from tests.torture.servers import SECONDS, MariaDB, PostgreSQL, Server, free_port
+from tests.torture.servers import SECONDS, MariaDB, PostgreSQL, Server
 from tests.torture.site import LeftOut, Site
 
 #: Of Django's ``DATABASES``, for each of several servers of which one accepts writes.
@@ -52,6 +56,33 @@ def begin(site: Site, **database: Any) -> None:
     site.use(NAME=DATABASE, **database)
     call_command("migrate", verbosity=0)
     prepare()
+
+
+def next_run(site: Site, moment: float) -> float:
+    """Return the seconds from *moment* until a job has run that is enqueued after it.
+
+    Its priority puts it before the backlog, whose length says nothing of the cluster.
+    """
+    place = site.ledger.stat().st_size
+
+    def enqueue() -> str | None:
+        try:
+            result = jobs.quick.apply_async((1,), priority=9)
+        except Error:  # nobody can know whether it is there
+            ledger.write("unsure")
+            connection.close()
+            return None
+        ledger.write("ack", id=str(result.id))
+        return str(result.id)
+
+    job_id = site.until(enqueue, "a new job is acknowledged")
+
+    def ended() -> float | None:
+        lines = ledger.read(site.ledger, place)
+        ends = (line["t"] for line in lines if line["kind"] == "end" and line["id"] == job_id)
+        return min(ends, default=None)
+
+    return float(site.until(ended, "a new job runs")) - moment
 
 
 def hosts(nodes: Sequence[Server]) -> dict[str, Any]:
@@ -182,6 +213,8 @@ class GaleraNode(MariaDB):
         super().__init__(folder / name)
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder / "data").mkdir(parents=True)
+        # Only the first member is installed: the others copy its files.
+        (self.folder / "temporary").mkdir()
         self.name = name
         self.peers: list[GaleraNode] = []
         self.replication, self.transfer, self.increments = free_port(), free_port(), free_port()

@@ -10,10 +10,9 @@ from typing import Any
 
 from tests.torture import jobs, ledger
 from tests.torture.checker import Line, bad, limit
-from tests.torture.clusters import DATABASE, GALERA, GaleraNode, begin, needs
+from tests.torture.clusters import DATABASE, GALERA, GaleraNode, begin, needs, next_run
 from tests.torture.kills import MIX, live_copies, verdict
 from tests.torture.site import Fault, LeftOut, Site
-from tests.torture.standby import worked_since
 
 MIGRATES = True
 #: Longer than a cluster takes to drop a node that is silent.
@@ -98,8 +97,7 @@ def kill(site: Site, node: GaleraNode) -> float:
     """Kill the *node* and let it join again; return the seconds to the next job that was new."""
     killed = time.monotonic()
     node.crash()
-    site.until(lambda: worked_since(site, killed), "a new job is acknowledged and runs")
-    recovered = worked_since(site, killed)
+    recovered = next_run(site, killed)
     time.sleep(site.pick(1.0, 2 * LEASE))
     node.start()
     ledger.write("crash", since=killed)

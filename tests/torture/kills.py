@@ -15,13 +15,13 @@ LEASE = 4.0
 
 def play(site: Site) -> list[Line]:
     site.settings(LEASE_SECONDS=LEASE, HEARTBEAT_SECONDS=1)
-    seconds = site.pick(12, 280)
+    seconds = site.pick(9, 280)
     site.schedule(lambda: faults(site, seconds))
     for _ in range(2):
         site.runworker("-c", "2", "-l", "WARNING")
     site.wait_for_workers(4)
     site.keep_enqueuing(site.pick(60, 100), MIX)
-    more = More(site, site.pick(0, 72_000), seconds)
+    more = More(site, site.pick(0, 76_000), seconds)
     doubles: set[Any] = set()
     site.follow(
         {

@@ -1,8 +1,10 @@
 """A file to which bodies and the torturers append what they did; the engine knows nothing of it.
 
 Each line is JSON and is written by one ``write()`` to a file opened with ``O_APPEND``, so that no
-line is lost or torn when its process is killed. Times are of the host's monotonic clock, which all
-processes share.
+line is lost when its process is killed afterwards. A kill at the very moment may tear a line that
+crosses a page of memory. Each write begins with a newline, so that it cannot join such a line, and
+so every other line is empty. The torn one counts as not written. Times are of the host's monotonic
+clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -31,13 +33,16 @@ def _locks() -> int:
 
 def write(kind: str, **what: Any) -> None:
     line = {"t": time.monotonic(), "kind": kind, "pid": os.getpid(), **what}
-    os.write(_file(), json.dumps(line).encode() + b"\n")
+    os.write(_file(), b"\n" + json.dumps(line).encode() + b"\n")
 
 
-def read(path: Path) -> Iterator[dict[str, Any]]:
+def read(path: Path, place: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield what was written from *place* on, a size that the file had."""
     with path.open() as lines:
+        lines.seek(place)
         for line in lines:
-            yield json.loads(line)
+            if line.rstrip().endswith("}"):
+                yield json.loads(line)
 
 
 class Body:

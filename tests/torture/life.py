@@ -13,7 +13,7 @@ def main() -> int:
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
     }
-    command = [sys.executable, "-m", "pytest", "-q", "--create-db", "tests/run/test_life.py"]
+    command = [sys.executable, "-m", "pytest", "-qs", "--create-db", "tests/run/test_life.py"]
     command += [f"--hypothesis-seed={os.environ.get('SEED', '0')}"]
     return subprocess.run(command, env=environment, check=False).returncode
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.ports import free_port
 from tests.postgresql import as_account
 from tests.torture import jobs, ledger
 from tests.torture.checker import Evidence, Line, judge, limit
@@ -54,7 +55,7 @@ def through(site: Site, mode: str, port: int) -> list[Line]:
     worker = site.runworker("-c", "4", "-l", "INFO")
     site.wait_for_workers(4)
     began = time.monotonic()
-    for number in range(site.pick(30, 300)):
+    for number in range(site.pick(20, 300)):
         site.enqueue(jobs.quick, number)
         time.sleep(0.1)
     site.wait_for_the_end()
@@ -115,8 +116,7 @@ def session(port: int) -> Any:
 
 
 def start(site: Site, mode: str) -> tuple[subprocess.Popen[bytes], int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     folder = site.server.folder / "pooler"
     folder.mkdir(exist_ok=True)
     (folder / "users").write_text('"postgres" ""\n')

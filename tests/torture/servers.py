@@ -11,12 +11,12 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
 from tests.postgresql import USER, as_account, prepare, run
 
 SECONDS = 60.0
@@ -170,7 +170,7 @@ class MariaDB(Server):
             "--skip-test-db", f"--user={getpass.getuser()}", f"--datadir={self.folder / 'data'}",
             self._temporary(),
         ]  # fmt: skip
-        (self.folder / "temporary").mkdir()
+        (self.folder / "temporary").mkdir(exist_ok=True)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CannotStart(done.stdout[-2000:] + done.stderr[-2000:])
@@ -264,11 +264,6 @@ def debian(folder: Path) -> tuple[Path, str | None] | None:
     if account is not None:
         shutil.chown(folder, account)
     return max(found, key=lambda path: int(path.parts[-2])), account
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def first_line(path: Path) -> int | None:

@@ -51,7 +51,8 @@ def play(site: Site) -> list[Line]:
             elif code == 0 and (left := started(worker)):
                 stranded.append(f"{left} after {what}")
     site.stop_enqueuing()
-    site.runworker("-c", "2", "-l", "WARNING")
+    # More is enqueued than the stopped workers could run.
+    site.runworker("-c", "12", "-l", "WARNING")
     site.wait_for_the_end()
     codes = site.stop_workers()
     evidence = Evidence(site.ledger, zombies=[worker.pid for worker in site.runworkers])

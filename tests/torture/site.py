@@ -127,8 +127,13 @@ class Site:
         return fast if self.is_fast else full
 
     def settings(self, **jobs: Any) -> None:
-        """Set ``DJANGO_JOBS`` for the processes that are started from now on."""
-        self.environment["TORTURE_JOBS"] = json.dumps(jobs)
+        """Set ``DJANGO_JOBS`` for this process, and for those that are started from now on."""
+        from django.conf import settings
+        from django.test import override_settings
+
+        override_settings(DJANGO_JOBS=settings.DJANGO_JOBS | jobs).enable()
+        given = json.loads(self.environment.get("TORTURE_JOBS", "{}"))
+        self.environment["TORTURE_JOBS"] = json.dumps(given | jobs)
 
     def use(self, **database: Any) -> None:
         """Let this process, and those that are started from now on, use that *database*.
@@ -165,12 +170,14 @@ class Site:
 
         self.until(are_live, f"{number} workers live")
 
-    def until(self, condition: Callable[[], Any], what: str, seconds: float = LONG) -> None:
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = LONG) -> Any:
+        """Wait until *condition* returns something true; return that."""
         deadline = time.monotonic() + seconds
-        while not condition():
+        while not (found := condition()):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not so after {seconds:.0f} s: {what}")
             time.sleep(0.02)
+        return found
 
     def stop_workers(self) -> list[int]:
         """Stop all of them warmly; return their exit codes."""

@@ -21,7 +21,7 @@ from tests.torture.ticks import Ticks, make_schedules, stop_schedules
 RATE = 50
 #: How much a process may grow after it is warm.
 MIB = 5.0
-#: Seconds for which jobs that succeeded are kept.
+#: Seconds for which jobs are kept that succeeded, or were revoked.
 KEPT = 120
 #: A process is judged that lived for so many seconds.
 LONG_LIVED = 600
@@ -29,8 +29,8 @@ THREADS = ("-P", "threads", "-c", "4", "-X", "prefork")
 
 
 def play(site: Site) -> list[Line]:
-    seconds = int(os.environ.get("SECONDS") or site.pick(30, 3_600))
-    every = site.pick(10, 60)
+    seconds = int(os.environ.get("SECONDS") or site.pick(20, 3_600))
+    every = site.pick(7, 60)
     kinds = ("worker", "worker", "runworker")
     site.schedule(
         lambda: (
@@ -174,13 +174,17 @@ def quarters(series: Sequence[float]) -> str:
 
 
 def mebibytes(pid: int) -> float | None:
-    """Return the memory of a process that no other one shares."""
+    """Return the memory of a process without that of files.
+
+    Pages count that it shares with the process that forked it. They become its own when somebody
+    writes into them, and it has not grown by that.
+    """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return None
-    private = [line for line in text.splitlines() if line.startswith("Private_")]
-    return sum(int(line.split()[1]) for line in private) / 1024
+    (anonymous,) = [line for line in text.splitlines() if line.startswith("Anonymous:")]
+    return int(anonymous.split()[1]) / 1024
 
 
 def sizes(site: Site) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.torture import ledger
 from tests.torture.checker import Line, limit
-from tests.torture.clusters import DATABASE, Node, begin, hosts, needs
+from tests.torture.clusters import DATABASE, Node, begin, hosts, needs, next_run
 from tests.torture.kills import LEASE, MIX, live_copies, verdict
 from tests.torture.servers import PostgreSQL
 from tests.torture.site import Fault, Site
@@ -78,7 +78,7 @@ def stall(site: Site, standby: Node, seconds: float) -> int:
 
 
 def replace(site: Site, pair: list[Node]) -> float:
-    """Kill the primary, promote the standby; return the seconds from then to the first body."""
+    """Kill the primary, promote the standby; return the seconds to the next new job."""
     primary, standby = pair
     primary.kill()
     ledger.write("crash")
@@ -86,16 +86,7 @@ def replace(site: Site, pair: list[Node]) -> float:
     standby.promote()
     promoted = time.monotonic()
     ledger.write("crash")
-    site.until(lambda: worked_since(site, promoted), "a new job is acknowledged and runs")
-    recovered = worked_since(site, promoted)
+    recovered = next_run(site, promoted)
     primary.follow(standby)
     pair.reverse()
     return recovered
-
-
-def worked_since(site: Site, moment: float) -> float:
-    """Return after how many seconds a job had run that was enqueued after *moment*, or 0."""
-    lines = [line for line in ledger.read(site.ledger) if line["t"] > moment]
-    new = {line["id"] for line in lines if line["kind"] == "ack"}
-    ended = [line["t"] for line in lines if line["kind"] == "end" and line["id"] in new]
-    return min(ended, default=moment) - moment

@@ -173,7 +173,7 @@ def side_by_side(site: Site, old: Release, new: Release) -> list[int]:
     site.wait_for_workers(4)
     enqueuing = old.start(ENQUEUE.format(until=str(done)))
     site.keep_enqueuing(50, MIX)
-    for number in range(site.pick(6, 90)):
+    for number in range(site.pick(4, 90)):
         time.sleep(1.0)
         site.kill_worker(number)
     done.touch()

@@ -12,6 +12,8 @@ from django_jobs.worker.claim_timer import (
 )
 from tests.worker.parts import Clock
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def timer(clock: Clock) -> ClaimTimer:

@@ -14,6 +14,8 @@ from django_jobs.worker.completer import Completer
 from django_jobs.worker.pace import VISIBLE_SECONDS
 from tests.worker.parts import Clock, end
 
+pytestmark = pytest.mark.once
+
 _OPTIONS = SimpleNamespace(workflow=SimpleNamespace(errbacks=()))
 
 

@@ -15,6 +15,8 @@ from django_jobs.worker import file_changes
 from django_jobs.worker.file_changes import LOOK_SECONDS, FileChanges
 from tests.worker.parts import Clock
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

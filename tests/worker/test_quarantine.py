@@ -13,6 +13,8 @@ from django_jobs.worker.quarantine import POSTPONEMENTS, Quarantine
 from django_jobs.worker.releaser import RELEASE_SECONDS
 from tests.worker.parts import Clock, end
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -17,6 +17,8 @@ from django_jobs.worker.releaser import (
 )
 from tests.worker.parts import Clock
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def released(monkeypatch: pytest.MonkeyPatch) -> list[Any]:

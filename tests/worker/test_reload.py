@@ -9,6 +9,8 @@ import pytest
 from django_jobs.worker import reload as module
 from django_jobs.worker.reload import Reload
 
+pytestmark = pytest.mark.once
+
 
 class Check:
     """Stands for the process that checks the new code."""

@@ -14,6 +14,8 @@ from django_jobs.worker.child_process import BEAT, Child
 from django_jobs.worker.options import WorkerOptions
 from django_jobs.worker.scaling import Scaling
 
+pytestmark = pytest.mark.once
+
 
 def a_child(index: int, load: Load = Load.IDLE, **fields: Any) -> Any:
     shared_slots = SimpleNamespace(
