@@ -30,7 +30,7 @@ from django.db import connections, transaction
 from django.db.models import Q
 
 from .db import dialect_for
-from .db.base import chunks
+from .db.chunks import chunks
 from .models import Job, LimitLock
 from .status import Status
 

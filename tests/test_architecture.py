@@ -106,7 +106,7 @@ def statements(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             for other in node.orelse:
                 yield from statements(other)
-        else:
+        elif not isinstance(node, ast.expr):  # no expression has an import
             yield from statements(node)
 
 

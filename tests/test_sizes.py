@@ -15,15 +15,8 @@ pytestmark = pytest.mark.once
 PACKAGE = Path(django_jobs.__file__).parent
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_CLASS = 300, 45, 200
 
-SQL = "a dialect's statements stand in one place"
 ALGEBRA = "a canvas and its kinds are defined by each other"
 EXCEPTIONS = {
-    "db/base.py": SQL,
-    "db/base.py::Dialect": SQL,
-    "db/mysql.py": SQL,
-    "db/mysql.py::MySQL": SQL,
-    "db/postgresql.py": SQL,
-    "db/postgresql.py::PostgreSQL": SQL,
     "define/canvas.py": ALGEBRA,
 }
 

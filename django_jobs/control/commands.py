@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef
 
 from ..conf import get_settings
 from ..db import clock
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..define.routing import database_of
 from ..enqueue.notify import Topic, announce
 from ..models import Command, Worker

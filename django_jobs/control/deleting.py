@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models.signals import post_delete, pre_delete
 
 from ..db import without_deadlock
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..locking import in_order, lock_jobs
 from ..models import Job
 from ..status import ENDED

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..events.send import send_event
 from ..models import EventWait
 from .jobs import by_database

@@ -12,7 +12,7 @@ from django.db import connections
 
 from .. import log, signals, transitions
 from ..db import clock, dialect_for, without_deadlock
-from ..db.base import chunks
+from ..db.chunks import CHUNK, chunks
 from ..db.commits import after_commit
 from ..define import registry, row_options
 from ..define.retention import keep_seconds
@@ -187,7 +187,7 @@ def by_database(ids: Sequence[UUID | str]) -> Iterator[tuple[str, list[UUID]]]:
 
 
 def _stop_running(started: Sequence[Job], using: str) -> None:
-    Command.objects.using(using).bulk_create(
+    rows = [
         Command(
             worker_id=job.worker_id,
             name="terminate",
@@ -196,7 +196,8 @@ def _stop_running(started: Sequence[Job], using: str) -> None:
         )
         for job in started
         if job.worker_id  # a row that was edited by hand may have none
-    )
+    ]
+    Command.objects.using(using).bulk_create(rows, batch_size=CHUNK)
     announce(using, {Topic.COMMANDS})
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_noop
 
 from .. import transitions
 from ..db import clock, without_deadlock
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..define import key_values
 from ..define.fairness import fair_queues, key_of_row
 from ..define.option_problems import priority_problems, queue_problems

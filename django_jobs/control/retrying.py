@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +14,11 @@ from django.utils.translation import gettext_noop
 
 from .. import transitions
 from ..db import clock, without_deadlock
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..enqueue.notify import announce
 from ..enqueue.unique import acquire_again
 from ..ids import uuids
+from ..limits import concurrency
 from ..locking import in_order, lock_jobs, need
 from ..models import Job, Step
 from ..status import ENDED, Status
@@ -106,15 +107,19 @@ def _retry_all(
 
 
 def with_root_causes(
-    ids: Sequence[UUID], using: str, seen: QuerySet[Any] | None = None
+    ids: Sequence[UUID],
+    using: str,
+    seen: QuerySet[Any] | None = None,
+    consequences: Sequence[UUID] | None = None,
 ) -> tuple[list[UUID], int]:
     """Return *ids* with the root causes in place of the jobs that failed because of them.
 
     The number says how many jobs were replaced. They wait again as soon as their cause is retried.
-    With *seen*, only causes among these rows replace others.
+    With *seen*, only causes among these rows replace others. *consequences* are the jobs that
+    failed because of others, for a caller who has read them.
     """
     causes: dict[UUID, UUID] = {}
-    for chunk in chunks(ids):
+    for chunk in chunks(ids if consequences is None else consequences):
         rows = Job.objects.using(using).filter(pk__in=chunk, error_class=UPSTREAM_FAILED)
         for job_id, message in rows.values_list("pk", "error_message"):
             if (cause := origin_of(message)) is not None:
@@ -179,6 +184,7 @@ def _retry(job_id: UUID, step: str | None, using: str, note: Note) -> tuple[str,
             raise _Refused(reason)
         if job.has_dependents and (reason := reopen(job, using)):
             raise _Refused(reason)
+        _pass_permits_on(locked.values(), using)
         if reason := _forget(job, step, using):
             raise _Refused(reason)
         transitions.retry(rows, clock(using))
@@ -193,6 +199,22 @@ def _retry(job_id: UUID, step: str | None, using: str, note: Note) -> tuple[str,
         return in_order(using, again, keys=[key] if key else ()), ""
     except _Refused as refused:
         return "", refused.reason
+
+
+def _pass_permits_on(before: Iterable[Job], using: str) -> None:
+    """Let dependents that were woken, and wait for a parent again, pass their permits on."""
+    woken = {
+        job.pk: job.waiting_for
+        for job in before
+        if job.status == Status.PENDING and job.waiting_for
+    }
+    left = Counter[str]()
+    for chunk in chunks(sorted(woken)):
+        rows = Job.objects.using(using).filter(id__in=chunk, waiting_for=None)
+        left.update(woken[job_id] for job_id in rows.values_list("id", flat=True))
+    if left:
+        need(using, limits=left)
+        concurrency.wake(left, using)
 
 
 def _forget(job: Job, step: str | None, using: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Dialect, without_deadlock
+from .base import Dialect
+from .conflicts import without_deadlock
 from .errors import Kind, is_away, kind_of, refusing_database
 from .lookup import UnsupportedDatabase, clock, dialect_for, own_connection, unix_time
 

@@ -53,6 +53,8 @@ class MySQLSession(Session):
         vars(raw).pop("query", None)
 
     def _state(self, raw: Any, wanted: bool) -> str:
+        if not raw.open:  # PyMySQL remembers the state of a connection that it has closed
+            return CLOSED
         return "" if raw.get_autocommit() == wanted else TRANSACTION
 
     def _ask(self) -> bool:

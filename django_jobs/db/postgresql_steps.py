@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..transitions import RESUME
-from .base import INSERT_STEP, JOBS, LOADED_STEP, STEP_COLUMNS, STEPS
 from .postgresql_text import CHANNEL, NOW, SECOND, numbered
+from .step_rows import INSERT_STEP
+from .tables import JOBS, LOADED_STEP, STEP_COLUMNS, STEPS
 
 # The event is locked first, then the job: its status is looked at again when it is locked.
 GIVE_EVENT = f"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -9,6 +11,12 @@ from uuid import UUID
 CHANNEL = "django_jobs"
 NOW = "statement_timestamp()"
 SECOND = "interval '1 second'"
+NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
+#: The type of a column or parameter that holds values of a Python type.
+SQL_TYPES = {
+    bool: "bool", datetime.datetime: "timestamptz", float: "float8", int: "bigint", str: "text",
+    UUID: "uuid",
+}  # fmt: skip
 
 
 def numbered(sql: str) -> bytes:
@@ -16,6 +24,10 @@ def numbered(sql: str) -> bytes:
     first, *others = sql.split("%s")
     marked = "".join(f"${number}{text}" for number, text in enumerate(others, 1))
     return f"{first}{marked}".encode()
+
+
+#: :func:`numbered`, for texts that come again and again.
+kept_numbered = functools.lru_cache(32)(numbered)
 
 
 def _quoted(text: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
-from django.db import DatabaseError, Error, InterfaceError
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import statements
@@ -124,7 +124,7 @@ class Session:
         if self.user is not None:
             self.end_use(self.user)
         if self.connection.connection is not None and self._is_dead():
-            with contextlib.suppress(DatabaseError, InterfaceError):
+            with contextlib.suppress(Error):
                 self.connection.close()
             self._raw = None
         self._take(attempt)
@@ -182,7 +182,7 @@ class Session:
         if state:
             self.drop()
         elif self.is_pooled:
-            with contextlib.suppress(DatabaseError, InterfaceError):
+            with contextlib.suppress(Error):
                 connection.close()
         elif connection.errors_occurred:
             self.inside = True
@@ -214,7 +214,7 @@ class Session:
         _forget_transaction(self.connection)
         with contextlib.suppress(Exception):
             self._before_drop(raw)
-        with contextlib.suppress(DatabaseError, InterfaceError):
+        with contextlib.suppress(Error):  # PyMySQL raises it for a connection that is closed
             self.connection.close()
         self.mark = ""
 

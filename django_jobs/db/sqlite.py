@@ -16,18 +16,9 @@ from django.utils import timezone
 from ..status import ENDED, TIMED, Status
 from ..transitions import CLAIM, RECORD, SUCCEED
 from ..values import CLAIMED_TYPES, OUTCOME_TYPES, Claimed, NewJob, Outcome
-from .base import (
-    CLAIMED_IDS,
-    COMMANDS,
-    JOBS,
-    NEW_COLUMNS,
-    NEW_FIELDS,
-    OF_JOBS,
-    QUEUES,
-    WORKERS,
-    Dialect,
-    Pruned,
-)
+from .base import Dialect
+from .pruning import Pruned
+from .tables import CLAIMED_IDS, COMMANDS, JOBS, NEW_COLUMNS, NEW_FIELDS, OF_JOBS, QUEUES, WORKERS
 from .turns import Head, in_order_of
 
 _COLUMNS = ", ".join(CLAIMED_TYPES)

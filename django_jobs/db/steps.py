@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db import connections
 
 from ..transitions import RECORD
-from .base import JOBS
 from .lookup import dialect_for
+from .tables import JOBS
 
 # Until the end of the transaction nobody may take the job from its worker.
 _LOCKS = {"postgresql": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}
@@ -25,7 +25,7 @@ def insert_step(
 ) -> bool:
     """Insert the row of a step of a job that *worker_id* has; return False if it has it no more.
 
-    *values* are those of :data:`~.base.STEP_COLUMNS`; *ages* are the seconds since the step began
+    *values* are those of :data:`~.tables.STEP_COLUMNS`; *ages* are the seconds since the step began
     and since it ended. Outside of a transaction the job stays the worker's until the commit. Inside
     of one its row is not locked, because the transaction may last, and others would wait for it.
     """
@@ -36,7 +36,7 @@ def insert_step(
 
 
 def steps_of(job_id: UUID, using: str) -> list[tuple[Any, ...]] | None:
-    """Return the steps of a job, in order: :data:`~.base.LOADED_STEP`, and whether each is due.
+    """Return the steps of a job, in order: :data:`~.tables.LOADED_STEP`, and whether each is due.
 
     JSON is text. Returns None where only the ORM reads them.
     """

@@ -15,7 +15,7 @@ from .. import log, signals
 from ..conf import get_settings
 from ..db import dialect_for, own_connection, without_deadlock
 from ..db.alike import AlikeJobs
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..define import instrumentation
 from ..define.routing import database_of, max_pending, misplaced
 from ..define.sensitive import secrets_of

@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from .. import transitions
 from ..db import clock
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..enqueue.notify import announce
 from ..locking import need
 from ..models import Job, LimitLock, Permit, Queue

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q
 
 from ..db import clock
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..define.rates import Window
 from ..models import Job, LimitLock, Reservation
 

@@ -12,7 +12,7 @@ from django.db import connections, transaction
 
 from ..control.commands import answer_for_gone
 from ..db import clock, dialect_for
-from ..db.base import Pruned
+from ..db.pruning import Pruned
 from ..models import Command, Lease, Worker
 from . import events, prune_limits, prune_unique_keys
 

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 
 from ..conf import get_settings
 from ..db import clock
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..models import Worker
 
 

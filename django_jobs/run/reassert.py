@@ -15,7 +15,7 @@ from django.db.models import Exists
 
 from .. import transitions
 from ..db import clock
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..models import Job, Worker
 from ..status import Status
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from .. import transitions
 from ..db import without_deadlock
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..enqueue.notify import announce
 from ..limits import concurrency, rate_windows
 from ..locking import in_order, lock_jobs

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from .. import log
 from ..db import clock
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..models import Schedule
 from .ticks import SPEC, fingerprint, first_tick, spec_of, stored, utc
 

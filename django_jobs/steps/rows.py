@@ -8,15 +8,16 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import Error, IntegrityError, connections, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from ..db import clock, is_away
-from ..db.base import LOADED_STEP, chunks
+from ..db.chunks import chunks
 from ..db.steps import holds_job, insert_step, steps_of
+from ..db.tables import LOADED_STEP
 from ..define.envelopes import opened
 from ..exceptions import JobFailed, JobLost, JobRevoked
 from ..models import Job, Step
@@ -28,12 +29,13 @@ from .columns import ages, saved
 from .journal import Child
 from .recorded import Recorded, State
 
-# A step whose function has run is recorded even if the database is away for so many seconds.
+# Steps are read and recorded even if the database is away for so many seconds: a job that goes on
+# after a sleep has not failed, and the function of a step has run.
 _PATIENCE = 60.0
 _LONGEST_REST = 2.0
 _JSON = ("result", "data")
 
-
+T = TypeVar("T")
 Regain = Callable[[UUID, Collection[tuple[UUID, int]], str], int]
 
 
@@ -49,6 +51,9 @@ class RowStore:
     def load(self, job: Claimed) -> list[Recorded]:
         if job.claims <= 1:
             return []  # no run came before this one
+        return self._patiently(lambda: self._load(job))
+
+    def _load(self, job: Claimed) -> list[Recorded]:
         found = steps_of(job.id, self.using)
         if found is not None:
             return [_recorded(*_read(row)) for row in found]
@@ -58,13 +63,16 @@ class RowStore:
         return [_recorded(*row) for row in ordered.values_list(*LOADED_STEP, "is_due")]
 
     def record(self, job: Claimed, step: Recorded) -> None:
+        self._patiently(lambda: self._write(job, step))
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Do *action*; repeat it while the database is away, unless a transaction is open."""
         inside = connections[self.using].in_atomic_block
         give_up_at = time.monotonic() + _PATIENCE
         rest = 0.05
         while True:
             try:
-                self._write(job, step)
-                return
+                return action()
             except Error as error:
                 late = time.monotonic() > give_up_at
                 if inside or late or not is_away(error):
@@ -74,6 +82,9 @@ class RowStore:
             rest = min(2 * rest, _LONGEST_REST)
 
     def children(self, ids: Sequence[UUID]) -> dict[UUID, Child]:
+        return self._patiently(lambda: self._children(ids))
+
+    def _children(self, ids: Sequence[UUID]) -> dict[UUID, Child]:
         rows = Job.objects.using(self.using)
         return {row.pk: _child(row) for some in chunks(ids) for row in rows.filter(id__in=some)}
 
@@ -121,7 +132,7 @@ def _child(row: Job) -> Child:
 
 
 def _values(job: Claimed, step: Recorded) -> tuple[Any, ...]:
-    """Return the values of :data:`~django_jobs.db.base.STEP_COLUMNS`."""
+    """Return the values of :data:`~django_jobs.db.tables.STEP_COLUMNS`."""
     failure = step.failure
     error = (failure.error_class, failure.message, failure.traceback) if failure else ("", "", "")
     data = None if step.data is None else json.dumps(step.data)

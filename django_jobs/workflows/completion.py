@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from .. import log, signals, transitions
 from ..db import clock, dialect_for
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..db.commits import after_commit
 from ..define import registry
 from ..define.canvas import opened_errback

@@ -11,7 +11,8 @@ from uuid import UUID
 from django.db.models import BooleanField, Count, Q
 from django.db.models.expressions import RawSQL
 
-from ..db.base import NEEDED, chunks
+from ..db.chunks import chunks
+from ..db.tables import NEEDED
 from ..models import Edge, Job
 from ..models.job import JobQuerySet
 from ..status import ENDED, Status

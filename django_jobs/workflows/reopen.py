@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop
 
 from .. import transitions
 from ..db import dialect_for
-from ..db.base import chunks
+from ..db.chunks import chunks
 from ..enqueue.unique import acquire_again
 from ..locking import lock_jobs, need
 from ..models import Edge, Job

@@ -132,10 +132,19 @@ def test_retry_of_a_consequence_retries_its_root_cause(
     )
     assert with_root_causes([*failed, cause.pk], "default") == ([cause.pk], 2)
     user = User.objects.create_user("ann")
-    wanted, skipped = with_causes(RETRY, failed, Job.objects.all())
+    errors = dict(Job.objects.filter(pk__in=failed).values_list("pk", "error_class"))
+    wanted, skipped = with_causes(RETRY, errors, Job.objects.all())
     assert perform(RETRY, wanted, user.pk, "default") == (1, {})
     assert list(skipped.values()) == [2]
     assert sorted(Job.objects.values_list("status", flat=True)) == ["PENDING", "WAITING", "WAITING"]
+
+
+def test_retry_looks_no_root_causes_up_for_jobs_that_failed_themselves(
+    django_assert_num_queries: Any,
+) -> None:
+    errors = {uuid7(): "builtins.KeyError", uuid7(): ""}
+    with django_assert_num_queries(0):
+        assert with_causes(RETRY, errors, Job.objects.all()) == (list(errors), {})
 
 
 def test_retried_job_runs_as_new(work: Callable[..., list[Outcome]]) -> None:

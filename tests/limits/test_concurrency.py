@@ -12,8 +12,9 @@ import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from django_jobs import job
+from django_jobs import chain, job
 from django_jobs.control import pause_queue, resume_queue, revoke
+from django_jobs.control.retrying import retry
 from django_jobs.limits.admission import Admission
 from django_jobs.maintenance import prune, rescue, unblock
 from django_jobs.models import Job, Limit, LimitLock, Permit, Queue, Worker
@@ -165,6 +166,21 @@ def test_woken_job_that_is_revoked_passes_its_permit_on(worker: Worker, admit: A
     assert revoke([woken.pk]) == 1
     assert [job.args for job in Job.objects.filter(status="PENDING")] == [[3]]
     assert args_of(admit()) == ["[3]"]
+
+
+def test_woken_job_that_waits_for_its_parent_again_passes_its_permit_on(
+    worker: Worker, admit: Admit
+) -> None:
+    chain(two.si(0), one_a_user.si(7, 1)).apply_async()
+    one_a_user.delay(7, 0)
+    parent, holder = admit()
+    end(worker, [parent])
+    one_a_user.delay(7, 2)
+    assert admit() == []
+    end(worker, [holder])
+    assert [job.args for job in Job.objects.filter(status="PENDING")] == [[7, 1]]
+    assert retry([parent.id]) == (1, {})
+    assert sorted(args_of(admit())) == ["[0]", "[7,2]"]
 
 
 def test_revoked_job_leaves_the_line(admit: Admit) -> None:
