@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
+from django.db.models import DateTimeField, Value
+from django.db.models.lookups import LessThanOrEqual
 
 from .. import transitions
 from ..db import clock, without_deadlock
@@ -193,7 +194,8 @@ def _set_time(job: Job, eta: datetime.datetime, using: str) -> str:
     if problem := _why_no_time(job, using):
         raise ValueError(f"Job {job.pk} {problem}, so no other time can be set.")
     rows = Job.objects.using(using).filter(pk=job.pk)
-    if eta <= timezone.now():
+    # The database's clock decides, as it does for workers.
+    if rows.filter(LessThanOrEqual(Value(eta, DateTimeField()), clock(using))).exists():
         if job.status not in TIMED:
             return ""
         transitions.run_now(rows, clock(using))

@@ -7,6 +7,7 @@ has the names of its parameters and its ``sensitive=``.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,7 @@ def rules_of(name: Any, options: str | None = None) -> Rules:
     return dataclasses.replace(rules, positional=rules.positional[1:], taken=1)
 
 
+@functools.cache
 def rules_of_function(function: JobFunction[..., Any, Any]) -> Rules:
     """Return the rules for a call of *function* with all its arguments."""
     encrypt = function.options.encrypt

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import time_machine
 from cryptography.fernet import Fernet
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
@@ -19,6 +20,7 @@ from django.utils import timezone
 from django_jobs import chain, job
 from django_jobs.admin import JobAdmin
 from django_jobs.control import edit, set_queue_limits
+from django_jobs.db import unix_time
 from django_jobs.define.context import JobContext
 from django_jobs.define.envelopes import opened_call
 from django_jobs.exceptions import ArgumentError, JobDoesNotExist
@@ -27,6 +29,7 @@ from django_jobs.limits.admission import Admission
 from django_jobs.models import Job, Reservation
 from django_jobs.values import Claimed, Outcome
 from tests import jobs
+from tests.waiting import LONG
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
 
@@ -138,6 +141,23 @@ def test_time_of_a_ready_and_of_a_scheduled_job() -> None:
     assert edit(result.id, eta=timezone.now()) == "time -> now"
     assert only().status == "PENDING"
     assert edit(result.id, eta=timezone.now()) == ""
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_time_is_judged_by_the_clock_of_the_database(vendor: str, days: int) -> None:
+    if vendor == "sqlite":
+        pytest.skip("SQLite has the clock of the host")
+    result = jobs.add.delay(1)
+    now = datetime.datetime.fromtimestamp(unix_time("default"), datetime.UTC)
+    hour = datetime.timedelta(hours=1)
+    with time_machine.travel(now + datetime.timedelta(days=days)):
+        assert edit(result.id, eta=now - hour) == ""  # it is ready already
+        edit(result.id, eta=now + hour)
+        assert (only().status, only().run_at) == ("SCHEDULED", now + hour)
+        assert edit(result.id, eta=now - hour) == "time -> now"
+        call_command("jobs", "edit", str(result.id), "--in", "3600")
+    assert only().run_at is not None
+    assert abs(only().run_at.timestamp() - unix_time("default") - 3600) < LONG
 
 
 def test_job_that_waits_for_another_one_has_no_time(take: Take) -> None:

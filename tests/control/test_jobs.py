@@ -111,6 +111,16 @@ def test_revoke_with_terminate_sends_a_command_to_the_worker(
     }
 
 
+def test_revoke_with_terminate_sends_a_command_for_each_job(
+    take: Callable[..., list[Claimed]],
+) -> None:
+    results = jobs.add.delay_many([(1,), (2,), (3,)])
+    take(3)
+    assert revoke([result.id for result in results], terminate=True) == 3
+    told = {command.arguments["id"] for command in Command.objects.all()}
+    assert told == {str(result.id) for result in results}
+
+
 # --- retry --------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.db import connection, transaction
@@ -36,7 +36,7 @@ from django_jobs.control import retrying
 from django_jobs.db import clock
 from django_jobs.limits.admission import Admission
 from django_jobs.maintenance import promote, prune, rescue
-from django_jobs.models import Attempt, Job, Permit, Reservation, Schedule, Step, Worker
+from django_jobs.models import Attempt, EventWait, Job, Permit, Reservation, Schedule, Step, Worker
 from django_jobs.run.claim import claim
 from django_jobs.run.environment import Environment
 from django_jobs.run.execute import execute
@@ -45,6 +45,7 @@ from django_jobs.run.record import record
 from django_jobs.run.release import release, release_strays
 from django_jobs.steps.rows import RowStore
 from django_jobs.values import Claimed, Outcome
+from tests.databases import say
 
 pytestmark = pytest.mark.django_db
 
@@ -157,9 +158,12 @@ class Life:
 
 class Lives(RuleBasedStateMachine):
     claimed = Bundle("claimed")
+    #: How many lives this process has played.
+    played: ClassVar[int] = 0
 
     @initialize()
     def begin(self) -> None:
+        Lives.played += 1
         acts.clear()
         stepped.clear()
         self.transaction = transaction.atomic()
@@ -170,6 +174,9 @@ class Lives(RuleBasedStateMachine):
         #: How many rated jobs have begun in which hour.
         self.starts: Counter[int] = Counter()
         self.hour = 0
+        #: The claims of each job, and the time at which it ended, after the last action.
+        self.claims: dict[uuid.UUID, int] = {}
+        self.ends: dict[uuid.UUID, Any] = {}
 
     def new_worker(self) -> uuid.UUID:
         row = Worker.objects.create(
@@ -399,11 +406,16 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.lives)
     @rule(data=st.data())
     def retry(self, data: st.DataObject) -> None:
-        """Jobs that succeeded are left out: what follows them may have begun."""
-        failed = [i for i, life in self.lives.items() if life.status in LOST]
-        if not failed:
+        """Jobs that succeeded are left out if what follows them has begun."""
+        ended = [
+            job_id
+            for job_id, life in self.lives.items()
+            if life.status in LOST
+            or (life.status == "SUCCESS" and all(map(self.has_not_begun, self.children(job_id))))
+        ]
+        if not ended:
             return
-        job_id = data.draw(st.sampled_from(failed))
+        job_id = data.draw(st.sampled_from(ended))
         life = self.lives[job_id]
         parents = {self.lives[parent].status for parent in life.parents}
         taken = life.kind == "unique" and any(
@@ -415,7 +427,10 @@ class Lives(RuleBasedStateMachine):
         done, skipped = retrying.retry([job_id])
         assert (done, bool(skipped)) == (int(not refused), refused)
         if done:
-            self.reopen(job_id)
+            if life.status == "SUCCESS":
+                self.forget(job_id)
+            else:
+                self.reopen(job_id)
             life.retries = life.crashes = 0
             life.is_below = False
             self.back(job_id)
@@ -521,6 +536,16 @@ class Lives(RuleBasedStateMachine):
         """Return for how many parents a job waits."""
         return sum(self.lives[parent].status != "SUCCESS" for parent in life.parents)
 
+    def has_not_begun(self, job_id: uuid.UUID) -> bool:
+        return self.lives[job_id].status in ("WAITING", "PENDING", "QUEUED")
+
+    def forget(self, job_id: uuid.UUID) -> None:
+        """It begins from the start, and what follows it waits for it again."""
+        stepped.pop(str(job_id), None)
+        self.lives[job_id].is_awake = False
+        for child in self.children(job_id):
+            self.lives[child].status = "WAITING"
+
     def reopen(self, job_id: uuid.UUID) -> None:
         """What failed because of the job alone waits for it again."""
         again = {job_id}
@@ -537,6 +562,7 @@ class Lives(RuleBasedStateMachine):
             return
         self.do_what_follows_a_commit()
         columns = ("status", "retries", "crashes", "ended_at", "worker_id", "pending_parents")
+        self.nothing_is_taken_back()
         rows = {pk: row for pk, *row in Job.objects.values_list("pk", *columns)}
         assert rows.keys() == self.lives.keys()
         for job_id, life in self.lives.items():
@@ -558,6 +584,17 @@ class Lives(RuleBasedStateMachine):
         assert sorted(Permit.objects.values_list("job_id", flat=True)) == sorted(running)
         assert len({self.lives[i].key for i in running}) == len(running)
         assert set(stepped.values()) <= {1}
+
+    def nothing_is_taken_back(self) -> None:
+        """Claims only grow, a job ends once, and what is of a job goes with its row."""
+        rows = Job.objects.values_list("pk", "claims", "ended_at")
+        claims = {pk: number for pk, number, _ended_at in rows}
+        assert all(claims[i] >= number for i, number in self.claims.items() if i in claims)
+        ends = {pk: ended_at for pk, _number, ended_at in rows if ended_at is not None}
+        assert all(ends[i] == ended_at for i, ended_at in self.ends.items() if i in ends)
+        self.claims, self.ends = claims, ends
+        for model in (Step, EventWait):
+            assert claims.keys() >= set(model.objects.values_list("job_id", flat=True))
 
     def do_what_follows_a_commit(self) -> None:
         """Call the hooks of what this transaction of the whole example would have committed."""
@@ -611,3 +648,5 @@ def test_any_order_of_actions() -> None:
             phases=[Phase.generate] if "LIFE_UNSHRUNK" in os.environ else list(Phase),
         ),
     )
+    # For the torture, which shows it.
+    say(f"{Lives.played:,} lives played")
