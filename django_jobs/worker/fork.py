@@ -54,7 +54,7 @@ def fork(target: Callable[[], int], close: Sequence[int]) -> int:
     except BaseException:
         _log.critical("worker process failed", exc_info=True)
     finally:
-        _leave(code)
+        leave(code)
 
 
 def close_everything() -> None:
@@ -154,7 +154,8 @@ def _do_nothing(number: int, frame: Any) -> None:
     """Take a signal that is meant for the supervisor."""
 
 
-def _leave(code: int) -> NoReturn:
+def leave(code: int) -> NoReturn:
+    """End this process without waiting for the threads that jobs have left."""
     for tracer in instrumentation.instrumentations:
         tracer.process_ends()
     logging.shutdown()

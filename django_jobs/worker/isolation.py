@@ -9,6 +9,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import contextlib
 import faulthandler
+import gc
 import logging
 import os
 import resource
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..db.attempts import unwatch_connections, watch_connections, watch_this_thread
+from .descriptors import Descriptors, DescriptorsKept
 
 _log = logging.getLogger("django_jobs.worker")
 
@@ -77,6 +79,15 @@ class Isolation:
     def __init__(self) -> None:
         self._parts: list[Callable[[], None]] = [Limits().put_back]
 
+    def keep_descriptors(self) -> None:
+        """Replace the process when jobs keep most of its descriptors open."""
+        self._parts.append(Descriptors().put_back)
+
+    def keep_shared(self) -> None:
+        """Ignore alarms, and keep descriptors; for pools whose jobs share a process."""
+        ignore_alarms()
+        self.keep_descriptors()
+
     def keep_signals(self) -> None:
         """Restore signal handlers and stop timers; for pools that run jobs in the main thread."""
         self._parts.append(Handlers().put_back)
@@ -90,6 +101,8 @@ class Isolation:
         try:
             for put_back in self._parts:
                 put_back()
+        except DescriptorsKept as kept:
+            return str(kept)
         except Exception as error:
             return f"what a job changed cannot be put back: {error!r}"
         return ""
@@ -119,13 +132,14 @@ class Handlers:
 
 
 class Process:
-    """Working directory, sockets' default timeout, stdout and stderr at its creation."""
+    """Remembers process-wide state at its creation, and restores it after a job."""
 
     def __init__(self) -> None:
         _touched.watch()
         self._folder = os.open(".", os.O_RDONLY)
         self._timeout = socket.getdefaulttimeout()
         self._stdout, self._stderr = sys.stdout, sys.stderr
+        self._collects, self._depth = gc.isenabled(), sys.getrecursionlimit()
 
     def put_back(self) -> None:
         if _touched.folder:
@@ -135,6 +149,10 @@ class Process:
             socket.setdefaulttimeout(self._timeout)
         if sys.stdout is not self._stdout or sys.stderr is not self._stderr:
             sys.stdout, sys.stderr = self._stdout, self._stderr
+        if gc.isenabled() != self._collects:
+            (gc.enable if self._collects else gc.disable)()
+        if sys.getrecursionlimit() != self._depth:
+            sys.setrecursionlimit(self._depth)
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError):

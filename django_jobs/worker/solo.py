@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -35,12 +36,13 @@ def _run(options: WorkerOptions, heartbeat_file: HeartbeatFile | None) -> int:
             liveness.look({0: shared_slots.stepped})
 
     code = RECYCLE
-    while code == RECYCLE and not stop.asked:
-        worker = WorkerProcess(options, uuid7(), 0, shared_slots, None, on_pulse=pulsed)
-        stop.tell(worker)
-        code = worker.run()
-        worker.waker.close()
-        options = worker.options  # as commands have changed them
+    with contextlib.closing(stop):
+        while code == RECYCLE and not stop.asked:
+            worker = WorkerProcess(options, uuid7(), 0, shared_slots, None, on_pulse=pulsed)
+            stop.tell(worker)
+            code = worker.run()
+            worker.waker.close()
+            options = worker.options  # as commands have changed them
     send_shutdown(options)
     return LEFT_JOBS if code == LEFT_JOBS else 0
 
@@ -53,7 +55,9 @@ class _Stop:
         self._worker: WorkerProcess | None = None
         self._grace_seconds = grace_seconds
         self._read, self._write = os.pipe()
-        threading.Thread(target=self._count_down, name="grace", daemon=True).start()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._count_down, name="grace", daemon=True)
+        self._thread.start()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, self._hear)
 
@@ -66,7 +70,7 @@ class _Stop:
     def _hear(self, number: int, frame: Any) -> None:
         # A signal handler must take no lock, as the interrupted code may hold it: flags and a pipe.
         self.asked.append(number)
-        if len(self.asked) == 1:
+        if len(self.asked) == 1 and not self._closed.is_set():
             os.write(self._write, b"!")
         if self._worker is not None:
             self._worker.stop()
@@ -75,6 +79,12 @@ class _Stop:
                 self._worker.pool.stop_now()
 
     def _count_down(self) -> None:
-        os.read(self._read, 1)
-        threading.Event().wait(self._grace_seconds)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGQUIT)
+        if os.read(self._read, 1) and not self._closed.wait(self._grace_seconds):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGQUIT)
+
+    def close(self) -> None:
+        """End the count-down: the program that called the worker may go on."""
+        self._closed.set()
+        os.close(self._write)
+        self._thread.join()
+        os.close(self._read)

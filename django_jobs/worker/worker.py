@@ -83,7 +83,7 @@ class WorkerProcess:
         self.channel = channel
         self.shared_slots = shared_slots
         self.name = options.name_of(index)
-        self.was_told_to_stop = False
+        self.was_told_to_stop = self._is_abandoned = False
         self.waker = Waker()
         self.buffer = JobBuffer(self.waker.wake, options.max_jobs)
         self.wakeup = wakeup_of(options, self.waker, inherited)
@@ -156,7 +156,7 @@ class WorkerProcess:
             self.coordinator.join()
         self._send(signals.worker_process_shutdown)
         connections.close_all()
-        if left := self.buffer.held():
+        if not self._is_abandoned and (left := self.buffer.held()):
             log.jobs_left(self.worker_id, sorted(job_id for job_id, _claims in left))
             return LEFT_JOBS
         if self.was_told_to_stop:
@@ -180,8 +180,11 @@ class WorkerProcess:
         self.waker.wake()
 
     def abandon(self) -> DeadWorker:
-        """Renew the lease no more; leave the running jobs to the caller, as after a cold stop."""
+        """Begin no job, renew no lease, leave running jobs to the caller, as after a cold stop."""
+        self._is_abandoned = True
         self.lease.abandon()
+        self.buffer.hand_out_no_more()
+        self.buffer.close()
         self.give_up()
         self._stop_timers()
         running = {(entry.job_id, entry.claims): None for entry in self.shared_slots.running()}

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,11 +123,18 @@ def test_commands_stop_the_worker_and_not_the_process(begin: Begin, until: Any) 
 
 
 def test_thread_that_fails_ends_the_worker_and_not_the_process(
-    begin: Begin, folder: str, until: Any, monkeypatch: pytest.MonkeyPatch
+    begin: Begin,
+    folder: str,
+    until: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    worker = begin(beat=False)
+    threads = set(threading.enumerate())
+    worker = begin(beat=False, concurrency=1)
     job = jobs.hold.delay(folder)
     until(Path(folder, "notes").exists)
+    claimed = jobs.mark.delay(folder, "claimed ahead")
+    until(lambda: claimed.status == "STARTED")
 
     def fail(self: WorkerLoop) -> bool:
         raise SystemExit
@@ -136,6 +144,10 @@ def test_thread_that_fails_ends_the_worker_and_not_the_process(
     assert (job.status, job.job.crashes) == ("PENDING", 0)
     assert not Worker.objects.live().exists()
     Path(folder, "go").touch()
+    until(lambda: set(threading.enumerate()) <= threads)
+    # Another worker may have both by now.
+    assert "claimed ahead" not in Path(folder, "notes").read_text()
+    assert "jobs left" not in caplog.text
 
 
 def test_it_serves_its_queues(begin: Begin, folder: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import copy
 import decimal
+import gc
 import os
 import resource
 import signal
@@ -295,7 +296,12 @@ CHANGES = {
         ("SET SESSION lock_wait_timeout = 4321", "SELECT @@lock_wait_timeout <> 4321", 1),
         ("SET @x = 1", "SELECT @x", None),
         ("SELECT @x := 1", "SELECT @x", None),
-        ("SELECT GET_LOCK('held', 0)", "SELECT IS_FREE_LOCK('held')", 1),
+        # A server frees the locks of a closed session a moment later.
+        (
+            "SELECT GET_LOCK('held', 60)",
+            "SELECT COALESCE(IS_USED_LOCK('held') = CONNECTION_ID(), 0)",
+            0,
+        ),
         ("SET NAMES latin1", "SELECT @@character_set_client", "utf8mb4"),
     ],
     "sqlite": [
@@ -591,12 +597,15 @@ def test_process_is_as_it_was(run: Run, kind: str, tmp_path: Any) -> None:
         os.chdir(tmp_path)
         socket.setdefaulttimeout(4.5)
         sys.stdout = sys.stderr = None  # type: ignore[assignment]
+        gc.disable()
+        sys.setrecursionlimit(2_345)
 
     def look() -> list[Any]:
         print("seen", end="")  # noqa: T201
-        return [os.getcwd(), socket.getdefaulttimeout()]  # noqa: PTH109
+        folder = os.getcwd()  # noqa: PTH109
+        return [folder, socket.getdefaulttimeout(), gc.isenabled(), sys.getrecursionlimit()]
 
-    expected = [os.getcwd(), socket.getdefaulttimeout()]  # noqa: PTH109
+    expected = look()
     assert run(kind, change, look)["look"].value == expected
 
 
@@ -631,6 +640,28 @@ def test_process_that_cannot_be_put_back_is_replaced(
     assert [outcome.status for outcome in outcomes.values()] == ["SUCCESS"]
     assert "process is replaced" in caplog.text
     assert "cannot be put back: OSError('gone')" in caplog.text
+
+
+@EACH
+def test_process_whose_limits_cannot_be_put_back_is_replaced(
+    run: Run, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def change() -> None:
+        resource.prlimit(0, resource.RLIMIT_NOFILE, (soft - 1, hard))
+
+    def refuse(number: int, limits: tuple[int, int]) -> None:
+        raise OSError("refused")
+
+    monkeypatch.setattr("django_jobs.worker.isolation.resource.setrlimit", refuse)
+    try:
+        outcomes = run(kind, change, committed)
+    finally:
+        resource.prlimit(0, resource.RLIMIT_NOFILE, (soft, hard))
+    assert list(outcomes) == ["change"]
+    assert "process is replaced" in caplog.text
+    assert "cannot be put back: OSError('refused')" in caplog.text
 
 
 def test_folder_is_put_back_only_after_a_job_that_changed_it(

@@ -168,7 +168,7 @@ class Pool(abc.ABC):
         self.ended(slot, job, outcome)
 
     def ended(self, slot: int, job: Claimed, outcome: Outcome) -> None:
-        self.put_back()
+        self.put_back(job)
         handed_in = slot in self._handed_in
         if handed_in:
             self._handed_in.discard(slot)
@@ -177,14 +177,14 @@ class Pool(abc.ABC):
             self._leave(slot, job)
         self.buffer.end(slot, outcome, handed_in=handed_in)
 
-    def put_back(self) -> None:
-        """Restore what code of the project changed; otherwise let the process be replaced."""
+    def put_back(self, after: Claimed) -> None:
+        """Restore what the job *after* changed; otherwise let the process be replaced."""
         reason = self.isolation.end()
         limit = self.setup.options.max_memory
         if limit is not None and (resident_bytes() or 0) > limit * 1024:
             reason = reason or f"it holds more memory than {limit} KiB"
         if reason:
-            _log.warning("process is replaced name=%s reason=%s", self.setup.name, reason)
+            _log_replacement(self.setup.name, after, reason)
             self.buffer.hand_out_no_more()
 
     def _leave(self, slot: int, job: Claimed) -> None:
@@ -239,7 +239,7 @@ class Pool(abc.ABC):
                     forks.leave(None)
                 end_attempt()
                 self.setup.shared_slots.end(slot)
-                self.put_back()
+                self.put_back(outcome.job)
         # Not in between: a hook may enqueue, and a burst ends when all slots are free.
         self.buffer.free(slot, time.monotonic() - began)
 
@@ -266,6 +266,17 @@ class Pool(abc.ABC):
         job, limit = execution.job, execution.time_limit
         until = deadline(self.setup.options.pool, began, limit) if limit else 0.0
         self.setup.shared_slots.begin(slot, job.id, job.claims, began, until)
+
+
+def _log_replacement(worker_name: str, after: Claimed, reason: str) -> None:
+    _log.warning(
+        "process is replaced name=%s after=%s job=%s reason=%s",
+        worker_name,
+        after.name,
+        after.id,
+        reason,
+        extra={"job_id": str(after.id)},
+    )
 
 
 def is_of(context: JobContext, job_id: UUID, claims: int) -> bool:

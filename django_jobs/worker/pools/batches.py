@@ -106,7 +106,7 @@ class Batches:
     def ended(self, slot: int, outcomes: Sequence[Outcome]) -> None:
         """Free the slot, and hand in the outcomes that the buffer has not yet."""
         pool = self._pool
-        pool.put_back()
+        pool.put_back(outcomes[0].job)
         self._leave(slot)
         pool.setup.shared_slots.end(slot)
         handed_in = slot in self._handed_in

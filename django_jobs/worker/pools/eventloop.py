@@ -21,7 +21,7 @@ from ...run.hooks import conclude_async
 from ...run.outside_body import escaped
 from ...values import Batch, Claimed, Outcome, Work, jobs_of
 from .. import stacks
-from ..isolation import ignore_alarms, watched_sessions
+from ..isolation import watched_sessions
 from .base import Pool, PoolSetup
 from .coroutines import Coroutines, new_task
 from .garbage import rare_collections
@@ -58,7 +58,7 @@ class EventLoopPool(Pool):
         self._lent = LentThreads()
 
     def run(self) -> None:
-        ignore_alarms()
+        self.isolation.keep_shared()
         with watched_sessions(), rare_collections(self.setup.options.slots):
             self._run_loop()
 

@@ -20,7 +20,7 @@ from ...exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerStoppi
 from ...run.environment import Environment
 from ...run.outcome import Execution
 from ...values import Outcome, Work
-from ..isolation import ignore_alarms, watched_sessions
+from ..isolation import watched_sessions
 from . import sqlite_waits
 from .base import Pool, PoolSetup
 from .garbage import rare_collections
@@ -44,9 +44,12 @@ class GreenletPool(Pool):
         self.bodies: dict[tuple[UUID, int], Bodies] = {}
 
     def run(self) -> None:
-        ignore_alarms()
+        self.isolation.keep_shared()
         self.isolation.keep_signals()
         os.register_at_fork(after_in_child=_go_on_alone)
+        # After a fork, libev opens descriptors anew in its next two turns. A job may take all.
+        for _ in range(2):
+            gevent.sleep(1e-9)
         slots = range(self.setup.options.slots)
         with contextlib.ExitStack() as stack:
             for part in (

@@ -31,6 +31,8 @@ class MainThreadPool(Pool):
         stoppable = self.stoppable if self.setup.options.pool == "solo" else None
         self.isolation.keep_signals()
         self.isolation.keep_process()
+        if stoppable is None:  # nobody replaces the process of a solo worker
+            self.isolation.keep_descriptors()
         with watched_sessions(), rare_collections(1):
             self.work(0, self.environment(0, soft_limit=self._soft_limit, stoppable=stoppable))
 

@@ -11,7 +11,7 @@ from django.db import connections
 
 from .. import stacks
 from ..interpreter_exit import GivenBackAtExit
-from ..isolation import ignore_alarms, watched_sessions
+from ..isolation import watched_sessions
 from .base import Pool, PoolSetup
 from .garbage import rare_collections
 
@@ -34,7 +34,7 @@ class ThreadPool(Pool):
             contextlib.nullcontext() if options.embedded else rare_collections(options.slots)
         )
         if not options.embedded:
-            ignore_alarms()
+            self.isolation.keep_shared()
         with watched_sessions(), collections:
             for thread in threads:
                 thread.start()
