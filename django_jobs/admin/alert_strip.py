@@ -10,17 +10,24 @@ from django.contrib.admin import AdminSite
 from django.db import Error, connections, transaction
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..conf import get_settings
 from ..display.alerts import SEVERITIES, Alert, Remedy, alerts
+from ..display.times import Age
 from ..metrics.snapshot import Overview, overview
 from ..models import Dashboard, Job, Queue, Schedule, Worker
+from .badges import elapsed, moment
 from .base import may_view
+from .operations import Permitted, may_operate
+from .queue_buttons import RESUME
+from .schedule_buttons import RUN_NOW
 
 _MODELS = {"job": Job, "queue": Queue, "schedule": Schedule, "worker": Worker}
+_REMEDIES: dict[Remedy | None, Permitted] = {Remedy.RESUME: RESUME, Remedy.RUN_NOW: RUN_NOW}
 # The pages that list the models: the index, and the page of one app.
 _INDEXES = ("index", "app_list")
 
@@ -36,23 +43,32 @@ def shown_alerts(
 def _shown(site: AdminSite, request: HttpRequest, alert: Alert) -> dict[str, Any]:
     model = _MODELS[alert.model]
     may = site.is_registered(model) and may_view(site, model, request)
+    operation = _REMEDIES.get(alert.remedy)
+    may_mend = may and operation is not None and may_operate(site, model, request, operation)
     page = reverse(f"{site.name}:django_jobs_{alert.model}_changelist") if may else ""
     filters = f"?{urlencode(alert.filters)}" if alert.filters else ""
     return {
         "severity": alert.severity,
         "severity_label": SEVERITIES[alert.severity],
-        "text": alert.text,
+        "text": _text(alert),
         "url": page + filters if may else "",
         "command": alert.command,
-        "button": _button(alert, page) if may and _may_mend(request, alert) else None,
+        "button": _button(alert, page) if may_mend else None,
     }
 
 
-def _may_mend(request: HttpRequest, alert: Alert) -> bool:
-    permissions = {Remedy.RESUME: "pause_queue", Remedy.RUN_NOW: "run_schedule"}
-    if alert.remedy is None:
-        return False
-    return request.user.has_perm(f"{Job._meta.app_label}.{permissions[alert.remedy]}")
+def _text(alert: Alert) -> SafeString | str:
+    """Return the text, with ages that the script keeps up to date."""
+    if not alert.words:
+        return alert.text
+    shown = {name: conditional_escape(_shown_word(word)) for name, word in alert.words.items()}
+    return mark_safe(escape(alert.message) % shown)  # noqa: S308 (each part is escaped)
+
+
+def _shown_word(word: Any) -> Any:
+    if not isinstance(word, Age):
+        return word
+    return elapsed(word.at) if word.is_duration else moment(word.at)
 
 
 def _button(alert: Alert, page: str) -> dict[str, Any]:

@@ -26,8 +26,10 @@ CHART_SCRIPT = Script("django_jobs/charts.js", defer=True)
 COPY_SCRIPT = Script("django_jobs/copy.js", defer=True)
 #: The header of the script; without it, the whole page is sent.
 HEADER = "X-Jobs-Refresh"
-# The text of an element whose age the script counts: it says no more than the attribute before it.
-_TICKING = re.compile(r'(<time data-(?:age|since) datetime="[^"]*")[^>]*>[^<]*')
+# The text of an element whose age the script counts: it says no more than the attributes before it.
+_TICKING = re.compile(r'(<time data-(?:age|since="[^"]*") datetime="[^"]*")[^>]*>[^<]*')
+# Django masks the token of forms anew at each request.
+_TOKEN = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]*')
 
 
 def page_or_parts(
@@ -48,10 +50,15 @@ def page_or_parts(
 def parts_response(request: HttpRequest, part: str, context: dict[str, Any]) -> HttpResponse:
     html = render_to_string(part, context, request)
     # If only ages differ, only time has passed.
-    lasting = _TICKING.sub(r"\1", html)
+    lasting = _TOKEN.sub(rf"\g<1>{_secret(request)}", _TICKING.sub(r"\1", html))
     etag = quote_etag(hashlib.sha256(lasting.encode()).hexdigest()[:32])
     response = HttpResponse(html, headers={"ETag": etag})
     return get_conditional_response(request, etag=etag, response=response) or response
+
+
+def _secret(request: HttpRequest) -> str:
+    """Return what stays the same in a session's tokens of forms."""
+    return str(request.META.get("CSRF_COOKIE") or "")
 
 
 def list_or_parts(request: HttpRequest, response: HttpResponse) -> HttpResponse:

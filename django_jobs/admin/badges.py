@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import functools
 
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from ..display.times import duration, exact, relative
-from ..models import Worker
 from ..status import Status
 
 #: The SVG paths of the icons, in a box of 16 × 16.
@@ -41,16 +42,20 @@ def badge(kind: str, path: str, label: object) -> SafeString:
 def status_badge(status: str) -> SafeString:
     if status not in Status.values:  # somebody edited the row
         return badge("revoked", ICONS[Status.REVOKED], status)
-    known = Status(status)
-    return badge(known.lower(), ICONS[known], known.label)
+    return _badge_of(Status(status), get_language())
 
 
-def worker_badge(worker: Worker, is_live: bool) -> SafeString:
-    if worker.stopped_at:
+@functools.cache
+def _badge_of(status: Status, language: str | None) -> SafeString:
+    return badge(status.lower(), ICONS[status], status.label)
+
+
+def worker_badge(*, is_live: bool, is_quiet: bool, is_stopped: bool = False) -> SafeString:
+    if is_stopped:
         return badge("revoked", "M4 4h8v8H4z", _("stopped"))
     if not is_live:
         return badge("failure", "M4 4l8 8M12 4l-8 8", _("lost"))
-    if worker.quiet:
+    if is_quiet:
         return badge("scheduled", "M5 3v10M11 3v10", _("quiet"))
     return badge("success", "M3 8l4 4l6-8", _("live"))
 
@@ -74,11 +79,14 @@ def moment(value: datetime.datetime | None, *, precise: bool = False) -> SafeStr
     )  # fmt: skip
 
 
-def elapsed(since: datetime.datetime) -> SafeString:
-    """Return how long something has lasted that began at *since*; the script goes on counting."""
+def elapsed(since: datetime.datetime, times: float = 1.0) -> SafeString:
+    """Return how long something has lasted that began at *since*; the script goes on counting.
+
+    The time is multiplied by *times*.
+    """
     return format_html(
-        '<time data-since datetime="{}">{}</time>',
-        _iso(since), duration(timezone.now() - since),
+        '<time data-since="{}" datetime="{}">{}</time>',
+        f"{times:.6g}", _iso(since), duration((timezone.now() - since) * times),
     )  # fmt: skip
 
 

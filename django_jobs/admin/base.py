@@ -3,12 +3,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Model, QuerySet
 from django.forms import Media
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as text_of_django
 
 from ..conf import get_settings
 from .auto_refresh import KEYS_SCRIPT
@@ -26,6 +28,13 @@ def may_view(site: admin.AdminSite, model: type[Model], request: HttpRequest) ->
     if site.is_registered(model):
         return bool(site.get_model_admin(model).has_view_permission(request))
     return request.user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}")
+
+
+def may_add(site: admin.AdminSite, model: type[Model], request: HttpRequest) -> bool:
+    """Say whether the user may add rows of *model*; the model's own admin on *site* decides."""
+    if not site.is_registered(model):
+        return False
+    return bool(site.get_model_admin(model).has_add_permission(request))
 
 
 def page_on(site: admin.AdminSite, model: type[Model], page: str, *args: Any) -> str:
@@ -53,6 +62,14 @@ class FilteredAdminMixin(_Mixed):
     def media(self) -> Media:
         # A subclass's Media hides the Media of a mixin.
         return super().media + Media(js=(KEYS_SCRIPT,))  # type: ignore[arg-type]
+
+    def action_checkbox(self, obj: Model) -> SafeString:
+        # As Django's, which renders two templates for each row.
+        return format_html(
+            '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">',
+            ACTION_CHECKBOX_NAME, obj.pk,
+            format_html(text_of_django("Select this object for an action - {}"), obj),
+        )  # fmt: skip
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         # Django allows every lookup on every column. A user could guess hidden values character by

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
@@ -17,7 +18,9 @@ from django.utils.translation import gettext as _
 from ..conf import get_settings
 from ..display.waiting import with_reasons
 from ..metrics.capped_count import (
+    CAP,
     CappedCount,
+    capped_count,
     capped_counts,
     counts_of_scan,
     of_status,
@@ -126,9 +129,35 @@ class JobChangeList(ChangeList):
         return newest[MOST_SEARCHED - 1 : MOST_SEARCHED].first()
 
     def get_results(self, request: HttpRequest) -> None:
-        tell_count(self.queryset, self._known_count())
+        # An operation reads the chosen rows itself, and its answer is another page.
+        is_operation = request.method == "POST" and "_save" not in request.POST
+        known = CappedCount(0) if is_operation else self._known_count()
+        found = self._found() if known is None else None
+        if found is not None:
+            known = CappedCount(len(found))
+        if known is None and self.bound_note:
+            known = capped_count(self.queryset, newest_first=True)
+        tell_count(self.queryset, known)
         super().get_results(request)
-        with_reasons(self.result_list)
+        if is_operation:
+            self.result_list = self.queryset.none()
+        else:
+            if found is not None:
+                shown = found[: self.list_per_page]
+                rows = self.queryset.in_bulk(shown)
+                self.result_list = [rows[pk] for pk in shown if pk in rows]
+            with_reasons(self.result_list)
+
+    def _found(self) -> list[UUID] | None:
+        """Return the ids of at most 10,001 jobs of the list, or None unless the page is its first.
+
+        A search may read a hundred thousand jobs to find a few. It does that once, for the count
+        and for the first page.
+        """
+        # Fields in the rows need a queryset.
+        if self.page_num != 1 or self.show_all or self.list_editable:
+            return None
+        return list(self.queryset.values_list("pk", flat=True)[: CAP + 1])
 
     def _is_scan(self) -> bool:
         if self.query and is_id(self.query) is not None:

@@ -17,6 +17,8 @@ from ..metrics.summaries import DAY, HOUR
 Line = tuple[float, str]
 
 _MOST_LINES = 4
+# The width of a text below a chart, such as "20 min", with a gap.
+_TEXT_ROOM = 40
 # No number is more than the double of the one before it. So a chart has three lines or four, if a
 # number as small as a third of its greatest value is round.
 _FACTORS = (1, 2, 2.5, 4, 5)
@@ -45,7 +47,8 @@ def times(moments: Sequence[datetime.datetime], window_seconds: int) -> list[tup
     every other midnight of a week.
     """
     distance = _DISTANCES.get(window_seconds, DAY)
-    form = "H:i" if window_seconds <= DAY else "D j"
+    # Translators: a format of Django's filter "date".
+    form = "H:i" if window_seconds <= DAY else _("D j")
     found, before = [], None
     for index, moment in enumerate(moments):
         local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
@@ -55,6 +58,15 @@ def times(moments: Sequence[datetime.datetime], window_seconds: int) -> list[tup
             found.append((index, date_format(local, form)))
         before = period
     return found if distance != DAY else found[len(found) % 2 == 0 :: 2]
+
+
+def apart(texts: Iterable[Line]) -> list[Line]:
+    """Return the *texts* without those whose places are too near to the one before."""
+    found: list[Line] = []
+    for place, text in texts:
+        if not found or place - found[-1][0] >= _TEXT_ROOM:
+            found.append((place, text))
+    return found
 
 
 def _lines(top: float, steps: Iterable[float], shown: Callable[[float], str]) -> list[Line]:

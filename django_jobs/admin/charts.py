@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from .chart_axes import Line
+from .chart_axes import Line, apart
 
 _WIDTH, _HEIGHT = 320, 130
 # Margins for the values, on the left, and for the times, below.
@@ -34,6 +34,8 @@ _SHAPES = {
 }
 _HOLLOW = "M.5 .5h5v17h-5z"
 _NOTHING: SafeString = mark_safe("–")
+_GROUP: tuple[SafeString, SafeString] = mark_safe("<g>"), mark_safe("</g>")
+_END_OF_LINK: SafeString = mark_safe("</a>")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -182,13 +184,12 @@ def _chart(
             for value, text in scale.grid
         ),
     )
+    # The last text moves left, into the chart.
+    places = ((min(scale.x(index + 0.5), _WIDTH - 16), text) for index, text in frame.ticks)
     ticks = format_html_join(
         "\n",
         '<text class="jobs-axis-text" x="{}" y="{}" text-anchor="middle">{}</text>',
-        (
-            (_n(min(scale.x(index + 0.5), _WIDTH - 16)), _HEIGHT - 4, text)
-            for index, text in frame.ticks
-        ),
+        ((_n(x), _HEIGHT - 4, text) for x, text in apart(places)),
     )
     marks = format_html_join(
         "\n",
@@ -229,17 +230,16 @@ def _hits(
     """
     rows = []
     for index, column in enumerate(_columns(series)):
-        hit = format_html(
-            '<rect class="jobs-hit" x="{}" y="{}" width="{}" height="{}"/>{}<title>{}</title>',
-            _n(scale.x(index)), _TOP, _n(scale.step), _PLOT, drawn[index],
-            _tooltip(frame, index, series, column),
-        )  # fmt: skip
+        head, tail = _GROUP
         if frame.links and any(column):
-            hit = format_html('<a href="{}" tabindex="-1">{}</a>', frame.links[index], hit)
-        else:
-            hit = format_html("<g>{}</g>", hit)
-        rows.append((hit,))
-    return format_html_join("\n", "{}", rows)
+            head = format_html('<a href="{}" tabindex="-1">', frame.links[index])
+            tail = _END_OF_LINK
+        tooltip = _tooltip(frame, index, series, column)
+        rows.append((head, _n(scale.x(index)), drawn[index], tooltip, tail))
+    # A page has hundreds of rectangles: the template holds the numbers that they share.
+    place = f'y="{_TOP}" width="{_n(scale.step)}" height="{_PLOT}"'
+    row = f'{{}}<rect class="jobs-hit" x="{{}}" {place}/>{{}}<title>{{}}</title>{{}}'
+    return format_html_join("\n", row, rows)
 
 
 def _stack(
@@ -295,6 +295,6 @@ def _numbers(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _n(value: float) -> str:
+def _n(value: float) -> SafeString:
     # The template engine would localize it: 1,5 in German.
-    return f"{value:.1f}".removesuffix(".0")
+    return SafeString(f"{value:.1f}".removesuffix(".0"))

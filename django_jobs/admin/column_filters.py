@@ -11,6 +11,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from .auto_refresh import HEADER
+
 
 class ColumnFilter(admin.SimpleListFilter):
     """Offers values from code and settings; a SELECT DISTINCT would read the whole table."""
@@ -23,8 +25,13 @@ class ColumnFilter(admin.SimpleListFilter):
         """Return the values to offer."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        chosen = {value} if (value := self.value()) else set()
-        return [(value, value) for value in sorted(chosen.union(self.values()))]
+        # Django applies no filter that offers nothing, and an empty value must not choose all rows.
+        value = self.value()
+        chosen = set() if value is None else {value}
+        # An operation, and the parts that refresh themselves, have no filters to choose from.
+        if request.method != "POST" and HEADER not in request.headers:
+            chosen.update(self.values())
+        return [(value, value) for value in sorted(chosen)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()

@@ -19,6 +19,7 @@ from ..conf import get_settings
 from ..metrics.open_jobs import QueueState
 from ..metrics.snapshot import Overview, overview, recent_marks, recent_statistics
 from ..metrics.summaries import PERIODS, Statistics
+from ..metrics.worker_states import WorkerState
 from ..models import Approval, Function, Job, Queue, Schedule, Worker
 from ..status import Status
 from .alert_strip import badge_index, shown_alerts
@@ -30,6 +31,7 @@ from .failure_rows import failure_rows
 from .http_api.dashboard import DashboardJsonMixin
 from .job_actions import RETRY
 from .operations import may_operate
+from .queue_buttons import PAUSE, RESUME
 from .queue_rows import busy_first
 from .waiting_bar import parts_of
 
@@ -90,7 +92,7 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
             "waiting": parts_of(snapshot.waiting, self._jobs),
             "functions": [{**row, "url": self._jobs(name=row["name"])} for row in busiest(numbers)],
             **self.queues(snapshot, numbers),
-            **failure_rows(using, self._jobs, functools.partial(self._page, "job_change")),
+            **self.failures(using, window, request.GET.get("failures") == "most"),
             "workers": [self.shown_worker(one) for one in _busiest(snapshot)],
             "workers_left": max(0, len(snapshot.workers) - _WORKERS_SHOWN),
             "schedules": [self.shown_schedule(one) for one in snapshot.schedules],
@@ -176,12 +178,16 @@ class DashboardAdminMixin(DashboardJsonMixin, ReadOnlyAdminMixin):
             "badge": paused_badge() if queue.is_paused else "",
         }
 
-    def shown_worker(self, worker: Worker) -> dict[str, Any]:
-        flags = vars(worker)
+    def failures(self, using: str, window: str, most: bool) -> dict[str, Any]:
+        page = functools.partial(self._page, "job_change")
+        more = urlencode({"window": window, "failures": "most"})
+        return {**failure_rows(using, most, self._jobs, page), "most_failures": f"?{more}"}
+
+    def shown_worker(self, worker: WorkerState) -> dict[str, Any]:
         return {
             "name": worker.name,
             "url": self._page("worker_change", worker.pk),
-            "state": worker_badge(worker, bool(flags["is_live"])),
+            "state": worker_badge(is_live=worker.is_live, is_quiet=worker.quiet),
             "pool": worker.pool,
             "busy": "–" if worker.pool == Worker.BEAT else f"{worker.busy}/{worker.slots}",
             "heartbeat": moment(worker.heartbeat_at),
@@ -219,9 +225,9 @@ class DashboardAdmin(DashboardAdminMixin, ModelAdmin):
     pass
 
 
-def _busiest(snapshot: Overview) -> list[Worker]:
+def _busiest(snapshot: Overview) -> list[WorkerState]:
     """Return the workers to show: those with a late heartbeat first, then the busiest."""
-    workers = sorted(snapshot.workers, key=lambda one: (not vars(one)["is_late"], -one.busy))
+    workers = sorted(snapshot.workers, key=lambda one: (not one.is_late, -one.busy))
     return workers[:_WORKERS_SHOWN]
 
 
@@ -237,7 +243,7 @@ def _permissions(site: AdminSite, request: HttpRequest) -> Mapping[str, bool]:
     models: tuple[type[Model], ...] = (Job, Queue, Worker, Schedule, Function, Approval)
     may = {f"view_{model._meta.model_name}": may_view(site, model, request) for model in models}
     # The buttons post to these lists.
-    may["retry_job"] = may["view_job"] and may_operate(site, Job, request, RETRY)
-    may_pause = request.user.has_perm(f"{Queue._meta.app_label}.pause_queue")
-    may["pause_queue"] = may["view_queue"] and may_pause
+    may["retry_job"] = may_operate(site, Job, request, RETRY)
+    may["pause_queue"] = may_operate(site, Queue, request, PAUSE)
+    may["resume_queue"] = may_operate(site, Queue, request, RESUME)
     return may

@@ -32,7 +32,8 @@ def day_grid(schedule: Schedule, first: datetime.datetime | None) -> SafeString 
     days = [today + datetime.timedelta(days=passed) for passed in range(number)]
     rows = [
         {
-            "day": date_format(day, "D j M"),
+            # Translators: a format of Django's filter "date".
+            "day": date_format(day, _("D j M")),
             "hours": [_cell(found[day, hour], hour in hours) for hour in range(24)],
         }
         for day in days

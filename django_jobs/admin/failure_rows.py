@@ -18,22 +18,22 @@ from .badges import moment
 from .chart_data import percent
 from .charts import sparkline
 
-_FAILURES_SHOWN, _FAILURES_KEPT = 10, 100
+_FAILURES_SHOWN, _MOST_FAILURES = 10, 100
 
 
 def failure_rows(
-    using: str, jobs: Callable[..., str], page: Callable[[UUID], str]
+    using: str, most: bool, jobs: Callable[..., str], page: Callable[[UUID], str]
 ) -> dict[str, Any]:
-    """Return the rows of the groups of failures: the first ones, and those that are folded.
+    """Return the rows of the first groups of failures, and the number of those that *most* adds.
 
     *jobs* returns the address of the job list with filters, *page* that of a job.
     """
     found = failure_groups(using)
     every = sum(group.day for group in found.groups)
-    rows = [
-        _row(group, every, found.is_capped, jobs, page) for group in found.groups[:_FAILURES_KEPT]
-    ]
-    return {"failures": rows[:_FAILURES_SHOWN], "failures_folded": rows[_FAILURES_SHOWN:]}
+    groups = found.groups[:_MOST_FAILURES]
+    shown = groups if most else groups[:_FAILURES_SHOWN]
+    rows = [_row(group, every, found.is_capped, jobs, page) for group in shown]
+    return {"failures": rows, "failures_left": len(groups) - len(shown)}
 
 
 def _row(

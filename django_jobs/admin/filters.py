@@ -11,14 +11,12 @@ from django.utils.translation import gettext_lazy as _
 
 from ..conf import get_settings
 from ..define import registry
-from ..display.failure_groups import failure_groups
+from ..display.failure_groups import known_errors
 from ..display.job_text import short_class
 from ..metrics.capped_count import of_status
-from ..metrics.snapshot import LONG_CACHE_SECONDS, earlier_overview
+from ..metrics.snapshot import earlier_overview
 from ..models import Schedule
-from ..models.histogram import OTHERS
 from ..status import Status
-from ..workflows.upstream import UPSTREAM_FAILED
 from .badges import status_badge
 from .column_filters import ColumnFilter, LinkedFilter, is_number_id
 
@@ -47,9 +45,7 @@ class ErrorFilter(ColumnFilter):
     column = "error_class"
 
     def values(self) -> Iterable[str]:
-        groups = failure_groups(seconds=LONG_CACHE_SECONDS).groups
-        found = {group.error_class for group in groups} - {"", OTHERS}
-        return found | {UPSTREAM_FAILED for group in groups if group.consequences}
+        return known_errors(get_settings().database)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         paths = [path for path, _label in super().lookups(request, model_admin)]

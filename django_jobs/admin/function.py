@@ -30,9 +30,9 @@ from ..metrics.history import statistics
 from ..metrics.snapshot import recent_statistics
 from ..metrics.step_numbers import step_numbers
 from ..metrics.summaries import PERIODS
-from ..models import Function, Job, Queue
+from ..models import Function, Job, Queue, Schedule
 from ..status import Status
-from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
+from .base import ModelAdmin, ReadOnlyAdminMixin, may_add, may_view
 from .chart_data import drawn, function_row, windows
 from .enqueue_form import EnqueueForm
 from .function_page import errors, folded, histogram, runs
@@ -124,11 +124,10 @@ class FunctionAdminMixin(FunctionJsonMixin, ReadOnlyAdminMixin):
         newest = runs_of_function(function.name, using)
         may = {
             "view_job": may_view(self.admin_site, Job, request),
-            "add_schedule": request.user.has_perm(f"{self.opts.app_label}.add_schedule")
+            "add_schedule": may_add(self.admin_site, Schedule, request)
             and function.name not in registry.INTERNAL,
         }
-        may_retry = may_operate(self.admin_site, Job, request, RETRY)
-        may["retry_job"] = may["view_job"] and may_retry
+        may["retry_job"] = may_operate(self.admin_site, Job, request, RETRY)
         return {
             "title": function.name,
             "signature": f"{function.name.rpartition('.')[2]}{function.shown_signature}",

@@ -12,7 +12,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ..display.failure_groups import failure_groups
+from ..display.failure_groups import groups_of_function
 from ..display.job_text import short_class
 from ..display.times import duration, ran
 from ..metrics.summaries import Statistics
@@ -60,8 +60,7 @@ def errors(name: str, jobs: str, using: str) -> list[dict[str, Any]]:
             "url": _listed(jobs, name, status=Status.FAILURE, error=group.error_class),
             "is_retriable": group.left > 0,
         }
-        for group in failure_groups(using).groups
-        if group.name == name and group.error_class
+        for group in groups_of_function(name, using)
     ]
 
 

@@ -23,6 +23,7 @@ from ..exceptions import JobsError
 from ..ids import uuid7
 from ..models import Job
 from ..status import ENDED, QUEUED, TIMED, Status
+from ..workflows.upstream import UPSTREAM_FAILED
 
 #: The most jobs that one request changes.
 MOST_JOBS = 10_000
@@ -163,15 +164,18 @@ OPERATIONS = (RETRY, RETRY_FROM, RUN_NOW, SEND_EVENT, MOVE, REVOKE, TERMINATE, C
 
 
 def with_causes(
-    operation: Operation, ids: Sequence[UUID], seen: QuerySet[Any]
+    operation: Operation, errors: Mapping[UUID, str], seen: QuerySet[Any]
 ) -> tuple[Sequence[UUID], Counter[str]]:
-    """Return the jobs to change in place of the chosen *ids*, and the skipped by reason.
+    """Return the jobs to change in place of the chosen ones, and the skipped by reason.
 
-    A retry takes root causes, if the user may see them: *seen* has the user's rows.
+    *errors* has the class of error of each chosen job. A retry takes root causes, if the user may
+    see them: *seen* has the user's rows.
     """
+    ids = list(errors)
     if operation != RETRY:
         return ids, Counter()
-    wanted, replaced = retrying.with_root_causes(ids, seen.db, seen)
+    consequences = [each for each, error in errors.items() if error == UPSTREAM_FAILED]
+    wanted, replaced = retrying.with_root_causes(ids, seen.db, seen, consequences)
     return wanted, Counter({retrying.REPLACED: replaced} if replaced else {})
 
 
@@ -228,12 +232,14 @@ def _allowed(
     operation: Operation, ids: Sequence[UUID], using: str, skipped: Counter[str]
 ) -> list[UUID]:
     """Return the jobs whose status allows the operation; count the others by reason."""
-    jobs = list(Job.objects.using(using).filter(pk__in=ids).only("status").order_by("pk"))
-    if len(jobs) < len(ids):
-        skipped[_("gone")] += len(ids) - len(jobs)
-    others = [job for job in jobs if job.status not in operation.allowed]
-    skipped.update(_("is %s") % job.get_status_display() for job in others)
-    return [job.pk for job in jobs if job.status in operation.allowed]
+    rows = Job.objects.using(using).filter(pk__in=ids).order_by("pk")
+    found = list(rows.values_list("pk", "status"))
+    if len(found) < len(ids):
+        skipped[_("gone")] += len(ids) - len(found)
+    labels = dict(Status.choices)
+    others = [status for _pk, status in found if status not in operation.allowed]
+    skipped.update(_("is %s") % labels.get(status, status) for status in others)
+    return [pk for pk, status in found if status in operation.allowed]
 
 
 def _chunks(ids: Iterable[UUID]) -> Iterable[list[UUID]]:

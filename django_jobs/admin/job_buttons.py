@@ -48,7 +48,8 @@ _LONGEST_ARGUMENTS = 120
 class Chosen:
     """The jobs that a user chose, and how the operation changes them."""
 
-    rows: Sequence[tuple[UUID, str]]
+    #: The id, the status and the class of error of each.
+    rows: Sequence[tuple[UUID, str, str]]
     #: The queue of the background job that changes them; empty: the request does.
     queue: str
     #: They are too many for a request, and no live worker would run a background job.
@@ -56,11 +57,11 @@ class Chosen:
 
     @property
     def ids(self) -> list[UUID]:
-        return [pk for pk, _status in self.rows]
+        return [pk for pk, _status, _error in self.rows]
 
     def allowing(self, operation: Operation) -> list[UUID]:
         """Return the jobs whose status allows the operation."""
-        return [pk for pk, status in self.rows if status in operation.allowed]
+        return [pk for pk, status, _error in self.rows if status in operation.allowed]
 
 
 class TargetForm(Protocol):
@@ -101,7 +102,8 @@ class JobButtonsMixin(OperationsAdminMixin):
         asks = operation.destructive or len(chosen.ids) > UNASKED or "ask" in request.POST
         if asks and "confirmed" not in request.POST:
             return self._ask(operation, request, queryset, chosen)
-        ids, skipped = with_causes(operation, chosen.ids, self.get_queryset(request))
+        errors = {pk: error for pk, _status, error in chosen.rows}
+        ids, skipped = with_causes(operation, errors, self.get_queryset(request))
         job_id = background.enqueue(operation, ids, skipped, request.user, chosen.queue)
         if job_id is not None:
             return self._enqueued(request, operation, job_id, len(ids))
@@ -171,7 +173,7 @@ class JobButtonsMixin(OperationsAdminMixin):
     def _chosen(
         self, operation: Operation, request: HttpRequest, queryset: QuerySet[Any]
     ) -> Chosen:
-        rows = list(queryset.values_list("pk", "status")[: background.MOST + 1])
+        rows = list(queryset.values_list("pk", "status", "error_class")[: background.MOST + 1])
         is_many = len(rows) > background.MOST_IN_REQUEST and operation.in_background
         queue = background.queue_of(queryset.db) if is_many else ""
         most = background.MOST if queue else MOST_JOBS

@@ -56,7 +56,10 @@ def sending(name: str, payload: Any) -> Operation:
 
 
 def moving(queue: str | None, priority: int | None) -> Operation:
-    """Return the operation that moves jobs to *queue* and *priority*; None keeps the job's own."""
+    """Return the operation that moves jobs to *queue* and *priority*.
+
+    A job keeps its own where one of them is None.
+    """
 
     def run(ids: Sequence[UUID], using: str, note: jobs.Note) -> Mapping[str, int]:
         try:

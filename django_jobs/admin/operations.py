@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from .base import _Mixed
+from .base import _Mixed, may_view
 
 Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
 
@@ -111,7 +111,7 @@ class RowPagesMixin(OperationsAdminMixin):
         return row
 
 
-def may_operate(
+def is_permitted(
     site: admin.AdminSite, model: type[Model], request: HttpRequest, operation: Permitted
 ) -> bool:
     """Say whether the user may do *operation* to rows of *model*; its admin on *site* decides."""
@@ -119,3 +119,10 @@ def may_operate(
     if isinstance(own, OperationsAdminMixin):
         return own.has_operation_permission(request, operation)
     return request.user.has_perm(operation.permission)
+
+
+def may_operate(
+    site: admin.AdminSite, model: type[Model], request: HttpRequest, operation: Permitted
+) -> bool:
+    """Say whether :func:`is_permitted` holds, and the user may see the list with the operation."""
+    return may_view(site, model, request) and is_permitted(site, model, request, operation)

@@ -32,17 +32,17 @@ from .auto_refresh import (
     page_to_return_to,
 )
 from .badges import moment
-from .base import ModelAdmin, ReadOnlyAdminMixin
+from .base import ModelAdmin, ReadOnlyAdminMixin, may_view
 from .http_api.queues import QueueJsonMixin
+from .operations import OperationsAdminMixin
+from .queue_buttons import OPERATIONS
 from .queue_form import QueueForm
 from .queue_rows import queue_context, queue_rows
 
 _FOLDER = "admin/django_jobs/queue"
-# The buttons of the list and their permissions; each has a method of its name.
-_BUTTONS = {"pause": "pause_queue", "resume": "pause_queue", "clear": "delete_job"}
 
 
-class QueueAdminMixin(QueueJsonMixin, ReadOnlyAdminMixin):
+class QueueAdminMixin(QueueJsonMixin, OperationsAdminMixin, ReadOnlyAdminMixin):
     """All queues, with or without a row: their open jobs and limits, and buttons to pause them."""
 
     form = QueueForm
@@ -79,7 +79,9 @@ class QueueAdminMixin(QueueJsonMixin, ReadOnlyAdminMixin):
 
     def _may_on_pages(self, request: HttpRequest) -> dict[str, bool]:
         return {
-            name: self._may(request, name) for name in ("view_job", "add_queue", *_BUTTONS.values())
+            "view_job": may_view(self.admin_site, Job, request),
+            "add_queue": self.has_add_permission(request),
+            **{each.name: self.has_operation_permission(request, each) for each in OPERATIONS},
         }
 
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
@@ -154,14 +156,14 @@ class QueueAdminMixin(QueueJsonMixin, ReadOnlyAdminMixin):
     # --- actions --------------------------------------------------------------------------------
 
     def _handle_button(self, request: HttpRequest) -> HttpResponse:
-        for button, permission in _BUTTONS.items():
-            if name := request.POST.get(button):
-                if not self._may(request, permission):
+        for operation in OPERATIONS:
+            if name := request.POST.get(operation.name):
+                if not self.has_operation_permission(request, operation):
                     raise PermissionDenied
                 if problems := queue_problems(name):
                     self.message_user(request, problems[0], messages.ERROR)
                     return self._back(request)
-                response: HttpResponse = getattr(self, f"_{button}")(request, name)
+                response: HttpResponse = getattr(self, f"_{operation.name}")(request, name)
                 return response
         return HttpResponseRedirect(request.path)
 

@@ -46,6 +46,10 @@ class ScheduleOperation:
         return f"{Schedule._meta.app_label}.{self.verb}_schedule"
 
 
+RUN_NOW = ScheduleOperation(
+    "run_now", gettext_lazy("Run now"), gettext_lazy("Run selected schedules now"), "run",
+    (True, False), "Run now.",
+)  # fmt: skip
 OPERATIONS = (
     ScheduleOperation(
         "enable_schedules", gettext_lazy("Enable"), gettext_lazy("Enable selected schedules"),
@@ -60,10 +64,7 @@ OPERATIONS = (
         gettext_lazy("Skip next run of selected schedules"), "change",
         (True,), "Skipped the next run.", schedules.skip_next,
     ),
-    ScheduleOperation(
-        "run_now", gettext_lazy("Run now"), gettext_lazy("Run selected schedules now"), "run",
-        (True, False), "Run now.",
-    ),
+    RUN_NOW,
 )  # fmt: skip
 
 

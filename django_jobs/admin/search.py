@@ -6,7 +6,7 @@ import functools
 import operator
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from ..define import registry
 from ..define.hidden_arguments import rules_of
-from ..display.argument_search import LONGEST_VALUE, argument_is, is_hidden
+from ..display.argument_search import LONGEST_VALUE, argument_is, is_hidden, most_conditions
 
 _MESSAGE = "error_message__icontains"
 #: The qualifiers and the lookups, any of which a row may match; ``args.name:value`` is apart.
@@ -56,7 +56,7 @@ def search(jobs: QuerySet[Any], term: str) -> QuerySet[Any]:
         return jobs.filter(pk=job_id)
     words = words_of(term)
     # SQLite limits the number of conditions and the length of a text to look for.
-    if len(words) > _MOST_WORDS or any(len(word) > LONGEST_VALUE for word in words):
+    if len(words) > _most(words) or any(len(word) > LONGEST_VALUE for word in words):
         return jobs.none()
     for word in words:
         key, colon, value = word.partition(":")
@@ -74,11 +74,17 @@ def problems(term: str) -> list[str]:
     if is_id(term) is not None:
         return []
     words = words_of(term)
-    if len(words) > _MOST_WORDS:
-        return [_("A search has at most %d words.") % _MOST_WORDS]
+    if len(words) > (most := _most(words)):
+        return [_("A search has at most %d words.") % most]
     if any(len(word) > LONGEST_VALUE for word in words):
         return [_("A word of a search has at most %d characters.") % LONGEST_VALUE]
     return [text for word in words if (text := _problem(*word.partition(":")))]
+
+
+def _most(words: Sequence[str]) -> int:
+    """Return how many words a search may have: fewer on a site with thousands of job functions."""
+    has_arguments = any(word.startswith("args.") for word in words)
+    return min(_MOST_WORDS, most_conditions() if has_arguments else most_conditions(names=1))
 
 
 def _problem(key: str, colon: str, value: str) -> str:

@@ -21,7 +21,7 @@ from ..conf import get_settings
 from ..control.stacks import stack
 from ..models import Command, Job
 from ..status import Status
-from .operations import PageOperation, RowPagesMixin, may_operate
+from .operations import PageOperation, RowPagesMixin, is_permitted
 
 STACK = PageOperation("stack", f"{Job._meta.app_label}.view_stack")
 # Seconds for which a request waits for the worker's answer.
@@ -30,7 +30,7 @@ _SECONDS = 3.0
 
 def shown_answer(site: AdminSite, command: Command, request: HttpRequest) -> Any:
     """Return a worker's answer, or None if this user may not see the stack."""
-    is_hidden = command.name == "stack" and not may_operate(site, Job, request, STACK)
+    is_hidden = command.name == "stack" and not is_permitted(site, Job, request, STACK)
     return None if is_hidden else command.answer
 
 

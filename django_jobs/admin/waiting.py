@@ -17,21 +17,25 @@ from ..display.waiting import listed_reason
 from ..metrics.waiting import Kind
 from ..models import Job, Queue, Worker
 from .base import may_view
-
-_MAY_RESUME = f"{Queue._meta.app_label}.pause_queue"
+from .operations import may_operate
+from .queue_buttons import RESUME
 
 
 def waiting_shown(reason: WaitingReason, request: HttpRequest, site: AdminSite) -> dict[str, Any]:
     """Return a sentence with links for a job's page, and the actions that a person may take."""
     command = f"runworker -Q {reason.queue}" if reason.kind == Kind.NO_WORKER else ""
     queues = f"{site.name}:{Queue._meta.app_label}_queue_changelist"
-    may_resume = reason.kind == Kind.PAUSED and request.user.has_perm(_MAY_RESUME)
+    may_resume = (
+        reason.kind == Kind.PAUSED
+        and site.is_registered(Queue)
+        and may_operate(site, Queue, request, RESUME)
+    )
     return {
         # Safe HTML: our own texts, and the links, which escape their texts.
         "sentence": sentence(reason, _linked(request, site)),
         "command": f"manage.py {command}" if command else "",
-        "resume": reason.queue if may_resume and site.is_registered(Queue) else "",
-        "resume_url": reverse(queues) if may_resume and site.is_registered(Queue) else "",
+        "resume": reason.queue if may_resume else "",
+        "resume_url": reverse(queues) if may_resume else "",
     }
 
 

@@ -92,7 +92,7 @@ class WorkerAdminMixin(WorkerJsonMixin, WorkerFields, WorkerButtonsMixin, ReadOn
             context |= {"title": worker.name, "subtitle": None}
             context["facts"] = [(label, value) for label, value in self.facts(worker) if value]
             context["may_view_job"] = may_view_job
-            jobs = page_on(self.admin_site, Job, "changelist") if may_view_job else ""
+            jobs = page_on(self.admin_site, Job, "changelist")
             may_terminate = may_operate(self.admin_site, Job, request, TERMINATE)
             context["jobs_url"] = jobs
             context["may_terminate"] = bool(jobs) and may_terminate

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
@@ -13,15 +12,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..display.job_text import is_number
 from ..display.times import duration
 from ..models import Worker
 from ..process.samples import MINUTES
 from .badges import elapsed, moment, worker_badge
 from .base import _Mixed
 from .charts import sparkline
-
-_MIB = 1024 * 1024
+from .worker_samples import samples_of
 
 SHORT_FIELDS = ("name", "state", "process", "pool", "busy_slots", "served", "heartbeat")
 
@@ -31,7 +28,11 @@ class WorkerFields(_Mixed):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, worker: Worker) -> SafeString:
-        return worker_badge(worker, bool(vars(worker)["is_live"]))
+        return worker_badge(
+            is_live=bool(vars(worker)["is_live"]),
+            is_quiet=worker.quiet,
+            is_stopped=worker.stopped_at is not None,
+        )
 
     @admin.display(description=gettext_lazy("process"))
     def process(self, worker: Worker) -> str:
@@ -57,7 +58,8 @@ class WorkerFields(_Mixed):
     def busy_slots(self, worker: Worker) -> SafeString | str:
         if worker.pool == Worker.BEAT:
             return "–"
-        now, past = f"{worker.busy}/{worker.slots}", _past(worker, 1)
+        now = f"{worker.busy}/{worker.slots}"
+        past = _past([one and one.busy for one in samples_of(worker)])
         known = [value for value in past if value is not None]
         if not any(known):
             return now
@@ -91,11 +93,12 @@ class WorkerFields(_Mixed):
     def memory(self, worker: Worker) -> SafeString | str:
         if worker.memory_bytes is None:
             return "–"
-        now, past = filesizeformat(worker.memory_bytes), _past(worker, 0)
+        now = filesizeformat(worker.memory_bytes)
+        past = _past([one and one.memory_bytes for one in samples_of(worker)])
         most = max((value for value in past if value is not None), default=0)
         if not most:
             return now
-        label = _("Memory in the past hour: at most %s") % filesizeformat(most * _MIB)
+        label = _("Memory in the past hour: at most %s") % filesizeformat(most)
         return _with_past(now, sparkline(past, label))
 
     @admin.display(description=gettext_lazy("started"))
@@ -111,15 +114,9 @@ class WorkerFields(_Mixed):
         return moment(worker.lost_at, precise=True)
 
 
-def _past(worker: Worker, place: int) -> list[float | None]:
-    """Return one number for each minute of the past hour; a minute without a sample has None."""
-    found = [_number(sample, place) for sample in (worker.samples or [])[-MINUTES:]]
-    return [None] * (MINUTES - len(found)) + found
-
-
-def _number(sample: Any, place: int) -> float | None:
-    is_sample = isinstance(sample, list) and len(sample) == 2
-    return sample[place] if is_sample and is_number(sample[place]) else None
+def _past(found: Sequence[float | None]) -> list[float | None]:
+    """Return one number for each minute of the past hour."""
+    return [None] * (MINUTES - len(found)) + [*found]
 
 
 def _with_past(now: str, past: SafeString) -> SafeString:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import ExpressionWrapper, F, TextField
-from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -17,7 +17,7 @@ from ..display.job_text import arguments_line, is_number
 from ..display.times import duration
 from ..metrics.snapshot import recent_statistics
 from ..models import Job
-from .badges import moment
+from .badges import elapsed, moment
 from .job_fields import progress_bar, run_time
 
 _ARGUMENTS_WIDTH = 80
@@ -71,11 +71,11 @@ def _bar(known: tuple[float, float] | None) -> SafeString | str:
     return "–" if known is None else progress_bar({"done": known[0], "total": known[1]})
 
 
-def _estimate(job: Job, known: tuple[float, float] | None, usual: float | None) -> str:
+def _estimate(job: Job, known: tuple[float, float] | None, usual: float | None) -> SafeString | str:
     if known is not None and known[0] > 0 and job.started_at:
         done, total = known
-        left = (timezone.now() - job.started_at) * (max(0.0, total - done) / done)
-        return _("about %s left") % duration(left)
+        left = elapsed(job.started_at, times=max(0.0, total - done) / done)
+        return format_html(_("about %s left") % "{}", left)
     if usual is not None:
         return _("usually %s") % duration(datetime.timedelta(seconds=usual))
     return "–"

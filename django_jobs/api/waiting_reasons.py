@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from ..db import clock
+from ..db.chunks import chunks
 from ..define import key_values, registry
 from ..define.rates import text_of
 from ..exceptions import UnknownJob
@@ -42,6 +43,10 @@ def waiting_reasons(jobs: Iterable[Job], using: str = "") -> Reasons:
     if not rows:
         return {}
     using = using or str(rows[0]._state.db)
+    return {key: reason for chunk in chunks(rows) for key, reason in _of(chunk, using).items()}
+
+
+def _of(rows: Sequence[Job], using: str) -> Reasons:
     waiting = [job for job in rows if job.status == Status.WAITING]
     timed = [job for job in rows if job.status in TIMED]
     due = _due(timed, using)

@@ -20,6 +20,7 @@ from django.db.models import Q
 from .. import log
 from ..conf import get_settings
 from ..control.schedules import changed
+from ..db.chunks import CHUNK, pieces_of
 from ..define import registry
 from ..define.option_problems import unknown_options
 from ..define.schedule_spec import Timing, periodic_tasks, timing
@@ -85,7 +86,9 @@ def synchronize(using: str) -> None:
         there = {row.name: row for row in locked if row.name in set(names)}
         new = [schedule for schedule in wanted if schedule.name not in there]
         # Another beat may insert the same rows at the same time.
-        rows.bulk_create(new, ignore_conflicts=True)
+        lengths = (len(str(row.args)) + len(str(row.kwargs)) for row in new)
+        for piece in pieces_of(new, lengths, CHUNK):
+            rows.bulk_create(piece, ignore_conflicts=True)
         for schedule in wanted:
             if schedule.name in there:
                 _update(there[schedule.name], schedule, using)

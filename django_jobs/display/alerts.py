@@ -6,9 +6,9 @@ No alerts mean that nothing needs attention.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -16,9 +16,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from ..conf import get_settings
 from ..metrics.open_jobs import QueueState
 from ..metrics.snapshot import NO_BEAT, Overview
-from ..models import Worker
 from ..status import QUEUED, Status
-from .times import duration, relative
+from .times import Age
 
 SEVERITIES = {"error": gettext_lazy("Error"), "warning": gettext_lazy("Warning")}
 
@@ -38,7 +37,8 @@ class Alert:
     key: str
     #: ``error``: jobs are not run. ``warning``: they may soon not be, or are late.
     severity: str
-    text: str
+    #: The text, or its template if there are ``words``.
+    message: str
     model: str
     filters: Mapping[str, str] = dataclasses.field(default_factory=dict)
     #: The command that mends it, if one does.
@@ -46,6 +46,12 @@ class Alert:
     remedy: Remedy | None = None
     #: The name of the queue, or the key of the schedule, that the remedy is for.
     target: str = ""
+    #: The values that the message names. An age is an :class:`Age`: a page counts it.
+    words: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return self.message % self.words if self.words else self.message
 
 
 def alerts(snapshot: Overview) -> list[Alert]:
@@ -78,9 +84,10 @@ def _of_no_workers(snapshot: Overview) -> Iterator[Alert]:
 
 
 def _of_queues(snapshot: Overview) -> Iterator[Alert]:
+    has_workers = bool(snapshot.executing)
     for queue in snapshot.queues:
         if queue.ready:
-            yield from _of_queue(queue, has_workers=bool(snapshot.executing))
+            yield from _of_queue(queue, has_workers)
 
 
 def _of_queue(queue: QueueState, has_workers: bool) -> Iterator[Alert]:
@@ -95,13 +102,11 @@ def _of_queue(queue: QueueState, has_workers: bool) -> Iterator[Alert]:
         command = f"manage.py runworker -Q {name}"
         yield Alert(f"queue:unserved:{name}", "error", text, "queue", command=command)
     target = queue.row.target_seconds if queue.row else None
-    if queue.slots and target is not None and queue.oldest_seconds > target:
-        text = _("Queue “%(queue)s” is behind: its oldest job has waited %(age)s.") % {
-            "queue": name,
-            "age": duration(datetime.timedelta(seconds=queue.oldest_seconds)),
-        }
-        if not queue.is_paused:
-            yield Alert(f"queue:behind:{name}", "warning", text, "queue")
+    is_behind = target is not None and queue.oldest_seconds > target
+    if queue.slots and queue.oldest and is_behind and not queue.is_paused:
+        text = _("Queue “%(queue)s” is behind: its oldest job has waited %(age)s.")
+        age = {"queue": name, "age": Age(queue.oldest, is_duration=True)}
+        yield Alert(f"queue:behind:{name}", "warning", text, "queue", words=age)
 
 
 def _of_deferrals(snapshot: Overview) -> Iterator[Alert]:
@@ -125,9 +130,8 @@ def _of_schedules(snapshot: Overview) -> Iterator[Alert]:
         first = overdue[0]
         text = _("Schedule “%(name)s” is overdue: it should have run %(when)s.")
         yield Alert(
-            f"schedule:overdue:{first.pk}", "warning",
-            text % {"name": first.name, "when": relative(first.next_run_at)}, "schedule",
-            remedy=Remedy.RUN_NOW, target=str(first.pk),
+            f"schedule:overdue:{first.pk}", "warning", text, "schedule", remedy=Remedy.RUN_NOW,
+            target=str(first.pk), words={"name": first.name, "when": Age(first.next_run_at)},
         )  # fmt: skip
     if len(overdue) > 1:
         others = len(overdue) - 1
@@ -139,17 +143,12 @@ def _of_schedules(snapshot: Overview) -> Iterator[Alert]:
 
 
 def _of_workers(snapshot: Overview) -> Iterator[Alert]:
-    late = [worker for worker in snapshot.workers if vars(worker)["is_late"]]
+    late = [worker for worker in snapshot.workers if worker.is_late]
+    if not late:
+        return
     if len(late) == 1:
         text = _("Worker %(name)s sent its last heartbeat %(when)s.")
-        words = {"name": named(late[0]), "when": relative(late[0].heartbeat_at)}
-        yield Alert("workers:late", "warning", text % words, "worker")
-    elif late:
-        text = _("%(number)d workers send no heartbeats; %(name)s sent its last %(when)s.")
-        words = {"name": named(late[0]), "when": relative(late[0].heartbeat_at)}
-        text %= {"number": len(late), **words}
-        yield Alert("workers:late", "warning", text, "worker")
-
-
-def named(worker: Worker) -> str:
-    return worker.name
+    else:
+        text = _("%(number)s workers send no heartbeats; %(name)s sent its last %(when)s.")
+    words = {"number": len(late), "name": late[0].name, "when": Age(late[0].heartbeat_at)}
+    yield Alert("workers:late", "warning", text, "worker", words=words)

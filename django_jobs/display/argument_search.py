@@ -26,6 +26,17 @@ _LONGEST_PART = 100
 #: The most characters of a value. PostgreSQL and MariaDB refuse regular expressions that are longer
 #: than about five times as much.
 LONGEST_VALUE = 1_000
+# Names of job functions in a query. SQLite takes 32,766 values in one.
+_MOST_NAMES = 30_000
+
+
+def most_conditions(names: int = 3) -> int:
+    """Return how many conditions of a query may each name all job functions, *names* times.
+
+    :func:`argument_is` names them up to three times: those that take the argument by its name, and
+    by its position with and without a previous result.
+    """
+    return max(1, _MOST_NAMES // (names * max(1, len(list(registry.every())))))
 
 
 def argument_is(name: str, value: str) -> Q:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, Count, F, Subquery, TextField, UUIDField, Value, When
-from django.db.models.functions import Coalesce
+from django.db import connections
+from django.db.models import Case, F, TextField, Value, When
 
 from ..metrics import cache
-from ..metrics.capped_count import of_status
-from ..metrics.history import failures
+from ..metrics.capped_count import compiled, of_status
+from ..metrics.history import error_classes, failures
 from ..metrics.snapshot import CACHE_SECONDS, LONG_CACHE_SECONDS
 from ..metrics.summaries import Failures
 from ..models import Job
+from ..models.histogram import OTHERS
 from ..status import Status
 from ..workflows.upstream import UPSTREAM_FAILED, cause_of, origin_of
 
 #: The newest failed jobs, which are counted as they are now.
 NEWEST = 10_000
+# The newest failed jobs whose classes of errors a filter offers.
+_NEWEST_CLASSES = 1_000
 
 
 @dataclasses.dataclass(slots=True)
@@ -56,13 +60,37 @@ class FailureGroups:
     is_capped: bool
 
 
-def failure_groups(using: str = "", seconds: float = CACHE_SECONDS) -> FailureGroups:
-    """Return the groups of failures, at most *seconds* old."""
-    return cache.recent(_read, using, seconds)
+def failure_groups(using: str = "") -> FailureGroups:
+    """Return the groups of failures, at most some seconds old."""
+    return cache.recent(_all, using, CACHE_SECONDS)
 
 
-def _read(using: str) -> FailureGroups:
-    measured = cache.recent(failures, using, LONG_CACHE_SECONDS)
+def groups_of_function(name: str, using: str) -> list[FailureGroup]:
+    """Return the groups of one job function, without those of revoked jobs."""
+    groups = _groups(failures(using, name), using).groups
+    return [group for group in groups if group.name == name and group.error_class]
+
+
+def known_errors(using: str) -> frozenset[str]:
+    """Return the classes of errors of the week, at most :data:`LONG_CACHE_SECONDS` old.
+
+    It reads the newest failed jobs, too, because measurements leave out jobs that did not run.
+    """
+    return cache.recent(_errors, using, LONG_CACHE_SECONDS)
+
+
+def _errors(using: str) -> frozenset[str]:
+    jobs: Any = Job.objects.using(using)
+    newest = of_status(jobs.all(), Status.FAILURE).order_by("-pk")[:_NEWEST_CLASSES]
+    failed = set(newest.values_list("error_class", flat=True))
+    return frozenset(error_classes(using) | failed) - {"", OTHERS}
+
+
+def _all(using: str) -> FailureGroups:
+    return _groups(cache.recent(failures, using, LONG_CACHE_SECONDS), using)
+
+
+def _groups(measured: Iterable[Failures], using: str) -> FailureGroups:
     groups = {(one.name, one.error_class): _group(one) for one in measured}
     counted = 0
     for name, error_class, message, number in _failed_now(using):
@@ -94,10 +122,14 @@ def _failed_now(using: str) -> list[tuple[str, str, str, int]]:
     One statement reads the newest ones.
     """
     jobs: Any = Job.objects.using(using)
-    failed = of_status(jobs.all(), Status.FAILURE)
-    oldest = Subquery(failed.order_by("-pk").values("pk")[NEWEST - 1 : NEWEST])
-    bound = Coalesce(oldest, Value(UUID(int=0), UUIDField()))
     did_not_run = When(error_class=UPSTREAM_FAILED, then=F("error_message"))
     message = Case(did_not_run, default=Value(""), output_field=TextField())
-    rows = failed.filter(pk__gte=bound).annotate(message=message).order_by()
-    return list(rows.values_list("name", "error_class", "message").annotate(Count("pk")))
+    newest = of_status(jobs.all(), Status.FAILURE).order_by("-pk")[:NEWEST]
+    sql, params = compiled(newest.values("name", "error_class", message=message), using)
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"SELECT name, error_class, message, COUNT(*) FROM ({sql}) newest "  # noqa: S608
+            "GROUP BY name, error_class, message",
+            params,
+        )
+        return list(cursor.fetchall())

@@ -11,6 +11,7 @@ from ..define.sensitive import shown_schedule
 from ..metrics.capped_count import CappedCount
 from ..metrics.open_jobs import QueueState
 from ..metrics.summaries import Activity, Statistics
+from ..metrics.worker_states import WorkerState
 from ..models import Attempt, AttemptLog, Job, Schedule, Worker
 from ..workflows.graph import Workflow
 from .attempt_logs import logs_of
@@ -126,7 +127,7 @@ def _step(step: ShownStep) -> dict[str, Any]:
 # --- queues, workers, schedules -----------------------------------------------------------------
 
 
-def queue(state: QueueState, workers: Iterable[Worker]) -> dict[str, Any]:
+def queue(state: QueueState, workers: Iterable[Worker | WorkerState]) -> dict[str, Any]:
     row = state.row
     return {
         "name": state.name,

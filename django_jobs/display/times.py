@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from ..models import Job
 from ..status import Status
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_UNITS = (
+    (_DAY, gettext_lazy("%d d")), (_HOUR, gettext_lazy("%d h")), (_MINUTE, gettext_lazy("%d min")),
+    (1, gettext_lazy("%d s")),
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Age:
+    """A time in a sentence. Its text changes each second, so pages show it as an element."""
+
+    at: datetime.datetime
+    #: The text is the time since then, ``5 s``; else it is the moment, ``5 s ago``.
+    is_duration: bool = False
+
+    def __str__(self) -> str:
+        return duration(timezone.now() - self.at) if self.is_duration else relative(self.at)
 
 
 def duration(length: datetime.timedelta | None) -> str:
@@ -43,8 +61,7 @@ def relative(moment: datetime.datetime | None) -> str:
     seconds = round((moment - timezone.now()).total_seconds())
     if seconds == 0:
         return _("now")
-    units = ((_DAY, _("%d d")), (_HOUR, _("%d h")), (_MINUTE, _("%d min")), (1, _("%d s")))
-    text = next(text % (abs(seconds) // size) for size, text in units if abs(seconds) >= size)
+    text = next(text % (abs(seconds) // size) for size, text in _UNITS if abs(seconds) >= size)
     return (_("in %s") if seconds > 0 else _("%s ago")) % text
 
 

@@ -1,4 +1,4 @@
-"""Adds up rows of measurements."""
+"""Adds up sums of measurements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HISTOGRAMS = ("waits", "runs")
 
 
 class Accumulator:
-    """Adds up the numbers of rows. It is a Tally in effect, but fast for thousands of rows."""
+    """Adds up the numbers of sums. It is a Tally in effect, but fast for hundreds of them."""
 
     __slots__ = (*COUNTS, *SECONDS, *EDGES, *HISTOGRAMS, "ended")
 
@@ -30,7 +30,7 @@ class Accumulator:
         self.shortest_run_seconds: float | None = None
         self.shortest_wait_seconds: float | None = None
         self.longest_wait_seconds: float | None = None
-        # Added up all at once, by _added().
+        # Added up all at once, by added().
         self.waits: list[list[int]] = []
         self.runs: list[list[int]] = []
         self.ended = [0] * steps
@@ -55,17 +55,13 @@ class Accumulator:
         self.waits.append(waits)
         self.runs.append(runs)
 
-    def numbers(self) -> list[Any]:
-        own = [getattr(self, name) for name in (*COUNTS, *SECONDS, *EDGES)]
-        return [*own, _added(self.waits), _added(self.runs)]
-
     def point(self, starts_at: int) -> Point:
         return Point(moment(starts_at), *self._outcomes, self.wait, self.run)
 
     def activity(self, name: str) -> Activity:
         started = sum(map(sum, self.runs))
         times = self.run_seconds, self.wait, self.run
-        counts = tuple(_added(self.runs))
+        counts = tuple(added(self.runs))
         return Activity(
             name, started, *self._outcomes, self.rescued, *times, tuple(self.ended), counts
         )
@@ -77,12 +73,12 @@ class Accumulator:
     @property
     def wait(self) -> Spread:
         edges = self.shortest_wait_seconds, self.longest_wait_seconds
-        return _spread(_added(self.waits), self.wait_seconds, *edges)
+        return _spread(added(self.waits), self.wait_seconds, *edges)
 
     @property
     def run(self) -> Spread:
         edges = self.shortest_run_seconds, self.longest_run_seconds
-        return _spread(_added(self.runs), self.run_seconds, *edges)
+        return _spread(added(self.runs), self.run_seconds, *edges)
 
 
 class Past:
@@ -112,7 +108,8 @@ class Past:
         )
 
 
-def _added(histograms: list[list[int]]) -> list[int]:
+def added(histograms: Iterable[Sequence[int]]) -> list[int]:
+    """Return the sum of *histograms*, of which some lack the zeros at the end."""
     return [sum(bucket) for bucket in itertools.zip_longest(*histograms, fillvalue=0)]
 
 

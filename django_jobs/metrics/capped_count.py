@@ -40,25 +40,28 @@ def total(numbers: Iterable[CappedCount]) -> CappedCount:
     return CappedCount(sum(int(number) + number.capped for number in numbers))
 
 
-def capped_count(rows: QuerySet[Any]) -> CappedCount:
-    """Count *rows*; the database stops at 10,001."""
-    return CappedCount(_first(rows).count())
+def capped_count(rows: QuerySet[Any], *, newest_first: bool = False) -> CappedCount:
+    """Count *rows*; the database stops at 10,001.
+
+    *newest_first* is for rows above some id: the database reads the ids from the highest one down.
+    Else PostgreSQL may read the whole table, because it expects to find so many rows soon.
+    """
+    first = rows.order_by("-pk").values("pk")[: CAP + 1] if newest_first else _first(rows)
+    return CappedCount(first.count())
 
 
 def capped_counts(groups: Mapping[K, QuerySet[Any]], using: str) -> dict[K, CappedCount]:
-    """Count several sets of rows with one statement."""
+    """Count several sets of rows together."""
     if not groups:
         return {}
-    counts: list[str] = []
-    params: list[Any] = []
-    for rows in groups.values():
+    queries = []
+    for place, rows in enumerate(groups.values()):
         sql, values = compiled(_first(rows), using)
-        counts.append(f"(SELECT COUNT(*) FROM ({sql}) counted)")  # noqa: S608
-        params += values
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(counts)}", params)
-        found = cursor.fetchone()
-    return {key: CappedCount(number) for key, number in zip(groups, found, strict=True)}
+        queries.append((f"SELECT {place}, COUNT(*) FROM ({sql}) counted", values))  # noqa: S608
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        found = dict(dialect_for(connection).union(cursor, queries))
+    return {key: CappedCount(found[place]) for place, key in enumerate(groups)}
 
 
 def status_counts(using: str) -> dict[Status, CappedCount]:

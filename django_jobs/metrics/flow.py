@@ -12,7 +12,8 @@ from . import cache
 from .capped_count import CAP, compiled
 from .snapshot import CACHE_SECONDS, recent_statistics
 
-#: Jobs of the last so many seconds count, if they are not more than ten thousand.
+#: Jobs of so many seconds count, if they are not more than ten thousand. The last minute of them
+#: is the current one, so that the flow changes with the jobs or once a minute.
 SECONDS = 600
 
 
@@ -46,8 +47,8 @@ def flows(using: str) -> dict[str, Flow]:
 
 def _inflow(using: str) -> dict[str, float]:
     """Count the newest jobs by queue; the index of the ids has them by time."""
-    now = cache.unix_time(using)
-    first = UUID(int=int((now - SECONDS) * 1000) << 80)
+    minute = int(cache.unix_time(using)) // 60 * 60
+    first = UUID(int=(minute + 60 - SECONDS) * 1000 << 80)
     newest = Job.objects.using(using).filter(pk__gte=first).order_by("-pk")
     sql, params = compiled(newest.values("queue", "pk")[:CAP], using)
     with connections[using].cursor() as cursor:
@@ -55,6 +56,7 @@ def _inflow(using: str) -> dict[str, float]:
         found: dict[str, int] = dict(cursor.fetchall())
     seconds = float(SECONDS)
     if sum(found.values()) == CAP:
-        oldest = newest.values_list("pk", flat=True)[CAP - 1]
-        seconds = max(1.0, now - (oldest.int >> 80) / 1000)
+        pks = newest.values_list("pk", flat=True)
+        last, oldest = ((pks[place].int >> 80) / 1000 for place in (0, CAP - 1))
+        seconds = max(1.0, max(last, minute) - oldest)
     return {name: 60 * number / seconds for name, number in found.items()}

@@ -1,4 +1,4 @@
-"""The first rows of several lines, with one statement."""
+"""The first rows of several lines, read together."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ def heads(
     field: Any = rows.model._meta.get_field(column)
     prepared = [field.get_db_prep_value(value, connection) for value in values]
     sql, given = compiled(rows.filter(**{column: values[0]})[:most], using)
-    parts, params = [], list[Any]()
-    for number, value in enumerate(prepared):
-        parts.append(f"SELECT {number}, head.* FROM ({sql}) head")  # noqa: S608
-        params += [value if each == prepared[0] else each for each in given]
+    queries = [
+        (
+            f"SELECT {number}, head.* FROM ({sql}) head",  # noqa: S608
+            [value if each == prepared[0] else each for each in given],
+        )
+        for number, value in enumerate(prepared)
+    ]
     with connection.cursor() as cursor:
-        found = dialect_for(connection).long_query(cursor, " UNION ALL ".join(parts), params)
+        found = dialect_for(connection).union(cursor, queries)
     for number, *columns in found:
         yield (values[number], *columns)
 

@@ -18,10 +18,11 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils.translation import gettext_noop
 
 from ..db import clock, unix_time
+from ..db.chunks import chunks
 from ..models import Job, Queue, Schedule, Worker
 from .capped_count import ready_queues
 from .open_jobs import oldest_ready
-from .snapshot import WORKERS_READ
+from .worker_states import WORKERS_READ
 
 #: The parts that are checked, in this order.
 PARTS = (
@@ -35,8 +36,8 @@ PARTS = (
 MAX_AGE_SECONDS = 300.0
 #: A schedule that is later than these seconds is overdue.
 MAX_LAG_SECONDS = 60.0
-#: Queues with ready jobs whose oldest job is looked for. SQLite unites at most 500 queries.
-QUEUES_READ = 400
+#: Queues with ready jobs whose oldest job is looked for.
+QUEUES_READ = 5_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -152,8 +153,9 @@ def _look_at_rows(state: State, now: float) -> None:
     columns = ("pool", "slots", "queues", "exclude_queues", "quiet")
     state.workers = list(live.live().only(*columns)[:WORKERS_READ])
     ready = ready_queues(using)[:QUEUES_READ]
-    rows = Queue.objects.using(using).filter(name__in=ready)
-    for name, paused_at, target in rows.values_list("name", "paused_at", "target_seconds"):
+    rows = Queue.objects.using(using).values_list("name", "paused_at", "target_seconds")
+    found = (row for chunk in chunks(ready) for row in rows.filter(name__in=chunk))
+    for name, paused_at, target in found:
         if paused_at is not None:
             state.paused.add(name)
         if target is not None:

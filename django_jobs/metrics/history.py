@@ -6,24 +6,22 @@ seconds. Each function takes one statement, and at times another one for the dat
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import operator
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import ExpressionWrapper, F, Q, TextField
+from django.db.models import Q
 
 from ..conf import get_settings
 from ..models import Mark, Measurement
-from ..models.histogram import COUNTS, Tally, counted_as
+from ..models.histogram import Tally, counted_as
 from . import cache
-from .accumulator import EDGES, HISTOGRAMS, SECONDS, Accumulator, Past, moment
+from .accumulator import Accumulator, Past, moment
 from .collector import MINUTE, Series
 from .summaries import DAY, HOUR, PERIODS, WEEK, Failures, Statistics
+from .sums import errors, sums
 
 #: Seconds of each number in :attr:`Failures.by_step`.
 FAILURE_STEP = 6 * HOUR
@@ -48,35 +46,40 @@ def statistics(period: str = "1h", using: str = "", name: str = "", queue: str =
     start = int(now) // wanted.step * wanted.step - (steps - 1) * wanted.step
     points = [Accumulator() for _step in range(steps)]
     past = Past(start - wanted.seconds, wanted)
-    parts: defaultdict[Series, Accumulator] = defaultdict(lambda: Accumulator(steps))
-    only = {key: value for key, value in (("name", name), ("queue", queue)) if value}
-    for starts_at, seconds, line, function, *numbers in _rows(start - wanted.seconds, using, only):
-        if starts_at < start:
-            past.add(starts_at, seconds, numbers)
-            continue
-        step = min((starts_at - start) // wanted.step, steps - 1)
-        points[step].add(numbers)
-        part = parts[line, function]
-        part.add(numbers)
-        part.ended[step] += numbers[1] + numbers[2]
     functions: defaultdict[str, Accumulator] = defaultdict(lambda: Accumulator(steps))
     queues: defaultdict[str, Accumulator] = defaultdict(lambda: Accumulator(steps))
     total = Accumulator(steps)
-    for (line, function), part in parts.items():
-        numbers = part.numbers()
-        for whole in (functions[function], queues[line], total):
-            whole.add(numbers)
-            whole.ended = [*map(operator.add, whole.ended, part.ended)]
-    busiest = sorted(functions.items(), key=lambda item: -item[1].run_seconds)
+    only = {key: value for key, value in (("name", name), ("queue", queue)) if value}
+
+    for each in sums(start - wanted.seconds, start, using, only):
+        if each.series:
+            line, function = each.series
+            ended = _by_step(each.ended, start, wanted.step, steps)
+            for whole in (functions[function], queues[line], total):
+                whole.add(each.numbers)
+                whole.ended = [*map(operator.add, whole.ended, ended)]
+        elif each.starts_at < start:
+            past.add(each.starts_at, each.seconds, each.numbers)
+        else:
+            points[min((each.starts_at - start) // wanted.step, steps - 1)].add(each.numbers)
+    busiest = sorted(functions.items(), key=lambda item: (-item[1].run_seconds, item[0]))
     return Statistics(
         wanted,
         moment(now),
-        tuple(each.point(start + step * wanted.step) for step, each in enumerate(points)),
+        tuple(each.point(start + place * wanted.step) for place, each in enumerate(points)),
         tuple(each.activity(function) for function, each in busiest),
         tuple(each.activity(queue) for queue, each in sorted(queues.items())),
         total.activity(""),
         past.summary(),
     )
+
+
+def _by_step(counted: Iterable[tuple[int, int]], start: int, length: int, steps: int) -> list[int]:
+    """Return the sums of the numbers at Unix times, for each of the *steps* from *start* on."""
+    found = [0] * steps
+    for at, number in counted:
+        found[min((at - start) // length, steps - 1)] += number
+    return found
 
 
 def marks(seconds: int, using: str) -> list[tuple[int, str]]:
@@ -86,53 +89,70 @@ def marks(seconds: int, using: str) -> list[tuple[int, str]]:
     return list(rows.values_list("at", "name")[:_MOST_MARKS])[::-1]
 
 
-def failures(using: str = "") -> tuple[Failures, ...]:
+def failures(using: str = "", name: str = "") -> tuple[Failures, ...]:
     """Return the failures of a week, by job function and class of error; the latest first.
 
     Attempts that are retried do not count, nor do jobs that failed because one before them in a
-    workflow did. *using* is the database's alias, by default that of the ``DATABASE`` setting.
+    workflow did. *using* is the database's alias, by default that of the ``DATABASE`` setting. With
+    *name*, the failures are of that job function only.
     """
     using = using or get_settings().database
     now = cache.unix_time(using)
     start = int(now) - WEEK
-    rows = Measurement.objects.using(using).filter(
-        seconds__gt=Measurement.TOTAL, starts_at__gte=start, failed__gt=0
-    )
-    text = ExpressionWrapper(F("errors"), TextField())
-    found = list(rows.values_list("starts_at", "name", text))
-    groups: defaultdict[tuple[str, str], _Group] = defaultdict(_Group)
-    for (starts_at, name, _text), errors in zip(found, _parsed(found), strict=True):
-        step = min((starts_at - start) // FAILURE_STEP, _FAILURE_STEPS - 1)
-        for error_class, (count, last, sample) in errors.items():
-            group = groups[name, error_class]
-            group.by_step[step] += count
-            group.first = min(group.first, starts_at)
-            group.hour += count if starts_at >= now - HOUR else 0
-            group.day += count if starts_at >= now - DAY else 0
-            group.week += count
-            if last >= group.last:
-                group.last, group.sample = last, sample
-    latest = sorted(groups.items(), key=lambda item: -item[1].last)
-    return tuple(
-        Failures(
-            *key, each.hour, each.day, each.week, moment(each.first), moment(each.last),
-            UUID(each.sample), tuple(each.by_step),
-        )
-        for key, each in latest
-    )  # fmt: skip
+    told: list[Failures] = []
+    for function, rows in errors(start, using, {"name": name} if name else {}):
+        # Of one function at a time, so that Python's garbage collector finds few objects.
+        classes: dict[str, _Failed] = {}
+        for starts_at, found in rows:
+            for error_class, (count, last, sample) in found.items():
+                failed = classes.get(error_class)
+                if failed is None:
+                    failed = classes[error_class] = _Failed(start, now)
+                failed.add(starts_at, count, last, sample)
+        told += [failed.summary(function, each) for each, failed in classes.items()]
+    return tuple(sorted(told, key=lambda one: one.last_seen, reverse=True))
 
 
-@dataclasses.dataclass(slots=True)
-class _Group:
-    hour: int = 0
-    day: int = 0
-    week: int = 0
-    #: Unix time at which the first row of measurements with one of them begins.
-    first: float = math.inf
-    #: Unix time of the latest failure, and the id of its job.
-    last: float = 0
-    sample: str = ""
-    by_step: list[int] = dataclasses.field(default_factory=lambda: [0] * _FAILURE_STEPS)
+class _Failed:
+    """Adds up the failures of a job function with one class of error, from *start* on."""
+
+    __slots__ = ("_by_step", "_day", "_first", "_hour", "_last", "_now", "_start")
+
+    def __init__(self, start: int, now: float) -> None:
+        self._start, self._now, self._first = start, now, math.inf
+        self._hour = self._day = 0
+        self._by_step = [0] * _FAILURE_STEPS
+        self._last = (0, "")
+
+    def add(self, starts_at: int, count: int, last: int, sample: str) -> None:
+        """Add a row of measurements: its start, its failures, when the last was, and its job."""
+        self._by_step[min((starts_at - self._start) // FAILURE_STEP, _FAILURE_STEPS - 1)] += count
+        age = self._now - starts_at
+        if age <= DAY:
+            self._day += count
+            if age <= HOUR:
+                self._hour += count
+        if starts_at < self._first:
+            self._first = starts_at
+        if last >= self._last[0]:
+            self._last = max(self._last, (last, sample))
+
+    def summary(self, name: str, error_class: str) -> Failures:
+        last, sample = self._last
+        week = sum(self._by_step)
+        times = moment(self._first), moment(last)
+        return Failures(
+            name, error_class, self._hour, self._day, week, *times, UUID(sample),
+            tuple(self._by_step),
+        )  # fmt: skip
+
+
+def error_classes(using: str) -> set[str]:
+    """Return the classes of the errors of a week, as :func:`failures` has them."""
+    groups = errors(int(cache.unix_time(using)) - WEEK, using)
+    return {
+        error_class for _name, rows in groups for _start, found in rows for error_class in found
+    }
 
 
 def totals(using: str = "") -> dict[Series, Tally]:
@@ -151,21 +171,3 @@ def totals(using: str = "") -> dict[Series, Tally]:
         key = counted_as((row.queue, row.name), found)
         found.setdefault(key, Tally()).add(row.tally)
     return found
-
-
-def _rows(start: int, using: str, only: Mapping[str, str]) -> Iterator[tuple[Any, ...]]:
-    rows = Measurement.objects.using(using).filter(
-        seconds__gt=Measurement.TOTAL, starts_at__gte=start, **only
-    )
-    keys = ("starts_at", "seconds", "queue", "name")
-    texts = [ExpressionWrapper(F(column), TextField()) for column in HISTOGRAMS]
-    found = list(rows.values_list(*keys, *COUNTS, *SECONDS, *EDGES, *texts))
-    read = _parsed(found, len(HISTOGRAMS))
-    return ((*row[:-2], waits, next(read)) for row, waits in zip(found, read, strict=False))
-
-
-def _parsed(rows: Sequence[tuple[Any, ...]], texts: int = 1) -> Iterator[Any]:
-    """Yield the values of the last *texts* columns of *rows*, which are JSON, row by row."""
-    # One long JSON text is parsed several times as fast as thousands of short ones.
-    joined = ",".join(text for row in rows for text in row[-texts:])
-    return iter(json.loads(f"[{joined}]"))

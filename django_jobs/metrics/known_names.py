@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..conf import get_settings
@@ -31,15 +31,15 @@ def functions(using: str) -> set[str]:
     return {function.name for function in registry.every()} | _measured("name", using)
 
 
-def unknown_queue(name: str, using: str) -> str:
-    """Return a sentence if nothing names the queue, else an empty text."""
+def unknown_queues(names: Iterable[str], using: str) -> Iterator[str]:
+    """Yield a sentence for each of these queues that nothing names."""
     known = queues(using)
-    if name in known or _has_jobs(name, using):
-        return ""
-    return (
-        f"Nothing names a queue {name!r}: no job function, route, setting, schedule, worker or job."
-        f"{did_you_mean(name, known)}"
-    )
+    for name in names:
+        if name not in known and not _has_jobs(name, using):
+            yield (
+                f"Nothing names a queue {name!r}: no job function, route, setting, schedule, "
+                f"worker or job.{did_you_mean(name, known)}"
+            )
 
 
 def unknown_function(name: str, using: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connections
@@ -21,13 +21,14 @@ from ..models import EventWait, Job, JobQuerySet, Queue, Worker
 from ..status import Status
 from .capped_count import CAP, CappedCount, compiled, of_status
 from .waiting import COUNTED, Kind, kinds_of_jobs
+from .worker_states import WorkerState
 
 # The name of a count, beside those of the statuses.
 _QUESTIONS = "QUESTIONS"
+# In a query that is compiled once for all queues; no queue can have this name.
+_ANY_QUEUE = "@"
 # The oldest job of a queue is the oldest among this many that workers claim next.
 _OLDEST_AMONG = 100
-# In place of a status: SCHEDULED and RETRY jobs.
-_TIMED = "TIMED"
 
 
 @dataclasses.dataclass(slots=True)
@@ -40,7 +41,7 @@ class QueueState:
     running: int = 0
     #: Jobs that workers have claimed ahead and that have not begun.
     claimed: int = 0
-    #: SCHEDULED and RETRY jobs, among the first ten thousand of all queues.
+    #: SCHEDULED and RETRY jobs, among ten thousand of each of all queues.
     timed: int = 0
     #: WAITING jobs, among the first ten thousand of all queues.
     waiting: int = 0
@@ -82,7 +83,7 @@ class OpenJobs:
     """The numbers of jobs."""
 
     statuses: Mapping[Status, CappedCount]
-    #: By status and queue. SCHEDULED and RETRY jobs count as one status, :data:`_TIMED`.
+    #: By status and queue.
     by_queue: Mapping[tuple[str, str], Counted]
     #: STARTED jobs that run; the others are claimed ahead.
     running: CappedCount
@@ -94,7 +95,7 @@ class OpenJobs:
 
 def queue_states(
     using: str,
-    live: Iterable[Worker],
+    live: Iterable[WorkerState],
     ready: Iterable[str],
     counted: Mapping[tuple[str, str], Counted],
 ) -> list[QueueState]:
@@ -116,35 +117,48 @@ def queue_states(
         elif status == Status.WAITING:
             state.waiting = group.number
         else:
-            state.timed = group.number
+            state.timed += group.number
+    slots = _slots(workers)
+    # Most workers that differ name a few queues each: nobody asks them about all the others.
+    everywhere = [(worker, number) for worker, number in slots if not worker.queues]
     for state in states.values():
-        state.slots = sum(worker.slots for worker in workers if worker.serves(state.name))
+        state.slots = sum(number for one, number in everywhere if one.serves(state.name))
+    for worker, number in slots:
+        for name in filter(worker.serves, states.keys() & {*map(str, worker.queues)}):
+            states[name].slots += number
     return [states[name] for name in sorted(states)]
 
 
-def open_jobs(using: str, ready: Iterable[str]) -> OpenJobs:
-    """Count the jobs of each status, the open jobs by queue, and questions, with one statement.
+def _slots(workers: Iterable[WorkerState]) -> list[tuple[WorkerState, int]]:
+    """Return one of the workers that serve the same queues, with the slots of all these workers."""
+    alike: defaultdict[str, list[WorkerState]] = defaultdict(list)
+    for worker in workers:
+        alike[f"{worker.pool} {worker.queues} {worker.exclude_queues}"].append(worker)
+    return [(group[0], sum(one.slots for one in group)) for group in alike.values()]
 
-    It reads the rows of an open status once or twice, and of each at most :data:`CAP` + 1.
+
+def open_jobs(using: str, ready: Iterable[str]) -> OpenJobs:
+    """Count the jobs of each status, the open jobs by queue, and questions, all together.
+
+    It reads at most :data:`CAP` + 1 rows of a status, and of PENDING ones so many of each queue.
     """
     jobs: Any = Job.objects.using(using)
     waiting, scheduled = kinds_of_jobs(jobs.all())
+    retried = of_status(jobs.all(), Status.RETRY)
     questions = EventWait.objects.using(using).filter(approval_id__isnull=False)
     parts = [  # the first one gives the columns their types
         _started(jobs.running(), using),
-        _part(_TIMED, jobs.timed().order_by("run_at").values("queue"), using, queue="queue"),
-        _part(Status.WAITING, waiting.values("kind", "queue"), using, kind="kind", queue="queue"),
-        _part(Status.SCHEDULED, scheduled, using, kind="kind"),
+        _part(Status.WAITING, waiting.values("kind", "queue"), using, "kind", "queue"),
+        _part(Status.SCHEDULED, scheduled.values("kind", "queue"), using, "kind", "queue"),
+        _part(Status.RETRY, retried.values("queue"), using, queue="queue"),
         _part(_QUESTIONS, questions.values("pk"), using),
     ]
-    for status in (Status.RETRY, Status.SUCCESS, Status.FAILURE, Status.REVOKED):
+    for status in (Status.SUCCESS, Status.FAILURE, Status.REVOKED):
         parts += [_part(status, of_status(jobs.all(), status).order_by().values("pk"), using)]
-    parts += [_ready(jobs.ready().filter(queue=name), using) for name in ready]
+    parts += _ready(ready, using)
     connection = connections[using]
-    params = [value for _sql, values in parts for value in values]
     with connection.cursor() as cursor:
-        sql = " UNION ALL ".join(sql for sql, _values in parts)
-        found = dialect_for(connection).long_query(cursor, sql, params)
+        found = dialect_for(connection).union(cursor, parts)
     return _open_jobs([_Row(*row) for row in found], using)
 
 
@@ -188,16 +202,20 @@ def _part(
     return f"{head} FROM ({sql}) counted{groups}", params
 
 
-def _ready(jobs: JobQuerySet, using: str) -> tuple[str, Sequence[Any]]:
-    """Return the part of one queue's PENDING jobs."""
-    ordered = jobs.order_by("rank", "pk")
-    sql, params = compiled(ordered.values("queue")[: CAP + 1], using)
-    head, head_params = compiled(ordered.values(at=F("ready_at"))[:_OLDEST_AMONG], using)
-    counted = (
-        f"SELECT '{Status.PENDING.value}', '', queue, COUNT(*), 0, "  # noqa: S608
-        f"(SELECT MIN(at) FROM ({head}) head) FROM ({sql}) counted GROUP BY queue"
+def _ready(queues: Iterable[str], using: str) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield the part of each queue's PENDING jobs."""
+    jobs: Any = Job.objects.using(using)
+    # Compiled once: the parts differ in the queue only.
+    ordered = jobs.ready().filter(queue=_ANY_QUEUE).order_by("rank", "pk")
+    rows, values = compiled(ordered.values("rank")[: CAP + 1], using)
+    head, head_values = compiled(ordered.values(at=F("ready_at"))[:_OLDEST_AMONG], using)
+    sql = (
+        f"SELECT '{Status.PENDING.value}', '', %s, COUNT(*), 0, "  # noqa: S608
+        f"(SELECT MIN(at) FROM ({head}) head) FROM ({rows}) counted"
     )
-    return counted, [*head_params, *params]
+    for name in queues:
+        params = (_ANY_QUEUE, *head_values, *values)
+        yield sql, [name if value == _ANY_QUEUE else value for value in params]
 
 
 def _open_jobs(rows: Sequence[_Row], using: str) -> OpenJobs:
@@ -237,22 +255,25 @@ def _uncapped(number: CappedCount) -> int:
 def oldest_ready(using: str, queues: Iterable[str]) -> dict[str, datetime.datetime]:
     """Return when the oldest of the jobs that workers claim next became ready, by queue.
 
-    Queues without such a job are left out. One statement reads at most a hundred rows per queue.
+    Queues without such a job are left out. It reads at most a hundred rows per queue.
     """
     names = list(queues)
     if not names:
         return {}
     jobs: Any = Job.objects.using(using)
-    rows = jobs.ready().filter(queue=names[0]).order_by("rank", "pk").values(at=F("ready_at"))
+    rows = jobs.ready().filter(queue=_ANY_QUEUE).order_by("rank", "pk").values(at=F("ready_at"))
     # Compiled once: the queries differ in the queue only.
     sql, values = compiled(rows[:_OLDEST_AMONG], using)
-    parts, params = [], list[Any]()
-    for number, name in enumerate(names):
-        parts.append(f"SELECT {number}, MIN(at) FROM ({sql}) head")  # noqa: S608
-        params += [name if value == names[0] else value for value in values]
+    queries = [
+        (
+            f"SELECT {number}, MIN(at) FROM ({sql}) head",  # noqa: S608
+            [name if value == _ANY_QUEUE else value for value in values],
+        )
+        for number, name in enumerate(names)
+    ]
     connection = connections[using]
     with connection.cursor() as cursor:
-        found = dialect_for(connection).long_query(cursor, " UNION ALL ".join(parts), params)
+        found = dialect_for(connection).union(cursor, queries)
     moments = {names[number]: _moment(at, using) for number, at in found}
     return {name: at for name, at in moments.items() if at is not None}
 

@@ -13,21 +13,28 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import BooleanField, Case, Exists, QuerySet, Value, When
+from django.db.models import BooleanField, Case, Exists, Q, QuerySet, Subquery, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from ..backoff import LONGEST_DEFERRAL
-from ..conf import get_settings
 from ..db import clock, dialect_for
 from ..models import Job, Schedule, Worker
-from ..status import Status
+from ..status import QUEUED, Status
 from . import cache
-from .capped_count import CAP, CappedCount, compiled, of_status, ready_queues
+from .capped_count import (
+    CAP,
+    CappedCount,
+    capped_counts,
+    compiled,
+    of_status,
+    ready_queues,
+)
 from .history import marks, statistics
 from .open_jobs import QueueState, open_jobs, queue_states, waiting
 from .summaries import PERIODS, Statistics
 from .waiting import Kind
+from .worker_states import WorkerState, flagged_workers, worker_states
 
 #: Seconds for which all callers get the same snapshot.
 CACHE_SECONDS = 3.0
@@ -37,10 +44,9 @@ STRIP_SECONDS = 15.0
 LONG_CACHE_SECONDS = 30.0
 #: Job functions with deferred jobs.
 DEFERRALS_READ = 5
-#: Rows of workers.
-WORKERS_READ = 2_000
 #: Schedules that fire next.
 SCHEDULES_READ = 8
+_NOTHING = CappedCount(0)
 #: The text for people when :func:`lacks_beat` is true.
 NO_BEAT = gettext_lazy("No beat runs: schedules do not fire.")
 
@@ -60,32 +66,32 @@ class Overview:
     """A snapshot of one database."""
 
     at: datetime.datetime
-    statuses: Mapping[Status, CappedCount]
+    statuses: Mapping[Status, CappedCount] = dataclasses.field(default_factory=dict)
     #: STARTED jobs that run. Workers have claimed the other ones ahead.
-    running: CappedCount
+    running: CappedCount = _NOTHING
     #: Questions of jobs that wait for the answers of people.
-    questions: CappedCount
+    questions: CappedCount = _NOTHING
     #: How many jobs wait for what: see :data:`.waiting.COUNTED`.
-    waiting: Mapping[Kind, CappedCount]
-    queues: list[QueueState]
-    #: Neither stopped nor lost. Their ``vars()`` have ``is_live`` and ``is_late``.
-    workers: list[Worker]
+    waiting: Mapping[Kind, CappedCount] = dataclasses.field(default_factory=dict)
+    queues: list[QueueState] = dataclasses.field(default_factory=list)
+    #: Neither stopped nor lost, by host and process.
+    workers: list[WorkerState] = dataclasses.field(default_factory=list)
     #: The enabled ones that fire next, in this order; ``vars()`` have ``is_overdue``.
-    schedules: list[Schedule]
+    schedules: list[Schedule] = dataclasses.field(default_factory=list)
     #: The most frequent first.
-    deferrals: list[Deferral]
+    deferrals: list[Deferral] = dataclasses.field(default_factory=list)
     #: Schedules are enabled, and no live beat fires them.
-    lacks_beat: bool
+    lacks_beat: bool = False
 
     @property
-    def beats(self) -> list[Worker]:
+    def beats(self) -> list[WorkerState]:
         """The live processes that fire schedules."""
-        return [one for one in self.workers if one.pool == Worker.BEAT and vars(one)["is_live"]]
+        return [one for one in self.workers if one.pool == Worker.BEAT and one.is_live]
 
     @property
-    def executing(self) -> list[Worker]:
+    def executing(self) -> list[WorkerState]:
         """The live processes that run jobs."""
-        return [one for one in self.workers if one.pool != Worker.BEAT and vars(one)["is_live"]]
+        return [one for one in self.workers if one.pool != Worker.BEAT and one.is_live]
 
     @property
     def slots(self) -> int:
@@ -108,9 +114,12 @@ def overview(using: str = "") -> Overview:
     return cache.recent(look, using, CACHE_SECONDS)
 
 
-def earlier_overview(using: str = "") -> Overview:
-    """Return a snapshot of the database *using* that is at most :data:`STRIP_SECONDS` old."""
-    return cache.recent(look, using, STRIP_SECONDS)
+def earlier_overview(using: str = "", model: str = "job") -> Overview:
+    """Return a snapshot of the database *using* that is at most :data:`STRIP_SECONDS` old.
+
+    That for another *model* than "job" holds no more than the alerts about that model need.
+    """
+    return cache.recent(_LOOKS.get(model, look), using, STRIP_SECONDS)
 
 
 def recent_marks(period: str, using: str) -> list[tuple[int, str]]:
@@ -129,10 +138,10 @@ def recent_statistics(period: str = "1h", using: str = "") -> Statistics:
 
 def look(using: str) -> Overview:
     """Read a snapshot now."""
-    workers = _workers(using)
+    workers = worker_states(flagged_workers(using))
     ready = ready_queues(using)
     counted = open_jobs(using, ready)
-    live = [one for one in workers if vars(one)["is_live"]]
+    live = [one for one in workers if one.is_live]
     queues = queue_states(using, live, ready, counted.by_queue)
     return Overview(
         at=timezone.now(),
@@ -148,6 +157,28 @@ def look(using: str) -> Overview:
     )
 
 
+def _look_at_workers(using: str) -> Overview:
+    """Read workers without a heartbeat and a live one; without that, how many jobs wait for it."""
+    flagged: Any = flagged_workers(using)
+    live = flagged.filter(is_live=True).exclude(pool=Worker.BEAT).values("pk")[:1]
+    some = flagged.filter(Q(is_late=True) | Q(pk=Subquery(live)))
+    found = Overview(at=timezone.now(), workers=worker_states(some))
+    if found.executing:
+        return found
+    jobs: Any = Job.objects.using(using)
+    queued = {status: of_status(jobs.all(), status) for status in QUEUED}
+    return dataclasses.replace(found, statuses=capped_counts(queued, using))
+
+
+def _look_at_schedules(using: str) -> Overview:
+    """Read the schedules that fire next, and whether a beat does that."""
+    schedules = list(_next_schedules(using))
+    return Overview(at=timezone.now(), schedules=schedules, lacks_beat=lacks_beat(using))
+
+
+_LOOKS = {"worker": _look_at_workers, "schedule": _look_at_schedules}
+
+
 def lacks_beat(using: str) -> bool:
     """Return whether schedules are enabled and no live beat fires them."""
     live: Any = Worker.objects.using(using)
@@ -155,26 +186,12 @@ def lacks_beat(using: str) -> bool:
     return Schedule.objects.using(using).filter(~Exists(beats), enabled=True).exists()
 
 
-def _lacks_beat(workers: Sequence[Worker], using: str) -> bool:
+def _lacks_beat(workers: Sequence[WorkerState], using: str) -> bool:
     """Return what :func:`lacks_beat` does, without its statement if there are workers."""
     if not workers:
         return lacks_beat(using)
-    beats = (one for one in workers if one.pool == Worker.BEAT and vars(one)["is_live"])
-    return bool(vars(workers[0])["has_schedules"]) and not any(beats)
-
-
-def _workers(using: str) -> list[Worker]:
-    # Compared with the database's clock: this host's may be wrong.
-    lives = When(lost_at=None, lease_until__gte=clock(using), then=Value(True))
-    late_after = -3 * get_settings().heartbeat_seconds
-    late = When(heartbeat_at__lt=clock(using, late_after), then=Value(True))
-    rows = Worker.objects.using(using).filter(stopped_at=None, lost_at=None)
-    flags = {
-        "is_live": Case(lives, default=Value(False), output_field=BooleanField()),
-        "has_schedules": Exists(Schedule.objects.using(using).filter(enabled=True)),
-        "is_late": Case(late, default=Value(False), output_field=BooleanField()),
-    }
-    return list(rows.annotate(**flags).order_by("hostname", "pid")[:WORKERS_READ])
+    beats = (one for one in workers if one.pool == Worker.BEAT and one.is_live)
+    return workers[0].has_schedules and not any(beats)
 
 
 def _next_schedules(using: str) -> QuerySet[Schedule]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -79,6 +81,11 @@ class Worker(models.Model):
 
     def serves(self, queue: str) -> bool:
         """Tell whether it takes jobs of *queue*, unless it is quiet."""
-        if self.pool == self.BEAT or queue in self.exclude_queues:
-            return False
-        return not self.queues or queue in self.queues
+        return serves(self.pool, self.queues, self.exclude_queues, queue)
+
+
+def serves(pool: str, queues: Sequence[str], excluded: Sequence[str], queue: str) -> bool:
+    """Tell whether a worker of *pool* takes jobs of *queue*, unless it is quiet."""
+    if pool == Worker.BEAT or queue in excluded:
+        return False
+    return not queues or queue in queues

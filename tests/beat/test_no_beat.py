@@ -108,6 +108,13 @@ def test_place_says_that_no_beat_runs(make: Any, boss: Client, place: Any) -> No
     assert not says()
 
 
+@pytest.mark.parametrize("place", [_list_page, _page, _dashboard])
+def test_page_says_it_once(make: Any, boss: Client, place: Any) -> None:
+    alive("solo")
+    make()
+    assert place(boss).count(NO_BEAT) == 1
+
+
 def test_commands_say_what_to_start(make: Any) -> None:
     make()
     told = "Start `manage.py runbeat`, or `runworker` with --beat."

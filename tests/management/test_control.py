@@ -155,6 +155,14 @@ def test_workers_are_chosen_by_name_and_queue(
     assert sorted(row["worker"] for row in jobs_json("control", "ping", *arguments)) == told
 
 
+def test_worker_is_named_by_its_id(new_worker: Any, answered: Any) -> None:
+    name(new_worker(), "host-1")
+    wanted = new_worker()
+    answered({})
+    (row,) = jobs_json("control", "ping", "--worker", str(wanted.pk))
+    assert row["worker"] == wanted.name
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_jobs import job, signals
@@ -179,8 +181,11 @@ def test_retry_of_a_taken_unique_key() -> None:
 def test_retry_all_that_match_defaults_to_failures() -> None:
     failed, revoked = make(Status.FAILURE), make(Status.REVOKED)
     elsewhere = make(Status.FAILURE, queue="mail")
-    jobs("retry", "--queue", "default")
+    with CaptureQueriesContext(connection) as captured:
+        jobs("retry", "--queue", "default")
     assert statuses(failed, revoked, elsewhere) == ["PENDING", "REVOKED", "FAILURE"]
+    # Each job failed for a reason of its own.
+    assert not [one["sql"] for one in captured if UPSTREAM_FAILED in one["sql"]]
     jobs("retry", "--status", "REVOKED")
     assert statuses(revoked, elsewhere) == ["PENDING", "FAILURE"]
 
@@ -195,6 +200,7 @@ def test_retry_takes_root_causes() -> None:
     why = "failed with a job that they depend on, which was retried in their place"
     told = jobs_json("retry", failed.pk, "--dry-run")
     assert (told["functions"], told["skipped"]) == ({"tests.jobs.fail": 1}, {why: 1})
+    assert jobs_json("retry", "--queue", "default", "--dry-run") == told
     # The steps of one job are not those of another.
     assert jobs_json("retry", failed.pk, "--from-start")["retried"] == 0
     assert jobs_json("retry", failed.pk) == {"retried": 1, "skipped": {why: 1}}

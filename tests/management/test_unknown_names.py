@@ -73,6 +73,11 @@ def test_unknown_queue_is_warned_of(arguments: tuple[str, ...]) -> None:
     assert run(*(text.replace("parcel", "parcels") for text in arguments))[1] == ""
 
 
+def test_each_unknown_queue_is_warned_of() -> None:
+    _out, err = run("pause", "new", "newer")
+    assert [name in err for name in ("queue 'new'", "queue 'newer'")] == [True, True]
+
+
 def test_unknown_queue_is_paused_all_the_same() -> None:
     out, err = run("pause", "new")
     assert out == "new: paused\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -16,11 +16,12 @@ from django_jobs import Snooze, job
 from django_jobs.control import revoke
 from django_jobs.db import unix_time
 from django_jobs.maintenance import rescue, rollup
+from django_jobs.metrics import cache
 from django_jobs.metrics import collector as collecting
 from django_jobs.metrics.collector import Collector
 from django_jobs.metrics.history import failures, statistics
 from django_jobs.models import Job, Measurement, Worker
-from django_jobs.models.histogram import Errors, Tally
+from django_jobs.models.histogram import COUNTS, Errors, Tally, percentile
 from django_jobs.run.execute import Environment, execute
 from django_jobs.run.record import record
 from django_jobs.values import Claimed
@@ -60,6 +61,13 @@ def work(worker: Worker, take: Take, collector: Collector) -> Callable[..., None
 @pytest.fixture
 def now() -> int:
     return int(unix_time("default"))
+
+
+@pytest.fixture
+def standing(now: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The time at which the clock of the statistics stands: a minute may begin in a test."""
+    monkeypatch.setattr(cache, "unix_time", lambda using: float(now))
+    return now
 
 
 def append(starts_at: int, seconds: int = 60, queue: str = "default", name: str = "f",
@@ -362,11 +370,13 @@ def test_statistics_of_what_ran(work: Callable[..., None], collector: Collector)
 
 
 @pytest.mark.parametrize(("window", "steps"), [("1h", 60), ("24h", 144), ("7d", 168)])
-def test_period_is_complete_before_and_after_the_rollup(window: str, steps: int, now: int) -> None:
+def test_period_is_complete_before_and_after_the_rollup(
+    window: str, steps: int, standing: int
+) -> None:
     length = {"1h": 3_600, "24h": 86_400, "7d": 604_800}[window]
     for place in range(50):
-        append((now - place * (length // 50)) // 60 * 60, succeeded=1, runs=[1] + [0] * 25)
-    append(now - length - 3_700, succeeded=100)
+        append((standing - place * (length // 50)) // 60 * 60, succeeded=1, runs=[1] + [0] * 25)
+    append(standing - length - 3_700, succeeded=100)
     before = statistics(window)
     roll_up()
     after = statistics(window)
@@ -374,6 +384,118 @@ def test_period_is_complete_before_and_after_the_rollup(window: str, steps: int,
     assert before.points == after.points
     assert before.total == after.total
     assert 49 <= before.total.succeeded <= 50
+
+
+@pytest.fixture
+def varied(standing: int, vendor: str) -> list[Measurement]:
+    """Return rows of two weeks, in which no two numbers of a column are alike."""
+    if vendor == "mysql":  # as short as on MySQL
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION group_concat_max_len = 1024")
+    lengths, names = (60, 60, 60, 3_600, Measurement.TOTAL), ("f", "F", "shop.send")
+    rows = []
+    for place in range(300):
+        seconds = lengths[place % len(lengths)]
+        starts_at = (standing - place * place * 13) // max(seconds, 60) * max(seconds, 60)
+        errors = {
+            f"shop.Error{kind}": Errors(place % 3 + 1, starts_at + kind, str(uuid4()))
+            for kind in range(place % 4)
+        }
+        counts = dict(zip(COUNTS, range(place, 6 * place + 6, place + 1), strict=False))
+        times = {"wait_seconds": place / 4, "run_seconds": place / 8, "longest_run_seconds": place}
+        edges = {"shortest_run_seconds": place / 2, "shortest_wait_seconds": place / 3,
+                 "longest_wait_seconds": place * 2}  # fmt: skip
+        tally = Tally(
+            **counts, **times, **(edges if place % 7 else {}), errors=errors,
+            waits=[place] * (place % 20) + [0] * 26, runs=[0] * (place % 15) + [1] * 26,
+        )  # fmt: skip
+        tally.waits, tally.runs = tally.waits[:26], tally.runs[:26]
+        queue = ("a", "A", "b")[place % 8 % 3]
+        row = Measurement(
+            starts_at=starts_at, seconds=seconds, queue=queue, name=names[place % 3]
+        )  # fmt: skip
+        row.tally = tally
+        row.save()
+        rows.append(row)
+    return [row for row in rows if row.seconds]
+
+
+def brute(rows: Iterable[Measurement]) -> dict[str, Any]:
+    """Return what an activity must have, from each row in turn."""
+    whole = Tally()
+    for row in rows:
+        whole.add(row.tally)
+    return {
+        "started": whole.started, "succeeded": whole.succeeded, "failed": whole.failed,
+        "retried": whole.retried, "revoked": whole.revoked, "rescued": whole.rescued,
+        "run_seconds": pytest.approx(whole.run_seconds), "run_counts": tuple(whole.runs),
+        "wait_p95": percentile(whole.waits, 0.95, whole.longest_wait_seconds,
+                               whole.shortest_wait_seconds),
+        "run_p50": percentile(whole.runs, 0.5, whole.longest_run_seconds,
+                              whole.shortest_run_seconds),
+        "mean": pytest.approx(whole.wait_seconds / (sum(whole.waits) or 1)),
+    }  # fmt: skip
+
+
+def told(activity: Any) -> dict[str, Any]:
+    names = ("started", "succeeded", "failed", "retried", "revoked", "rescued", "run_seconds")
+    return {
+        **{name: getattr(activity, name) for name in names}, "run_counts": activity.run_counts,
+        "wait_p95": activity.wait.p95, "run_p50": activity.run.p50,
+        "mean": activity.wait.mean or 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("window", ["1h", "24h", "7d"])
+def test_statistics_are_the_sums_of_the_rows(window: str, varied: list[Measurement]) -> None:
+    found = statistics(window)
+    start = found.points[0].starts_at.timestamp()
+    rows = [row for row in varied if row.starts_at >= start]
+    before = [row for row in varied if start - found.period.seconds <= row.starts_at < start]
+    assert told(found.total) == brute(rows)
+    assert told(found.previous.total) == brute(before)
+    assert {one.name for one in found.functions} == {row.name for row in rows}
+    assert {one.name for one in found.queues} == {row.queue for row in rows}
+    for one in found.functions:
+        assert told(one) == brute(row for row in rows if row.name == one.name)
+    for one in found.queues:
+        assert told(one) == brute(row for row in rows if row.queue == one.name)
+        assert told(statistics(window, queue=one.name).total) == told(one)
+    ended = [0] * len(found.points)
+    for row in rows:
+        step = int(row.starts_at - start) // found.period.step
+        ended[min(step, len(ended) - 1)] += row.succeeded + row.failed
+    assert list(found.total.ended_by_step) == ended
+    assert [point.succeeded + point.failed for point in found.points] == ended
+    assert [*map(sum, zip(*(one.ended_by_step for one in found.queues), strict=True))] == ended
+
+
+def test_failures_are_the_sums_of_the_rows(varied: list[Measurement], standing: int) -> None:
+    wanted: dict[tuple[str, str], list[Any]] = {}
+    # Rows of a minute and of an hour can begin at the same time: any of their jobs is a sample.
+    samples: dict[tuple[str, str, int], set[str]] = {}
+    for row in varied:
+        for kind, (count, last, sample) in row.errors.items():
+            if row.starts_at < standing - 604_800 or not row.failed:
+                continue
+            samples.setdefault((row.name, kind, last), set()).add(sample)
+            one = wanted.setdefault((row.name, kind), [0, 0, 0, row.starts_at, 0])
+            for place, age in enumerate((3_600, 86_400, 604_800)):
+                one[place] += count if row.starts_at >= standing - age else 0
+            one[3] = min(one[3], row.starts_at)
+            one[4] = max(one[4], last)
+    found = {
+        (one.name, one.error_class): [
+            one.hour, one.day, one.week, int(one.first_seen.timestamp()),
+            int(one.last_seen.timestamp()),
+        ]
+        for one in failures()
+    }  # fmt: skip
+    assert found == wanted
+    for one in failures():
+        last = int(one.last_seen.timestamp())
+        assert str(one.sample_id) in samples[one.name, one.error_class, last]
+    assert {sum(one.by_step) for one in failures()} <= {one[2] for one in wanted.values()}
 
 
 def test_statistics_without_a_row() -> None:

@@ -32,7 +32,7 @@ class DashboardJsonMixin(JsonPagesMixin):
         parts: dict[str, tuple[Any, Callable[[], Any]]] = {
             "queues": (Queue, lambda: _queues(snapshot)),
             "failures": (Job, lambda: _failures(using)),
-            "workers": (Worker, lambda: [*map(json_rows.worker, snapshot.workers)]),
+            "workers": (Worker, lambda: _workers(snapshot, using)),
             "schedules": (Schedule, lambda: [*map(json_rows.schedule, snapshot.schedules)]),
         }
         return {
@@ -53,6 +53,12 @@ class DashboardJsonMixin(JsonPagesMixin):
                 for name, (model, part) in parts.items()
             },
         }
+
+
+def _workers(snapshot: Overview, using: str) -> list[dict[str, Any]]:
+    # The snapshot's rows lack some columns.
+    rows = Worker.objects.using(using).in_bulk([one.pk for one in snapshot.workers])
+    return [json_rows.worker(rows[one.pk]) for one in snapshot.workers if one.pk in rows]
 
 
 def _failures(using: str) -> list[dict[str, Any]]:

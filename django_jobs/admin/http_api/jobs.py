@@ -66,8 +66,10 @@ def _action(
             raise PermissionDenied
         wanted = [_uuid(each) for each in texts(given, "ids", MOST_JOBS)]
         rows = admin.get_queryset(request)
-        seen = set(rows.order_by().filter(pk__in=wanted).values_list("pk", flat=True))
-        chosen, skipped = with_causes(operation, [pk for pk in wanted if pk in seen], rows)
+        found = rows.order_by().filter(pk__in=wanted).values_list("pk", "error_class")
+        seen: dict[UUID, str] = dict(found)
+        errors = {pk: seen[pk] for pk in wanted if pk in seen}
+        chosen, skipped = with_causes(operation, errors, rows)
         if unknown := len(wanted) - len(seen):
             skipped["unknown"] += unknown
         is_many = len(chosen) > background.MOST_IN_REQUEST and operation.in_background

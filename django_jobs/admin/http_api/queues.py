@@ -16,6 +16,8 @@ from ...display import json_rows
 from ...metrics import cache
 from ...metrics.snapshot import Overview, overview, recent_statistics
 from ...models import Queue
+from ..operations import PageOperation
+from ..queue_buttons import CLEAR, PAUSE, RESUME
 from .pages import JsonPagesMixin
 from .requests import NONE, JsonAction, Refused, texts
 
@@ -24,17 +26,17 @@ MOST_QUEUES = 100
 
 def pause(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
     by = request.user.get_username()
-    names = _named(admin, request, given)
+    names = _named(admin, request, given, PAUSE)
     return _changed(request, "Paused.", [each for each in names if pause_queue(each, by=by)])
 
 
 def resume(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
-    names = _named(admin, request, given)
+    names = _named(admin, request, given, RESUME)
     return _changed(request, "Resumed.", [each for each in names if resume_queue(each)])
 
 
 def clear(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
-    _check(admin, request, "delete_job")
+    _check(admin, request, admin.has_operation_permission(request, CLEAR))
     name = str(given["queue"])
     _check_name(name)
     deleted = clear_queue(name, using=database_of(name))
@@ -44,7 +46,7 @@ def clear(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str, 
 
 
 def limit(admin: Any, request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
-    _check(admin, request, "change_queue")
+    _check(admin, request, admin.has_change_permission(request))
     fields = dict(given)
     name = fields.pop("queue")
     try:
@@ -92,8 +94,10 @@ def _state(snapshot: Overview, state: Any) -> dict[str, Any]:
     return json_rows.queue(state, snapshot.executing)
 
 
-def _named(admin: Any, request: HttpRequest, given: dict[str, Any]) -> list[str]:
-    _check(admin, request, "pause_queue")
+def _named(
+    admin: Any, request: HttpRequest, given: dict[str, Any], operation: PageOperation
+) -> list[str]:
+    _check(admin, request, admin.has_operation_permission(request, operation))
     names = texts(given, "queues", MOST_QUEUES)
     for name in names:
         _check_name(name)
@@ -105,10 +109,8 @@ def _check_name(name: str) -> None:
         raise Refused(400, problem)
 
 
-def _check(admin: Any, request: HttpRequest, permission: str) -> None:
-    label = admin.opts.app_label
-    may = admin.has_view_permission(request) and request.user.has_perm(f"{label}.{permission}")
-    if not may:
+def _check(admin: Any, request: HttpRequest, may: bool) -> None:
+    if not (may and admin.has_view_permission(request)):
         raise PermissionDenied
 
 

@@ -19,6 +19,7 @@ from ..base import may_view
 from ..operations import PageOperation
 from ..stack import shown_answer
 from ..worker_buttons import takes_commands
+from ..worker_samples import samples_of
 from .pages import JsonPagesMixin
 from .requests import JsonAction, Refused, texts
 
@@ -119,4 +120,6 @@ class WorkerJsonMixin(JsonPagesMixin):
 
 def _shown(row: Worker) -> dict[str, Any]:
     ended = {"stopped_at": row.stopped_at, "lost_at": row.lost_at}
-    return {**json_rows.worker(row), **ended, "is_live": bool(vars(row)["is_live"])}
+    samples = [one and one._asdict() for one in samples_of(row)]
+    is_live = bool(vars(row)["is_live"])
+    return {**json_rows.worker(row), **ended, "is_live": is_live, "samples": samples}

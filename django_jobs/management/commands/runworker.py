@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from ...models import Worker
 from ...process.heartbeat_file import HeartbeatFile
 from ...worker import capacity
 from ...worker.flags import add_flags, options_of, with_defaults
+from ...worker.fork import leave
 from ...worker.options import WorkerOptions, refusals
 from ...worker.reload_check import FLAG
 from ..arguments import (
@@ -78,6 +80,8 @@ class Command(OfflineCommand):
         ):
             self.announce(lambda: _banner(options), "worker", options.base_name, **_facts(options))
             code = _run(options, heartbeats, given, is_program=is_program(self))
+        if options.pool == "solo" and is_program(self) and _threads_are_left():
+            leave(code)
         sys.exit(code)
 
     def _check_capacity(self, options: WorkerOptions) -> None:
@@ -101,9 +105,9 @@ class Command(OfflineCommand):
 
     def _warn_of_unknown_queues(self, options: WorkerOptions) -> None:
         with contextlib.suppress(OperationalError, InterfaceError):
-            for queue in [*options.queues, *options.exclude_queues]:
-                if warning := known_names.unknown_queue(queue, options.using):
-                    self.warn(warning)
+            named = [*options.queues, *options.exclude_queues]
+            for warning in known_names.unknown_queues(named, options.using) if named else ():
+                self.warn(warning)
 
     def _options(self, given: dict[str, Any]) -> WorkerOptions:
         using = database(given)
@@ -145,6 +149,12 @@ class Command(OfflineCommand):
                 + _from_setting(keys)
             )
         return options
+
+
+def _threads_are_left() -> bool:
+    """Return whether threads of jobs still run, for which the interpreter would wait."""
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    return any(not each.daemon for each in others)
 
 
 def _run(

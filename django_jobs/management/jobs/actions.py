@@ -20,6 +20,7 @@ from ...exceptions import QueueFull
 from ...metrics.capped_count import capped_count
 from ...models import Job
 from ...status import ENDED, QUEUED, Status
+from ...workflows.upstream import UPSTREAM_FAILED
 from .job_filters import flags, given_flags, matching
 from .output import one_line, write_json, write_table
 from .progress import Progress
@@ -47,12 +48,14 @@ def retry(
         raise CommandError("Give --from-step or --from-start, not both.")
     if not _by_id(ids, status=status, **filters):
         jobs = matching(using, status=status or Status.FAILURE, **filters)
-        wanted = list(jobs.order_by("pk").values_list("pk", flat=True))
+        errors = dict(jobs.order_by("pk").values_list("pk", "error_class"))
+        wanted = list(errors)
+        consequences = [each for each, error in errors.items() if error == UPSTREAM_FAILED]
     else:
-        wanted = given(ids, using)
+        wanted, consequences = given(ids, using), None
     replaced = 0
     if from_step is None and not from_start:
-        wanted, replaced = with_root_causes(wanted, using)
+        wanted, replaced = with_root_causes(wanted, using, consequences=consequences)
     others = {REPLACED: replaced} if replaced else {}
     if dry_run:
         _preview(out, as_json, "retried", wanted, sorted(ENDED), using, others)

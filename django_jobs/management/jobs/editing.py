@@ -6,12 +6,12 @@ import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from ...control.editing import edit
+from ...db import unix_time
 from ...exceptions import JobsError
 from ...worker.flag_types import seconds
 from ..arguments import add_verb
@@ -60,7 +60,11 @@ def edit_job(
     if at is not None and countdown is not None:
         raise CommandError("Give --at or --in, not both.")
     job = one(job_id, using)
-    options: dict[str, Any] = {"queue": queue, "priority": priority, "eta": _eta(at, countdown)}
+    options: dict[str, Any] = {
+        "queue": queue,
+        "priority": priority,
+        "eta": _eta(at, countdown, using),
+    }
     if arguments is not None:
         options["args"] = parsed_json("--args", arguments, list, "an array, as in '[1, 2]'")
     if keywords is not None:
@@ -76,9 +80,9 @@ def edit_job(
         out.write(printable(changed) or _("Nothing changed."))
 
 
-def _eta(at: str | None, countdown: float | None) -> datetime.datetime | None:
+def _eta(at: str | None, countdown: float | None, using: str) -> datetime.datetime | None:
     if countdown is not None:
-        return timezone.now() + datetime.timedelta(seconds=countdown)
+        return datetime.datetime.fromtimestamp(unix_time(using) + countdown, datetime.UTC)
     if at is None:
         return None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -63,9 +64,6 @@ def _warn_of_unknown(
 ) -> None:
     if found[using][1].ok is not True:  # the tables cannot be read
         return
-    try:
-        warning = known_names.unknown_queue(queue, using)
-    except Error:
-        return
-    if warning:
-        warn(f"warning: {warning}")
+    with contextlib.suppress(Error):
+        for warning in known_names.unknown_queues([queue], using):
+            warn(f"warning: {warning}")

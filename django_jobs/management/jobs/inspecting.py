@@ -10,6 +10,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from ...db.chunks import chunks
 from ...display import json_rows
 from ...display.attempt_numbers import attempt_line
 from ...display.job_text import arguments_line, pretty, with_argument_texts
@@ -54,14 +55,18 @@ def _show_held(
     if workers:
         rows = rows.filter(pk__in=[worker.pk for worker in live_workers(using, workers)])
     ids = [pk for pk, _worker_id in held(using, rows)[part][:limit]]
-    jobs: Any = Job.objects.using(using).running().filter(pk__in=ids)
-    found = {job.pk: job for job in with_argument_texts(jobs, LONGEST_ARGUMENTS)}
+    jobs: Any = Job.objects.using(using).running()
+    found = {
+        job.pk: job
+        for chunk in chunks(ids)
+        for job in with_argument_texts(jobs.filter(pk__in=chunk), LONGEST_ARGUMENTS)
+    }
     shown = [found[pk] for pk in ids if pk in found]  # the others have just ended
-    names: dict[Any, str] = dict(
-        Worker.objects.using(using)
-        .filter(pk__in={job.worker_id for job in shown})
-        .values_list("pk", "name")
-    )
+    holders = list({job.worker_id for job in shown if job.worker_id})
+    known = Worker.objects.using(using).values_list("pk", "name")
+    names: dict[Any, str] = {
+        pk: name for chunk in chunks(holders) for pk, name in known.filter(pk__in=chunk)
+    }
     if as_json:
         write_json(
             out, [{**json_rows.listed(job), "worker": names.get(job.worker_id)} for job in shown]

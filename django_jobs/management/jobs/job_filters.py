@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 
 from ...define import registry
-from ...display.argument_search import LONGEST_VALUE, argument_is
+from ...display.argument_search import LONGEST_VALUE, argument_is, most_conditions
 from ...metrics.capped_count import of_status
 from ...models import Job, JobQuerySet
 
@@ -110,6 +110,8 @@ def matching(
         jobs = jobs.filter(enqueued_at__gte=since)
     if older_than is not None:
         jobs = jobs.filter(enqueued_at__lt=older_than)
+    if len(having or ()) > most_conditions():
+        raise CommandError(f"Give --args at most {most_conditions()} times.")
     for each in having or ():
         argument, equals, value = each.partition("=")
         if not argument or not equals:

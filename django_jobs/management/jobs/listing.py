@@ -26,6 +26,7 @@ from ...display.step_text import steps_of
 from ...display.times import duration, exact, moment_of, ran, relative, waited
 from ...display.waiting import listed_reason, reason_of, with_reasons
 from ...metrics.capped_count import capped_counts, ready_queues, status_counts
+from ...metrics.open_jobs import oldest_ready
 from ...metrics.snapshot import lacks_beat
 from ...models import Attempt, AttemptLog, Job, Queue, Worker
 from . import job_steps
@@ -187,20 +188,16 @@ def _queues(using: str) -> list[dict[str, Any]]:
     names = sorted({*ready_queues(using), *paused})
     waiting = {name: jobs.ready().filter(queue=name) for name in names}
     counts = capped_counts(waiting, using)
+    oldest = oldest_ready(using, names)
     return [
         {
             "name": name,
             "ready": counts[name],
-            "oldest": _oldest(waiting[name]),
+            "oldest": oldest.get(name),
             "paused_at": paused.get(name),
         }
         for name in names
     ]
-
-
-def _oldest(waiting: Any) -> Any:
-    # In the order of the claim, so this is the job that a worker claims next.
-    return waiting.order_by("rank", "pk").values_list("ready_at", flat=True).first()
 
 
 def _worker_cells(worker: Worker) -> list[object]:

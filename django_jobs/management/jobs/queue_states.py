@@ -11,6 +11,7 @@ from ...display import json_rows
 from ...display.times import relative
 from ...metrics.open_jobs import QueueState
 from ...metrics.snapshot import look
+from ...metrics.worker_states import WorkerState
 from ...models import Worker
 from .output import served, write_json, write_table
 from .selection import live_workers
@@ -45,7 +46,7 @@ def paused(state: QueueState) -> str:
     return _("%(when)s by %(user)s") % {"when": when, "user": state.row.paused_by}
 
 
-def takes(worker: Worker) -> str:
+def takes(worker: Worker | WorkerState) -> str:
     """Return the queues that a worker serves, and whether it is quiet."""
     text = served(worker.queues, worker.exclude_queues)
     return _("%s (quiet)") % text if worker.quiet else text

@@ -101,19 +101,23 @@ def live_workers(using: str, names: Sequence[str], serving: str | None = None) -
     workers = list(live.live().executing().order_by("name", "pk"))
     chosen = workers
     if names:
-        chosen = []
+        named = _by_name(workers)
         for name in names:
-            found = [worker for worker in workers if _is_named(worker, name)]
-            if not found:
+            if name not in named:
                 live_ones = one_line(", ".join(worker.name for worker in workers[:20])) or "none"
                 hint = did_you_mean(name, {worker.name for worker in workers})
                 raise CommandError(
                     f"No live worker is named {name!r}. The live workers are: {live_ones}.{hint}"
                 )
-            chosen += [worker for worker in found if worker not in chosen]
+        chosen = list(dict.fromkeys(worker for name in names for worker in named[name]))
     return [worker for worker in chosen if serving is None or worker.serves(serving)]
 
 
-def _is_named(worker: Worker, name: str) -> bool:
-    base, _dash, number = worker.name.rpartition("-")
-    return name in (worker.name, str(worker.pk)) or (name == base and number.isdigit())
+def _by_name(workers: Sequence[Worker]) -> dict[str, list[Worker]]:
+    """Return the *workers* of each name that a person may give."""
+    found: dict[str, list[Worker]] = {}
+    for worker in workers:
+        base, _dash, number = worker.name.rpartition("-")
+        for name in {worker.name, str(worker.pk), *([base] if number.isdigit() else [])}:
+            found.setdefault(name, []).append(worker)
+    return found

@@ -36,8 +36,11 @@ def warnings(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
 
 def _unknown_names(verb: str, given: Mapping[str, Any]) -> Iterator[str]:
     using, name = given.get("using"), given.get("name")
+    named: dict[str, list[str]] = {}
     for queue in filter(None, [given.get("queue"), given.get("to"), *given.get("queues", ())]):
-        yield known_names.unknown_queue(queue, using or database_of(queue))
+        named.setdefault(using or database_of(queue), []).append(queue)
+    for database, queues in named.items():
+        yield from known_names.unknown_queues(queues, database)
     if name and verb == "limit":
         yield known_names.unknown_limited(name, using or database_of(name))
     elif name and verb not in ("run", "token"):  # it refuses unknown names

@@ -148,7 +148,8 @@ if (document.querySelector("[data-refresh]")) {
     }
 
     function durationOf(time) {
-        const past = Math.max(0, Math.round(Date.now() / 1000 - ahead - Date.parse(time.dateTime) / 1000));
+        const lasted = Date.now() / 1000 - ahead - Date.parse(time.dateTime) / 1000;
+        const past = Math.max(0, Math.round(lasted * Number(time.dataset.since)));
         const [size, part, text] = ages.durations.find(([least]) => past >= least);
         const numbers = size ? [Math.floor(past / size), Math.floor(past % size / part)] : [past];
         return numbers.reduce((told, number) => told.replace(/%(\(\w+\))?d/, number), text);
