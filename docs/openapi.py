@@ -71,6 +71,7 @@ _WORKER = {
 }  # fmt: skip
 _LISTED_WORKER = _WORKER | {
     "stopped_at": maybe(TIME), "lost_at": maybe(TIME), "is_live": BOOL,
+    "samples": array(maybe(record(memory_bytes=WHOLE, busy=NUMBER))),
 }  # fmt: skip
 _SCHEDULE = {
     "id": WHOLE, "name": TEXT, "description": TEXT, "job_name": TEXT, "kind": TEXT,
@@ -132,6 +133,13 @@ SCHEMAS = {
                               done_at=maybe(TIME), answer=ANY)),
     ),
     "Schedules": record(schedules=array(record(**_SCHEDULE)), **_PAGED),
+    "BusyHours": record(
+        timezone=TEXT, schedules=WHOLE, left_out=WHOLE, capped=BOOL,
+        hours=array(record(
+            starts_at=TIME, day=DAY, hour=WHOLE, ticks=WHOLE, schedules=WHOLE,
+            busiest=array(record(id=WHOLE, name=TEXT, ticks=WHOLE)),
+        )),
+    ),
     "Schedule": record(**_SCHEDULE, args=ANY, kwargs=ANY),
     "Functions": record(functions=array(record(**_FUNCTION, day=maybe(ref("Activity"))))),
     "Function": record(
@@ -179,6 +187,8 @@ PAGES: list[tuple[str, str, str, dict[str, Schema]]] = [
     ("/worker/{id}/change/", "A worker with its running jobs and its commands", "Worker", {}),
     ("/schedule/", "The schedules", "Schedules",
      {"enabled__exact": {"enum": [0, 1]}, "kind__exact": TEXT, "source__exact": TEXT, **_ANY_PAGE}),
+    ("/schedule/busy-hours/", "The runs of all schedules in each hour of the next seven days",
+     "BusyHours", {}),
     ("/schedule/{id}/change/", "A schedule with its arguments", "Schedule", {}),
 ]  # fmt: skip
 _ANSWERS = {

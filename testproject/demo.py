@@ -149,7 +149,23 @@ def seed() -> None:
     if not ImportRun.objects.exists():
         enqueue_import()
     send_first_mail()
+    add_schedules()
     connection.close()
+
+
+def add_schedules() -> None:
+    """Add a schedule that runs every minute, and one that runs each night."""
+    from django_jobs.models import Schedule
+
+    from .accounts.jobs import count_accounts, remove_unconfirmed
+
+    times = {
+        count_accounts.name: {"kind": "interval", "interval_seconds": 60.0},
+        remove_unconfirmed.name: {"kind": "crontab", "crontab": "0 3 * * *"},
+    }
+    for job_name, fields in times.items():
+        name = job_name.rpartition(".")[2].replace("_", " ").capitalize()
+        Schedule.objects.get_or_create(name=name, defaults={"job_name": job_name, **fields})
 
 
 def send_first_mail() -> None:

@@ -12,12 +12,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_jobs import chain, control, group, job
 from django_jobs.api.result_set import ResultSet
+from django_jobs.api.waiting_reasons import waiting_reasons
 from django_jobs.control import commands
 from django_jobs.db import clock
 from django_jobs.define import registry
@@ -26,6 +28,7 @@ from django_jobs.locking import limits_locked
 from django_jobs.maintenance import promote
 from django_jobs.metrics.collector import Collector
 from django_jobs.metrics.history import statistics
+from django_jobs.metrics.waiting import Kind
 from django_jobs.models import Attempt, Command, Job, LimitLock, Schedule, Worker
 from django_jobs.moments import LONGEST_SECONDS as CENTURY
 from django_jobs.run.execute import Environment, execute
@@ -165,6 +168,41 @@ def test_many_jobs_are_run_now_counted_and_revoked_at_once() -> None:
     assert Job.objects.filter(status="PENDING").count() == MANY
     assert ResultSet(results).progress()["total"] == MANY
     assert control.revoke_workflow(ids) == MANY
+
+
+def test_search_of_a_site_with_many_functions_is_bounded(
+    vendor: str, registered: dict[str, Any], boss: Client
+) -> None:
+    """SQLite takes 32,766 values in a query; some builds take more."""
+    if vendor == "sqlite":
+        connection.ensure_connection()
+        raw: Any = connection.connection
+        raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
+    registered.clear()
+    for number in range(2_000):
+
+        @job(name=f"many.{number}")
+        def many(customer: int) -> None: ...
+
+    many.delay(1)
+    jobs_page = reverse("admin:django_jobs_job_changelist")
+    for words, most in (["many"] * 50, 15), (["args.customer:1"] * 50, 5):
+        for number in (most, most + 1):
+            page = boss.get(jobs_page, {"q": " ".join(words[:number])})
+            told = f"A search has at most {most} words." in page.content.decode()
+            found = page.context["cl"].result_count
+            assert (told, found) == ((True, 0) if number > most else (False, 1))
+    arguments = ["--args", "customer=1"]
+    call_command("jobs", "list", *arguments * 5)
+    with pytest.raises(CommandError, match="Give --args at most 5 times"):
+        call_command("jobs", "list", *arguments * 6)
+
+
+@pytest.mark.usefixtures("few_variables")
+def test_many_jobs_have_reasons_to_wait() -> None:
+    jobs.add.delay_many(((number,) for number in range(MANY)), countdown=60)
+    reasons = waiting_reasons(list(Job.objects.all()))
+    assert [reason.kind for reason in reasons.values()] == [Kind.TIME] * MANY
 
 
 @pytest.mark.usefixtures("few_variables")

@@ -10,6 +10,8 @@ After a change of texts::
 from __future__ import annotations
 
 import ast
+import datetime
+import functools
 import gettext
 import io
 import json
@@ -25,7 +27,10 @@ from django.utils import translation
 from django.utils.translation.template import templatize
 
 import django_jobs
+from django_jobs.admin import chart_axes
+from django_jobs.admin.schedule_fields import tick_text
 from django_jobs.management.jobs.output import FIELDS, TITLES
+from django_jobs.metrics.summaries import WEEK
 from django_jobs.models import Schedule
 from tests import jobs
 
@@ -54,7 +59,9 @@ def texts_of_templates() -> Iterator[tuple[str, str]]:
             yield ast.literal_eval(match[1]), ast.literal_eval(match[2]) if match[2] else ""
 
 
-TEXTS = sorted({*texts_of_code(), *texts_of_templates()})
+@functools.cache
+def texts() -> list[tuple[str, str]]:
+    return sorted({*texts_of_code(), *texts_of_templates()})
 
 
 @pytest.fixture(scope="module")
@@ -64,27 +71,32 @@ def chinese() -> dict[str, str]:
     return {key[0] if isinstance(key, tuple) else key: text for key, text in catalogue.items()}
 
 
+@pytest.mark.once
 def test_there_are_texts_of_both_kinds() -> None:
-    found = {text for text, _plural in TEXTS}
+    found = {text for text, _plural in texts()}
     assert {"job function", "No worker has started this job.", "Retry all…"} <= found
-    assert ("%d job was changed.", "%d jobs were changed.") in TEXTS
-    assert ("%(frames)s frame of libraries", "%(frames)s frames of libraries") in TEXTS
+    assert ("%d job was changed.", "%d jobs were changed.") in texts()
+    assert ("%(frames)s frame of libraries", "%(frames)s frames of libraries") in texts()
 
 
+@pytest.mark.once
 def test_every_text_is_translated(chinese: dict[str, str]) -> None:
-    assert [text for text, _plural in TEXTS if not chinese.get(text)] == []
+    assert [text for text, _plural in texts() if not chinese.get(text)] == []
 
 
+@pytest.mark.once
 def test_no_translation_is_left_over(chinese: dict[str, str]) -> None:
-    assert set(chinese) - {""} - {text for text, _plural in TEXTS} == set()
+    assert set(chinese) - {""} - {text for text, _plural in texts()} == set()
 
 
+@pytest.mark.once
 def test_translations_keep_the_placeholders(chinese: dict[str, str]) -> None:
-    for text, plural in TEXTS:
+    for text, plural in texts():
         wanted = sorted(PLACEHOLDER.findall(plural or text))
         assert sorted(PLACEHOLDER.findall(chinese[text])) == wanted, text
 
 
+@pytest.mark.once
 def test_the_compiled_catalogue_is_the_source(chinese: dict[str, str]) -> None:
     source = (CATALOGUE / "django.po").read_text()
     entry = re.compile(
@@ -140,6 +152,7 @@ def literals(node: ast.AST) -> bool:
 FOR_AGENTS = {PACKAGE / "management/mcp/tools.py"}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "path", sorted({*(PACKAGE / "management").rglob("*.py")} - FOR_AGENTS), ids=str
 )
@@ -153,6 +166,7 @@ def test_help_and_output_of_commands_are_marked(path: Path) -> None:
     assert [ast.unparse(node) for node in bare if literals(node)] == []
 
 
+@pytest.mark.once
 def test_titles_of_tables_and_fields_are_in_the_catalogue() -> None:
     found: set[str] = set()
     for path in (PACKAGE / "management" / "jobs").glob("*.py"):
@@ -165,6 +179,7 @@ def test_titles_of_tables_and_fields_are_in_the_catalogue() -> None:
     assert {"job", "error"} <= set(FIELDS)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_chinese(name: str) -> None:
     with translation.override("zh-hans"):
@@ -217,3 +232,11 @@ def test_columns_stand_below_each_other_with_wide_characters() -> None:
     lines = output_of("schedules").splitlines()
     assert len({columns(line[: line.index("tests.jobs.add")]) for line in lines[1:]}) == 1
     assert columns(lines[0][: lines[0].index("任务函数")]) == columns("nightly  ")
+
+
+def test_days_are_written_as_chinese_does() -> None:
+    day = datetime.datetime(2026, 1, 5, 8, tzinfo=datetime.UTC)
+    days = [day + datetime.timedelta(days=passed) for passed in range(8)]
+    with translation.override("zh-hans"):
+        assert tick_text(day) == "2026年1月5日 星期一 08:00:00 UTC"
+        assert [text for _place, text in chart_axes.times(days, WEEK)][:1] == ["1月6日"]

@@ -16,18 +16,15 @@ from ..metrics.snapshot import NO_BEAT, lacks_beat
 from ..models import Schedule
 from ..schedules.planning import plan
 from .base import FilteredAdminMixin, ModelAdmin
-from .http_api.schedules import ScheduleJsonMixin
+from .busy_hours import BusyHoursMixin
 from .operations import actions_of
 from .schedule_buttons import ScheduleButtonsMixin
-from .schedule_fields import ScheduleFields
 from .schedule_form import ScheduleForm
 from .schedule_preview import preview
 from .schedule_runs import runs_of_schedules
 
 
-class ScheduleAdminMixin(
-    ScheduleJsonMixin, ScheduleFields, ScheduleButtonsMixin, FilteredAdminMixin
-):
+class ScheduleAdminMixin(BusyHoursMixin, ScheduleButtonsMixin, FilteredAdminMixin):
     """The schedules: those of the admin can be edited, those of the code are shown."""
 
     form = ScheduleForm
@@ -43,7 +40,7 @@ class ScheduleAdminMixin(
     actions = (*actions_of(ScheduleButtonsMixin.operations), "delete_selected")
     change_form_template = "admin/django_jobs/schedule/change_form.html"
 
-    change_list_template = "admin/django_jobs/alerted_list.html"
+    change_list_template = "admin/django_jobs/schedule/change_list.html"
 
     class Media:
         css = {"all": ["django_jobs/admin.css", "django_jobs/schedule.css"]}
@@ -84,7 +81,6 @@ class ScheduleAdminMixin(
         response: HttpResponse = super().changelist_view(request, context)
         changelist = (getattr(response, "context_data", None) or {}).get("cl")
         if changelist is not None:
-            self._warn_without_beat(request)
             rows = list(changelist.result_list)
             runs = runs_of_schedules([row.pk for row in rows], get_settings().database)
             for row in rows:
@@ -95,7 +91,9 @@ class ScheduleAdminMixin(
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        self._warn_without_beat(request)
+        # The list's strip of alerts says so, at most some seconds late.
+        if lacks_beat(get_settings().database):
+            self.message_user(request, str(NO_BEAT), messages.WARNING)
         schedule = context.get("original")
         if isinstance(schedule, Schedule):
             context["runs"] = self.shown_runs(schedule)
@@ -107,10 +105,6 @@ class ScheduleAdminMixin(
             ]
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return page
-
-    def _warn_without_beat(self, request: HttpRequest) -> None:
-        if lacks_beat(get_settings().database):
-            self.message_user(request, str(NO_BEAT), messages.WARNING)
 
     def save_model(self, request: HttpRequest, obj: Schedule, form: Any, change: bool) -> None:
         using = get_settings().database

@@ -190,7 +190,9 @@ class ScheduleFields(_Mixed):
 
 def tick_text(local: datetime.datetime) -> str:
     """Return a time in the schedule's zone, as ``Mon, 5 Jan 2026 08:00:00 CET``."""
-    return f"{date_format(local, 'D, j M Y')} {local:%H:%M:%S %Z}"
+    # Translators: a format of Django's filter "date".
+    day = date_format(local, _("D, j M Y"))
+    return f"{day} {local:%H:%M:%S %Z}"
 
 
 def _timing(kind: str | None) -> Iterable[Any]:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.forms.utils import flatatt
 from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -42,6 +45,24 @@ def _text_area(rows: int) -> forms.Textarea:
     return forms.Textarea(attrs={"rows": rows, "cols": 60, "spellcheck": "false"})
 
 
+class LongSelect(forms.Select):
+    """A select with hundreds of choices, for each of which Django would render two templates."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        widget = self.get_context(name, value, attrs)["widget"]
+        options = format_html_join(
+            "\n", '<option value="{}"{}>{}</option>',
+            (
+                (one["value"], mark_safe(" selected") if one["selected"] else "", one["label"])
+                for _group, some, _index in widget["optgroups"]
+                for one in some
+            ),
+        )  # fmt: skip
+        return format_html(
+            '<select name="{}"{}>\n{}\n</select>', name, flatatt(widget["attrs"]), options
+        )
+
+
 class ScheduleForm(_ModelForm):
     """Offers the registered job functions.
 
@@ -65,7 +86,7 @@ class ScheduleForm(_ModelForm):
     every = forms.FloatField(label=gettext_lazy("Every"), required=False)
     period = forms.ChoiceField(label=gettext_lazy("Period"), choices=_PERIODS, required=False)
     solar_event = forms.ChoiceField(label=gettext_lazy("Event"), required=False)
-    timezone = forms.ChoiceField(label=gettext_lazy("Time zone"))
+    timezone = forms.ChoiceField(label=gettext_lazy("Time zone"), widget=LongSelect)
 
     class Meta:
         model = Schedule

@@ -53,10 +53,8 @@ class Crontab:
     """A parsed expression; raises ``ValueError`` if it is invalid or never matches a time."""
 
     def __init__(self, expression: str) -> None:
-        self.fields = fields = _split(expression)
-        #: Whether the minute or the hour begins with ``*``, which cron calls a wildcard job. Such a
-        #: job runs at regular intervals; any other runs at fixed local times.
-        self.wildcard = "*" in (fields[0][0], fields[1][0])
+        self.fields = fields = fields_of(expression)
+        self.wildcard = is_wildcard(fields)
         minute, hour, day, month, weekday = fields
         if day[0] in "*?" or weekday[0] in "*?":
             self._parts = [_parsed(expression, fields)]
@@ -84,6 +82,32 @@ class Crontab:
 def parse(expression: str) -> Crontab:
     """Return the parsed *expression*; raise ``ValueError`` if it is invalid."""
     return Crontab(expression)
+
+
+def fields_of(expression: str) -> list[str]:
+    """Return the five fields of *expression*, with its alias and its names made short."""
+    text = _ALIASES.get(expression.strip().lower(), expression)
+    fields = text.lower().split()
+    if text.strip().startswith("@"):
+        raise ValueError(
+            f"crontab {expression!r} is unknown. Use five fields, or one of {', '.join(_ALIASES)}."
+            f"{did_you_mean(text.strip(), _ALIASES)}"
+        )
+    if len(fields) != len(_FIELDS):
+        raise ValueError(
+            f"crontab must have five fields ({', '.join(_FIELDS)}), got {len(fields)} in "
+            f"{expression!r}."
+        )
+    fields[3:] = map(_short, fields[3:])
+    return [",".join(map(_narrowed, field.split(","))) for field in fields]
+
+
+def is_wildcard(fields: list[str]) -> bool:
+    """Say whether the minute or the hour begins with ``*``, which cron calls a wildcard job.
+
+    Such a job runs at regular intervals; any other runs at fixed local times.
+    """
+    return "*" in (fields[0][0], fields[1][0])
 
 
 def next_after(
@@ -168,23 +192,6 @@ def _offset(moment: datetime.datetime, zone: datetime.tzinfo) -> datetime.timede
 
 def _local(moment: datetime.datetime, zone: datetime.tzinfo) -> datetime.datetime:
     return moment.astimezone(zone).replace(tzinfo=None)
-
-
-def _split(expression: str) -> list[str]:
-    text = _ALIASES.get(expression.strip().lower(), expression)
-    fields = text.lower().split()
-    if text.strip().startswith("@"):
-        raise ValueError(
-            f"crontab {expression!r} is unknown. Use five fields, or one of {', '.join(_ALIASES)}."
-            f"{did_you_mean(text.strip(), _ALIASES)}"
-        )
-    if len(fields) != len(_FIELDS):
-        raise ValueError(
-            f"crontab must have five fields ({', '.join(_FIELDS)}), got {len(fields)} in "
-            f"{expression!r}."
-        )
-    fields[3:] = map(_short, fields[3:])
-    return [",".join(map(_narrowed, field.split(","))) for field in fields]
 
 
 def _short(field: str) -> str:

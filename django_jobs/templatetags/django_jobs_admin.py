@@ -67,7 +67,7 @@ def jobs_alerts(context: template.Context) -> dict[str, Any]:
     request, site = context["request"], context["cl"].model_admin.admin_site
     model = context["cl"].opts.model_name
     chosen = () if model == "job" else (model,)
-    snapshot = earlier_overview(get_settings().database)
+    snapshot = earlier_overview(get_settings().database, model)
     return {
         "alerts": shown_alerts(site, request, snapshot, *chosen),
         "request": request,

@@ -1,5 +1,6 @@
 from smtplib import SMTPException
 
+from django.contrib.auth import get_user_model
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -8,6 +9,25 @@ from django_jobs import job
 
 from .activation import LIFETIME, link_for
 from .models import Registration
+
+
+@job
+def remove_unconfirmed() -> int:
+    """Delete the users who never confirmed their sign-up; return how many there were."""
+    stale = Registration.objects.filter(
+        activated_at=None, created_at__lt=timezone.now() - LIFETIME, user__is_active=False
+    )
+    users = get_user_model().objects.filter(registration__in=stale)
+    number = users.count()
+    users.delete()
+    return number
+
+
+@job
+def count_accounts() -> dict[str, int]:
+    """Return how many users there are, and how many sign-ups wait for their confirmation."""
+    waiting = Registration.objects.filter(activated_at=None).count()
+    return {"users": get_user_model().objects.count(), "waiting": waiting}
 
 
 @job(

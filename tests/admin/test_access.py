@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -44,6 +45,7 @@ PAGES = {
     "queue/mail/history/": "view_queue", "queue/mail/page/": "view_queue",
     "queue/mail/delete/": "delete_queue",
     "schedule/": "view_schedule", "schedule/add/": "add_schedule",
+    "schedule/busy-hours/": "view_schedule",
     "schedule/{schedule}/change/": "view_schedule",
     "schedule/{schedule}/history/": "view_schedule",
     "schedule/{schedule}/delete/": "delete_schedule", "worker/": "view_worker",
@@ -353,6 +355,50 @@ def test_own_admin_class_hides_the_root_cause_from_a_retry(
     text = messages_of(post(boss, "retry", failed))
     assert "1 job was changed. 1 was skipped: 1 failed with a job that they depend on" in text
     assert LogEntry.objects.get().object_id == str(cause.pk)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "pages"),
+    [
+        (
+            Queue, "resume",
+            ("dashboard/", "queue/", "queue/held/page/", "job/", "job/{held}/change/"),
+        ),
+        (Queue, "pause", ("dashboard/", "queue/")),
+        (Queue, "clear", ("queue/", "queue/held/page/")),
+        (Schedule, "run_now", ("dashboard/", "schedule/", "job/")),
+    ],
+)  # fmt: skip
+def test_own_admin_class_refuses_what_a_button_elsewhere_does(
+    rows: dict[str, str], boss: Client, monkeypatch: pytest.MonkeyPatch,
+    model: type[Any], name: str, pages: tuple[str, ...],
+) -> None:  # fmt: skip
+    paused_at = timezone.now() - timedelta(hours=2)
+    Queue.objects.create(name="held", paused_at=paused_at, paused_by="root")
+    held = make(Status.PENDING, queue="held", ready_at=paused_at)
+    Schedule.objects.update(next_run_at=timezone.now() - timedelta(hours=1))
+    sign = {"run_now": 'name="action" value="run_now"'}.get(name, f'name="{name}"')
+    for page in pages:
+        address = f"{ROOT}{page.format(held=held.pk)}"
+        cache.clear()
+        assert sign in boss.get(address).content.decode(), page
+        with monkeypatch.context() as own:
+            refuse(own, model, name)
+            cache.clear()
+            assert sign not in boss.get(address).content.decode(), page
+    refuse(monkeypatch, model, name)
+    if model is Queue:
+        assert boss.post(f"{ROOT}queue/", {name: "held"}).status_code == 403
+
+
+def test_own_admin_class_refuses_to_add_a_schedule(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = f"{ROOT}function/tests.jobs.add/"
+    assert "/schedule/add/?" in boss.get(page).content.decode()
+    own = admin.site.get_model_admin(Schedule)
+    monkeypatch.setattr(own, "has_add_permission", lambda request: False)
+    assert "/schedule/add/?" not in boss.get(page).content.decode()
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, model: type[Any], *names: str) -> None:

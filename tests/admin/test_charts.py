@@ -17,6 +17,8 @@ from django_jobs.admin import chart_axes
 from django_jobs.admin.charts import Frame, Mark, Series, bars, lines, run_marks, sparkline
 from django_jobs.metrics.summaries import PERIODS
 
+pytestmark = pytest.mark.once
+
 TIMES = ["10:00", "10:01", "10:02"]
 DONE = Series("success", "succeeded", [8, 0, 4])
 FAILED = Series("failure", "failed", [2, 0, 0])
@@ -123,6 +125,16 @@ def test_times_below_a_chart_are_round(zone: str, period: str, texts: str) -> No
         ticks = chart_axes.times(moments, wanted.seconds)
     assert " ".join(text.replace(" ", "_") for _index, text in ticks) == texts
     assert 4 <= len(ticks) <= 6
+
+
+@pytest.mark.parametrize(("last", "shown"), [(55, ["20:50", "21:00"]), (59, ["20:50"])])
+def test_times_below_a_chart_do_not_touch(last: int, shown: list[str]) -> None:
+    frame = Frame(
+        times=[""] * 60, ticks=[(last - 10, "20:50"), (last, "21:00")], axis=chart_axes.counts,
+        shown=str, nothing="",
+    )  # fmt: skip
+    drawn = str(bars(frame, [Series("success", "done", [1] * 60)], "Jobs"))
+    assert re.findall(r">(2\d:\d\d)<", drawn) == shown
 
 
 def test_sparkline_golden() -> None:

@@ -24,6 +24,7 @@ ADMINS = [
 LISTS = [
     one for one in ADMINS if type(one).__name__ in ("JobAdmin", "ScheduleAdmin", "WorkerAdmin")
 ]
+JOBS = next(one for one in ADMINS if type(one).__name__ == "JobAdmin")
 LOOKUPS = (
     "contains", "icontains", "startswith", "istartswith", "endswith", "iendswith", "regex",
     "iregex", "gt", "range", "iexact", "length__gt",
@@ -73,6 +74,17 @@ def test_regular_expressions_cannot_guess_a_hidden_argument(boss: Client) -> Non
     url = reverse("admin:django_jobs_job_changelist")
     for value in ('"password":"T', '"password":"X', "(a+)+$"):
         assert boss.get(url, {"kwargs__regex": value}).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["name", "queue", "error", "schedule", "worker", "ended"])
+def test_empty_value_chooses_no_job_on_any_request(boss: Client, name: str) -> None:
+    job, url = make("RETRY", error_class="builtins.ValueError"), url_of(JOBS)
+    for headers in ({}, {"x-jobs-refresh": "1"}):
+        assert str(job.pk) not in boss.get(url, {name: ""}, headers=headers).content.decode()
+    form = {"action": "revoke", "select_across": "1", "_selected_action": [str(job.pk)]}
+    boss.post(f"{url}?{name}=", {**form, "confirmed": "yes"})
+    job.refresh_from_db()
+    assert job.status == "RETRY"
 
 
 def test_own_filters_work(boss: Client) -> None:

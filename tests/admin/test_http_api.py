@@ -162,6 +162,16 @@ def test_every_page_answers_as_the_file_says(
     check("Dashboard", read("/dashboard/", bearer(user_with("view_dashboard"))).json())
 
 
+def test_worker_has_its_past_hour(root: dict[str, str], new_worker: Any) -> None:
+    worker = new_worker(samples=[[10, 4], None, [40, 1.5], "x"])
+    past = [{"memory_bytes": 10 << 20, "busy": 4}, None, {"memory_bytes": 40 << 20, "busy": 1.5},
+            None]  # fmt: skip
+    assert read(f"/worker/{worker.pk}/change/", root).json()["samples"] == past
+    listed = read("/worker/", root).json()
+    check("Workers", listed)
+    assert listed["workers"][0]["samples"] == past
+
+
 def test_every_action_answers_as_the_file_says(root: dict[str, str], new_worker: Any) -> None:
     running = new_worker()
     Schedule.objects.create(

@@ -241,6 +241,37 @@ def test_delete_asks_first_and_reads_no_attempts(boss: Client) -> None:
     assert not [sql for sql in queries if "SELECT" in sql and "traceback" in sql]
 
 
+def test_operation_reads_no_choices_and_no_counts(boss: Client) -> None:
+    row = make(Status.FAILURE)
+    form = {"action": "retry", "_selected_action": [row.pk], "index": "0"}
+    with CaptureQueriesContext(connection) as captured:
+        boss.post(LIST, form)
+    row.refresh_from_db()
+    assert row.status == Status.PENDING
+    unneeded = ("COUNT(", "django_jobs_measurement", "django_jobs_queue")
+    assert not [one["sql"] for one in captured for name in unneeded if name in one["sql"]]
+
+
+def test_post_of_a_user_without_operations_reads_no_rows(
+    client_of: Callable[..., Client],
+) -> None:
+    row = make(Status.FAILURE)
+    form = {"action": "retry", "_selected_action": [row.pk], "index": "0"}
+    assert list(client_of("view_job").post(LIST, form).context["cl"].result_list) == []
+    row.refresh_from_db()
+    assert row.status == Status.FAILURE
+
+
+@pytest.mark.parametrize("name", ["name", "queue", "error", "worker", "schedule"])
+@pytest.mark.parametrize("value", ["", "other"])
+def test_operation_on_all_takes_those_of_the_filters(boss: Client, name: str, value: str) -> None:
+    row = make(Status.FAILURE, error_class="builtins.KeyError")
+    form = {"action": "retry", "_selected_action": [row.pk], "index": "0", "select_across": "1"}
+    boss.post(f"{LIST}?{name}={value}", form)
+    row.refresh_from_db()
+    assert row.status == Status.FAILURE
+
+
 def test_delete_from_the_detail_goes_to_the_list(boss: Client) -> None:
     row = make()
     assert 'value="delete_selected"' in boss.get(page(row)).content.decode()

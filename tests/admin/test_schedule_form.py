@@ -5,12 +5,17 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import pytest
+import time_machine
+from django import forms
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+from pytest_django.asserts import assertHTMLEqual
 
 from django_jobs import job
+from django_jobs.admin.schedule_form import LongSelect, ScheduleForm
 from django_jobs.models import Job, Schedule
 from tests.admin.test_jobs import messages_of
 
@@ -43,14 +48,41 @@ def test_preview_has_words_and_the_next_five_times(boss: Client) -> None:
     assert (found["words"], len(found["times"])) == ("Every 90 minutes", 5)
 
 
-def test_preview_and_page_have_the_runs_in_each_hour_of_the_next_days(boss: Client) -> None:
-    grid = told(boss, crontab="0,30 8 * * *")["grid"]
+@pytest.mark.parametrize(
+    ("clock_of_host", "days_of_two_runs", "days_of_one"),
+    [("07:15", 7, 0), ("08:15", 6, 1), ("08:45", 7, 0)],
+)
+def test_preview_has_the_runs_in_each_hour_of_the_next_days(
+    boss: Client, clock_of_host: str, days_of_two_runs: int, days_of_one: int
+) -> None:
+    # Berlin's clocks do not change in these days, and its winter time is UTC plus one hour.
+    # The days are past: at a later time, the session of the login would have expired.
+    with time_machine.travel(f"2025-12-02 {clock_of_host}:00+01:00", tick=False):
+        grid = told(boss, crontab="0,30 8 * * *")["grid"]
+        assert told(boss, crontab="often")["grid"] == ""
     assert grid.count('<th scope="row">') == 7
-    assert grid.count('<td class="jobs-ticks-2" title="2 runs">2</td>') == 7
-    assert told(boss, crontab="often")["grid"] == ""
+    assert grid.count('<td class="jobs-ticks-2" title="2 runs">2</td>') == days_of_two_runs
+    assert grid.count('<td class="jobs-ticks-1" title="1 run">1</td>') == days_of_one
+
+
+def test_page_has_the_runs_in_each_hour_of_the_next_days(boss: Client) -> None:
     boss.post(f"{LIST}add/", GIVEN | {"crontab": "* * * * *"})
+    # The database's clock gave the next run, and no test sets that clock.
+    next_run_at = datetime.datetime(2026, 12, 2, 8, 16, tzinfo=ZoneInfo("Europe/Berlin"))
+    Schedule.objects.update(next_run_at=next_run_at)
     html = boss.get(page_of(Schedule.objects.get())).content.decode()
-    assert html.count('<td class="jobs-ticks-4" title="60 runs">60</td>') > 23
+    # A schedule of each minute is counted to the end of the next day.
+    assert html.count('<td class="jobs-ticks-4" title="60 runs">60</td>') == 15 + 24
+
+
+def test_select_of_time_zones_is_that_of_django() -> None:
+    choices = [("UTC", "UTC"), ("<b>", 'a "b" & c'), ("Europe/Berlin", "Europe/Berlin")]
+    attrs = {"id": "id_zone", "required": True, "disabled": False, "data-a": '"<'}
+    ours, django_s = LongSelect(choices=choices), forms.Select(choices=choices)
+    for value in ("Europe/Berlin", "<b>", "nowhere", None):
+        assertHTMLEqual(ours.render("zone", value, attrs), django_s.render("zone", value, attrs))
+    form = ScheduleForm(instance=Schedule(name="nightly", timezone="Mars/Base"))
+    assert '<option value="Mars/Base" selected>Mars/Base</option>' in str(form["timezone"])
 
 
 def test_preview_says_what_is_wrong_with_the_times(boss: Client) -> None:

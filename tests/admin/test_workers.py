@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from django_jobs import job
 from django_jobs.metrics import cache
@@ -138,7 +140,8 @@ def test_running_jobs_have_progress_and_an_estimate(boss: Client, new_worker: An
     page = f"/admin/django_jobs/worker/{worker.pk}/change/"
     response = boss.get(page)
     first, second = response.context["running"]
-    assert (first["estimate"], second["estimate"]) == ("about 60 d 0 h left", "usually 3.0 s")
+    estimates = [strip_tags(row["estimate"]) for row in (first, second)]
+    assert estimates == ["about 60 d 0 h left", "usually 3.0 s"]
     assert "5/10 (50%)" in first["progress"]
     assert second["progress"] == "–"
     html = response.content.decode()
@@ -205,3 +208,22 @@ def test_past_that_cannot_be_read_is_left_out(boss: Client, new_worker: Any, sam
         html = boss.get(page).content.decode()
         assert "3/4" in html
         assert "polyline" not in html
+
+
+def test_state_is_that_of_the_worker(boss: Client, new_worker: Callable[..., Any]) -> None:
+    def badges(path: str) -> list[str]:
+        html = boss.get(f"/admin/django_jobs/{path}").content.decode()
+        found = re.findall(r'<span class="jobs-badge[^>]*>(.*?)</span>', html, re.DOTALL)
+        words = [strip_tags(one).strip() for one in found]
+        return [word for word in words if word in ("live", "quiet", "lost", "stopped")]
+
+    workers = {
+        "live": new_worker(name="a"),
+        "quiet": new_worker(name="b", quiet=True),
+        "lost": new_worker(-1, name="c"),
+        "stopped": new_worker(name="d", stopped_at=timezone.now()),
+    }
+    shown = {state: badges(f"worker/{one.pk}/change/") for state, one in workers.items()}
+    assert shown == {state: [state] for state in workers}
+    # The dashboard leaves out those that were stopped.
+    assert sorted(badges("dashboard/")) == ["live", "lost", "quiet"]

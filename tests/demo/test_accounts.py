@@ -1,5 +1,6 @@
 """The demo site: sign-up and its activation mail."""
 
+import datetime
 import re
 import smtplib
 
@@ -8,13 +9,15 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
-from django_jobs.models import Job
+from django_jobs.models import Job, Schedule
 from testproject.accounts.activation import link_for
-from testproject.accounts.jobs import send_activation
+from testproject.accounts.jobs import count_accounts, remove_unconfirmed, send_activation
 from testproject.accounts.models import Registration
 from testproject.accounts.outbox import mails
+from testproject.demo import add_schedules
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
@@ -80,6 +83,23 @@ def test_send_activation_retries_when_mail_server_is_away(monkeypatch: pytest.Mo
     registration = Registration.objects.create(user=user)
     result = send_activation.apply((registration.pk,))
     assert (result.get(), result.job.attempt) == ("ada@example.com", 3)
+
+
+def test_scheduled_jobs_count_accounts_and_remove_those_that_nobody_confirmed() -> None:
+    add_schedules()
+    add_schedules()
+    assert {row.job_name for row in Schedule.objects.all()} == {
+        count_accounts.name, remove_unconfirmed.name,
+    }  # fmt: skip
+    for name, days, is_active in (("old", 4, False), ("new", 2, False), ("staff", 4, True)):
+        user = User.objects.create(username=name, is_active=is_active)
+        Registration.objects.create(user=user)
+        Registration.objects.filter(user=user).update(
+            created_at=timezone.now() - datetime.timedelta(days=days)
+        )
+    assert count_accounts() == {"users": 3, "waiting": 3}
+    assert remove_unconfirmed() == 1
+    assert set(User.objects.values_list("username", flat=True)) == {"new", "staff"}
 
 
 def test_outbox_shows_the_newest_mail_first(client: Client, settings: Settings) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from django_jobs import job
 from django_jobs.api.job import JobFunction
@@ -202,6 +204,23 @@ def test_hidden_page_does_not_refresh(page: Page, flaky: Any) -> None:
     flaky.delay(1)
     page.run("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
     page.wait(f"document.querySelector({READY!r}).textContent === '1'")
+
+
+def test_ages_in_alerts_and_estimates_tick(page: Page, new_worker: Any) -> None:
+    began = timezone.now() - datetime.timedelta(hours=10, seconds=30)
+    new_worker(heartbeat_at=began)
+    busy = new_worker(name="busy")
+    third = {"done": 1, "total": 3}
+    make(Status.STARTED, worker_id=busy.pk, progress=third, started_at=began)
+    shown = {
+        "/admin/django_jobs/worker/": (".jobs-alerts time", "10 h ago"),
+        f"/admin/django_jobs/worker/{busy.pk}/change/": ("td time[data-since='2']", "20 h 1 min"),
+    }
+    for path, (selector, text) in shown.items():
+        page.open(path)
+        assert page.text(selector) == text
+        page.run(f"document.querySelector({selector!r}).textContent = ''")
+        page.wait(f"document.querySelector({selector!r}).textContent === {text!r}")
 
 
 def test_lost_site_and_lost_session_are_reported(page: Page) -> None:
