@@ -142,6 +142,7 @@ def test_code_of_page_runs(
         page.run(block)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_modules_of_page_that_define_jobs_are_found_by_workers(path: Path) -> None:
     for block in blocks(path):
@@ -176,6 +177,7 @@ def is_public(name: str) -> bool:
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_page_imports_public_modules_only(path: Path) -> None:
     private = {
@@ -188,6 +190,7 @@ def test_page_imports_public_modules_only(path: Path) -> None:
     assert private == set()
 
 
+@pytest.mark.once
 def test_the_test_knows_public_from_private_names() -> None:
     assert is_public("django_jobs.AsyncResult")
     assert is_public("django_jobs.control.schedules")
@@ -202,6 +205,7 @@ def test_page_has_no_list_of_contents(path: Path) -> None:
     assert not re.search(r"^\.\. contents::", path.read_text(), re.MULTILINE)
 
 
+@pytest.mark.once
 def test_pages_have_code() -> None:
     kinds = [block.kind for page in PAGES for block in blocks(page) if block.runs]
     assert kinds.count("python") > 20
@@ -237,6 +241,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("line", COMMANDS)
 def test_command_of_page_parses(line: str) -> None:
     name, *arguments = shlex.split(line.partition(" #")[0])
