@@ -179,6 +179,20 @@ class Evidence:
             if not self._explains(story, before, after)
         ]
 
+    def told(self, job_id: str) -> str:
+        """Return what the ledger and the trail have of a job, in one line."""
+        story = self.stories[job_id]
+        first = story.starts[0][0]
+        lines = [(began, f"began in {pid}") for began, pid in story.starts]
+        lines += [(ended, f"ended in {pid} {error or ''}") for ended, pid, error in story.ends]
+        heard = ", ".join(f"{line} at {time - first:.2f} s" for time, line in sorted(lines))
+        changes = ", ".join(
+            f"{old} {before} to {new} {after}{' crashed' if crashed else ''}"
+            for job, old, new, before, after, crashed in self.trail
+            if job == job_id
+        )
+        return f"{job_id}: {heard}; trail (status claims): {changes}"
+
     def _explains(self, story: Story, before: tuple[float, int], after: tuple[float, int]) -> bool:
         (began, pid), (again, _pid) = before, after
         if pid in self.zombies or began <= self.killed.get(pid, 0.0):
@@ -254,8 +268,10 @@ def judge(
         bad("I2 stuck", stuck),
         Line("I3 ended twice", str(len(twice)), bool(twice) and not operators),
         Line("I4 overlapping bodies", str(len(overlaps)), bool(overlaps) and not overlaps_allowed),
-        Line("I4 duplicates", f"{again - len(unexplained)} explained, {len(unexplained)} not",
-             bool(unexplained)),
+        Line("I4 duplicates", "; ".join([
+            f"{again - len(unexplained)} explained, {len(unexplained)} not",
+            *map(evidence.told, unexplained[:2]),
+        ]), bool(unexplained)),
         bad("I5 claims that shrank", shrunk),
         bad("I5 attempts written twice", doubled),
         bad("I5 failures without attempt", without),

@@ -41,16 +41,17 @@ def main(name: str) -> int:
         sys.stdout.write(site.ends_of_logs())
         raise
     except TimeoutError as error:
-        sys.stdout.write(site.ends_of_logs())
         lines = [Line("not in time", str(error), is_wrong=True)]
     except Exception:
         sys.stdout.write(site.ends_of_logs() + traceback.format_exc())
         return BROKEN
     finally:
+        logs = site.ends_of_logs()
         site.clean_up()
     lines.append(Line("took", f"{time.monotonic() - began:.0f} s"))
-    sys.stdout.write(table(lines) + "\n")
-    return int(any(line.is_wrong for line in lines))
+    is_wrong = any(line.is_wrong for line in lines)
+    sys.stdout.write((logs if is_wrong else "") + table(lines) + "\n")
+    return int(is_wrong)
 
 
 if __name__ == "__main__":

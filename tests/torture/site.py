@@ -305,7 +305,7 @@ class Site:
     def ends_of_logs(self) -> str:
         """Return the last lines of each worker's log, to tell why nothing went on."""
         logs = [worker.log for worker in self.runworkers]
-        return "".join(f"--- {log.name}\n{log.read_text()[-1500:]}\n" for log in logs)
+        return "".join(f"--- {log.name}\n{log.read_text()[-3000:]}\n" for log in logs)
 
     def clean_up(self) -> None:
         self._stop_enqueuing.set()
