@@ -66,6 +66,13 @@ def no_overview_kept() -> None:
     cache.clear()
 
 
+@pytest.fixture
+def overview_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep an overview that the test has read, however long the test takes."""
+    recent = cache.recent
+    monkeypatch.setattr(cache, "recent", lambda read, using, _seconds: recent(read, using, LONG))
+
+
 @pytest.fixture(autouse=True)
 def no_outage_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test find an outage, or an unknown job function, logged that an earlier one met."""
@@ -274,10 +281,12 @@ def switching() -> Iterator[None]:
 def until() -> Callable[..., None]:
     """Wait for a condition; fail when it does not hold in time."""
 
-    def until(condition: Callable[[], Any], seconds: float = LONG) -> None:
+    def until(
+        condition: Callable[[], Any], seconds: float = LONG, *, found: Callable[[], Any] = str
+    ) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"not true within {seconds} s"
+            assert time.monotonic() < deadline, f"not true within {seconds} s {found()}"
             time.sleep(0.005)
 
     return until

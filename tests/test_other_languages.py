@@ -22,6 +22,7 @@ from django_jobs import AsyncResult
 from django_jobs.models import Job
 from django_jobs.testing import run_jobs
 from tests import jobs
+from tests.waiting import LONG
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,7 +74,7 @@ def test_workers_hear_of_it_at_the_commit(other: Any) -> None:
         driver = connection.connection
         assert not list(driver.notifies(timeout=0))
         other.commit()
-        heard = {each.payload for each in driver.notifies(timeout=10, stop_after=2)}
+        heard = {each.payload for each in driver.notifies(timeout=LONG, stop_after=2)}
         cursor.execute("UNLISTEN django_jobs")
     assert heard == {"mail", "@"}
 

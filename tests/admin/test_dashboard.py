@@ -61,12 +61,13 @@ def test_tiles_count_the_open_jobs_and_link_to_them(boss: Client, new_worker: An
     tiles = {tile["kind"] + tile["label"]: tile for tile in shown(boss, "tiles")}
     assert tiles["startedRunning / slots"]["value"] == "1/3"
     assert tiles["pendingReady"]["value"] == tiles["failureFailed"]["value"] == "1"
-    assert ">20." in tiles["pendingOldest ready"]["value"]
+    assert re.search(r">2\d\.", tiles["pendingOldest ready"]["value"])
     for tile in tiles.values():
         rows = boss.get(tile["url"]).context["cl"].result_list
         assert [row.status.lower() for row in rows] == [tile["kind"]]
 
 
+@pytest.mark.usefixtures("overview_kept")
 @pytest.mark.parametrize("path", [DASHBOARD, QUEUES])
 def test_refresh_beside_another_viewer_reads_the_session_and_the_user_only(
     boss: Client, path: str
@@ -324,7 +325,8 @@ def test_alert_of_a_queue_behind_its_target(boss: Client, new_worker: Any) -> No
     make(Status.PENDING, queue="mail", ready_at=ago(seconds=30))
     assert alerts_of(boss) == []
     make(Status.PENDING, queue="mail", ready_at=ago(seconds=600))
-    assert alerts_of(boss) == ["Queue “mail” is behind: its oldest job has waited 10 min 0 s."]
+    (told,) = alerts_of(boss)
+    assert re.fullmatch(r"Queue “mail” is behind: its oldest job has waited 10 min \d+ s\.", told)
     queue.target_seconds = None
     queue.save()
     assert alerts_of(boss) == []
@@ -348,10 +350,12 @@ def test_alerts_of_schedules(boss: Client, new_worker: Any) -> None:
 def test_alert_of_a_worker_without_heartbeats(boss: Client, new_worker: Any) -> None:
     worker = new_worker()
     type(worker).objects.update(heartbeat_at=clock("default", -50))
-    assert alerts_of(boss) == ["Worker w sent its last heartbeat 50 s ago."]
+    (told,) = alerts_of(boss)
+    assert re.fullmatch(r"Worker w sent its last heartbeat 5\d s ago\.", told)
     new_worker()
     type(worker).objects.update(heartbeat_at=clock("default", -50))
-    assert alerts_of(boss) == ["2 workers send no heartbeats; w sent its last 50 s ago."]
+    (told,) = alerts_of(boss)
+    assert re.fullmatch(r"2 workers send no heartbeats; w sent its last 5\d s ago\.", told)
 
 
 # --- charts ---------------------------------------------------------------------------------------
@@ -500,6 +504,7 @@ def test_refresh_needs_the_permission(client_of: Callable[..., Client]) -> None:
     assert client.get(DASHBOARD, headers={"X-Jobs-Refresh": "1"}).status_code == 403
 
 
+@pytest.mark.usefixtures("overview_kept")
 def test_viewers_share_one_snapshot(boss: Client) -> None:
     boss.get(DASHBOARD)
     with CaptureQueriesContext(connection) as captured:

@@ -443,6 +443,7 @@ def queries_of(client: Client, url: str) -> list[str]:
     return [query["sql"] for query in captured]
 
 
+@pytest.mark.usefixtures("overview_kept")
 def test_list_queries_do_not_grow_with_the_jobs(boss: Client) -> None:
     make_many(10)
     queries_of(boss, LIST)

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django_jobs.admin import JobAdmin, stack
 from django_jobs.models import Command, Job, Worker
 from tests import jobs
+from tests.waiting import LONG
 
 FRAMES = [["/shop/jobs.py", 7, "pack"], ["/shop/boxes.py", 9, "<lambda>"]]
 
@@ -30,8 +31,9 @@ def running(worker: Worker) -> Job:
 
 @pytest.mark.django_db(transaction=True)
 def test_page_asks_the_worker_and_shows_its_answer(
-    boss: Client, new_worker: Any, until: Any
+    boss: Client, new_worker: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stack, "_SECONDS", LONG)
     job = running(new_worker())
     page = boss.get(reverse("admin:django_jobs_job_change", args=[job.pk])).content.decode()
     assert f'formaction="{url(job)}"' in page

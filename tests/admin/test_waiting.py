@@ -54,6 +54,7 @@ def test_button_needs_its_permission(client_of: Any) -> None:
     assert 'name="resume"' not in text
 
 
+@pytest.mark.usefixtures("overview_kept")
 def test_list_says_it_with_as_many_statements_for_more_rows(boss: Client) -> None:
     def statements() -> int:
         with CaptureQueriesContext(connection) as captured:

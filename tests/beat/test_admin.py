@@ -309,6 +309,7 @@ def test_page_shows_the_last_runs(boss, make):
     assert "median 12 ms, maximum 12 ms" in shown
 
 
+@pytest.mark.usefixtures("overview_kept")
 def test_list_reads_as_much_for_twenty_schedules_as_for_one(boss, make):
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:

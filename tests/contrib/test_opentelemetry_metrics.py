@@ -158,6 +158,7 @@ def test_collecting_reads_nothing_unless_asked(
         assert SENT in telemetry.metrics()
 
 
+@pytest.mark.usefixtures("overview_kept")
 def test_both_gauges_share_a_snapshot_and_end_with_uninstrument(
     telemetry: Telemetry, django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: Any
 ) -> None:

@@ -218,7 +218,8 @@ def test_calls_of_steps_are_counted_by_function_and_outcome(
     *charged, seconds = calls("shop.charge")
     assert charged == [2, 0, 0, 2]
     assert seconds > 0
-    assert "4111" not in str(samples)
+    # Not in the values: a random one has these digits now and then.
+    assert "4111" not in str(samples.keys())
 
 
 @pytest.mark.django_db
@@ -304,12 +305,12 @@ def test_short_token_is_an_error(settings: Any) -> None:
 
 
 class Prometheus:
-    """A server that scrapes one address every half second."""
+    """A server that scrapes one address every two seconds."""
 
     def __init__(self, folder: Path, target: str) -> None:
         self.port = free_port()
         config = {
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
             "rule_files": [str(MONITORING / "alerts.yml")],
             "scrape_configs": [
                 {
@@ -414,17 +415,25 @@ def test_every_panel_and_alert_finds_its_series(
     more_counted()
     # A rate needs two scrapes between which something was counted.
     until(lambda: prometheus.query("sum(rate(django_jobs_job_failed_total[1m])) > 0"), 60)
-    empty = [title for title, expression in panel_queries() if not prometheus.query(expression)]
-    assert empty == []
+
     rules = alert_expressions()
-    firing = {name for name, expression in rules.items() if prometheus.query(expression)}
     assert len(rules) == 9
-    assert firing == {
+
+    def seen() -> tuple[list[str], set[str]]:
+        panels, alerts = panel_queries(), rules.items()
+        return (
+            [title for title, expression in panels if not prometheus.query(expression)],
+            {name for name, expression in alerts if prometheus.query(expression)},
+        )
+
+    firing = {
         "DjangoJobsQueueWithoutWorker",
         "DjangoJobsQueueBehind",
         "DjangoJobsManyFailures",
         "DjangoJobsNoBeat",
     }
+    # A scrape that takes too long leaves its series without a value until the next one.
+    until(lambda: seen() == ([], firing), 60, found=seen)
 
 
 def more_counted() -> None:
