@@ -40,7 +40,7 @@ def send(registered: dict[str, Any]) -> JobFunction[..., Any, Any]:
         urgent: bool = False,
         weight: float = 1.5,
         extra: Any = None,
-        code: str = "1234",
+        code: str = "12345678",
     ) -> None:
         """Send a mail."""
 
@@ -70,7 +70,7 @@ def test_page_shows_signature_options_and_runs(boss: Client, send: Any) -> None:
     assert "Send a mail." in html
     assert "Last 1 run: 1 failed" in html
     assert "By default" in html
-    assert "1234" not in html.split('<h2 id="jobs-options"')[0].split("jobs-enqueue")[1]
+    assert "12345678" not in html.split('<h2 id="jobs-options"')[0].split("jobs-enqueue")[1]
     assert boss.get(f"{LIST}no.such/").status_code == 404
 
 
@@ -92,7 +92,7 @@ def test_page_links_jobs_only_with_the_view_permission(
 def test_page_hides_defaults_of_sensitive_parameters(boss: Client, send: Any) -> None:
     html = boss.get(f"{LIST}shop.send/").content.decode()
     assert "= ********)" in html
-    assert "1234" not in html
+    assert "12345678" not in html
 
 
 def test_page_shows_limits_of_operators(boss: Client, registered: dict[str, Any]) -> None:

@@ -145,12 +145,20 @@ def test_lock_of_a_limit_is_written_where_servers_compare_only_writes(
 # --- a deadlock amid what depends on a job ------------------------------------------------------
 
 
+def is_waiting(pid: int) -> bool:
+    """Tell whether that session of PostgreSQL waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_locks WHERE pid = %s AND NOT granted", [pid])
+        return cursor.fetchone() is not None
+
+
 @pytest.mark.parametrize("failing", [False, True])
 def test_end_that_falls_victim_to_a_deadlock_is_recorded_again(
     locks: None,
     worker: Worker,
     take: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
+    until: Callable[..., None],
     failing: bool,
 ) -> None:
     chain = (fail.s() if failing else add.s(1)) | add.s(2)
@@ -160,10 +168,14 @@ def test_end_that_falls_victim_to_a_deadlock_is_recorded_again(
     wrote, locked = threading.Event(), threading.Event()
     wake_dependents = record_module.wake_dependents
     calls: list[int] = []
+    pids: list[int] = []
 
     def met(*arguments: Any) -> set[str]:
         calls.append(1)
-        wrote.set()
+        if not wrote.is_set():
+            wrote.set()
+            # This session looks for a deadlock once, a second after it began to wait.
+            until(lambda: connection.vendor != "postgresql" or is_waiting(*pids))
         return wake_dependents(*arguments)
 
     def the_other_way_round() -> None:
@@ -172,6 +184,8 @@ def test_end_that_falls_victim_to_a_deadlock_is_recorded_again(
                 # Only who notices a deadlock is its victim.
                 with connection.cursor() as cursor:
                     cursor.execute("SET LOCAL deadlock_timeout = '1h'")
+                    cursor.execute("SELECT pg_backend_pid()")
+                    pids.extend(cursor.fetchone())
             else:
                 # The victim is who has written least.
                 LimitLock.objects.bulk_create([LimitLock(key=f"k{n}") for n in range(200)])

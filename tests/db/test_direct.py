@@ -410,7 +410,10 @@ def test_interrupted_call_leaves_a_connection_that_works(until: Callable[..., No
         watcher = connections["default"]
         try:
             with watcher.cursor() as cursor:
-                waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+                waiting = (
+                    "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+                    "WHERE NOT l.granted AND d.datname = current_database()"
+                )
                 until(lambda: cursor.execute(waiting) or cursor.fetchone())
         finally:
             watcher.close()

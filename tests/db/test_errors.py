@@ -256,7 +256,7 @@ def test_deadlock_is_a_conflict_and_is_repeated(vendor: str, connect: Connect) -
     def both() -> None:
         tries.append(1)
         with transaction.atomic():
-            run(connection, begin, lock.format("b"))
+            run(connection, begin.replace("SET", "SET LOCAL"), lock.format("b"))
             if len(tries) == 1:
                 thread.start()
                 crossing.wait(10)

@@ -532,6 +532,8 @@ def test_one_notification_for_a_transaction(vendor: str) -> None:
             jobs.add.apply_async((1,), queue="rolled back")
             raise RuntimeError
     topics = [note.payload for note in connection.connection.notifies(timeout=LONG, stop_after=3)]
+    with connection.cursor() as cursor:
+        cursor.execute("UNLISTEN *")
     assert sorted(set(topics) - {"rolled back"}) == ["@", "default", "mail"]
     assert len(topics) == len(set(topics))
 

@@ -80,7 +80,7 @@ def poisoned_once(calls: list[Call]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@job(queue="limited", batch_size=10, batch_seconds=0.1, time_limit=1)
+@job(queue="limited", batch_size=10, batch_seconds=0.1, time_limit=2)
 def hang(calls: list[Call]) -> None:
     note(calls)
     time.sleep(600)

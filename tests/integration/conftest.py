@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -89,7 +90,8 @@ class Runworker:
     def clean_up(self) -> None:
         if not self.has_ended():
             for pid in self.children():
-                os.kill(pid, signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
             self.process.kill()
             self.process.wait()
         self.log.close()

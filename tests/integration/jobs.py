@@ -100,7 +100,7 @@ def hold_until_revoked(folder: str) -> None:
     note(folder, "revoked")
 
 
-@job(queue="limited", time_limit=0.3)
+@job(queue="limited", time_limit=1)
 def never_release_the_gil(folder: str) -> None:
     note(folder, os.getpid())
     ctypes.PyDLL(None).sleep(60)
@@ -332,7 +332,7 @@ class Hanging(JobContext):
             time.sleep(0.01)
 
 
-@job(base=Hanging, time_limit=0.5, queue="limited")
+@job(base=Hanging, time_limit=2, queue="limited")
 def hang_in_a_hook(folder: str) -> None:
     note(folder, "body")
 

@@ -123,7 +123,7 @@ def hold_a_row_with_children(folder: str, name: str) -> None:
         wait_for(f"{folder}/never")
 
 
-@job(queue="limited", time_limit=2)
+@job(queue="limited", time_limit=4)
 def hold_a_row_too_long(folder: str, name: str) -> None:
     hold_a_row_with_children.__wrapped__(folder, name)
 

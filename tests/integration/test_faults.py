@@ -112,13 +112,13 @@ def test_killed_supervisor_leaves_no_orphan_and_its_jobs_are_rescued(
     runworker, until, folder, notes
 ):
     result = jobs.hold.delay(folder)
-    first = runworker("-c", "2", lease=2)
+    first = runworker("-c", "2", lease=5)
     until(notes)
     children = first.children()
     first.process.kill()
     first.wait()
     until(lambda: not any(map(is_alive, children)))
-    second = runworker("-c", "1", lease=2)
+    second = runworker("-c", "1", lease=5)
     until(lambda: len(notes()) == 2)
     Path(folder, "go").touch()
     assert result.get(timeout=LONG) == int(notes()[1])
@@ -129,11 +129,11 @@ def test_killed_supervisor_leaves_no_orphan_and_its_jobs_are_rescued(
 
 def test_late_outcome_of_a_stopped_worker_is_dropped(runworker, until, folder, notes):
     result = jobs.hold.delay(folder)
-    first = runworker("-c", "1", lease=2)
+    first = runworker("-c", "1", lease=5)
     until(notes)
     frozen = int(notes()[0])
     freeze(frozen)
-    second = runworker("-c", "1", lease=2)
+    second = runworker("-c", "1", lease=5)
     until(lambda: len(notes()) == 2)
     Path(folder, "go").touch()
     assert result.get(timeout=LONG) == int(notes()[1])
@@ -149,7 +149,7 @@ def test_late_outcome_of_a_stopped_worker_is_dropped(runworker, until, folder, n
 def test_hard_limit_kills_a_job_that_holds_the_gil(runworker, until, folder, notes):
     result = jobs.never_release_the_gil.delay(folder)
     worker = runworker("-c", "1")
-    with pytest.raises(TimeLimitExceeded, match=r"longer than 0\.3 s"):
+    with pytest.raises(TimeLimitExceeded, match=r"longer than 1 s"):
         result.get(timeout=LONG)
     after = jobs.mark.delay(folder, "after")
     assert after.get(timeout=LONG) == "after"

@@ -22,7 +22,7 @@ def test_processes_keep_the_limits(
     jobs.rated.delay_many([()] * 50)
     jobs.mark.delay_many(((folder, n) for n in range(20)), queue="narrow")
     worker = runworker("-c", "2", "-Q", "default,narrow")
-    until(lambda: not Job.objects.live().exists(), 40)
+    until(lambda: not Job.objects.live().exists())
     assert worker.stop() == 0
     assert Job.objects.filter(status="SUCCESS").count() == 100
     assert "overlap" not in notes()

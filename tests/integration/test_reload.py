@@ -95,7 +95,7 @@ def test_try_that_hangs_ends_with_a_runworker_that_is_killed(
     until(lambda: trying.exists() and trying.read_text())
     worker.signal(signal.SIGKILL)
     worker.wait()
-    until(lambda: not is_alive(int(trying.read_text())), 5)
+    until(lambda: not is_alive(int(trying.read_text())))
 
 
 def test_hangup_while_jobs_end_tries_the_code_anew(worker, project, until, folder):

@@ -38,11 +38,14 @@ def again() -> None:
     Job.objects.filter(status__in=("RETRY", "SCHEDULED")).update(status="PENDING")
 
 
-def wait_of(row: Job) -> float:
-    """Seconds from the end of the attempt to the next one, by the database's clock."""
+def waits(row: Job, delay: float) -> bool:
+    """Tell whether the next attempt comes *delay* seconds after the end, by the database's clock.
+
+    The row has the time of the claim. The attempt and its record may take long on a loaded machine.
+    """
     assert row.run_at is not None
     assert row.started_at is not None
-    return (row.run_at - row.started_at).total_seconds()
+    return -0.01 <= (row.run_at - row.started_at).total_seconds() - delay < 30
 
 
 # --- returned -----------------------------------------------------------------------------------
@@ -125,7 +128,7 @@ def test_autoretry_waits_as_told(run: Run, options: Any, delay: float) -> None:
     assert outcome.delay == delay
     row = Job.objects.get()
     assert row.status == "RETRY"
-    assert wait_of(row) == pytest.approx(delay, abs=0.5)
+    assert waits(row, delay)
 
 
 def test_autoretry_jitter_keeps_half(run: Run) -> None:
@@ -219,7 +222,7 @@ def test_retry_waits_the_default_delay(run: Run) -> None:
 
 def test_retry_with_countdown(run: Run) -> None:
     assert run(retrying, countdown=7).delay == 7
-    assert wait_of(Job.objects.get()) == pytest.approx(7, abs=0.5)
+    assert waits(Job.objects.get(), 7)
 
 
 @pytest.mark.parametrize("naive", [False, True])
@@ -279,7 +282,7 @@ def test_time_of_a_retry_or_a_snooze(run: Run, how: str, given: Any, delay: floa
     assert (outcome.status, outcome.delay) == ("SCHEDULED" if how == "Snooze" else "RETRY", delay)
     row = Job.objects.get()
     assert row.status == outcome.status
-    assert wait_of(row) == pytest.approx(delay, abs=0.5)
+    assert waits(row, delay)
 
 
 @pytest.mark.parametrize(
@@ -479,7 +482,7 @@ def test_snooze_and_requeue_count_no_retry(run: Run, error: Exception, delay: fl
     outcome = run(body)
     row = Job.objects.get()
     assert (row.status, row.retries, outcome.delay) == ("SCHEDULED", 0, delay)
-    assert wait_of(row) == pytest.approx(delay, abs=0.5)
+    assert waits(row, delay)
     assert not row.attempts.exists()
 
 

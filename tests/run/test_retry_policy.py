@@ -311,7 +311,7 @@ def test_retry_is_when_the_exception_asks_for(run: Run, how: str, given: Any) ->
     if given == LATER:
         assert row.run_at == LATER
     else:
-        assert (row.run_at - row.started_at).total_seconds() == pytest.approx(300, abs=0.5)
+        assert 299.99 <= (row.run_at - row.started_at).total_seconds() < 330
 
 
 def test_time_that_self_retry_is_given_wins(run: Run) -> None:

@@ -21,6 +21,8 @@ from statistics import quantiles
 
 import django
 
+from tests.torture.limits import wait_for_its_signal_handlers
+
 SCHEDULES = 20
 KILL_SECONDS = 0.5
 FEWEST, MOST = 2, 4
@@ -64,6 +66,7 @@ def torture(seconds: int) -> int:
         kills += 1
     wait_for_the_last_ticks(SCHEDULES * seconds)
     for pid in beats:
+        wait_for_its_signal_handlers(pid)
         os.kill(pid, signal.SIGTERM)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in beats]
     return judge(start, seconds, kills, codes)

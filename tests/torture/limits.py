@@ -7,6 +7,7 @@ each job holds the lock of a file, which a killed one leaves.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -58,7 +59,7 @@ def torture(seconds: int, folder: Path) -> int:
             kills += kill(chance, workers, name)
     left = wait_for_the_end()
     for worker in workers:
-        wait_for_its_signal_handlers(worker)
+        wait_for_its_signal_handlers(worker.pid)
         worker.send_signal(signal.SIGTERM)
     codes = {worker.wait(60) for worker in workers}
     return judge(folder, kills, left, codes)
@@ -70,7 +71,8 @@ def kill(chance: random.Random, workers: list[subprocess.Popen[bytes]], name: st
     pid = workers[number].pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     if children and chance.random() < 0.5:
-        os.kill(int(children[0]), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended after it was listed
+            os.kill(int(children[0]), signal.SIGKILL)
         return 1
     workers[number].kill()
     workers[number].wait()
@@ -89,11 +91,11 @@ def start_worker(name: str) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def wait_for_its_signal_handlers(worker: subprocess.Popen[bytes], longest: float = 60) -> None:
+def wait_for_its_signal_handlers(pid: int, longest: float = 60) -> None:
     """A process that still imports Django dies of TERM: the replacement of a worker just killed."""
     deadline = time.monotonic() + longest
     while time.monotonic() < deadline:
-        status = Path(f"/proc/{worker.pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
         caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
         if int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1):
             return

@@ -6,6 +6,7 @@ fan-in counted once. ``SECONDS`` in the environment is how long it takes (60).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -81,7 +82,8 @@ def kill(
     found = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
     children = [int(pid) for pid in found]
     for pid in children if whole else chance.sample(children, k=min(1, len(children))):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended after it was listed
+            os.kill(pid, signal.SIGKILL)
     if not whole:
         return worker
     worker.kill()

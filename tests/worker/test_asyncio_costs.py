@@ -109,7 +109,9 @@ def test_coroutine_is_one_task_and_uses_no_thread(run: Run) -> None:
     before = lent_threads()
     (outcome,) = run(look)
     assert outcome.status == "SUCCESS"
-    assert seen == [True, before]
+    assert seen[0] is True
+    # Threads of earlier pools may end meanwhile.
+    assert seen[1] <= before
 
 
 def test_hard_limit_costs_a_second_task(run: Run) -> None:

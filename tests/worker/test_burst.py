@@ -140,6 +140,8 @@ def test_burst_waits_for_what_is_due_and_locked(loop: WorkerLoop) -> None:
         for _ in range(5):
             step(loop)
         assert not loop.state.stopping
+        with other.cursor() as cursor:
+            cursor.execute("ROLLBACK")
     finally:
         other.close()
     assert finish(loop) == [[1]]
