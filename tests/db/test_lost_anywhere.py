@@ -225,21 +225,14 @@ class GoOn(RunSteps):
         promote.run_all("default")
 
 
-class Collect(Path):
+class Collect(RunSteps):
     """A job goes on, because the job that it has called ended, and takes the result."""
 
     def set_up(self) -> None:
         self.acknowledged.append(calling.delay().uuid)
         for _ in range(2):
             record(self.worker, self.outcomes(), "default")
-        self.ends: list[Outcome] = []
-
-    def act(self) -> None:
-        self.ends = self.outcomes()
-        record(self.worker, self.ends, "default")
-
-    def repeat(self) -> None:
-        record(self.worker, self.ends, "default")
+        self.ends = []
 
     def check(self) -> None:
         assert set(Job.objects.values_list("status", flat=True)) == {"SUCCESS"}

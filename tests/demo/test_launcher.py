@@ -126,7 +126,7 @@ def test_dead_child_stops_the_others(
     rest, _ = demo.communicate(timeout=LONG)
     assert f"demo: {victim} (exit code -9) has ended" in rest
     assert demo.returncode == 1
-    # Those of a killed worker have no parent that waits for their end.
+    # A killed worker's children end a moment later: nobody waits for them.
     until(lambda: living(children.values()) == [])
 
 

@@ -112,7 +112,7 @@ class Run:
         random.Random(seed).shuffle(self.left)
         self.each = [name for name in names if name not in dealt]
         self.verdicts: list[str] = []
-        #: What failed, in one line each, which ``.ci/run`` repeats at its end.
+        #: One line for each scenario that failed. ``.ci/run`` repeats these lines at its end.
         self.failures: list[str] = []
         self.stopping = threading.Event()
         self._taking = threading.Lock()
