@@ -500,6 +500,7 @@ def test_racing_workers_keep_the_windows(new_worker: Callable[..., Worker]) -> N
 
     body.delay_many([() for _ in range(25)])
     errors: list[BaseException] = []
+    taken: list[float] = []
     idle = threading.Event()
 
     def work(worker: Worker) -> None:
@@ -511,6 +512,7 @@ def test_racing_workers_keep_the_windows(new_worker: Callable[..., Worker]) -> N
                 claimed, _ = claim(worker.pk, ["default"], 4, "default")
                 buffer.put(admission.admit(worker.pk, claimed)[0])
                 while one := buffer.take(0, wait=False):
+                    taken.append(time.time())
                     buffer.end(0, execute(one, Environment()))
                 if ended := buffer.ended():
                     record(worker.pk, ended, "default")
@@ -532,7 +534,8 @@ def test_racing_workers_keep_the_windows(new_worker: Callable[..., Worker]) -> N
     assert errors == []
     starts = sorted(row.started_at.timestamp() for row in Job.objects.all())
     assert len(starts) == 25
-    # A thread that is stopped between the buffer and the body begins a little later than it may.
+    assert fullest(sorted(taken), 0.9) <= 10
+    # A thread that is stopped between the buffer and the body begins later than it may.
     assert fullest(starts, 0.5) <= 10
 
 

@@ -143,7 +143,7 @@ def test_schedules_need_a_beat(new_worker: NewWorker) -> None:
 
 def test_beat_that_cannot_keep_up_is_not_well(new_worker: NewWorker) -> None:
     new_worker(pool=Worker.BEAT, slots=0)
-    schedule(late=1)
+    schedule(late=50)
     assert found()["beat"].ok is True
     Schedule.objects.update(next_run_at=clock("default", -65))
     check = found()["beat"]

@@ -19,6 +19,7 @@ from django_jobs import (
     TimeLimitExceeded,
     job,
 )
+from django_jobs.db import unix_time
 from django_jobs.define.context import JobContext
 from django_jobs.exceptions import WorkerStopping
 from django_jobs.models import Job, Worker
@@ -41,11 +42,12 @@ def again() -> None:
 def waits(row: Job, delay: float) -> bool:
     """Tell whether the next attempt comes *delay* seconds after the end, by the database's clock.
 
-    The row has the time of the claim. The attempt and its record may take long on a loaded machine.
+    The end lies between the claim and now.
     """
     assert row.run_at is not None
     assert row.started_at is not None
-    return -0.01 <= (row.run_at - row.started_at).total_seconds() - delay < 30
+    end = row.run_at.timestamp() - delay
+    return row.started_at.timestamp() - 0.01 <= end <= unix_time("default") + 0.01
 
 
 # --- returned -----------------------------------------------------------------------------------
